@@ -1,0 +1,1 @@
+"""Gateway that holds WebSockets for canisters of the Internet Computer."""

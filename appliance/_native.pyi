@@ -1,0 +1,405 @@
+"""The native core. Everything raises the classes of `appliance.errors`; only `appliance.crypto` imports this module.
+
+Times are nanoseconds since 1970, principals are their bytes, public keys are DER (SubjectPublicKeyInfo) unless said
+otherwise. A function that verifies returns what may be trusted from then on, or raises.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias, final
+
+__all__ = [
+    "BlsSecretKey",
+    "CandidInterface",
+    "CandidMethod",
+    "CandidTypes",
+    "CertifiedMessage",
+    "CertifiedTree",
+    "HashTree",
+    "PollReply",
+    "PolledMessage",
+    "Request",
+    "SigningKey",
+    "StateTree",
+    "Verifier",
+    "decode_candid",
+    "decode_cbor",
+    "encode_cbor",
+    "encode_certificate",
+    "encode_content",
+    "encode_envelope",
+    "hash_of_value",
+    "read_envelope_unverified",
+    "read_poll_reply_unverified",
+    "verify_bls",
+    "verify_signature",
+]
+
+Cbor: TypeAlias = "None | bool | int | bytes | str | Sequence[Cbor] | Mapping[str, Cbor]"
+CandidValue: TypeAlias = object
+Labels: TypeAlias = "Mapping[bytes, bytes | Labels]"
+Path: TypeAlias = Sequence[bytes]
+
+# --- CBOR -----------------------------------------------------------------------------------------------------------
+
+def decode_cbor(data: bytes, *, what: str = "reply") -> object:
+    """Decode strictly, with or without the self-describing tag, into None, bool, int, bytes, str, list and dict.
+
+    Raises Malformed (duplicate keys, trailing bytes, floats, foreign tags, too deep or too many values).
+    """
+
+def encode_cbor(value: Cbor, *, tagged: bool = True) -> bytes:
+    """Encode in the shortest form, maps in the order given, with the self-describing tag unless told otherwise.
+
+    Raises TypeError for a value of another type, OverflowError for a negative integer below -2^64.
+    """
+
+def hash_of_value(value: Cbor) -> bytes:
+    """Representation-independent hash (interface specification, "Request ids"): 32 bytes. Raises TypeError."""
+
+# --- hash trees and certificates ------------------------------------------------------------------------------------
+
+@final
+class HashTree:
+    """A hash tree, possibly pruned (interface specification, "Certificate"). Immutable."""
+
+    @staticmethod
+    def from_cbor(data: bytes) -> HashTree:
+        """Raises Malformed: no tree, labels out of order, too deep, too many nodes."""
+    @staticmethod
+    def from_labels(labels: Labels) -> HashTree:
+        """A whole tree: a dict is a labelled subtree, bytes are a leaf."""
+    def to_cbor(self, *, tagged: bool = True) -> bytes: ...
+    @property
+    def digest(self) -> bytes: ...
+    def lookup(self, path: Path) -> bytes | None:
+        """The leaf at the path, or None where the tree proves that there is none.
+
+        Raises PathUnknown where the tree does not tell, Malformed where the path ends at no leaf.
+        """
+    def children(self, path: Path) -> list[bytes]:
+        """The labels that are shown below the path, in order; empty where the path is absent. Raises PathUnknown."""
+    def witness(self, paths: Sequence[Path]) -> HashTree:
+        """The same tree pruned to what shows these paths with all below them, or proves their absence."""
+
+@final
+class StateTree:
+    """A labelled tree that is changed in place and certified; each change costs the depth of the tree only.
+
+    Used for the state of a replica and for the certified data of a canister.
+    """
+
+    def __init__(self) -> None: ...
+    def set(self, path: Path, value: bytes) -> None:
+        """Put a leaf, making the labels on the way. Raises ValueError for an empty path or one that ends in a subtree
+        or leads through a leaf."""
+    def delete(self, path: Path) -> None:
+        """Remove the leaf or subtree at the path, if it is there."""
+    def get(self, path: Path) -> bytes | None: ...
+    def children(self, path: Path) -> list[bytes]: ...
+    @property
+    def digest(self) -> bytes: ...
+    def witness(self, paths: Sequence[Path]) -> HashTree:
+        """Pruned to what shows these paths with all below them, or proves their absence."""
+    def witness_range(self, path: Path, first: bytes, last: bytes) -> HashTree:
+        """Pruned to the children of a path from label first to label last, both included."""
+
+@final
+class BlsSecretKey:
+    """A BLS12-381 key of the "min-sig" scheme: signatures in G1, keys in G2."""
+
+    @staticmethod
+    def from_seed(seed: bytes) -> BlsSecretKey:
+        """Derive from at least 32 bytes (RFC draft-irtf-cfrg-bls-signature, KeyGen). Raises KeyUnusable if shorter."""
+    @staticmethod
+    def from_scalar(scalar: bytes) -> BlsSecretKey:
+        """From 32 bytes, big-endian. Raises KeyUnusable for zero or beyond the group's order."""
+    @property
+    def public_key(self) -> bytes:
+        """DER, 133 bytes."""
+    def sign(self, message: bytes) -> bytes:
+        """48 bytes."""
+    def sign_root(self, digest: bytes) -> bytes:
+        """The signature of a certificate: over the separator ``ic-state-root`` and the digest of the tree."""
+
+def verify_bls(public_key: bytes, signature: bytes, message: bytes) -> None:
+    """Verify one BLS signature. `public_key` is DER or the raw 96 bytes. Raises CertificateSignatureInvalid."""
+
+def encode_certificate(tree: HashTree, signature: bytes, delegation: tuple[bytes, bytes] | None = None) -> bytes:
+    """A certificate as CBOR; `delegation` is (subnet id, certificate of the root subnet)."""
+
+@final
+class CertifiedTree:
+    """The tree of a verified certificate: what may be trusted."""
+
+    @property
+    def time_ns(self) -> int: ...
+    @property
+    def subnet_id(self) -> bytes | None:
+        """The subnet of the delegation; None when the root key signed."""
+    @property
+    def tree(self) -> HashTree: ...
+    def lookup(self, path: Path) -> bytes | None:
+        """As HashTree.lookup."""
+    def children(self, path: Path) -> list[bytes]:
+        """As HashTree.children."""
+
+@final
+class Verifier:
+    """Verifies against one root key, and remembers what it has verified. Safe to share between threads.
+
+    Calls that cost more than about 50 microseconds leave the GIL.
+    """
+
+    def __init__(
+        self,
+        root_key: bytes,
+        *,
+        max_age_ns: int = 300_000_000_000,
+        max_ahead_ns: int = 300_000_000_000,
+        cache_entries: int = 1024,
+    ) -> None:
+        """`root_key` is DER, 133 bytes. Raises KeyUnusable."""
+    @property
+    def root_key(self) -> bytes: ...
+    @property
+    def cache_hits(self) -> int:
+        """How many BLS verifications were spared."""
+    @property
+    def cache_misses(self) -> int:
+        """How many BLS verifications were made."""
+    def verify_certificate(self, certificate: bytes, canister_id: bytes, *, now_ns: int) -> CertifiedTree:
+        """Verify signature, delegation, canister ranges and age. Raises a CertificateError or Malformed."""
+    def verify_subnet_certificate(self, certificate: bytes, subnet_id: bytes, *, now_ns: int) -> CertifiedTree:
+        """The same for a certificate about a subnet. Raises a CertificateError or Malformed."""
+    def open_request(self, body: bytes, *, now_ns: int) -> Request:
+        """Verify the body of an HTTP request: an envelope with its signature, chain, sender and expiry
+        (interface specification, "Authentication"; IC-PROTOCOL A.6). Anonymous requests have no signature.
+
+        Raises an EnvelopeError, Malformed, TooLarge or KeyUnusable.
+        """
+    def open_envelope(self, frame: bytes, *, now_ns: int) -> Request:
+        """Verify a client's WebSocket frame of wire generations v1 and v2: ``{"envelope": envelope}``, a call that is
+        not anonymous. Raises as open_request does."""
+    def open_first_message(self, frame: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+        """Verify the first frame of wire generation v0: (client key, canister id, content, signature).
+
+        Raises Malformed or SignatureInvalid.
+        """
+    def open_poll_reply(
+        self, reply: bytes, canister_id: bytes, *, generation: Literal[0, 1, 2], now_ns: int
+    ) -> PollReply:
+        """Decode the Candid answer of `ws_get_messages`, verify its certificate, its tree and every message, and write
+        the complete WebSocket frame of each with its own witness only (IC-PROTOCOL D).
+
+        All or nothing: raises a CertificateError, Malformed, CandidError, TooLarge or CanisterRefused (answer `Err`).
+        """
+    def open_message(
+        self, frame: bytes, canister_id: bytes, *, generation: Literal[0, 1, 2], now_ns: int
+    ) -> CertifiedMessage:
+        """What a client does with a binary message of the gateway: verify certificate, witness and content.
+
+        Raises a CertificateError or Malformed.
+        """
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+@final
+class Request:
+    """The content of an envelope. From a Verifier it is what the sender signed."""
+
+    @property
+    def request_type(self) -> Literal["call", "query", "read_state"]: ...
+    @property
+    def request_id(self) -> bytes:
+        """32 bytes over every field that was received, known or not."""
+    @property
+    def sender(self) -> bytes: ...
+    @property
+    def ingress_expiry_ns(self) -> int: ...
+    @property
+    def nonce(self) -> bytes | None: ...
+    @property
+    def canister_id(self) -> bytes:
+        """Empty for read_state."""
+    @property
+    def method_name(self) -> str:
+        """Empty for read_state."""
+    @property
+    def arg(self) -> bytes:
+        """Empty for read_state."""
+    @property
+    def paths(self) -> list[list[bytes]]:
+        """Of read_state, else empty."""
+    @property
+    def targets(self) -> list[bytes] | None:
+        """The canisters that the delegation chain is limited to, None for no limit."""
+    @property
+    def body(self) -> bytes:
+        """The sender's own envelope bytes, tagged: what is sent to the IC."""
+
+def read_envelope_unverified(frame: bytes) -> Request:
+    """Decode a frame as Verifier.open_envelope does, and verify nothing. Raises Malformed or TooLarge."""
+
+def encode_content(
+    request_type: Literal["call", "query", "read_state"],
+    *,
+    sender: bytes,
+    ingress_expiry_ns: int,
+    canister_id: bytes | None = None,
+    method_name: str | None = None,
+    arg: bytes | None = None,
+    paths: Sequence[Path] | None = None,
+    nonce: bytes | None = None,
+) -> tuple[bytes, bytes]:
+    """The content of a request as CBOR (untagged) and its request id."""
+
+def encode_envelope(
+    content: bytes,
+    *,
+    public_key: bytes | None = None,
+    signature: bytes | None = None,
+    delegations: Sequence[tuple[bytes, int, Sequence[bytes] | None, bytes]] = (),
+) -> bytes:
+    """A tagged envelope around a content. A delegation is (public key, expiration, targets, signature)."""
+
+def verify_signature(public_key: bytes, signature: bytes, message: bytes) -> None:
+    """Verify any signature scheme of the IC but canister signatures over a message that includes its separator.
+
+    Raises SignatureInvalid or KeyUnusable.
+    """
+
+@final
+class SigningKey:
+    """A private key: Ed25519, ECDSA on secp256k1 or on P-256. Its repr shows the public half only."""
+
+    @staticmethod
+    def generate(scheme: Literal["ed25519", "secp256k1", "prime256v1"]) -> SigningKey: ...
+    @staticmethod
+    def from_secret(scheme: Literal["ed25519", "secp256k1", "prime256v1"], secret: bytes) -> SigningKey:
+        """From 32 secret bytes: a seed or a scalar. Raises KeyUnusable."""
+    @staticmethod
+    def from_pem(data: bytes) -> SigningKey:
+        """PKCS#8 v1 and v2 or SEC1 ("EC PRIVATE KEY", also after "EC PARAMETERS"). Raises KeyUnusable (encrypted ones
+        too, saying so)."""
+    @staticmethod
+    def from_der(data: bytes) -> SigningKey:
+        """PKCS#8 v1 and v2 or SEC1, binary: e.g. the reference gateway's ``data/key_pair``. Raises KeyUnusable."""
+    @property
+    def scheme(self) -> Literal["ed25519", "secp256k1", "prime256v1"]: ...
+    @property
+    def public_key(self) -> bytes:
+        """DER."""
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes, r and s for ECDSA over SHA-256."""
+    def to_pem(self) -> bytes:
+        """PKCS#8 v1 as PEM. Secret."""
+
+# --- Candid ---------------------------------------------------------------------------------------------------------
+
+@final
+class CandidTypes:
+    """A tuple of Candid types, e.g. of arguments: ``CandidTypes("(record {nonce: nat64})")``.
+
+    Values: null None, bool, nat* and int* int, float* float, text str, blob (vec nat8) bytes, vec list, opt the value or
+    None, record dict (or tuple for one with the fields 0, 1, …), variant a dict of one item, e.g. ``{"Ok": None}``,
+    principal ``appliance.ic.principal.Principal``, reserved None, func (Principal, str), service Principal. An optional
+    value that is itself optional or null is wrapped as a list of none or one.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Raises CandidError where the text is not a tuple of types."""
+    def encode(self, *values: CandidValue) -> bytes:
+        """Raises CandidError naming the value that does not fit. Takes bytes for a principal too."""
+    def decode(self, data: bytes) -> tuple[object, ...]:
+        """Decode with subtyping, as a callee does. Raises CandidError, also for what would cost too much."""
+
+@final
+class CandidMethod:
+    """A method of an interface."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def arguments(self) -> CandidTypes: ...
+    @property
+    def results(self) -> CandidTypes: ...
+    @property
+    def is_query(self) -> bool: ...
+
+@final
+class CandidInterface:
+    """A parsed ``.did`` text."""
+
+    def __init__(self, text: str) -> None:
+        """Raises CandidError with line and column."""
+    @property
+    def methods(self) -> dict[str, CandidMethod]: ...
+    @property
+    def init(self) -> CandidTypes:
+        """The arguments of the installation."""
+    def type(self, name: str) -> CandidTypes:
+        """A named type, as a tuple of one. Raises CandidError."""
+
+def decode_candid(data: bytes) -> tuple[object, ...]:
+    """Decode by the types the message itself names; field names that are unknown are numbers. Raises CandidError."""
+
+# --- WebSocket messages ---------------------------------------------------------------------------------------------
+
+@final
+class PolledMessage:
+    """One message of a canister for one client."""
+
+    @property
+    def client_key(self) -> bytes:
+        """v1 and v2: principal and nonce (8 bytes, big-endian); v0: the client's Ed25519 key."""
+    @property
+    def key(self) -> str:
+        """``<gateway principal>_<nonce of 20 digits>``."""
+    @property
+    def nonce(self) -> int:
+        """The number in the key."""
+    @property
+    def frame(self) -> bytes:
+        """The complete, unmasked, final WebSocket frame: header and CBOR."""
+
+@final
+class PollReply:
+    """The answer to a poll."""
+
+    @property
+    def messages(self) -> list[PolledMessage]: ...
+    @property
+    def is_end_of_queue(self) -> bool:
+        """True also where the canister's generation does not say."""
+    @property
+    def time_ns(self) -> int | None:
+        """Of the certificate; None without messages."""
+
+def read_poll_reply_unverified(reply: bytes, *, generation: Literal[0, 1, 2]) -> PollReply:
+    """Decode as Verifier.open_poll_reply does, and verify nothing.
+
+    Raises Malformed, CandidError, TooLarge or CanisterRefused.
+    """
+
+@final
+class CertifiedMessage:
+    """A message that the canister certified, as its client sees it."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def client_key(self) -> bytes: ...
+    @property
+    def sequence_num(self) -> int: ...
+    @property
+    def timestamp_ns(self) -> int:
+        """When the canister sent it."""
+    @property
+    def certified_at_ns(self) -> int:
+        """The time of the certificate."""
+    @property
+    def is_service_message(self) -> bool:
+        """Always False in v0."""
+    @property
+    def content(self) -> bytes:
+        """Candid of the application or of the service in v1 and v2, CBOR in v0."""

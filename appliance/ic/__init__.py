@@ -1,0 +1,1 @@
+"""The Internet Computer as a client sees it."""

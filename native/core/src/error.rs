@@ -1,0 +1,122 @@
+//! One error for the whole core. Each variant is one exception class of `appliance/errors.py`, with the same facts in
+//! the same order; the shell maps them one to one.
+
+use std::fmt;
+
+/// What can go wrong in the core. See `appliance/errors.py` for the sentences people read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// Bytes that do not decode as `what`.
+    Malformed {
+        /// What the bytes should have been, e.g. `envelope`.
+        what: &'static str,
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// A budget is exceeded.
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// How large it is.
+        size: u64,
+        /// How large it may be.
+        limit: u64,
+        /// What is counted, e.g. `bytes`.
+        unit: &'static str,
+    },
+    /// A BLS signature, key or point is not valid.
+    CertificateSignatureInvalid(String),
+    /// A certificate is too old.
+    CertificateStale {
+        /// How old it is.
+        age_ns: u64,
+        /// How old it may be.
+        limit_ns: u64,
+    },
+    /// A certificate is from the future.
+    CertificateFromFuture {
+        /// How far ahead it is.
+        ahead_ns: u64,
+        /// How far ahead it may be.
+        limit_ns: u64,
+    },
+    /// The subnet of the delegation may not certify for the subject. Principals as text.
+    CertificateNotAuthorized {
+        /// The subnet that signed.
+        subnet: String,
+        /// The canister or subnet asked about.
+        subject: String,
+    },
+    /// The delegation does not reveal the canister ranges of the subnet.
+    CertificateRangesUnknown(String),
+    /// The certificate of a delegation has a delegation.
+    CertificateNestedDelegation,
+    /// The tree does not tell whether the path exists.
+    PathUnknown(String),
+    /// The tree proves that the path does not exist.
+    PathAbsent(String),
+    /// The tree is not the one the canister (as text) certified.
+    CertifiedDataMismatch(String),
+    /// The message of this key is not what the tree says.
+    MessageNotCertified(String),
+    /// The ingress expiry has passed.
+    EnvelopeExpired {
+        /// Ingress expiry.
+        expiry_ns: u64,
+        /// Time of the check.
+        now_ns: u64,
+    },
+    /// The ingress expiry is too far ahead.
+    EnvelopeTooFarAhead {
+        /// Ingress expiry.
+        expiry_ns: u64,
+        /// Time of the check.
+        now_ns: u64,
+        /// How far ahead it may be.
+        limit_ns: u64,
+    },
+    /// A signature by or for a user does not verify.
+    SignatureInvalid(String),
+    /// The sender is not the principal of the key. Principals as text.
+    SenderMismatch {
+        /// What the envelope says.
+        sender: String,
+        /// What the key says.
+        key_principal: String,
+    },
+    /// The delegation chain does not hold.
+    DelegationInvalid(String),
+    /// A delegation has expired.
+    DelegationExpired(String),
+    /// The delegation chain is limited to other canisters.
+    CanisterNotTargeted(String),
+    /// A key file or encoding that cannot be used.
+    KeyUnusable(String),
+    /// Candid that does not fit.
+    Candid(String),
+    /// A canister method answered `Err`.
+    CanisterRefused {
+        /// The method.
+        method: &'static str,
+        /// Its words.
+        text: String,
+    },
+}
+
+/// The result of the core's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Shorthand for [`Error::Malformed`].
+    pub fn malformed(what: &'static str, problem: impl Into<String>) -> Self {
+        Self::Malformed { what, problem: problem.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for Error {}

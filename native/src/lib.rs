@@ -1,0 +1,7 @@
+//! Python's view of the core: converts arguments, leaves the GIL for slow work and raises the classes of
+//! `appliance/errors.py`.
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _native {}
