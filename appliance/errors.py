@@ -340,3 +340,320 @@ class CanisterRefused(GatewayError):
 
     def __str__(self) -> str:
         return f"{self.method}: {self.text}"
+
+
+# --- the IC ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class IcError(GatewayError):
+    """The IC did not do what it was asked."""
+
+    close_code = 4101
+    reason = "ic"
+
+    def __str__(self) -> str:
+        return "the IC did not answer as it should"
+
+
+@dataclass(eq=False)
+class IcUnreachable(IcError):
+    """No usable answer: connection, time-out or a code that says "try again" (429, 5xx). Worth trying again."""
+
+    endpoint: str
+    problem: str
+    retry_after_s: float | None = None
+
+    reason = "ic_unreachable"
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} does not answer: {self.problem}"
+
+
+@dataclass(eq=False)
+class IcRefused(IcError):
+    """The endpoint refused the request itself (HTTP 4xx). Trying again is useless."""
+
+    endpoint: str
+    status: int
+    text: str
+
+    reason = "ic_refused"
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} refused the request with HTTP {self.status}: {self.text}"
+
+
+@dataclass(eq=False)
+class Rejected(IcError):
+    """The IC or the canister rejected the call or query (interface specification, "Reject codes").
+
+    ``certified`` says whether the rejection was read from a certificate.
+    """
+
+    reject_code: int
+    message: str
+    error_code: str | None = None
+    certified: bool = False
+
+    close_code = 4102
+    reason = "rejected"
+
+    def __str__(self) -> str:
+        code = f"{self.reject_code}, {self.error_code}" if self.error_code else str(self.reject_code)
+        return f"rejected ({code}): {self.message}"
+
+
+@dataclass(eq=False)
+class CallExpired(IcError):
+    """A call was not confirmed before its ingress expiry; it can no longer be executed unless it already was."""
+
+    method: str
+    last_problem: str
+
+    reason = "call_expired"
+
+    def __str__(self) -> str:
+        return f"{self.method} was not taken by the IC before it expired: {self.last_problem}"
+
+
+# --- sessions -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class SessionError(GatewayError):
+    """A client did what its protocol does not allow."""
+
+    close_code = 4510
+    reason = "protocol"
+
+    def __str__(self) -> str:
+        return "the protocol does not allow that"
+
+
+@dataclass(eq=False)
+class TextFrame(SessionError):
+    """A text frame, where the protocol has binary frames only."""
+
+    close_code = 1003
+    reason = "text_frame"
+
+    def __str__(self) -> str:
+        return "text frames are not part of this protocol, send binary ones"
+
+
+@dataclass(eq=False)
+class WrongCanister(SessionError):
+    """A message for another canister than the session's. Principals as text."""
+
+    canister: str
+    session_canister: str
+
+    close_code = 4506
+    reason = "wrong_canister"
+
+    def __str__(self) -> str:
+        return f"the message is for canister {self.canister}, this session is with {self.session_canister}"
+
+
+@dataclass(eq=False)
+class WrongMethod(SessionError):
+    """A call of a method that is not allowed at this point of the session."""
+
+    method: str
+    expected: str
+
+    close_code = 4507
+    reason = "wrong_method"
+
+    def __str__(self) -> str:
+        return f"a call of {self.method!r} is not allowed here, expected {self.expected!r}"
+
+
+@dataclass(eq=False)
+class WrongSender(SessionError):
+    """A message signed by another principal than the one that opened the session. Principals as text."""
+
+    sender: str
+    session_sender: str
+
+    close_code = 4504
+    reason = "wrong_sender"
+
+    def __str__(self) -> str:
+        return f"the message is from {self.sender}, this session was opened by {self.session_sender}"
+
+
+@dataclass(eq=False)
+class WrongGateway(SessionError):
+    """The client opens with the principal of another gateway. Principals as text."""
+
+    gateway: str
+    this_gateway: str
+
+    close_code = 4513
+    reason = "wrong_gateway"
+
+    def __str__(self) -> str:
+        return f"the message names gateway {self.gateway}, this one is {self.this_gateway}"
+
+
+@dataclass(eq=False)
+class DuplicateClient(SessionError):
+    """A client key that has an open connection already."""
+
+    client: str
+
+    close_code = 4508
+    reason = "duplicate_client"
+
+    def __str__(self) -> str:
+        return f"client {self.client} is connected already"
+
+
+@dataclass(eq=False)
+class ReplayedEnvelope(SessionError):
+    """An opening message that was used before."""
+
+    request_id: str
+
+    close_code = 4512
+    reason = "replayed"
+
+    def __str__(self) -> str:
+        return f"the opening message {self.request_id[:16]}… was used before"
+
+
+@dataclass(eq=False)
+class CanisterNotServed(SessionError):
+    """A canister that the configuration does not let in. A principal as text."""
+
+    canister: str
+
+    close_code = 4509
+    reason = "canister_not_served"
+
+    def __str__(self) -> str:
+        return f"this gateway does not serve canister {self.canister}"
+
+
+# --- sockets that have to end ---------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class SlowClient(GatewayError):
+    """A client does not read: its outbox is full."""
+
+    waiting: int
+    limit: int
+
+    close_code = 4100
+    reason = "slow_client"
+
+    def __str__(self) -> str:
+        return f"{self.waiting} bytes wait for this client, the limit is {self.limit}"
+
+
+@dataclass(eq=False)
+class RelayQueueFull(GatewayError):
+    """A client sends faster than the IC takes its messages."""
+
+    limit: int
+
+    close_code = 4104
+    reason = "relay_queue_full"
+
+    def __str__(self) -> str:
+        return f"{self.limit} messages wait to be relayed already"
+
+
+@dataclass(eq=False)
+class OpenTimeout(GatewayError):
+    """The session was not open in time; ``waiting_for`` says what was missing."""
+
+    limit_s: float
+    waiting_for: str
+
+    close_code = 4105
+    reason = "open_timeout"
+
+    def __str__(self) -> str:
+        return f"no {self.waiting_for} within {self.limit_s:g} s"
+
+
+@dataclass(eq=False)
+class PingTimeout(GatewayError):
+    """The client does not answer pings."""
+
+    limit_s: float
+
+    close_code = 4106
+    reason = "ping_timeout"
+
+    def __str__(self) -> str:
+        return f"no pong within {self.limit_s:g} s"
+
+
+@dataclass(eq=False)
+class CanisterForgot(GatewayError):
+    """The canister lost its clients (reinstalled, upgraded without keeping them). A principal as text."""
+
+    canister: str
+
+    close_code = 4103
+    reason = "canister_forgot"
+
+    def __str__(self) -> str:
+        return f"canister {self.canister} has forgotten its clients, open a new connection"
+
+
+@dataclass(eq=False)
+class CanisterFull(GatewayError):
+    """A canister has as many clients as the configuration allows."""
+
+    canister: str
+    limit: int
+
+    close_code = 1013
+    reason = "canister_full"
+
+    def __str__(self) -> str:
+        return f"canister {self.canister} has {self.limit} clients, which is the limit; try again later"
+
+
+@dataclass(eq=False)
+class GatewayStopping(GatewayError):
+    """The gateway is going down or restarting."""
+
+    close_code = 1012
+    reason = "stopping"
+
+    def __str__(self) -> str:
+        return "the gateway restarts, open a new connection"
+
+
+# --- what an operator did -------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class ConfigProblem:
+    """One fault of a configuration: where it is, which key, what is wrong and what would be right."""
+
+    place: str
+    key: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.key}: {self.problem}" if self.key else f"{self.place}: {self.problem}"
+
+
+@dataclass(eq=False)
+class ConfigError(GatewayError):
+    """A configuration that cannot be used. ``problems`` has every fault found, in file order."""
+
+    problems: list[ConfigProblem]
+
+    reason = "config"
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)

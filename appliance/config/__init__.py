@@ -1,0 +1,1 @@
+"""What ``gateway.yaml`` may say and how it is read."""

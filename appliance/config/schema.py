@@ -1,0 +1,187 @@
+"""Every section and key of ``gateway.yaml`` with its default, unit and bound. Defaults are nowhere else.
+
+Durations are seconds and sizes are bytes once read; in the file they are written as ``50ms`` and ``64KiB``.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from appliance.config.units import Duration, Size
+from appliance.errors import GatewayError
+from appliance.ic.principal import Principal
+
+Mode = Literal["enforce", "report", "off"]
+"""What verification does: refuse what fails, only count and log it, or not look."""
+
+
+def _principal(value: object) -> Principal:
+    if isinstance(value, Principal):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a canister id is text, e.g. bkyz2-fmaaa-aaaaa-qaaaq-cai; put it in quotes")
+    try:
+        return Principal.from_text(value)
+    except GatewayError as error:
+        raise ValueError(str(error)) from None
+
+
+def _one_or_several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+CanisterId = Annotated[Principal, BeforeValidator(_principal)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
+
+
+class Log(Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged; ``debug`` has a line for every frame."""
+    format: Literal["text", "json"] = "text"
+    """Lines for people or for programs."""
+
+
+class Tls(Section):
+    """A certificate chain and its key, both PEM."""
+
+    certificate: Path
+    """File of the certificate chain."""
+    key: Path
+    """File of the private key."""
+
+
+class Gateway(Section):
+    """The sockets of clients."""
+
+    listen: str = "0.0.0.0:8080"  # noqa: S104 - clients come from everywhere; the admin plane is elsewhere
+    """Where clients connect: ``host:port``, ``[v6]:port`` or ``unix:/path``. Port 0 takes a free one."""
+    tls: Tls | None = None
+    """Serve ``wss`` with this certificate; otherwise ``ws``."""
+    identity: Path = Path("data/identity.pem")
+    """Key of the gateway's principal, created with mode 0600 if absent. Takes PEM, and the reference gateway's
+    ``data/key_pair``."""
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    """Sockets at the same time; more are answered with HTTP 503."""
+    max_frame: Annotated[Size, Field(ge=1024, le=16 * 1024**2)] = 2 * 1024**2
+    """Bytes of one frame of a client. The IC takes 2 MiB."""
+    outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3)] = 4 * 1024**2
+    """Bytes that may wait for one client that does not read; beyond, it is closed."""
+    relay_queue: Annotated[int, Field(ge=1, le=10_000)] = 128
+    """Messages of one client that may wait for the IC; beyond, it is closed."""
+    ping_interval: Annotated[Duration, Field(ge=1, le=3600)] = 25.0
+    """How often a silent client is pinged."""
+    ping_timeout: Annotated[Duration, Field(ge=1, le=3600)] = 20.0
+    """How long a pong may take."""
+    handshake_timeout: Annotated[Duration, Field(ge=1, le=600)] = 30.0
+    """From the accepted socket to the client's first message."""
+    open_timeout: Annotated[Duration, Field(ge=1, le=600)] = 60.0
+    """From the first message to the canister's answer to it."""
+    close_timeout: Annotated[Duration, Field(ge=0.1, le=60)] = 5.0
+    """How long a client may take to answer a close frame."""
+    drain_timeout: Annotated[Duration, Field(ge=0, le=600)] = 20.0
+    """How long stopping may take: closing sockets and telling canisters."""
+
+
+class Network(Section):
+    """The IC."""
+
+    url: Annotated[list[str], BeforeValidator(_one_or_several), Field(min_length=1, max_length=16)] = [
+        "https://icp-api.io"
+    ]
+    """One or several endpoints of the same network, asked in this order when one fails."""
+    root_key: Annotated[str, Field(pattern=r"^(mainnet|fetch|[0-9a-fA-F]{266})$")] = "mainnet"
+    """``mainnet``, the key as 266 hexadecimal digits, or ``fetch`` to trust what the endpoint says at the start (for
+    local networks only)."""
+    timeout: Annotated[Duration, Field(ge=0.1, le=300)] = 15.0
+    """For one HTTP request. The IC answers a call within 10 s or says that it goes on."""
+    max_reply: Annotated[Size, Field(ge=1024, le=64 * 1024**2)] = 4 * 1024**2
+    """Bytes of one reply of the IC."""
+
+
+class Verification(Section):
+    """What is checked before anything is passed on."""
+
+    certificates: Mode = "enforce"
+    """Messages of canisters: certificate, tree and content."""
+    envelopes: Mode = "enforce"
+    """Messages of clients: signature, delegations, sender and expiry."""
+    max_certificate_age: Annotated[Duration, Field(ge=1, le=86400)] = 300.0
+    """How far a certificate's time may be from this clock, either way."""
+
+
+class Polling(Section):
+    """How often a canister is asked for messages."""
+
+    min_interval: Annotated[Duration, Field(ge=0.005, le=60)] = 0.05
+    """While messages flow."""
+    max_interval: Annotated[Duration, Field(ge=0.005, le=300)] = 1.0
+    """While nothing happens, and the most that errors slow it down to is ten times this."""
+    timeout: Annotated[Duration, Field(ge=0.1, le=60)] = 5.0
+    """For the answer to one poll."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_interval > self.max_interval:
+            raise ValueError(f"min_interval ({self.min_interval:g} s) is above max_interval ({self.max_interval:g} s)")
+        return self
+
+
+class Canister(Section):
+    """A canister that is served."""
+
+    id: CanisterId
+    """Its principal."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] | None = None
+    """What people call it, in logs."""
+    generation: Literal["v2"] = "v2"
+    """The wire generation its clients speak."""
+    max_clients: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Clients at the same time; no limit of its own if absent."""
+    polling: Polling | None = None
+    """Instead of the general ``polling``."""
+
+
+class Config(Section):
+    """The whole of ``gateway.yaml``."""
+
+    version: Literal[1] = 1
+    """Version of this format."""
+    log: Log = Log()
+    gateway: Gateway = Gateway()
+    network: Network = Network()
+    verification: Verification = Verification()
+    polling: Polling = Polling()
+    unlisted_canisters: Literal["deny", "allow"] = "deny"
+    """Whether clients may name canisters that are not listed."""
+    canisters: list[Canister] = []
+    """The canisters that are served."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        seen: set[str] = set()
+        for canister in self.canisters:
+            for handle in {str(canister.id), canister.name} - {None}:
+                if handle in seen:
+                    raise ValueError(f"canister {handle} is listed twice")
+                seen.add(str(handle))
+        return self
+
+    def canister(self, canister_id: Principal) -> Canister | None:
+        """The settings of a canister, or None if it is not served."""
+        for canister in self.canisters:
+            if canister.id == canister_id:
+                return canister
+        return Canister(id=canister_id) if self.unlisted_canisters == "allow" else None
+
+    def polling_of(self, canister_id: Principal) -> Polling:
+        """How a canister is polled."""
+        canister = self.canister(canister_id)
+        return (canister and canister.polling) or self.polling
