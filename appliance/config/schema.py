@@ -61,7 +61,7 @@ class Tls(Section):
 class Gateway(Section):
     """The sockets of clients."""
 
-    listen: str = "0.0.0.0:8080"  # noqa: S104 - clients come from everywhere; the admin plane is elsewhere
+    listen: str = "0.0.0.0:8080"
     """Where clients connect: ``host:port``, ``[v6]:port`` or ``unix:/path``. Port 0 takes a free one."""
     tls: Tls | None = None
     """Serve ``wss`` with this certificate; otherwise ``ws``."""

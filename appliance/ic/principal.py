@@ -36,7 +36,7 @@ class Principal(bytes):
             raise Malformed("principal", f"{text!r} has a wrong check sum; is a character missing?")
         principal = cls(data[4:])
         if str(principal) != text.lower():
-            raise Malformed("principal", f"{text!r} is grouped wrongly, it should be {principal}")
+            raise Malformed("principal", f"{text!r} is grouped wrongly, it should be {principal!s}")
         return principal
 
     @classmethod
