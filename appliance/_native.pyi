@@ -300,8 +300,8 @@ class SigningKey:
 class CandidTypes:
     """A tuple of Candid types, e.g. of arguments: ``CandidTypes("(record {nonce: nat64})")``.
 
-    Values: null None, bool, nat* and int* int, float* float, text str, blob (vec nat8) bytes, vec list, opt the value or
-    None, record dict (or tuple for one with the fields 0, 1, …), variant a dict of one item, e.g. ``{"Ok": None}``,
+    Values: null None, bool, nat* and int* int, float* float, text str, blob (vec nat8) bytes, vec list, opt the value
+    or None, record dict (or tuple for one with the fields 0, 1, …), variant a dict of one item, e.g. ``{"Ok": None}``,
     principal ``appliance.ic.principal.Principal``, reserved None, func (Principal, str), service Principal. An optional
     value that is itself optional or null is wrapped as a list of none or one.
     """

@@ -28,7 +28,7 @@ class GatewayError(Exception):
 
 @dataclass(eq=False)
 class Malformed(GatewayError):
-    """Bytes that do not decode as what they should be, e.g. ``what="envelope"``, ``problem="duplicate key 'sender'"``."""
+    """Bytes that do not decode as ``what`` they should be."""
 
     what: str
     problem: str
