@@ -5,5 +5,6 @@
 pub mod cbor;
 pub mod error;
 pub mod principal;
+pub mod request_id;
 
 pub use error::{Error, Result};
