@@ -1,0 +1,218 @@
+"""The HTTP client of the IC: call, query, read_state, status."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from appliance.crypto import CertifiedTree, Verifier
+from appliance.errors import Rejected
+from appliance.ic import network
+from appliance.ic.api import Api
+from appliance.ic.attempts import Chance, Clock, Pacing, Sleep, carry, system_chance
+from appliance.ic.endpoints import Endpoint
+from appliance.ic.envelope import SignedCall, sign_request
+from appliance.ic.identity import Identity
+from appliance.ic.principal import Principal
+from appliance.ic.replies import (
+    ACCEPTED,
+    RequestStatus,
+    read_call_reply,
+    read_certificate,
+    read_query_reply,
+    read_request_status,
+)
+from appliance.ic.transport import Reply, Transport
+
+MAX_CALLS = 512  # each holds a connection for up to 10 s while the IC makes up its mind
+REMEMBERED_CANISTERS = 4096
+
+T = TypeVar("T")
+
+
+class Agent:
+    """Sends requests of one identity, and calls that others have signed, and verifies what is certified.
+
+    ``clock`` (ns since 1970), ``sleep`` and ``chance`` (0 to 1) are for tests. At most ``max_calls`` calls are under
+    way at a time, others wait; queries do not wait for calls.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        identity: Identity,
+        verifier: Verifier,
+        *,
+        clock: Clock = time.time_ns,
+        sleep: Sleep = asyncio.sleep,
+        chance: Chance = system_chance,
+        max_calls: int = MAX_CALLS,
+    ) -> None:
+        self._transport = transport
+        self._identity = identity
+        self._verifier = verifier
+        self._pacing = Pacing(clock, sleep, chance)
+        self._api = Api(transport, clock)
+        self._calls = asyncio.Semaphore(max_calls)
+        self._answered: dict[bytes, str] = {}
+
+    @property
+    def principal(self) -> Principal:
+        """The sender of its own requests."""
+        return self._identity.principal
+
+    async def status(self) -> Mapping[str, object]:
+        """As ``network.fetch_status``."""
+        return await network.fetch_status(self._transport)
+
+    async def fetch_root_key(self) -> bytes:
+        """As ``network.fetch_root_key``."""
+        return await network.fetch_root_key(self._transport)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def query(
+        self,
+        canister_id: bytes,
+        method: str,
+        arg: bytes,
+        *,
+        timeout_s: float | None = None,
+        effective_canister_id: bytes | None = None,
+        avoid_last_endpoint: bool = False,
+    ) -> bytes:
+        """The reply (Candid) to a query. One endpoint answers it and nothing certifies it: what has to be true must
+        carry a certificate of its own.
+
+        ``timeout_s`` is for each endpoint. ``avoid_last_endpoint`` asks another one than the last query of this
+        canister, where there is another. Raises Rejected, IcUnreachable, IcRefused, Malformed or TooLarge.
+        """
+        now_ns = self._pacing.clock()
+        request = sign_request(
+            self._identity, "query", now_ns=now_ns, canister_id=canister_id, method_name=method, arg=arg
+        )
+
+        async def read(endpoint: Endpoint, _version: int, reply: Reply) -> bytes:
+            self._remember(canister_id, endpoint)
+            return read_query_reply(reply.body)
+
+        return await self._api.ask(
+            "query",
+            _effective(canister_id, effective_canister_id),
+            request.body,
+            read,
+            timeout_s=timeout_s,
+            avoid=self._answered.get(canister_id) if avoid_last_endpoint else None,
+        )
+
+    def _remember(self, canister_id: bytes, endpoint: Endpoint) -> None:
+        if len(self._transport.urls) > 1:
+            if len(self._answered) >= REMEMBERED_CANISTERS:
+                self._answered.clear()
+            self._answered[canister_id] = endpoint.url
+
+    async def read_state(
+        self, paths: Sequence[Sequence[bytes]], canister_id: bytes, *, timeout_s: float | None = None
+    ) -> CertifiedTree:
+        """The verified state at these paths and the time; ``canister_id`` is the effective one.
+
+        Raises IcUnreachable, IcRefused, TooLarge, Malformed or a CertificateError.
+        """
+        return await self._read_state(paths, canister_id, partial(self._verify, canister_id), timeout_s)
+
+    async def fetch_certificate(
+        self, paths: Sequence[Sequence[bytes]], canister_id: bytes, *, timeout_s: float | None = None
+    ) -> bytes:
+        """The certificate that read_state is answered with, as it came: nothing of it is verified.
+
+        Raises IcUnreachable, IcRefused, TooLarge or Malformed.
+        """
+
+        async def as_it_came(certificate: bytes) -> bytes:
+            return certificate
+
+        return await self._read_state(paths, canister_id, as_it_came, timeout_s)
+
+    async def request_status(
+        self, canister_id: bytes, request_id: bytes, *, timeout_s: float | None = None
+    ) -> RequestStatus:
+        """How far a call of this identity is, as certified. Raises as read_state does."""
+
+        async def read(certificate: bytes) -> RequestStatus:
+            return read_request_status(await self._verify(canister_id, certificate), request_id)
+
+        return await self._read_state([[b"request_status", request_id]], canister_id, read, timeout_s)
+
+    async def _read_state(
+        self,
+        paths: Sequence[Sequence[bytes]],
+        canister_id: bytes,
+        use: Callable[[bytes], Awaitable[T]],
+        timeout_s: float | None,
+    ) -> T:
+        request = sign_request(self._identity, "read_state", now_ns=self._pacing.clock(), paths=paths)
+
+        async def read(_endpoint: Endpoint, _version: int, reply: Reply) -> T:
+            return await use(read_certificate(reply.body, "read_state reply"))
+
+        return await self._api.ask("read_state", canister_id, request.body, read, timeout_s=timeout_s)
+
+    async def _verify(self, canister_id: bytes, certificate: bytes) -> CertifiedTree:
+        now_ns = self._pacing.clock()
+        return await asyncio.to_thread(self._verifier.verify_certificate, certificate, canister_id, now_ns=now_ns)
+
+    # --- calling ----------------------------------------------------------------------------------------------------
+
+    async def call(
+        self, canister_id: bytes, method: str, arg: bytes, *, effective_canister_id: bytes | None = None
+    ) -> bytes:
+        """Call a method and wait for its certified reply (Candid), for four minutes at most.
+
+        Raises Rejected, CallExpired, IcRefused, TooLarge, and Malformed or a CertificateError where the IC's answers
+        cannot be trusted.
+        """
+        subject = _effective(canister_id, effective_canister_id)
+        now_ns = self._pacing.clock()
+        call = sign_request(self._identity, "call", now_ns=now_ns, canister_id=canister_id, method_name=method, arg=arg)
+        reply = await carry(
+            call,
+            partial(self._post, call, subject),
+            partial(self._poll, call, subject),
+            self._pacing,
+        )
+        if reply is None:
+            raise AssertionError("a call whose status can be read ends with a reply or an error")
+        return reply
+
+    async def submit(self, call: SignedCall, *, effective_canister_id: bytes | None = None) -> bytes | None:
+        """Send a call that somebody has signed, the same bytes again and again until its ingress expiry, and answer
+        with its certified reply (Candid); None where the endpoint only tells that the IC has taken it.
+
+        Raises Rejected, CallExpired, IcRefused, TooLarge, and Malformed or a CertificateError where the IC's answers
+        cannot be trusted.
+        """
+        subject = _effective(call.canister_id, effective_canister_id)
+        return await carry(call, partial(self._post, call, subject), None, self._pacing)
+
+    async def _post(self, call: SignedCall, subject: bytes) -> tuple[int, RequestStatus]:
+        async def read(_endpoint: Endpoint, version: int, reply: Reply) -> tuple[int, RequestStatus]:
+            return version, await self._read_call_reply(call, subject, reply)
+
+        async with self._calls:
+            return await self._api.ask("call", subject, call.body, read)
+
+    async def _read_call_reply(self, call: SignedCall, subject: bytes, reply: Reply) -> RequestStatus:
+        if reply.status == 202:
+            return ACCEPTED
+        answer = read_call_reply(reply.body)
+        if isinstance(answer, Rejected):
+            return RequestStatus("rejected", reject=answer)
+        return read_request_status(await self._verify(subject, answer), call.request_id)
+
+    async def _poll(self, call: SignedCall, subject: bytes) -> tuple[int, RequestStatus]:
+        return 0, await self.request_status(subject, call.request_id)
+
+
+def _effective(canister_id: bytes, effective_canister_id: bytes | None) -> bytes:
+    return canister_id if effective_canister_id is None else effective_canister_id

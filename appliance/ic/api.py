@@ -1,0 +1,84 @@
+"""The versions of the IC's HTTP interface: asks for the newest an endpoint serves (interface specification, "HTTPS
+Interface")."""
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Literal, TypeVar
+
+from appliance.errors import IcRefused
+from appliance.ic.endpoints import Endpoint
+from appliance.ic.principal import Principal
+from appliance.ic.transport import Reply, Transport, first_answer
+
+Kind = Literal["call", "query", "read_state"]
+T = TypeVar("T")
+
+VERSIONS: dict[Kind, tuple[int, ...]] = {"call": (4, 3, 2), "query": (3, 2), "read_state": (3, 2)}
+PROBE_AGAIN_NS = 600 * 10**9  # an endpoint that is upgraded is found out within this
+
+
+class Api:
+    """POST requests about a canister, over all endpoints and versions."""
+
+    def __init__(self, transport: Transport, clock: Callable[[], int]) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._known: dict[tuple[str, Kind], tuple[int, int]] = {}
+
+    async def ask(
+        self,
+        kind: Kind,
+        canister_id: bytes,
+        body: bytes,
+        read: Callable[[Endpoint, int, Reply], Awaitable[T]],
+        *,
+        timeout_s: float | None = None,
+        avoid: str | None = None,
+    ) -> T:
+        """What ``read(endpoint, version, reply)`` makes of the first usable answer.
+
+        ``canister_id`` is the effective one. Raises as ``transport.first_answer`` does, IcRefused and TooLarge.
+        """
+
+        async def attempt(endpoint: Endpoint) -> T:
+            version, reply = await self._send(endpoint, kind, canister_id, body, timeout_s)
+            return await read(endpoint, version, reply)
+
+        return await first_answer(self._transport, attempt, avoid=avoid)
+
+    async def _send(
+        self, endpoint: Endpoint, kind: Kind, canister_id: bytes, body: bytes, timeout_s: float | None
+    ) -> tuple[int, Reply]:
+        versions = self._order(endpoint, kind)
+        for version in versions:
+            try:
+                reply = await self._transport.send(
+                    endpoint, _path(version, kind, canister_id), body, timeout_s=timeout_s
+                )
+            except IcRefused as refusal:
+                if refusal.status == 404 and version != versions[-1]:
+                    continue
+                raise
+            self._remember(endpoint, kind, version)
+            return version, reply
+        raise AssertionError("there is always a version")
+
+    def _order(self, endpoint: Endpoint, kind: Kind) -> list[int]:
+        """The version that served last time first, then the others from the newest."""
+        newest_first = VERSIONS[kind]
+        version, since_ns = self._known.get((endpoint.url, kind), (newest_first[0], 0))
+        if self._clock() - since_ns >= PROBE_AGAIN_NS:
+            return list(newest_first)
+        return [version, *(other for other in newest_first if other != version)]
+
+    def _remember(self, endpoint: Endpoint, kind: Kind, version: int) -> None:
+        key = (endpoint.url, kind)
+        if version == VERSIONS[kind][0]:
+            self._known.pop(key, None)
+        elif key not in self._known or version != self._order(endpoint, kind)[0]:
+            self._known[key] = (version, self._clock())
+
+
+@lru_cache(maxsize=4096)
+def _path(version: int, kind: Kind, canister_id: bytes) -> str:
+    return f"/api/v{version}/canister/{Principal(canister_id)}/{kind}"

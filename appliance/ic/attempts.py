@@ -1,0 +1,116 @@
+"""How a call is tried again until its outcome is known."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from appliance.errors import CallExpired, CertificateError, GatewayError, IcUnreachable, Malformed
+from appliance.ic.envelope import SignedCall
+from appliance.ic.replies import SYS_TRANSIENT, RequestStatus
+
+UNTRUSTED_LIMIT = 3  # wrong answers to one call before it is given up: a second and third endpoint may be honest
+
+Clock = Callable[[], int]
+Sleep = Callable[[float], Awaitable[None]]
+Chance = Callable[[], float]
+Ask = Callable[[], Awaitable[tuple[int, RequestStatus]]]
+"""Asks for the status of a call in some way; answers with the version of the interface, too."""
+
+system_chance: Chance = secrets.SystemRandom().random
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """The next delay in seconds, before chance shortens it."""
+
+    delay_s: float = 0.5
+    factor: float = 1.5
+    longest_s: float = 4.0
+
+    @property
+    def next(self) -> "Backoff":
+        """After one more attempt."""
+        return replace(self, delay_s=min(self.delay_s * self.factor, self.longest_s))
+
+    def seconds(self, chance: float) -> float:
+        """Between half of the delay and all of it, for ``chance`` from 0 to 1, so that many who failed together do not
+        come back together."""
+        return self.delay_s * (0.5 + chance / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """Time and chance, which tests replace: ``clock`` is ns since 1970."""
+
+    clock: Clock
+    sleep: Sleep = asyncio.sleep
+    chance: Chance = system_chance
+
+
+class Attempts:
+    """The attempts at one call, until its ingress expiry."""
+
+    def __init__(self, call: SignedCall, pacing: Pacing) -> None:
+        self._call = call
+        self._pacing = pacing
+        self._backoff = Backoff()
+        self._untrusted = 0
+
+    def check(self, problem: object) -> None:
+        """Raise CallExpired, with the last problem, where the call's time is over."""
+        if self._left_s() <= 0:
+            raise CallExpired(self._call.method_name, str(problem))
+
+    async def pause(self, problem: GatewayError | str) -> None:
+        """Wait before the next attempt, as long as an endpoint asked for at least.
+
+        Raises CallExpired where that is too late, and the problem itself when the IC's answers were wrong too often.
+        """
+        if isinstance(problem, CertificateError | Malformed):
+            self._untrusted += 1
+            if self._untrusted >= UNTRUSTED_LIMIT:
+                raise problem
+        self.check(problem)
+        wanted_s = getattr(problem, "retry_after_s", None) or 0.0
+        delay_s = max(self._backoff.seconds(self._pacing.chance()), wanted_s)
+        self._backoff = self._backoff.next
+        await self._pacing.sleep(min(delay_s, self._left_s()))
+        self.check(problem)
+
+    def _left_s(self) -> float:
+        return (self._call.ingress_expiry_ns - self._pacing.clock()) / 1e9
+
+
+async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pacing) -> bytes | None:
+    """Post a call until its outcome is known, and answer with its reply.
+
+    Once the IC has taken the call, ``read_status`` is asked how far it is. Without it (only the sender of a call may
+    ask), the same call is posted again: versions 3 and 4 of the interface answer that with the outcome, if there is
+    one. Version 2 does not; the result is None then, which means "taken".
+
+    Raises Rejected, CallExpired, and what ``post`` and ``read_status`` raise beyond trying again.
+    """
+    attempts = Attempts(call, pacing)
+    attempts.check("it was too late already when it was its turn")
+    ask = post
+    while True:
+        problem: GatewayError | str = "the IC has taken it and has not answered yet"
+        try:
+            version, status = await ask()
+        except (IcUnreachable, CertificateError, Malformed) as error:
+            problem = error
+        else:
+            if status.state == "replied":
+                return status.reply
+            if status.reject is not None:
+                if status.reject.certified or status.reject.reject_code != SYS_TRANSIENT:
+                    raise status.reject
+                problem = status.reject
+            elif read_status is not None:
+                if status.state == "done":
+                    raise CallExpired(call.method_name, "it was executed, but the IC no longer keeps the reply")
+                ask = read_status
+            elif version == 2 or status.state == "done":
+                return None
+        await attempts.pause(problem)

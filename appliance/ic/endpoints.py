@@ -1,0 +1,102 @@
+"""Which endpoint of the IC to ask: their addresses and their health. Nothing here waits or connects."""
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from appliance.errors import IcUnreachable, Malformed
+
+FIRST_REST_NS = 10**9
+LONGEST_REST_NS = 60 * 10**9
+LONGEST_RETRY_AFTER_S = 60.0  # an endpoint cannot switch itself off for longer, whatever it says
+
+MAINNET_DOMAINS = ("icp-api.io", "icp0.io", "ic0.app")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def normalise_url(url: str) -> str:
+    """The one spelling of an endpoint's address: lower case, no default port, no slash at the end.
+
+    Raises Malformed for what is no http or https address, and for one with credentials, query or fragment.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise Malformed("URL", f"{url!r}: {error}") from None
+    if parts.scheme not in _DEFAULT_PORTS or not host:
+        raise Malformed("URL", f"{url!r} should look like https://icp-api.io or http://127.0.0.1:4943")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise Malformed("URL", f"{parts.scheme}://{host}: credentials, query and fragment have no place here")
+    host = f"[{host}]" if ":" in host else host.rstrip(".")
+    port_text = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{host}{port_text}{parts.path.rstrip('/')}"
+
+
+def is_mainnet(url: str) -> bool:
+    """Whether an address belongs to the IC's mainnet, whose root key is known. Raises Malformed."""
+    host = urlsplit(normalise_url(url)).hostname or ""
+    return any(host == domain or host.endswith(f".{domain}") for domain in MAINNET_DOMAINS)
+
+
+class Endpoint:
+    """One address and what is known of its health. Times are of a monotonic clock, in ns."""
+
+    def __init__(self, url: str) -> None:
+        self.url = normalise_url(url)
+        self.failures = 0
+        self.last_problem: str | None = None
+        self._rests_until_ns = 0
+        self._closed_until_ns = 0
+
+    def rests_for_s(self, now_ns: int) -> float:
+        """How long others are asked first yet, because it failed lately."""
+        return max(0, self._rests_until_ns - now_ns) / 1e9
+
+    def closed_for_s(self, now_ns: int) -> float:
+        """How long it has asked to be left alone yet (``Retry-After``)."""
+        return max(0, self._closed_until_ns - now_ns) / 1e9
+
+    def succeeded(self) -> None:
+        """It answered as it should."""
+        self.failures = 0
+        self._rests_until_ns = 0
+
+    def failed(self, problem: str, now_ns: int, retry_after_s: float | None = None) -> None:
+        """It did not answer, or not as it should. It rests, each time in a row twice as long.
+
+        Requests that were under way together and fail together count as one failure.
+        """
+        self.last_problem = problem
+        if retry_after_s:
+            wait_ns = int(min(retry_after_s, LONGEST_RETRY_AFTER_S) * 1e9)
+            self._closed_until_ns = max(self._closed_until_ns, now_ns + wait_ns)
+        if not self.rests_for_s(now_ns):
+            self._rests_until_ns = now_ns + min(FIRST_REST_NS << min(self.failures, 10), LONGEST_REST_NS)
+            self.failures += 1
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url})"
+
+
+class Endpoints:
+    """The endpoints of one network, in the order of preference."""
+
+    def __init__(self, urls: Iterable[str]) -> None:
+        """Raises Malformed for an address that is none, ValueError for no address at all."""
+        self.all = [Endpoint(url) for url in dict.fromkeys(normalise_url(url) for url in urls)]
+        if not self.all:
+            raise ValueError("at least one endpoint is needed")
+
+    def order(self, now_ns: int, *, avoid: str | None = None) -> list[Endpoint]:
+        """Whom to ask, one after the other until one answers: the healthy ones as configured, or the one whose rest
+        ends first where all rest. The address ``avoid`` is among them only where there is no other.
+
+        Raises IcUnreachable where all have asked to be left alone.
+        """
+        open_ones = [endpoint for endpoint in self.all if not endpoint.closed_for_s(now_ns)]
+        if not open_ones:
+            nearest = min(self.all, key=lambda endpoint: endpoint.closed_for_s(now_ns))
+            raise IcUnreachable(nearest.url, "it asked to be left alone", nearest.closed_for_s(now_ns))
+        open_ones.sort(key=lambda endpoint: endpoint.rests_for_s(now_ns))
+        preferred = [endpoint for endpoint in open_ones if endpoint.url != avoid] or open_ones
+        return [endpoint for endpoint in preferred if not endpoint.rests_for_s(now_ns)] or preferred[:1]
