@@ -2,9 +2,16 @@
 //! It knows no Python, reads no clock and touches no socket.
 #![forbid(unsafe_code)]
 
+pub mod bls;
+mod cache;
 pub mod cbor;
+pub mod certificate;
 pub mod error;
+pub mod hash_tree;
 pub mod principal;
+mod ranges;
 pub mod request_id;
+pub mod state_tree;
+mod witness;
 
 pub use error::{Error, Result};

@@ -1,0 +1,82 @@
+//! A bounded memory of what has been verified.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::request_id::Hash;
+
+/// Values by the SHA-256 of what they were made from. Safe to share between threads.
+///
+/// Two generations: what is used moves to the young one, and when that has half of the capacity it becomes the old one
+/// and the old one is forgotten. So whatever is used once within half the capacity of new entries stays.
+pub(crate) struct Cache<V> {
+    half: usize,
+    generations: Mutex<Generations<V>>,
+}
+
+struct Generations<V> {
+    young: HashMap<Hash, V>,
+    old: HashMap<Hash, V>,
+}
+
+impl<V: Clone> Cache<V> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let generations = Generations { young: HashMap::new(), old: HashMap::new() };
+        Self { half: capacity.div_ceil(2), generations: Mutex::new(generations) }
+    }
+
+    pub(crate) fn get(&self, key: &Hash) -> Option<V> {
+        let mut generations = self.lock();
+        if let Some(value) = generations.young.get(key) {
+            return Some(value.clone());
+        }
+        let value = generations.old.remove(key)?;
+        self.put(&mut generations, *key, value.clone());
+        Some(value)
+    }
+
+    pub(crate) fn insert(&self, key: Hash, value: V) {
+        self.put(&mut self.lock(), key, value);
+    }
+
+    fn put(&self, generations: &mut Generations<V>, key: Hash, value: V) {
+        if self.half == 0 {
+            return;
+        }
+        if generations.young.len() >= self.half {
+            generations.old = std::mem::take(&mut generations.young);
+        }
+        generations.young.insert(key, value);
+    }
+
+    /// A panic while the lock is held leaves at worst one entry out, so a poisoned lock is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Generations<V>> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_is_bounded() {
+        let cache = Cache::new(8);
+        cache.insert([0; 32], 0);
+        for n in 1..100 {
+            cache.insert([n; 32], n);
+            assert_eq!(cache.get(&[0; 32]), Some(0));
+        }
+        let kept = (0..100).filter(|n| cache.get(&[*n; 32]).is_some()).count();
+        assert!((2..=8).contains(&kept), "{kept}");
+        assert_eq!(cache.get(&[99; 32]), Some(99));
+        assert_eq!(cache.get(&[1; 32]), None);
+    }
+
+    #[test]
+    fn a_cache_without_room_keeps_nothing() {
+        let cache = Cache::new(0);
+        cache.insert([1; 32], 1);
+        assert_eq!(cache.get(&[1; 32]), None);
+    }
+}
