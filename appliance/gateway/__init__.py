@@ -1,0 +1,1 @@
+"""The data plane: sockets, clients, relays and polls."""

@@ -1,0 +1,326 @@
+"""One accepted socket: HTTP upgrade, WebSocket frames, timers and the close, around a peer.
+
+``websockets``' protocol without I/O does RFC 6455; this module and the listener are the only ones that know it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from appliance.config.schema import Gateway as Settings
+from appliance.errors import GatewayError, OpenTimeout, PingTimeout, SlowClient
+from appliance.gateway.gateway import Gateway
+from appliance.gateway.outbox import Outbox
+from appliance.gateway.peer import Peer
+
+_log = structlog.get_logger(__name__)
+_library_log = logging.getLogger(f"{__name__}.websockets")
+_library_log.setLevel(logging.WARNING)
+
+GENERATIONS = {"/": "v2", "/v2": "v2"}
+"""Which wire generation is spoken at which path."""
+
+MAX_HEAD = 64 * 1024
+"""Bytes of an HTTP request."""
+MAX_REASON = 123
+"""Bytes of a close reason: a control frame has 125, the code takes two (RFC 6455 section 5.5)."""
+RETRY_AFTER_S = 5
+"""What a client is told that comes when the gateway is full."""
+
+_END_OF_HEAD = b"\r\n\r\n"
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Host(Protocol):
+    """The listener, as its connections know it."""
+
+    gateway: Gateway
+    settings: Settings
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further client has to be turned away."""
+
+    def accepted(self, connection: "Connection") -> None:
+        """The socket is there."""
+
+    def lost(self, connection: "Connection") -> None:
+        """The socket is gone."""
+
+
+class Connection(asyncio.Protocol):
+    """The shell of a peer. Whatever happens, ``connection_lost`` releases everything."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._settings = host.settings
+        self._loop = asyncio.get_running_loop()
+        self._protocol = ServerProtocol(max_size=self._settings.max_frame, logger=_library_log)
+        self._head: bytearray | None = bytearray()
+        self._parts: list[bytes] = []
+        self._peer: Peer | None = None
+        self._cause: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._heard_at = self._begun_at = self._loop.time()
+
+    # --- asyncio.Protocol -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket was accepted."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream server
+        self._transport = transport
+        self._outbox = Outbox(transport, self._settings.outbox)
+        self._host.accepted(self)
+        self._arm(self._settings.handshake_timeout, self._late)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came. What goes wrong with them closes the socket."""
+        self._heard_at = self._loop.time()
+        try:
+            if self._head is not None:
+                data = self._read_head(data)
+            if data:
+                self._protocol.receive_data(data)
+                self._handle_events()
+        except Exception as error:  # whatever it is, it ends this socket and no other
+            self.close(error)
+
+    def eof_received(self) -> None:
+        """The client sends no more; the transport closes when everything is written, or is aborted in time."""
+        self._protocol.receive_eof()
+        self._begin_closing()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone: the one place where everything is released."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._outbox.seal(drop=True)
+        self._host.lost(self)
+        if self._peer is not None:
+            self._host.gateway.leave(self._peer)
+            self._report(self._peer)
+
+    def pause_writing(self) -> None:
+        """The transport is full."""
+        self._outbox.pause()
+
+    def resume_writing(self) -> None:
+        """The transport takes bytes again."""
+        self._outbox.resume()
+
+    # --- Shell ------------------------------------------------------------------------------------------------------
+
+    def close(self, error: Exception) -> None:
+        """Close the socket for this reason; the first one counts. Never raises."""
+        if self._closing:
+            return
+        self._cause = error
+        if not isinstance(error, GatewayError):
+            _log.error("connection failed", peer=self._peer and self._peer.id, exc_info=error)
+        if self._protocol.state is State.CONNECTING:
+            self._transport.abort()
+            return
+        if self._protocol.state is State.OPEN:
+            told = error if isinstance(error, GatewayError) else GatewayError()
+            self._protocol.send_close(told.close_code, cut_reason(str(told)))
+        self._outbox.seal(drop=isinstance(error, SlowClient))
+        self._begin_closing()
+        self._flush()
+
+    def abort(self) -> None:
+        """End the socket at once."""
+        self._transport.abort()
+
+    def joined(self) -> None:
+        """The opening message was accepted: now it is the canister's turn."""
+        self._arm(self._settings.open_timeout, self._late)
+
+    def opened(self) -> None:
+        """The session is open: from now on only silence is watched."""
+        self._arm(self._settings.ping_interval, self._watch_silence)
+
+    # --- the HTTP upgrade -------------------------------------------------------------------------------------------
+
+    def _read_head(self, data: bytes) -> bytes:
+        """Collect the HTTP request and answer it; returns what came behind it.
+
+        Frames that a client sends before it has the answer must not be looked at before the answer is written.
+        """
+        head = self._head
+        assert head is not None  # noqa: S101 - the caller looked
+        head += data
+        end = head.find(_END_OF_HEAD, max(0, len(head) - len(data) - len(_END_OF_HEAD)))
+        if end < 0:
+            if len(head) > MAX_HEAD:
+                self._refuse(_TOO_LONG)
+            return b""
+        self._head = None
+        self._protocol.receive_data(bytes(head[: end + len(_END_OF_HEAD)]))
+        self._handle_events()
+        return bytes(head[end + len(_END_OF_HEAD) :])
+
+    def _upgrade(self, request: Request) -> None:
+        generation = GENERATIONS.get(request.path.partition("?")[0])
+        if generation is None:
+            served = ", ".join(GENERATIONS)
+            response = self._protocol.reject(404, f"There is no WebSocket here; it is at one of: {served}\n")
+        elif self._host.is_full:
+            response = self._protocol.reject(503, "This gateway has as many clients as it takes, come back later.\n")
+            response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        else:
+            response = self._protocol.accept(request)
+        self._protocol.send_response(response)
+        self._flush()
+        if generation is not None and response.status_code == 101:
+            self._begin(generation)
+        else:
+            self._turned_away(response)
+
+    def _begin(self, generation: str) -> None:
+        gateway = self._host.gateway
+        self._peer = Peer(
+            gateway.session(generation), self._outbox, shell=self, home=gateway, relay_limit=self._settings.relay_queue
+        )
+        self._peer.connect()
+
+    def _turned_away(self, response: Response) -> None:
+        self._host.gateway.stats.rejected_requests[response.status_code] += 1
+        self._begin_closing()
+
+    def _refuse(self, response: bytes) -> None:
+        self._host.gateway.stats.rejected_requests[int(response[9:12])] += 1
+        self._head = bytearray()
+        self._transport.write(response)
+        self._transport.close()
+        self._begin_closing()
+
+    # --- frames -----------------------------------------------------------------------------------------------------
+
+    def _handle_events(self) -> None:
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._handle_frame(event)
+            elif isinstance(event, Request):
+                self._upgrade(event)
+        self._flush()
+        if self._protocol.close_expected() or self._protocol.state is State.CLOSED:
+            self._begin_closing()
+
+    def _handle_frame(self, frame: Frame) -> None:
+        if self._closing or self._peer is None or frame.opcode > Opcode.BINARY:
+            return
+        if frame.opcode is Opcode.TEXT:
+            self._peer.receive_text()
+            return
+        self._parts.append(bytes(frame.data))
+        if frame.fin:
+            message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            self._parts.clear()
+            self._host.gateway.stats.frames += 1
+            self._peer.receive(message, now_ns=self._host.gateway.clock())
+
+    def _flush(self) -> None:
+        """Pass on what the library wants written; an empty chunk is the end of our side."""
+        for chunk in self._protocol.data_to_send():
+            if chunk:
+                self._outbox.put_control(chunk)
+            else:
+                self._outbox.finish(self._end)
+
+    def _end(self) -> None:
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    # --- timers -----------------------------------------------------------------------------------------------------
+
+    def _arm(self, seconds: float, act: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if self._closing else self._loop.call_later(seconds, act)
+
+    def _late(self) -> None:
+        if self._peer is None:
+            self._refuse(_TOO_LATE)
+        elif self._peer.join is None:
+            self.close(OpenTimeout(self._settings.handshake_timeout, "opening message of the client"))
+        else:
+            self.close(OpenTimeout(self._settings.open_timeout, "message of the canister"))
+
+    def _watch_silence(self) -> None:
+        silent = self._loop.time() - self._heard_at
+        if silent < self._settings.ping_interval:
+            self._arm(self._settings.ping_interval - silent, self._watch_silence)
+            return
+        try:
+            self._protocol.send_ping(b"")
+            self._flush()
+        except Exception as error:  # a timer has nobody to raise to
+            self.close(error)
+            return
+        self._pinged_at = self._loop.time()
+        self._arm(self._settings.ping_timeout, self._expect_pong)
+
+    def _expect_pong(self) -> None:
+        if self._heard_at < self._pinged_at:
+            self.close(PingTimeout(self._settings.ping_timeout))
+        else:
+            self._watch_silence()
+
+    def _begin_closing(self) -> None:
+        """From here on the client's messages are ignored, and the socket ends within the time for closing."""
+        if self._closing:
+            return
+        self._outbox.seal()
+        self._arm(self._settings.close_timeout, self._transport.abort)
+        self._closing = True
+
+    # --- the story --------------------------------------------------------------------------------------------------
+
+    def _report(self, peer: Peer) -> None:
+        stats = self._host.gateway.stats
+        sent = self._protocol.close_sent
+        code = sent.code if sent is not None else 1006
+        stats.closed[code if self._cause or code in _COMMON_CODES else 0] += 1
+        if self._cause is not None:
+            stats.refused[self._cause.reason if isinstance(self._cause, GatewayError) else "internal"] += 1
+        join = peer.join
+        _log.info(
+            "connection closed",
+            peer=peer.id,
+            canister=join and str(join.canister_id),
+            client=join and join.client,
+            code=code,
+            cause=self._told(),
+            seconds=round(self._loop.time() - self._begun_at, 3),
+        )
+
+    def _told(self) -> str:
+        if self._cause is not None:
+            return str(self._cause)
+        received = self._protocol.close_rcvd
+        if received is not None:
+            return f"client: {received.reason}" if received.reason else "client"
+        return str(self._protocol.parser_exc or "connection lost")
+
+
+_COMMON_CODES = frozenset(range(1000, 1016)) | {4000, 4001}
+"""Close codes of clients that are counted one by one, so that nobody can make the counters grow."""
+
+
+def cut_reason(text: str) -> str:
+    """At most 123 bytes of UTF-8, cut between characters."""
+    data = text.encode()
+    return text if len(data) <= MAX_REASON else data[: MAX_REASON - 3].decode(errors="ignore") + "…"

@@ -1,0 +1,49 @@
+"""Where the polls of one canister's queue are."""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Literal
+
+from appliance.crypto import PolledMessage, PollReply
+
+Verdict = Literal["next", "gap", "repeated"]
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Outlives the poller. ``next_nonce`` never moves back, except when the canister's queue began anew."""
+
+    next_nonce: int = 0
+    time_ns: int = 0
+    """Of the newest certificate whose messages were taken."""
+    joining: bool = True
+    """Nothing was taken since polling began: canisters forget old messages, so the first nonce may be any."""
+
+    def take(self, message: PolledMessage) -> Verdict:
+        """Move behind a message, unless it was there before."""
+        nonce = message.nonce
+        if nonce < self.next_nonce:
+            return "repeated"
+        gap = nonce > self.next_nonce and not self.joining
+        self.next_nonce = nonce + 1
+        self.joining = False
+        return "gap" if gap else "next"
+
+    def begins_anew(self, reply: PollReply, expecting: Container[bytes]) -> bool:
+        """Whether a reply from nonce 0 shows that the canister lost its queue and has a new one.
+
+        It does when it is newer than all we have, ends before the next nonce, and has a message for a client that the
+        canister accepted lately and that got nothing yet: its key was used for nothing before.
+        """
+        messages = reply.messages
+        newer = reply.time_ns is None or reply.time_ns > self.time_ns
+        return (
+            newer
+            and all(message.nonce < self.next_nonce for message in messages)
+            and any(message.client_key in expecting for message in messages)
+        )
+
+    def restart(self) -> None:
+        """Follow the new queue from its beginning."""
+        self.next_nonce = 0
+        self.joining = True

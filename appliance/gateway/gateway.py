@@ -1,0 +1,225 @@
+"""The gateway: owns the hub, the pollers and all background work."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Self
+
+import structlog
+
+from appliance.config.schema import Canister, Config
+from appliance.crypto import Request, Verifier
+from appliance.errors import CanisterNotServed, CanisterRefused, GatewayError, GatewayStopping
+from appliance.gateway.alarm import Alarm, LoopAlarm
+from appliance.gateway.cursor import Cursor
+from appliance.gateway.hub import Hub
+from appliance.gateway.ic import Ic
+from appliance.gateway.peer import Peer
+from appliance.gateway.poller import Poller
+from appliance.gateway.replies import Replies
+from appliance.gateway.stats import Stats
+from appliance.gateway.tasks import Tasks
+from appliance.ic.principal import Principal
+from appliance.protocol.envelopes import Envelopes
+from appliance.protocol.events import Join
+from appliance.protocol.generations import SESSIONS
+from appliance.protocol.session import Session, Terms
+
+_log = structlog.get_logger(__name__)
+
+FAREWELLS = 64
+"""``ws_close`` calls under way at the same time."""
+CURSORS = 10_000
+"""Canisters whose place in the queue is remembered while nobody is there."""
+LAST_WORDS = 3
+"""Polls that a refused client waits for: the replica that answers one may be behind the one that refused."""
+
+
+class Gateway:
+    """The data plane without sockets. An async context: leaving it says farewell for all that left, within
+    ``gateway.drain_timeout``, and leaves no task behind. Whatever holds sockets must have closed them before.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        ic: Ic,
+        verifier: Verifier,
+        principal: Principal,
+        clock: Callable[[], int] = time.time_ns,
+        alarm: Callable[[], Alarm] = LoopAlarm,
+    ) -> None:
+        """``principal`` is the one that ``ic`` signs with; ``clock`` is nanoseconds since 1970."""
+        self.config = config
+        self.principal = principal
+        self.clock = clock
+        self.stats = Stats()
+        self.hub = Hub()
+        self.tasks = Tasks()
+        self.pollers: dict[Principal, Poller] = {}
+        self.stopping = False
+        self._ic = ic
+        self._alarm = alarm
+        self._terms = Terms(principal, Envelopes(verifier, config.verification.envelopes))
+        self._replies = Replies(verifier, config.verification.certificates, self.stats, clock=clock)
+        self._poller_tasks: dict[Principal, asyncio.Task[None]] = {}
+        self._cursors: dict[Principal, Cursor] = {}
+        self._farewells = asyncio.Semaphore(FAREWELLS)
+        self._departing = 0
+        self._deadline: float | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def departing(self) -> int:
+        """Clients that are gone and whose canister is not told yet."""
+        return self._departing
+
+    def session(self, generation: str) -> Session:
+        """A new session of a wire generation, by its name."""
+        return SESSIONS[generation](self._terms)
+
+    def begin_stop(self) -> float:
+        """Let nobody in any more. Returns the seconds that are left for stopping; calling again counts on."""
+        self.stopping = True
+        now = asyncio.get_running_loop().time()
+        if self._deadline is None:
+            self._deadline = now + self.config.gateway.drain_timeout
+        return max(0.0, self._deadline - now)
+
+    async def stop(self) -> None:
+        """Wait for all farewells, within what is left of the time, then end all background work."""
+        left_s = self.begin_stop()
+        for canister_id in list(self.pollers):
+            self._stop_polling(canister_id)
+        unfinished = await self.tasks.finish(left_s)
+        if unfinished:
+            _log.warning("stopped before all was done", tasks=unfinished)
+
+    # --- what peers ask for (peer.Home) -----------------------------------------------------------------------------
+
+    def join(self, join: Join, peer: Peer) -> None:
+        """Register a verified client and see that its canister is polled.
+
+        Raises GatewayStopping, CanisterNotServed, CanisterFull, DuplicateClient or ReplayedEnvelope.
+        """
+        if self.stopping:
+            raise GatewayStopping
+        canister = self.config.canister(join.canister_id)
+        if canister is None:
+            raise CanisterNotServed(str(join.canister_id))
+        self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock())
+        self.stats.joined += 1
+        if join.canister_id not in self.pollers:
+            self._start_polling(canister)
+
+    def opened(self, peer: Peer) -> None:
+        """The canister answered: from here on messages flow."""
+        self.stats.opened += 1
+        join = peer.join
+        _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
+
+    def doubt(self, error: GatewayError, peer: Peer) -> None:
+        """Count and log what verification would have refused."""
+        self.stats.doubted[error.reason] += 1
+        _log.warning("a client's message does not verify", peer=peer.id, cause=str(error))
+
+    async def submit(self, request: Request, peer: Peer) -> bytes | None:
+        """See a client's call through, and poll its canister then. Raises GatewayError."""
+        try:
+            reply = await self._ic.submit(request)
+        except GatewayError as error:
+            self.stats.failed_relays[error.reason] += 1
+            raise
+        self.stats.relayed += 1
+        if (poller := self._poller_of(peer)) is not None:
+            poller.nudge()
+        return reply
+
+    def accepted(self, peer: Peer) -> None:
+        """The canister accepted this client: a first message is due."""
+        poller = self._poller_of(peer)
+        if poller is not None and peer.join is not None and not peer.is_open:
+            poller.expect(peer.join.client_key)
+
+    async def last_words(self, peer: Peer) -> None:
+        """Poll until this peer gets something, a few times at most."""
+        delivered = peer.delivered
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.polling.timeout):
+                for _ in range(LAST_WORDS):
+                    poller = self._poller_of(peer)
+                    if poller is None or peer.delivered > delivered:
+                        return
+                    await poller.drained()
+
+    # --- release ----------------------------------------------------------------------------------------------------
+
+    def leave(self, peer: Peer) -> None:
+        """Forget a peer whose connection is gone, once. Its canister is told when its calls are settled."""
+        if (join := peer.join) is None:
+            return
+        if (poller := self._poller_of(peer)) is not None:
+            poller.expect_no_more(join.client_key)
+        if self.hub.leave(join):
+            self._stop_polling(join.canister_id)
+        self._departing += 1
+        self.tasks.start(self._depart(join, peer)).add_done_callback(lambda _: self._departed(join))
+
+    def _departed(self, join: Join) -> None:
+        self._departing -= 1
+        self.hub.forget(join)
+
+    async def _depart(self, join: Join, peer: Peer) -> None:
+        await peer.relays.settled()
+        if not peer.is_known or (call := peer.session.close_call()) is None:
+            return
+        try:
+            async with self._farewells:
+                reply = await self._ic.call(call.canister_id, call.method, call.arg)
+            peer.session.answered(call.method, reply)
+        except CanisterRefused as error:
+            _log.debug("canister had forgotten the client", client=join.client, cause=str(error))
+        except GatewayError as error:
+            self.stats.failed_farewells[error.reason] += 1
+            _log.warning("canister could not be told of a client's leaving", client=join.client, cause=str(error))
+            return
+        self.stats.farewells += 1
+
+    # --- pollers ----------------------------------------------------------------------------------------------------
+
+    def _poller_of(self, peer: Peer) -> Poller | None:
+        return self.pollers.get(peer.join.canister_id) if peer.join is not None else None
+
+    def _start_polling(self, canister: Canister) -> None:
+        canister_id = canister.id
+        poller = Poller(
+            canister_id,
+            SESSIONS[canister.generation].generation,
+            source=self._ic,
+            replies=self._replies,
+            members=lambda: self.hub.members(canister_id),
+            cursor=self._cursor(canister_id),
+            polling=self.config.polling_of(canister_id),
+            stats=self.stats,
+            alarm=self._alarm(),
+        )
+        self.pollers[canister_id] = poller
+        self._poller_tasks[canister_id] = self.tasks.start(poller.run())
+
+    def _stop_polling(self, canister_id: Principal) -> None:
+        if self.pollers.pop(canister_id, None) is not None:
+            self._poller_tasks.pop(canister_id).cancel()
+
+    def _cursor(self, canister_id: Principal) -> Cursor:
+        cursor = self._cursors.pop(canister_id, None) or Cursor()
+        while len(self._cursors) >= CURSORS:
+            del self._cursors[next(iter(self._cursors))]
+        self._cursors[canister_id] = cursor
+        return cursor

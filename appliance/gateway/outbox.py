@@ -1,0 +1,94 @@
+"""Bytes that wait for one client, bounded."""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from appliance.errors import SlowClient
+
+CONTROL_ROOM = 256
+"""Bytes above the limit for the close frame."""
+
+
+class Transport(Protocol):
+    """Where the bytes go: the part of ``asyncio.WriteTransport`` that is used."""
+
+    def write(self, data: bytes) -> None:
+        """Take bytes; calls ``Outbox.pause`` when it has too many."""
+
+
+class Outbox:
+    """Passes frames to a transport in order and keeps them while the transport is full.
+
+    ``limit`` bounds the bytes kept. Everything that goes to the client goes through here, so that order is one matter.
+    """
+
+    __slots__ = ("_finish", "_frames", "_limit", "_paused", "_sealed", "_transport", "waiting")
+
+    def __init__(self, transport: Transport, limit: int) -> None:
+        self._transport = transport
+        self._limit = limit
+        self._frames: deque[bytes] = deque()
+        self._paused = False
+        self._sealed = False
+        self._finish: Callable[[], None] | None = None
+        self.waiting = 0
+
+    def put(self, frame: bytes) -> None:
+        """Send a complete frame. Raises SlowClient when too much waits; does nothing once sealed."""
+        if self._sealed:
+            return
+        if self._paused:
+            self._keep(frame, self._limit)
+        else:
+            self._transport.write(frame)
+
+    def put_control(self, data: bytes) -> None:
+        """Send what the WebSocket protocol itself answers. As ``put``, but once sealed too, with room for a close frame;
+        dropped then when too much waits.
+        """
+        if not self._paused:
+            self._transport.write(data)
+        elif not self._sealed:
+            self._keep(data, self._limit)
+        else:
+            with contextlib.suppress(SlowClient):
+                self._keep(data, self._limit + CONTROL_ROOM)
+
+    def seal(self, *, drop: bool = False) -> None:
+        """Take no more frames: the close frame is next. With ``drop``, those that wait are forgotten."""
+        self._sealed = True
+        if drop:
+            self._frames.clear()
+            self._finish = None
+            self.waiting = 0
+
+    def finish(self, end: Callable[[], None]) -> None:
+        """Nothing comes after what waits now: call ``end`` when all of it went to the transport."""
+        if self._frames:
+            self._finish = end
+        else:
+            end()
+
+    def pause(self) -> None:
+        """The transport is full."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """The transport takes bytes again."""
+        self._paused = False
+        while self._frames and not self._paused:
+            frame = self._frames.popleft()
+            self.waiting -= len(frame)
+            self._transport.write(frame)
+        if self._finish is not None and not self._frames:
+            end, self._finish = self._finish, None
+            end()
+
+    def _keep(self, frame: bytes, limit: int) -> None:
+        waiting = self.waiting + len(frame)
+        if waiting > limit:
+            raise SlowClient(waiting, limit)
+        self._frames.append(frame)
+        self.waiting = waiting

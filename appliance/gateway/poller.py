@@ -1,0 +1,203 @@
+"""Asks one canister for messages, for all of its members, as long as there are any."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import structlog
+
+from appliance.config.schema import Polling
+from appliance.crypto import CandidTypes, PollReply
+from appliance.errors import CanisterForgot, GatewayError, IcUnreachable
+from appliance.gateway.alarm import Alarm
+from appliance.gateway.cursor import Cursor
+from appliance.gateway.hub import Member
+from appliance.gateway.ic import Source
+from appliance.gateway.pace import Pace
+from appliance.gateway.replies import Replies
+from appliance.gateway.stats import Stats
+from appliance.ic.principal import Principal
+from appliance.protocol.session import Generation
+
+_log = structlog.get_logger(__name__)
+_ARG = CandidTypes("(record {nonce: nat64})")
+
+FIRST_PROBE = 2
+LAST_PROBE = 256
+"""After how many empty replies, while an accepted client gets nothing, the beginning of the queue is asked for; twice
+as many each time."""
+
+
+class Poller:
+    """The poller of one canister. ``state`` is ``degraded`` while polls fail, for the reason in ``last_error``."""
+
+    def __init__(
+        self,
+        canister_id: Principal,
+        generation: Generation,
+        *,
+        source: Source,
+        replies: Replies,
+        members: Callable[[], Mapping[bytes, Member]],
+        cursor: Cursor,
+        polling: Polling,
+        stats: Stats,
+        alarm: Alarm,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.canister_id = canister_id
+        self.pace = Pace(polling)
+        self.state: Literal["ok", "degraded"] = "ok"
+        self.last_error: Exception | None = None
+        self._generation = generation
+        self._source = source
+        self._replies = replies
+        self._members = members
+        self._cursor = cursor
+        self._stats = stats
+        self._alarm = alarm
+        self._jitter = jitter
+        self._expecting: set[bytes] = set()
+        self._empty = 0
+        self._probe_at = FIRST_PROBE
+        self._waiters: list[asyncio.Future[None]] = []
+        cursor.joining = True
+
+    def nudge(self) -> None:
+        """Something was sent to the canister: poll at once, unless polls fail at the moment."""
+        if not self.pace.failures:
+            self._alarm.ring()
+
+    def expect(self, client_key: bytes) -> None:
+        """The canister accepted this client and owes it a first message."""
+        self._expecting.add(client_key)
+
+    def expect_no_more(self, client_key: bytes) -> None:
+        """The client got something, or left."""
+        self._expecting.discard(client_key)
+        if not self._expecting:
+            self._empty, self._probe_at = 0, FIRST_PROBE
+
+    async def drained(self) -> None:
+        """Wait until a poll that begins from now on came to the end of the queue, or failed, or polling ended."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    async def run(self) -> None:
+        """Poll until cancelled. Nothing that goes wrong ends it."""
+        try:
+            while True:
+                if await self._alarm.wait(self.pace.wait_s):
+                    self.pace = self.pace.nudged()
+                await self.poll()
+        finally:
+            _release(self._waiters)
+
+    async def poll(self) -> None:
+        """Ask once, deliver what came, and set the pace."""
+        waiters, self._waiters = self._waiters, []
+        drained = True
+        try:
+            drained = await self._poll()
+        except Exception as error:  # members must not lose their poller to whatever it is
+            self._failed(error)
+        finally:
+            if drained:
+                _release(waiters)
+            else:
+                self._waiters = waiters + self._waiters
+
+    async def _poll(self) -> bool:
+        reply = await self._ask(self._cursor.next_nonce)
+        fresh = self._deliver(reply)
+        if not fresh and self._expecting:
+            await self._suspect()
+        self._recovered()
+        drained = reply.is_end_of_queue or not fresh
+        self.pace = self.pace.after(polled=fresh, drained=drained)
+        return drained
+
+    async def _ask(self, nonce: int) -> PollReply:
+        self._stats.polls += 1
+        reply = await self._source.query(
+            self.canister_id,
+            "ws_get_messages",
+            _ARG.encode({"nonce": nonce}),
+            timeout_s=self.pace.polling.timeout,
+            avoid_last_endpoint=self.pace.failures > 0,
+        )
+        return await self._replies.open(reply, self.canister_id, self._generation)
+
+    def _deliver(self, reply: PollReply) -> int:
+        """Pass the messages on that are new; returns how many they were."""
+        stats, take, expecting = self._stats, self._cursor.take, self._expecting
+        members = self._members()
+        fresh = 0
+        for message in reply.messages:
+            verdict = take(message)
+            if verdict == "repeated":
+                stats.repeated += 1
+                continue
+            if verdict == "gap":
+                self._report_gap(message.nonce)
+            fresh += 1
+            key = message.client_key
+            member = members.get(key)
+            if member is None:
+                stats.undeliverable += 1
+                continue
+            if expecting:
+                self.expect_no_more(key)
+            member.deliver(message.frame)
+            stats.delivered += 1
+        if fresh:
+            self._cursor.time_ns = max(self._cursor.time_ns, reply.time_ns or 0)
+        return fresh
+
+    def _report_gap(self, nonce: int) -> None:
+        self._stats.gaps += 1
+        _log.warning("messages are missing", canister=str(self.canister_id), up_to=nonce)
+
+    async def _suspect(self) -> None:
+        """An accepted client gets nothing: see whether the canister forgot its queue, and us behind its end."""
+        self._empty += 1
+        if self._empty < self._probe_at or not self._cursor.next_nonce:
+            return
+        self._empty, self._probe_at = 0, min(2 * self._probe_at, LAST_PROBE)
+        self._stats.probes += 1
+        reply = await self._ask(0)
+        if self._cursor.begins_anew(reply, self._expecting):
+            self._restart(reply)
+
+    def _restart(self, reply: PollReply) -> None:
+        self._stats.resets += 1
+        _log.warning("canister restarted its queue", canister=str(self.canister_id))
+        forgotten = [member for member in self._members().values() if member.is_open]
+        for member in forgotten:
+            member.fail(CanisterForgot(str(self.canister_id)))
+        self._cursor.restart()
+        self._deliver(reply)
+        self._alarm.ring()
+
+    def _recovered(self) -> None:
+        if self.state == "degraded":
+            _log.info("polling works again", canister=str(self.canister_id))
+        self.state, self.last_error = "ok", None
+
+    def _failed(self, error: Exception) -> None:
+        retry_after_s = error.retry_after_s if isinstance(error, IcUnreachable) else None
+        self.pace = self.pace.failed(jitter=self._jitter(), retry_after_s=retry_after_s)
+        self._stats.failed_polls[error.reason if isinstance(error, GatewayError) else "internal"] += 1
+        if not isinstance(error, GatewayError):
+            _log.error("polling failed", canister=str(self.canister_id), exc_info=error)
+        elif self.state == "ok":
+            _log.warning("polling is degraded", canister=str(self.canister_id), cause=str(error))
+        self.state, self.last_error = "degraded", error
+
+
+def _release(waiters: "list[asyncio.Future[None]]") -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)

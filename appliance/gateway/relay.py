@@ -1,0 +1,68 @@
+"""The calls of one client on their way to the IC: first in, first out, one at a time.
+
+The next call is submitted when the one before was answered. The IC does not keep the order of calls that are under way
+together, and canisters close a client whose sequence numbers come out of order.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from appliance.crypto import Request
+from appliance.errors import RelayQueueFull
+from appliance.gateway.tasks import Tasks
+
+
+class RelayQueue:
+    """Waiting calls and the task that works them off, which exists only while there are any.
+
+    ``relay`` sees one call through and raises if it failed; ``fail`` is told of it, and what still waits is dropped,
+    for it would be out of order.
+    """
+
+    __slots__ = ("_fail", "_limit", "_relay", "_task", "_tasks", "_waiting")
+
+    def __init__(
+        self,
+        relay: Callable[[Request], Awaitable[None]],
+        fail: Callable[[Exception], None],
+        *,
+        limit: int,
+        tasks: Tasks,
+    ) -> None:
+        self._relay = relay
+        self._fail = fail
+        self._limit = limit
+        self._tasks = tasks
+        self._waiting: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, request: Request) -> None:
+        """Relay after all that were put before. Raises RelayQueueFull."""
+        if len(self._waiting) >= self._limit:
+            raise RelayQueueFull(self._limit)
+        self._waiting.append(request)
+        if self._task is None:
+            self._task = self._tasks.start(self._run())
+
+    def drop(self) -> None:
+        """Forget what waits. A call that is under way goes on."""
+        self._waiting.clear()
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way."""
+        while self._task is not None and not self._task.done():
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await self._relay(self._waiting.popleft())
+        except Exception as error:  # whatever it is, it ends this client and no other
+            self.drop()
+            self._fail(error)
+        finally:
+            self._task = None

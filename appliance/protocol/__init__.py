@@ -1,0 +1,1 @@
+"""Sessions: the protocol of one connection as a state machine without I/O."""

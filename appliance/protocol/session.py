@@ -1,0 +1,134 @@
+"""The engine that the sessions of all wire generations share: states, inputs and a table of what may follow what.
+
+A session takes what happened and returns what is to be done; it reads no clock and touches no socket. What its table
+does not have is a violation, which raises and leaves the state as it was. A wire generation is one subclass.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from appliance.crypto import Request
+from appliance.errors import SessionError, TextFrame
+from appliance.ic.principal import Principal
+from appliance.protocol.envelopes import Envelopes
+from appliance.protocol.events import Call, Event
+
+Generation = Literal[0, 1, 2]
+
+
+class State(Enum):
+    """How far a session is."""
+
+    NEW = "new"
+    """Accepted, nothing said."""
+    HELLO = "hello"
+    """Waiting for the client's opening message."""
+    OPENING = "opening"
+    """The opening message is on its way to the canister."""
+    OPEN = "open"
+    """The canister has sent something."""
+
+
+class Input(Enum):
+    """What can happen to a session."""
+
+    CONNECT = "connect"
+    OPEN_CALL = "opening call"
+    MESSAGE_CALL = "message call"
+    OTHER_CALL = "other call"
+    TEXT = "text frame"
+    DELIVERY = "message of the canister"
+
+
+class Step(NamedTuple):
+    """One entry of the table: what to do, taking the session and the call if there is one, and the state after it."""
+
+    act: Callable[[Any, Any], list[Event]]
+    then: State
+
+
+Table = Mapping[tuple[State, Input], Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all sessions of a gateway have in common."""
+
+    gateway: Principal
+    envelopes: Envelopes
+
+
+class Session(ABC):
+    """The protocol of one connection.
+
+    The methods that take an input return the events to act on, in order, or raise the GatewayError that the socket is
+    to be closed with. After that, and after the connection is gone, nothing may be fed any more but ``close_call``.
+    """
+
+    generation: ClassVar[Generation]
+    table: ClassVar[Table]
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.state = State.NEW
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the canister has sent something."""
+        return self.state is State.OPEN
+
+    def connect(self) -> list[Event]:
+        """The WebSocket is established."""
+        return self.step(Input.CONNECT)
+
+    @abstractmethod
+    def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
+        """A binary message of the client.
+
+        Raises an EnvelopeError or a SessionError, Malformed, TooLarge, KeyUnusable or CandidError.
+        """
+
+    def receive_text(self) -> list[Event]:
+        """A text message of the client. Raises TextFrame where the generation has none."""
+        return self.step(Input.TEXT)
+
+    def delivered(self) -> list[Event]:
+        """A message of the canister went to the client."""
+        return self.step(Input.DELIVERY)
+
+    @abstractmethod
+    def answered(self, method: str, reply: bytes | None) -> None:
+        """A relayed call was answered; ``reply`` is None where only its acceptance is known.
+
+        Raises CanisterRefused with the canister's words, CandidError for what is no answer.
+        """
+
+    @abstractmethod
+    def close_call(self) -> Call | None:
+        """The call that tells the canister that this client has gone; None if it never heard of it."""
+
+    def step(self, what: Input, request: Request | None = None) -> list[Event]:
+        """Do what the table says. Raises what the action raises, or the violation, and stays in the state then."""
+        step = self.table.get((self.state, what))
+        if step is None:
+            raise self.violation(what, request)
+        events = step.act(self, request)
+        self.state = step.then
+        return events
+
+    def violation(self, what: Input, request: Request | None) -> SessionError:
+        """The error for an input that the table does not have. Generations refine it."""
+        return TextFrame() if what is Input.TEXT else SessionError()
+
+
+def draw(session: type[Session]) -> str:
+    """The table of a generation as a Mermaid state diagram, for the documentation."""
+    lines = ["stateDiagram-v2", f"    [*] --> {State.NEW.value}"]
+    lines += [
+        f"    {state.value} --> {step.then.value}: {what.value} / {step.act.__name__.strip('_')}"
+        for (state, what), step in session.table.items()
+    ]
+    return "\n".join(lines) + "\n"
