@@ -45,8 +45,8 @@ class Outbox:
             self._transport.write(frame)
 
     def put_control(self, data: bytes) -> None:
-        """Send what the WebSocket protocol itself answers. As ``put``, but once sealed too, with room for a close frame;
-        dropped then when too much waits.
+        """Send what the WebSocket protocol itself answers: as ``put``, but once sealed too, with room for a close
+        frame; dropped then when too much waits.
         """
         if not self._paused:
             self._transport.write(data)
