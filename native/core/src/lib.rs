@@ -4,6 +4,7 @@
 
 pub mod bls;
 mod cache;
+pub mod candid;
 pub mod cbor;
 pub mod certificate;
 pub mod error;
