@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use ::candid::de::IDLDeserialize;
 use ::candid::ser::ValueSerializer;
-use ::candid::types::CandidType;
+use ::candid::types::{CandidType, Type, TypeEnv};
 use ::candid::{DecoderConfig, IDLArgs, IDLValue};
 
 pub use schema::{Field, Label, Schema, Shape, ShapeId};
@@ -49,6 +49,13 @@ impl Types {
     /// Parses e.g. `(record {nonce: nat64}, opt text)`.
     pub fn parse(source: &str) -> Result<Self> {
         text::parse_types(source)
+    }
+
+    /// From types that the crate has checked: every name is bound, none to an endless chain of names.
+    pub fn from_candid(env: &TypeEnv, types: &[Type]) -> Result<Self> {
+        let mut import = schema::Import::new(env);
+        let shapes = import.add_all(types)?;
+        Ok(Self::new(Arc::new(import.finish()?), shapes))
     }
 
     /// What the shapes refer to.
