@@ -62,3 +62,8 @@ pub fn raise(error: Error) -> PyErr {
         Error::CanisterRefused { method, text } => CanisterRefused::new_err((method, text)),
     }
 }
+
+/// A [`CandidError`] that the shell finds itself.
+pub fn candid_error(problem: String) -> PyErr {
+    raise(Error::Candid(problem))
+}

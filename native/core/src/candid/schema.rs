@@ -2,6 +2,7 @@
 //! kept and shared; recursion is a number instead of a name.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use ::candid::types::{Field as CandidField, FuncMode, Function, Label as CandidLabel, Type, TypeEnv, TypeInner};
 
@@ -19,6 +20,15 @@ pub enum Label {
     Number(u32),
 }
 
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
 /// A field of a record or an alternative of a variant.
 #[derive(Debug, Clone)]
 pub struct Field {
@@ -28,6 +38,13 @@ pub struct Field {
     pub id: u32,
     /// What it holds.
     pub shape: ShapeId,
+}
+
+impl Field {
+    /// Whether a record of these fields is a tuple: they are numbered from 0 without a gap, and there are some.
+    pub fn are_tuple(fields: &[Field]) -> bool {
+        !fields.is_empty() && fields.iter().enumerate().all(|(index, field)| field.id as usize == index)
+    }
 }
 
 /// One type; types in it are numbers.
@@ -60,6 +77,38 @@ pub enum Shape {
     Service(Vec<(String, ShapeId)>),
 }
 
+impl Shape {
+    /// Its keyword.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "bool",
+            Self::Nat => "nat",
+            Self::Int => "int",
+            Self::Nat8 => "nat8",
+            Self::Nat16 => "nat16",
+            Self::Nat32 => "nat32",
+            Self::Nat64 => "nat64",
+            Self::Int8 => "int8",
+            Self::Int16 => "int16",
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::Float32 => "float32",
+            Self::Float64 => "float64",
+            Self::Text => "text",
+            Self::Reserved => "reserved",
+            Self::Empty => "empty",
+            Self::Principal => "principal",
+            Self::Opt(_) => "opt",
+            Self::Vec(_) => "vec",
+            Self::Record(_) => "record",
+            Self::Variant(_) => "variant",
+            Self::Func { .. } => "func",
+            Self::Service(_) => "service",
+        }
+    }
+}
+
 /// All shapes of a text of types.
 #[derive(Debug, Default)]
 pub struct Schema {
@@ -81,6 +130,11 @@ impl Schema {
     /// Whether an optional of this shape needs a wrap to tell "none" from "some none".
     pub fn is_nullable(&self, id: ShapeId) -> bool {
         matches!(self.shape(id), Shape::Opt(_) | Shape::Null | Shape::Reserved)
+    }
+
+    /// A type in a word.
+    pub fn describe(&self, id: ShapeId) -> &'static str {
+        if self.is_blob(id) { "blob" } else { self.shape(id).name() }
     }
 
     /// The types as the crate wants them, with the names that they need.
@@ -120,8 +174,9 @@ impl Export<'_> {
     fn fields(&mut self, fields: &[Field]) -> Vec<CandidField> {
         let field = |field: &Field| {
             let label = match &field.label {
-                Label::Name(name) => CandidLabel::Named(name.clone()),
-                Label::Number(number) => CandidLabel::Id(*number),
+                // The crate's decoder gives these names meanings of its own.
+                Label::Name(name) if name != "_" && !name.contains(',') => CandidLabel::Named(name.clone()),
+                _ => CandidLabel::Id(field.id),
             };
             CandidField { id: label.into(), ty: self.reference(field.shape) }
         };

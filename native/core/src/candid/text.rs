@@ -194,7 +194,8 @@ fn find_name(source: &str, problem: &str) -> Option<usize> {
 
 /// An error with line and column, both counted from 1, the column in characters.
 fn at(source: &str, position: usize, problem: &str) -> Error {
-    let before = &source[..source.floor_char_boundary(position)];
+    let end = (0..=position.min(source.len())).rev().find(|end| source.is_char_boundary(*end)).unwrap_or(0);
+    let before = &source[..end];
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
     Error::Candid(format!("line {line}, column {column}: {problem}"))
