@@ -1,6 +1,7 @@
 //! Candid: types from text, values to bytes and back. The work is done by the crates `candid` and `candid_parser`; this
 //! module adds what they leave to their users: budgets, positions in errors, and types that may cross threads.
 
+mod misfit;
 mod schema;
 mod text;
 
@@ -90,7 +91,7 @@ impl Types {
         let (env, types) = self.schema.to_candid(&self.shapes);
         IDLArgs::from_bytes_with_types_with_config(data, &env, &types, &decoder_config(data.len()))
             .map(|values| values.args)
-            .map_err(|problem| explain(&problem))
+            .map_err(|problem| misfit::find(self, data).map_or_else(|| explain(&problem), Error::Candid))
     }
 }
 
