@@ -158,7 +158,7 @@ fn cut(tree: &HashTree, low: Option<&[u8]>, high: Option<&[u8]>, inside: &dyn Fn
         }
         Shape::Labeled(label, _) if inside(label) => tree.clone(),
         Shape::Labeled(label, below)
-            if low.is_none_or(|low| low <= label) && high.is_none_or(|high| &**label <= high) =>
+            if low.is_none_or(|low| low <= &**label) && high.is_none_or(|high| &**label <= high) =>
         {
             HashTree::labeled_as(*tree.digest(), label.clone(), HashTree::pruned(*below.digest()))
         }
