@@ -102,26 +102,30 @@ pub fn decode<'a>(what: &'static str, input: &'a [u8], budget: Budget) -> Result
     Ok(value)
 }
 
-/// The bytes of the value that a text key has in a map, as they were received.
+/// The value that a text key has in a map, and its bytes as they were received.
 ///
-/// Decodes the whole of `input` as strictly as [`decode`] does.
-pub fn raw_entry<'a>(what: &'static str, input: &'a [u8], key: &str, budget: Budget) -> Result<Option<&'a [u8]>> {
-    decode(what, input, budget)?;
+/// Decodes the whole of `input`, once, as strictly as [`decode`] does.
+pub fn raw_entry<'a>(
+    what: &'static str,
+    input: &'a [u8],
+    key: &str,
+    budget: Budget,
+) -> Result<Option<(Value<'a>, &'a [u8])>> {
     let mut reader = Reader::new(what, input, budget);
     let (5, count) = reader.head()? else {
         return Err(Error::malformed(what, "not a map"));
     };
-    let mut left = count;
-    while left != Some(0) && !(left.is_none() && reader.at_break()) {
-        let is_key = reader.value(budget.depth)? == Value::Text(key);
-        let start = reader.at;
-        reader.value(budget.depth)?;
-        if is_key {
-            return Ok(Some(&input[start..reader.at]));
+    let mut found = None;
+    let mut entries = Vec::new();
+    reader.pairs(count, budget.depth, |name, value, raw| {
+        if name == Value::Text(key) {
+            found = Some((value, raw));
         }
-        left = left.map(|n| n - 1);
-    }
-    Ok(None)
+        entries.push((name, Value::Null));
+    })?;
+    reader.refuse_duplicates(&entries)?;
+    reader.end()?;
+    Ok(found)
 }
 
 struct Reader<'a> {
@@ -217,17 +221,30 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self, count: Option<u64>, depth: usize) -> Result<Vec<(Value<'a>, Value<'a>)>> {
         let mut entries = Vec::new();
+        self.pairs(count, depth, |key, value, _| entries.push((key, value)))?;
+        self.refuse_duplicates(&entries)?;
+        Ok(entries)
+    }
+
+    /// Gives `each` the key, the value and the value's bytes of every entry.
+    fn pairs(
+        &mut self,
+        count: Option<u64>,
+        depth: usize,
+        mut each: impl FnMut(Value<'a>, Value<'a>, &'a [u8]),
+    ) -> Result<()> {
         let mut left = count;
         while left != Some(0) && !(left.is_none() && self.at_break()) {
             let key = self.value(depth)?;
             if !matches!(key, Value::Text(_) | Value::Bytes(_) | Value::Unsigned(_) | Value::Negative(_)) {
                 return self.fail("map key that is no text, bytes or integer");
             }
-            entries.push((key, self.value(depth)?));
+            let start = self.at;
+            let value = self.value(depth)?;
+            each(key, value, &self.input[start..self.at]);
             left = left.map(|n| n - 1);
         }
-        self.refuse_duplicates(&entries)?;
-        Ok(entries)
+        Ok(())
     }
 
     /// Quadratic for the few keys that messages have, sorted for what a hostile sender may think of.
@@ -384,9 +401,12 @@ mod tests {
     fn an_entry_can_be_had_as_received() {
         let input = [0xd9, 0xd9, 0xf7, 0xa2, 0x61, 0x61, 0x18, 0x01, 0x61, 0x62, 0x41, 0x07];
         let budget = Budget::REQUEST;
-        assert_eq!(raw_entry("test", &input, "a", budget).unwrap(), Some(&[0x18, 0x01][..]));
-        assert_eq!(raw_entry("test", &input, "b", budget).unwrap(), Some(&[0x41, 0x07][..]));
-        assert_eq!(raw_entry("test", &input, "c", budget).unwrap(), None);
+        assert_eq!(raw_entry("test", &input, "a", budget), Ok(Some((Value::Unsigned(1), &[0x18, 0x01][..]))));
+        assert_eq!(raw_entry("test", &input, "b", budget), Ok(Some((Value::Bytes(&[7]), &[0x41, 0x07][..]))));
+        assert_eq!(raw_entry("test", &input, "c", budget), Ok(None));
+        for bad in [&input[..11], &[0x01], &[0xa2, 0x61, 0x61, 1, 0x61, 0x61, 2], &[0xa1, 0x61, 0x61, 1, 0]] {
+            assert!(raw_entry("test", bad, "a", budget).is_err(), "{bad:02x?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,42 @@
+//! The first frame of a client of wire generation v0: an Ed25519 key introduces itself to a canister.
+
+use crate::cbor::{self, Budget, Value};
+use crate::content::limit;
+use crate::public_key::ed25519;
+use crate::signature::verify_ed25519;
+use crate::{Error, Result, principal};
+
+/// The largest frame; real ones have 156 bytes.
+const MAX_FRAME: usize = 4096;
+const WHAT: &str = "first message";
+
+/// What a client said and signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstMessage<'a> {
+    /// The client's Ed25519 key, 32 bytes.
+    pub client_key: &'a [u8],
+    /// The canister it wants to talk to.
+    pub canister_id: &'a [u8],
+    /// The signed bytes.
+    pub content: &'a [u8],
+    /// Ed25519 over the content, without a separator.
+    pub signature: &'a [u8],
+}
+
+/// Verifies the frame. Fails with [`Error::Malformed`], [`Error::TooLarge`] or [`Error::SignatureInvalid`].
+pub fn open(frame: &[u8]) -> Result<FirstMessage<'_>> {
+    limit(WHAT, frame.len(), MAX_FRAME, "bytes")?;
+    let outer = cbor::decode(WHAT, frame, Budget::REQUEST)?;
+    let (content, signature) = (field(&outer, "content")?, field(&outer, "sig")?);
+    let inner = cbor::decode(WHAT, content, Budget::REQUEST)?;
+    let (client_key, canister_id) = (field(&inner, "client_key")?, field(&inner, "canister_id")?);
+    principal::check("canister_id", canister_id)?;
+    let key = ed25519(client_key).map_err(|_| Error::malformed(WHAT, "client_key is no Ed25519 key"))?;
+    verify_ed25519(&key, signature, content)?;
+    Ok(FirstMessage { client_key, canister_id, content, signature })
+}
+
+fn field<'a>(map: &Value<'a>, name: &str) -> Result<&'a [u8]> {
+    let bytes = map.get(name).and_then(Value::as_bytes);
+    bytes.ok_or_else(|| Error::malformed(WHAT, format!("{name} is missing or no byte string")))
+}

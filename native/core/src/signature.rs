@@ -1,0 +1,44 @@
+//! The plain signature schemes of requests (interface specification, "Signatures"): Ed25519, and ECDSA over SHA-256 on
+//! P-256 and secp256k1.
+
+use p256::ecdsa::signature::Verifier as _;
+
+use crate::{Error, Result};
+
+/// Verifies Ed25519 by the rules of ZIP-215, as the replica does: the points may be encoded in a non-canonical way or be
+/// of small order, the scalar must be canonical, the equation is the cofactored one.
+pub fn verify_ed25519(key: &ed25519_zebra::VerificationKey, signature: &[u8], message: &[u8]) -> Result<()> {
+    let signature: [u8; 64] = sized(signature)?;
+    key.verify(&signature.into(), message).map_err(|_| invalid("not made by this Ed25519 key for this message"))
+}
+
+/// Verifies r and s of 32 bytes each. A high s is fine: WebCrypto makes them.
+pub fn verify_p256(key: &p256::ecdsa::VerifyingKey, signature: &[u8], message: &[u8]) -> Result<()> {
+    let signature = p256::ecdsa::Signature::from_bytes(&sized(signature)?.into())
+        .map_err(|_| invalid("r or s is outside the range of the P-256 group"))?;
+    key.verify(message, &signature).map_err(|_| invalid("not made by this P-256 key for this message"))
+}
+
+/// Verifies r and s of 32 bytes each. The crate insists on a low s, the IC does not; negating s keeps the meaning.
+pub fn verify_secp256k1(key: &k256::ecdsa::VerifyingKey, signature: &[u8], message: &[u8]) -> Result<()> {
+    let signature = k256::ecdsa::Signature::from_bytes(&sized(signature)?.into())
+        .map_err(|_| invalid("r or s is outside the range of the secp256k1 group"))?;
+    key.verify(message, &signature.normalize_s())
+        .map_err(|_| invalid("not made by this secp256k1 key for this message"))
+}
+
+/// Verifies an ECDSA signature on P-256 in strict DER, as authenticators make them.
+pub fn verify_p256_der(key: &p256::ecdsa::VerifyingKey, signature: &[u8], message: &[u8]) -> Result<()> {
+    let signature = p256::ecdsa::DerSignature::from_bytes(signature)
+        .map_err(|_| invalid("not the DER of an ECDSA signature on P-256"))?;
+    key.verify(message, &signature).map_err(|_| invalid("not made by this P-256 key for this message"))
+}
+
+/// The error of a signature that does not verify.
+pub(crate) fn invalid(problem: impl Into<String>) -> Error {
+    Error::SignatureInvalid(problem.into())
+}
+
+fn sized(signature: &[u8]) -> Result<[u8; 64]> {
+    signature.try_into().map_err(|_| invalid(format!("{} bytes, a signature of this scheme has 64", signature.len())))
+}
