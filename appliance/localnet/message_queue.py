@@ -1,0 +1,132 @@
+"""What a WebSocket canister has to say, queued per gateway and certified (IC-WebSocket CDK; all wire generations).
+
+A message's key is ``<gateway principal>_<nonce of 20 digits>``; the canister certifies a tree that has the SHA-256 of
+every queued message at ``websocket/<key>``. The nonces of a gateway's queue begin at 0 and are shared by all of its
+clients.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from appliance.crypto import StateTree
+from appliance.ic.principal import Principal
+from appliance.localnet.canister import Environment
+from appliance.localnet.journal import Journal
+
+TREE_LABEL = b"websocket"
+DELETED_PER_PUSH = 5
+"""How many messages at most are deleted when one is added (CDK, ``MESSAGES_TO_DELETE_COUNT``)."""
+
+
+class Message(NamedTuple):
+    """A queued message. ``client`` is the client's key in the shape of the generation's Candid type."""
+
+    client: object
+    key: str
+    content: bytes
+    pushed_at_ns: int
+
+
+@dataclass
+class _Queue:
+    prefix: str
+    next_nonce: int = 0
+    first_nonce: int = 0
+    clients: int = 0
+    empty_since_ns: int | None = None
+    messages: dict[int, Message] = field(default_factory=dict)
+
+    def key(self, nonce: int) -> str:
+        return f"{self.prefix}_{nonce:020}"
+
+
+class Page(NamedTuple):
+    """What one poll gets. ``tree`` is a witness as tagged CBOR for exactly these messages, empty without messages."""
+
+    messages: list[Message]
+    tree: bytes
+    is_end_of_queue: bool
+
+
+class MessageQueues:
+    """The queues of all gateways of a canister and the tree that certifies them.
+
+    Messages and the queues of gateways without clients are kept for ``max_age_ns``.
+    """
+
+    def __init__(self, journal: Journal, *, max_age_ns: int) -> None:
+        self._journal = journal
+        self._max_age_ns = max_age_ns
+        self._queues: dict[Principal, _Queue] = {}
+        self._tree = StateTree()
+
+    def __contains__(self, gateway: Principal) -> bool:
+        return gateway in self._queues
+
+    def join(self, gateway: Principal) -> None:
+        """A client came through this gateway."""
+        queue = self._queues.get(gateway)
+        if queue is None:
+            queue = _Queue(str(gateway))
+            self._journal.put(self._queues, gateway, queue)
+        self._journal.set(queue, "clients", queue.clients + 1)
+        self._journal.set(queue, "empty_since_ns", None)
+
+    def leave(self, gateway: Principal, *, now_ns: int) -> None:
+        """A client of this gateway is gone."""
+        queue = self._queues.get(gateway)
+        if queue is not None:
+            self._journal.set(queue, "clients", max(0, queue.clients - 1))
+            if queue.clients == 0:
+                self._journal.set(queue, "empty_since_ns", now_ns)
+
+    def push(self, env: Environment, gateway: Principal, client: object, content: bytes) -> None:
+        """Queue and certify a message, and delete a few old ones. Raises KeyError for a gateway
+        that has no queue."""
+        queue = self._queues[gateway]
+        nonce = queue.next_nonce
+        self._journal.set(queue, "next_nonce", nonce + 1)
+        message = Message(client, queue.key(nonce), content, env.time_ns)
+        self._delete_old(queue, env.time_ns)
+        self._journal.put_leaf(self._tree, _path(message.key), hashlib.sha256(message.content).digest())
+        self._journal.put(queue.messages, nonce, message)
+        env.set_certified_data(self._tree.digest)
+
+    def page(self, gateway: Principal, nonce: int, limit: int) -> Page:
+        """Up to ``limit`` messages of a gateway from the one with this nonce on. Empty for an unknown gateway."""
+        queue = self._queues.get(gateway)
+        if queue is None:
+            return Page([], b"", is_end_of_queue=True)
+        first = max(nonce, queue.first_nonce)
+        end = min(first + limit, queue.next_nonce)
+        messages = [queue.messages[n] for n in range(first, end)]
+        if not messages:
+            return Page([], b"", is_end_of_queue=True)
+        return Page(messages, self._witness(messages), is_end_of_queue=end == queue.next_nonce)
+
+    def remove_deserted(self, env: Environment) -> None:
+        """Forget the gateways that have had no client for longer than ``max_age_ns``, with their messages."""
+        for gateway, queue in list(self._queues.items()):
+            if queue.empty_since_ns is not None and env.time_ns - queue.empty_since_ns > self._max_age_ns:
+                self._journal.remove(self._queues, gateway)
+                for message in queue.messages.values():
+                    self._journal.remove_leaf(self._tree, _path(message.key))
+                env.set_certified_data(self._tree.digest)
+
+    def _delete_old(self, queue: _Queue, now_ns: int) -> None:
+        for _ in range(DELETED_PER_PUSH):
+            oldest = queue.messages.get(queue.first_nonce)
+            if oldest is None or now_ns - oldest.pushed_at_ns <= self._max_age_ns:
+                return
+            self._journal.remove(queue.messages, queue.first_nonce)
+            self._journal.set(queue, "first_nonce", queue.first_nonce + 1)
+            self._journal.remove_leaf(self._tree, _path(oldest.key))
+
+    def _witness(self, messages: list[Message]) -> bytes:
+        witness = self._tree.witness_range([TREE_LABEL], messages[0].key.encode(), messages[-1].key.encode())
+        return witness.to_cbor(tagged=True)
+
+
+def _path(key: str) -> list[bytes]:
+    return [TREE_LABEL, key.encode()]

@@ -1,0 +1,62 @@
+"""The ping-pong application of the reference's integration tests, on the WebSocket canister.
+
+When a client opens, it gets ``ping``. Each message it sends comes back with `` ping`` behind its text: a client that
+answers ``<text>-pong`` reads ``ping``, ``ping-pong ping``, ``ping-pong ping-pong ping`` and so on, each round trip its
+own.
+The text ``close`` makes the application close the connection.
+"""
+
+from typing import ClassVar, TypedDict
+
+from appliance.crypto import CandidTypes
+from appliance.errors import CandidError
+from appliance.ic.principal import Principal
+from appliance.localnet.canister import Environment, Trap
+from appliance.localnet.websocket_canister import WebSocketCanister, WsInitParams
+
+APP_MESSAGE = "record { text : text; timestamp : nat64 }"
+CLOSE = "close"
+
+
+class AppMessage(TypedDict):
+    """What client and canister send each other; ``timestamp`` is the sender's time in nanoseconds."""
+
+    text: str
+    timestamp: int
+
+
+class PingPong(WebSocketCanister):
+    """Answers every message, and counts its clients (``clients_connected : () -> (nat64) query``)."""
+
+    app_message: ClassVar[str] = APP_MESSAGE
+    methods: ClassVar[str] = "clients_connected : () -> (nat64) query;"
+
+    def __init__(self, params: WsInitParams | None = None) -> None:
+        super().__init__(params)
+        self._types = CandidTypes(f"({APP_MESSAGE})")
+
+    def on_open(self, env: Environment, client: Principal) -> None:
+        """Greet."""
+        self._say(env, client, "ping")
+
+    def on_message(self, env: Environment, client: Principal, message: bytes) -> None:
+        """Answer, or close."""
+        text = self._read(message)["text"]
+        if text == CLOSE:
+            self.close(env, client)
+        else:
+            self._say(env, client, f"{text} ping")
+
+    def clients_connected(self, env: Environment) -> int:
+        """How many clients have an open connection."""
+        return len(self._clients)
+
+    def _say(self, env: Environment, client: Principal, text: str) -> None:
+        self.send(env, client, self._types.encode(AppMessage(text=text, timestamp=env.time_ns)))
+
+    def _read(self, message: bytes) -> AppMessage:
+        try:
+            (decoded,) = self._types.decode(message)
+        except CandidError as error:
+            raise Trap(f"the message is no {APP_MESSAGE}: {error.problem}") from error
+        return decoded  # type: ignore[return-value]  # the Candid type says so

@@ -1,0 +1,71 @@
+"""The certified state of the replica: one tree, signed once per version and time (IC-PROTOCOL B)."""
+
+from collections.abc import Sequence
+
+from appliance.crypto import StateTree, encode_certificate
+from appliance.localnet.certification import Authority, Ranges, leb128
+from appliance.localnet.clock import Clock
+
+REFRESH_NS = 500_000_000
+"""An unchanged state is signed anew when its time is older than this, as blocks follow each other on the IC."""
+
+TIME_PATH = (b"time",)
+
+
+class CertifiedState:
+    """Changed in place, signed when somebody asks: however many changes and readers, one signature serves them all."""
+
+    def __init__(self, authority: Authority, clock: Clock) -> None:
+        self._authority = authority
+        self._clock = clock
+        self._tree = StateTree()
+        self._time_ns = 0
+        self._signature: bytes | None = None
+        self._signed_at_ns = 0
+        self._certificates: dict[tuple[tuple[bytes, ...], Ranges], bytes] = {}
+        self.height = 0
+        for path, value in authority.state.items():
+            self.set(path, value)
+
+    def next_time(self) -> int:
+        """The time of the next execution: the clock's, but always later than the one before."""
+        self._time_ns = max(self._clock.now_ns(), self._time_ns + 1)
+        return self._time_ns
+
+    def set(self, path: Sequence[bytes], value: bytes) -> None:
+        """Put a leaf."""
+        self._tree.set(path, value)
+        self._signature = None
+
+    def delete(self, path: Sequence[bytes]) -> None:
+        """Remove a leaf or a subtree, if it is there."""
+        self._tree.delete(path)
+        self._signature = None
+
+    def get(self, path: Sequence[bytes]) -> bytes | None:
+        """The leaf at a path."""
+        return self._tree.get(path)
+
+    def certificate(self, paths: Sequence[Sequence[bytes]], ranges: Ranges) -> bytes:
+        """A certificate of the latest state that shows the time and what lies at the paths, or that nothing does."""
+        signature = self._sign()
+        witness = self._tree.witness([TIME_PATH, *paths])
+        delegation = self._authority.delegation(ranges, now_ns=self._time_ns)
+        return encode_certificate(witness, signature, delegation)
+
+    def leaf_certificate(self, path: tuple[bytes, ...], ranges: Ranges) -> bytes:
+        """The same for one path that is asked for often: kept as long as the signature is."""
+        self._sign()
+        certificate = self._certificates.get((path, ranges))
+        if certificate is None:
+            certificate = self._certificates[path, ranges] = self.certificate([path], ranges)
+        return certificate
+
+    def _sign(self) -> bytes:
+        if self._signature is None or self._clock.now_ns() - self._signed_at_ns > REFRESH_NS:
+            self._signed_at_ns = self.next_time()
+            self._tree.set(TIME_PATH, leb128(self._signed_at_ns))
+            self._signature = self._authority.sign_state(self._tree.digest)
+            self._certificates.clear()
+            self.height += 1
+        return self._signature
