@@ -1,0 +1,136 @@
+from typing import ClassVar
+
+import pytest
+
+from appliance.crypto import CandidTypes
+from appliance.localnet.canister import Environment, MethodNotFound, Reject, Trap
+from appliance.localnet.greeter import Greeter
+from appliance.localnet.python_canister import PythonCanister
+from tests.localnet.machine import CANISTER, Machine, principal
+
+ALICE = principal("alice")
+
+
+class Odd(PythonCanister):
+    did: ClassVar[str] = """service : (nat) -> {
+  set : (nat) -> ();
+  set_and_trap : (nat) -> ();
+  set_and_fail : (nat) -> ();
+  peek_and_set : (nat) -> (nat, text) query;
+  refuse : (text) -> ();
+  big : (nat) -> (blob) query;
+}
+"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = 0
+
+    def init(self, env: Environment, *arguments: object) -> None:
+        self.journal.set(self, "value", *arguments)
+
+    def set(self, env: Environment, value: int) -> tuple[()]:
+        self.journal.set(self, "value", value)
+        return ()
+
+    def set_and_trap(self, env: Environment, value: int) -> None:
+        self.journal.set(self, "value", value)
+        raise Trap("on purpose")
+
+    def set_and_fail(self, env: Environment, value: int) -> None:
+        self.journal.set(self, "value", value)
+        raise ZeroDivisionError("a fault")
+
+    def peek_and_set(self, env: Environment, value: int) -> tuple[int, str]:
+        before = self.value
+        self.journal.set(self, "value", value)
+        return before, "seen"
+
+    def refuse(self, env: Environment, text: str) -> None:
+        raise Reject(text)
+
+    def big(self, env: Environment, size: int) -> bytes:
+        return bytes(size)
+
+
+def env() -> Environment:
+    return Environment(CANISTER, ALICE, 1)
+
+
+@pytest.fixture
+def odd() -> Odd:
+    canister = Odd()
+    canister.install(CandidTypes("(nat)").encode(7), env())
+    return canister
+
+
+def nat(value: int) -> bytes:
+    return CandidTypes("(nat)").encode(value)
+
+
+def test_install_gets_the_arguments_of_the_interface(odd: Odd) -> None:
+    assert odd.value == 7
+
+
+def test_an_update_is_kept(odd: Odd) -> None:
+    assert odd.update("set", nat(9), env()) == CandidTypes("()").encode()
+    assert odd.value == 9
+
+
+@pytest.mark.parametrize(
+    ("method", "text"), [("set_and_trap", "^on purpose$"), ("set_and_fail", "ZeroDivisionError: a fault")]
+)
+def test_an_execution_that_raises_leaves_no_trace(odd: Odd, method: str, text: str) -> None:
+    with pytest.raises(Trap, match=text):
+        odd.update(method, nat(9), env())
+    assert odd.value == 7
+
+
+def test_a_query_changes_nothing_replicated_or_not(odd: Odd) -> None:
+    for run in (odd.query, odd.update):
+        assert CandidTypes("(nat, text)").decode(run("peek_and_set", nat(9), env())) == (7, "seen")
+        assert odd.value == 7
+
+
+def test_a_reject_is_no_trap(odd: Odd) -> None:
+    with pytest.raises(Reject, match=r"^not today$"):
+        odd.update("refuse", CandidTypes("(text)").encode("not today"), env())
+
+
+def test_arguments_that_do_not_decode_trap(odd: Odd) -> None:
+    with pytest.raises(Trap, match="failed to decode call arguments"):
+        odd.update("set", b"nonsense", env())
+
+
+def test_unknown_methods_and_updates_asked_as_queries_are_not_found(odd: Odd) -> None:
+    with pytest.raises(MethodNotFound, match="Canister has no update method 'journal'"):
+        odd.update("journal", b"", env())
+    with pytest.raises(MethodNotFound, match="Canister has no query method 'set'"):
+        odd.query("set", b"", env())
+
+
+def test_a_reply_beyond_the_limit_traps(odd: Odd) -> None:
+    environment = env()
+    environment.reply_limit = 1000
+    with pytest.raises(Trap, match="cannot be larger than 1000"):
+        odd.query("big", nat(1000), environment)
+
+
+def test_certified_data_has_at_most_32_bytes_and_belongs_to_updates() -> None:
+    environment = env()
+    environment.set_certified_data(bytes(32))
+    assert environment.certified_data == bytes(32)
+    with pytest.raises(Trap, match="at most 32 bytes"):
+        environment.set_certified_data(bytes(33))
+    environment.certificate = lambda: b"certificate"
+    assert environment.data_certificate() == b"certificate"
+    with pytest.raises(Trap, match="query"):
+        environment.set_certified_data(b"")
+
+
+def test_the_greeter() -> None:
+    machine = Machine(Greeter())
+    assert machine.query("greet", ALICE, "Alice") == "Hello, Alice!"
+    assert [machine.call("count", ALICE) for _ in range(3)] == [1, 2, 3]
+    assert machine.query("whoami", ALICE) == ALICE
+    assert machine.canister.metadata["candid:service"].decode() == Greeter.did
