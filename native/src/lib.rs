@@ -1,13 +1,23 @@
 //! Python's view of the core: converts arguments, leaves the GIL for slow work and raises the classes of
-//! `appliance/errors.py`.
+//! `appliance/errors.py`. What each name means is written in `appliance/_native.pyi`.
+#![allow(missing_docs)]
 
 mod candid;
+mod cbor;
 mod errors;
+mod trees;
+mod verifier;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::candid::{CandidInterface, CandidMethod, CandidTypes, decode_candid};
+    use crate::candid::{CandidInterface, CandidMethod, CandidTypes, decode_candid};
+    #[pymodule_export]
+    use crate::cbor::{decode_cbor, encode_cbor, hash_of_value};
+    #[pymodule_export]
+    use crate::trees::{BlsSecretKey, HashTree, StateTree, encode_certificate, verify_bls};
+    #[pymodule_export]
+    use crate::verifier::{CertifiedTree, Verifier};
 }

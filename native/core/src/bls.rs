@@ -109,6 +109,14 @@ impl SecretKey {
     }
 }
 
+/// The same problem of a key, where it is the key of a signature that is verified.
+pub fn key_of_signature(error: Error) -> Error {
+    match error {
+        Error::KeyUnusable(problem) => invalid(&format!("its key: {problem}")),
+        other => other,
+    }
+}
+
 fn point_problem(error: BLST_ERROR) -> &'static str {
     match error {
         BLST_ERROR::BLST_POINT_NOT_ON_CURVE => "a point that is not on the curve",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::bls::PublicKey;
+use crate::bls::{self, PublicKey};
 use crate::cache::Cache;
 use crate::cbor::{self, Budget, Value};
 use crate::hash_tree::HashTree;
@@ -178,23 +178,37 @@ impl Verifier {
     /// Fails with [`Error::Malformed`] or one of the errors that begin with `Certificate` or `Path`.
     pub fn verify(&self, certificate: &[u8], subject: Subject<'_>, now_ns: Option<u64>) -> Result<Arc<Certified>> {
         let name = sha256(certificate);
-        let known = self.certificates.get(&name);
-        let is_new = known.is_none();
-        let verified = match known {
-            Some(verified) => {
-                self.hits.fetch_add(1 + u64::from(verified.delegated.is_some()), Ordering::Relaxed);
-                verified
-            }
-            None => self.authenticate(certificate)?,
-        };
-        self.check_subject(&verified, subject)?;
-        if let Some(now_ns) = now_ns {
-            self.check_age(verified.certified.time_ns, now_ns)?;
+        if let Some(known) = self.recall_named(&name, subject, now_ns) {
+            return known;
         }
-        if is_new && certificate.len() <= MAX_KEPT {
+        let verified = self.authenticate(certificate)?;
+        self.admit(&verified, subject, now_ns)?;
+        if certificate.len() <= MAX_KEPT {
             self.certificates.insert(name, verified.clone());
         }
         Ok(verified.certified)
+    }
+
+    /// The same for a certificate that has been verified before, None for another one: never slow.
+    pub fn recall(
+        &self,
+        certificate: &[u8],
+        subject: Subject<'_>,
+        now_ns: Option<u64>,
+    ) -> Option<Result<Arc<Certified>>> {
+        self.recall_named(&sha256(certificate), subject, now_ns)
+    }
+
+    fn recall_named(&self, name: &Hash, subject: Subject<'_>, now_ns: Option<u64>) -> Option<Result<Arc<Certified>>> {
+        let verified = self.certificates.get(name)?;
+        self.hits.fetch_add(1 + u64::from(verified.delegated.is_some()), Ordering::Relaxed);
+        Some(self.admit(&verified, subject, now_ns).map(|()| verified.certified))
+    }
+
+    /// Checks what depends on the question: subject and age.
+    fn admit(&self, verified: &Verified, subject: Subject<'_>, now_ns: Option<u64>) -> Result<()> {
+        self.check_subject(verified, subject)?;
+        now_ns.map_or(Ok(()), |now_ns| self.check_age(verified.certified.time_ns, now_ns))
     }
 
     /// Checks the signatures, of the delegation first.
@@ -224,7 +238,7 @@ impl Verifier {
         }
         self.check_signature(&self.root_key, &certificate)?;
         let der = certificate.tree.require(&[b"subnet", subnet_id, b"public_key"])?;
-        let key = PublicKey::from_der(der).map_err(key_of_subnet)?;
+        let key = PublicKey::from_der(der).map_err(bls::key_of_signature)?;
         let delegated = Arc::new(Delegated { key, ranges: Ranges::read(&certificate.tree, subnet_id)? });
         self.delegations.insert(name, delegated.clone());
         Ok(delegated)
@@ -274,13 +288,6 @@ impl Verifier {
             return Err(Error::CertificateFromFuture { ahead_ns, limit_ns: self.max_ahead_ns });
         }
         Ok(())
-    }
-}
-
-fn key_of_subnet(error: Error) -> Error {
-    match error {
-        Error::KeyUnusable(problem) => Error::CertificateSignatureInvalid(format!("key of the subnet: {problem}")),
-        other => other,
     }
 }
 

@@ -1,0 +1,102 @@
+//! The verifier of certificates. What it opens besides is in the modules of what is opened.
+
+use std::sync::Arc;
+
+use icws_core::certificate::{self, Certified, Subject};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::errors::raise;
+use crate::trees::{HashTree, Path, children, lookup};
+
+#[pyclass(frozen, module = "appliance._native")]
+pub struct Verifier {
+    pub(crate) core: Arc<certificate::Verifier>,
+}
+
+#[pymethods]
+impl Verifier {
+    #[new]
+    #[pyo3(signature = (
+        root_key, *, max_age_ns = 300_000_000_000, max_ahead_ns = 300_000_000_000, cache_entries = 1024
+    ))]
+    fn new(root_key: &[u8], max_age_ns: u64, max_ahead_ns: u64, cache_entries: usize) -> PyResult<Self> {
+        let core = certificate::Verifier::new(root_key, max_age_ns, max_ahead_ns, cache_entries).map_err(raise)?;
+        Ok(Self { core: Arc::new(core) })
+    }
+
+    #[getter]
+    fn root_key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.core.root_key())
+    }
+
+    #[getter]
+    fn cache_hits(&self) -> u64 {
+        self.core.hits()
+    }
+
+    #[getter]
+    fn cache_misses(&self) -> u64 {
+        self.core.misses()
+    }
+
+    #[pyo3(signature = (certificate, canister_id, *, now_ns))]
+    fn verify_certificate(
+        &self,
+        py: Python<'_>,
+        certificate: &[u8],
+        canister_id: &[u8],
+        now_ns: u64,
+    ) -> PyResult<CertifiedTree> {
+        self.verify(py, certificate, Subject::Canister(canister_id), now_ns)
+    }
+
+    #[pyo3(signature = (certificate, subnet_id, *, now_ns))]
+    fn verify_subnet_certificate(
+        &self,
+        py: Python<'_>,
+        certificate: &[u8],
+        subnet_id: &[u8],
+        now_ns: u64,
+    ) -> PyResult<CertifiedTree> {
+        self.verify(py, certificate, Subject::Subnet(subnet_id), now_ns)
+    }
+}
+
+impl Verifier {
+    /// What is known is told at once: giving the GIL away for microseconds may cost milliseconds to have it back.
+    fn verify(&self, py: Python<'_>, certificate: &[u8], subject: Subject<'_>, now_ns: u64) -> PyResult<CertifiedTree> {
+        let known = self.core.recall(certificate, subject, Some(now_ns));
+        let certified = known.unwrap_or_else(|| py.detach(|| self.core.verify(certificate, subject, Some(now_ns))));
+        certified.map(CertifiedTree).map_err(raise)
+    }
+}
+
+#[pyclass(frozen, module = "appliance._native")]
+pub struct CertifiedTree(Arc<Certified>);
+
+#[pymethods]
+impl CertifiedTree {
+    #[getter]
+    fn time_ns(&self) -> u64 {
+        self.0.time_ns
+    }
+
+    #[getter]
+    fn subnet_id<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.0.subnet_id.as_ref().map(|id| PyBytes::new(py, id))
+    }
+
+    #[getter]
+    fn tree(&self) -> HashTree {
+        HashTree(self.0.tree.clone())
+    }
+
+    fn lookup<'py>(&self, py: Python<'py>, path: Path) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        lookup(py, &self.0.tree, &path)
+    }
+
+    fn children<'py>(&self, py: Python<'py>, path: Path) -> PyResult<Bound<'py, PyList>> {
+        children(py, &self.0.tree, &path)
+    }
+}
