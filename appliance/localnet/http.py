@@ -46,8 +46,11 @@ class Versions:
 class HttpInterface:
     """Makes the application; the replica behind it lives on when the application's server stops."""
 
-    def __init__(self, replica: Replica, versions: Versions | None = None) -> None:
+    def __init__(
+        self, replica: Replica, versions: Versions | None = None, *, call_wait_s: float = SYNC_CALL_WAIT_S
+    ) -> None:
         self._replica = replica
+        self._call_wait_s = call_wait_s
         self._versions = versions or Versions()
         self._verifier = Verifier(replica.authority.root_key)
         self._rules = PathRules(replica.authority, replica.ingress.get)
@@ -92,7 +95,7 @@ class HttpInterface:
         if version == 2 or (is_known and not call.done.is_set()):
             return web.Response(status=202)
         try:
-            async with asyncio.timeout(SYNC_CALL_WAIT_S):
+            async with asyncio.timeout(self._call_wait_s):
                 await call.done.wait()
         except TimeoutError:
             return web.Response(status=202)

@@ -234,15 +234,15 @@ def _no_reply(run: Callable[[Environment], None], env: Environment) -> bytes:
 
 def _outcome(installed: _Installed, run: Callable[[], bytes]) -> Outcome:
     """Execute, and say in the replica's words what went wrong."""
-    origin = f"Error from Canister {installed.canister_id}"
     try:
         return Reply(run())
     except Reject as error:
         return Rejection(4, str(error), "IC0406")
     except MethodNotFound as error:
-        return Rejection(5, f"{origin}: {error}", "IC0536")
+        problem, error_code = str(error), "IC0536"
     except Trap as error:
-        return Rejection(5, f"{origin}: Canister called `ic0.trap` with message: '{error}'", "IC0503")
+        problem, error_code = f"Canister called `ic0.trap` with message: '{error}'", "IC0503"
     except Exception:
         log.exception("the host of canister %s failed", installed.canister_id)
-        return Rejection(5, f"{origin}: the host of the canister failed", "IC0502")
+        problem, error_code = "the host of the canister failed", "IC0502"
+    return Rejection(5, f"Error from Canister {installed.canister_id}: {problem}", error_code)

@@ -127,6 +127,17 @@ async def test_messages_are_executed_in_the_order_they_came(net: Net) -> None:
     assert net.canister.times == sorted(set(net.canister.times)), "time is another one in every execution"
 
 
+async def test_all_outcomes_of_a_round_share_one_signature(net: Net) -> None:
+    height = net.replica.state.height
+    calls = [net.replica.submit(net.append(str(number))) for number in range(50)]
+    await net.replica.settle()
+    for call in calls:
+        certificate = net.replica.state.certificate([call.path], "sharded")
+        tree = net.verifier.verify_certificate(certificate, net.id, now_ns=net.clock.now_ns())
+        assert tree.lookup((*call.path, b"status")) == b"replied"
+    assert net.replica.state.height == height + 1
+
+
 async def test_a_request_is_executed_once(net: Net) -> None:
     request = net.append("once")
     first = net.replica.submit(request)
