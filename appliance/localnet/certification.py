@@ -16,8 +16,11 @@ from appliance.crypto import (
 from appliance.ic.principal import Principal
 
 Ranges: TypeAlias = Literal["flat", "sharded", "none"]
-"""How a delegation shows the canister ranges: at ``/subnet/<id>/canister_ranges`` (v2 and v3 calls, v2 reads), at
-``/canister_ranges/<id>/<shard>`` (later versions), or not (v3 subnet reads)."""
+"""How a delegation shows the canister ranges: at ``/subnet/<id>/canister_ranges`` (v2 and v3 calls, v2 reads and
+queries), at ``/canister_ranges/<id>/<shard>`` (later versions), or not (v3 subnet reads).
+
+The version of a query decides about the data certificate that the canister gets in it, too, as on the mainnet: clients
+whose agent is older than the shards can only verify what was polled by v2."""
 
 SYSTEM_IDS = (0x0000000000000000, 0x00000000000FFFFF)
 LOCAL_IDS = (0x8000000000100000, 0x80000000001FFFFF)

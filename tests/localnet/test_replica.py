@@ -1,10 +1,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from appliance.crypto import CandidTypes, Request, SigningKey, Verifier
+from appliance.crypto import CandidTypes, HashTree, Request, SigningKey, Verifier, decode_cbor, encode_cbor
+from appliance.errors import PathUnknown
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
@@ -87,9 +88,9 @@ class Host:
 class Net:
     """A replica with a hand-moved clock and requests signed by Alice."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, subnet: bool = False) -> None:
         self.clock = ManualClock(START)
-        self.replica = Replica(Authority(seed=b"replica"), self.clock)
+        self.replica = Replica(Authority(seed=b"replica", subnet=subnet), self.clock)
         self.canister = Log()
         self.id = self.replica.create_canister(self.canister)
         self.verifier = Verifier(self.replica.authority.root_key)
@@ -222,6 +223,21 @@ async def test_a_query_sees_the_latest_state_and_may_prove_it(net: Net) -> None:
         assert isinstance(certificate, bytes)
         tree = net.verifier.verify_certificate(certificate, net.id, now_ns=net.clock.now_ns())
         assert tree.lookup([b"canister", net.id, b"certified_data"]) == line.encode()
+
+
+def test_the_delegation_in_a_data_certificate_has_the_ranges_of_the_version_that_asked() -> None:
+    net = Net(subnet=True)
+    subnet_id = net.replica.authority.subnet_id
+    flat, sharded = [b"subnet", subnet_id, b"canister_ranges"], [b"canister_ranges", subnet_id, canister_id(0)]
+    for ranges, shown, pruned in (("flat", flat, sharded), ("sharded", sharded, flat)):
+        outcome = net.replica.query(net.request("query", "proof"), ranges)  # type: ignore[arg-type]
+        assert isinstance(outcome, Reply)
+        certificate: Any = decode_cbor(CandidTypes("(blob)").decode(outcome.arg)[0])  # type: ignore[arg-type]
+        delegation: Any = decode_cbor(certificate["delegation"]["certificate"])
+        tree = HashTree.from_cbor(encode_cbor(delegation["tree"]))
+        assert tree.lookup(shown)
+        with pytest.raises(PathUnknown):
+            tree.lookup(pruned)
 
 
 async def test_an_update_is_not_found_by_a_query(net: Net) -> None:
