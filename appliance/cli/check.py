@@ -1,0 +1,30 @@
+"""``icws check``: whether a configuration can be used, and what it means."""
+
+import os
+from pathlib import Path
+
+import click
+
+from appliance.config.load import load
+from appliance.config.schema import Config
+from appliance.gateway.listener import load_tls, parse_listen
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default="gateway.yaml")
+def check(file: Path) -> None:
+    """Check FILE (gateway.yaml) together with the environment, as `icws run` would read it.
+
+    Every fault is named with its place and key. Exit code 0: it can be used; 78: it cannot.
+    """
+    config = load(file, environment=os.environ).config
+    parse_listen(config.gateway.listen)
+    if config.gateway.tls is not None:
+        load_tls(config.gateway.tls)
+    click.echo(f"{file} can be used: {_summary(config)}")
+
+
+def _summary(config: Config) -> str:
+    canisters = ", ".join(canister.name or str(canister.id) for canister in config.canisters) or "none"
+    others = "others too" if config.unlisted_canisters == "allow" else "no others"
+    return f"listens on {config.gateway.listen}, serves {canisters} and {others}, asks {', '.join(config.network.url)}"

@@ -1,0 +1,42 @@
+"""``icws run``: the gateway, until SIGTERM or an interrupt."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from appliance.cli import loop
+from appliance.config.load import load
+from appliance.log import configure_logging
+from appliance.service import run as serve
+
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    default="gateway.yaml",
+    envvar="ICWS_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="The configuration.",
+)
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a key, e.g. polling.max_interval=2s. Repeatable."
+)
+def run(file: Path, settings: tuple[str, ...]) -> None:
+    """Run the gateway as a configuration says, until SIGTERM or an interrupt.
+
+    The environment (ICWS_SECTION__KEY) wins over the file, --set over both. Exit code 78 says that the configuration
+    cannot be used.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "ICWS_CONFIG"}
+    config = load(file, environment=environment, settings=settings).config
+    configure_logging(config.log)
+    try:
+        loop.run(serve(config))
+    except asyncio.CancelledError:
+        raise click.Abort from None
