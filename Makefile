@@ -1,0 +1,50 @@
+# Everything starts with `make setup`, which the other targets call as needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock native/Cargo.toml native/core/Cargo.toml
+
+.PHONY: setup demo test lint bench clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/built ## Make .venv and build the native core into it
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip 'maturin>=1.9,<2'
+	touch $@
+
+$(VENV)/built: $(VENV)/installed $(RUST_SOURCES)
+	@command -v cargo >/dev/null || { echo "cargo is needed to build the native core; install Rust 1.88 or newer"; exit 1; }
+	@echo "building the native core and fetching what it needs: a minute or two the first time"
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: setup ## See a conversation pass through a gateway; serves until Ctrl-C
+	@$(BIN)/icws demo
+
+test: setup ## Run all tests
+	cargo test --quiet --manifest-path native/Cargo.toml --package icws-core
+	$(BIN)/python -m pytest
+
+lint: setup ## Check style, types, stubs and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest appliance._native
+	$(BIN)/python -m pytest -q tests/test_layers.py
+	cargo fmt --all --check --manifest-path native/Cargo.toml
+	cargo clippy --quiet --workspace --all-targets --manifest-path native/Cargo.toml -- -D warnings
+
+bench: setup ## Measure every native function, each step of a message, and all of it
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python -m benchmarks.end_to_end
+
+clean: ## Remove what was built
+	rm -rf $(VENV) native/target appliance/*.so
