@@ -224,3 +224,6 @@ fn refuse_beyond(what: &'static str, size: usize, limit: usize, unit: &'static s
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

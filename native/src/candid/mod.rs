@@ -32,7 +32,7 @@ impl CandidTypes {
     fn encode(&self, values: &Bound<'_, PyTuple>) -> PyResult<Vec<u8>> {
         let (schema, shapes) = (self.0.schema(), self.0.shapes());
         if values.len() != shapes.len() {
-            let problem = format!("{} values for {}", values.len(), self);
+            let problem = format!("{} values given, {} wanted", values.len(), shapes.len());
             return Err(candid_error(problem));
         }
         let convert = |(index, value): (usize, Bound<'_, PyAny>)| {

@@ -1,0 +1,172 @@
+//! WebSocket messages: replies to polls on their way to clients, and what clients receive.
+
+use icws_core::message::{self, Generation};
+use icws_core::poll;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::errors::raise;
+use crate::verifier::Verifier;
+
+#[pymethods]
+impl Verifier {
+    #[pyo3(signature = (reply, canister_id, *, generation, now_ns))]
+    fn open_poll_reply(
+        &self,
+        py: Python<'_>,
+        reply: &[u8],
+        canister_id: &[u8],
+        generation: Wire,
+        now_ns: u64,
+    ) -> PyResult<PollReply> {
+        let opened = py.detach(|| poll::open_poll_reply(&self.core, reply, canister_id, generation.0, now_ns));
+        PollReply::new(py, opened.map_err(raise)?)
+    }
+
+    #[pyo3(signature = (frame, canister_id, *, generation, now_ns))]
+    fn open_message(
+        &self,
+        py: Python<'_>,
+        frame: &[u8],
+        canister_id: &[u8],
+        generation: Wire,
+        now_ns: u64,
+    ) -> PyResult<CertifiedMessage> {
+        let opened = py.detach(|| message::open_message(&self.core, frame, canister_id, generation.0, now_ns));
+        opened.map(CertifiedMessage).map_err(raise)
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (reply, *, generation))]
+pub(crate) fn read_poll_reply_unverified(py: Python<'_>, reply: &[u8], generation: Wire) -> PyResult<PollReply> {
+    let read = py.detach(|| poll::read_poll_reply_unverified(reply, generation.0));
+    PollReply::new(py, read.map_err(raise)?)
+}
+
+/// A wire generation as Python counts them.
+struct Wire(Generation);
+
+impl<'py> FromPyObject<'_, 'py> for Wire {
+    type Error = PyErr;
+
+    fn extract(number: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match number.extract()? {
+            0 => Ok(Self(Generation::V0)),
+            1 => Ok(Self(Generation::V1)),
+            2 => Ok(Self(Generation::V2)),
+            other => Err(PyValueError::new_err(format!("there is no wire generation {other}"))),
+        }
+    }
+}
+
+/// What is passed on for every message is made once; the key is for logs.
+#[pyclass(frozen, module = "appliance._native")]
+pub(crate) struct PolledMessage {
+    client_key: Py<PyBytes>,
+    key: String,
+    nonce: u64,
+    frame: Py<PyBytes>,
+}
+
+#[pymethods]
+impl PolledMessage {
+    #[getter]
+    fn client_key(&self, py: Python<'_>) -> Py<PyBytes> {
+        self.client_key.clone_ref(py)
+    }
+
+    #[getter]
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    #[getter]
+    fn nonce(&self) -> u64 {
+        self.nonce
+    }
+
+    #[getter]
+    fn frame(&self, py: Python<'_>) -> Py<PyBytes> {
+        self.frame.clone_ref(py)
+    }
+}
+
+#[pyclass(frozen, module = "appliance._native")]
+pub(crate) struct PollReply {
+    messages: Vec<Py<PolledMessage>>,
+    is_end_of_queue: bool,
+    time_ns: Option<u64>,
+}
+
+impl PollReply {
+    fn new(py: Python<'_>, reply: poll::PollReply) -> PyResult<Self> {
+        let message = |message: poll::PolledMessage| {
+            let client_key = PyBytes::new(py, &message.client_key).unbind();
+            let frame = PyBytes::new(py, &message.frame).unbind();
+            Py::new(py, PolledMessage { client_key, key: message.key, nonce: message.nonce, frame })
+        };
+        let messages = reply.messages.into_iter().map(message).collect::<PyResult<_>>()?;
+        Ok(Self { messages, is_end_of_queue: reply.is_end_of_queue, time_ns: reply.time_ns })
+    }
+}
+
+#[pymethods]
+impl PollReply {
+    #[getter]
+    fn messages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, &self.messages)
+    }
+
+    #[getter]
+    fn is_end_of_queue(&self) -> bool {
+        self.is_end_of_queue
+    }
+
+    #[getter]
+    fn time_ns(&self) -> Option<u64> {
+        self.time_ns
+    }
+}
+
+#[pyclass(frozen, module = "appliance._native")]
+pub(crate) struct CertifiedMessage(message::CertifiedMessage);
+
+#[pymethods]
+impl CertifiedMessage {
+    #[getter]
+    fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    #[getter]
+    fn client_key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.client_key)
+    }
+
+    #[getter]
+    fn sequence_num(&self) -> u64 {
+        self.0.sequence_num
+    }
+
+    #[getter]
+    fn timestamp_ns(&self) -> u64 {
+        self.0.timestamp_ns
+    }
+
+    #[getter]
+    fn certified_at_ns(&self) -> u64 {
+        self.0.certified_at_ns
+    }
+
+    #[getter]
+    fn is_service_message(&self) -> bool {
+        self.0.is_service_message
+    }
+
+    #[getter]
+    fn content<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.content)
+    }
+}
