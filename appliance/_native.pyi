@@ -196,7 +196,8 @@ class Verifier:
     def open_message(
         self, frame: bytes, canister_id: bytes, *, generation: Literal[0, 1, 2], now_ns: int
     ) -> CertifiedMessage:
-        """What a client does with a binary message of the gateway: verify certificate, witness and content.
+        """What a client does with a binary message of the gateway: verify certificate, witness and content. `frame` is
+        the message without the WebSocket header.
 
         Raises a CertificateError or Malformed.
         """
@@ -307,11 +308,15 @@ class CandidTypes:
     """
 
     def __init__(self, text: str) -> None:
-        """Raises CandidError where the text is not a tuple of types."""
+        """Raises CandidError where the text is not a tuple of types, TooLarge beyond 1 MiB."""
     def encode(self, *values: CandidValue) -> bytes:
-        """Raises CandidError naming the value that does not fit. Takes bytes for a principal too."""
+        """Raises CandidError naming the value that does not fit, e.g. ``argument 0, key.nonce: nat64 cannot be str``.
+
+        Takes bytes for a principal, None for any optional, and leaves out what may be null.
+        """
     def decode(self, data: bytes) -> tuple[object, ...]:
-        """Decode with subtyping, as a callee does. Raises CandidError, also for what would cost too much."""
+        """Decode with subtyping, as a callee does. Raises CandidError, also for what would cost too much or nests
+        deeper than 512."""
 
 @final
 class CandidMethod:
@@ -331,7 +336,7 @@ class CandidInterface:
     """A parsed ``.did`` text."""
 
     def __init__(self, text: str) -> None:
-        """Raises CandidError with line and column."""
+        """Raises CandidError with line and column (also for imports: there is no directory), TooLarge beyond 1 MiB."""
     @property
     def methods(self) -> dict[str, CandidMethod]: ...
     @property
@@ -341,7 +346,8 @@ class CandidInterface:
         """A named type, as a tuple of one. Raises CandidError."""
 
 def decode_candid(data: bytes) -> tuple[object, ...]:
-    """Decode by the types the message itself names; field names that are unknown are numbers. Raises CandidError."""
+    """Decode by the types the message itself names. Fields are the hashes of their names, for a message has no names;
+    an absent optional is None whatever its type. Raises CandidError."""
 
 # --- WebSocket messages ---------------------------------------------------------------------------------------------
 
@@ -373,10 +379,10 @@ class PollReply:
         """True also where the canister's generation does not say."""
     @property
     def time_ns(self) -> int | None:
-        """Of the certificate; None without messages."""
+        """Of the certificate; None without messages and where nothing was verified."""
 
 def read_poll_reply_unverified(reply: bytes, *, generation: Literal[0, 1, 2]) -> PollReply:
-    """Decode as Verifier.open_poll_reply does, and verify nothing.
+    """Decode as Verifier.open_poll_reply does, and verify nothing. Frames have the whole tree as it came.
 
     Raises Malformed, CandidError, TooLarge or CanisterRefused.
     """

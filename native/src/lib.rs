@@ -5,6 +5,7 @@
 mod candid;
 mod cbor;
 mod errors;
+mod messages;
 mod trees;
 mod verifier;
 
@@ -16,6 +17,8 @@ mod _native {
     use crate::candid::{CandidInterface, CandidMethod, CandidTypes, decode_candid};
     #[pymodule_export]
     use crate::cbor::{decode_cbor, encode_cbor, hash_of_value};
+    #[pymodule_export]
+    use crate::messages::{CertifiedMessage, PollReply, PolledMessage, read_poll_reply_unverified};
     #[pymodule_export]
     use crate::trees::{BlsSecretKey, HashTree, StateTree, encode_certificate, verify_bls};
     #[pymodule_export]

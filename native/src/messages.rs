@@ -46,7 +46,7 @@ pub(crate) fn read_poll_reply_unverified(py: Python<'_>, reply: &[u8], generatio
 }
 
 /// A wire generation as Python counts them.
-struct Wire(Generation);
+pub(crate) struct Wire(Generation);
 
 impl<'py> FromPyObject<'_, 'py> for Wire {
     type Error = PyErr;

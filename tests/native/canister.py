@@ -1,5 +1,7 @@
 """A canister that certifies messages for clients, and the replica below it: what the tests of messages are made of."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,12 +74,16 @@ class Message:
         return b"\5" * 32 if generation == 0 else CLIENT + self.client_nonce.to_bytes(8, "big")
 
     def certified(self, generation: Generation) -> bytes:
-        counted = {"sequence_num": self.sequence_num, "timestamp": NOW_NS + self.nonce}
+        counted: dict[str, _native.Cbor] = {"sequence_num": self.sequence_num, "timestamp": NOW_NS + self.nonce}
         if generation == 0:
             return _native.encode_cbor({"client_key": self.client_key(0), **counted, "message": self.content})
-        client_key = {"client_principal": CLIENT, "client_nonce": self.client_nonce}
-        rest = {"is_service_message": self.is_service_message, "content": self.content}
-        return _native.encode_cbor({"client_key": client_key, **counted, **rest}, tagged=self.tagged)
+        fields: dict[str, _native.Cbor] = {
+            "client_key": {"client_principal": CLIENT, "client_nonce": self.client_nonce},
+            **counted,
+            "is_service_message": self.is_service_message,
+            "content": self.content,
+        }
+        return _native.encode_cbor(fields, tagged=self.tagged)
 
     def polled(self, generation: Generation) -> dict[str, object]:
         if generation == 0:
@@ -97,7 +103,7 @@ class Reply:
     is_end_of_queue: bool = True
 
     @classmethod
-    def of(cls, messages: Sequence[Message], generation: Generation = 2) -> "Reply":
+    def of(cls, messages: Sequence[Message], generation: Generation = 2) -> Reply:
         tree = _native.StateTree()
         tree.set([b"http_assets", b"/index.html"], b"secret page")
         for message in messages:

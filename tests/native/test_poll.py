@@ -158,7 +158,9 @@ def test_nonces_ascend(nonces: list[int]) -> None:
         _native.read_poll_reply_unverified(reply.encode(), generation=2)
 
 
-@pytest.mark.parametrize("key", ["", "_", "x", "aaaaa-aa_1", "nobody_00000000000000000001", "aaaaa-aa_0000000000000000001x"])
+@pytest.mark.parametrize(
+    "key", ["", "_", "x", "aaaaa-aa_1", "nobody_00000000000000000001", "aaaaa-aa_0000000000000000001x"]
+)
 def test_keys_must_parse(key: str) -> None:
     reply = Reply.of([Message(0)])
     reply.messages[0]["key"] = key
