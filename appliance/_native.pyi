@@ -5,7 +5,7 @@ otherwise. A function that verifies returns what may be trusted from then on, or
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias, final
+from typing import Literal, Self, TypeAlias, final
 
 __all__ = [
     "BlsSecretKey",
@@ -307,7 +307,7 @@ class CandidTypes:
     value that is itself optional or null is wrapped as a list of none or one.
     """
 
-    def __init__(self, text: str) -> None:
+    def __new__(cls, text: str) -> Self:
         """Raises CandidError where the text is not a tuple of types, TooLarge beyond 1 MiB."""
     def encode(self, *values: CandidValue) -> bytes:
         """Raises CandidError naming the value that does not fit, e.g. ``argument 0, key.nonce: nat64 cannot be str``.
@@ -335,7 +335,7 @@ class CandidMethod:
 class CandidInterface:
     """A parsed ``.did`` text."""
 
-    def __init__(self, text: str) -> None:
+    def __new__(cls, text: str) -> Self:
         """Raises CandidError with line and column (also for imports: there is no directory), TooLarge beyond 1 MiB."""
     @property
     def methods(self) -> dict[str, CandidMethod]: ...
