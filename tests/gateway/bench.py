@@ -1,0 +1,143 @@
+"""A gateway on the bench: no sockets, no clock; peers with shells that remember what happened to them."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from appliance.config.schema import Config
+from appliance.crypto import Verifier
+from appliance.gateway.gateway import Gateway
+from appliance.gateway.outbox import Outbox
+from appliance.gateway.peer import Peer
+from tests.gateway.clients import CANISTER, GATEWAY, Client
+from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc
+
+
+class ManualAlarm:
+    """Ends a wait when rung or told to tick. ``waits`` has every wait that was asked for."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+        self._rung = False
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung = True
+        self._event.set()
+
+    def tick(self) -> None:
+        self._event.set()
+
+    async def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        if seconds > 0 and not self._rung:
+            self._event.clear()
+            await self._event.wait()
+        await asyncio.sleep(0)
+        rung, self._rung = self._rung, False
+        return rung
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+class Shell:
+    """The connection of a peer, without a socket. Closing it is leaving, as it is for a real one in the end."""
+
+    def __init__(self, gateway: Gateway, *, generation: str = "v2", outbox: int = 1 << 20, relays: int = 128) -> None:
+        self.gateway = gateway
+        self.wire = Wire()
+        self.error: Exception | None = None
+        self.was_opened = False
+        self.is_gone = False
+        self.peer = Peer(
+            gateway.session(generation), Outbox(self.wire, outbox), shell=self, home=gateway, relay_limit=relays
+        )
+        self.peer.connect()
+
+    def close(self, error: Exception) -> None:
+        if self.error is None:
+            self.error = error
+            asyncio.get_running_loop().call_soon(self.lose)
+
+    def lose(self) -> None:
+        """The socket is gone."""
+        if not self.is_gone:
+            self.is_gone = True
+            self.gateway.leave(self.peer)
+
+    def joined(self) -> None:
+        pass
+
+    def opened(self) -> None:
+        self.was_opened = True
+
+    def receive(self, frame: bytes) -> None:
+        """As the connection does: what is raised closes."""
+        try:
+            self.peer.receive(frame, now_ns=time.time_ns())
+        except Exception as error:
+            self.close(error)
+
+
+class Bench:
+    """One gateway, one fake IC with one canister, and the shells that were connected."""
+
+    def __init__(self, **config: object) -> None:
+        self.canister = FakeCanister(CANISTER, GATEWAY)
+        self.ic = FakeIc(self.canister)
+        self.alarms: list[ManualAlarm] = []
+        self.shells: list[Shell] = []
+        settings = {"canisters": [{"id": str(CANISTER)}], **config}
+        self.gateway = Gateway(
+            Config.model_validate(settings),
+            ic=self.ic,
+            verifier=Verifier(ROOT.public_key),
+            principal=GATEWAY,
+            alarm=self._alarm,
+        )
+
+    async def __aenter__(self) -> "Bench":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for shell in self.shells:
+            shell.lose()
+        await self.gateway.stop()
+        assert len(self.gateway.hub) == 0
+        assert len(self.gateway.tasks) == 0
+        assert self.gateway.departing == 0
+        assert not self.gateway.pollers
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    def connect(self, **options: int) -> Shell:
+        shell = Shell(self.gateway, **options)
+        self.shells.append(shell)
+        return shell
+
+    async def opened(self, client: Client | None = None, **options: int) -> tuple[Client, Shell]:
+        """A client whose session is open."""
+        client = client or Client()
+        shell = self.connect(**options)
+        shell.receive(client.open())
+        await until(lambda: shell.was_opened or shell.error)
+        assert shell.error is None
+        return client, shell
+
+    def _alarm(self) -> ManualAlarm:
+        self.alarms.append(ManualAlarm())
+        return self.alarms[-1]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let everything else run until the condition holds."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0)

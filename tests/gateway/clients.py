@@ -1,0 +1,71 @@
+"""Clients of generation v2 as the tests need them: real keys, real envelopes."""
+
+import itertools
+import time
+from dataclasses import dataclass, field
+
+from appliance.crypto import CandidTypes, SigningKey, encode_cbor, encode_content, encode_envelope
+from appliance.ic.principal import Principal
+
+GATEWAY = Principal.self_authenticating(b"the gateway of the tests")
+CANISTER = Principal.from_text("bkyz2-fmaaa-aaaaa-qaaaq-cai")
+OTHER_CANISTER = Principal.from_text("ryjl3-tyaaa-aaaaa-aaaba-cai")
+
+OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: principal})")
+MESSAGE = CandidTypes("(record {msg: blob})")
+_TAG = b"\xd9\xd9\xf7"
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Client:
+    """A key and a client nonce. ``open`` and ``message`` make the frames' payloads."""
+
+    nonce: int = field(default_factory=lambda: next(_numbers))
+    key: SigningKey = field(default_factory=lambda: SigningKey.generate("ed25519"))
+
+    @property
+    def principal(self) -> Principal:
+        return Principal.self_authenticating(self.key.public_key)
+
+    @property
+    def client_key(self) -> bytes:
+        return self.principal + self.nonce.to_bytes(8, "big")
+
+    def open(self, *, gateway=GATEWAY, canister=CANISTER, **changes) -> bytes:
+        arg = OPEN.encode({"client_nonce": self.nonce, "gateway_principal": gateway})
+        return self.call("ws_open", arg, canister=canister, **changes)
+
+    def message(self, payload: bytes = b"hello", *, canister=CANISTER, **changes) -> bytes:
+        return self.call("ws_message", MESSAGE.encode({"msg": payload}), canister=canister, **changes)
+
+    def call(self, method, arg, *, canister=CANISTER, expiry_ns=None, sender=None, break_signature=False) -> bytes:
+        content, request_id = encode_content(
+            "call",
+            sender=sender or self.principal,
+            ingress_expiry_ns=expiry_ns or time.time_ns() + 240 * 10**9,
+            canister_id=canister,
+            method_name=method,
+            arg=arg,
+            nonce=next(_numbers).to_bytes(16, "big"),
+        )
+        signature = bytearray(self.key.sign(b"\x0aic-request" + request_id))
+        if break_signature:
+            signature[7] ^= 1
+        envelope = encode_envelope(content, public_key=self.key.public_key, signature=bytes(signature))
+        return _TAG + b"\xa1\x68envelope" + envelope.removeprefix(_TAG)
+
+
+def greeting(gateway: Principal = GATEWAY) -> bytes:
+    return encode_cbor({"gateway_principal": gateway})
+
+
+def payload_of(frame: bytes) -> bytes:
+    """The payload of a server's frame, checked by hand."""
+    assert frame[0] == 0x82
+    size = frame[1]
+    assert size < 128
+    start = {126: 4, 127: 10}.get(size, 2)
+    length = size if start == 2 else int.from_bytes(frame[2:start], "big")
+    assert len(frame) == start + length
+    return frame[start:]

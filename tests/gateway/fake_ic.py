@@ -1,0 +1,169 @@
+"""An IC in memory behind the data plane's own ``Ic`` protocol: canisters that queue messages as the CDK does, with real
+certificates over real trees. What it is told to do wrong, it does wrong.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+
+from appliance.crypto import BlsSecretKey, CandidTypes, Request, StateTree, encode_cbor, encode_certificate
+from appliance.errors import Rejected
+from appliance.ic.principal import Principal
+
+ANSWER = CandidTypes("(variant {Ok; Err: text})")
+OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: principal})")
+MESSAGE = CandidTypes("(record {msg: blob})")
+CLOSE = CandidTypes("(record {client_key: record {client_principal: principal; client_nonce: nat64}})")
+POLL = CandidTypes("(record {nonce: nat64})")
+MESSAGES = CandidTypes(
+    "(variant {Ok: record {messages: vec record {client_key: record {client_principal: principal; client_nonce: nat64};"
+    " key: text; content: blob}; cert: blob; tree: blob; is_end_of_queue: bool}; Err: text})"
+)
+OK = ANSWER.encode({"Ok": None})
+ROOT = BlsSecretKey.from_seed(b"the root of the tests, 32 bytes or more")
+
+
+def err(text: str) -> bytes:
+    return ANSWER.encode({"Err": text})
+
+
+class FakeCanister:
+    """``received`` has what clients sent, ``left`` the keys it was told of by ws_close."""
+
+    def __init__(self, canister_id: Principal, gateway: Principal, *, batch: int = 50) -> None:
+        self.id = canister_id
+        self.gateway = gateway
+        self.batch = batch
+        self.received: list[tuple[bytes, bytes]] = []
+        self.left: list[bytes] = []
+        self.on_message: Callable[[bytes, bytes], bytes] = lambda key, payload: OK
+        self.on_open: Callable[[bytes], bytes] = lambda key: OK
+        self.install()
+
+    def install(self) -> None:
+        """As after a reinstallation: queue, nonces and clients are gone."""
+        self.clients: Counter[bytes] = Counter()
+        self.by_principal: dict[bytes, bytes] = {}
+        self.queue: deque[tuple[int, bytes, bytes]] = deque()
+        self.nonce = 0
+        self.tree = StateTree()
+
+    def key(self, nonce: int) -> str:
+        return f"{self.gateway}_{nonce:020}"
+
+    def send(self, client_key: bytes, payload: bytes = b"") -> None:
+        self.clients[client_key] += 1
+        content = b"\xd9\xd9\xf7" + encode_cbor(
+            {
+                "client_key": {
+                    "client_principal": client_key[:-8],
+                    "client_nonce": int.from_bytes(client_key[-8:], "big"),
+                },
+                "sequence_num": self.clients[client_key],
+                "timestamp": time.time_ns(),
+                "is_service_message": not payload,
+                "content": payload,
+            },
+            tagged=False,
+        )
+        self.tree.set([b"websocket", self.key(self.nonce).encode()], hashlib.sha256(content).digest())
+        self.queue.append((self.nonce, client_key, content))
+        self.nonce += 1
+
+    def update(self, request: Request) -> bytes:
+        if request.method_name == "ws_open":
+            (arg,) = OPEN.decode(request.arg)
+            client_key = request.sender + arg["client_nonce"].to_bytes(8, "big")
+            reply = self.on_open(client_key)
+            if reply == OK:
+                self.by_principal[request.sender] = client_key
+                self.send(client_key)
+            return reply
+        (arg,) = MESSAGE.decode(request.arg)
+        client_key = self.by_principal.get(request.sender)
+        if client_key is None:
+            return err(f"Client with principal {Principal(request.sender)} doesn't have an open connection")
+        self.received.append((client_key, arg["msg"]))
+        return self.on_message(client_key, arg["msg"])
+
+    def close(self, arg: bytes) -> bytes:
+        ({"client_key": key},) = CLOSE.decode(arg)
+        self.left.append(key["client_principal"] + key["client_nonce"].to_bytes(8, "big"))
+        return OK
+
+    def poll(self, nonce: int) -> bytes:
+        found = [message for message in self.queue if message[0] >= nonce]
+        batch = found[: self.batch]
+        cert, tree = self._certify(batch) if batch else (b"", b"")
+        messages = [
+            {
+                "client_key": {
+                    "client_principal": Principal(client_key[:-8]),
+                    "client_nonce": int.from_bytes(client_key[-8:], "big"),
+                },
+                "key": self.key(number),
+                "content": content,
+            }
+            for number, client_key, content in batch
+        ]
+        end = len(batch) == len(found)
+        return MESSAGES.encode({"Ok": {"messages": messages, "cert": cert, "tree": tree, "is_end_of_queue": end}})
+
+    def _certify(self, batch: list[tuple[int, bytes, bytes]]) -> tuple[bytes, bytes]:
+        state = StateTree()
+        state.set([b"canister", self.id, b"certified_data"], self.tree.digest)
+        state.set([b"time"], leb128(time.time_ns()))
+        witness = state.witness([[b"canister", self.id], [b"time"]])
+        first, last = self.key(batch[0][0]).encode(), self.key(batch[-1][0]).encode()
+        shown = self.tree.witness_range([b"websocket"], first, last)
+        return encode_certificate(witness, ROOT.sign_root(state.digest)), shown.to_cbor()
+
+
+class FakeIc:
+    """``before_query`` and ``before_submit`` are awaited first and may raise; ``spoil`` changes the reply to a poll."""
+
+    def __init__(self, *canisters: FakeCanister) -> None:
+        self.canisters = {bytes(canister.id): canister for canister in canisters}
+        self.log: list[tuple[str, bytes]] = []
+        self.nonces: defaultdict[bytes, list[int]] = defaultdict(list)
+        self.avoided: list[bool] = []
+        self.spoil: Callable[[bytes], bytes] = lambda reply: reply
+        self.before_query: Callable[[], object] = nothing
+        self.before_submit: Callable[[Request], object] = nothing
+        self.before_call: Callable[[], object] = nothing
+
+    async def query(self, canister_id, method, arg, *, timeout_s=None, avoid_last_endpoint=False) -> bytes:
+        assert method == "ws_get_messages"
+        self.avoided.append(avoid_last_endpoint)
+        await self.before_query()
+        ({"nonce": nonce},) = POLL.decode(arg)
+        self.nonces[bytes(canister_id)].append(nonce)
+        return self.spoil(self.canisters[bytes(canister_id)].poll(nonce))
+
+    async def submit(self, request: Request, /) -> bytes | None:
+        await self.before_submit(request)
+        self.log.append((request.method_name, request.sender))
+        canister = self.canisters.get(request.canister_id)
+        if canister is None:
+            raise Rejected(3, "Canister not found")
+        return canister.update(request)
+
+    async def call(self, canister_id, method, arg) -> bytes:
+        assert method == "ws_close"
+        await self.before_call()
+        self.log.append((method, arg))
+        return self.canisters[bytes(canister_id)].close(arg)
+
+
+async def nothing(*_: object) -> None:
+    await asyncio.sleep(0)
+
+
+def leb128(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])

@@ -1,0 +1,99 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.errors import SlowClient
+from appliance.gateway.outbox import CONTROL_ROOM, Outbox
+
+
+class Transport:
+    """Full after each write, when told to be."""
+
+    def __init__(self, outbox_limit: int) -> None:
+        self.written: list[bytes] = []
+        self.fills = False
+        self.outbox = Outbox(self, outbox_limit)
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+        if self.fills:
+            self.outbox.pause()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=9) | st.sampled_from(["pause", "resume", "fill"]), max_size=40))
+def test_order_is_kept_and_waiting_is_what_was_not_written(steps):
+    transport = Transport(10_000)
+    outbox = transport.outbox
+    put = []
+    for step in steps:
+        if step == "pause":
+            outbox.pause()
+        elif step == "resume":
+            outbox.resume()
+        elif step == "fill":
+            transport.fills = not transport.fills
+        else:
+            outbox.put(step)
+            put.append(step)
+        assert transport.written == put[: len(transport.written)]
+        assert outbox.waiting == sum(map(len, put[len(transport.written) :]))
+    transport.fills = False
+    outbox.resume()
+    assert transport.written == put
+
+
+def test_a_full_outbox_is_a_slow_client():
+    outbox = Transport(10).outbox
+    outbox.pause()
+    outbox.put(b"x" * 10)
+    with pytest.raises(SlowClient) as caught:
+        outbox.put(b"y")
+    assert (caught.value.waiting, caught.value.limit) == (11, 10)
+    assert outbox.waiting == 10
+
+
+def test_nothing_but_control_frames_after_the_seal():
+    transport = Transport(10)
+    transport.outbox.seal()
+    transport.outbox.put(b"message")
+    transport.outbox.put_control(b"close")
+    assert transport.written == [b"close"]
+
+
+def test_the_close_frame_fits_when_nothing_else_does():
+    transport = Transport(10)
+    outbox = transport.outbox
+    outbox.pause()
+    outbox.put(b"x" * 10)
+    outbox.seal()
+    for _ in range(100):
+        outbox.put_control(b"c" * 100)
+    assert outbox.waiting <= 10 + CONTROL_ROOM
+    outbox.resume()
+    assert transport.written[:2] == [b"x" * 10, b"c" * 100]
+
+
+def test_dropping_makes_room_for_the_close_frame():
+    transport = Transport(10)
+    outbox = transport.outbox
+    outbox.pause()
+    outbox.put(b"x" * 10)
+    outbox.seal(drop=True)
+    outbox.put_control(b"close")
+    assert outbox.waiting == 5
+    outbox.resume()
+    assert transport.written == [b"close"]
+
+
+def test_the_end_comes_after_what_waits():
+    transport = Transport(10)
+    outbox = transport.outbox
+    ended = []
+    outbox.pause()
+    outbox.put(b"last")
+    outbox.finish(lambda: ended.append(list(transport.written)))
+    assert not ended
+    outbox.resume()
+    assert ended == [[b"last"]]
+    outbox.finish(lambda: ended.append([]))
+    assert len(ended) == 2

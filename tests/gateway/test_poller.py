@@ -1,0 +1,380 @@
+"""The poller against a canister that certifies, without a clock."""
+
+import asyncio
+
+import pytest
+
+from appliance.config.schema import Config
+from appliance.crypto import Verifier
+from appliance.errors import (
+    CandidError,
+    CanisterForgot,
+    CertificateError,
+    CertificateSignatureInvalid,
+    IcUnreachable,
+)
+from appliance.gateway.cursor import Cursor
+from appliance.gateway.pace import SLOWEST
+from appliance.gateway.poller import FIRST_PROBE, Poller
+from appliance.gateway.replies import Replies
+from appliance.gateway.stats import Stats
+from tests.gateway.bench import ManualAlarm, until
+from tests.gateway.clients import CANISTER, GATEWAY, Client, payload_of
+from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc
+
+POLLING = Config().polling
+
+
+class Member:
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.error: Exception | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.frames)
+
+    def deliver(self, frame: bytes) -> None:
+        self.frames.append(frame)
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+
+
+class Setup:
+    def __init__(self, *, mode="enforce", cursor=None, batch=50) -> None:
+        self.canister = FakeCanister(CANISTER, GATEWAY, batch=batch)
+        self.ic = FakeIc(self.canister)
+        self.members: dict[bytes, Member] = {}
+        self.stats = Stats()
+        self.alarm = ManualAlarm()
+        self.cursor = cursor or Cursor()
+        self.verifier = Verifier(ROOT.public_key)
+        self.poller = self.new_poller(mode)
+
+    def new_poller(self, mode="enforce") -> Poller:
+        return Poller(
+            CANISTER,
+            2,
+            source=self.ic,
+            replies=Replies(self.verifier, mode, self.stats),
+            members=lambda: self.members,
+            cursor=self.cursor,
+            polling=POLLING,
+            stats=self.stats,
+            alarm=self.alarm,
+            jitter=lambda: 0.0,
+        )
+
+    def member(self) -> tuple[bytes, Member]:
+        key, member = Client().client_key, Member()
+        self.members[key] = member
+        return key, member
+
+    @property
+    def nonces(self) -> list[int]:
+        return self.ic.nonces[bytes(CANISTER)]
+
+
+async def test_each_message_goes_to_its_client_with_its_own_proof():
+    it = Setup()
+    (one, first), (two, second) = it.member(), it.member()
+    for key in (one, two, one):
+        it.canister.send(key, b"for " + key)
+    await it.poller.poll()
+    assert (len(first.frames), len(second.frames)) == (2, 1)
+    assert it.cursor.next_nonce == 3
+    assert it.stats.delivered == 3
+    verified = [
+        it.verifier.open_message(payload_of(frame), CANISTER, generation=2, now_ns=it_now())
+        for frame in [*first.frames, *second.frames]
+    ]
+    assert [message.client_key for message in verified] == [one, one, two]
+    assert [message.sequence_num for message in verified] == [1, 2, 1]
+    assert it.verifier.cache_misses == 1
+
+
+async def test_a_long_queue_is_read_without_a_pause():
+    it = Setup(batch=10)
+    key, member = it.member()
+    for _ in range(25):
+        it.canister.send(key)
+    task = asyncio.ensure_future(it.poller.run())
+    await until(lambda: len(member.frames) == 25)
+    await until(lambda: len(it.alarm.waits) == 4)
+    task.cancel()
+    await asyncio.wait({task})
+    assert it.nonces == [0, 10, 20]
+    assert it.alarm.waits == [0.0, 0.0, 0.0, POLLING.min_interval]
+
+
+async def test_a_nudge_polls_at_once():
+    it = Setup()
+    task = asyncio.ensure_future(it.poller.run())
+    await until(lambda: len(it.alarm.waits) == 2)
+    it.poller.nudge()
+    await until(lambda: len(it.nonces) == 2)
+    await until(lambda: len(it.alarm.waits) == 3)
+    task.cancel()
+    await asyncio.wait({task})
+    assert it.alarm.waits == [0.0, POLLING.min_interval, POLLING.min_interval]
+
+
+async def test_nonces_never_move_back_and_nothing_is_delivered_twice():
+    it = Setup()
+    key, member = it.member()
+    it.canister.send(key)
+    it.canister.send(key)
+    await it.poller.poll()
+    it.cursor.next_nonce = 1  # as if the reply had been asked for with an older nonce
+    await it.poller.poll()
+    assert it.stats.repeated == 0
+    it.ic.canisters[bytes(CANISTER)].poll = lambda nonce: FakeCanister.poll(it.canister, 0)
+    it.canister.send(key)
+    await it.poller.poll()
+    assert it.stats.repeated == 2
+    assert it.cursor.next_nonce == 3
+    assert len(member.frames) == 4  # the second message came twice only because this test moved the cursor
+
+
+async def test_the_first_nonce_may_be_any_but_a_gap_later_is_counted():
+    it = Setup()
+    key, member = it.member()
+    it.canister.nonce = 700
+    it.canister.send(key)
+    await it.poller.poll()
+    assert (it.stats.gaps, it.cursor.next_nonce) == (0, 701)
+    it.canister.nonce = 710
+    it.canister.send(key)
+    it.canister.send(key)
+    await it.poller.poll()
+    assert (it.stats.gaps, it.cursor.next_nonce) == (1, 712)
+    assert len(member.frames) == 3
+
+
+async def test_the_place_in_the_queue_outlives_the_poller():
+    it = Setup()
+    key, member = it.member()
+    it.canister.send(key)
+    await it.poller.poll()
+    it.canister.nonce = 5  # messages nobody was there for are gone
+    it.canister.send(key)
+    await it.new_poller().poll()
+    assert it.nonces == [0, 1]
+    assert (it.stats.gaps, len(member.frames)) == (0, 2)
+
+
+async def test_messages_for_strangers_are_dropped_and_counted():
+    it = Setup()
+    it.canister.send(Client().client_key)
+    await it.poller.poll()
+    assert (it.stats.undeliverable, it.stats.delivered, it.cursor.next_nonce) == (1, 0, 1)
+
+
+async def test_trouble_slows_down_is_shown_and_never_ends():
+    it = Setup()
+    key, member = it.member()
+
+    async def unreachable():
+        raise IcUnreachable("http://replica", "connection refused")
+
+    it.ic.before_query = unreachable
+    waits = []
+    for _ in range(20):
+        await it.poller.poll()
+        waits.append(it.poller.pace.wait_s)
+    assert waits == sorted(waits)
+    assert waits[-1] == SLOWEST * POLLING.max_interval
+    assert it.poller.state == "degraded"
+    assert isinstance(it.poller.last_error, IcUnreachable)
+    assert it.stats.failed_polls == {"ic_unreachable": 20}
+    assert member.error is None
+    it.poller.nudge()
+    assert not it.alarm._rung
+    it.ic.before_query = FakeIc().before_query
+    it.canister.send(key)
+    await it.poller.poll()
+    assert (it.poller.state, it.poller.last_error) == ("ok", None)
+    assert it.poller.pace.wait_s == POLLING.min_interval
+    assert len(member.frames) == 1
+
+
+async def test_what_nobody_thought_of_does_not_end_it_either(capsys):
+    it = Setup()
+
+    async def broken():
+        raise ZeroDivisionError
+
+    it.ic.before_query = broken
+    await it.poller.poll()
+    assert it.stats.failed_polls == {"internal": 1}
+    assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+def flip(reply: bytes, part: bytes) -> bytes:
+    """The same reply with one bit changed in a part of it."""
+    assert reply.count(part) == 1
+    index = reply.index(part) + len(part) // 2
+    return reply[:index] + bytes([reply[index] ^ 1]) + reply[index + 1 :]
+
+
+def parts(it: Setup) -> dict[str, bytes]:
+    """Pieces of certificate, tree and content as they stand in the reply."""
+    state_signature = it.canister.poll(0)
+    at = state_signature.index(b"signature") + len("signature") + 2
+    return {
+        "certificate": state_signature[at : at + 48],
+        "tree": it.canister.tree.get([b"websocket", it.canister.key(0).encode()]),
+        "content": it.canister.queue[0][2],
+    }
+
+
+@pytest.mark.parametrize("part", ["certificate", "tree", "content"])
+async def test_one_changed_bit_and_nothing_is_delivered_and_another_endpoint_is_asked(part):
+    it = Setup()
+    key, member = it.member()
+    it.canister.send(key, b"payload")
+    piece = parts(it)[part]
+    poll = it.canister.poll
+
+    def spoilt(nonce, reply=it.canister.poll(0)):
+        return flip(reply, reply[reply.index(b"signature") + 11 :][:48] if part == "certificate" else piece)
+
+    it.canister.poll = spoilt
+    await it.poller.poll()
+    assert isinstance(it.poller.last_error, CertificateError)
+    assert (member.frames, it.stats.delivered, it.cursor.next_nonce) == ([], 0, 0)
+    it.canister.poll = poll
+    await it.poller.poll()
+    assert it.ic.avoided == [False, True]
+    assert it.nonces == [0, 0]
+    assert len(member.frames) == 1
+
+
+async def test_a_certificate_of_another_root_is_refused():
+    it = Setup()
+    key, member = it.member()
+    it.verifier = Verifier(type(ROOT).from_seed(b"some other root key of the tests!").public_key)
+    it.poller = it.new_poller()
+    it.canister.send(key)
+    await it.poller.poll()
+    assert isinstance(it.poller.last_error, CertificateSignatureInvalid)
+    assert not member.frames
+
+
+async def test_report_delivers_and_counts_and_off_does_not_look():
+    for mode, doubted in (("report", 1), ("off", 0)):
+        it = Setup(mode=mode)
+        key, member = it.member()
+        it.canister.send(key)
+        it.ic.spoil = lambda reply: flip(reply, reply[reply.index(b"signature") + 11 :][:48])
+        await it.poller.poll()
+        assert len(member.frames) == 1
+        assert it.stats.doubted.total() == doubted
+
+
+async def test_replies_that_are_nonsense_are_trouble_not_the_end():
+    it = Setup()
+    it.ic.spoil = lambda _: b"nonsense"
+    await it.poller.poll()
+    assert isinstance(it.poller.last_error, CandidError)
+
+
+async def test_a_nonce_beyond_all_numbers_is_the_canisters_own_trouble():
+    it = Setup()
+    key, member = it.member()
+    it.canister.nonce = 2**64 - 1
+    it.canister.send(key)
+    await it.poller.poll()
+    assert len(member.frames) == 1
+    await it.poller.poll()
+    assert it.poller.state == "degraded"
+
+
+async def test_a_canister_that_restarted_is_found_out_and_its_old_clients_sent_away():
+    it = Setup()
+    (old, veteran) = it.member()
+    for _ in range(5):
+        it.canister.send(old)
+    await it.poller.poll()
+    it.canister.install()
+    new, newcomer = it.member()
+    it.canister.send(new, b"welcome")
+    it.poller.expect(new)
+    for _ in range(FIRST_PROBE):
+        await it.poller.poll()
+    assert isinstance(veteran.error, CanisterForgot)
+    assert newcomer.error is None
+    assert len(newcomer.frames) == 1
+    assert (it.stats.resets, it.stats.probes, it.cursor.next_nonce) == (1, 1, 1)
+    it.canister.send(new, b"more")
+    await it.poller.poll()
+    assert len(newcomer.frames) == 2
+    assert it.stats.gaps == 0
+
+
+async def test_a_client_that_waits_for_nothing_costs_few_probes_and_no_reset():
+    it = Setup()
+    old, veteran = it.member()
+    it.canister.send(old)
+    await it.poller.poll()
+    waiting, _ = it.member()
+    it.poller.expect(waiting)
+    for _ in range(100):
+        await it.poller.poll()
+    assert it.stats.resets == 0
+    assert veteran.error is None
+    assert it.stats.probes == 5  # after 2, 4, 8, 16 and 32 empty replies
+    assert it.cursor.next_nonce == 1
+
+
+async def test_old_messages_of_a_reused_key_are_no_restart():
+    it = Setup()
+    key, member = it.member()
+    it.canister.send(key)
+    await it.poller.poll()
+    it.poller.expect(key)  # the same key opened again, and the answering replica is behind
+    for _ in range(4 * FIRST_PROBE):
+        await it.poller.poll()
+    assert it.stats.probes > 0
+    assert (it.stats.resets, len(member.frames)) == (0, 1)
+
+
+async def test_nobody_expected_nobody_asks_for_the_beginning():
+    it = Setup()
+    key, _ = it.member()
+    it.canister.send(key)
+    it.poller.expect(key)
+    for _ in range(20):
+        await it.poller.poll()
+    assert it.stats.probes == 0
+
+
+async def test_drained_waits_for_a_poll_that_began_later_and_reached_the_end():
+    it = Setup(batch=1)
+    key, member = it.member()
+    it.canister.send(key)
+    it.canister.send(key)
+    waiting = asyncio.ensure_future(it.poller.drained())
+    await asyncio.sleep(0)
+    await it.poller.poll()
+    assert not waiting.done()
+    await it.poller.poll()
+    await waiting
+    assert len(member.frames) == 2
+
+
+async def test_nobody_waits_for_a_poller_that_ended():
+    it = Setup()
+    task = asyncio.ensure_future(it.poller.run())
+    await until(lambda: len(it.alarm.waits) == 2)
+    waiting = asyncio.ensure_future(it.poller.drained())
+    await asyncio.sleep(0)
+    task.cancel()
+    await waiting
+
+
+def it_now() -> int:
+    import time
+
+    return time.time_ns()

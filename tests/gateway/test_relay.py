@@ -1,0 +1,92 @@
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.errors import CallExpired, RelayQueueFull
+from appliance.gateway.relay import RelayQueue
+from appliance.gateway.tasks import Tasks
+from tests.gateway.bench import until
+
+
+class Ic:
+    """Sees calls through when told to."""
+
+    def __init__(self) -> None:
+        self.begun = []
+        self.done = []
+        self.errors = []
+        self.gates = {}
+
+    async def relay(self, call):
+        self.begun.append(call)
+        gate = self.gates[call] = asyncio.get_running_loop().create_future()
+        await gate
+        self.done.append(call)
+
+
+@given(st.lists(st.sampled_from(["put", "answer", "breathe"]), max_size=60))
+def test_one_at_a_time_in_order_whatever_the_delays(steps):
+    async def run():
+        ic, tasks = Ic(), Tasks()
+        queue = RelayQueue(ic.relay, ic.errors.append, limit=1000, tasks=tasks)
+        put = 0
+        for step in steps:
+            if step == "put":
+                queue.put(put)
+                put += 1
+            elif step == "answer" and len(ic.begun) > len(ic.done):
+                ic.gates[ic.begun[-1]].set_result(None)
+                await until(lambda: len(ic.done) == len(ic.begun) or not ic.gates[ic.begun[-1]].done())
+            else:
+                await asyncio.sleep(0)
+            assert ic.begun == list(range(len(ic.begun)))
+            assert len(ic.begun) - len(ic.done) in (0, 1)
+        while len(ic.done) < put:
+            await until(lambda: len(ic.begun) > len(ic.done))
+            ic.gates[ic.begun[-1]].set_result(None)
+            await until(lambda: len(ic.done) == len(ic.begun) or not ic.gates[ic.begun[-1]].done())
+        await queue.settled()
+        assert ic.done == list(range(put))
+        assert len(tasks) == 0
+        assert not ic.errors
+
+    asyncio.run(run())
+
+
+async def test_a_full_queue_is_refused_and_the_rest_goes_on():
+    ic, tasks = Ic(), Tasks()
+    queue = RelayQueue(ic.relay, ic.errors.append, limit=2, tasks=tasks)
+    queue.put(0)
+    await until(lambda: ic.begun)
+    queue.put(1)
+    queue.put(2)
+    with pytest.raises(RelayQueueFull):
+        queue.put(3)
+    assert len(queue) == 2
+    await tasks.cancel()
+    await queue.settled()
+
+
+async def test_what_waits_behind_a_failed_call_is_dropped():
+    ic, tasks = Ic(), Tasks()
+    queue = RelayQueue(ic.relay, ic.errors.append, limit=9, tasks=tasks)
+    for call in range(3):
+        queue.put(call)
+    await until(lambda: ic.begun)
+    error = CallExpired("ws_message", "no answer")
+    ic.gates[0].set_exception(error)
+    await queue.settled()
+    assert ic.begun == [0]
+    assert ic.errors == [error]
+    assert len(queue) == 0
+
+
+async def test_settling_does_not_hang_on_a_task_that_never_ran():
+    ic, tasks = Ic(), Tasks()
+    queue = RelayQueue(ic.relay, ic.errors.append, limit=9, tasks=tasks)
+    queue.put(0)
+    await tasks.cancel()
+    await queue.settled()
+    assert not ic.begun
