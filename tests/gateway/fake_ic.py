@@ -89,7 +89,7 @@ class FakeCanister:
         return self.on_message(client_key, arg["msg"])
 
     def close(self, arg: bytes) -> bytes:
-        ({"client_key": key},) = CLOSE.decode(arg)
+        key = CLOSE.decode(arg)[0]["client_key"]
         self.left.append(key["client_principal"] + key["client_nonce"].to_bytes(8, "big"))
         return OK
 
@@ -138,7 +138,7 @@ class FakeIc:
         assert method == "ws_get_messages"
         self.avoided.append(avoid_last_endpoint)
         await self.before_query()
-        ({"nonce": nonce},) = POLL.decode(arg)
+        nonce = POLL.decode(arg)[0]["nonce"]
         self.nonces[bytes(canister_id)].append(nonce)
         return self.spoil(self.canisters[bytes(canister_id)].poll(nonce))
 

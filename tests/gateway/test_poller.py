@@ -218,15 +218,18 @@ def flip(reply: bytes, part: bytes) -> bytes:
     return reply[:index] + bytes([reply[index] ^ 1]) + reply[index + 1 :]
 
 
-def parts(it: Setup) -> dict[str, bytes]:
+def parts(it: Setup, reply: bytes) -> dict[str, bytes]:
     """Pieces of certificate, tree and content as they stand in the reply."""
-    state_signature = it.canister.poll(0)
-    at = state_signature.index(b"signature") + len("signature") + 2
     return {
-        "certificate": state_signature[at : at + 48],
+        "certificate": signature_in(reply),
         "tree": it.canister.tree.get([b"websocket", it.canister.key(0).encode()]),
         "content": it.canister.queue[0][2],
     }
+
+
+def signature_in(reply: bytes) -> bytes:
+    start = reply.index(b"signature") + len("signature") + 2
+    return reply[start : start + 48]
 
 
 @pytest.mark.parametrize("part", ["certificate", "tree", "content"])
@@ -234,17 +237,13 @@ async def test_one_changed_bit_and_nothing_is_delivered_and_another_endpoint_is_
     it = Setup()
     key, member = it.member()
     it.canister.send(key, b"payload")
-    piece = parts(it)[part]
-    poll = it.canister.poll
-
-    def spoilt(nonce, reply=it.canister.poll(0)):
-        return flip(reply, reply[reply.index(b"signature") + 11 :][:48] if part == "certificate" else piece)
-
-    it.canister.poll = spoilt
+    honest = it.canister.poll(0)
+    spoilt = flip(honest, parts(it, honest)[part])
+    it.ic.spoil = lambda _: spoilt
     await it.poller.poll()
     assert isinstance(it.poller.last_error, CertificateError)
     assert (member.frames, it.stats.delivered, it.cursor.next_nonce) == ([], 0, 0)
-    it.canister.poll = poll
+    it.ic.spoil = lambda reply: reply
     await it.poller.poll()
     assert it.ic.avoided == [False, True]
     assert it.nonces == [0, 0]
@@ -267,7 +266,7 @@ async def test_report_delivers_and_counts_and_off_does_not_look():
         it = Setup(mode=mode)
         key, member = it.member()
         it.canister.send(key)
-        it.ic.spoil = lambda reply: flip(reply, reply[reply.index(b"signature") + 11 :][:48])
+        it.ic.spoil = lambda reply: flip(reply, signature_in(reply))
         await it.poller.poll()
         assert len(member.frames) == 1
         assert it.stats.doubted.total() == doubted

@@ -1,0 +1,479 @@
+"""Real sockets: what RFC 6455 and its abusers do, in every state of a session."""
+
+import asyncio
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.exceptions import ConnectionClosed
+
+from appliance.errors import GatewayError
+from appliance.gateway.connection import MAX_REASON, cut_reason
+from tests.gateway.bench import until
+from tests.gateway.clients import CANISTER, Client
+from tests.gateway.fake_ic import OK, err
+from tests.gateway.served import Raw, Served, served
+
+BINARY, TEXT, CONTINUE, CLOSE, PING, PONG, FINAL = 0x2, 0x1, 0x0, 0x88, 0x89, 0x8A, 0x80
+
+
+async def upgraded(it: Served) -> Raw:
+    return await it.upgraded()
+
+
+async def opening(it: Served) -> Raw:
+    """Joined, and the canister does not answer."""
+    raw = await it.upgraded()
+    joined = it.stats.joined
+    it.ic.before_submit = lambda request: asyncio.get_running_loop().create_future()
+    raw.send(FINAL | BINARY, Client().open())
+    await until(lambda: it.stats.joined > joined)
+    return raw
+
+
+async def opened(it: Served) -> Raw:
+    raw = await it.upgraded()
+    raw.send(FINAL | BINARY, Client().open())
+    first, _ = await raw.frame()
+    assert first == FINAL | BINARY
+    return raw
+
+
+states = pytest.mark.parametrize("reach", [upgraded, opening, opened])
+
+
+def quick(**settings: object) -> dict[str, object]:
+    return {"gateway": {"drain_timeout": "10ms", **settings}}
+
+
+async def test_ping_pong_with_a_canister():
+    async with served() as it:
+        it.canister.on_message = lambda key, payload: it.canister.send(key, payload) or OK
+        async with it.session() as (client, socket):
+            for number in range(20):
+                await socket.send(client.message(b"ping %d" % number))
+                assert b"ping %d" % number in await socket.recv()
+        await it.nobody()
+        assert it.canister.left == [client.client_key]
+        assert it.stats.closed == {1000: 1}
+        assert not it.stats.refused
+
+
+@states
+async def test_pings_are_answered_in_every_state_and_pongs_ignored(reach):
+    async with served(**quick()) as it:
+        raw = await reach(it)
+        raw.send(PONG, b"nobody asked")
+        raw.send(PING, b"are you there?")
+        assert await raw.frame() == (PONG, b"are you there?")
+        raw.close()
+        await until(lambda: not len(it.listener))
+
+
+@states
+async def test_a_close_is_answered_in_every_state(reach):
+    async with served(**quick()) as it:
+        raw = await reach(it)
+        raw.send(CLOSE, b"\x03\xe8bye")
+        assert await raw.close_frame() == (1000, "bye")
+        await raw.end()
+        await until(lambda: not len(it.listener))
+        assert it.stats.closed == {1000: 1}
+        assert not it.stats.refused
+
+
+@states
+async def test_a_close_without_a_code_is_answered_without_one(reach):
+    async with served(**quick()) as it:
+        raw = await reach(it)
+        raw.send(CLOSE)
+        assert await raw.frame() == (CLOSE, b"")
+        await raw.end()
+        await until(lambda: not len(it.listener))
+
+
+@states
+async def test_half_open_sockets_end(reach):
+    async with served(**quick()) as it:
+        raw = await reach(it)
+        raw.writer.write_eof()
+        await raw.end()
+        await until(lambda: not len(it.listener))
+        assert it.stats.closed == {1006: 1}
+
+
+@states
+async def test_sockets_that_vanish_leave_nothing(reach):
+    async with served(**quick()) as it:
+        raw = await reach(it)
+        raw.writer.transport.abort()
+        await until(lambda: not len(it.listener))
+        assert len(it.gateway.hub) == 0
+
+
+@states
+async def test_text_closes_with_1003(reach):
+    async with served(**quick()) as it:
+        raw = await reach(it)
+        raw.send(FINAL | TEXT, b"hello")
+        assert await raw.close_frame() == (1003, "text frames are not part of this protocol, send binary ones")
+        raw.send(CLOSE, b"\x03\xeb")
+        await raw.end()
+        await until(lambda: not len(it.listener))
+        assert it.stats.refused == {"text_frame": 1}
+
+
+@states
+async def test_garbage_closes_and_says_what_was_wrong(reach):
+    async with served(**quick()) as it:
+        raw = await reach(it)
+        raw.send(FINAL | BINARY, b"garbage")
+        code, reason = await raw.close_frame()
+        assert code == 4500
+        assert reason.startswith("malformed ")
+        raw.send(CLOSE, b"\x11\x94")
+        await raw.end()
+        await until(lambda: not len(it.listener))
+
+
+@states
+async def test_a_client_that_does_not_answer_the_close_is_cut_off(reach):
+    async with served(**quick(close_timeout="100ms")) as it:
+        raw = await reach(it)
+        raw.send(FINAL | TEXT, b"hello")
+        await raw.close_frame()
+        raw.send(PING, b"not a close")
+        assert await raw.frame() == (PONG, b"not a close")
+        raw.send(FINAL | BINARY, Client().open())  # nothing is heard any more
+        await until(lambda: not len(it.listener))
+        raw.close()
+
+
+@states
+async def test_broken_framing_is_a_protocol_error(reach):
+    async with served(**quick()) as it:
+        raw = await reach(it)
+        raw.writer.write(b"\x82\x05nomask"[:7])
+        code, _ = await raw.close_frame()
+        assert code == 1002
+        await raw.end()
+        await until(lambda: not len(it.listener))
+
+
+@states
+async def test_frames_that_claim_too_much_are_refused_before_they_come(reach):
+    async with served(**quick(max_frame=1024)) as it:
+        raw = await reach(it)
+        raw.send(FINAL | BINARY, b"x", claim=1025)
+        code, _ = await raw.close_frame()
+        assert code == 1009
+        await raw.end()
+        await until(lambda: not len(it.listener))
+
+
+async def test_fragments_are_put_together():
+    async with served() as it:
+        raw = await it.upgraded()
+        frame = Client().open()
+        raw.send(BINARY, frame[:10])
+        raw.send(PING, b"between")
+        raw.send(CONTINUE, frame[10:99])
+        raw.send(CONTINUE)
+        raw.send(FINAL | CONTINUE, frame[99:])
+        assert await raw.frame() == (PONG, b"between")
+        first, _ = await raw.frame()
+        assert first == FINAL | BINARY
+        raw.close()
+        await it.nobody()
+        assert it.stats.frames == 1
+
+
+async def test_fragments_count_together():
+    async with served(gateway={"max_frame": 1024}) as it:
+        raw = await it.upgraded()
+        for first in (BINARY, CONTINUE, CONTINUE):
+            raw.send(first, b"x" * 400)
+        code, _ = await raw.close_frame()
+        assert code == 1009
+        await raw.end()
+        await it.nobody()
+
+
+async def test_bytes_may_come_one_by_one():
+    async with served() as it:
+        raw = await it.raw()
+        sent, raw.writer.write = raw.writer.write, lambda data: [sent(bytes([byte])) for byte in data]
+        status, headers, _ = await raw.request("/v2")
+        assert status == 101
+        assert "sec-websocket-extensions" not in headers
+        await raw.frame()
+        raw.send(CLOSE)
+        await raw.frame()
+        await raw.end()
+        await it.nobody()
+
+
+async def test_a_client_that_does_not_wait_for_the_upgrade_still_gets_it_first():
+    async with served() as it:
+        raw = await it.raw()
+        masked_ping = b"\x89\x80\0\0\0\0"
+        raw.writer.write(
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n" + masked_ping
+        )
+        head = await raw.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert (await raw.frame())[0] == FINAL | BINARY
+        assert await raw.frame() == (PONG, b"")
+        raw.close()
+        await it.nobody()
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "status"),
+    [
+        ("/v1", {}, 404),
+        ("/v2/", {}, 404),
+        ("/favicon.ico", {"upgrade": False}, 404),
+        ("/", {"upgrade": False}, 426),
+        ("/", {"method": "POST"}, 405),
+    ],
+)
+async def test_what_is_no_upgrade_gets_an_answer_for_people(path, options, status):
+    async with served() as it:
+        raw = await it.raw()
+        got, headers, body = await raw.request(path, **options)
+        assert got == status
+        assert headers["content-length"] == str(len(body))
+        assert body.endswith(b"\n")
+        raw.close()
+        await it.nobody()
+        assert it.stats.rejected_requests == {status: 1}
+
+
+@pytest.mark.parametrize("path", ["/", "/v2", "/?from=app", "/v2?x"])
+async def test_where_the_generation_is_spoken(path):
+    async with served() as it, it.websocket(path):
+        pass
+
+
+async def test_when_it_is_full_it_says_when_to_come_back():
+    async with served(gateway={"max_connections": 1}) as it:
+        async with it.session():
+            raw = await it.raw()
+            status, headers, _ = await raw.request("/")
+            assert status == 503
+            assert int(headers["retry-after"]) > 0
+            raw.close()
+            await until(lambda: len(it.listener) == 1)
+        await it.nobody()
+        async with it.websocket():
+            pass
+
+
+async def test_a_client_whose_farewell_is_pending_keeps_its_place():
+    async with served(gateway={"max_connections": 1}) as it:
+        gate = asyncio.Event()
+        it.ic.before_call = gate.wait
+        async with it.session():
+            pass
+        await until(lambda: it.gateway.departing)
+        raw = await it.raw()
+        status, _, _ = await raw.request("/")
+        assert status == 503
+        raw.close()
+        gate.set()
+        await it.nobody()
+
+
+@pytest.mark.parametrize("head", [b"\x16\x03\x01garbage\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"\r\n\r\n"])
+async def test_what_is_not_http_is_hung_up_on(head):
+    async with served() as it:
+        raw = await it.raw()
+        raw.writer.write(head)
+        await raw.end()
+        await it.nobody()
+
+
+async def test_an_endless_request_is_refused():
+    async with served() as it:
+        raw = await it.raw()
+        raw.writer.write(b"GET / HTTP/1.1\r\n" + b"X-Filler: yes\r\n" * 5000)
+        assert (await raw.reader.readline()).startswith(b"HTTP/1.1 431 ")
+        raw.close()
+        await it.nobody()
+
+
+async def test_connecting_and_closing_before_anything_leaves_nothing():
+    async with served() as it:
+        for _ in range(3):
+            (await it.raw()).close()
+        await until(lambda: it.stats.connections == 3)
+        await it.nobody()
+        assert not it.stats.closed
+
+
+async def test_a_client_that_says_nothing_is_asked_to_leave():
+    async with served(gateway={"handshake_timeout": "1s"}) as it:
+        silent, half = await it.upgraded(), await it.raw()
+        half.writer.write(b"GET / HTTP/1.1\r\n")
+        assert (await half.reader.readline()).startswith(b"HTTP/1.1 408 ")
+        assert await silent.close_frame() == (4105, "no opening message of the client within 1 s")
+        silent.close()
+        half.close()
+        await it.nobody()
+
+
+async def test_a_canister_that_says_nothing_ends_the_session():
+    async with served(gateway={"open_timeout": "1s"}) as it:
+        it.canister.on_open = lambda key: OK
+        it.canister.send = lambda *_: None
+        raw = await it.upgraded()
+        client = Client()
+        raw.send(FINAL | BINARY, client.open())
+        assert await raw.close_frame() == (4105, "no message of the canister within 1 s")
+        raw.close()
+        await it.nobody()
+        assert it.canister.left == [client.client_key]
+
+
+async def test_silent_clients_are_pinged_and_dead_ones_closed():
+    async with served(gateway={"ping_interval": "1s", "ping_timeout": "1s"}) as it:
+        dead, alive = await opened(it), await opened(it)
+        assert await alive.frame() == (PING, b"")
+        alive.send(PONG)
+        assert await dead.frame() == (PING, b"")
+        assert await dead.close_frame() == (4106, "no pong within 1 s")
+        assert await alive.frame() == (PING, b"")
+        dead.close()
+        alive.close()
+        await it.nobody()
+
+
+async def test_a_forged_opening_is_told_why():
+    async with served() as it, it.websocket() as socket:
+        await socket.send(Client().open(break_signature=True))
+        with pytest.raises(ConnectionClosed) as caught:
+            await socket.recv()
+        assert caught.value.rcvd.code == 4502
+        assert caught.value.rcvd.reason.startswith("signature does not verify")
+        await it.nobody()
+        assert not it.ic.log
+
+
+async def test_a_duplicate_is_refused_without_hurting_the_first():
+    async with served() as it, it.session() as (client, first):
+        async with it.websocket() as second:
+            await second.send(client.open())
+            with pytest.raises(ConnectionClosed) as caught:
+                await second.recv()
+            assert caught.value.rcvd.code == 4508
+        await until(lambda: len(it.listener) == 1)
+        it.canister.send(client.client_key, b"still here")
+        assert b"still here" in await first.recv()
+
+
+async def test_a_refusal_of_the_canister_is_quoted_after_its_last_words():
+    async with served() as it, it.session() as (client, socket):
+        it.canister.on_message = lambda key, payload: it.canister.send(key, b"close message") or err("é" * 200)
+        await socket.send(client.message())
+        assert b"close message" in await socket.recv()
+        with pytest.raises(ConnectionClosed) as caught:
+            await socket.recv()
+        assert caught.value.rcvd.code == 4102
+        assert caught.value.rcvd.reason.startswith("ws_message: éé")
+        assert caught.value.rcvd.reason.endswith("é…")
+
+
+async def test_a_client_that_does_not_read_is_closed_alone():
+    limits = {"outbox": 64 * 1024, "close_timeout": "200ms"}
+    async with served(gateway=limits) as it, it.session() as (quick_client, quick_socket):
+        slow, client = await it.upgraded(), Client()
+        slow.send(FINAL | BINARY, client.open())
+        await slow.frame()
+        slow.writer.transport.pause_reading()
+        while client.client_key in it.gateway.hub.members(CANISTER):
+            it.canister.send(client.client_key, b"x" * 50_000)
+            it.canister.send(quick_client.client_key, b"tick")
+            assert b"tick" in await quick_socket.recv()
+            it.canister.queue.clear()
+        assert it.stats.refused == {"slow_client": 1}
+        slow.writer.transport.abort()
+        it.canister.send(quick_client.client_key, b"tock")
+        assert b"tock" in await quick_socket.recv()
+
+
+async def test_an_error_nobody_thought_of_tells_the_client_nothing(capsys):
+    async with served() as it:
+
+        def broken(request):
+            raise ZeroDivisionError("a secret")
+
+        it.ic.before_submit = broken
+        async with it.websocket() as socket:
+            await socket.send(Client().open())
+            with pytest.raises(ConnectionClosed) as caught:
+                await socket.recv()
+            assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1011, "the gateway failed")
+        await it.nobody()
+    assert "a secret" in capsys.readouterr().out
+
+
+async def test_stopping_closes_everybody_and_tells_the_canister():
+    async with served() as it:
+        sockets = []
+        for _ in range(5):
+            raw = await opened(it)
+            sockets.append(raw)
+        idle, half = await it.upgraded(), await it.raw()
+
+        async def answer(raw):
+            assert await raw.close_frame() == (1012, "the gateway restarts, open a new connection")
+            raw.send(CLOSE, b"\x03\xf4")
+            await raw.end()
+
+        answers = asyncio.gather(*map(answer, [*sockets, idle]))
+        await it.listener.stop()
+        await answers
+        half.close()
+        await it.gateway.stop()
+        assert len(it.canister.left) == 5
+        assert it.stats.closed == {1012: 6}
+
+
+async def test_stopping_does_not_wait_for_clients_that_do_not_answer():
+    async with served(gateway={"close_timeout": "100ms"}) as it:
+        raw = await opened(it)
+        began = time.monotonic()
+        await it.listener.stop()
+        assert time.monotonic() >= began
+        assert len(it.listener) == 0
+        raw.close()
+
+
+async def test_unknown_close_codes_of_clients_do_not_grow_the_counters():
+    async with served() as it:
+        for code in (4200, 4201, 3999):
+            raw = await it.upgraded()
+            raw.send(CLOSE, code.to_bytes(2, "big"))
+            assert (await raw.close_frame())[0] == code
+            await raw.end()
+        await it.nobody()
+        assert it.stats.closed == {0: 3}
+
+
+@given(st.text())
+def test_reasons_fit_a_control_frame_and_stay_text(text):
+    cut = cut_reason(text)
+    assert len(cut.encode()) <= MAX_REASON
+    assert cut == text or (cut.endswith("…") and text.startswith(cut[:-1]))
+
+
+def all_errors(kind=GatewayError):
+    return {kind}.union(*map(all_errors, kind.__subclasses__()))
+
+
+def test_every_close_code_may_be_sent():
+    for kind in all_errors():
+        assert kind.close_code in {1003, 1008, 1009, 1011, 1012, 1013} or 4000 <= kind.close_code <= 4999

@@ -1,0 +1,126 @@
+import asyncio
+import contextlib
+import socket
+import ssl
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect, unix_connect
+
+from appliance.config.schema import Tls
+from appliance.errors import ConfigError
+from appliance.gateway.listener import Listener, load_tls, parse_listen
+from tests.gateway.clients import Client, greeting
+from tests.gateway.served import served
+
+
+@pytest.mark.parametrize(
+    ("listen", "parsed"),
+    [
+        ("10.0.0.1:8080", (None, "10.0.0.1", 8080)),
+        ("localhost:0", (None, "localhost", 0)),
+        ("[::1]:8080", (None, "::1", 8080)),
+        ("unix:/run/icws.sock", ("/run/icws.sock", "", 0)),
+    ],
+)
+def test_addresses(listen, parsed):
+    assert parse_listen(listen) == parsed
+
+
+@pytest.mark.parametrize(
+    "listen", ["", "8080", ":8080", "host", "host:", "host:port", "host:65536", "unix:", "a/b:1", "u@h:1"]
+)
+def test_no_addresses(listen):
+    with pytest.raises(ConfigError, match="write host:port"):
+        parse_listen(listen)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_an_address_or_a_config_error(text):
+    with contextlib.suppress(ConfigError):
+        parse_listen(text)
+
+
+async def test_a_free_port_is_told():
+    async with served() as it:
+        assert it.listener.port
+        assert it.listener.url == f"ws://127.0.0.1:{it.listener.port}"
+
+
+async def test_a_port_that_is_taken_is_an_error():
+    async with served() as it:
+        config = it.gateway.config.model_copy(
+            update={"gateway": it.gateway.config.gateway.model_copy(update={"listen": f"127.0.0.1:{it.listener.port}"})}
+        )
+        it.gateway.config, before = config, it.gateway.config
+        with pytest.raises(OSError, match="address already in use"):
+            await Listener(it.gateway).__aenter__()
+        it.gateway.config = before
+
+
+async def test_ipv6():
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    try:
+        async with served(gateway={"listen": "[::1]:0"}) as it:
+            assert it.listener.url == f"ws://[::1]:{it.listener.port}"
+            async with it.websocket():
+                pass
+    except OSError:
+        pytest.skip("this machine has no ::1")
+
+
+async def test_a_unix_socket_is_served_and_removed(tmp_path):
+    path = tmp_path / "gateway.sock"
+    async with served(gateway={"listen": f"unix:{path}"}) as it:
+        assert it.listener.url == f"unix:{path}"
+        async with unix_connect(str(path), "ws://localhost/", compression=None) as client:
+            assert await client.recv() == greeting()
+    assert not path.exists()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A self-signed certificate for localhost and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", key, "-out", certificate, "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    try:
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed, it makes the certificate of this test")
+    return certificate, key
+
+
+async def test_tls(pair):
+    certificate, key = pair
+    trust = ssl.create_default_context(cafile=certificate)
+    async with served(gateway={"tls": {"certificate": str(certificate), "key": str(key)}}) as it:
+        assert it.listener.url == f"wss://127.0.0.1:{it.listener.port}"
+        async with connect(it.listener.url, ssl=trust, compression=None) as client:
+            assert await client.recv() == greeting()
+            await client.send(Client().open())
+            await client.recv()
+        await it.nobody()
+        assert it.stats.closed == {1000: 1}
+
+
+async def test_plain_bytes_on_a_tls_port_leave_nothing(pair):
+    certificate, key = pair
+    async with served(gateway={"tls": {"certificate": str(certificate), "key": str(key)}}) as it:
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.listener.port)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await reader.read()
+        writer.close()
+        await it.nobody()
+
+
+def test_unusable_tls_files_are_named(tmp_path, pair):
+    certificate, key = pair
+    for wrong in (Tls(certificate=tmp_path / "none", key=key), Tls(certificate=key, key=certificate)):
+        with pytest.raises(ConfigError, match="tls"):
+            load_tls(wrong)
