@@ -119,7 +119,7 @@ def parse_listen(listen: str) -> tuple[str | None, str, int]:
         return path, "", 0
     with contextlib.suppress(ValueError):
         parts = urlsplit(f"//{listen}")
-        if parts.hostname and parts.port is not None and parts.netloc == listen:
+        if parts.hostname and parts.port is not None and parts.netloc == listen and "@" not in listen:
             return None, parts.hostname, parts.port
     problem = f"{listen!r} is no address; write host:port, [v6]:port or unix:/path"
     raise ConfigError([ConfigProblem("gateway", "listen", problem)])

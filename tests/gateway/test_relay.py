@@ -49,7 +49,7 @@ def test_one_at_a_time_in_order_whatever_the_delays(steps):
             await until(lambda: len(ic.done) == len(ic.begun) or not ic.gates[ic.begun[-1]].done())
         await queue.settled()
         assert ic.done == list(range(put))
-        assert len(tasks) == 0
+        await until(lambda: not len(tasks))
         assert not ic.errors
 
     asyncio.run(run())
