@@ -62,12 +62,15 @@ pub(crate) fn from_python(schema: &Schema, id: ShapeId, value: &Bound<'_, PyAny>
         Shape::Null if value.is_none() => Ok(IDLValue::Null),
         Shape::Bool => value.cast::<PyBool>().map_or_else(|_| wrong(), |value| Ok(IDLValue::Bool(value.is_true()))),
         Shape::Text => match value.cast::<PyString>() {
-            Ok(text) => Ok(IDLValue::Text(text.to_str()?.to_owned())),
+            Ok(text) => match text.to_str() {
+                Ok(text) => Ok(IDLValue::Text(text.to_owned())),
+                Err(_) => misfit("text cannot hold half of a surrogate pair"),
+            },
             Err(_) => wrong(),
         },
         Shape::Float32 | Shape::Float64 if !is_number(value) => wrong(),
-        Shape::Float32 => Ok(IDLValue::Float32(value.extract()?)),
-        Shape::Float64 => Ok(IDLValue::Float64(value.extract()?)),
+        Shape::Float32 => value.extract().map(IDLValue::Float32).or_else(|_| too_large(schema, id)),
+        Shape::Float64 => value.extract().map(IDLValue::Float64).or_else(|_| too_large(schema, id)),
         Shape::Reserved => Ok(IDLValue::Reserved),
         Shape::Principal => Ok(IDLValue::Principal(principal(schema, id, value)?)),
         Shape::Service(_) => Ok(IDLValue::Service(principal(schema, id, value)?)),
@@ -88,6 +91,10 @@ pub(crate) fn from_python(schema: &Schema, id: ShapeId, value: &Bound<'_, PyAny>
             _ => wrong(),
         },
     }
+}
+
+fn too_large<T>(schema: &Schema, id: ShapeId) -> Fit<T> {
+    misfit(format!("{} cannot hold so large a number", schema.describe(id)))
 }
 
 fn integer_of(shape: &Shape, value: &Bound<'_, PyInt>) -> Fit<IDLValue> {
