@@ -6,14 +6,23 @@ Durations are seconds and sizes are bytes once read; in the file they are writte
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
+from appliance.config.address import check_url, parse_address
 from appliance.config.units import Duration, Size
 from appliance.errors import GatewayError
 from appliance.ic.principal import Principal
 
 Mode = Literal["enforce", "report", "off"]
 """What verification does: refuse what fails, only count and log it, or not look."""
+
+
+class Misplaced(ValueError):
+    """A fault of a part of a value; ``at`` is the way to that part."""
+
+    def __init__(self, at: tuple[str | int, ...], problem: str) -> None:
+        super().__init__(problem)
+        self.at = at
 
 
 def _principal(value: object) -> Principal:
@@ -31,13 +40,29 @@ def _one_or_several(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _address(value: str) -> str:
+    parse_address(value)
+    return value
+
+
+def _version(value: object) -> object:
+    if value != 1 or isinstance(value, bool):
+        raise ValueError(f"{value!r} is no version of this format that is known here; write 1")
+    return value
+
+
 CanisterId = Annotated[Principal, BeforeValidator(_principal)]
+Endpoint = Annotated[str, AfterValidator(check_url)]
+File = Annotated[Path, Strict(False)]
+"""A path. A relative one counts from the folder of the file it is written in."""
 
 
 class Section(BaseModel):
-    """A part of the configuration: frozen, and an unknown key is an error."""
+    """A part of the configuration: frozen, types as they are written, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
 
 
 class Log(Section):
@@ -52,20 +77,20 @@ class Log(Section):
 class Tls(Section):
     """A certificate chain and its key, both PEM."""
 
-    certificate: Path
+    certificate: File
     """File of the certificate chain."""
-    key: Path
+    key: File
     """File of the private key."""
 
 
 class Gateway(Section):
     """The sockets of clients."""
 
-    listen: str = "0.0.0.0:8080"
+    listen: Annotated[str, AfterValidator(_address)] = "0.0.0.0:8080"
     """Where clients connect: ``host:port``, ``[v6]:port`` or ``unix:/path``. Port 0 takes a free one."""
     tls: Tls | None = None
     """Serve ``wss`` with this certificate; otherwise ``ws``."""
-    identity: Path = Path("data/identity.pem")
+    identity: File = Path("data/identity.pem")
     """Key of the gateway's principal, created with mode 0600 if absent. Takes PEM, and the reference gateway's
     ``data/key_pair``."""
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
@@ -93,7 +118,7 @@ class Gateway(Section):
 class Network(Section):
     """The IC."""
 
-    url: Annotated[list[str], BeforeValidator(_one_or_several), Field(min_length=1, max_length=16)] = [
+    url: Annotated[list[Endpoint], BeforeValidator(_one_or_several), Field(min_length=1, max_length=16)] = [
         "https://icp-api.io"
     ]
     """One or several endpoints of the same network, asked in this order when one fails."""
@@ -149,10 +174,20 @@ class Canister(Section):
     """Instead of the general ``polling``."""
 
 
+def _distinct(canisters: list[Canister]) -> list[Canister]:
+    seen: set[str] = set()
+    for position, canister in enumerate(canisters):
+        for key, handle in (("id", str(canister.id)), ("name", canister.name)):
+            if handle in seen:
+                raise Misplaced((position, key), f"canister {handle} is listed twice")
+        seen |= {str(canister.id), canister.name or str(canister.id)}
+    return canisters
+
+
 class Config(Section):
     """The whole of ``gateway.yaml``."""
 
-    version: Literal[1] = 1
+    version: Annotated[Literal[1], BeforeValidator(_version)] = 1
     """Version of this format."""
     log: Log = Log()
     gateway: Gateway = Gateway()
@@ -161,18 +196,8 @@ class Config(Section):
     polling: Polling = Polling()
     unlisted_canisters: Literal["deny", "allow"] = "deny"
     """Whether clients may name canisters that are not listed."""
-    canisters: list[Canister] = []
+    canisters: Annotated[list[Canister], AfterValidator(_distinct)] = []
     """The canisters that are served."""
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        seen: set[str] = set()
-        for canister in self.canisters:
-            for handle in {str(canister.id), canister.name} - {None}:
-                if handle in seen:
-                    raise ValueError(f"canister {handle} is listed twice")
-                seen.add(str(handle))
-        return self
 
     def canister(self, canister_id: Principal) -> Canister | None:
         """The settings of a canister, or None if it is not served."""

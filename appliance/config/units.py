@@ -1,13 +1,28 @@
 """Quantities as people write them: durations (``50ms``, ``5m``) and sizes (``64KiB``)."""
 
 import re
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationInfo
 
 _DURATION = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+_QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)")
+
+WRITTEN = {"written": True}
+"""Validation context of what people wrote, where a duration needs its unit."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a number of the configuration counts."""
+
+    of: Literal["duration", "size"]
+
+    def format(self, value: float) -> str:
+        """The value as it is written in the file."""
+        return format_duration(value) if self.of == "duration" else format_size(int(value))
 
 
 def parse_duration(value: object) -> float:
@@ -18,7 +33,8 @@ def parse_duration(value: object) -> float:
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if match is None or match[2] not in _DURATION:
         raise ValueError(f"{value!r} is not a duration; write a number with a unit: ms, s, m, h or d, e.g. 500ms")
-    return float(match[1]) * _DURATION[match[2]]
+    # by division, 50 ms is the float that people write as 0.05
+    return float(match[1]) / 1000 if match[2] == "ms" else float(match[1]) * _DURATION[match[2]]
 
 
 def parse_size(value: object) -> int:
@@ -26,19 +42,35 @@ def parse_size(value: object) -> int:
     match = _QUANTITY.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
     if match is None or match[2] not in _SIZE:
         raise ValueError(f"{value!r} is not a size; write bytes or a number with KiB, MiB, GiB, kB, MB or GB")
-    return int(float(match[1]) * _SIZE[match[2]])
+    return int(float(match[1]) * _SIZE[match[2]]) if "." in match[1] else int(match[1]) * _SIZE[match[2]]
 
 
-def _duration(value: object) -> object:
-    return value if isinstance(value, float) else parse_duration(value)
+def format_duration(seconds: float) -> str:
+    """A text that parse_duration reads as these seconds, in the largest unit that divides them."""
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _DURATION[unit] == 0:
+            return f"{seconds / _DURATION[unit]:.0f}{unit}"
+    milliseconds = seconds * 1000
+    if 0 < seconds < 1 and milliseconds == int(milliseconds):
+        return f"{milliseconds:.0f}ms"
+    return f"{seconds:.18f}".rstrip("0").rstrip(".") + "s"
 
 
-def _size(value: object) -> object:
-    return parse_size(value)
+def format_size(size: int) -> str:
+    """A text that parse_size reads as this many bytes, in the largest unit that divides them."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size and size % _SIZE[unit] == 0:
+            return f"{size // _SIZE[unit]}{unit}"
+    return str(size)
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
-"""Seconds; written with a unit. A float is taken as seconds, for defaults and code."""
+def _duration(value: object, info: ValidationInfo) -> object:
+    in_code = isinstance(value, float) and info.context != WRITTEN
+    return value if in_code else parse_duration(value)
 
-Size = Annotated[int, BeforeValidator(_size)]
+
+Duration = Annotated[float, BeforeValidator(_duration), Unit("duration")]
+"""Seconds; written with a unit. In code a float is taken as seconds."""
+
+Size = Annotated[int, BeforeValidator(parse_size), Unit("size")]
 """Bytes; written as a number or with a unit."""

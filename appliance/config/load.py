@@ -1,0 +1,215 @@
+"""From ``gateway.yaml``, the environment and the command line to a Config, with the origin of every value.
+
+The command line wins over the environment, the environment over the file, the file over the defaults.
+
+- A file is YAML (see ``document``). Relative paths in it, and those of the defaults, count from its folder.
+- A variable ``ICWS_SECTION__KEY`` sets ``section.key``, e.g. ``ICWS_GATEWAY__LISTEN``; ``ICWS_CANISTERS`` sets a key of
+  the top. Its value is read as YAML, so ``[a, b]`` is a list. Relative paths count from the working directory.
+- The command line gives ``section.key=value``, read the same way.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from appliance.config.document import MAX_BYTES, Document, Path, key_text, read_file, read_value
+from appliance.config.problems import field_at, problem_of, shown
+from appliance.config.schema import Config, Misplaced, Section
+from appliance.config.units import WRITTEN
+from appliance.errors import ConfigError, ConfigProblem
+
+PREFIX = "ICWS_"
+DEFAULT = "default"
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+_PLACE = re.compile(r":(\d+):(\d+)$")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration and, per key such as ``gateway.listen``, where its value is from: a place in the file, a
+    variable, a setting of the command line, or ``default``. A list is one value."""
+
+    config: Config
+    origins: Mapping[str, str]
+
+
+def load(
+    file: FilePath | None, *, environment: Mapping[str, str] | None = None, settings: Sequence[str] = ()
+) -> Loaded:
+    """Read the file (None: defaults only), then the variables of `environment`, then `settings` (``key=value``).
+
+    Raises ConfigError with everything that is wrong, in the order of the file, then variables and settings.
+    """
+    layers = _Layers()
+    if file is not None:
+        layers.lay(_read(file), ())
+    for name, text in sorted((environment or {}).items()):
+        if path := variable_path(name):
+            layers.lay_text(text, path, f"variable {name}")
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if equals and key.strip():
+            layers.lay_text(text, tuple(key.strip().split(".")), f"setting {key.strip()}")
+        else:
+            layers.problems.append(ConfigProblem(f"setting {setting}", "", "write section.key=value"))
+    config = layers.validated()
+    folder = file.absolute().parent if file is not None else FilePath.cwd()
+    return Loaded(
+        _with_absolute_paths(config, folder), {key_text(path): place for path, place in layers.origins(config)}
+    )
+
+
+def variable_path(name: str) -> Path:
+    """The key that a variable of the environment sets; empty if it is none of ours.
+
+    Without ``__`` only keys of the top count, and not ``version``: others set variables such as ``ICWS_PORT`` too.
+    """
+    path = tuple(name.removeprefix(PREFIX).lower().split("__"))
+    ours = name.startswith(PREFIX) and (len(path) > 1 or path[0] in Config.model_fields.keys() - {"version"})
+    return path if ours else ()
+
+
+@dataclass
+class _Layers:
+    """What was read so far, one document over the other."""
+
+    value: dict[str, Any] = field(default_factory=dict)
+    places: dict[Path, str] = field(default_factory=dict)
+    key_places: dict[Path, str] = field(default_factory=dict)
+    broken: set[Path] = field(default_factory=set)
+    problems: list[ConfigProblem] = field(default_factory=list)
+
+    def lay_text(self, text: str, path: Path, name: str) -> None:
+        """Put a value from outside of the file over what is there."""
+        try:
+            document = read_value(text, name)
+        except ConfigError as error:
+            self.problems.extend(ConfigProblem(name, key_text(path), problem.problem) for problem in error.problems)
+            self.broken.add(path)
+            return
+        here = FilePath.cwd()
+        self.lay(
+            Document(
+                _with_folder(document.value, path, here),
+                document.places,
+                document.key_places,
+                [ConfigProblem(name, key_text(path), problem.problem) for problem in document.problems],
+                document.broken,
+            ),
+            path,
+        )
+
+    def lay(self, document: Document, path: Path) -> None:
+        """Put a document over what is there, at a path."""
+        self.problems.extend(document.problems)
+        self.broken |= {path + part for part in document.broken}
+        if () in document.broken:
+            return
+        target: Any = self.value
+        for length, part in enumerate(path[:-1], 1):
+            self.places.setdefault(path[:length], document.places[()])
+            target = _section_of(target, part)
+            if target is None:
+                problem = f"cannot be set, {key_text(path[:length])} has no keys; set all of it"
+                self.problems.append(ConfigProblem(document.places[()], key_text(path), problem))
+                return
+        self._forget(path)
+        self.places |= {path + part: place for part, place in document.places.items()}
+        self.key_places |= {path + part: place for part, place in document.key_places.items()}
+        if path:
+            target[path[-1]] = document.value
+        elif isinstance(document.value, dict):
+            self.value = document.value
+
+    def validated(self) -> Config:
+        """Raises ConfigError."""
+        config = None
+        try:
+            config = Config.model_validate(self.value, context=WRITTEN)
+        except ValidationError as errors:
+            self.problems.extend(self._problem(error) for error in errors.errors() if not self._is_told(error))
+        if config is None or self.problems:
+            raise ConfigError(sorted(self.problems, key=_in_order))
+        return config
+
+    def origins(self, section: Section, above: Path = ()) -> Iterator[tuple[Path, str]]:
+        """Every key below a section with its origin."""
+        for name in type(section).model_fields:
+            value = getattr(section, name)
+            if isinstance(value, Section):
+                yield from self.origins(value, (*above, name))
+            else:
+                yield (*above, name), self.places.get((*above, name), DEFAULT)
+
+    def _forget(self, path: Path) -> None:
+        for places in (self.places, self.key_places):
+            for old in [old for old in places if old[: len(path)] == path]:
+                del places[old]
+
+    def _is_told(self, error: ErrorDetails) -> bool:
+        return any(error["loc"][: len(path)] == path for path in self.broken)
+
+    def _problem(self, error: ErrorDetails) -> ConfigProblem:
+        cause = error.get("ctx", {}).get("error")
+        path = error["loc"] + (cause.at if isinstance(cause, Misplaced) else ())
+        # a key is pointed at itself where it is the key that is wrong
+        first, second = (self.places, self.key_places)
+        if error["type"] == "extra_forbidden":
+            first, second = second, first
+        for length in range(len(path), -1, -1):
+            if place := first.get(path[:length]) or second.get(path[:length]):
+                return ConfigProblem(place, key_text(path), problem_of(error))
+        return ConfigProblem(DEFAULT, key_text(path), problem_of(error))
+
+
+def _read(file: FilePath) -> Document:
+    try:
+        with file.open("rb") as stream:
+            document = read_file(stream.read(MAX_BYTES + 1), str(file))
+    except OSError as error:
+        raise ConfigError([ConfigProblem(str(file), "", f"cannot be read: {error.strerror}")]) from None
+    if not isinstance(document.value, dict):
+        problem = f"must have keys such as gateway:, not {shown(document.value)}"
+        raise ConfigError([*document.problems, ConfigProblem(document.places[()], "", problem)])
+    return document
+
+
+def _section_of(target: dict[str, Any], key: str | int) -> dict[str, Any] | None:
+    """The section at a key, made if nothing is there."""
+    if target.get(str(key)) is None:
+        target[str(key)] = {}
+    section = target[str(key)]
+    return section if isinstance(section, dict) else None
+
+
+def _in_order(problem: ConfigProblem) -> tuple[int, int, int]:
+    match = _PLACE.search(problem.place)
+    return (0, int(match[1]), int(match[2])) if match else (1, int(problem.place.startswith("setting")), 0)
+
+
+def _with_folder(value: object, path: Path, folder: FilePath) -> object:
+    """What was written, its paths made absolute."""
+    if isinstance(value, dict):
+        return {key: _with_folder(inner, (*path, key), folder) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_folder(inner, (*path, position), folder) for position, inner in enumerate(value)]
+    field = field_at(path)
+    return str(folder / value) if isinstance(value, str) and field and field.annotation is FilePath else value
+
+
+def _with_absolute_paths(section: SectionT, folder: FilePath) -> SectionT:
+    changed: dict[str, object] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            changed[name] = _with_absolute_paths(value, folder)
+        elif isinstance(value, FilePath):
+            changed[name] = folder / value
+    return section.model_copy(update=changed)

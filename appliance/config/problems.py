@@ -1,0 +1,140 @@
+"""What people are told about a value that does not fit the schema."""
+
+from difflib import get_close_matches
+from types import UnionType
+from typing import Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from appliance.config.document import Path
+from appliance.config.schema import Config, Section
+from appliance.config.units import Unit
+
+_SHOWN = 60
+_TYPES = {
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text; put it in quotes",
+    "list_type": "must be a list",
+    "path_type": "must be a path",
+    "is_instance_of": "has the wrong type",
+}
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+
+
+def problem_of(error: ErrorDetails) -> str:
+    """The sentence for one error of validation."""
+    kind, value, facts = error["type"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return "unknown key" + suggestion(error["loc"])
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return str(facts["error"])
+    if value is None:
+        return "has no value; give it one, or remove the line to take the default"
+    return _misfit(error)
+
+
+def suggestion(path: Path) -> str:
+    """For an unknown key: ``; did you mean 'listen'?``, or where a key of this name belongs, or nothing."""
+    *above, key = path
+    section = section_at(tuple(above))
+    known = list(section.model_fields) if section else []
+    if close := get_close_matches(str(key).lower().replace("-", "_"), known, n=1, cutoff=0.6):
+        return f"; did you mean {close[0]!r}?"
+    elsewhere = [".".join(place) for place in keys_of(Config) if place[-1] == key]
+    if elsewhere:
+        return f"; did you mean {' or '.join(elsewhere[:3])}?"
+    return f"; known here are {', '.join(known)}" if known else ""
+
+
+def keys_of(section: type[Section], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every key below a section; keys of list items are named like keys of a section."""
+    keys: list[tuple[str, ...]] = []
+    for name, field in section.model_fields.items():
+        keys.append((*above, name))
+        if inner := section_in(field.annotation):
+            keys.extend(keys_of(inner, (*above, name)))
+    return keys
+
+
+def section_at(path: Path) -> type[Section] | None:
+    """The section that a path leads to, through lists too; None where there is none."""
+    section: type[Section] | None = Config
+    for part in path:
+        if section is None:
+            return None
+        if isinstance(part, str):
+            field = section.model_fields.get(part)
+            section = section_in(field.annotation) if field else None
+    return section
+
+
+def field_at(path: Path) -> FieldInfo | None:
+    """The field that a path names."""
+    names = [part for part in path if isinstance(part, str)]
+    section = section_at(tuple(names[:-1])) if names else None
+    return section.model_fields.get(names[-1]) if section else None
+
+
+def unit_of(field: FieldInfo | None) -> Unit | None:
+    """What the number of a field counts, if it is more than a number."""
+    return next((fact for fact in field.metadata if isinstance(fact, Unit)), None) if field else None
+
+
+def choices_of(field: FieldInfo | None) -> tuple[object, ...]:
+    """The values a field may have, where they are few."""
+    annotation = field.annotation if field else None
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def shown(value: object) -> str:
+    """A value for a sentence: short."""
+    if isinstance(value, dict | list):
+        return "a section" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def _choice(field: FieldInfo | None, value: object) -> str:
+    choices = [str(choice) for choice in choices_of(field)]
+    close = get_close_matches(str(value).lower(), choices, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"must be {' or '.join(choices)}, not {shown(value)}{hint}"
+
+
+def _misfit(error: ErrorDetails) -> str:
+    kind, value, facts = error["type"], error["input"], error.get("ctx", {})
+    field = field_at(error["loc"])
+    if kind == "literal_error":
+        return _choice(field, value)
+    if kind in _BOUNDS:
+        fact, words = _BOUNDS[kind]
+        unit = unit_of(field)
+        return f"must be {words} {unit.format(facts[fact]) if unit else facts[fact]}, not {shown(value)}"
+    if kind == "model_type":
+        return f"must be a section with keys of its own, not {shown(value)}"
+    if kind in ("too_short", "too_long"):
+        least = kind == "too_short"
+        return f"must have at {'least' if least else 'most'} {facts['min_length' if least else 'max_length']} entries"
+    if kind == "string_pattern_mismatch":
+        meaning = " ".join((field.description or "").split()) if field else ""
+        return f"{shown(value)} is not possible here: {meaning}"
+    return f"{_TYPES.get(kind, error['msg'])}, not {shown(value)}"
+
+
+def section_in(annotation: object) -> type[Section] | None:
+    """The section that a type holds: itself, in a list, or optional."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    if get_origin(annotation) in (list, UnionType, Union):
+        return next((found for found in map(section_in, get_args(annotation)) if found), None)
+    return None

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.config.address import TcpAddress, UnixAddress, check_url, parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("0.0.0.0:8080", TcpAddress("0.0.0.0", 8080)),
+        ("localhost:0", TcpAddress("localhost", 0)),
+        ("[::1]:65535", TcpAddress("::1", 65535)),
+        ("unix:/run/icws/gateway.sock", UnixAddress(Path("/run/icws/gateway.sock"))),
+    ],
+)
+def test_an_address_is_read_and_written(text: str, address: TcpAddress | UnixAddress) -> None:
+    assert parse_address(text) == address
+    assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("8080", "host:port"),
+        (":8080", "names no host"),
+        ("localhost", "host:port"),
+        ("localhost:", "no port"),
+        ("localhost:65536", "no port"),
+        ("localhost:+1", "no port"),
+        ("localhost:٣", "no port"),
+        ("::1:8080", "in brackets"),
+        ("[]:8080", "names no host"),
+        ("unix:run.sock", "absolute"),
+        ("http://localhost:1", "in brackets"),
+        ("a/b:1", "names no host"),
+        ("", "host:port"),
+    ],
+)
+def test_what_is_no_address_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        parse_address(text)
+
+
+@given(st.text())
+def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
+    try:
+        address = parse_address(text)
+    except ValueError:
+        return
+    assert parse_address(str(address)) == address
+
+
+@pytest.mark.parametrize("url", ["https://icp-api.io", "http://127.0.0.1:4943/", "http://[::1]:80/api"])
+def test_urls_of_endpoints(url: str) -> None:
+    assert check_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["icp-api.io", "ftp://x", "https://", "http://a:0", "http://a:99999", "http://u@a", "http://a?b", "http://a#b"],
+)
+def test_what_is_no_endpoint_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"may have|is not a URL"):
+        check_url(url)

@@ -1,0 +1,263 @@
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.config.describe import keys, render_yaml
+from appliance.config.load import Loaded, load, variable_path
+from appliance.config.problems import keys_of
+from appliance.config.schema import Config, Polling
+from appliance.errors import ConfigError, ConfigProblem
+from appliance.ic.principal import Principal
+
+SHIPPED = Path(__file__).resolve().parents[2] / "gateway.yaml"
+CHAT = "bkyz2-fmaaa-aaaaa-qaaaq-cai"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read(text: str, environment: Mapping[str, str] | None = None, settings: Sequence[str] = ()) -> Loaded:
+    file = Path("g.yaml")
+    file.write_text(text)
+    return load(file, environment=environment, settings=settings)
+
+
+def problems(text: str, environment: Mapping[str, str] | None = None, settings: Sequence[str] = ()) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(text, environment, settings)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def told(file: Path) -> list[ConfigProblem]:
+    try:
+        load(file)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def test_the_shipped_file_says_the_defaults() -> None:
+    config = load(SHIPPED).config
+    defaults = Config()
+    identity = SHIPPED.parent / defaults.gateway.identity
+    assert config == defaults.model_copy(update={"gateway": defaults.gateway.model_copy(update={"identity": identity})})
+
+
+def test_the_shipped_file_names_every_key() -> None:
+    text = SHIPPED.read_text()
+    for path in keys_of(Config):
+        assert re.search(rf"[ {{]{path[-1]}: |^{path[-1]}:", text, re.MULTILINE), path
+
+
+def test_the_shipped_file_is_made_from_the_schema() -> None:
+    assert SHIPPED.read_text() == render_yaml(), "make docs"
+
+
+def test_the_commented_examples_of_the_shipped_file_are_right(folder: Path) -> None:
+    text = SHIPPED.read_text()
+    text = re.sub(r"^( *)(tls: null|canisters: \[\])\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)# ( *(?:- )?(?:[a-z_]+: .*|tls:|canisters:))$", r"\1\2", text, flags=re.MULTILINE)
+    config = read(text).config
+    assert config.gateway.tls is not None
+    assert [str(canister.id) for canister in config.canisters] == [CHAT]
+    assert config.canisters[0].polling == Polling()
+
+
+def test_every_error_is_told_at_once_in_the_order_of_the_file(folder: Path) -> None:
+    text = f"""\
+gateway:
+  listn: 0.0.0.0:1
+  ping_interval: 25
+  max_frame: 5MiB
+  max_frame: 1
+  outbox: 1KiB
+  max_connections: '5'
+  tls: {{certificate: a}}
+listen: x
+network: {{url: [ftp://x], root_key: abc}}
+verification: {{certificates: enforced}}
+canisters:
+  - {{id: {CHAT}, name: a}}
+  - {{id: aaaaa-ab}}
+  - {{id: aaaaa-aa, polling: {{min_interval: 2s}}}}
+  - name: no
+polling: {{min_interval: 5s}}
+log:
+"""
+    expected = [
+        "g.yaml:2:3: gateway.listn: unknown key; did you mean 'listen'?",
+        "g.yaml:3:18: gateway.ping_interval: 25 is not a duration",
+        "g.yaml:5:3: gateway.max_frame: the key is there twice, first at g.yaml:4:3",
+        "g.yaml:6:11: gateway.outbox: must be at least 64KiB, not '1KiB'",
+        "g.yaml:7:20: gateway.max_connections: must be a whole number, not '5'",
+        "g.yaml:8:8: gateway.tls.key: is missing",
+        "g.yaml:9:1: listen: unknown key; did you mean gateway.listen?",
+        "g.yaml:10:17: network.url[0]: 'ftp://x' is not a URL",
+        "g.yaml:10:37: network.root_key: 'abc' is not possible here: ",
+        "g.yaml:11:30: verification.certificates: must be enforce or report or off, not 'enforced'; did you mean",
+        "g.yaml:14:10: canisters[1].id: malformed principal",
+        "g.yaml:15:29: canisters[2].polling: min_interval (2 s) is above max_interval (1 s)",
+        "g.yaml:16:5: canisters[3].id: is missing",
+        "g.yaml:17:10: polling: min_interval (5 s) is above max_interval (1 s)",
+        "g.yaml:18:5: log: has no value",
+    ]
+    found = problems(text)
+    assert len(found) == len(expected)
+    for problem, beginning in zip(found, expected, strict=True):
+        assert problem.startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("version: 2\n", "g.yaml:1:10: version: 2 is no version"),
+        ("version: true\n", "g.yaml:1:10: version: True is no version"),
+        ("verification: off\n", "g.yaml:1:15: verification: must be a section with keys of its own, not 'off'"),
+        ("canisters: {id: x}\n", "g.yaml:1:12: canisters: must be a list, not a section"),
+        ("gateway: {listen: 8080}\n", "g.yaml:1:19: gateway.listen: must be text; put it in quotes, not 8080"),
+        ("gateway: {listen: '8080'}\n", "g.yaml:1:19: gateway.listen: '8080' is not an address"),
+        ("gateway: {identity: 5}\n", "g.yaml:1:21: gateway.identity: must be a path, not 5"),
+        ("gateway: {max_connections: yes}\n", "g.yaml:1:28: gateway.max_connections: must be a whole number"),
+        ("gateway: {max_connections: 0}\n", "g.yaml:1:28: gateway.max_connections: must be at least 1, not 0"),
+        ("polling: {timeout: 100h}\n", "g.yaml:1:20: polling.timeout: must be at most 1m, not '100h'"),
+        ("network: {url: []}\n", "g.yaml:1:16: network.url: must have at least 1 entries"),
+        ("<<: 5\n", "g.yaml:1:1: <<: unknown key"),
+        ("a string\n", "g.yaml:1:1: must have keys such as gateway:"),
+        (f"canisters: [{{id: {CHAT}}}, {{id: {CHAT}}}]\n", "g.yaml:1:53: canisters[1].id: canister bkyz2"),
+        (
+            f"canisters: [{{id: aaaaa-aa, name: {CHAT}}}, {{id: {CHAT}}}]\n",
+            "g.yaml:1:69: canisters[1].id: canister bkyz2",
+        ),
+    ],
+)
+def test_one_fault_is_one_sentence(folder: Path, text: str, problem: str) -> None:
+    (found,) = problems(text)
+    assert found.startswith(problem)
+
+
+def test_a_file_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^absent\.yaml: cannot be read: No such file"):
+        load(Path("absent.yaml"))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(folder)
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file(folder: Path) -> None:
+    text = "log: {level: error, format: json}\npolling: {timeout: 1s}\n"
+    environment = {"ICWS_LOG__LEVEL": "debug", "ICWS_LOG__FORMAT": "text", "ICWS_NETWORK__URL": "http://127.0.0.1:1"}
+    loaded = read(text, environment, ["log.level=warning"])
+    assert (loaded.config.log.level, loaded.config.log.format) == ("warning", "text")
+    assert loaded.config.network.url == ["http://127.0.0.1:1"]
+    assert loaded.origins["log.level"] == "setting log.level"
+    assert loaded.origins["log.format"] == "variable ICWS_LOG__FORMAT"
+    assert loaded.origins["polling.timeout"] == "g.yaml:2:20"
+    assert loaded.origins["polling.min_interval"] == "default"
+
+
+def test_every_key_has_an_origin(folder: Path) -> None:
+    origins = load(None).origins
+    expected = {".".join(path) for path in keys_of(Config) if path[0] != "canisters" and path[:2] != ("gateway", "tls")}
+    sections = {".".join(key.path) for key in keys() if key.is_plain}
+    assert set(origins) == expected - sections | {"canisters", "gateway.tls"}
+    assert set(origins.values()) == {"default"}
+
+
+def test_values_of_the_environment_are_yaml(folder: Path) -> None:
+    environment = {"ICWS_CANISTERS": f"[{{id: {CHAT}, name: chat}}]", "ICWS_GATEWAY__MAX_CONNECTIONS": "7"}
+    config = read("version: 1\n", environment).config
+    assert config.canisters[0].id == Principal.from_text(CHAT)
+    assert config.gateway.max_connections == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("ICWS_GATEWAY__LISTN", "x:1", "gateway.listn: unknown key; did you mean 'listen'?"),
+        ("ICWS_GATWAY__LISTEN", "x:1", "gatway: unknown key; did you mean 'gateway'?"),
+        ("ICWS_GATEWAY__MAX_CONNECTIONS", "many", "gateway.max_connections: must be a whole number, not 'many'"),
+        ("ICWS_GATEWAY__MAX_CONNECTIONS", "", "gateway.max_connections: has no value"),
+        ("ICWS_GATEWAY__MAX_CONNECTIONS", "010", "gateway.max_connections: 010 is octal"),
+        ("ICWS_NETWORK__URL", "[a", "network.url: the syntax is wrong"),
+        ("ICWS_CANISTERS__0__ID", CHAT, "canisters: must be a list, not a section"),
+        ("ICWS_LOG__LEVEL__X", "1", "log.level.x: cannot be set, log.level has no keys"),
+    ],
+)
+def test_errors_of_the_environment_name_the_variable(folder: Path, name: str, value: str, problem: str) -> None:
+    (found,) = problems("log: {level: info}\n", {name: value})
+    assert found.startswith(f"variable {name}: {problem}")
+
+
+@pytest.mark.parametrize("name", ["PATH", "ICWS_PORT", "ICWS_VERSION", "ICWS_CONFIG", "ICWS_SERVICE_HOST", "ICWS_"])
+def test_variables_of_others_are_left_alone(name: str) -> None:
+    assert variable_path(name) == ()
+
+
+def test_errors_of_the_file_come_before_those_of_the_environment(folder: Path) -> None:
+    found = problems("log: 5\n", {"ICWS_POLLING__TIMEOUT": "x"}, ["gateway.outbox=1", "nonsense"])
+    assert [problem.split(": ")[0] for problem in found] == [
+        "g.yaml:1:6",
+        "variable ICWS_POLLING__TIMEOUT",
+        "setting nonsense",
+        "setting gateway.outbox",
+    ]
+
+
+def test_relative_paths_count_from_the_file_or_the_working_directory(folder: Path) -> None:
+    (folder / "etc").mkdir()
+    file = folder / "etc" / "g.yaml"
+    file.write_text("gateway: {tls: {certificate: a.pem, key: /k.pem}}\n")
+    gateway = load(Path("etc/g.yaml"), environment={"ICWS_GATEWAY__TLS__KEY": "b.pem"}).config.gateway
+    assert gateway.tls is not None
+    assert gateway.tls.certificate == folder / "etc" / "a.pem"
+    assert gateway.tls.key == folder / "b.pem"
+    assert gateway.identity == folder / "etc" / "data" / "identity.pem"
+    nested = load(None, settings=["gateway.tls={certificate: c.pem, key: /k.pem}"]).config.gateway
+    assert nested.tls is not None
+    assert nested.tls.certificate == folder / "c.pem"
+
+
+_LINES = [
+    (number, line) for number, line in enumerate(SHIPPED.read_text().splitlines(), 1) if re.match(r" *[a-z_]+:", line)
+]
+_JUNK = st.one_of(
+    st.text("abz09:{}[]-#'\"&*!|>%@` ,.", max_size=12),
+    st.sampled_from(
+        ["null", "true", "-1", "0", "1e9", "5s", "010", "[]", "{}", "enforce", "mainnet", "~", "9" * 40, "é"]
+    ),
+)
+
+
+@given(st.sampled_from(_LINES), _JUNK, st.booleans())
+def test_a_corrupted_line_is_accepted_or_an_error_that_names_line_and_key(
+    tmp_path_factory: pytest.TempPathFactory, numbered: tuple[int, str], junk: str, of_key: bool
+) -> None:
+    number, line = numbered
+    match = re.match(r"( *)([a-z_]+):( *)(.*)", line)
+    assert match is not None
+    indent, key, space, value = match.groups()
+    lines = SHIPPED.read_text().splitlines()
+    lines[number - 1] = f"{indent}{junk}:{space}{value}" if of_key else f"{indent}{key}: {junk}"
+    file = tmp_path_factory.getbasetemp() / "corrupted.yaml"
+    file.write_text("\n".join(lines) + "\n")
+    found = told(file)
+    assert all(re.match(r".*corrupted\.yaml:\d+:\d+$", problem.place) for problem in found)
+    assert of_key or all(problem.key or number == _LINES[0][0] for problem in found)
+    # an open quote or bracket is noticed where the next thing does not fit
+    assert not found or any(int(problem.place.split(":")[-2]) >= number for problem in found)
+
+
+@given(st.integers(0, len(SHIPPED.read_bytes()) - 1))
+def test_a_file_cut_off_within_a_line_is_refused(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
+    data = SHIPPED.read_bytes()[:length]
+    last = data.rpartition(b"\n")[2]
+    file = tmp_path_factory.getbasetemp() / "cut.yaml"
+    file.write_bytes(data)
+    whole = not last.strip() or b"#" in last or last.rstrip().endswith((b"]", b"null"))
+    assert whole or told(file)
