@@ -6,7 +6,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 from websockets.frames import Frame, Opcode
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket was accepted."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream server
+        transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         self._transport = transport
         self._outbox = Outbox(transport, self._settings.outbox)
         self._host.accepted(self)
