@@ -1,0 +1,141 @@
+"""The order of the package: who may import whom, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+LAYERS = [
+    {"errors"},
+    {"crypto", "ic.principal"},
+    {"ic"},
+    {"protocol"},
+    {"config"},
+    {"gateway", "client", "localnet"},
+    {"control", "cluster", "plugins", "log"},
+    {"service"},
+    {"cli"},
+]
+"""From the bottom up. What stands side by side does not import each other."""
+NOT_FOR_PROTOCOL = {
+    *("asyncio", "concurrent", "select", "selectors", "socket", "ssl", "threading"),
+    *("aiohttp", "websockets", "uvloop", "wsproto"),
+    *("time", "datetime", "random", "secrets"),
+}
+"""A session is bytes and time in, events out."""
+
+
+def _name_of(path: Path) -> str:
+    parts = path.relative_to(TOP).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {_name_of(path): path for path in sorted((TOP / "appliance").rglob("*.py"))}
+
+
+def imports_of(source: str, module: str, known: set[str]) -> Iterator[str]:
+    """What a module imports, wherever in it: modules of the package in full, of others too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in known or inner == "appliance._native" else str(node.module)
+
+
+def _imports(module: str) -> set[str]:
+    return set(imports_of(SOURCES[module].read_text(), module, set(SOURCES)))
+
+
+def _ours(module: str) -> set[str]:
+    return {name for name in _imports(module) if name in SOURCES}
+
+
+def place_of(module: str) -> tuple[int, str]:
+    """The layer of a module and what it belongs to there."""
+    inner = module.removeprefix("appliance.")
+    for level, names in enumerate(LAYERS):
+        if inner in names:
+            return level, inner
+    part = inner.split(".")[0]
+    return next((level, part) for level, names in enumerate(LAYERS) if part in names)
+
+
+def test_the_walk_sees_every_kind_of_import() -> None:
+    source = "import a.b\nfrom appliance.ic import agent, X\nfrom appliance import _native\ndef f():\n    import c\n"
+    found = set(imports_of(source, "m", {"appliance.ic", "appliance.ic.agent"}))
+    assert found == {"a.b", "appliance.ic.agent", "appliance.ic", "appliance._native", "c"}
+    assert "appliance.gateway.gateway" in SOURCES
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_point_down(module: str) -> None:
+    if module == "appliance":
+        assert not _ours(module)
+        return
+    level, part = place_of(module)
+    for imported in _ours(module) - {"appliance"}:
+        other_level, other_part = place_of(imported)
+        assert part == other_part or other_level < level, f"{module} imports {imported}, which is not below it"
+
+
+def test_there_is_no_cycle() -> None:
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " -> ".join((*above, module))
+        if module not in done:
+            for imported in _ours(module):
+                visit(imported, (*above, module))
+            done.add(module)
+
+    for module in SOURCES:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("appliance.protocol")])
+def test_the_protocol_knows_no_loop_no_socket_and_no_clock(module: str) -> None:
+    assert not {name.split(".")[0] for name in _imports(module)} & NOT_FOR_PROTOCOL
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("appliance.config")])
+def test_the_configuration_knows_errors_and_principals_only(module: str) -> None:
+    below = {name for name in _ours(module) if not name.startswith("appliance.config")}
+    assert below <= {"appliance.errors", "appliance.ic.principal"}
+
+
+def test_errors_import_nothing_of_ours() -> None:
+    assert not _ours("appliance.errors")
+
+
+def test_only_crypto_knows_the_native_module() -> None:
+    assert [name for name in SOURCES if "appliance._native" in _imports(name)] == ["appliance.crypto"]
+
+
+def test_only_the_connection_knows_the_websocket_library() -> None:
+    gateway = [name for name in SOURCES if name.startswith("appliance.gateway")]
+    knowing = [name for name in gateway if any(found.split(".")[0] == "websockets" for found in _imports(name))]
+    assert knowing == ["appliance.gateway.connection"]
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES.values() if path.name == "__init__.py"], ids=_name_of)
+def test_packages_hold_no_logic(path: Path) -> None:
+    for node in ast.parse(path.read_text()).body:
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_all = isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
+        assert is_text or is_all or isinstance(node, ast.Import | ast.ImportFrom), ast.unparse(node)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_module_with_more_than_400_lines_is_two(name: str) -> None:
+    if name != "appliance.errors":  # one tree, one file
+        assert len(SOURCES[name].read_text().splitlines()) <= 400
+
+
+def test_the_oldest_python_is_new_enough_for_every_file() -> None:
+    for path in SOURCES.values():
+        ast.parse(path.read_text(), feature_version=(3, 11))
