@@ -7,7 +7,7 @@ import click
 
 from appliance.config.load import load
 from appliance.config.schema import Config
-from appliance.gateway.listener import load_tls, parse_listen
+from appliance.gateway.listener import load_tls
 
 
 @click.command()
@@ -18,7 +18,6 @@ def check(file: Path) -> None:
     Every fault is named with its place and key. Exit code 0: it can be used; 78: it cannot.
     """
     config = load(file, environment=os.environ).config
-    parse_listen(config.gateway.listen)
     if config.gateway.tls is not None:
         load_tls(config.gateway.tls)
     click.echo(f"{file} can be used: {_summary(config)}")

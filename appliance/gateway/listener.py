@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import ssl
-from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 import structlog
 
+from appliance.config.address import UnixAddress, parse_address
 from appliance.config.schema import Gateway as Settings
 from appliance.config.schema import Tls
 from appliance.errors import ConfigError, ConfigProblem, GatewayStopping
@@ -29,12 +28,12 @@ class Listener:
     """
 
     def __init__(self, gateway: Gateway) -> None:
-        """Raises ConfigError for an address that cannot be read and for TLS files that cannot be used."""
+        """Raises ConfigError for TLS files that cannot be used."""
         self.gateway = gateway
         self.settings: Settings = gateway.config.gateway
         self.port: int | None = None
         self.url = ""
-        self._path, self._host, self._port = parse_listen(self.settings.listen)
+        self._address = parse_address(self.settings.listen)
         self._tls = None if self.settings.tls is None else load_tls(self.settings.tls)
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
@@ -47,15 +46,17 @@ class Listener:
     async def __aenter__(self) -> Self:
         """Bind. Raises OSError where the address is not to be had."""
         loop = asyncio.get_running_loop()
-        if self._path is not None:
-            self._server = await loop.create_unix_server(self._connection, self._path, ssl=self._tls, backlog=BACKLOG)
-            self.url = f"unix:{self._path}"
+        address = self._address
+        if isinstance(address, UnixAddress):
+            path = str(address.path)
+            self._server = await loop.create_unix_server(self._connection, path, ssl=self._tls, backlog=BACKLOG)
+            self.url = str(address)
         else:
             self._server = await loop.create_server(
-                self._connection, self._host, self._port, ssl=self._tls, backlog=BACKLOG, reuse_address=True
+                self._connection, address.host, address.port, ssl=self._tls, backlog=BACKLOG, reuse_address=True
             )
             self.port = int(self._server.sockets[0].getsockname()[1])
-            self.url = f"{'ws' if self._tls is None else 'wss'}://{_reachable(self._host)}:{self.port}"
+            self.url = f"{'ws' if self._tls is None else 'wss'}://{_reachable(address.host)}:{self.port}"
         _log.info("listening", url=self.url)
         return self
 
@@ -105,24 +106,11 @@ class Listener:
             self._empty.set()
 
     def _unlink(self) -> None:
-        if self._path is not None:
-            Path(self._path).unlink(missing_ok=True)
+        if isinstance(self._address, UnixAddress):
+            self._address.path.unlink(missing_ok=True)
 
     def _connection(self) -> Connection:
         return Connection(self)
-
-
-def parse_listen(listen: str) -> tuple[str | None, str, int]:
-    """Path, host and port of ``unix:/path``, ``host:port`` or ``[v6]:port``. Raises ConfigError."""
-    scheme, _, path = listen.partition(":")
-    if scheme == "unix" and path:
-        return path, "", 0
-    with contextlib.suppress(ValueError):
-        parts = urlsplit(f"//{listen}")
-        if parts.hostname and parts.port is not None and parts.netloc == listen and "@" not in listen:
-            return None, parts.hostname, parts.port
-    problem = f"{listen!r} is no address; write host:port, [v6]:port or unix:/path"
-    raise ConfigError([ConfigProblem("gateway", "listen", problem)])
 
 
 def load_tls(tls: Tls) -> ssl.SSLContext:
@@ -132,7 +120,9 @@ def load_tls(tls: Tls) -> ssl.SSLContext:
     try:
         context.load_cert_chain(tls.certificate, tls.key)
     except OSError as error:  # ssl.SSLError is one
-        raise ConfigError([ConfigProblem("gateway", "tls", f"{tls.certificate} and {tls.key}: {error}")]) from None
+        raise ConfigError(
+            [ConfigProblem(str(tls.certificate), "gateway.tls", f"with key {tls.key}: {error}")]
+        ) from None
     return context
 
 

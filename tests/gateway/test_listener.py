@@ -1,46 +1,16 @@
 import asyncio
-import contextlib
 import socket
 import ssl
 import subprocess
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from websockets.asyncio.client import connect, unix_connect
 
 from appliance.config.schema import Tls
 from appliance.errors import ConfigError
-from appliance.gateway.listener import Listener, load_tls, parse_listen
+from appliance.gateway.listener import Listener, load_tls
 from tests.gateway.clients import Client, greeting
 from tests.gateway.served import served
-
-
-@pytest.mark.parametrize(
-    ("listen", "parsed"),
-    [
-        ("10.0.0.1:8080", (None, "10.0.0.1", 8080)),
-        ("localhost:0", (None, "localhost", 0)),
-        ("[::1]:8080", (None, "::1", 8080)),
-        ("unix:/run/icws.sock", ("/run/icws.sock", "", 0)),
-    ],
-)
-def test_addresses(listen, parsed):
-    assert parse_listen(listen) == parsed
-
-
-@pytest.mark.parametrize(
-    "listen", ["", "8080", ":8080", "host", "host:", "host:port", "host:65536", "unix:", "a/b:1", "u@h:1"]
-)
-def test_no_addresses(listen):
-    with pytest.raises(ConfigError, match="write host:port"):
-        parse_listen(listen)
-
-
-@given(st.text(max_size=40))
-def test_any_text_is_an_address_or_a_config_error(text):
-    with contextlib.suppress(ConfigError):
-        parse_listen(text)
 
 
 async def test_a_free_port_is_told():
