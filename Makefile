@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock native/Cargo.toml native/core/Cargo.toml
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint docs bench clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -41,6 +41,9 @@ lint: setup ## Check style, types, stubs and layers
 	$(BIN)/python -m pytest -q tests/test_layers.py
 	cargo fmt --all --check --manifest-path native/Cargo.toml
 	cargo clippy --quiet --workspace --all-targets --manifest-path native/Cargo.toml -- -D warnings
+
+docs: setup ## Make gateway.yaml and docs/*.md from the schema and the errors
+	$(BIN)/python -m docs.generate
 
 bench: setup ## Measure every native function, each step of a message, and all of it
 	$(BIN)/python -m pytest benchmarks --benchmark-only
