@@ -102,3 +102,6 @@ fn reason(error: Error) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,10 @@ const WHAT: &str = "certificate";
 /// polls have about 3 kB; those of whole subnets, asked for every few minutes, 15 kB.
 const MAX_KEPT: usize = 64 * 1024;
 
+/// How many delegations of users are remembered for each certificate that is: every client has its own, and an entry
+/// takes 32 bytes only.
+const USER_DELEGATIONS: usize = 32;
+
 /// A certificate as it is encoded. Nothing is verified yet.
 #[derive(Debug, Clone)]
 pub struct Certificate {
@@ -137,6 +141,8 @@ pub struct Verifier {
     /// By key, signature and digest: canisters of one subnet that are asked in the same round differ only in what their
     /// certificates prune.
     signatures: Cache<()>,
+    /// By key, signature and hash: delegations of users.
+    user_delegations: Cache<()>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -153,6 +159,7 @@ impl Verifier {
             certificates: Cache::new(cache_entries),
             delegations: Cache::new(cache_entries),
             signatures: Cache::new(cache_entries),
+            user_delegations: Cache::new(cache_entries * USER_DELEGATIONS),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         })
@@ -242,6 +249,17 @@ impl Verifier {
         let delegated = Arc::new(Delegated { key, ranges: Ranges::read(&certificate.tree, subnet_id)? });
         self.delegations.insert(name, delegated.clone());
         Ok(delegated)
+    }
+
+    /// Makes a check of the signature of a user's delegation, unless one of the same parts has passed before.
+    pub(crate) fn once(&self, parts: &[&[u8]], check: impl FnOnce() -> Result<()>) -> Result<()> {
+        let framed = |part: &&[u8]| [&(part.len() as u64).to_be_bytes(), *part].concat();
+        let name = sha256(&parts.iter().flat_map(framed).collect::<Vec<_>>());
+        if self.user_delegations.get(&name).is_none() {
+            check()?;
+            self.user_delegations.insert(name, ());
+        }
+        Ok(())
     }
 
     fn check_signature(&self, key: &PublicKey, certificate: &Certificate) -> Result<()> {

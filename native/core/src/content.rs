@@ -200,3 +200,75 @@ pub(crate) fn limit(what: &'static str, size: usize, limit: usize, unit: &'stati
 fn malformed(problem: impl Into<String>) -> Error {
     Error::malformed("content", problem)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(operation: Operation<'static>) -> Content<'static> {
+        Content { operation, sender: &[4], ingress_expiry_ns: 1, nonce: Some(&[7; 33]), sender_info: None }
+    }
+
+    fn method() -> Method<'static> {
+        Method { canister_id: &[1, 2], name: "ws_open", arg: b"DIDL" }
+    }
+
+    fn read(value: &Value<'_>) -> std::result::Result<(), Error> {
+        Content::decode(value).map(|_| ())
+    }
+
+    #[test]
+    fn what_is_encoded_decodes() {
+        let info = SenderInfo { info: b"i", signer: &[1], signature: b"s" };
+        for operation in [
+            Operation::Call(method()),
+            Operation::Query(method()),
+            Operation::ReadState(vec![vec![b"time"], vec![], vec![b"subnet", b"x"]]),
+        ] {
+            for sender_info in [None, Some(info.clone())] {
+                let content = Content { sender_info, ..content(operation.clone()) };
+                let (bytes, id) = content.encode().unwrap();
+                let value = cbor::decode("content", &bytes, cbor::Budget::REQUEST).unwrap();
+                assert_eq!(Content::decode(&value), Ok(content));
+                assert_eq!(request_id::hash_of_map(&value), Ok(id));
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_is_needed_and_of_its_type() {
+        for operation in [Operation::Call(method()), Operation::ReadState(vec![vec![b"time"]])] {
+            let Value::Map(fields) = content(operation).to_value() else { unreachable!() };
+            for at in 0..fields.len() {
+                let optional = fields[at].0 == Value::Text("nonce");
+                let mut without = fields.clone();
+                without.remove(at);
+                assert_eq!(read(&Value::Map(without)).is_ok(), optional, "{:?}", fields[at].0);
+                for wrong in [Value::Null, Value::Negative(3), Value::Bignum(&[1; 9]), Value::Map(vec![])] {
+                    let mut other = fields.clone();
+                    other[at].1 = wrong;
+                    assert!(matches!(read(&Value::Map(other)), Err(Error::Malformed { .. })), "{:?}", fields[at].0);
+                }
+            }
+        }
+        assert!(read(&Value::Array(vec![])).is_err());
+    }
+
+    #[test]
+    fn an_unknown_type_of_request_is_named() {
+        let value = map(vec![("request_type", Value::Text("install"))]);
+        let verdict = read(&value);
+        assert!(matches!(verdict, Err(Error::Malformed { problem, .. }) if problem.contains("install")));
+    }
+
+    #[test]
+    fn principals_and_paths_are_bounded() {
+        let paths = |count, labels| content(Operation::ReadState(vec![vec![&b"x"[..]; labels]; count])).to_value();
+        assert!(read(&paths(MAX_PATHS, 1)).is_ok());
+        assert!(read(&paths(1, MAX_LABELS)).is_ok());
+        assert!(matches!(read(&paths(MAX_PATHS + 1, 1)), Err(Error::TooLarge { unit: "paths", .. })));
+        assert!(matches!(read(&paths(1, MAX_LABELS + 1)), Err(Error::TooLarge { unit: "labels", .. })));
+        let content = Content { sender: &[0; 30], ..content(Operation::Call(method())) };
+        assert!(matches!(read(&content.to_value()), Err(Error::TooLarge { what: "sender", .. })));
+    }
+}

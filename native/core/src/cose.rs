@@ -115,3 +115,102 @@ fn rsa(key: &Value<'_>) -> Result<CoseKey> {
         .map_err(|error| Error::KeyUnusable(format!("not a usable RSA key: {error}")))?;
     Ok(CoseKey::Rsa(Box::new(pkcs1v15::VerifyingKey::new(key))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signing_key::{Scheme, SigningKey};
+
+    fn cose(entries: &[(Value<'_>, Value<'_>)]) -> Vec<u8> {
+        cbor::encode(&Value::Map(entries.to_vec()))
+    }
+
+    fn refused(entries: &[(Value<'_>, Value<'_>)]) -> bool {
+        matches!(CoseKey::parse(&cose(entries)), Err(Error::KeyUnusable(_)))
+    }
+
+    /// Each kind with its entries, in the order kty, alg, then those of the kind.
+    fn kinds<'a>(ed25519: &'a [u8], point: &'a [u8], n: &'a [u8]) -> [Vec<(Value<'a>, Value<'a>)>; 3] {
+        let (kty, alg, one, two) = (Value::Unsigned(1), Value::Unsigned(3), Value::Unsigned(1), Value::Unsigned(2));
+        let (x, y) = (Value::Bytes(&point[1..33]), Value::Bytes(&point[33..]));
+        [
+            vec![
+                (kty.clone(), one.clone()),
+                (alg.clone(), ALG_EDDSA),
+                (MINUS_1, Value::Unsigned(6)),
+                (MINUS_2, Value::Bytes(ed25519)),
+            ],
+            vec![(kty.clone(), two), (alg.clone(), ALG_ES256), (MINUS_1, one), (MINUS_2, x), (MINUS_3, y)],
+            vec![
+                (kty, Value::Unsigned(3)),
+                (alg, ALG_RS256),
+                (MINUS_1, Value::Bytes(n)),
+                (MINUS_2, Value::Bytes(&[1, 0, 1])),
+            ],
+        ]
+    }
+
+    fn keys() -> (SigningKey, SigningKey, Vec<u8>) {
+        let key = |scheme| SigningKey::from_secret(scheme, &[7; 32]).unwrap();
+        (key(Scheme::Ed25519), key(Scheme::Prime256v1), vec![0xff; 256])
+    }
+
+    #[test]
+    fn every_entry_counts() {
+        let (ed25519, p256, n) = keys();
+        let (ed25519, point) = (ed25519.raw_public_key(), p256.raw_public_key());
+        for entries in kinds(&ed25519, &point, &n) {
+            assert!(CoseKey::parse(&cose(&entries)).is_ok(), "{entries:?}");
+            for at in 0..entries.len() {
+                let mut without = entries.clone();
+                without.remove(at);
+                assert!(refused(&without), "{without:?}");
+                for wrong in [Value::Null, Value::Unsigned(77), Value::Bytes(&[4; 31]), Value::Text("x")] {
+                    let mut other = entries.clone();
+                    other[at].1 = wrong;
+                    assert!(refused(&other), "{other:?}");
+                }
+            }
+        }
+        assert!(refused(&[]));
+        assert!(CoseKey::parse(&[0x80]).is_err());
+    }
+
+    #[test]
+    fn key_ops_must_allow_to_verify() {
+        let (ed25519, p256, n) = keys();
+        let (ed25519, point) = (ed25519.raw_public_key(), p256.raw_public_key());
+        for entries in kinds(&ed25519, &point, &n) {
+            let with = |operations| [&entries[..], &[(Value::Unsigned(4), operations)]].concat();
+            assert!(CoseKey::parse(&cose(&with(Value::Array(vec![Value::Unsigned(2)])))).is_ok());
+            assert!(CoseKey::parse(&cose(&with(Value::Array(vec![Value::Text("verify")])))).is_ok());
+            assert!(refused(&with(Value::Array(vec![Value::Unsigned(1)]))));
+            assert!(refused(&with(Value::Unsigned(2))));
+        }
+    }
+
+    #[test]
+    fn rsa_numbers_are_bounded() {
+        for (size, fine) in [(255, false), (256, true), (1024, true), (1025, false), (100_000, false)] {
+            let n = vec![0xff; size];
+            let [.., entries] = kinds(&[], &[0; 65], &n);
+            assert_eq!(CoseKey::parse(&cose(&entries)).is_ok(), fine, "{size} bytes");
+        }
+        let n = [0xff; 256];
+        let [.., mut entries] = kinds(&[], &[0; 65], &n);
+        entries[3].1 = Value::Bytes(&[0xff; 5]);
+        assert!(refused(&entries), "an exponent that would cost too much");
+        entries[3].1 = Value::Bytes(&[4]);
+        assert!(refused(&entries), "an even exponent");
+    }
+
+    #[test]
+    fn eddsa_verifies() {
+        let (ed25519, ..) = keys();
+        let key = ed25519.raw_public_key();
+        let [entries, ..] = kinds(&key, &[0; 65], &[]);
+        let key = CoseKey::parse(&cose(&entries)).unwrap();
+        assert_eq!(key.verify(&ed25519.sign(b"message"), b"message"), Ok(()));
+        assert!(key.verify(&ed25519.sign(b"message"), b"another").is_err());
+    }
+}

@@ -81,14 +81,17 @@ impl<'a> Chain<'a> {
 
     /// Verifies every delegation and then the request with the last key. `message` includes its separator.
     ///
+    /// A client sends the same delegations with all it sends: they are verified once.
+    ///
     /// Fails with [`Error::SignatureInvalid`] or [`Error::KeyUnusable`], naming the link.
     pub fn verify(&self, signature: &[u8], message: &[u8], root: &Verifier) -> Result<()> {
         let mut key = self.sender_key;
         for (number, link) in (1..).zip(&self.delegations) {
             let signed = [SEPARATOR, &link.hash].concat();
-            PublicKey::from_der(key)
-                .and_then(|key| key.verify(link.signature, &signed, Some(root)))
-                .map_err(|error| at(&format!("delegation {number}"), error))?;
+            root.once(&[key, link.signature, &link.hash], || {
+                PublicKey::from_der(key)?.verify(link.signature, &signed, Some(root))
+            })
+            .map_err(|error| at(&format!("delegation {number}"), error))?;
             key = link.public_key;
         }
         PublicKey::from_der(key)

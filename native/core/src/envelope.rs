@@ -270,3 +270,6 @@ fn check_sender(sender: &[u8], sender_key: &[u8]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

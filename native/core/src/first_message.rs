@@ -40,3 +40,46 @@ fn field<'a>(map: &Value<'a>, name: &str) -> Result<&'a [u8]> {
     let bytes = map.get(name).and_then(Value::as_bytes);
     bytes.ok_or_else(|| Error::malformed(WHAT, format!("{name} is missing or no byte string")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::map;
+    use crate::signing_key::{Scheme, SigningKey};
+
+    fn frame(canister_id: &[u8]) -> Vec<u8> {
+        let key = SigningKey::from_secret(Scheme::Ed25519, &[7; 32]).unwrap();
+        let client_key = key.raw_public_key();
+        let content = map(vec![("canister_id", Value::Bytes(canister_id)), ("client_key", Value::Bytes(&client_key))]);
+        let content = [&cbor::SELF_DESCRIBED[..], &cbor::encode(&content)].concat();
+        let signature = key.sign(&content);
+        let outer = map(vec![("content", Value::Bytes(&content)), ("sig", Value::Bytes(&signature))]);
+        [&cbor::SELF_DESCRIBED[..], &cbor::encode(&outer)].concat()
+    }
+
+    #[test]
+    fn what_is_signed_opens() {
+        let frame = frame(&[1, 2, 3]);
+        let message = open(&frame).unwrap();
+        assert_eq!((message.canister_id, message.client_key.len(), message.signature.len()), (&[1, 2, 3][..], 32, 64));
+        assert!(message.content.starts_with(&cbor::SELF_DESCRIBED));
+    }
+
+    #[test]
+    fn every_byte_counts() {
+        let frame = frame(&[1, 2, 3]);
+        for at in 0..frame.len() {
+            let mut forged = frame.clone();
+            forged[at] ^= 1;
+            let verdict = open(&forged);
+            let expected = matches!(verdict, Err(Error::Malformed { .. } | Error::SignatureInvalid(_)));
+            assert!(expected, "{at}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        assert!(matches!(open(&[0; MAX_FRAME + 1]), Err(Error::TooLarge { .. })));
+        assert!(matches!(open(&frame(&[0; 30])), Err(Error::TooLarge { what: "canister_id", .. })));
+    }
+}

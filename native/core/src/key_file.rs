@@ -158,12 +158,17 @@ fn sec1_key(file: &EcPrivateKey<'_>, curve: Option<ObjectIdentifier>) -> Result<
     fitting(SigningKey::from_secret(scheme, file.private_key)?, file.public_key)
 }
 
-/// Refuses a file whose public half is that of another key. A compressed point is compared by its x alone.
+/// Refuses a file whose public half is that of another key. Points may be compressed.
 fn fitting(key: SigningKey, attached: Option<&[u8]>) -> Result<SigningKey> {
     let own = key.raw_public_key();
+    let compressed = own.get(64).map(|last| [&[2 + (last & 1)], &own[1..33]].concat());
     match attached {
-        Some(point) if point.len() == 33 && own.len() == 65 && point[1..] == own[1..33] => Ok(key),
-        Some(attached) if attached != own => Err(unusable("its public half does not belong to its secret half")),
+        Some(attached) if attached != own && Some(attached) != compressed.as_deref() => {
+            Err(unusable("its public half does not belong to its secret half"))
+        }
         _ => Ok(key),
     }
 }
+
+#[cfg(test)]
+mod tests;

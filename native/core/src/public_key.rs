@@ -86,3 +86,96 @@ pub(crate) fn ed25519(key: &[u8]) -> Result<ed25519_zebra::VerificationKey> {
 pub(crate) fn unusable(problem: &str) -> Error {
     Error::KeyUnusable(problem.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signing_key::{Scheme, SigningKey};
+
+    fn der(scheme: Scheme) -> Vec<u8> {
+        SigningKey::from_secret(scheme, &[7; 32]).unwrap().public_key().unwrap()
+    }
+
+    fn refused(der: &[u8]) -> bool {
+        matches!(PublicKey::from_der(der), Err(Error::KeyUnusable(_)))
+    }
+
+    #[test]
+    fn one_key_has_one_encoding() {
+        for scheme in Scheme::ALL {
+            let der = der(scheme);
+            assert!(PublicKey::from_der(&der).is_ok());
+            let head = der.len() - if scheme == Scheme::Ed25519 { 32 } else { 64 };
+            for (at, bit) in (0..head).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+                let mut other = der.clone();
+                other[at] ^= 1 << bit;
+                assert!(refused(&other), "{scheme:?} byte {at} bit {bit}");
+            }
+            assert!(refused(&der[..der.len() - 1]));
+            assert!(refused(&[&der[..], &[0]].concat()));
+            assert!(refused(&[&[0x30, 0x81], &der[1..]].concat()), "a length that is not the shortest");
+        }
+    }
+
+    #[test]
+    fn points_are_on_their_curve() {
+        for scheme in [Scheme::Secp256k1, Scheme::Prime256v1] {
+            let mut der = der(scheme);
+            let last = der.len() - 1;
+            der[last] ^= 1;
+            assert!(refused(&der));
+        }
+        // y = 2 is on no point of Ed25519.
+        let off = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00, 2][..], &[0; 31]].concat();
+        assert!(refused(&off));
+    }
+
+    #[test]
+    fn other_schemes_are_refused() {
+        // RSA outside of COSE: rsaEncryption with NULL.
+        let rsa = hex::decode("301c300d06092a864886f70d0101010500030b003008020300c00102010b").unwrap();
+        assert!(refused(&rsa));
+        assert!(refused(&[]));
+    }
+
+    /// A compressed point is another encoding of the same key.
+    #[test]
+    fn compressed_points_are_refused() {
+        let full = der(Scheme::Prime256v1);
+        let (x, y) = full[27..].split_at(32);
+        let mut der = hex::decode("3039301306072a8648ce3d020106082a8648ce3d030107032200").unwrap();
+        der.push(2 + (y[31] & 1));
+        der.extend_from_slice(x);
+        assert!(refused(&der));
+    }
+
+    #[test]
+    fn the_key_of_a_canister_needs_a_root() {
+        let der = hex::decode("3015300c060a2b0601040183b8430102030500020102ff").unwrap();
+        let key = PublicKey::from_der(&der).unwrap();
+        assert!(matches!(&key, PublicKey::Canister(key) if key.canister_id() == [1, 2]));
+        assert!(matches!(key.verify(&[], &[], None), Err(Error::KeyUnusable(_))));
+        assert!(refused(&hex::decode("3014300c060a2b0601040183b8430102030400030102").unwrap()), "the id is cut short");
+    }
+
+    /// Half of all signatures of WebCrypto have a high s.
+    #[test]
+    fn a_high_s_is_fine() {
+        let order = |text: &str| hex::decode(text).unwrap();
+        for (scheme, order) in [
+            (Scheme::Prime256v1, order("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551")),
+            (Scheme::Secp256k1, order("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")),
+        ] {
+            let key = SigningKey::from_secret(scheme, &[7; 32]).unwrap();
+            let mut signature = key.sign(b"message");
+            let mut borrow = 0;
+            for (digit, s) in order.iter().zip(&mut signature[32..]).rev() {
+                let difference = i16::from(*digit) - i16::from(*s) - borrow;
+                borrow = i16::from(difference < 0);
+                *s = difference as u8;
+            }
+            let public = PublicKey::from_der(&key.public_key().unwrap()).unwrap();
+            assert_eq!(public.verify(&signature, b"message", None), Ok(()), "{scheme:?}");
+        }
+    }
+}

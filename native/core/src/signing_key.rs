@@ -142,3 +142,64 @@ impl SigningKey {
 fn raw_ed25519(key: &ed25519_zebra::SigningKey) -> [u8; 32] {
     ed25519_zebra::VerificationKey::from(key).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::public_key::PublicKey;
+
+    #[test]
+    fn what_is_signed_verifies_and_nothing_else() {
+        for scheme in Scheme::ALL {
+            let key = SigningKey::generate(scheme).unwrap();
+            let public = PublicKey::from_der(&key.public_key().unwrap()).unwrap();
+            let signature = key.sign(b"message");
+            assert_eq!(public.verify(&signature, b"message", None), Ok(()));
+            assert!(public.verify(&signature, b"another", None).is_err());
+            assert!(public.verify(&signature[1..], b"message", None).is_err());
+            for at in 0..64 {
+                let mut forged = signature;
+                forged[at] ^= 1;
+                assert!(public.verify(&forged, b"message", None).is_err(), "{scheme:?} {at}");
+            }
+        }
+    }
+
+    /// RFC 8032, section 7.1, test 1.
+    #[test]
+    fn ed25519_of_the_rfc() {
+        let seed = hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").unwrap();
+        let key = SigningKey::from_secret(Scheme::Ed25519, &seed).unwrap();
+        let public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        assert_eq!(hex::encode(key.raw_public_key()), public);
+        assert!(hex::encode(key.sign(b"")).starts_with("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065"));
+    }
+
+    /// RFC 6979, appendix A.2.5.
+    #[test]
+    fn ecdsa_is_deterministic() {
+        let secret = hex::decode("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721").unwrap();
+        let key = SigningKey::from_secret(Scheme::Prime256v1, &secret).unwrap();
+        assert!(
+            hex::encode(key.sign(b"sample")).starts_with("efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea8")
+        );
+    }
+
+    #[test]
+    fn secrets_out_of_range_are_refused() {
+        for scheme in Scheme::ALL {
+            assert!(SigningKey::from_secret(scheme, &[1; 31]).is_err());
+            let zero = SigningKey::from_secret(scheme, &[0; 32]);
+            let beyond = SigningKey::from_secret(scheme, &[0xff; 32]);
+            assert_eq!((zero.is_ok(), beyond.is_ok()), (scheme == Scheme::Ed25519, scheme == Scheme::Ed25519));
+        }
+    }
+
+    #[test]
+    fn schemes_have_names() {
+        for scheme in Scheme::ALL {
+            assert_eq!(Scheme::from_name(scheme.name()), Some(scheme));
+        }
+        assert_eq!(Scheme::from_name("rsa"), None);
+    }
+}

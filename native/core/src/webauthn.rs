@@ -47,3 +47,66 @@ fn field<'v>(fields: &'v Value<'_>, name: &str) -> Result<&'v [u8]> {
         _ => Err(invalid(format!("its {name} is missing or of another type"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use p256::ecdsa::signature::Signer as _;
+
+    use super::*;
+    use crate::Error;
+    use crate::content::map;
+
+    fn authenticator() -> (p256::ecdsa::SigningKey, CoseKey) {
+        let secret = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+        let public = CoseKey::P256(*secret.verifying_key());
+        (secret, public)
+    }
+
+    fn sign(client_data: &str, as_text: bool) -> Vec<u8> {
+        let signed = [&b"authenticator"[..], &Sha256::digest(client_data)].concat();
+        let signature: p256::ecdsa::DerSignature = authenticator().0.sign(&signed);
+        let json = if as_text { Value::Text(client_data) } else { Value::Bytes(client_data.as_bytes()) };
+        cbor::encode(&map(vec![
+            ("authenticator_data", Value::Bytes(b"authenticator")),
+            ("client_data_json", json),
+            ("signature", Value::Bytes(signature.as_bytes())),
+        ]))
+    }
+
+    fn verdict(client_data: &str) -> Result<()> {
+        let (text, bytes) = (sign(client_data, true), sign(client_data, false));
+        let key = authenticator().1;
+        assert_eq!(verify(&key, &text, b"message"), verify(&key, &bytes, b"message"));
+        verify(&key, &text, b"message")
+    }
+
+    #[test]
+    fn the_challenge_is_the_message() {
+        assert_eq!(verdict(r#"{"type": "webauthn.get", "challenge": "bWVzc2FnZQ", "origin": "https://a.b"}"#), Ok(()));
+        assert_eq!(verdict(r#"{"challenge": "bWVz\u0063\u0032FnZQ"}"#), Ok(()));
+        for bad in [
+            r#"{"challenge": "bWVzc2FnZR"}"#,
+            r#"{"challenge": "b3RoZXI"}"#,
+            r#"{"challenge": "bWVzc2FnZQ=="}"#,
+            r#"{"challenge": "bWVzc2FnZQ", "challenge": "bWVzc2FnZQ"}"#,
+            r#"{"challenge": 1}"#,
+            r#"{}"#,
+            "",
+            "[",
+        ] {
+            assert!(matches!(verdict(bad), Err(Error::SignatureInvalid(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_byte_is_signed() {
+        let signature = sign(r#"{"challenge": "bWVzc2FnZQ"}"#, true);
+        let key = authenticator().1;
+        assert_eq!(verify(&key, &signature, b"message"), Ok(()));
+        for at in 0..signature.len() {
+            let mut forged = signature.clone();
+            forged[at] ^= 1;
+            assert!(matches!(verify(&key, &forged, b"message"), Err(Error::SignatureInvalid(_))), "{at}");
+        }
+    }
+}

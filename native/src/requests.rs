@@ -1,0 +1,172 @@
+//! Requests: opened, read without trust, and encoded.
+
+use icws_core::content::{Content, Method, Operation};
+use icws_core::envelope::{self, SignedDelegation};
+use icws_core::{Result, first_message};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+use crate::errors::raise;
+use crate::verifier::Verifier;
+
+/// The content of an envelope. From a Verifier it is what the sender signed.
+#[pyclass(frozen, module = "appliance._native")]
+pub struct Request(envelope::Request);
+
+#[pymethods]
+impl Request {
+    #[getter]
+    fn request_type(&self) -> &'static str {
+        self.0.request_type
+    }
+
+    #[getter]
+    fn request_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.request_id)
+    }
+
+    #[getter]
+    fn sender<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.sender)
+    }
+
+    #[getter]
+    fn ingress_expiry_ns(&self) -> u64 {
+        self.0.ingress_expiry_ns
+    }
+
+    #[getter]
+    fn nonce<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.0.nonce.as_ref().map(|nonce| PyBytes::new(py, nonce))
+    }
+
+    #[getter]
+    fn canister_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.canister_id)
+    }
+
+    #[getter]
+    fn method_name(&self) -> &str {
+        &self.0.method_name
+    }
+
+    #[getter]
+    fn arg<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.arg)
+    }
+
+    #[getter]
+    fn paths<'py>(&self, py: Python<'py>) -> Vec<Vec<Bound<'py, PyBytes>>> {
+        self.0.paths.iter().map(|path| path.iter().map(|label| PyBytes::new(py, label)).collect()).collect()
+    }
+
+    #[getter]
+    fn targets<'py>(&self, py: Python<'py>) -> Option<Vec<Bound<'py, PyBytes>>> {
+        self.0.targets.as_ref().map(|targets| targets.iter().map(|id| PyBytes::new(py, id)).collect())
+    }
+
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.body)
+    }
+}
+
+/// Client key, canister id, content and signature of a first message.
+type FirstMessage<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+#[pymethods]
+impl Verifier {
+    /// Verifies the body of an HTTP request.
+    #[pyo3(signature = (body, *, now_ns))]
+    fn open_request(&self, py: Python<'_>, body: &[u8], now_ns: u64) -> PyResult<Request> {
+        request(py.detach(|| envelope::open_request(body, now_ns, &self.core)))
+    }
+
+    /// Verifies a client's WebSocket frame of wire generations v1 and v2.
+    #[pyo3(signature = (frame, *, now_ns))]
+    fn open_envelope(&self, py: Python<'_>, frame: &[u8], now_ns: u64) -> PyResult<Request> {
+        request(py.detach(|| envelope::open_frame(frame, now_ns, &self.core)))
+    }
+
+    /// Verifies the first frame of wire generation v0.
+    fn open_first_message<'py>(&self, py: Python<'py>, frame: &[u8]) -> PyResult<FirstMessage<'py>> {
+        let message = py.detach(|| first_message::open(frame)).map_err(raise)?;
+        let bytes = |part| PyBytes::new(py, part);
+        let (key, canister) = (bytes(message.client_key), bytes(message.canister_id));
+        Ok((key, canister, bytes(message.content), bytes(message.signature)))
+    }
+}
+
+fn request(opened: Result<envelope::Request>) -> PyResult<Request> {
+    opened.map(Request).map_err(raise)
+}
+
+/// Decodes a frame as Verifier.open_envelope does, and verifies nothing.
+#[pyfunction]
+pub fn read_envelope_unverified(frame: &[u8]) -> PyResult<Request> {
+    request(envelope::read_frame_unverified(frame))
+}
+
+/// The content of a request as CBOR (untagged) and its request id.
+#[pyfunction]
+#[pyo3(signature = (
+    request_type, *, sender, ingress_expiry_ns, canister_id=None, method_name=None, arg=None, paths=None, nonce=None
+))]
+#[allow(clippy::too_many_arguments, reason = "they are named ones in Python")]
+pub fn encode_content<'py>(
+    py: Python<'py>,
+    request_type: &str,
+    sender: &[u8],
+    ingress_expiry_ns: u64,
+    canister_id: Option<&[u8]>,
+    method_name: Option<&str>,
+    arg: Option<&[u8]>,
+    paths: Option<Vec<Vec<PyBackedBytes>>>,
+    nonce: Option<&[u8]>,
+) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+    let method = match (canister_id, method_name, arg) {
+        (Some(canister_id), Some(name), Some(arg)) => Some(Method { canister_id, name, arg }),
+        (None, None, None) => None,
+        _ => return Err(PyTypeError::new_err("canister_id, method_name and arg go together")),
+    };
+    let operation = match (request_type, method, &paths) {
+        ("call", Some(method), None) => Operation::Call(method),
+        ("query", Some(method), None) => Operation::Query(method),
+        ("read_state", None, Some(paths)) => {
+            Operation::ReadState(paths.iter().map(|path| path.iter().map(AsRef::as_ref).collect()).collect())
+        }
+        ("call" | "query" | "read_state", ..) => {
+            return Err(PyTypeError::new_err(
+                "call and query take canister_id, method_name and arg; read_state takes paths",
+            ));
+        }
+        _ => return Err(PyValueError::new_err(format!("no request type {request_type:?}"))),
+    };
+    let content = Content { operation, sender, ingress_expiry_ns, nonce, sender_info: None };
+    let (content, id) = content.encode().map_err(raise)?;
+    Ok((PyBytes::new(py, &content), PyBytes::new(py, &id)))
+}
+
+/// A delegation as Python gives it: public key, expiration, targets, signature.
+type DelegationTuple = (PyBackedBytes, u64, Option<Vec<PyBackedBytes>>, PyBackedBytes);
+
+/// A tagged envelope around a content.
+#[pyfunction]
+#[pyo3(signature = (content, *, public_key=None, signature=None, delegations=Vec::new()))]
+pub fn encode_envelope<'py>(
+    py: Python<'py>,
+    content: &[u8],
+    public_key: Option<&[u8]>,
+    signature: Option<&[u8]>,
+    delegations: Vec<DelegationTuple>,
+) -> Bound<'py, PyBytes> {
+    let links: Vec<_> = delegations.iter().map(borrowed).collect();
+    PyBytes::new(py, &envelope::encode(content, public_key, signature, &links))
+}
+
+fn borrowed((public_key, expiration_ns, targets, signature): &DelegationTuple) -> SignedDelegation<'_> {
+    let targets = targets.as_ref().map(|targets| targets.iter().map(AsRef::as_ref).collect());
+    SignedDelegation { public_key, expiration_ns: *expiration_ns, targets, signature }
+}
