@@ -305,10 +305,11 @@ class CanisterNotTargeted(DelegationInvalid):
 
 @dataclass(eq=False)
 class KeyUnusable(GatewayError):
-    """A key file or key encoding that cannot be used."""
+    """A key that cannot be used: of a file, or of a client that signs with it."""
 
     problem: str
 
+    close_code = 4511
     reason = "key"
 
     def __str__(self) -> str:
