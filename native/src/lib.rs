@@ -5,7 +5,9 @@
 mod candid;
 mod cbor;
 mod errors;
+mod keys;
 mod messages;
+mod requests;
 mod trees;
 mod verifier;
 
@@ -19,6 +21,10 @@ mod _native {
     use crate::cbor::{decode_cbor, encode_cbor, hash_of_value};
     #[pymodule_export]
     use crate::messages::{CertifiedMessage, PollReply, PolledMessage, read_poll_reply_unverified};
+    #[pymodule_export]
+    use crate::keys::{SigningKey, verify_signature};
+    #[pymodule_export]
+    use crate::requests::{Request, encode_content, encode_envelope, read_envelope_unverified};
     #[pymodule_export]
     use crate::trees::{BlsSecretKey, HashTree, StateTree, encode_certificate, verify_bls};
     #[pymodule_export]
