@@ -20,9 +20,9 @@ mod _native {
     #[pymodule_export]
     use crate::cbor::{decode_cbor, encode_cbor, hash_of_value};
     #[pymodule_export]
-    use crate::messages::{CertifiedMessage, PollReply, PolledMessage, read_poll_reply_unverified};
-    #[pymodule_export]
     use crate::keys::{SigningKey, verify_signature};
+    #[pymodule_export]
+    use crate::messages::{CertifiedMessage, PollReply, PolledMessage, read_poll_reply_unverified};
     #[pymodule_export]
     use crate::requests::{Request, encode_content, encode_envelope, read_envelope_unverified};
     #[pymodule_export]

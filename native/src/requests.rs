@@ -154,7 +154,10 @@ type DelegationTuple = (PyBackedBytes, u64, Option<Vec<PyBackedBytes>>, PyBacked
 
 /// A tagged envelope around a content.
 #[pyfunction]
-#[pyo3(signature = (content, *, public_key=None, signature=None, delegations=Vec::new()))]
+#[pyo3(
+    signature = (content, *, public_key=None, signature=None, delegations=Vec::new()),
+    text_signature = "(content, *, public_key=None, signature=None, delegations=())"
+)]
 pub fn encode_envelope<'py>(
     py: Python<'py>,
     content: &[u8],
