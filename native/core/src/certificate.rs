@@ -47,10 +47,12 @@ impl Certificate {
     pub fn decode(data: &[u8]) -> Result<Self> {
         let value = cbor::decode(WHAT, data, Budget::REPLY)?;
         let tree = value.get("tree").ok_or_else(|| Error::malformed(WHAT, "no tree"))?;
+        // Encoders of the field write null for none.
+        let given = value.get("delegation").filter(|value| **value != Value::Null);
         Ok(Self {
             tree: HashTree::from_value(tree)?,
             signature: bytes(&value, "signature")?,
-            delegation: value.get("delegation").map(Delegation::read).transpose()?,
+            delegation: given.map(Delegation::read).transpose()?,
         })
     }
 

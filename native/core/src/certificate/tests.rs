@@ -62,6 +62,8 @@ fn a_certificate_reads_as_it_was_written() {
     let certificate = Certificate::decode(&by_subnet(NOW)).unwrap();
     assert_eq!(certificate.encode(), by_subnet(NOW));
     assert_eq!(certificate.delegation.unwrap().certificate, delegation());
+    let null = b"\xa3\x64tree\x81\x00\x69signature\x40\x6adelegation\xf6";
+    assert!(Certificate::decode(null).unwrap().delegation.is_none());
     for bad in [&b"\xa0"[..], b"\x80", b"\xa1\x64tree\x81\x00", b"\xa2\x64tree\x81\x00\x69signature\x01"] {
         assert!(matches!(Certificate::decode(bad), Err(Error::Malformed { .. })), "{bad:02x?}");
     }
