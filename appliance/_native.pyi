@@ -34,10 +34,10 @@ __all__ = [
     "verify_signature",
 ]
 
-Cbor: TypeAlias = "None | bool | int | bytes | str | Sequence[Cbor] | Mapping[str, Cbor]"
-CandidValue: TypeAlias = object
-Labels: TypeAlias = "Mapping[bytes, bytes | Labels]"
-Path: TypeAlias = Sequence[bytes]
+_Cbor: TypeAlias = "None | bool | int | bytes | str | Sequence[_Cbor] | Mapping[str, _Cbor]"
+_CandidValue: TypeAlias = object
+_Labels: TypeAlias = "Mapping[bytes, bytes | _Labels]"
+_Path: TypeAlias = Sequence[bytes]
 
 # --- CBOR -----------------------------------------------------------------------------------------------------------
 
@@ -47,14 +47,18 @@ def decode_cbor(data: bytes, *, what: str = "reply") -> object:
     Raises Malformed (duplicate keys, trailing bytes, floats, foreign tags, too deep or too many values).
     """
 
-def encode_cbor(value: Cbor, *, tagged: bool = True) -> bytes:
+def encode_cbor(value: _Cbor, *, tagged: bool = True) -> bytes:
     """Encode in the shortest form, maps in the order given, with the self-describing tag unless told otherwise.
 
-    Raises TypeError for a value of another type, OverflowError for a negative integer below -2^64.
+    A sequence is a list or tuple, a mapping a dict. Raises TypeError for a value of another type, OverflowError for a
+    negative integer below -2^64, ValueError beyond 512 levels.
     """
 
-def hash_of_value(value: Cbor) -> bytes:
-    """Representation-independent hash (interface specification, "Request ids"): 32 bytes. Raises TypeError."""
+def hash_of_value(value: _Cbor) -> bytes:
+    """Representation-independent hash (interface specification, "Request ids"): 32 bytes.
+
+    Fields that are None count as absent. Raises TypeError for what has no hash: other types, bool, None elsewhere.
+    """
 
 # --- hash trees and certificates ------------------------------------------------------------------------------------
 
@@ -66,19 +70,19 @@ class HashTree:
     def from_cbor(data: bytes) -> HashTree:
         """Raises Malformed: no tree, labels out of order, too deep, too many nodes."""
     @staticmethod
-    def from_labels(labels: Labels) -> HashTree:
-        """A whole tree: a dict is a labelled subtree, bytes are a leaf."""
+    def from_labels(labels: _Labels) -> HashTree:
+        """A whole tree: a dict is a labelled subtree, bytes are a leaf. Raises ValueError beyond 127 levels."""
     def to_cbor(self, *, tagged: bool = True) -> bytes: ...
     @property
     def digest(self) -> bytes: ...
-    def lookup(self, path: Path) -> bytes | None:
+    def lookup(self, path: _Path) -> bytes | None:
         """The leaf at the path, or None where the tree proves that there is none.
 
         Raises PathUnknown where the tree does not tell, Malformed where the path ends at no leaf.
         """
-    def children(self, path: Path) -> list[bytes]:
+    def children(self, path: _Path) -> list[bytes]:
         """The labels that are shown below the path, in order; empty where the path is absent. Raises PathUnknown."""
-    def witness(self, paths: Sequence[Path]) -> HashTree:
+    def witness(self, paths: Sequence[_Path]) -> HashTree:
         """The same tree pruned to what shows these paths with all below them, or proves their absence."""
 
 @final
@@ -89,19 +93,22 @@ class StateTree:
     """
 
     def __init__(self) -> None: ...
-    def set(self, path: Path, value: bytes) -> None:
-        """Put a leaf, making the labels on the way. Raises ValueError for an empty path or one that ends in a subtree
-        or leads through a leaf."""
-    def delete(self, path: Path) -> None:
-        """Remove the leaf or subtree at the path, if it is there."""
-    def get(self, path: Path) -> bytes | None: ...
-    def children(self, path: Path) -> list[bytes]: ...
+    def set(self, path: _Path, value: bytes) -> None:
+        """Put a leaf, making the labels on the way.
+
+        Raises ValueError for a path that is empty, has more than 127 labels, ends in a subtree or leads through a leaf.
+        """
+    def delete(self, path: _Path) -> None:
+        """Remove the leaf or subtree at the path, if it is there. Its parents stay; an empty path clears the tree."""
+    def get(self, path: _Path) -> bytes | None: ...
+    def children(self, path: _Path) -> list[bytes]: ...
     @property
     def digest(self) -> bytes: ...
-    def witness(self, paths: Sequence[Path]) -> HashTree:
+    def witness(self, paths: Sequence[_Path]) -> HashTree:
         """Pruned to what shows these paths with all below them, or proves their absence."""
-    def witness_range(self, path: Path, first: bytes, last: bytes) -> HashTree:
-        """Pruned to the children of a path from label first to label last, both included."""
+    def witness_range(self, path: _Path, first: bytes, last: bytes) -> HashTree:
+        """Pruned to the children of a path from label first to label last, both included, with proof that there are no
+        others between."""
 
 @final
 class BlsSecretKey:
@@ -138,27 +145,30 @@ class CertifiedTree:
         """The subnet of the delegation; None when the root key signed."""
     @property
     def tree(self) -> HashTree: ...
-    def lookup(self, path: Path) -> bytes | None:
+    def lookup(self, path: _Path) -> bytes | None:
         """As HashTree.lookup."""
-    def children(self, path: Path) -> list[bytes]:
+    def children(self, path: _Path) -> list[bytes]:
         """As HashTree.children."""
 
 @final
 class Verifier:
     """Verifies against one root key, and remembers what it has verified. Safe to share between threads.
 
+    What failed is never remembered; subject and age are checked each time.
+
     Calls that cost more than about 50 microseconds leave the GIL.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         root_key: bytes,
         *,
         max_age_ns: int = 300_000_000_000,
         max_ahead_ns: int = 300_000_000_000,
         cache_entries: int = 1024,
-    ) -> None:
-        """`root_key` is DER, 133 bytes. Raises KeyUnusable."""
+    ) -> Self:
+        """`root_key` is DER, 133 bytes; `cache_entries` bounds certificates, delegations and signatures each. Raises
+        KeyUnusable."""
     @property
     def root_key(self) -> bytes: ...
     @property
@@ -168,9 +178,11 @@ class Verifier:
     def cache_misses(self) -> int:
         """How many BLS verifications were made."""
     def verify_certificate(self, certificate: bytes, canister_id: bytes, *, now_ns: int) -> CertifiedTree:
-        """Verify signature, delegation, canister ranges and age. Raises a CertificateError or Malformed."""
+        """Verify signature, delegation, canister ranges and age. Without a delegation the root key signed, which speaks
+        for every canister. Raises a CertificateError or Malformed."""
     def verify_subnet_certificate(self, certificate: bytes, subnet_id: bytes, *, now_ns: int) -> CertifiedTree:
-        """The same for a certificate about a subnet. Raises a CertificateError or Malformed."""
+        """The same for a certificate of a subnet about itself. Without a delegation that is the root subnet; its id is
+        the self-authenticating principal of the root key. Raises a CertificateError or Malformed."""
     def open_request(self, body: bytes, *, now_ns: int) -> Request:
         """Verify the body of an HTTP request: an envelope with its signature, chain, sender and expiry
         (interface specification, "Authentication"; IC-PROTOCOL A.6). Anonymous requests have no signature.
@@ -249,7 +261,7 @@ def encode_content(
     canister_id: bytes | None = None,
     method_name: str | None = None,
     arg: bytes | None = None,
-    paths: Sequence[Path] | None = None,
+    paths: Sequence[_Path] | None = None,
     nonce: bytes | None = None,
 ) -> tuple[bytes, bytes]:
     """The content of a request as CBOR (untagged) and its request id."""
@@ -309,7 +321,7 @@ class CandidTypes:
 
     def __new__(cls, text: str) -> Self:
         """Raises CandidError where the text is not a tuple of types, TooLarge beyond 1 MiB."""
-    def encode(self, *values: CandidValue) -> bytes:
+    def encode(self, *values: _CandidValue) -> bytes:
         """Raises CandidError naming the value that does not fit, e.g. ``argument 0, key.nonce: nat64 cannot be str``.
 
         Takes bytes for a principal, None for any optional, and leaves out what may be null.

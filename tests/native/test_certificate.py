@@ -81,9 +81,7 @@ def certificate_of(case: dict[str, Any], vectors: ModuleType) -> bytes:
     return bytes(reply["certificate"])
 
 
-def check(
-    verifier: Verifier, certificate: bytes, kind: str, subject: bytes, now_ns: int
-) -> CertifiedTree:
+def check(verifier: Verifier, certificate: bytes, kind: str, subject: bytes, now_ns: int) -> CertifiedTree:
     verify = verifier.verify_subnet_certificate if kind == "subnet" else verifier.verify_certificate
     return verify(certificate, subject, now_ns=now_ns)
 

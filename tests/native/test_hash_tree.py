@@ -27,11 +27,11 @@ def at(labels: Labels, path: list[bytes]) -> Any:
 
 
 def paths_of(labels: Labels) -> list[list[bytes]]:
-    return [
-        [label, *rest]
-        for label, below in labels.items()
-        for rest in ([[]] + (paths_of(below) if isinstance(below, dict) else []))
-    ]
+    paths: list[list[bytes]] = []
+    for label, below in labels.items():
+        inner = paths_of(below) if isinstance(below, dict) else []
+        paths += [[label], *([label, *path] for path in inner)]
+    return paths
 
 
 def verdict(tree: HashTree, path: list[bytes]) -> tuple[str, bytes | None]:
