@@ -185,15 +185,15 @@ class Agent:
             raise AssertionError("a call whose status can be read ends with a reply or an error")
         return reply
 
-    async def submit(self, call: SignedCall, *, effective_canister_id: bytes | None = None) -> bytes | None:
+    async def submit(self, request: SignedCall, *, effective_canister_id: bytes | None = None) -> bytes | None:
         """Send a call that somebody has signed, the same bytes again and again until its ingress expiry, and answer
         with its certified reply (Candid); None where the endpoint only tells that the IC has taken it.
 
         Raises Rejected, CallExpired, IcRefused, TooLarge, and Malformed or a CertificateError where the IC's answers
         cannot be trusted.
         """
-        subject = _effective(call.canister_id, effective_canister_id)
-        return await carry(call, partial(self._post, call, subject), None, self._pacing)
+        subject = _effective(request.canister_id, effective_canister_id)
+        return await carry(request, partial(self._post, request, subject), None, self._pacing)
 
     async def _post(self, call: SignedCall, subject: bytes) -> tuple[int, RequestStatus]:
         async def read(_endpoint: Endpoint, version: int, reply: Reply) -> tuple[int, RequestStatus]:

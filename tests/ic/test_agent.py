@@ -1,0 +1,482 @@
+"""``ic/agent.py`` against real servers on loopback that certify with a real BLS key."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from aiohttp import web
+
+from appliance.crypto import Request, SigningKey, Verifier
+from appliance.errors import (
+    CallExpired,
+    CertificateSignatureInvalid,
+    CertificateStale,
+    IcRefused,
+    IcUnreachable,
+    Malformed,
+    Rejected,
+    TooLarge,
+)
+from appliance.ic.agent import Agent
+from appliance.ic.api import PROBE_AGAIN_NS
+from appliance.ic.envelope import sign_request
+from appliance.ic.identity import AnonymousIdentity, KeyIdentity
+from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
+from tests.ic.conftest import AgentFor
+from tests.ic.scripted_ic import (
+    NOW_NS,
+    ROOT,
+    STRANGER,
+    ScriptedIc,
+    TestTime,
+    accepted,
+    cbor,
+    http,
+    query_reply,
+    refused,
+    rejected,
+    replied,
+    request_state,
+    state,
+    status,
+)
+
+CANISTER = Principal(b"\x80\0\0\0\0\x10\0\0\x01\x01")
+OTHER = Principal(b"\x80\0\0\0\0\x10\0\x01\x01\x01")
+ALL_CALLS = {"v2/call", "v3/call", "v4/call"}
+
+
+def a_clients_call(lifetime_ns: int = 240 * 10**9) -> Request:
+    """An envelope as a session hands it on: from another identity than the agent's."""
+    client = KeyIdentity(SigningKey.from_secret("ed25519", bytes(31) + b"\x09"))
+    call = sign_request(
+        client,
+        "call",
+        now_ns=NOW_NS,
+        canister_id=CANISTER,
+        method_name="ws_message",
+        arg=b"DIDL",
+        lifetime_ns=lifetime_ns,
+    )
+    return Verifier(ROOT.public_key).open_request(call.body, now_ns=NOW_NS)
+
+
+async def greet(agent: Agent) -> bytes:
+    return await agent.call(CANISTER, "greet", b"DIDL\0\0")
+
+
+# --- queries --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_query_is_signed_and_answered(ic: ScriptedIc, agent_for: AgentFor, identity: KeyIdentity) -> None:
+    opened: list[Request] = []
+
+    def answer(request: Request | None) -> web.Response:
+        assert request is not None
+        opened.append(request)
+        return cbor({"status": "replied", "reply": {"arg": b"answer"}})
+
+    ic.script(answer)
+    assert await agent_for(ic.url).query(CANISTER, "ws_get_messages", b"DIDL\0\0") == b"answer"
+    assert ic.seen[0].path == "/api/v3/canister/bkyz2-fmaaa-aaaaa-qaaaq-cai/query"
+    request = opened[0]
+    assert (request.sender, request.method_name, request.arg) == (identity.principal, "ws_get_messages", b"DIDL\0\0")
+
+
+async def test_a_query_falls_back_to_the_version_that_is_served(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.serves = {"v2/query"}
+    ic.script(query_reply(b"answer"))
+    agent = agent_for(ic.url)
+    for _ in range(2):
+        assert await agent.query(CANISTER, "m", b"") == b"answer"
+    assert ic.asked == ["v3/query", "v2/query", "v2/query"]
+
+
+async def test_a_rejected_query_raises(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(lambda _: cbor({"status": "rejected", "reject_code": 5, "reject_message": "trapped"}))
+    with pytest.raises(Rejected, match="trapped") as rejection:
+        await agent_for(ic.url).query(CANISTER, "m", b"")
+    assert not rejection.value.certified
+
+
+async def test_the_next_endpoint_answers_where_one_is_down(
+    ic: ScriptedIc, other_ic: ScriptedIc, agent_for: AgentFor, time: TestTime
+) -> None:
+    ic.script(http(503), query_reply(b"first"))
+    other_ic.script(query_reply(b"second"))
+    agent = agent_for(ic.url, other_ic.url)
+    assert await agent.query(CANISTER, "m", b"") == b"second"
+    assert await agent.query(CANISTER, "m", b"") == b"second"
+    await time.sleep(1)
+    assert await agent.query(CANISTER, "m", b"") == b"first"
+
+
+async def test_a_query_that_nobody_answers_says_so(agent_for: AgentFor, unused_tcp_port: int) -> None:
+    with pytest.raises(IcUnreachable):
+        await agent_for(f"http://127.0.0.1:{unused_tcp_port}").query(CANISTER, "m", b"")
+
+
+async def test_the_last_endpoint_can_be_avoided_for_each_canister(
+    ic: ScriptedIc, other_ic: ScriptedIc, agent_for: AgentFor
+) -> None:
+    ic.script(query_reply(b"first"))
+    other_ic.script(query_reply(b"second"))
+    agent = agent_for(ic.url, other_ic.url)
+    assert await agent.query(CANISTER, "m", b"") == b"first"
+    assert await agent.query(OTHER, "m", b"", avoid_last_endpoint=True) == b"first"
+    assert await agent.query(CANISTER, "m", b"", avoid_last_endpoint=True) == b"second"
+    assert await agent.query(CANISTER, "m", b"", avoid_last_endpoint=True) == b"first"
+
+
+async def test_a_single_endpoint_cannot_be_avoided(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(query_reply(b"answer"))
+    agent = agent_for(ic.url)
+    for _ in range(2):
+        assert await agent.query(CANISTER, "m", b"", avoid_last_endpoint=True) == b"answer"
+
+
+async def test_a_reply_beyond_the_limit_is_refused(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(query_reply(bytes(5000)))
+    with pytest.raises(TooLarge):
+        await agent_for(ic.url, max_reply=4000).query(CANISTER, "m", b"")
+
+
+async def test_nobody_can_query_too(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(query_reply(b"answer"))
+    assert await agent_for(ic.url, who=AnonymousIdentity()).query(CANISTER, "m", b"") == b"answer"
+
+
+async def test_garbage_is_malformed(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(lambda _: web.Response(body=b"\xff", content_type="application/cbor"))
+    with pytest.raises(Malformed):
+        await agent_for(ic.url).query(CANISTER, "m", b"")
+
+
+# --- reading the state ----------------------------------------------------------------------------------------------
+
+
+async def test_the_state_is_verified(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(state(lambda paths: {paths[0][0]: {paths[0][1]: b"leaf"}}))
+    tree = await agent_for(ic.url).read_state([[b"a", b"b"]], CANISTER)
+    assert (tree.lookup([b"a", b"b"]), tree.lookup([b"a", b"c"]), tree.time_ns) == (b"leaf", None, NOW_NS)
+
+
+async def test_a_state_that_is_not_fresh_is_refused(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(state(lambda _: {}, time_ns=NOW_NS - 301 * 10**9))
+    agent = agent_for(ic.url)
+    with pytest.raises(CertificateStale):
+        await agent.read_state([[b"time"]], CANISTER)
+    assert await agent.fetch_certificate([[b"time"]], CANISTER)
+
+
+async def test_an_honest_endpoint_is_asked_after_one_that_lies(
+    ic: ScriptedIc, other_ic: ScriptedIc, agent_for: AgentFor
+) -> None:
+    ic.script(state(lambda _: {}, time_ns=NOW_NS - 301 * 10**9))
+    other_ic.script(state(lambda _: {}))
+    tree = await agent_for(ic.url, other_ic.url).read_state([[b"time"]], CANISTER)
+    assert tree.time_ns == NOW_NS
+
+
+# --- own calls ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_returns_its_certified_reply(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(replied(b"hello"))
+    assert await greet(agent_for(ic.url)) == b"hello"
+    assert ic.asked == ["v4/call"]
+
+
+async def test_the_effective_canister_may_be_another(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(replied(b"done"))
+    agent = agent_for(ic.url)
+    await agent.call(MANAGEMENT_CANISTER, "start_canister", b"", effective_canister_id=CANISTER)
+    assert ic.seen[0].path == f"/api/v4/canister/{CANISTER}/call"
+
+
+async def test_a_certified_rejection_raises(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(rejected(5, "trapped", "IC0503"))
+    with pytest.raises(Rejected) as rejection:
+        await greet(agent_for(ic.url))
+    reject = rejection.value
+    assert (reject.reject_code, reject.message, reject.error_code, reject.certified) == (5, "trapped", "IC0503", True)
+
+
+async def test_a_refusal_before_replication_raises(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(refused(3, "no such canister"))
+    with pytest.raises(Rejected) as rejection:
+        await greet(agent_for(ic.url))
+    assert (rejection.value.reject_code, rejection.value.certified) == (3, False)
+
+
+async def test_a_transient_refusal_is_tried_again(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(refused(2, "busy"), replied(b"hello"))
+    assert await greet(agent_for(ic.url)) == b"hello"
+    assert len(set(ic.bodies)) == 1
+
+
+@pytest.mark.parametrize("served", ["v3/call", "v2/call"])
+async def test_older_versions_are_found_and_remembered(ic: ScriptedIc, agent_for: AgentFor, served: str) -> None:
+    ic.serves = {served}
+    ic.script(refused(4, "no"))
+    agent = agent_for(ic.url)
+    for _ in range(2):
+        with pytest.raises(Rejected):
+            await greet(agent)
+    tried = [f"v{version}/call" for version in (4, 3, 2)]
+    assert ic.asked == [*tried[: tried.index(served) + 1], served]
+
+
+async def test_a_newer_version_is_found_again_after_a_while(
+    ic: ScriptedIc, agent_for: AgentFor, time: TestTime
+) -> None:
+    ic.serves = {"v3/call"}
+    ic.script(refused(4, "no"))
+    agent = agent_for(ic.url)
+    with pytest.raises(Rejected):
+        await greet(agent)
+    ic.serves = {"v3/call", "v4/call"}
+    time.now_ns += PROBE_AGAIN_NS
+    with pytest.raises(Rejected):
+        await greet(agent)
+    assert ic.asked[-1] == "v4/call"
+
+
+async def test_a_version_that_is_taken_away_is_noticed(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.serves = {"v3/call"}
+    ic.script(refused(4, "no"))
+    agent = agent_for(ic.url)
+    for served in ("v3/call", "v2/call", "v4/call"):
+        ic.serves = {served}
+        with pytest.raises(Rejected):
+            await greet(agent)
+        assert ic.asked[-1] == served
+
+
+async def test_an_endpoint_without_any_version_refuses(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.serves = set()
+    with pytest.raises(IcRefused) as refusal:
+        await greet(agent_for(ic.url))
+    assert refusal.value.status == 404
+
+
+@pytest.mark.parametrize("version", ["v4/call", "v2/call"])
+async def test_after_202_the_status_of_an_own_call_is_read(ic: ScriptedIc, agent_for: AgentFor, version: str) -> None:
+    ic.serves = {version, "v3/read_state"}
+    ic.script(
+        accepted,
+        request_state(None),
+        http(503),
+        request_state({b"status": b"processing"}),
+        request_state({b"status": b"replied", b"reply": b"hello"}),
+    )
+    assert await greet(agent_for(ic.url)) == b"hello"
+    served = [kind for kind in ic.asked if kind in ic.serves]
+    assert served == [version] + ["v3/read_state"] * 4
+
+
+async def test_after_202_a_certified_rejection_raises(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    leaves = {b"status": b"rejected", b"reject_code": b"\x04", b"reject_message": b"no"}
+    ic.script(accepted, request_state(leaves))
+    with pytest.raises(Rejected, match="no"):
+        await greet(agent_for(ic.url))
+
+
+async def test_a_call_that_is_never_known_expires(ic: ScriptedIc, agent_for: AgentFor, time: TestTime) -> None:
+    ic.script(accepted, request_state(None))
+
+    def fresh(request: Request | None) -> web.StreamResponse:
+        answer = state(lambda _: {}, time_ns=time.now_ns)(request)
+        assert isinstance(answer, web.StreamResponse)
+        return answer
+
+    ic.script(accepted, fresh)
+    with pytest.raises(CallExpired, match="greet"):
+        await greet(agent_for(ic.url))
+
+
+# --- calls that others signed ---------------------------------------------------------------------------------------
+
+
+async def test_a_clients_call_is_sent_as_it_is(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    call = a_clients_call()
+    ic.script(replied(b"Ok"))
+    assert await agent_for(ic.url).submit(call) == b"Ok"
+    assert ic.bodies == [call.body]
+
+
+async def test_the_same_bytes_are_sent_until_somebody_takes_them(
+    ic: ScriptedIc, other_ic: ScriptedIc, agent_for: AgentFor, time: TestTime
+) -> None:
+    call = a_clients_call()
+    ic.script(http(503), http(429, Retry_After="3"), replied(b"Ok"))
+    other_ic.script(http(500))
+    assert await agent_for(ic.url, other_ic.url).submit(call) == b"Ok"
+    assert set(ic.bodies + other_ic.bodies) == {call.body}
+    assert len(ic.bodies) == 3
+    assert sum(time.slept) >= 3
+
+
+async def test_a_call_survives_an_endpoint_that_comes_back(
+    agent_for: AgentFor, time: TestTime, unused_tcp_port: int
+) -> None:
+    """Nobody listens at first; the port opens while the agent waits before its third attempt."""
+    call = a_clients_call()
+    endpoint = ScriptedIc(time, port=unused_tcp_port)
+    endpoint.script(replied(b"Ok"))
+    agent = agent_for(f"http://127.0.0.1:{unused_tcp_port}")
+
+    async def sleep(seconds: float) -> None:
+        await TestTime.sleep(time, seconds)
+        if len(time.slept) == 2:
+            await endpoint.__aenter__()
+
+    time.sleep = sleep  # type: ignore[method-assign]
+    agent = agent_for(f"http://127.0.0.1:{unused_tcp_port}")
+    try:
+        assert await agent.submit(call) == b"Ok"
+    finally:
+        await endpoint.__aexit__()
+    assert endpoint.bodies == [call.body]
+
+
+async def test_a_call_without_an_answer_is_sent_again(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    never = asyncio.Event()
+
+    async def silent(_: Request | None) -> web.Response:
+        await never.wait()
+        return web.Response()
+
+    ic.script(silent, replied(b"Ok"))
+    assert await agent_for(ic.url, timeout_s=0.05).submit(a_clients_call()) == b"Ok"
+    assert len(set(ic.bodies)) == 1
+    assert len(ic.bodies) == 2
+    never.set()
+
+
+async def test_after_202_a_clients_call_is_posted_again_and_its_status_never_read(
+    ic: ScriptedIc, agent_for: AgentFor
+) -> None:
+    ic.script(accepted, accepted, replied(b"Ok"))
+    assert await agent_for(ic.url).submit(a_clients_call()) == b"Ok"
+    assert ic.asked == ["v4/call"] * 3
+    assert len(set(ic.bodies)) == 1
+
+
+async def test_of_a_clients_call_version_2_only_tells_that_it_is_taken(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.serves = {"v2/call", "v2/read_state"}
+    ic.script(accepted)
+    assert await agent_for(ic.url).submit(a_clients_call()) is None
+    assert ic.asked == ["v4/call", "v3/call", "v2/call"]
+
+
+async def test_version_2_refuses_with_a_body(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.serves = {"v2/call"}
+    ic.script(lambda _: cbor({"reject_code": 1, "reject_message": "fatal"}))
+    with pytest.raises(Rejected, match="fatal"):
+        await agent_for(ic.url).submit(a_clients_call())
+
+
+async def test_a_call_nobody_takes_expires(ic: ScriptedIc, agent_for: AgentFor, time: TestTime) -> None:
+    ic.script(http(503, "stalled"))
+    with pytest.raises(CallExpired, match="stalled"):
+        await agent_for(ic.url).submit(a_clients_call(lifetime_ns=30 * 10**9))
+    assert time.now_ns == NOW_NS + 30 * 10**9
+    assert len(set(ic.bodies)) == 1
+
+
+async def test_a_call_that_waited_too_long_is_not_sent(ic: ScriptedIc, agent_for: AgentFor, time: TestTime) -> None:
+    call = a_clients_call(lifetime_ns=10**9)
+    time.now_ns += 10**9
+    with pytest.raises(CallExpired):
+        await agent_for(ic.url).submit(call)
+    assert ic.seen == []
+
+
+async def test_an_expiry_that_the_ic_does_not_take_is_a_refusal(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(http(400, "Invalid request expiry: Specified ingress_expiry not within expected range"))
+    with pytest.raises(IcRefused, match="Invalid request expiry") as refusal:
+        await agent_for(ic.url).submit(a_clients_call())
+    assert refusal.value.status == 400
+    assert len(ic.seen) == 1
+
+
+async def test_a_forged_certificate_is_never_believed(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(replied(b"Ok", key=STRANGER))
+    with pytest.raises(CertificateSignatureInvalid):
+        await agent_for(ic.url).submit(a_clients_call())
+    assert len(ic.seen) == 3
+
+
+async def test_an_honest_endpoint_settles_what_a_liar_forged(
+    ic: ScriptedIc, other_ic: ScriptedIc, agent_for: AgentFor
+) -> None:
+    ic.script(replied(b"forged", key=STRANGER))
+    other_ic.script(replied(b"Ok"))
+    assert await agent_for(ic.url, other_ic.url).submit(a_clients_call()) == b"Ok"
+
+
+async def test_the_certificate_of_another_call_is_no_answer(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    """It proves that the call in question is unknown."""
+    first, second = a_clients_call(), a_clients_call()
+    assert first.request_id != second.request_id
+
+    def about_the_first(_: Request | None) -> web.StreamResponse | object:
+        return replied(b"not yours")(first)
+
+    ic.script(about_the_first, replied(b"Ok"))  # type: ignore[arg-type]
+    assert await agent_for(ic.url).submit(second) == b"Ok"
+
+
+async def test_a_call_still_under_way_is_asked_for_again(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    ic.script(status(b"processing"), replied(b"Ok"))
+    assert await agent_for(ic.url).submit(a_clients_call()) == b"Ok"
+
+
+async def test_calls_beyond_the_limit_wait_and_queries_do_not(
+    ic: ScriptedIc, time: TestTime, identity: KeyIdentity, transport_for: Callable[..., object]
+) -> None:
+    go_on = asyncio.Event()
+    arrived: asyncio.Queue[None] = asyncio.Queue()
+
+    async def slow(request: Request | None) -> web.StreamResponse:
+        if request is not None and request.request_type == "query":
+            answer = query_reply(b"answer")(request)
+        else:
+            arrived.put_nowait(None)
+            await go_on.wait()
+            answer = replied(b"Ok")(request)
+        assert isinstance(answer, web.StreamResponse)
+        return answer
+
+    ic.script(slow)
+    transport = transport_for(ic.url)
+    agent = Agent(transport, identity, Verifier(ROOT.public_key), clock=time.clock, max_calls=2)  # type: ignore[arg-type]
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(agent.submit(a_clients_call())) for _ in range(5)]
+        await arrived.get()
+        await arrived.get()
+        assert await agent.query(CANISTER, "m", b"") == b"answer"
+        assert arrived.empty()
+        go_on.set()
+    assert [call.result() for call in calls] == [b"Ok"] * 5
+
+
+async def test_a_cancelled_call_leaves_nothing_behind(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    arrived = asyncio.Event()
+    never = asyncio.Event()
+
+    async def silent(_: Request | None) -> web.Response:
+        arrived.set()
+        await never.wait()
+        return web.Response()
+
+    ic.script(silent, replied(b"Ok"))
+    agent = agent_for(ic.url)
+    call = asyncio.create_task(agent.submit(a_clients_call()))
+    await arrived.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    never.set()
+    assert await agent.submit(a_clients_call()) == b"Ok"

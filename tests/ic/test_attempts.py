@@ -1,0 +1,154 @@
+"""Laws of ``ic/attempts.py``. Nothing here waits."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.errors import CallExpired, CertificateStale, GatewayError, IcRefused, IcUnreachable, Rejected
+from appliance.ic.attempts import Ask, Backoff, Pacing, carry
+from appliance.ic.envelope import SignedRequest
+from appliance.ic.replies import RequestStatus
+from tests.ic.scripted_ic import NOW_NS, TestTime
+
+LIFETIME_S = 240
+CALL = SignedRequest(b"body", bytes(32), b"\x01", "greet", NOW_NS + LIFETIME_S * 10**9)
+
+REPLIED = RequestStatus("replied", reply=b"reply")
+TAKEN = RequestStatus("received")
+GONE = IcUnreachable("http://a", "gone")
+
+
+def asking(*outcomes: RequestStatus | GatewayError, version: int = 4) -> tuple[Ask, list[int]]:
+    """An Ask that goes through the outcomes, the last one again and again; and a list that grows with each."""
+    asked: list[int] = []
+
+    async def ask() -> tuple[int, RequestStatus]:
+        asked.append(version)
+        outcome = outcomes[min(len(asked), len(outcomes)) - 1]
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        return version, outcome
+
+    return ask, asked
+
+
+def pacing(time: TestTime, chance: Callable[[], float] = lambda: 1.0) -> Pacing:
+    return Pacing(time.clock, time.sleep, chance)
+
+
+@given(st.integers(0, 30), st.floats(0, 1))
+def test_delays_grow_to_a_limit_and_chance_takes_half_at_most(steps: int, chance: float) -> None:
+    backoff = Backoff()
+    for _ in range(steps):
+        assert backoff.delay_s <= backoff.next.delay_s <= backoff.longest_s
+        backoff = backoff.next
+    assert backoff.delay_s / 2 <= backoff.seconds(chance) <= backoff.delay_s
+
+
+async def test_a_reply_needs_no_second_attempt(time: TestTime) -> None:
+    post, posted = asking(REPLIED)
+    assert await carry(CALL, post, None, pacing(time)) == b"reply"
+    assert (len(posted), time.slept) == (1, [])
+
+
+async def test_what_may_pass_is_tried_again(time: TestTime) -> None:
+    transient = RequestStatus("rejected", reject=Rejected(2, "busy"))
+    post, posted = asking(GONE, transient, GONE, REPLIED)
+    assert await carry(CALL, post, None, pacing(time)) == b"reply"
+    assert (len(posted), time.slept) == (4, [0.5, 0.75, 1.125])
+
+
+async def test_as_long_as_an_endpoint_asks_for_is_waited(time: TestTime) -> None:
+    post, _ = asking(IcUnreachable("http://a", "busy", retry_after_s=30), REPLIED)
+    await carry(CALL, post, None, pacing(time))
+    assert time.slept == [30]
+
+
+@pytest.mark.parametrize(
+    "reject", [Rejected(4, "no"), Rejected(2, "busy", certified=True), Rejected(1, "fatal"), Rejected(3, "nobody")]
+)
+async def test_a_rejection_is_final(time: TestTime, reject: Rejected) -> None:
+    post, posted = asking(RequestStatus("rejected", reject=reject))
+    with pytest.raises(Rejected) as rejection:
+        await carry(CALL, post, None, pacing(time))
+    assert rejection.value is reject
+    assert len(posted) == 1
+
+
+async def test_a_refusal_is_final(time: TestTime) -> None:
+    post, posted = asking(IcRefused("http://a", 400, "Invalid request expiry: too late"))
+    with pytest.raises(IcRefused):
+        await carry(CALL, post, None, pacing(time))
+    assert len(posted) == 1
+
+
+async def test_attempts_end_with_the_expiry(time: TestTime) -> None:
+    post, posted = asking(GONE)
+    with pytest.raises(CallExpired, match="greet.*does not answer: gone"):
+        await carry(CALL, post, None, pacing(time))
+    assert sum(time.slept) == pytest.approx(LIFETIME_S)
+    assert len(posted) > 50
+
+
+async def test_nothing_is_sent_that_has_expired(time: TestTime) -> None:
+    time.now_ns = CALL.ingress_expiry_ns
+    post, posted = asking(REPLIED)
+    with pytest.raises(CallExpired):
+        await carry(CALL, post, None, pacing(time))
+    assert posted == []
+
+
+async def test_untrustworthy_answers_are_not_asked_for_ever(time: TestTime) -> None:
+    post, posted = asking(CertificateStale(2, 1))
+    with pytest.raises(CertificateStale):
+        await carry(CALL, post, None, pacing(time))
+    assert len(posted) == 3
+
+
+async def test_the_status_of_ones_own_call_is_asked_once_it_is_taken(time: TestTime) -> None:
+    post, posted = asking(GONE, TAKEN)
+    absent, processing = RequestStatus("absent"), RequestStatus("processing")
+    read_status, read = asking(absent, GONE, TAKEN, processing, REPLIED)
+    assert await carry(CALL, post, read_status, pacing(time)) == b"reply"
+    assert (len(posted), len(read)) == (2, 5)
+
+
+async def test_the_status_of_ones_own_call_is_asked_on_version_2_too(time: TestTime) -> None:
+    post, posted = asking(TAKEN, version=2)
+    read_status, read = asking(REPLIED)
+    assert await carry(CALL, post, read_status, pacing(time)) == b"reply"
+    assert (len(posted), len(read)) == (1, 1)
+
+
+async def test_a_call_that_stays_unknown_expires(time: TestTime) -> None:
+    post, posted = asking(TAKEN)
+    read_status, _ = asking(RequestStatus("absent"))
+    with pytest.raises(CallExpired, match="has not answered yet"):
+        await carry(CALL, post, read_status, pacing(time))
+    assert len(posted) == 1
+
+
+async def test_a_forgotten_outcome_of_ones_own_call_is_an_error(time: TestTime) -> None:
+    post, _ = asking(TAKEN)
+    read_status, _ = asking(RequestStatus("done"))
+    with pytest.raises(CallExpired, match="no longer keeps"):
+        await carry(CALL, post, read_status, pacing(time))
+
+
+async def test_anothers_call_is_posted_again_until_its_outcome_is_there(time: TestTime) -> None:
+    post, posted = asking(TAKEN, TAKEN, GONE, REPLIED)
+    assert await carry(CALL, post, None, pacing(time)) == b"reply"
+    assert len(posted) == 4
+
+
+async def test_of_anothers_call_version_2_tells_no_more_than_that_it_is_taken(time: TestTime) -> None:
+    post, posted = asking(GONE, TAKEN, version=2)
+    assert await carry(CALL, post, None, pacing(time)) is None
+    assert len(posted) == 2
+
+
+async def test_a_forgotten_outcome_of_anothers_call_means_it_was_taken(time: TestTime) -> None:
+    post, _ = asking(RequestStatus("done"))
+    assert await carry(CALL, post, None, pacing(time)) is None

@@ -1,0 +1,133 @@
+"""Laws of ``ic/endpoints.py``."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.errors import IcUnreachable, Malformed
+from appliance.ic.endpoints import LONGEST_REST_NS, Endpoints, is_mainnet, normalise_url
+
+A, B, C = "http://a:1", "http://b:1", "http://c:1"
+SECOND = 10**9
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("HTTPS://ICP-API.io:443/", "https://icp-api.io"),
+        ("https://icp0.io", "https://icp0.io"),
+        ("http://127.0.0.1:4943//", "http://127.0.0.1:4943"),
+        ("http://LocalHost:80", "http://localhost"),
+        ("http://localhost:443", "http://localhost:443"),
+        ("http://[::1]:8000/", "http://[::1]:8000"),
+        (" https://ic.example./base/ ", "https://ic.example/base"),
+    ],
+)
+def test_one_address_has_one_spelling(written: str, meant: str) -> None:
+    assert normalise_url(written) == meant
+    assert normalise_url(meant) == meant
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "icp-api.io", "ftp://icp-api.io", "http://", "http://h:x", "http://h:99999", "https://u:p@h", "http://h?q=1",
+     "http://h/#f", "http://[::1", "unix:/run/x"],
+)  # fmt: skip
+def test_what_is_no_endpoint_is_refused(url: str) -> None:
+    with pytest.raises(Malformed, match="URL"):
+        normalise_url(url)
+
+
+def test_a_refused_address_does_not_show_its_password() -> None:
+    with pytest.raises(Malformed) as refusal:
+        normalise_url("https://user:hunter2@host")
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_the_mainnet_is_known_however_it_is_spelt() -> None:
+    assert all(map(is_mainnet, ["https://icp-api.io", "HTTPS://IC0.APP:443/", "https://abc.raw.icp0.io."]))
+    assert not any(map(is_mainnet, ["http://127.0.0.1:4943", "https://icp-api.io.evil.example", "https://noticp0.io"]))
+
+
+@given(st.text(max_size=60))
+def test_normalising_is_idempotent_or_refuses(text: str) -> None:
+    try:
+        url = normalise_url(text)
+    except Malformed:
+        return
+    assert normalise_url(url) == url
+
+
+def urls(endpoints: Endpoints, now_ns: int, avoid: str | None = None) -> list[str]:
+    return [endpoint.url for endpoint in endpoints.order(now_ns, avoid=avoid)]
+
+
+def test_the_healthy_ones_are_asked_as_configured() -> None:
+    endpoints = Endpoints([B, A, B + "/", C])
+    assert urls(endpoints, 0) == [B, A, C]
+    endpoints.all[0].failed("it burns", 0)
+    assert urls(endpoints, 0) == [A, C]
+    assert urls(endpoints, SECOND) == [B, A, C]
+
+
+def test_where_all_rest_the_one_that_is_back_first_is_asked() -> None:
+    endpoints = Endpoints([A, B])
+    endpoints.all[0].failed("it burns", 5)
+    endpoints.all[1].failed("it burns", 3)
+    assert urls(endpoints, 6) == [B]
+
+
+def test_success_ends_the_rest() -> None:
+    endpoints = Endpoints([A, B])
+    endpoints.all[0].failed("it burns", 0)
+    endpoints.all[0].succeeded()
+    assert urls(endpoints, 0) == [A, B]
+
+
+@given(st.integers(1, 40))
+def test_rests_double_up_to_a_limit(failures: int) -> None:
+    endpoint = Endpoints([A]).all[0]
+    now_ns, rests = 0, []
+    for _ in range(failures):
+        endpoint.failed("it burns", now_ns)
+        rests.append(endpoint.rests_for_s(now_ns))
+        now_ns += int(rests[-1] * 1e9)
+    assert rests == [min(2.0**i, LONGEST_REST_NS / 1e9) for i in range(failures)]
+
+
+def test_failing_together_counts_once() -> None:
+    endpoint = Endpoints([A]).all[0]
+    for _ in range(50):
+        endpoint.failed("it burns", 0)
+    assert (endpoint.failures, endpoint.rests_for_s(0)) == (1, 1.0)
+
+
+def test_the_avoided_one_is_asked_only_where_there_is_no_other() -> None:
+    endpoints = Endpoints([A, B])
+    assert urls(endpoints, 0, avoid=A) == [B]
+    endpoints.all[1].failed("it burns", 0)
+    assert urls(endpoints, 0, avoid=A) == [B]
+    assert urls(Endpoints([A]), 0, avoid=A) == [A]
+
+
+def test_who_asks_to_be_left_alone_is_left_alone() -> None:
+    endpoints = Endpoints([A, B])
+    endpoints.all[0].failed("busy", 0, retry_after_s=20)
+    assert urls(endpoints, 19 * SECOND) == [B]
+    endpoints.all[1].failed("busy", 0, retry_after_s=10)
+    with pytest.raises(IcUnreachable) as refusal:
+        urls(endpoints, 4 * SECOND)
+    assert (refusal.value.endpoint, refusal.value.retry_after_s) == (B, 6.0)
+    assert urls(endpoints, 10 * SECOND) == [B]
+    assert urls(endpoints, 20 * SECOND) == [A, B]
+
+
+def test_nobody_is_left_alone_for_ever() -> None:
+    endpoints = Endpoints([A])
+    endpoints.all[0].failed("busy", 0, retry_after_s=float("inf"))
+    assert endpoints.all[0].closed_for_s(0) == 60.0
+
+
+def test_at_least_one_endpoint_is_needed() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Endpoints([])
