@@ -86,7 +86,7 @@ async def test_a_refusal_is_final(time: TestTime) -> None:
 
 async def test_attempts_end_with_the_expiry(time: TestTime) -> None:
     post, posted = asking(GONE)
-    with pytest.raises(CallExpired, match="greet.*does not answer: gone"):
+    with pytest.raises(CallExpired, match=r"greet.*does not answer: gone"):
         await carry(CALL, post, None, pacing(time))
     assert sum(time.slept) == pytest.approx(LIFETIME_S)
     assert len(posted) > 50

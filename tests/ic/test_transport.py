@@ -1,6 +1,7 @@
 """``ic/transport.py`` against a real server on loopback."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -183,10 +184,8 @@ async def test_a_kept_connection_that_was_closed_is_replaced(transport_for: Tran
         await reader.readuntil(b"\r\n\r\n")
         requests += 1
         writer.write(reply)
-        try:
+        with contextlib.suppress(asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")  # the next request on this connection is met with silence
-        except asyncio.IncompleteReadError:
-            pass
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
