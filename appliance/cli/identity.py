@@ -1,0 +1,88 @@
+"""``icws identity``: the key that the gateway signs with. What is secret is never shown."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from appliance.config.schema import Gateway
+from appliance.errors import GatewayError
+from appliance.ic.identity import (
+    KeyIdentity,
+    Scheme,
+    create_identity,
+    identity_file_problem,
+    load_identity,
+    save_identity,
+)
+
+_FILE = click.argument("file", type=click.Path(path_type=Path), default=Gateway().identity)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """An error becomes a sentence and exit code 1."""
+    try:
+        yield
+    except GatewayError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.group()
+def identity() -> None:
+    """Make, show or take over the key of the gateway.
+
+    FILE is data/identity.pem unless given, as in the configuration.
+    """
+
+
+@identity.command()
+@_FILE
+@click.option(
+    "--scheme",
+    type=click.Choice(["ed25519", "secp256k1", "prime256v1"]),
+    default="ed25519",
+    show_default=True,
+    help="The kind of the key.",
+)
+def new(file: Path, scheme: Scheme) -> None:
+    """Make a new key in FILE, which must not exist."""
+    with _told():
+        created = create_identity(file, scheme=scheme)
+    click.echo(f"made {file}; keep it secret and keep a copy: whoever has it is this gateway", err=True)
+    _show(created)
+
+
+@identity.command()
+@_FILE
+def show(file: Path) -> None:
+    """Show the principal and the public key of FILE."""
+    with _told():
+        _show(load_identity(file))
+        problem = identity_file_problem(file)
+    if problem:
+        click.echo(f"warning: {problem}", err=True)
+
+
+@identity.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@_FILE
+def import_(source: Path, file: Path) -> None:
+    """Copy the key in SOURCE to FILE, which must not exist.
+
+    SOURCE is PEM of dfx, icp or openssl, or the key_pair of the reference gateway, so that a gateway keeps its
+    principal.
+    """
+    with _told():
+        imported = load_identity(source)
+        save_identity(imported, file)
+    click.echo(f"made {file}; {source} is as it was", err=True)
+    _show(imported)
+
+
+def _show(shown: KeyIdentity) -> None:
+    # The first line is worded as the reference gateway words it, for people and scripts that look for it.
+    click.echo(f"Gateway Agent principal: {shown.principal}")
+    click.echo(f"scheme: {shown.scheme}")
+    click.echo(f"public key (DER): {shown.public_key.hex()}")
