@@ -41,8 +41,8 @@ from tests.ic.scripted_ic import (
     status,
 )
 
-CANISTER = Principal(b"\x80\0\0\0\0\x10\0\0\x01\x01")
-OTHER = Principal(b"\x80\0\0\0\0\x10\0\x01\x01\x01")
+CANISTER = Principal.from_text("bkyz2-fmaaa-aaaaa-qaaaq-cai")
+OTHER = Principal.from_text("ryjl3-tyaaa-aaaaa-aaaba-cai")
 ALL_CALLS = {"v2/call", "v3/call", "v4/call"}
 
 
