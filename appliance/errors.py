@@ -557,15 +557,16 @@ class SlowClient(GatewayError):
 
 @dataclass(eq=False)
 class RelayQueueFull(GatewayError):
-    """A client sends faster than the IC takes its messages."""
+    """A client sends faster than the IC takes its messages; ``limit`` is in ``unit``."""
 
     limit: int
+    unit: str = "messages"
 
     close_code = 4104
     reason = "relay_queue_full"
 
     def __str__(self) -> str:
-        return f"{self.limit} messages wait to be relayed already"
+        return f"{self.limit} {self.unit} wait to be relayed already"
 
 
 @dataclass(eq=False)

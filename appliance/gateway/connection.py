@@ -31,6 +31,8 @@ MAX_HEAD = 64 * 1024
 """Bytes of an HTTP request."""
 MAX_REASON = 123
 """Bytes of a close reason: a control frame has 125, the code takes two (RFC 6455 section 5.5)."""
+SHOWN = 24
+"""Bytes of a frame that the log shows at level ``debug``."""
 RETRY_AFTER_S = 5
 """What a client is told that comes when the gateway is full."""
 
@@ -65,7 +67,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._protocol = ServerProtocol(max_size=self._settings.max_frame, logger=_library_log)
         self._head: bytearray | None = bytearray()
-        self._parts: list[bytes] = []
+        self._parts = bytearray()
+        self._trace = _log.is_enabled_for(logging.DEBUG)
         self._peer: Peer | None = None
         self._cause: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -189,9 +192,9 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, generation: str) -> None:
         gateway = self._host.gateway
-        self._peer = Peer(
-            gateway.session(generation), self._outbox, shell=self, home=gateway, relay_limit=self._settings.relay_queue
-        )
+        self._peer = Peer(gateway.session(generation), self._outbox, shell=self, home=gateway, settings=self._settings)
+        if self._trace:
+            self._outbox.redirect(_Traced(self._transport, self._peer.id))
         self._peer.connect()
 
     def _turned_away(self, response: Response) -> None:
@@ -223,12 +226,15 @@ class Connection(asyncio.Protocol):
         if frame.opcode is Opcode.TEXT:
             self._peer.receive_text()
             return
-        self._parts.append(bytes(frame.data))
-        if frame.fin:
-            message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            self._parts.clear()
-            self._host.gateway.stats.frames += 1
-            self._peer.receive(message, now_ns=self._host.gateway.clock())
+        if not frame.fin:
+            self._parts += frame.data
+            return
+        message = bytes(self._parts + frame.data if self._parts else frame.data)
+        self._parts.clear()
+        self._host.gateway.stats.frames += 1
+        if self._trace:
+            _log.debug("< frame", peer=self._peer.id, bytes=len(message), begins=message[:SHOWN].hex())
+        self._peer.receive(message, now_ns=self._host.gateway.clock())
 
     def _flush(self) -> None:
         """Pass on what the library wants written; an empty chunk is the end of our side."""
@@ -314,6 +320,18 @@ class Connection(asyncio.Protocol):
         if received is not None:
             return f"client: {received.reason}" if received.reason else "client"
         return str(self._protocol.parser_exc or "connection lost")
+
+
+class _Traced:
+    """The transport of an outbox, with a line in the log for everything that is written."""
+
+    def __init__(self, transport: asyncio.Transport, peer: str) -> None:
+        self._transport = transport
+        self._peer = peer
+
+    def write(self, data: bytes) -> None:
+        _log.debug("> frame", peer=self._peer, bytes=len(data), begins=data[:SHOWN].hex())
+        self._transport.write(data)
 
 
 _COMMON_CODES = frozenset(range(1000, 1016)) | {4000, 4001}

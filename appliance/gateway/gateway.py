@@ -126,9 +126,11 @@ class Gateway:
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
 
     def doubt(self, error: GatewayError, peer: Peer) -> None:
-        """Count and log what verification would have refused."""
+        """Count what verification would have refused, and log it once for each client."""
         self.stats.doubted[error.reason] += 1
-        _log.warning("a client's message does not verify", peer=peer.id, cause=str(error))
+        if not peer.was_doubted:
+            peer.was_doubted = True
+            _log.warning("a client's message does not verify", peer=peer.id, cause=str(error))
 
     async def submit(self, request: Request, peer: Peer) -> bytes | None:
         """See a client's call through, and poll its canister then. Raises GatewayError."""

@@ -35,6 +35,10 @@ class Outbox:
         self._finish: Callable[[], None] | None = None
         self.waiting = 0
 
+    def redirect(self, transport: Transport) -> None:
+        """Write to another transport from now on."""
+        self._transport = transport
+
     def put(self, frame: bytes) -> None:
         """Send a complete frame. Raises SlowClient when too much waits; does nothing once sealed."""
         if self._sealed:

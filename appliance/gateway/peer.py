@@ -3,6 +3,7 @@
 import secrets
 from typing import Protocol, assert_never
 
+from appliance.config.schema import Gateway as Settings
 from appliance.crypto import Request
 from appliance.errors import CanisterRefused, GatewayError, Rejected
 from appliance.gateway.outbox import Outbox
@@ -10,6 +11,9 @@ from appliance.gateway.relay import RelayQueue
 from appliance.gateway.tasks import Tasks
 from appliance.protocol.events import Doubted, Event, Join, Opened, Relay, Send
 from appliance.protocol.session import Session, State
+
+LARGE_MESSAGES = 8
+"""Messages of the largest size that may wait for the IC; of small ones ``relay_queue`` may."""
 
 
 class Shell(Protocol):
@@ -52,15 +56,22 @@ class Home(Protocol):
 class Peer:
     """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave."""
 
-    __slots__ = ("_home", "_refused", "_shell", "delivered", "id", "join", "outbox", "relays", "session")
+    __slots__ = ("_home", "_refused", "_shell", "delivered", "id", "join", "outbox", "relays", "session", "was_doubted")
 
-    def __init__(self, session: Session, outbox: Outbox, *, shell: Shell, home: Home, relay_limit: int) -> None:
+    def __init__(self, session: Session, outbox: Outbox, *, shell: Shell, home: Home, settings: Settings) -> None:
         self.id = secrets.token_hex(4)
         self.session = session
         self.outbox = outbox
-        self.relays = RelayQueue(self._relay, self.fail, limit=relay_limit, tasks=home.tasks)
+        self.relays = RelayQueue(
+            self._relay,
+            self.fail,
+            limit=settings.relay_queue,
+            limit_bytes=LARGE_MESSAGES * settings.max_frame,
+            tasks=home.tasks,
+        )
         self.join: Join | None = None
         self.delivered = 0
+        self.was_doubted = False
         self._refused = False
         self._shell = shell
         self._home = home

@@ -134,14 +134,13 @@ class Poller:
         """Pass the messages on that are new; returns how many they were."""
         stats, take, expecting = self._stats, self._cursor.take, self._expecting
         members = self._members()
-        fresh = 0
+        fresh = gaps = 0
         for message in reply.messages:
             verdict = take(message)
             if verdict == "repeated":
                 stats.repeated += 1
                 continue
-            if verdict == "gap":
-                self._report_gap(message.nonce)
+            gaps += verdict == "gap"
             fresh += 1
             key = message.client_key
             member = members.get(key)
@@ -154,11 +153,10 @@ class Poller:
             stats.delivered += 1
         if fresh:
             self._cursor.time_ns = max(self._cursor.time_ns, reply.time_ns or 0)
+        if gaps:
+            stats.gaps += gaps
+            _log.warning("messages are missing", canister=str(self.canister_id), gaps=gaps)
         return fresh
-
-    def _report_gap(self, nonce: int) -> None:
-        self._stats.gaps += 1
-        _log.warning("messages are missing", canister=str(self.canister_id), up_to=nonce)
 
     async def _suspect(self) -> None:
         """An accepted client gets nothing: see whether the canister forgot its queue, and us behind its end."""

@@ -17,10 +17,10 @@ class RelayQueue:
     """Waiting calls and the task that works them off, which exists only while there are any.
 
     ``relay`` sees one call through and raises if it failed; ``fail`` is told of it, and what still waits is dropped,
-    for it would be out of order.
+    for it would be out of order. ``limit`` bounds the calls that wait, ``limit_bytes`` their envelopes together.
     """
 
-    __slots__ = ("_fail", "_limit", "_relay", "_task", "_tasks", "_waiting")
+    __slots__ = ("_bytes", "_fail", "_limit", "_limit_bytes", "_relay", "_task", "_tasks", "_waiting")
 
     def __init__(
         self,
@@ -28,11 +28,14 @@ class RelayQueue:
         fail: Callable[[Exception], None],
         *,
         limit: int,
+        limit_bytes: int,
         tasks: Tasks,
     ) -> None:
         self._relay = relay
         self._fail = fail
         self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
         self._tasks = tasks
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -44,13 +47,18 @@ class RelayQueue:
         """Relay after all that were put before. Raises RelayQueueFull."""
         if len(self._waiting) >= self._limit:
             raise RelayQueueFull(self._limit)
+        size = len(request.body)
+        if self._waiting and self._bytes + size > self._limit_bytes:
+            raise RelayQueueFull(self._limit_bytes, "bytes")
         self._waiting.append(request)
+        self._bytes += size
         if self._task is None:
             self._task = self._tasks.start(self._run())
 
     def drop(self) -> None:
         """Forget what waits. A call that is under way goes on."""
         self._waiting.clear()
+        self._bytes = 0
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""
@@ -60,7 +68,9 @@ class RelayQueue:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await self._relay(self._waiting.popleft())
+                request = self._waiting.popleft()
+                self._bytes -= len(request.body)
+                await self._relay(request)
         except Exception as error:  # whatever it is, it ends this client and no other
             self.drop()
             self._fail(error)

@@ -9,6 +9,7 @@ import structlog
 from appliance.crypto import PollReply, Verifier, read_poll_reply_unverified
 from appliance.errors import CanisterRefused, GatewayError
 from appliance.gateway.stats import Stats
+from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Mode
 from appliance.protocol.session import Generation
 
@@ -19,7 +20,9 @@ SMALL = 256
 
 
 class Replies:
-    """Turns the bytes of a reply into messages with ready frames. ``mode`` is ``verification.certificates``."""
+    """Turns the bytes of a reply into messages with ready frames. ``mode`` is ``verification.certificates``; what
+    ``report`` finds is counted, and logged the first time of its kind.
+    """
 
     def __init__(
         self, verifier: Verifier, mode: Mode, stats: Stats, *, clock: Callable[[], int] = time.time_ns
@@ -34,20 +37,28 @@ class Replies:
         ``enforce``.
         """
         if len(reply) <= SMALL:
-            return self._open(reply, canister_id, generation)
-        return await asyncio.to_thread(self._open, reply, canister_id, generation)
+            opened, doubt = self._open(reply, canister_id, generation)
+        else:
+            opened, doubt = await asyncio.to_thread(self._open, reply, canister_id, generation)
+        if doubt is not None:
+            self._report(doubt, canister_id)
+        return opened
 
-    def _open(self, reply: bytes, canister_id: bytes, generation: Generation) -> PollReply:
+    def _open(self, reply: bytes, canister_id: bytes, generation: Generation) -> tuple[PollReply, GatewayError | None]:
         if self._mode == "off":
-            return read_poll_reply_unverified(reply, generation=generation)
+            return read_poll_reply_unverified(reply, generation=generation), None
         try:
-            return self._verifier.open_poll_reply(reply, canister_id, generation=generation, now_ns=self._clock())
+            now_ns = self._clock()
+            return self._verifier.open_poll_reply(reply, canister_id, generation=generation, now_ns=now_ns), None
         except CanisterRefused:
             raise
         except GatewayError as error:
             if self._mode == "enforce":
                 raise
-            unverified = read_poll_reply_unverified(reply, generation=generation)
-            self._stats.doubted[error.reason] += 1
-            _log.warning("messages of a canister do not verify", cause=str(error))
-            return unverified
+            return read_poll_reply_unverified(reply, generation=generation), error
+
+    def _report(self, doubt: GatewayError, canister_id: bytes) -> None:
+        if doubt.reason not in self._stats.doubted:
+            canister = str(Principal(canister_id))
+            _log.warning("messages of a canister do not verify", canister=canister, cause=str(doubt))
+        self._stats.doubted[doubt.reason] += 1

@@ -51,14 +51,14 @@ class Wire:
 class Shell:
     """The connection of a peer, without a socket. Closing it is leaving, as it is for a real one in the end."""
 
-    def __init__(self, gateway: Gateway, *, generation: str = "v2", outbox: int = 1 << 20, relays: int = 128) -> None:
+    def __init__(self, gateway: Gateway, *, outbox: int = 1 << 20) -> None:
         self.gateway = gateway
         self.wire = Wire()
         self.error: Exception | None = None
         self.was_opened = False
         self.is_gone = False
         self.peer = Peer(
-            gateway.session(generation), Outbox(self.wire, outbox), shell=self, home=gateway, relay_limit=relays
+            gateway.session("v2"), Outbox(self.wire, outbox), shell=self, home=gateway, settings=gateway.config.gateway
         )
         self.peer.connect()
 

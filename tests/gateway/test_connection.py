@@ -1,9 +1,11 @@
 """Real sockets: what RFC 6455 and its abusers do, in every state of a session."""
 
 import asyncio
+import logging
 import time
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
@@ -360,6 +362,27 @@ async def test_a_forged_opening_is_told_why():
         assert caught.value.rcvd.reason.startswith("signature does not verify")
         await it.nobody()
         assert not it.ic.log
+
+
+@pytest.mark.parametrize(("level", "frames"), [(logging.INFO, 0), (logging.DEBUG, 4)])
+async def test_the_log_has_a_line_for_coming_and_going_and_for_frames_only_when_asked(level, frames):
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    try:
+        with structlog.testing.capture_logs() as lines:
+            async with served() as it:
+                it.canister.on_message = lambda key, payload: it.canister.send(key, payload) or OK
+                async with it.session() as (client, socket):
+                    await socket.send(client.message(b"ping"))
+                    await socket.recv()
+                await it.nobody()
+    finally:
+        structlog.reset_defaults()
+    opened, closed = (line for line in lines if line["event"] in ("session open", "connection closed"))
+    assert opened["peer"] == closed["peer"]
+    assert closed["client"] == f"{client.principal}_{client.nonce}"
+    assert (closed["code"], closed["cause"]) == (1000, "client")
+    assert sum(line["event"] in ("< frame", "> frame") and line["bytes"] > 60 for line in lines) == frames
+    assert len(lines) <= 3 or level == logging.DEBUG
 
 
 async def test_a_duplicate_is_refused_without_hurting_the_first():

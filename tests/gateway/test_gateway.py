@@ -236,8 +236,8 @@ async def test_a_failed_farewell_is_counted_and_that_is_all():
 
 
 async def test_too_many_waiting_messages_close_their_client_alone():
-    async with Bench() as bench:
-        client, shell = await bench.opened(relays=2)
+    async with Bench(gateway={"relay_queue": 2}) as bench:
+        client, shell = await bench.opened()
         _, other = await bench.opened()
         gate = asyncio.Event()
 

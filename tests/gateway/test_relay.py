@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,14 @@ from appliance.gateway.tasks import Tasks
 from tests.gateway.bench import until
 
 
+@dataclass
+class Call:
+    """What the queue reads of a request, and a number to know it by."""
+
+    number: int
+    body: bytes = b"envelope"
+
+
 class Ic:
     """Sees calls through when told to."""
 
@@ -19,7 +28,8 @@ class Ic:
         self.errors = []
         self.gates = {}
 
-    async def relay(self, call):
+    async def relay(self, request):
+        call = request.number
         self.begun.append(call)
         gate = self.gates[call] = asyncio.get_running_loop().create_future()
         await gate
@@ -30,11 +40,11 @@ class Ic:
 def test_one_at_a_time_in_order_whatever_the_delays(steps):
     async def run():
         ic, tasks = Ic(), Tasks()
-        queue = RelayQueue(ic.relay, ic.errors.append, limit=1000, tasks=tasks)
+        queue = RelayQueue(ic.relay, ic.errors.append, limit=1000, limit_bytes=1 << 20, tasks=tasks)
         put = 0
         for step in steps:
             if step == "put":
-                queue.put(put)
+                queue.put(Call(put))
                 put += 1
             elif step == "answer" and len(ic.begun) > len(ic.done):
                 ic.gates[ic.begun[-1]].set_result(None)
@@ -57,23 +67,38 @@ def test_one_at_a_time_in_order_whatever_the_delays(steps):
 
 async def test_a_full_queue_is_refused_and_the_rest_goes_on():
     ic, tasks = Ic(), Tasks()
-    queue = RelayQueue(ic.relay, ic.errors.append, limit=2, tasks=tasks)
-    queue.put(0)
+    queue = RelayQueue(ic.relay, ic.errors.append, limit=2, limit_bytes=100, tasks=tasks)
+    queue.put(Call(0))
     await until(lambda: ic.begun)
-    queue.put(1)
-    queue.put(2)
+    queue.put(Call(1))
+    queue.put(Call(2))
     with pytest.raises(RelayQueueFull):
-        queue.put(3)
+        queue.put(Call(3))
     assert len(queue) == 2
     await tasks.cancel()
     await queue.settled()
 
 
+async def test_large_messages_fill_it_sooner_but_one_always_fits():
+    ic, tasks = Ic(), Tasks()
+    queue = RelayQueue(ic.relay, ic.errors.append, limit=9, limit_bytes=100, tasks=tasks)
+    queue.put(Call(0, bytes(1000)))
+    await until(lambda: ic.begun)
+    queue.put(Call(1, bytes(60)))
+    queue.put(Call(2, bytes(40)))
+    with pytest.raises(RelayQueueFull, match="100 bytes wait"):
+        queue.put(Call(3, bytes(1)))
+    ic.gates[0].set_result(None)
+    await until(lambda: 1 in ic.gates)
+    queue.put(Call(3, bytes(60)))
+    await tasks.cancel()
+
+
 async def test_what_waits_behind_a_failed_call_is_dropped():
     ic, tasks = Ic(), Tasks()
-    queue = RelayQueue(ic.relay, ic.errors.append, limit=9, tasks=tasks)
+    queue = RelayQueue(ic.relay, ic.errors.append, limit=9, limit_bytes=100, tasks=tasks)
     for call in range(3):
-        queue.put(call)
+        queue.put(Call(call))
     await until(lambda: ic.begun)
     error = CallExpired("ws_message", "no answer")
     ic.gates[0].set_exception(error)
@@ -85,8 +110,8 @@ async def test_what_waits_behind_a_failed_call_is_dropped():
 
 async def test_settling_does_not_hang_on_a_task_that_never_ran():
     ic, tasks = Ic(), Tasks()
-    queue = RelayQueue(ic.relay, ic.errors.append, limit=9, tasks=tasks)
-    queue.put(0)
+    queue = RelayQueue(ic.relay, ic.errors.append, limit=9, limit_bytes=100, tasks=tasks)
+    queue.put(Call(0))
     await tasks.cancel()
     await queue.settled()
     assert not ic.begun

@@ -1,0 +1,174 @@
+"""A connection fed by hand: whatever bytes come, in whatever pieces, it keeps its word and leaves nothing."""
+
+import asyncio
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from appliance.gateway.connection import Connection
+from tests.gateway.bench import Bench, until
+from tests.gateway.clients import CANISTER, Client, greeting
+from tests.gateway.fake_ic import OK
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written and tells the connection when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.ended = False
+        self.connection = None
+
+    def write(self, data) -> None:
+        assert not self.ended, "written after the end"
+        self.written += data
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def is_closing(self) -> bool:
+        return self.connection is None
+
+    def close(self) -> None:
+        if self.connection is not None:
+            connection, self.connection = self.connection, None
+            asyncio.get_running_loop().call_soon(connection.connection_lost, None)
+
+    abort = close
+
+
+class Host:
+    """A listener without a socket."""
+
+    is_full = False
+
+    def __init__(self, bench: Bench) -> None:
+        self.gateway = bench.gateway
+        self.settings = bench.gateway.config.gateway
+        self.here = set()
+
+    def accepted(self, connection) -> None:
+        self.here.add(connection)
+
+    def lost(self, connection) -> None:
+        self.here.remove(connection)
+
+    def connect(self) -> Transport:
+        connection, transport = Connection(self), Transport()
+        transport.connection = connection
+        connection.connection_made(transport)
+        return transport
+
+
+def masked(*frames: Frame) -> bytes:
+    return b"".join(frame.serialize(mask=True) for frame in frames)
+
+
+def frames_in(written: bytes) -> list[Frame]:
+    head, _, rest = written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    client = ClientProtocol(parse_uri("ws://gateway/"), state=State.OPEN)
+    client.receive_data(rest)
+    assert client.parser_exc is None
+    return client.events_received()
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    at = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[start:end] for start, end in itertools.pairwise(at)]
+
+
+def feed(transport: Transport, *chunks: bytes) -> None:
+    for chunk in chunks:
+        if transport.connection is not None:
+            transport.connection.data_received(chunk)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 1 << 16), max_size=12))
+def test_a_session_is_the_same_in_whatever_pieces_it_comes(cuts):
+    async def run():
+        async with Bench() as bench:
+            host, client = Host(bench), Client()
+            bench.canister.on_message = lambda key, payload: bench.canister.send(key, payload) or OK
+            transport = host.connect()
+            opening, message = client.open(), client.message(b"hello")
+            stream = UPGRADE + masked(
+                Frame(Opcode.BINARY, opening[:7], fin=False),
+                Frame(Opcode.PING, b"?"),
+                Frame(Opcode.CONT, opening[7:]),
+                Frame(Opcode.BINARY, message),
+            )
+            feed(transport, *pieces(stream, cuts))
+            await until(lambda: len(frames_in(transport.written)) == 4)
+            greet, pong, opened, answer = frames_in(transport.written)
+            assert greet.data == greeting()
+            assert (pong.opcode, pong.data) == (Opcode.PONG, b"?")
+            assert opened.opcode is answer.opcode is Opcode.BINARY
+            assert b"hello" in answer.data
+            feed(transport, masked(Frame(Opcode.CLOSE, b"\x03\xe8")))
+            assert frames_in(transport.written)[-1].data == b"\x03\xe8"
+            assert transport.ended
+            transport.close()
+            await until(lambda: bench.canister.left and not bench.gateway.departing)
+            assert not host.here
+
+    asyncio.run(run())
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from([b"", UPGRADE, UPGRADE + masked(Frame(Opcode.BINARY, Client().open()))]),
+    st.lists(st.binary(max_size=40) | st.sampled_from([b"\x82\x80\0\0\0\0", b"\x89\x80\0\0\0\0", b"\r\n\r\n"])),
+    st.booleans(),
+)
+def test_any_bytes_end_well(begin, chunks, with_eof):
+    async def run():
+        async with Bench() as bench:
+            host = Host(bench)
+            transport = host.connect()
+            feed(transport, begin, *chunks)
+            if with_eof and transport.connection is not None:
+                transport.connection.eof_received()
+            await asyncio.sleep(0)
+            transport.close()
+            await until(lambda: not host.here and not bench.gateway.departing)
+            assert not bench.gateway.hub.members(CANISTER)
+
+    asyncio.run(run())
+
+
+def test_nothing_is_written_behind_the_close_frame_but_control_frames():
+    async def run():
+        async with Bench() as bench:
+            host, client = Host(bench), Client()
+            transport = host.connect()
+            feed(transport, UPGRADE, masked(Frame(Opcode.BINARY, client.open())))
+            await until(lambda: len(frames_in(transport.written)) == 2)
+            feed(transport, masked(Frame(Opcode.TEXT, b"text")))
+            bench.canister.send(client.client_key, b"too late")
+            bench.alarms[0].tick()
+            await until(lambda: bench.gateway.stats.delivered == 2)
+            feed(transport, masked(Frame(Opcode.PING, b"?"), Frame(Opcode.BINARY, client.message())))
+            opcodes = [frame.opcode for frame in frames_in(transport.written)]
+            assert opcodes == [Opcode.BINARY, Opcode.BINARY, Opcode.CLOSE]
+            assert transport.written.endswith(b"\x8a\x01?")
+            transport.close()
+            await until(lambda: not host.here)
+            assert not bench.canister.received
+
+    asyncio.run(run())
