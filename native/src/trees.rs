@@ -146,9 +146,11 @@ impl StateTree {
         PyBytes::new(py, self.0.digest())
     }
 
-    fn witness(&self, py: Python<'_>, paths: Vec<Path>) -> HashTree {
-        // A snapshot, so that the tree may change while the GIL is released.
-        witness(py, &self.0.tree().clone(), &paths)
+    fn witness(slf: PyRef<'_, Self>, py: Python<'_>, paths: Vec<Path>) -> HashTree {
+        // A snapshot, so that other threads may change the tree while the GIL is released.
+        let tree = slf.0.tree().clone();
+        drop(slf);
+        witness(py, &tree, &paths)
     }
 
     fn witness_range(&self, path: Path, first: &[u8], last: &[u8]) -> HashTree {

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -222,6 +223,18 @@ def test_nothing_is_verified_twice_and_failures_are_not_kept() -> None:
         with pytest.raises(CertificateSignatureInvalid):
             verify.verify_certificate(forged, CANISTER, now_ns=NOW)
         assert verify.cache_misses == misses
+
+
+def test_threads_may_share_a_verifier() -> None:
+    verify = verifier(cache_entries=8)
+    rounds = [signed(state(NOW + n), SUBNET, delegation()) for n in range(16)]
+
+    def time_ns(certificate: bytes) -> int:
+        return verify.verify_certificate(certificate, CANISTER, now_ns=NOW).time_ns
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(time_ns, rounds * 4)) == [NOW + n for n in range(16)] * 4
+    assert verify.cache_misses + verify.cache_hits == 2 * len(rounds * 4)
 
 
 def test_a_cache_without_room_verifies_each_time() -> None:

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cbor2
@@ -97,6 +98,24 @@ def test_what_was_removed_is_as_if_it_had_never_been(leaves: dict[bytes, bytes],
     tree.delete([label])
     assert tree.children([]) == sorted(leaves.keys() - {label})
     assert tree.get([label]) is None
+
+
+def test_threads_may_change_a_tree_while_others_read_it() -> None:
+    tree = StateTree()
+
+    def change(worker: int) -> None:
+        for n in range(500):
+            tree.set([bytes([worker]), n.to_bytes(2, "big")], b"value")
+
+    def read(worker: int) -> None:
+        for n in range(500):
+            path = [bytes([worker]), n.to_bytes(2, "big")]
+            assert tree.witness([path]).lookup(path) in (b"value", None)
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(act, worker) for worker in range(4) for act in (change, read)]:
+            done.result()
+    assert [len(tree.children([bytes([worker])])) for worker in range(4)] == [500] * 4
 
 
 def test_a_path_has_its_bounds() -> None:

@@ -21,8 +21,11 @@ pub struct Budget {
 impl Budget {
     /// For requests: the deepest the specification knows is a delegation's targets at depth 6.
     pub const REQUEST: Self = Self { depth: 16, items: 200_000 };
-    /// For replies and certificates: hash trees of mainnet are about 60 deep.
+    /// For replies: hash trees in them are about 60 deep on mainnet.
     pub const REPLY: Self = Self { depth: 512, items: 2_000_000 };
+    /// For hash trees and certificates, whose smallest node costs a hundred times its two bytes. The largest of mainnet
+    /// have some ten thousand values.
+    pub const TREE: Self = Self { depth: Self::REPLY.depth, items: 500_000 };
 }
 
 /// A decoded value; strings borrow from the input.

@@ -45,7 +45,7 @@ pub struct Delegation {
 impl Certificate {
     /// Decodes a certificate, tagged or not. Fails with [`Error::Malformed`].
     pub fn decode(data: &[u8]) -> Result<Self> {
-        let value = cbor::decode(WHAT, data, Budget::REPLY)?;
+        let value = cbor::decode(WHAT, data, Budget::TREE)?;
         let tree = value.get("tree").ok_or_else(|| Error::malformed(WHAT, "no tree"))?;
         // Encoders of the field write null for none.
         let given = value.get("delegation").filter(|value| **value != Value::Null);

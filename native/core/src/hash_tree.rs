@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub type Label = Arc<[u8]>;
 
 /// The deepest tree that is read; also the longest path that is looked at, because none can lead deeper.
-pub const MAX_DEPTH: usize = Budget::REPLY.depth;
+pub const MAX_DEPTH: usize = Budget::TREE.depth;
 
 /// The longest path in a tree of ours, as the interface specification has it for `read_state`.
 pub const MAX_PATH: usize = 127;
@@ -285,7 +285,7 @@ impl HashTree {
     /// Reads a tree, tagged or not. Fails with [`Error::Malformed`]: no tree, labels not strictly ascending, a leaf
     /// among labels, deeper than [`MAX_DEPTH`], too many nodes.
     pub fn from_cbor(data: &[u8]) -> Result<Self> {
-        Self::from_value(&cbor::decode(WHAT, data, Budget::REPLY)?)
+        Self::from_value(&cbor::decode(WHAT, data, Budget::TREE)?)
     }
 
     /// The same for a tree inside of a decoded value, which is at most [`MAX_DEPTH`] deep.

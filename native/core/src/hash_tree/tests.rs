@@ -123,6 +123,13 @@ fn depth_is_bounded() {
 }
 
 #[test]
+fn nodes_are_counted() {
+    let row = |labels: u32| HashTree::from_labels((0..labels).map(|n| (n.to_be_bytes().to_vec(), HashTree::empty())));
+    assert!(HashTree::from_cbor(&row(50_000).to_cbor()).is_ok());
+    assert!(HashTree::from_cbor(&row(100_000).to_cbor()).is_err());
+}
+
+#[test]
 fn paths_are_readable() {
     assert_eq!(path_text(&[b"subnet", &[1, 0xab]]), "subnet/0x01ab");
     assert_eq!(path_text(&[b"", &[b'a'; 65]]), format!("0x/{}…", "a".repeat(64)));
