@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 import time
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import click
@@ -28,6 +29,7 @@ TEXT_MESSAGE = "record { text : text; timestamp : nat64 }"
 def connect(
     url: str,
     canister: str,
+    *,
     network: str | None,
     root_key: str | None,
     key_file: Path | None,
@@ -39,23 +41,23 @@ def connect(
     line is the text of a message `record { text : text; timestamp : nat64 }`, as chat and ping-pong canisters have it.
     Ends with the input, or with exit code 1 and the reason when the session is closed by the other side.
     """
-    loop.run(_converse(url, canister, network, root_key, key_file, message_type))
-
-
-async def _converse(
-    url: str, canister: str, network: str | None, root_key: str | None, key_file: Path | None, message_type: str | None
-) -> None:
-    async with open_session(
+    identity = load_identity(key_file) if key_file else None
+    session = open_session(
         url,
         canister,
-        identity=load_identity(key_file) if key_file else None,
+        identity=identity,
         network_url=network,
         root_key=root_key,
         message_type=message_type or TEXT_MESSAGE,
-    ) as session:
-        click.echo(f"connected to {canister} through {url}; every message below is verified", err=True)
-        printer = asyncio.create_task(_print(session, plain=message_type is None))
-        sender = asyncio.create_task(_send_lines(session, plain=message_type is None))
+    )
+    loop.run(_converse(session, f"{canister} through {url}", plain=message_type is None))
+
+
+async def _converse(opening: AbstractAsyncContextManager[Connection], whom: str, *, plain: bool) -> None:
+    async with opening as session:
+        click.echo(f"connected to {whom}; every message below is verified", err=True)
+        printer = asyncio.create_task(_print(session, plain=plain))
+        sender = asyncio.create_task(_send_lines(session, plain=plain))
         done, others = await asyncio.wait([printer, sender], return_when=asyncio.FIRST_COMPLETED)
         for task in others:
             task.cancel()
