@@ -11,7 +11,7 @@ from appliance.gateway.listener import load_tls
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), default="gateway.yaml")
+@click.argument("file", type=click.Path(path_type=Path), default="gateway.yaml", envvar="ICWS_CONFIG")
 def check(file: Path) -> None:
     """Check FILE (gateway.yaml) together with the environment, as `icws run` would read it.
 

@@ -56,12 +56,13 @@ def connect(
 async def _converse(opening: AbstractAsyncContextManager[Connection], whom: str, *, plain: bool) -> None:
     async with opening as session:
         click.echo(f"connected to {whom}; every message below is verified", err=True)
-        printer = asyncio.create_task(_print(session, plain=plain))
-        sender = asyncio.create_task(_send_lines(session, plain=plain))
-        done, others = await asyncio.wait([printer, sender], return_when=asyncio.FIRST_COMPLETED)
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        tasks = [asyncio.create_task(work(session, plain=plain)) for work in (_print, _send_lines)]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
             task.result()
 

@@ -42,8 +42,6 @@ def demo(port: int, ic_port: int, *, once: bool) -> None:
     configure_logging(Log(level="warning"))
     try:
         loop.run(_demonstrate(_free(port), _free(ic_port), once=once))
-    except KeyboardInterrupt:
-        click.echo("\nstopped")
     except TimeoutError:
         raise click.ClickException(f"the conversation took longer than {PATIENCE_S:g} s") from None
 
@@ -53,9 +51,15 @@ async def _demonstrate(port: int, ic_port: int, *, once: bool) -> None:
         async with asyncio.timeout(PATIENCE_S):
             await _conversation(net, canister, service)
         if not once:
-            click.echo("\nThe gateway serves on; Ctrl-C ends it. Talk to the canister from another terminal:\n")
-            click.echo(f"  .venv/bin/icws connect {service.url} {canister!s} --network {net.url}\n")
-            await asyncio.Event().wait()
+            await _serve_on(net, canister, service)
+
+
+async def _serve_on(net: Localnet, canister: Principal, service: Service) -> None:
+    with loop.interrupts() as interrupted:
+        click.echo("\nThe gateway serves on; Ctrl-C ends it. Talk to the canister from another terminal:\n")
+        click.echo(f"  .venv/bin/icws connect {service.url} {canister!s} --network {net.url}\n")
+        await interrupted.wait()
+    click.echo("\nstopped")
 
 
 @asynccontextmanager

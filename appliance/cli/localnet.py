@@ -1,10 +1,8 @@
 """``icws localnet``: a local IC with the ping-pong WebSocket canister, until interrupted."""
 
-import asyncio
-import signal
-
 import click
 
+from appliance.cli import loop
 from appliance.localnet.net import Localnet
 from appliance.localnet.pingpong import PingPong
 
@@ -18,19 +16,16 @@ from appliance.localnet.pingpong import PingPong
 def localnet(port: int, *, subnet: bool, seed: str | None) -> None:
     """Run a local IC with a ping-pong WebSocket canister until interrupted."""
     try:
-        asyncio.run(_serve(Localnet(port=port, subnet=subnet, seed=seed.encode() if seed is not None else None)))
+        loop.run(_serve(Localnet(port=port, subnet=subnet, seed=seed.encode() if seed is not None else None)))
     except OSError as error:
         raise click.ClickException(f"cannot listen on port {port}: {error.strerror or error}") from error
 
 
 async def _serve(net: Localnet) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    async with net:
-        canister = net.create_canister(PingPong())
-        click.echo(f"url:      {net.url}")
-        click.echo(f"root key: {net.root_key.hex()}")
-        click.echo(f"canister: {canister} (ping-pong, wire generation v2)")
-        await stopped.wait()
+    with loop.interrupts() as interrupted:
+        async with net:
+            canister = net.create_canister(PingPong())
+            click.echo(f"url:      {net.url}")
+            click.echo(f"root key: {net.root_key.hex()}")
+            click.echo(f"canister: {canister} (ping-pong, wire generation v2)")
+            await interrupted.wait()

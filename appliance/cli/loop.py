@@ -1,16 +1,34 @@
 """Runs coroutines of commands on the fastest event loop that is installed."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
     from uvloop import new_event_loop
 except ImportError:  # there are no wheels for every platform
     from asyncio import new_event_loop
+
+
+@contextmanager
+def interrupts() -> Iterator[asyncio.Event]:
+    """An event that an interrupt or SIGTERM sets, instead of what they do otherwise."""
+    interrupted = asyncio.Event()
+    running = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        running.add_signal_handler(number, interrupted.set)
+    try:
+        yield interrupted
+    finally:
+        for number in _SIGNALS:
+            running.remove_signal_handler(number)
 
 
 def run(main: Coroutine[object, object, T]) -> T:

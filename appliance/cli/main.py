@@ -21,6 +21,9 @@ COMMANDS = {
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: starting again does not help."""
 
+EXIT_INTERRUPTED = 130
+"""What shells say of a program that Ctrl-C ended."""
+
 
 class Commands(click.Group):
     """Imports a command late, and turns our errors into a sentence and an exit code."""
@@ -44,6 +47,8 @@ class Commands(click.Group):
         except ConfigError as error:
             click.echo(str(error), err=True)
             ctx.exit(EXIT_CONFIG)
+        except (KeyboardInterrupt, click.Abort):
+            ctx.exit(EXIT_INTERRUPTED)
         except (GatewayError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
