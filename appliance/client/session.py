@@ -1,0 +1,86 @@
+"""A client's side of the protocol without I/O: bytes and time in, events out (IC-WebSocket wire generations).
+
+Each generation is one class that fits `Session`; `connection` drives any of them.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+
+class State(Enum):
+    """Where a session stands. The values are words for sentences."""
+
+    HANDSHAKE = "waiting for the gateway's handshake"
+    OPENING = "waiting for the canister's open message"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True)
+class Send:
+    """Give this frame to the gateway, as one binary message."""
+
+    frame: bytes
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The canister has taken the client: from now on messages may be sent."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message of the canister's application, verified and in order."""
+
+    content: bytes
+    """As the application encoded it: Candid."""
+    sequence_num: int
+    """From 1 on for each connection; service messages of the protocol are counted too."""
+    timestamp_ns: int
+    """When the canister sent it."""
+    certified_at_ns: int
+    """The time of the certificate that it came with."""
+
+
+Event: TypeAlias = Send | Opened | Received
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How patient a client is, in nanoseconds."""
+
+    open_ns: int = 60_000_000_000
+    """From the handshake to the canister's open message."""
+    ack_ns: int = 330_000_000_000
+    """From a message to its acknowledgement: the canister's interval of 300 s and 30 s for the way."""
+    message_age_ns: int = 300_000_000_000
+    """From the canister's timestamp of a message to its arrival."""
+
+
+class Session(Protocol):
+    """The protocol of one connection. Whatever it raises from `receive` or `check` ends it."""
+
+    @property
+    def state(self) -> State:
+        """Where the session stands."""
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many sent messages the canister has not confirmed."""
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `check` will raise, unless something arrives before."""
+
+    def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
+        """Take a binary message of the gateway. Raises ClientError or Malformed."""
+
+    def send(self, content: bytes, *, now_ns: int) -> Send:
+        """Sign the next message for the canister. Raises NotOpen."""
+
+    def check(self, *, now_ns: int) -> None:
+        """Raise AckTimeout or OpenTimeout where a limit has passed."""
+
+    def close(self) -> None:
+        """Take and send nothing any more."""

@@ -1,0 +1,377 @@
+"""The shell, over loopback, with a gateway of a few lines that can be made to lie."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed as SocketClosed
+
+from appliance.client import (
+    AckTimeout,
+    ClosedByApplication,
+    ClosedByCanister,
+    ConnectFailed,
+    Connection,
+    ConnectionClosed,
+    Limits,
+    MessageUntrusted,
+    NotOpen,
+    SequenceGap,
+    connect,
+)
+from appliance.crypto import CandidTypes
+from appliance.errors import CandidError, ConfigError, GatewayError, KeyUnusable, Malformed, OpenTimeout, TextFrame
+from appliance.ic.principal import Principal
+from tests.client.canister import CANISTER_ID, CLIENT, HANDSHAKE, NOW_NS, ROOT, Canister, message_of, sent
+
+MESSAGE = "record {text: text}"
+TYPES = CandidTypes(f"({MESSAGE})")
+
+Script = Callable[[ServerConnection, Canister], Awaitable[None]]
+
+
+class LyingGateway:
+    """Opens each session properly, then does what a script says."""
+
+    def __init__(self, script: Script, *, opens: bool = True) -> None:
+        self._script = script
+        self._opens = opens
+        self.closes: asyncio.Queue[tuple[int | None, str | None]] = asyncio.Queue()
+
+    async def __aenter__(self) -> "LyingGateway":
+        self._server = await serve(self._handle, "127.0.0.1", 0, compression=None)
+        port = next(iter(self._server.sockets)).getsockname()[1]
+        self.url = f"ws://127.0.0.1:{port}/v2"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _handle(self, socket: ServerConnection) -> None:
+        canister = Canister()
+        try:
+            if self._opens:
+                await socket.send(HANDSHAKE)
+                canister.client_nonce = _nonce(await _frame(socket))
+                await socket.send(canister.open())
+            await self._script(socket, canister)
+            await socket.wait_closed()
+        except SocketClosed:
+            pass
+        finally:
+            self.closes.put_nowait((socket.close_code, socket.close_reason))
+
+    def connect(self, **options: Any) -> AbstractAsyncContextManager[Connection]:
+        settings: dict[str, Any] = {
+            "identity": CLIENT,
+            "root_key": ROOT.public_key,
+            "message_type": MESSAGE,
+            "clock": lambda: NOW_NS,
+        }
+        return connect(self.url, CANISTER_ID, **{**settings, **options})
+
+
+async def _frame(socket: ServerConnection) -> bytes:
+    frame = await socket.recv()
+    assert isinstance(frame, bytes)
+    return frame
+
+
+def _nonce(frame: bytes) -> int:
+    (argument,) = CandidTypes("(record {client_nonce: nat64})").decode(sent(frame).arg)
+    assert isinstance(argument, dict)
+    nonce = argument["client_nonce"]
+    assert isinstance(nonce, int)
+    return nonce
+
+
+def text(value: str) -> bytes:
+    return TYPES.encode({"text": value})
+
+
+async def echo(socket: ServerConnection, canister: Canister) -> None:
+    """Answers each message with itself."""
+    async for frame in socket:
+        assert isinstance(frame, bytes)
+        content = message_of(frame)["content"]
+        assert isinstance(content, bytes)
+        await socket.send(canister.message(content))
+
+
+async def idle(_socket: ServerConnection, _canister: Canister) -> None:
+    """Says nothing."""
+
+
+async def test_values_go_and_come() -> None:
+    async with LyingGateway(echo) as gateway:
+        async with gateway.connect() as connection:
+            for number in range(20):
+                await connection.send({"text": f"ping {number}"})
+                message = await connection.receive()
+                assert message.value == {"text": f"ping {number}"}
+                assert message.sequence_num == number + 2
+            assert connection.unacknowledged == 20
+        assert await gateway.closes.get() == (1000, "")
+
+
+async def test_without_a_type_messages_are_bytes() -> None:
+    async with LyingGateway(echo) as gateway, gateway.connect(message_type=None) as connection:
+        await connection.send(text("raw"))
+        assert (await connection.receive()).value == text("raw")
+        with pytest.raises(CandidError):
+            await connection.send({"text": "no bytes"})
+
+
+async def test_a_value_that_does_not_fit_is_not_sent() -> None:
+    async with LyingGateway(echo) as gateway, gateway.connect() as connection:
+        with pytest.raises(CandidError):
+            await connection.send({"txet": "x"})
+        await connection.send({"text": "y"})
+        assert (await connection.receive()).value == {"text": "y"}
+
+
+async def test_content_of_another_type_costs_that_message_only() -> None:
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        await socket.send(canister.message(b"no candid"))
+        await socket.send(canister.message(text("fine")))
+
+    async with LyingGateway(script) as gateway, gateway.connect() as connection:
+        with pytest.raises(CandidError):
+            await connection.receive()
+        assert (await connection.receive()).value == {"text": "fine"}
+
+
+async def test_iteration_ends_where_the_application_closes() -> None:
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        for frame in (canister.message(text("last")), canister.close("ClosedByApplication")):
+            await socket.send(frame)
+
+    async with LyingGateway(script) as gateway:
+        async with gateway.connect() as connection:
+            assert [message.value async for message in connection] == [{"text": "last"}]
+            with pytest.raises(ClosedByApplication):
+                await connection.send({"text": "too late"})
+        code, reason = await gateway.closes.get()
+        assert (code, reason) == (4001, "the canister closed the session: ClosedByApplication")
+
+
+async def test_iteration_raises_where_the_canister_gives_the_client_up() -> None:
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        await socket.send(canister.close("KeepAliveTimeout"))
+
+    async with LyingGateway(script) as gateway, gateway.connect() as connection:
+        with pytest.raises(ClosedByCanister, match="KeepAliveTimeout"):
+            await anext(connection)
+
+
+async def _gap(socket: ServerConnection, canister: Canister) -> None:
+    canister.message(b"never sent")
+    await socket.send(canister.message(text("next")))
+
+
+async def _forged(socket: ServerConnection, canister: Canister) -> None:
+    await socket.send(canister.message(text("altered")).replace(b"altered", b"ALTERED"))
+
+
+async def _text(socket: ServerConnection, _canister: Canister) -> None:
+    await socket.send("1")
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "code"),
+    [(_gap, SequenceGap, 4000), (_forged, MessageUntrusted, 4000), (_text, TextFrame, 1003)],
+)
+async def test_a_lie_ends_the_connection(script: Script, error: type[GatewayError], code: int) -> None:
+    async with LyingGateway(script) as gateway:
+        async with gateway.connect() as connection:
+            with pytest.raises(error):
+                await connection.receive()
+            with pytest.raises(error):
+                await connection.send({"text": "still there?"})
+        assert (await gateway.closes.get())[0] == code
+
+
+async def test_messages_before_a_lie_are_still_read() -> None:
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        await socket.send(canister.message(text("true")))
+        await _gap(socket, canister)
+
+    async with LyingGateway(script) as gateway, gateway.connect() as connection:
+        assert (await connection.receive()).value == {"text": "true"}
+        with pytest.raises(SequenceGap):
+            await connection.receive()
+
+
+async def test_acknowledgements_are_answered_while_nobody_reads() -> None:
+    answered = asyncio.Event()
+
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        await socket.send(canister.ack(0))
+        assert message_of(await _frame(socket))["is_service_message"] is True
+        answered.set()
+
+    async with LyingGateway(script) as gateway, gateway.connect():
+        await answered.wait()
+
+
+async def test_the_gateway_closes_with_a_code() -> None:
+    async def script(socket: ServerConnection, _canister: Canister) -> None:
+        await socket.close(4503, "the envelope expired")
+
+    async with LyingGateway(script) as gateway, gateway.connect() as connection:
+        with pytest.raises(ConnectionClosed) as caught:
+            await anext(connection)
+        assert (caught.value.code, caught.value.text, caught.value.come_back) == (4503, "the envelope expired", False)
+
+
+async def test_a_socket_that_breaks_is_1006() -> None:
+    async def script(socket: ServerConnection, _canister: Canister) -> None:
+        socket.transport.abort()
+
+    async with LyingGateway(script) as gateway, gateway.connect() as connection:
+        with pytest.raises(ConnectionClosed) as caught:
+            await connection.receive()
+        assert (caught.value.code, caught.value.come_back) == (1006, True)
+
+
+async def test_a_refused_opening_says_why() -> None:
+    async def script(socket: ServerConnection, _canister: Canister) -> None:
+        await socket.close(4509, "not served")
+
+    async with LyingGateway(script, opens=False) as gateway:
+        with pytest.raises(ConnectionClosed, match="not served"):
+            async with gateway.connect():
+                pass
+
+
+async def test_a_first_frame_that_is_no_handshake_ends_the_opening() -> None:
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        await socket.send(canister.open())
+
+    async with LyingGateway(script, opens=False) as gateway:
+        with pytest.raises(Malformed, match="handshake"):
+            async with gateway.connect():
+                pass
+
+
+class Clock:
+    """Moves one second with each look at it, so that limits pass without waiting."""
+
+    def __init__(self) -> None:
+        self._now_ns = NOW_NS
+
+    def __call__(self) -> int:
+        self._now_ns += 10**9
+        return self._now_ns
+
+
+async def test_a_canister_that_does_not_open_is_given_up() -> None:
+    async def script(socket: ServerConnection, _canister: Canister) -> None:
+        await socket.send(HANDSHAKE)
+
+    async with LyingGateway(script, opens=False) as gateway:
+        with pytest.raises(OpenTimeout):
+            async with gateway.connect(clock=Clock(), limits=Limits(open_ns=1)):
+                pass
+        assert (await gateway.closes.get())[0] == OpenTimeout.close_code
+
+
+async def test_messages_that_nobody_acknowledges_end_the_connection() -> None:
+    async with LyingGateway(idle) as gateway:
+        async with gateway.connect(clock=Clock(), limits=Limits(ack_ns=1)) as connection:
+            await connection.send({"text": "heard?"})
+            with pytest.raises(AckTimeout):
+                await connection.receive()
+        assert (await gateway.closes.get())[0] == 4000
+
+
+async def test_a_cancelled_sender_leaves_no_gap() -> None:
+    async with LyingGateway(echo) as gateway, gateway.connect() as connection:
+        senders = [asyncio.create_task(connection.send({"text": str(number)})) for number in range(10)]
+        await asyncio.sleep(0)
+        for sender in senders[1::2]:
+            sender.cancel()
+        await asyncio.wait(senders)
+        await connection.send({"text": "end"})
+        seen = [(await connection.receive()).sequence_num for _ in range(11)]
+        assert seen == [*range(2, 13)]
+
+
+async def test_closing_does_not_wait_for_messages_that_nobody_reads() -> None:
+    flooded = asyncio.Event()
+
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        frames = [canister.message(text("x" * 100)) for _ in range(1500)]
+        flooded.set()
+        for frame in frames:
+            await socket.send(frame)
+
+    async with LyingGateway(script) as gateway:
+        async with gateway.connect():
+            await flooded.wait()
+        assert (await gateway.closes.get())[0] == 1000
+
+
+async def test_after_closing_nothing_works_and_closing_again_is_fine() -> None:
+    async with LyingGateway(echo) as gateway, gateway.connect() as connection:
+        await connection.close(1000, "enough")
+        await connection.close()
+        with pytest.raises((ConnectionClosed, NotOpen)):
+            await connection.send({"text": "x"})
+        assert [message async for message in connection] == []
+        assert await gateway.closes.get() == (1000, "enough")
+
+
+async def test_nobody_there_is_one_error() -> None:
+    async with LyingGateway(echo) as gateway:
+        url = gateway.url
+    with pytest.raises(ConnectFailed, match=url):
+        async with connect(url, CANISTER_ID, root_key=ROOT.public_key):
+            pass
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1", "127.0.0.1:80", "", "ws://"])
+async def test_a_url_that_is_no_websocket_is_the_same_error(url: str) -> None:
+    with pytest.raises(ConnectFailed):
+        async with connect(url, CANISTER_ID, root_key=ROOT.public_key):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"root_key": b"short"}, KeyUnusable),
+        ({"root_key": "fetch"}, KeyUnusable),
+        ({"root_key": "00"}, ConfigError),
+        ({"root_key": "fetch", "network_url": "https://icp-api.io"}, ConfigError),
+        ({"root_key": ROOT.public_key, "message_type": "no type"}, CandidError),
+        ({"root_key": ROOT.public_key, "identity": object()}, KeyUnusable),
+    ],
+)
+async def test_wrong_settings_are_refused_before_anything_is_sent(
+    options: dict[str, Any], error: type[GatewayError]
+) -> None:
+    async with LyingGateway(echo) as gateway:
+        with pytest.raises(error):
+            async with connect(gateway.url, CANISTER_ID, **options):
+                pass
+        assert gateway.closes.empty()
+
+
+async def test_a_canister_id_may_be_text() -> None:
+    async with LyingGateway(echo) as gateway:
+        with pytest.raises(Malformed):
+            async with connect(gateway.url, "bkyz2-fmaaa-aaaaa-qaaaq-caj", root_key=ROOT.public_key):
+                pass
+        async with connect(
+            gateway.url,
+            str(Principal(CANISTER_ID)),
+            identity=CLIENT,
+            root_key=ROOT.public_key.hex(),
+            clock=lambda: NOW_NS,
+        ):
+            pass
