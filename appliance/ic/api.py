@@ -1,4 +1,4 @@
-"""The versions of the IC's HTTP interface: asks for the newest an endpoint serves (interface specification, "HTTPS
+"""The versions of the IC's HTTP interface: asks for the best that an endpoint serves (interface specification, "HTTPS
 Interface")."""
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,9 @@ from appliance.ic.transport import Reply, Transport, first_answer
 Kind = Literal["call", "query", "read_state"]
 T = TypeVar("T")
 
-VERSIONS: dict[Kind, tuple[int, ...]] = {"call": (4, 3, 2), "query": (3, 2), "read_state": (3, 2)}
+# The best first. The version of a query also decides how the certificate that the canister gets in it shows ranges of
+# canisters. What is polled is passed on to clients with it, and older agents understand only the form that v2 gives.
+VERSIONS: dict[Kind, tuple[int, ...]] = {"call": (4, 3, 2), "query": (2, 3), "read_state": (3, 2)}
 PROBE_AGAIN_NS = 600 * 10**9  # an endpoint that is upgraded is found out within this
 
 
@@ -64,12 +66,12 @@ class Api:
         raise AssertionError("there is always a version")
 
     def _order(self, endpoint: Endpoint, kind: Kind) -> list[int]:
-        """The version that served last time first, then the others from the newest."""
-        newest_first = VERSIONS[kind]
-        version, since_ns = self._known.get((endpoint.url, kind), (newest_first[0], 0))
+        """The version that served last time first, then the others from the best."""
+        best_first = VERSIONS[kind]
+        version, since_ns = self._known.get((endpoint.url, kind), (best_first[0], 0))
         if self._clock() - since_ns >= PROBE_AGAIN_NS:
-            return list(newest_first)
-        return [version, *(other for other in newest_first if other != version)]
+            return list(best_first)
+        return [version, *(other for other in best_first if other != version)]
 
     def _remember(self, endpoint: Endpoint, kind: Kind, version: int) -> None:
         key = (endpoint.url, kind)

@@ -59,7 +59,7 @@ class ScriptedIc:
     kinds that exist, e.g. "v4/call"; others are answered 404 and take no answer from the script."""
 
     time: TestTime
-    serves: set[str] = field(default_factory=lambda: {"v2/status", "v4/call", "v3/query", "v3/read_state"})
+    serves: set[str] = field(default_factory=lambda: {"v2/status", "v4/call", "v2/query", "v3/read_state"})
     answers: deque[Answer] = field(default_factory=deque)
     seen: list[Seen] = field(default_factory=list)
     port: int | None = None

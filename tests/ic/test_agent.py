@@ -78,18 +78,18 @@ async def test_a_query_is_signed_and_answered(ic: ScriptedIc, agent_for: AgentFo
 
     ic.script(answer)
     assert await agent_for(ic.url).query(CANISTER, "ws_get_messages", b"DIDL\0\0") == b"answer"
-    assert ic.seen[0].path == "/api/v3/canister/bkyz2-fmaaa-aaaaa-qaaaq-cai/query"
+    assert ic.seen[0].path == "/api/v2/canister/bkyz2-fmaaa-aaaaa-qaaaq-cai/query"
     request = opened[0]
     assert (request.sender, request.method_name, request.arg) == (identity.principal, "ws_get_messages", b"DIDL\0\0")
 
 
 async def test_a_query_falls_back_to_the_version_that_is_served(ic: ScriptedIc, agent_for: AgentFor) -> None:
-    ic.serves = {"v2/query"}
+    ic.serves = {"v3/query"}
     ic.script(query_reply(b"answer"))
     agent = agent_for(ic.url)
     for _ in range(2):
         assert await agent.query(CANISTER, "m", b"") == b"answer"
-    assert ic.asked == ["v3/query", "v2/query", "v2/query"]
+    assert ic.asked == ["v2/query", "v3/query", "v3/query"]
 
 
 async def test_a_rejected_query_raises(ic: ScriptedIc, agent_for: AgentFor) -> None:
