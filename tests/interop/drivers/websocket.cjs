@@ -1,0 +1,95 @@
+// Drives an unmodified ic-websocket-js of the project in the working directory.
+//
+// Argument: JSON {url, networkUrl, canisterId, identity, ackIntervalMs}; identity is
+// "secp256k1", "ed25519", "delegation", or "forger" whose signatures are wrong.
+// Input: lines of JSON, {"send": text} or {"close": true}.
+// Output: lines of JSON, {"event": "open" | "message" | "error" | "close", ...}; ends after "close".
+"use strict";
+
+const { createRequire } = require("node:module");
+const path = require("node:path");
+const readline = require("node:readline");
+
+const local = createRequire(path.join(process.cwd(), "package.json"));
+const { Actor, HttpAgent } = local("@dfinity/agent");
+const { DelegationChain, DelegationIdentity, Ed25519KeyIdentity } = local("@dfinity/identity");
+const { Secp256k1KeyIdentity } = local("@dfinity/identity-secp256k1");
+
+// What a browser has and Node 20 has not.
+globalThis.WebSocket = local("ws");
+globalThis.ErrorEvent ??= class ErrorEvent extends Event {
+  constructor(type, { error, message } = {}) {
+    super(type);
+    this.error = error;
+    this.message = message;
+  }
+};
+
+const sdk = local("ic-websocket-js");
+const IcWebSocket = sdk.IcWebSocket ?? sdk.default;
+
+const options = JSON.parse(process.argv[2]);
+
+function say(event) {
+  process.stdout.write(JSON.stringify(event) + "\n");
+}
+
+async function makeIdentity(kind) {
+  if (kind === "secp256k1") return Secp256k1KeyIdentity.generate();
+  if (kind === "ed25519") return Ed25519KeyIdentity.generate();
+  if (kind === "forger") return forger(Ed25519KeyIdentity.generate());
+  const root = Secp256k1KeyIdentity.generate();
+  const session = Ed25519KeyIdentity.generate();
+  const expiry = new Date(Date.now() + 3600 * 1000);
+  const chain = await DelegationChain.create(root, session.getPublicKey(), expiry);
+  return DelegationIdentity.fromDelegation(session, chain);
+}
+
+function forger(identity) {
+  const sign = identity.sign.bind(identity);
+  identity.sign = async (challenge) => {
+    const signature = new Uint8Array(await sign(challenge));
+    signature[0] ^= 1;
+    return signature.buffer;
+  };
+  return identity;
+}
+
+function makeActor() {
+  // The SDK reads the type of messages from the second argument of ws_message.
+  const service = ({ IDL }) =>
+    IDL.Service({
+      ws_message: IDL.Func(
+        [IDL.Record({ msg: IDL.Record({}) }), IDL.Opt(IDL.Record({ text: IDL.Text, timestamp: IDL.Nat64 }))],
+        [IDL.Variant({ Ok: IDL.Null, Err: IDL.Text })],
+        [],
+      ),
+    });
+  const agent = HttpAgent.createSync({ host: options.networkUrl });
+  return Actor.createActor(service, { agent, canisterId: options.canisterId });
+}
+
+async function main() {
+  const socket = new IcWebSocket(options.url, undefined, {
+    canisterId: options.canisterId,
+    canisterActor: makeActor(),
+    identity: await makeIdentity(options.identity ?? "secp256k1"),
+    networkUrl: options.networkUrl,
+    ackMessageIntervalMs: options.ackIntervalMs,
+  });
+  socket.onopen = () => say({ event: "open", principal: socket.getPrincipal().toText() });
+  socket.onmessage = ({ data }) => say({ event: "message", text: data.text });
+  socket.onerror = ({ error }) => say({ event: "error", message: String(error) });
+  socket.onclose = ({ code, reason }) => {
+    say({ event: "close", code, reason });
+    process.exit(0);
+  };
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const command = JSON.parse(line);
+    if (command.close) socket.close();
+    else socket.send({ text: command.send, timestamp: BigInt(Date.now()) * 1_000_000n });
+  }
+  process.exit(0); // who gives the commands is gone
+}
+
+main();

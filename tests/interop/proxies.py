@@ -1,0 +1,74 @@
+"""Men in the middle: what a lying gateway or boundary node would do to what passes through."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Data
+
+Deceit = Callable[[int, bytes], list[bytes]]
+"""From the number (0 is the handshake) and the bytes of a frame for the client to the frames that it gets."""
+
+
+@asynccontextmanager
+async def lying_gateway(upstream: str, deceit: Deceit) -> AsyncIterator[str]:
+    """A WebSocket proxy that passes frames up as they are and frames down as `deceit` wants; yields its URL."""
+
+    async def handle(client: ServerConnection) -> None:
+        async with connect(upstream, compression=None, max_size=None) as gateway:
+            up = asyncio.create_task(_pass_up(client, gateway.send, gateway.close))
+            number = 0
+            try:
+                async for frame in gateway:
+                    assert isinstance(frame, bytes)
+                    for passed in deceit(number, frame):
+                        await client.send(passed)
+                    number += 1
+            except ConnectionClosed:
+                pass
+            code = gateway.close_code or 1011
+            await client.close(1011 if code in (1005, 1006) else code, gateway.close_reason or "")
+            await up
+
+    server = await serve(handle, "127.0.0.1", 0, compression=None, max_size=None)
+    async with server:
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+
+async def _pass_up(
+    client: ServerConnection, send: Callable[[Data], Awaitable[None]], close: Callable[[], Awaitable[None]]
+) -> None:
+    try:
+        async for frame in client:
+            await send(frame)
+    except ConnectionClosed:
+        pass
+    await close()
+
+
+@asynccontextmanager
+async def lying_boundary(upstream: str, deceit: Callable[[str, bytes], bytes]) -> AsyncIterator[str]:
+    """An HTTP proxy that changes answers as `deceit` wants, by path and body; yields its URL."""
+    async with aiohttp.ClientSession() as session:
+
+        async def handle(request: web.Request) -> web.Response:
+            headers = {"Content-Type": request.headers["Content-Type"]} if request.can_read_body else {}
+            url = upstream + request.path
+            async with session.request(request.method, url, data=await request.read(), headers=headers) as reply:
+                body = deceit(request.path, await reply.read())
+                return web.Response(status=reply.status, body=body, content_type=reply.content_type)
+
+        application = web.Application(client_max_size=8 * 1024**2)
+        application.router.add_route("*", "/{path:.*}", handle)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            await runner.cleanup()
