@@ -71,14 +71,11 @@ def show(source: str, canister: Principal | None, root_key: str, max_age: float 
 
     SOURCE is a file with a certificate or a read_state reply, or the URL of an endpoint, which is asked for one.
     """
-    try:
-        if "://" in source:
-            certificate, question = asyncio.run(_fetch(source, canister, root_key, max_age, paths))
-        else:
-            certificate, question = _read(Path(source)), _Question(canister, _known_key(root_key), max_age)
-        _show(certificate, question)
-    except GatewayError as error:
-        raise click.ClickException(str(error)) from error
+    if "://" in source:
+        certificate, question = asyncio.run(_fetch(source, canister, root_key, max_age, paths))
+    else:
+        certificate, question = _read(Path(source)), _Question(canister, _known_key(root_key), max_age)
+    _show(certificate, question)
 
 
 def _known_key(setting: str) -> bytes:

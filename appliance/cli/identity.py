@@ -1,13 +1,10 @@
 """``icws identity``: the key that the gateway signs with. What is secret is never shown."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from appliance.config.schema import Gateway
-from appliance.errors import GatewayError
 from appliance.ic.identity import (
     KeyIdentity,
     Scheme,
@@ -18,15 +15,6 @@ from appliance.ic.identity import (
 )
 
 _FILE = click.argument("file", type=click.Path(path_type=Path), default=Gateway().identity)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """An error becomes a sentence and exit code 1."""
-    try:
-        yield
-    except GatewayError as error:
-        raise click.ClickException(str(error)) from error
 
 
 @click.group()
@@ -48,8 +36,7 @@ def identity() -> None:
 )
 def new(file: Path, scheme: Scheme) -> None:
     """Make a new key in FILE, which must not exist."""
-    with _told():
-        created = create_identity(file, scheme=scheme)
+    created = create_identity(file, scheme=scheme)
     click.echo(f"made {file}; keep it secret and keep a copy: whoever has it is this gateway", err=True)
     _show(created)
 
@@ -58,9 +45,8 @@ def new(file: Path, scheme: Scheme) -> None:
 @_FILE
 def show(file: Path) -> None:
     """Show the principal and the public key of FILE."""
-    with _told():
-        _show(load_identity(file))
-        problem = identity_file_problem(file)
+    _show(load_identity(file))
+    problem = identity_file_problem(file)
     if problem:
         click.echo(f"warning: {problem}", err=True)
 
@@ -74,9 +60,8 @@ def import_(source: Path, file: Path) -> None:
     SOURCE is PEM of dfx, icp or openssl, or the key_pair of the reference gateway, so that a gateway keeps its
     principal.
     """
-    with _told():
-        imported = load_identity(source)
-        save_identity(imported, file)
+    imported = load_identity(source)
+    save_identity(imported, file)
     click.echo(f"made {file}; {source} is as it was", err=True)
     _show(imported)
 

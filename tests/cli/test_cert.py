@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli.cert import cert
+from appliance.cli.main import main
 from appliance.crypto import encode_cbor
 from appliance.ic.principal import Principal
 from tests.ic.scripted_ic import NOW_NS, ROOT, STRANGER, ScriptedIc, TestTime, cbor, certificate, leb128, state
@@ -18,7 +18,7 @@ KEY = ROOT.public_key.hex()
 
 
 def show(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cert, ["show", *map(str, arguments)])
+    return CliRunner().invoke(main, ["cert", "show", *map(str, arguments)])
 
 
 @pytest.fixture

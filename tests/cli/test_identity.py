@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli.identity import identity
+from appliance.cli.main import main
 from appliance.crypto import SigningKey
 from appliance.ic.identity import KeyIdentity, load_identity
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(identity, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main, ["identity", *map(str, arguments)])
 
 
 @pytest.mark.parametrize("scheme", ["ed25519", "secp256k1", "prime256v1"])
