@@ -141,13 +141,13 @@ def replied(reply: bytes, *, time_ns: int = NOW_NS, key: BlsSecretKey = ROOT) ->
 
 def rejected(code: int, message: str, error_code: str | None = None) -> Answer:
     """To a call: certified rejection."""
-    leaves = {"reject_code": leb128(code), "reject_message": message.encode()}
-    return status(b"rejected", **leaves, **({"error_code": error_code.encode()} if error_code else {}))
+    error = b"" if error_code is None else error_code.encode()
+    return status(b"rejected", reject_code=leb128(code), reject_message=message.encode(), error_code=error)
 
 
 def status(state: bytes, *, time_ns: int = NOW_NS, key: BlsSecretKey = ROOT, **leaves: bytes) -> Answer:
     """To a call: its status, certified."""
-    named = {name.encode(): value for name, value in leaves.items()}
+    named = {name.encode(): value for name, value in leaves.items() if value}
 
     def answer(request: Request | None) -> web.Response:
         assert request is not None

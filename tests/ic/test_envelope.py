@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from appliance.crypto import SigningKey, Verifier
 from appliance.errors import CanisterNotTargeted, EnvelopeExpired
-from appliance.ic.envelope import LIFETIME_NS, NONCE_LENGTH, sign_request
+from appliance.ic.envelope import LIFETIME_NS, NONCE_LENGTH, RequestType, sign_request
 from appliance.ic.identity import AnonymousIdentity, DelegatedIdentity, Identity, KeyIdentity, delegate
 from appliance.ic.principal import ANONYMOUS, Principal
 from tests.ic.scripted_ic import NOW_NS, ROOT
@@ -53,18 +53,11 @@ def test_read_state_carries_its_paths(paths: list[list[bytes]]) -> None:
 
 
 def test_equal_calls_are_two_and_equal_queries_one() -> None:
-    def ids(kind: str) -> set[bytes]:
-        def make() -> bytes:
-            return sign_request(
-                KEYS[0],
-                kind,
-                now_ns=NOW_NS,
-                canister_id=CANISTER,
-                method_name="m",
-                arg=b"",  # type: ignore[arg-type]
-            ).request_id
-
-        return {make(), make()}
+    def ids(kind: RequestType) -> set[bytes]:
+        requests = [
+            sign_request(KEYS[0], kind, now_ns=NOW_NS, canister_id=CANISTER, method_name="m", arg=b"") for _ in range(2)
+        ]
+        return {request.request_id for request in requests}
 
     assert len(ids("call")) == 2
     assert len(ids("query")) == 1

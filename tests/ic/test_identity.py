@@ -85,7 +85,7 @@ def test_nothing_secret_is_shown(scheme: Scheme) -> None:
 def test_a_delegation_is_signed_by_the_delegating_key(scheme: Scheme, session: KeyIdentity) -> None:
     identity = KeyIdentity(SigningKey.generate(scheme))
     link = delegate(identity, session.public_key, expiration_ns=17, targets=TARGETS)
-    content = {"pubkey": session.public_key, "expiration": 17, "targets": TARGETS}
+    content: dict[str, Any] = {"pubkey": session.public_key, "expiration": 17, "targets": TARGETS}
     verify_signature(identity.public_key, link.signature, DELEGATION_SEPARATOR + hash_of_value(content))
     assert link[:3] == (session.public_key, 17, TARGETS)
 
@@ -142,7 +142,7 @@ class ForeignDelegate(ForeignIdentity):
     def __init__(self, key: SigningKey, owner: KeyIdentity, expiration_ns: int) -> None:
         super().__init__(key, owner.principal)
         link = delegate(owner, key.public_key, expiration_ns=expiration_ns)
-        content = {"pubkey": link.public_key, "expiration": link.expiration_ns}
+        content: dict[str, Any] = {"pubkey": link.public_key, "expiration": link.expiration_ns}
         self.der_pubkey = owner.public_key
         self.delegations = [{"delegation": content, "signature": link.signature}]
 

@@ -58,7 +58,7 @@ def test_a_query_reply_is_its_argument() -> None:
 
 
 def test_a_rejected_query_says_why() -> None:
-    fields = {"status": "rejected", "reject_code": 4, "reject_message": "no", "error_code": "IC0406"}
+    fields: dict[str, Any] = {"status": "rejected", "reject_code": 4, "reject_message": "no", "error_code": "IC0406"}
     with pytest.raises(Rejected) as rejection:
         read_query_reply(encode_cbor(fields))
     reject = rejection.value
