@@ -108,3 +108,8 @@ def test_a_status_that_lacks_its_outcome_is_not_accepted() -> None:
         read_request_status(status(status=b"rejected", reject_message=b"no"), ID)
     with pytest.raises(Malformed, match="no state"):
         read_request_status(status(status=b"dancing"), ID)
+
+
+def test_true_is_no_number() -> None:
+    with pytest.raises(Malformed, match="reject_code"):
+        read_call_reply(encode_cbor({"reject_code": True, "reject_message": "no"}))
