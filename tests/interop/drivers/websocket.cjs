@@ -70,6 +70,9 @@ function makeActor() {
 }
 
 async function main() {
+  // The SDK asks for the root key without waiting for it, and refuses what arrives before. Node's first fetch is slower
+  // than a whole round trip through gateway and canister on one machine; later ones are not.
+  await (await fetch(`${options.networkUrl}/api/v2/status`)).arrayBuffer();
   const socket = new IcWebSocket(options.url, undefined, {
     canisterId: options.canisterId,
     canisterActor: makeActor(),
