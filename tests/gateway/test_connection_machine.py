@@ -172,3 +172,25 @@ def test_nothing_is_written_behind_the_close_frame_but_control_frames():
             assert not bench.canister.received
 
     asyncio.run(run())
+
+
+def test_a_slow_client_gets_the_close_frame_instead_of_what_waited():
+    async def run():
+        async with Bench(gateway={"outbox": 64 * 1024}) as bench:
+            host, client = Host(bench), Client()
+            transport = host.connect()
+            feed(transport, UPGRADE, masked(Frame(Opcode.BINARY, client.open())))
+            await until(lambda: len(frames_in(transport.written)) == 2)
+            transport.connection.pause_writing()
+            for _ in range(3):
+                bench.canister.send(client.client_key, bytes(30_000))
+            bench.alarms[0].tick()
+            await until(lambda: bench.gateway.stats.delivered == 4)
+            transport.connection.resume_writing()
+            *_, last = frames = frames_in(transport.written)
+            assert len(frames) == 3
+            assert (last.opcode, last.data[:2]) == (Opcode.CLOSE, (4100).to_bytes(2, "big"))
+            transport.close()
+            await until(lambda: not host.here)
+
+    asyncio.run(run())

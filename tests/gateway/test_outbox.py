@@ -85,6 +85,17 @@ def test_dropping_makes_room_for_the_close_frame():
     assert transport.written == [b"close"]
 
 
+def test_a_transport_that_fills_again_gets_no_more():
+    transport = Transport(10)
+    outbox = transport.outbox
+    outbox.pause()
+    outbox.put(b"one")
+    outbox.put(b"two")
+    transport.fills = True
+    outbox.resume()
+    assert (transport.written, outbox.waiting) == ([b"one"], 3)
+
+
 def test_the_end_comes_after_what_waits():
     transport = Transport(10)
     outbox = transport.outbox
