@@ -29,7 +29,9 @@ NONCE = 7
 def conversation() -> tuple[V2, SessionV2, Join]:
     """Both sides of a session whose opening message is on its way."""
     verifier = Verifier(SECRET.public_key)
-    client = SessionV2(CANISTER, KeyIdentity(SigningKey.generate("ed25519")), verifier, client_nonce=NONCE)
+    client = SessionV2(
+        CANISTER, KeyIdentity(SigningKey.generate("ed25519")), verifier, client_nonce=NONCE, now_ns=NOW_NS
+    )
     gateway = V2(Terms(GATEWAY, Envelopes(verifier, "enforce")))
     gateway.connect()
     (opening,) = client.receive(encode_cbor({"gateway_principal": GATEWAY}), now_ns=NOW_NS)

@@ -253,14 +253,12 @@ async def connect(
     """
     types = CandidTypes(f"({message_type})") if message_type else None
     canister = Principal.from_text(canister_id) if isinstance(canister_id, str) else canister_id
-    session = SessionV2(
-        canister,
-        KeyIdentity(SigningKey.generate("ed25519")) if identity is None else adapt(identity),
-        verifier or await verifier_for(root_key, network_url),
-        client_nonce=secrets.randbits(64),
-        limits=limits,
-    )
-    connection = Connection(await _socket(url, ssl), session, types, clock)
+    signer = KeyIdentity(SigningKey.generate("ed25519")) if identity is None else adapt(identity)
+    trusted = verifier or await verifier_for(root_key, network_url)
+    socket = await _socket(url, ssl)
+    nonce = secrets.randbits(64)
+    session = SessionV2(canister, signer, trusted, client_nonce=nonce, now_ns=clock(), limits=limits)
+    connection = Connection(socket, session, types, clock)
     try:
         await connection.opened()
         yield connection

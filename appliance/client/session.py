@@ -51,7 +51,7 @@ class Limits:
     """How patient a client is, in nanoseconds."""
 
     open_ns: int = 60_000_000_000
-    """From the handshake to the canister's open message."""
+    """From the opened socket to the gateway's handshake, and from there to the canister's open message."""
     ack_ns: int = 330_000_000_000
     """From a message to its acknowledgement: the canister's interval of 300 s and 30 s for the way."""
     message_age_ns: int = 300_000_000_000

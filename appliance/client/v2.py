@@ -39,6 +39,8 @@ _SERVICE = CandidTypes(
 _SELF_DESCRIBED = b"\xd9\xd9\xf7"
 _FRAME_HEAD = _SELF_DESCRIBED + b"\xa1\x68envelope"
 
+_FIRST_NEEDS = {State.HANDSHAKE: "handshake of the gateway", State.OPENING: "open message of the canister"}
+
 
 class SessionV2:
     """One connection of a client to a canister, through a gateway that it does not trust."""
@@ -50,9 +52,11 @@ class SessionV2:
         verifier: Verifier,
         *,
         client_nonce: int,
+        now_ns: int,
         limits: Limits | None = None,
     ) -> None:
-        """`client_nonce` is a fresh random number below 2^64: with the principal it is the client's key."""
+        """`client_nonce` is a fresh random number below 2^64: with the principal it is the client's key. `now_ns` is
+        when the socket was opened."""
         self._canister_id = canister_id
         self._identity = identity
         self._verifier = verifier
@@ -60,7 +64,7 @@ class SessionV2:
         self._client_key = {"client_principal": identity.principal, "client_nonce": client_nonce}
         self._key_bytes = identity.principal + client_nonce.to_bytes(8, "big")
         self._state = State.HANDSHAKE
-        self._opening_since_ns = 0
+        self._waiting_since_ns = now_ns  # for the handshake, then for the open message
         self._received = 0
         self._sent = 0
         self._acked = 0
@@ -86,8 +90,8 @@ class SessionV2:
     @property
     def deadline_ns(self) -> int | None:
         """When `check` will raise, unless something arrives before."""
-        if self._state is State.OPENING:
-            return self._opening_since_ns + self._limits.open_ns
+        if self._state in (State.HANDSHAKE, State.OPENING):
+            return self._waiting_since_ns + self._limits.open_ns
         if self._state is State.OPEN and self._waiting:
             return self._waiting[0][1] + self._limits.ack_ns
         return None
@@ -97,10 +101,10 @@ class SessionV2:
         deadline_ns = self.deadline_ns
         if deadline_ns is None or now_ns < deadline_ns:
             return
-        opening = self._state is State.OPENING
+        missing = _FIRST_NEEDS.get(self._state)
         self._state = State.CLOSED
-        if opening:
-            raise OpenTimeout(self._limits.open_ns / 1e9, "open message of the canister")
+        if missing is not None:
+            raise OpenTimeout(self._limits.open_ns / 1e9, missing)
         late = [number for number, sent_ns in self._waiting if sent_ns + self._limits.ack_ns <= now_ns]
         raise AckTimeout(late, self._limits.ack_ns)
 
@@ -140,7 +144,7 @@ class SessionV2:
                 raise Malformed("handshake", "it does not name the gateway's principal; is this the right wire path?")
         arg = _OPEN.encode({"client_nonce": self._client_key["client_nonce"], "gateway_principal": self.gateway})
         self._state = State.OPENING
-        self._opening_since_ns = now_ns
+        self._waiting_since_ns = now_ns
         return [self._call("ws_open", arg, now_ns)]
 
     def _verified(self, frame: bytes, now_ns: int) -> CertifiedMessage:

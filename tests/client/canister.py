@@ -109,7 +109,7 @@ def verifier() -> Verifier:
 
 def opened_session(canister: Canister | None = None) -> SessionV2:
     """A client's session that is open; `canister` has sent its first message to it."""
-    session = SessionV2(CANISTER_ID, CLIENT, verifier(), client_nonce=NONCE)
+    session = SessionV2(CANISTER_ID, CLIENT, verifier(), client_nonce=NONCE, now_ns=NOW_NS)
     session.receive(HANDSHAKE, now_ns=NOW_NS)
     events: list[Event] = session.receive((canister or Canister()).open(), now_ns=NOW_NS)
     assert events == [Opened()]

@@ -269,6 +269,13 @@ class Clock:
         return self._now_ns
 
 
+async def test_a_gateway_that_never_greets_is_given_up() -> None:
+    async with LyingGateway(idle, opens=False) as gateway:
+        with pytest.raises(OpenTimeout, match="handshake"):
+            async with gateway.connect(clock=Clock(), limits=Limits(open_ns=1)):
+                pass
+
+
 async def test_a_canister_that_does_not_open_is_given_up() -> None:
     async def script(socket: ServerConnection, _canister: Canister) -> None:
         await socket.send(HANDSHAKE)

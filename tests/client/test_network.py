@@ -44,7 +44,11 @@ class Conversation:
         self._verifier = Verifier(net.root_key)
         self._next_nonce = 0
         self.client = SessionV2(
-            canister_id, KeyIdentity(SigningKey.generate("secp256k1")), self._verifier, client_nonce=7
+            canister_id,
+            KeyIdentity(SigningKey.generate("secp256k1")),
+            self._verifier,
+            client_nonce=7,
+            now_ns=clock.now_ns(),
         )
         self.gateway = V2(Terms(agent.principal, Envelopes(self._verifier, "enforce")))
 

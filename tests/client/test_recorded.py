@@ -43,7 +43,9 @@ class Recording:
         self.canister_id = Principal(read_envelope_unverified(bytes.fromhex(self.opening["hex"])).canister_id)
 
     def session(self) -> SessionV2:
-        return SessionV2(self.canister_id, self.identity, Verifier(self.root_key), client_nonce=self.client_nonce)
+        return SessionV2(
+            self.canister_id, self.identity, Verifier(self.root_key), client_nonce=self.client_nonce, now_ns=self.now_ns
+        )
 
 
 @pytest.fixture(params=["0.4.1", "0.5.0"])

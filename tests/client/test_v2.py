@@ -51,7 +51,7 @@ from tests.client.canister import (
 
 
 def new_session(limits: Limits | None = None) -> SessionV2:
-    return SessionV2(CANISTER_ID, CLIENT, verifier(), client_nonce=NONCE, limits=limits)
+    return SessionV2(CANISTER_ID, CLIENT, verifier(), client_nonce=NONCE, now_ns=NOW_NS, limits=limits)
 
 
 def frame_of(events: list[object]) -> bytes:
@@ -119,11 +119,18 @@ def test_the_open_message_must_name_this_client() -> None:
 
 def test_a_canister_that_does_not_open_in_time_is_given_up() -> None:
     session = new_session(Limits(open_ns=5 * SECOND_NS))
-    assert session.deadline_ns is None
-    session.receive(HANDSHAKE, now_ns=NOW_NS)
-    assert session.deadline_ns == NOW_NS + 5 * SECOND_NS
+    session.receive(HANDSHAKE, now_ns=NOW_NS + SECOND_NS)
+    assert session.deadline_ns == NOW_NS + 6 * SECOND_NS
+    session.check(now_ns=NOW_NS + 6 * SECOND_NS - 1)
+    with pytest.raises(OpenTimeout, match="canister"):
+        session.check(now_ns=NOW_NS + 6 * SECOND_NS)
+    assert session.state is State.CLOSED
+
+
+def test_a_gateway_that_does_not_greet_in_time_is_given_up() -> None:
+    session = new_session(Limits(open_ns=5 * SECOND_NS))
     session.check(now_ns=NOW_NS + 5 * SECOND_NS - 1)
-    with pytest.raises(OpenTimeout):
+    with pytest.raises(OpenTimeout, match="handshake"):
         session.check(now_ns=NOW_NS + 5 * SECOND_NS)
     assert session.state is State.CLOSED
 
@@ -193,7 +200,7 @@ def test_a_message_signed_by_another_network_is_not_trusted() -> None:
 
 def test_a_message_of_another_canister_is_not_trusted() -> None:
     other = Principal.from_text("ryjl3-tyaaa-aaaaa-aaaba-cai")
-    session = SessionV2(other, CLIENT, verifier(), client_nonce=NONCE)
+    session = SessionV2(other, CLIENT, verifier(), client_nonce=NONCE, now_ns=NOW_NS)
     session.receive(HANDSHAKE, now_ns=NOW_NS)
     with pytest.raises(MessageUntrusted):
         deliver(session, Canister().open())
