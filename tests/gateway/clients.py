@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from appliance.crypto import CandidTypes, SigningKey, encode_cbor, encode_content, encode_envelope
@@ -23,6 +24,7 @@ class Client:
 
     nonce: int = field(default_factory=lambda: next(_numbers))
     key: SigningKey = field(default_factory=lambda: SigningKey.generate("ed25519"))
+    clock: Callable[[], int] = time.time_ns
 
     @property
     def principal(self) -> Principal:
@@ -43,7 +45,7 @@ class Client:
         content, request_id = encode_content(
             "call",
             sender=sender or self.principal,
-            ingress_expiry_ns=expiry_ns or time.time_ns() + 240 * 10**9,
+            ingress_expiry_ns=expiry_ns or self.clock() + 240 * 10**9,
             canister_id=canister,
             method_name=method,
             arg=arg,

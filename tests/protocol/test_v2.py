@@ -34,7 +34,9 @@ from tests.gateway.fake_ic import OK, ROOT, err
 
 OPEN_V1 = CandidTypes("(record {client_nonce: nat64})")
 VERIFIER = Verifier(ROOT.public_key)
-CLIENT = Client()
+NOW = time.time_ns()
+"""The time of every test here: what is signed at the beginning must not expire while others run."""
+CLIENT = Client(clock=lambda: NOW)
 OPENING = CLIENT.open()
 
 
@@ -53,7 +55,7 @@ def at(state, **options):
 
 
 def receive(it, frame, now_ns=None):
-    return it.receive(frame, now_ns=now_ns or time.time_ns())
+    return it.receive(frame, now_ns=now_ns or NOW)
 
 
 def test_greets_with_the_gateways_principal():
@@ -93,8 +95,8 @@ def test_the_first_delivery_opens_and_only_that():
 FORGERIES = {
     "signature": (CLIENT.open(break_signature=True), SignatureInvalid),
     "sender": (CLIENT.open(sender=Client().principal), SenderMismatch),
-    "expired": (CLIENT.open(expiry_ns=time.time_ns() - 10**9), EnvelopeExpired),
-    "too far ahead": (CLIENT.open(expiry_ns=time.time_ns() + 3600 * 10**9), EnvelopeTooFarAhead),
+    "expired": (CLIENT.open(expiry_ns=NOW - 10**9), EnvelopeExpired),
+    "too far ahead": (CLIENT.open(expiry_ns=NOW + 3600 * 10**9), EnvelopeTooFarAhead),
     "anonymous": (CLIENT.open(sender=b"\x04"), Malformed),
     "other gateway": (CLIENT.open(gateway=Client().principal), WrongGateway),
     "wrong method": (CLIENT.message(), WrongMethod),
@@ -123,12 +125,12 @@ def test_what_does_not_verify_as_an_opening_joins_nothing(name):
     ("frame", "error"),
     [
         (CLIENT.message(canister=OTHER_CANISTER), WrongCanister),
-        (Client().message(), WrongSender),
+        (Client(clock=lambda: NOW).message(), WrongSender),
         (OPENING, WrongMethod),
         (CLIENT.open(), WrongMethod),
         (CLIENT.call("transfer", b"DIDL\x00\x00"), WrongMethod),
         (CLIENT.message(break_signature=True), SignatureInvalid),
-        (CLIENT.message(expiry_ns=time.time_ns() - 10**9), EnvelopeExpired),
+        (CLIENT.message(expiry_ns=NOW - 10**9), EnvelopeExpired),
     ],
 )
 def test_later_messages_are_only_the_sessions_own(state, frame, error):
