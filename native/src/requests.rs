@@ -11,6 +11,9 @@ use pyo3::types::PyBytes;
 use crate::errors::raise;
 use crate::verifier::Verifier;
 
+/// From this many bytes on, decoding and hashing take longer than to give the GIL away and have it back.
+const HEAVY: usize = 32 * 1024;
+
 /// The content of an envelope. From a Verifier it is what the sender signed.
 #[pyclass(frozen, module = "appliance._native")]
 pub struct Request(envelope::Request);
@@ -105,8 +108,13 @@ fn request(opened: Result<envelope::Request>) -> PyResult<Request> {
 
 /// Decodes a frame as Verifier.open_envelope does, and verifies nothing.
 #[pyfunction]
-pub fn read_envelope_unverified(frame: &[u8]) -> PyResult<Request> {
-    request(envelope::read_frame_unverified(frame))
+pub fn read_envelope_unverified(py: Python<'_>, frame: &[u8]) -> PyResult<Request> {
+    request(weighing(py, frame.len(), || envelope::read_frame_unverified(frame)))
+}
+
+/// Leaves the GIL for work on many bytes only.
+fn weighing<T: Send>(py: Python<'_>, size: usize, work: impl FnOnce() -> T + Send) -> T {
+    if size < HEAVY { work() } else { py.detach(work) }
 }
 
 /// The content of a request as CBOR (untagged) and its request id.
@@ -145,7 +153,7 @@ pub fn encode_content<'py>(
         _ => return Err(PyValueError::new_err(format!("no request type {request_type:?}"))),
     };
     let content = Content { operation, sender, ingress_expiry_ns, nonce, sender_info: None };
-    let (content, id) = content.encode().map_err(raise)?;
+    let (content, id) = weighing(py, arg.map_or(0, <[u8]>::len), || content.encode()).map_err(raise)?;
     Ok((PyBytes::new(py, &content), PyBytes::new(py, &id)))
 }
 

@@ -1,18 +1,16 @@
 //! Keys of authenticators: COSE (RFC 9052, RFC 9053, RFC 8230) of the three kinds the IC takes.
 
-use p256::ecdsa::signature::Verifier as _;
-use rsa::{BoxedUint, RsaPublicKey, pkcs1v15};
-use sha2::Sha256;
+use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 
 use crate::cbor::{self, Budget, Value};
 use crate::public_key::{ed25519, unusable};
-use crate::signature::{self, invalid};
+use crate::signature::{P256Key, invalid, verify_ed25519};
 use crate::{Error, Result};
 
 /// Real keys have five entries.
 const BUDGET: Budget = Budget { depth: 2, items: 64 };
-/// In bits, as the replica has it.
-const RSA_SIZES: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// Of an RSA modulus in bytes, as the replica has it. A key of 2048 bits has its first bit set.
+const RSA_SIZES: std::ops::RangeInclusive<usize> = 256..=1024;
 
 /// Negative labels and values -1 - n of COSE.
 const MINUS_1: Value<'static> = Value::Negative(0);
@@ -26,9 +24,9 @@ const ALG_RS256: Value<'static> = Value::Negative(256);
 #[derive(Debug, Clone)]
 pub enum CoseKey {
     /// ES256 on P-256; signatures are DER.
-    P256(p256::ecdsa::VerifyingKey),
+    P256(P256Key),
     /// RS256: PKCS#1 v1.5 over SHA-256.
-    Rsa(Box<pkcs1v15::VerifyingKey<Sha256>>),
+    Rsa(RsaPublicKeyComponents<Vec<u8>>),
     /// EdDSA on Ed25519.
     Ed25519(ed25519_zebra::VerificationKey),
 }
@@ -55,10 +53,10 @@ impl CoseKey {
     /// Verifies the signature of an authenticator. Fails with [`Error::SignatureInvalid`].
     pub fn verify(&self, signature: &[u8], message: &[u8]) -> Result<()> {
         match self {
-            Self::P256(key) => signature::verify_p256_der(key, signature, message),
-            Self::Ed25519(key) => signature::verify_ed25519(key, signature, message),
-            Self::Rsa(key) => pkcs1v15::Signature::try_from(signature)
-                .and_then(|signature| key.verify(message, &signature))
+            Self::P256(key) => key.verify_der(signature, message),
+            Self::Ed25519(key) => verify_ed25519(key, signature, message),
+            Self::Rsa(key) => key
+                .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
                 .map_err(|_| invalid("not made by this RSA key for this message")),
         }
     }
@@ -96,24 +94,23 @@ fn ec2(key: &Value<'_>) -> Result<CoseKey> {
     if (x.len(), y.len()) != (32, 32) {
         return Err(unusable("its coordinates have not 32 bytes each"));
     }
-    let point = [&[4], x, y].concat();
-    let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point);
-    key.map(CoseKey::P256).map_err(|_| unusable("the point is not on the curve"))
+    P256Key::from_point(&[&[4], x, y].concat()).map(CoseKey::P256)
 }
 
 fn rsa(key: &Value<'_>) -> Result<CoseKey> {
-    let number = |label, what| -> Result<BoxedUint> {
+    let number = |label, what| -> Result<Vec<u8>> {
         let digits = bytes(key, label, what)?;
-        let zeros = digits.iter().take_while(|byte| **byte == 0).count();
-        if digits.len() - zeros > RSA_SIZES.end() / 8 {
-            return Err(unusable("an RSA number is too long"));
-        }
-        Ok(BoxedUint::from_be_slice_vartime(&digits[zeros..]))
+        Ok(digits.iter().copied().skip_while(|digit| *digit == 0).collect())
     };
     let (n, e) = (number(&MINUS_1, "n")?, number(&MINUS_2, "e")?);
-    let key = RsaPublicKey::new_with_size_limits(n, e, RSA_SIZES)
-        .map_err(|error| Error::KeyUnusable(format!("not a usable RSA key: {error}")))?;
-    Ok(CoseKey::Rsa(Box::new(pkcs1v15::VerifyingKey::new(key))))
+    let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
+    if !RSA_SIZES.contains(&n.len()) || (n.len() == *RSA_SIZES.start() && n[0] < 0x80) || !odd(&n) {
+        return Err(unusable("its RSA modulus is even or has not 2048 to 8192 bits"));
+    }
+    if !odd(&e) || e == [1] || e.len() > 5 || (e.len() == 5 && e[0] > 1) {
+        return Err(unusable("its RSA exponent is even, 1, or has more than 33 bits"));
+    }
+    Ok(CoseKey::Rsa(RsaPublicKeyComponents { n, e }))
 }
 
 #[cfg(test)]
@@ -196,12 +193,21 @@ mod tests {
             let [.., entries] = kinds(&[], &[0; 65], &n);
             assert_eq!(CoseKey::parse(&cose(&entries)).is_ok(), fine, "{size} bytes");
         }
+        let mut n = [0xff; 256];
+        n[0] = 0x7f;
+        assert!(refused(&kinds(&[], &[0; 65], &n)[2]), "2047 bits");
         let n = [0xff; 256];
         let [.., mut entries] = kinds(&[], &[0; 65], &n);
         entries[3].1 = Value::Bytes(&[0xff; 5]);
         assert!(refused(&entries), "an exponent that would cost too much");
         entries[3].1 = Value::Bytes(&[4]);
         assert!(refused(&entries), "an even exponent");
+        entries[3].1 = Value::Bytes(&[0, 0, 1]);
+        assert!(refused(&entries), "an exponent of one signs everything");
+        entries[3].1 = Value::Bytes(&[0, 3]);
+        assert!(!refused(&entries));
+        entries[2].1 = Value::Bytes(&[0xfe; 256]);
+        assert!(refused(&entries), "an even modulus");
     }
 
     #[test]

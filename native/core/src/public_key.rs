@@ -8,7 +8,8 @@ use pkcs8::spki::{SubjectPublicKeyInfoRef, der::asn1::AnyRef};
 use crate::canister_signature::CanisterKey;
 use crate::certificate::Verifier;
 use crate::cose::CoseKey;
-use crate::{Error, Result, signature, webauthn};
+use crate::signature::{self, P256Key};
+use crate::{Error, Result, webauthn};
 
 /// Ed25519, RFC 8410.
 pub(crate) const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
@@ -27,7 +28,7 @@ pub enum PublicKey {
     /// Ed25519.
     Ed25519(ed25519_zebra::VerificationKey),
     /// ECDSA on P-256.
-    P256(p256::ecdsa::VerifyingKey),
+    P256(P256Key),
     /// ECDSA on secp256k1.
     Secp256k1(k256::ecdsa::VerifyingKey),
     /// A key of an authenticator: its signatures are those of WebAuthn.
@@ -51,13 +52,12 @@ impl PublicKey {
     }
 
     fn on_curve(curve: AnyRef<'_>, key: &[u8]) -> Result<Self> {
-        if key.len() != 65 || key[0] != 4 {
-            return Err(unusable("the point is not an uncompressed one"));
-        }
-        let off_curve = |_| unusable("the point is not on the curve");
         match curve.decode_as::<ObjectIdentifier>() {
-            Ok(P256) => p256::ecdsa::VerifyingKey::from_sec1_bytes(key).map(Self::P256).map_err(off_curve),
-            Ok(SECP256K1) => k256::ecdsa::VerifyingKey::from_sec1_bytes(key).map(Self::Secp256k1).map_err(off_curve),
+            Ok(P256) => P256Key::from_point(key).map(Self::P256),
+            Ok(SECP256K1) if key.len() == 65 && key[0] == 4 => k256::ecdsa::VerifyingKey::from_sec1_bytes(key)
+                .map(Self::Secp256k1)
+                .map_err(|_| unusable("the point is not on the curve")),
+            Ok(SECP256K1) => Err(unusable("the point is not an uncompressed one")),
             _ => Err(unusable("the curve is neither P-256 nor secp256k1")),
         }
     }
@@ -68,7 +68,7 @@ impl PublicKey {
     pub fn verify(&self, signature: &[u8], message: &[u8], root: Option<&Verifier>) -> Result<()> {
         match (self, root) {
             (Self::Ed25519(key), _) => signature::verify_ed25519(key, signature, message),
-            (Self::P256(key), _) => signature::verify_p256(key, signature, message),
+            (Self::P256(key), _) => key.verify(signature, message),
             (Self::Secp256k1(key), _) => signature::verify_secp256k1(key, signature, message),
             (Self::WebAuthn(key), _) => webauthn::verify(key, signature, message),
             (Self::Canister(key), Some(root)) => key.verify(signature, message, root),

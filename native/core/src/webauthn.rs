@@ -55,10 +55,12 @@ mod tests {
     use super::*;
     use crate::Error;
     use crate::content::map;
+    use crate::signature::P256Key;
 
     fn authenticator() -> (p256::ecdsa::SigningKey, CoseKey) {
         let secret = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
-        let public = CoseKey::P256(*secret.verifying_key());
+        let point = secret.verifying_key().to_sec1_point(false);
+        let public = CoseKey::P256(P256Key::from_point(point.as_bytes()).unwrap());
         (secret, public)
     }
 
