@@ -7,7 +7,9 @@ codes are those of the JavaScript SDK, so that operators see the same ones from 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from appliance.errors import GatewayError
+from appliance.errors import GatewayError, TextFrame
+
+_MAX_SHOWN = 40  # characters of a gateway's text in a sentence
 
 
 @dataclass(eq=False)
@@ -134,6 +136,58 @@ class AckInvalid(MessageError):
 
 
 @dataclass(eq=False)
+class OutOfTurn(ClientError):
+    """Something came where something else was ``due``. Both as words for the sentence."""
+
+    received: str
+    due: str
+
+    reason = "out_of_turn"
+
+    def __str__(self) -> str:
+        return f"{self.received} came where {self.due} was due"
+
+
+@dataclass(eq=False)
+class WrongGeneration(ClientError):
+    """The gateway speaks another wire generation than the client's, ``generation``; ``received`` is what it sent."""
+
+    received: str
+    generation: str
+
+    reason = "wrong_generation"
+
+    def __str__(self) -> str:
+        return (
+            f"the gateway sent {self.received}, but this client speaks {self.generation}; is this the right wire path?"
+        )
+
+
+@dataclass(eq=False)
+class UnexpectedText(TextFrame):
+    """The gateway sent a text frame, which the client's wire generation does not have."""
+
+    text: str
+    generation: str
+
+    def __str__(self) -> str:
+        return (
+            f"the gateway sent the text {shown(self.text)}, but {self.generation} has binary frames only; "
+            "is this the right wire path?"
+        )
+
+
+@dataclass(eq=False)
+class OpeningRefused(ClientError):
+    """The gateway of v0 answered the first message with "0"."""
+
+    reason = "opening_refused"
+
+    def __str__(self) -> str:
+        return "the canister did not take the client; is its key registered there?"
+
+
+@dataclass(eq=False)
 class AckTimeout(ClientError):
     """The canister did not acknowledge these messages of the client in time."""
 
@@ -221,3 +275,8 @@ class ConnectFailed(ClientError):
 
     def __str__(self) -> str:
         return f"cannot connect to {self.url}: {self.problem}"
+
+
+def shown(text: str) -> str:
+    """What a gateway wrote, quoted and cut for a sentence."""
+    return repr(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…")

@@ -5,14 +5,16 @@ Each generation is one class that fits `Session`; `connection` drives any of the
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
+
+Generation: TypeAlias = Literal["v0", "v1", "v2"]
 
 
 class State(Enum):
     """Where a session stands. The values are words for sentences."""
 
     HANDSHAKE = "waiting for the gateway's handshake"
-    OPENING = "waiting for the canister's open message"
+    OPENING = "waiting for the canister to take the client"
     OPEN = "open"
     CLOSED = "closed"
 
@@ -34,7 +36,7 @@ class Received:
     """A message of the canister's application, verified and in order."""
 
     content: bytes
-    """As the application encoded it: Candid."""
+    """As the application encoded it: Candid or raw bytes in v1 and v2, CBOR by convention in v0."""
     sequence_num: int
     """From 1 on for each connection; service messages of the protocol are counted too."""
     timestamp_ns: int
@@ -48,12 +50,14 @@ Event: TypeAlias = Send | Opened | Received
 
 @dataclass(frozen=True)
 class Limits:
-    """How patient a client is, in nanoseconds."""
+    """How patient a client is, in nanoseconds. The defaults are those of v2; each session class has its own in
+    ``limits``, to be taken as they are or through ``dataclasses.replace``."""
 
     open_ns: int = 60_000_000_000
-    """From the opened socket to the gateway's handshake, and from there to the canister's open message."""
+    """From the opened socket to the gateway's handshake, and from there to the canister's open message; in v0 and v1,
+    which have no handshake, from the opened socket to the answer."""
     ack_ns: int = 330_000_000_000
-    """From a message to its acknowledgement: the canister's interval of 300 s and 30 s for the way."""
+    """From a message to its acknowledgement: the canister's interval of 300 s and 30 s for the way. v0 has none."""
     message_age_ns: int = 300_000_000_000
     """From the canister's timestamp of a message to its arrival."""
 
@@ -61,20 +65,28 @@ class Limits:
 class Session(Protocol):
     """The protocol of one connection. Whatever it raises from `receive` or `check` ends it."""
 
+    generation: ClassVar[Generation]
+    limits: ClassVar[Limits]
+    """What a session is made with that is given no others."""
+
     @property
     def state(self) -> State:
         """Where the session stands."""
 
     @property
     def unacknowledged(self) -> int:
-        """How many sent messages the canister has not confirmed."""
+        """How many sent messages the canister has not confirmed; always 0 in v0, which confirms none."""
 
     @property
     def deadline_ns(self) -> int | None:
         """When `check` will raise, unless something arrives before."""
 
-    def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
-        """Take a binary message of the gateway. Raises ClientError or Malformed."""
+    def start(self, *, now_ns: int) -> list[Event]:
+        """What the client says first. To be called once, when the socket is open. Raises NotOpen after the end."""
+
+    def receive(self, frame: bytes | str, *, now_ns: int) -> list[Event]:
+        """Take a message of the gateway: bytes are a binary, a str is a text one. Raises ClientError, Malformed or
+        TextFrame."""
 
     def send(self, content: bytes, *, now_ns: int) -> Send:
         """Sign the next message for the canister. Raises NotOpen."""

@@ -15,9 +15,13 @@ from appliance.client.errors import (
     MessageLate,
     MessageUntrusted,
     NotOpen,
+    OpeningRefused,
+    OutOfTurn,
     SequenceGap,
     SequenceRepeated,
     ServiceMessageInvalid,
+    UnexpectedText,
+    WrongGeneration,
 )
 from appliance.errors import GatewayError, Malformed
 
@@ -39,6 +43,20 @@ SENTENCES = [
     (ClosedByApplication(), "the canister closed the session: ClosedByApplication"),
     (ConnectionClosed(1006, ""), "connection closed (1006)"),
     (ConnectionClosed(4503, "too late"), "connection closed (4503): too late"),
+    (OutOfTurn("the text '1'", "message 3"), "the text '1' came where message 3 was due"),
+    (OpeningRefused(), "the canister did not take the client; is its key registered there?"),
+    (
+        WrongGeneration("a handshake of v2", "v1"),
+        "the gateway sent a handshake of v2, but this client speaks v1; is this the right wire path?",
+    ),
+    (
+        UnexpectedText("1", "v1"),
+        "the gateway sent the text '1', but v1 has binary frames only; is this the right wire path?",
+    ),
+    (
+        UnexpectedText("x" * 41, "v1"),
+        f"the gateway sent the text '{'x' * 40}…', but v1 has binary frames only; is this the right wire path?",
+    ),
     (ConnectFailed("ws://127.0.0.1:1", "refused"), "cannot connect to ws://127.0.0.1:1: refused"),
 ]
 
@@ -49,7 +67,7 @@ def test_the_sentence_holds_the_facts(error: GatewayError, sentence: str) -> Non
 
 
 def test_every_error_has_its_sentence_here_and_its_own_reason() -> None:
-    classes = {c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, ClientError)}
+    classes = {c for c in vars(errors).values() if isinstance(c, type) and c.__module__ == errors.__name__}
     bases = {ClientError, errors.MessageError}
     assert {type(error) for error, _ in SENTENCES} == classes - bases
     assert len({c.reason for c in classes}) == len(classes)

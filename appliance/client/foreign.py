@@ -1,0 +1,32 @@
+"""Telling what a gateway sent that speaks another wire generation than the client: a wrong path is the usual reason."""
+
+from typing import NamedTuple
+
+from appliance.client.errors import WrongGeneration
+from appliance.client.session import Generation
+from appliance.crypto import decode_cbor
+from appliance.errors import GatewayError
+
+
+class _Kind(NamedTuple):
+    mark: str  # the field that only this kind of frame has
+    name: str
+    generations: tuple[Generation, ...]
+
+
+_KINDS = (
+    _Kind("gateway_principal", "a handshake of v2", ("v2",)),
+    _Kind("val", "a message of v0", ("v0",)),
+    _Kind("content", "a message of v1 or v2", ("v1", "v2")),
+)
+
+
+def refuse_foreign(frame: bytes, generation: Generation) -> None:
+    """Raise WrongGeneration for what only a gateway of other generations sends; all else is the caller's matter."""
+    try:
+        fields = decode_cbor(frame)
+    except GatewayError:
+        return
+    for kind in _KINDS:
+        if isinstance(fields, dict) and kind.mark in fields and generation not in kind.generations:
+            raise WrongGeneration(kind.name, generation)
