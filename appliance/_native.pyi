@@ -329,6 +329,11 @@ class CandidTypes:
     def decode(self, data: bytes) -> tuple[object, ...]:
         """Decode with subtyping, as a callee does. Raises CandidError, also for what would cost too much or nests
         deeper than 512."""
+    def without_opt(self) -> CandidTypes:
+        """The same types, with what an ``opt`` holds in its place: one level of it."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> CandidTypes:
+        """One of the types, as a tuple of one; counted from 0. Raises IndexError."""
 
 @final
 class CandidMethod:

@@ -244,6 +244,35 @@ def test_an_interface() -> None:
         interface.type("Nothing")
 
 
+def test_one_of_the_arguments_alone() -> None:
+    put = _native.CandidInterface(INTERFACE).methods["put"].arguments
+    assert len(put) == 2
+    assert len(_native.CandidTypes("()")) == 0
+    text = put[1].without_opt()
+    assert text.encode("x") == _native.CandidTypes("(text)").encode("x")
+    assert put[0].without_opt().encode({"client principal": b"", 5: 1}) == put[0].encode(
+        {"client principal": b"", 5: 1}
+    )
+    with pytest.raises(IndexError, match="no type 2"):
+        put[2]
+
+
+@given(st.data(), st.lists(TYPES, min_size=1, max_size=3))
+def test_a_tuple_is_its_types_one_by_one(data: st.DataObject, items: list[TypeAndValues]) -> None:
+    types = _native.CandidTypes(f"({', '.join(text for text, _ in items)})")
+    for index, (_, values) in enumerate(items):
+        value = data.draw(values)
+        assert types[index].decode(types[index].encode(value)) == (value,)
+
+
+@given(st.data(), TYPES)
+def test_an_opt_is_taken_off_once(data: st.DataObject, item: TypeAndValues) -> None:
+    text, values = item
+    value = data.draw(values)
+    inner = _native.CandidTypes(f"(opt {text})").without_opt()
+    assert inner.encode(value) == _native.CandidTypes(f"({text})").encode(value)
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [

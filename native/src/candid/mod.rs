@@ -5,6 +5,7 @@ mod to_python;
 
 use candid::IDLValue;
 use icws_core::candid::{Interface, Method, ShapeId, Types, decode_untyped};
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -48,6 +49,18 @@ impl CandidTypes {
         let convert = |(shape, value): (&ShapeId, &IDLValue)| to_python(py, self.0.schema(), *shape, value, 0);
         let values = self.0.shapes().iter().zip(&values).map(convert).collect::<PyResult<Vec<_>>>()?;
         PyTuple::new(py, values)
+    }
+
+    fn without_opt(&self) -> Self {
+        Self(self.0.without_opt())
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.shapes().len()
+    }
+
+    fn __getitem__(&self, index: usize) -> PyResult<Self> {
+        self.0.nth(index).map(Self).ok_or_else(|| PyIndexError::new_err(format!("{self} has no type {index}")))
     }
 
     fn __repr__(&self) -> String {

@@ -69,6 +69,20 @@ impl Types {
         &self.shapes
     }
 
+    /// One of the types, as a tuple of one.
+    pub fn nth(&self, index: usize) -> Option<Self> {
+        self.shapes.get(index).map(|shape| Self::new(self.schema.clone(), vec![*shape]))
+    }
+
+    /// The same types, with what an `opt` holds in its place: one level of it.
+    pub fn without_opt(&self) -> Self {
+        let inner = |shape: &ShapeId| match self.schema.shape(*shape) {
+            Shape::Opt(item) => *item,
+            _ => *shape,
+        };
+        Self::new(self.schema.clone(), self.shapes.iter().map(inner).collect())
+    }
+
     /// Encodes values that have exactly these types; the type table is written once and kept.
     pub fn encode(&self, values: Vec<IDLValue>) -> Result<Vec<u8>> {
         let mut body = ValueSerializer::new();
@@ -148,6 +162,20 @@ mod tests {
         let first = types.encode(vec![number(7), IDLValue::None]).unwrap();
         assert_eq!(types.encode(vec![number(7), IDLValue::None]).unwrap(), first);
         assert_eq!(types.decode(&first).unwrap(), vec![number(7), IDLValue::None]);
+    }
+
+    #[test]
+    fn a_type_of_a_tuple_stands_alone_and_without_its_opt() {
+        let types = Types::parse("(nat64, opt opt nat64)").unwrap();
+        let second = types.nth(1).unwrap();
+        assert!(types.nth(2).is_none());
+        let some = IDLValue::Opt(Box::new(number(7)));
+        let alone = Types::parse("(opt nat64)").unwrap().encode(vec![some.clone()]).unwrap();
+        assert_eq!(second.without_opt().encode(vec![some]).unwrap(), alone);
+        assert_eq!(
+            types.without_opt().decode(&types.nth(0).unwrap().encode(vec![number(7)]).unwrap()).unwrap()[0],
+            number(7)
+        );
     }
 
     #[test]
