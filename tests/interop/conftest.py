@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,25 +11,17 @@ from tests.interop import node
 REQUIRE = "ICWS_REQUIRE_INTEROP"
 
 
-@cache
-def _project(name: str) -> Path | node.Unavailable:
-    try:
-        return node.project(name)
-    except node.Unavailable as missing:
-        return missing
-
-
 @pytest.fixture(scope="session")
 def project() -> Callable[[str], Path]:
     """The folder of a project by its name, with its packages. Where they cannot be had the test is skipped, or fails
     where the environment variable ICWS_REQUIRE_INTEROP is 1, as in CI."""
 
     def find(name: str) -> Path:
-        found = _project(name)
-        if isinstance(found, Path):
-            return found
-        if os.environ.get(REQUIRE) == "1":
-            pytest.fail(f"{found} ({REQUIRE} is 1)")
-        pytest.skip(str(found))
+        try:
+            return node.project(name)
+        except node.Unavailable as missing:
+            if os.environ.get(REQUIRE) == "1":
+                pytest.fail(f"{missing} ({REQUIRE} is 1)")
+            pytest.skip(str(missing))
 
     return find

@@ -4,6 +4,9 @@ import asyncio
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,11 +22,28 @@ class Unavailable(Exception):
 
 def project(name: str) -> Path:
     """The folder of a project, with its packages installed from its lock file. Raises Unavailable."""
-    folder = HERE / name
+    found = _projects()[name]
+    if isinstance(found, Unavailable):
+        raise found
+    return found
+
+
+@cache
+def _projects() -> Mapping[str, Path | Unavailable]:
+    """All of them; what is missing is installed at the same time."""
+    folders = [file.parent for file in HERE.glob("*/package.json")]
+    with ThreadPoolExecutor() as pool:
+        return dict(zip((folder.name for folder in folders), pool.map(_prepared, folders), strict=True))
+
+
+def _prepared(folder: Path) -> Path | Unavailable:
     if shutil.which("node") is None:
-        raise Unavailable("the interop tests need node 20 or newer on the PATH")
-    if not _is_installed(folder):
-        _install(folder)
+        return Unavailable("the interop tests need node 20 or newer on the PATH")
+    try:
+        if not _is_installed(folder):
+            _install(folder)
+    except Unavailable as missing:
+        return missing
     return folder
 
 

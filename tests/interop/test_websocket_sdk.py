@@ -21,7 +21,9 @@ from tests.network import Network, running
 ROUNDS = 20
 BROKEN = (4000, "Error receiving message")
 
-SDKS = pytest.mark.parametrize("sdk", ["ic-websocket-js-0.4.1", "ic-websocket-js-0.5.0"])
+SDKS = pytest.mark.parametrize(
+    "sdk", ["ic-websocket-js-0.3.2", "ic-websocket-js-0.3.3", "ic-websocket-js-0.4.1", "ic-websocket-js-0.5.0"]
+)
 
 
 def driver(folder: Path, network: Network, **options: Any) -> Driver:

@@ -1,7 +1,7 @@
-// Drives an unmodified ic-websocket-js of the project in the working directory.
+// Drives an unmodified ic-websocket-js of the project in the working directory, with the messages of the ping-pong.
 //
-// Argument: JSON {url, networkUrl, canisterId, identity, ackIntervalMs}; identity is
-// "secp256k1", "ed25519", "delegation", or "forger" whose signatures are wrong.
+// Argument: JSON {url, networkUrl, canisterId, identity}; identity is "secp256k1", "ed25519", "delegation", or "forger"
+// whose signatures are wrong.
 // Input: lines of JSON, {"send": text} or {"close": true}.
 // Output: lines of JSON, {"event": "open" | "message" | "error" | "close", ...}; ends after "close".
 "use strict";
@@ -12,6 +12,7 @@ const readline = require("node:readline");
 
 const local = createRequire(path.join(process.cwd(), "package.json"));
 const { Actor, HttpAgent } = local("@dfinity/agent");
+const { IDL } = local("@dfinity/candid");
 const { DelegationChain, DelegationIdentity, Ed25519KeyIdentity } = local("@dfinity/identity");
 const { Secp256k1KeyIdentity } = local("@dfinity/identity-secp256k1");
 
@@ -27,6 +28,9 @@ globalThis.ErrorEvent ??= class ErrorEvent extends Event {
 
 const sdk = local("ic-websocket-js");
 const IcWebSocket = sdk.IcWebSocket ?? sdk.default;
+// Before 0.2 messages are bytes to the SDK; later it takes their type from an actor and encodes them itself.
+const takesBytes = local("ic-websocket-js/package.json").version.startsWith("0.1.");
+const Message = IDL.Record({ text: IDL.Text, timestamp: IDL.Nat64 });
 
 const options = JSON.parse(process.argv[2]);
 
@@ -57,16 +61,25 @@ function forger(identity) {
 
 function makeActor() {
   // The SDK reads the type of messages from the second argument of ws_message.
-  const service = ({ IDL }) =>
+  const service = () =>
     IDL.Service({
       ws_message: IDL.Func(
-        [IDL.Record({ msg: IDL.Record({}) }), IDL.Opt(IDL.Record({ text: IDL.Text, timestamp: IDL.Nat64 }))],
+        [IDL.Record({ msg: IDL.Record({}) }), IDL.Opt(Message)],
         [IDL.Variant({ Ok: IDL.Null, Err: IDL.Text })],
         [],
       ),
     });
-  const agent = HttpAgent.createSync({ host: options.networkUrl });
+  const agent = new HttpAgent({ host: options.networkUrl });
   return Actor.createActor(service, { agent, canisterId: options.canisterId });
+}
+
+function encode(text) {
+  const message = { text, timestamp: BigInt(Date.now()) * 1_000_000n };
+  return takesBytes ? new Uint8Array(IDL.encode([Message], [message])) : message;
+}
+
+function decode(data) {
+  return takesBytes ? IDL.decode([Message], data.slice().buffer)[0] : data;
 }
 
 async function main() {
@@ -75,13 +88,12 @@ async function main() {
   await (await fetch(`${options.networkUrl}/api/v2/status`)).arrayBuffer();
   const socket = new IcWebSocket(options.url, undefined, {
     canisterId: options.canisterId,
-    canisterActor: makeActor(),
+    canisterActor: takesBytes ? undefined : makeActor(),
     identity: await makeIdentity(options.identity ?? "secp256k1"),
     networkUrl: options.networkUrl,
-    ackMessageIntervalMs: options.ackIntervalMs,
   });
   socket.onopen = () => say({ event: "open", principal: socket.getPrincipal().toText() });
-  socket.onmessage = ({ data }) => say({ event: "message", text: data.text });
+  socket.onmessage = ({ data }) => say({ event: "message", text: decode(data).text });
   socket.onerror = ({ error }) => say({ event: "error", message: String(error) });
   socket.onclose = ({ code, reason }) => {
     say({ event: "close", code, reason });
@@ -90,7 +102,7 @@ async function main() {
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const command = JSON.parse(line);
     if (command.close) socket.close();
-    else socket.send({ text: command.send, timestamp: BigInt(Date.now()) * 1_000_000n });
+    else socket.send(encode(command.send));
   }
   process.exit(0); // who gives the commands is gone
 }
