@@ -1,7 +1,5 @@
 """A canister to try agents on: a query, an update and the caller's name."""
 
-from typing import ClassVar
-
 from appliance.ic.principal import Principal
 from appliance.localnet.canister import Environment
 from appliance.localnet.python_canister import PythonCanister
@@ -10,7 +8,7 @@ from appliance.localnet.python_canister import PythonCanister
 class Greeter(PythonCanister):
     """Greets, counts how often it was asked to, and tells callers who they are."""
 
-    did: ClassVar[str] = """service : {
+    did = """service : {
   greet : (text) -> (text) query;
   count : () -> (nat);
   whoami : () -> (principal) query;

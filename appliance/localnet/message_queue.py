@@ -52,10 +52,10 @@ class Page(NamedTuple):
 class MessageQueues:
     """The queues of all gateways of a canister and the tree that certifies them.
 
-    Messages and the queues of gateways without clients are kept for ``max_age_ns``.
+    Messages and the queues of gateways without clients are kept for ``max_age_ns``, for ever with None.
     """
 
-    def __init__(self, journal: Journal, *, max_age_ns: int) -> None:
+    def __init__(self, journal: Journal, *, max_age_ns: int | None) -> None:
         self._journal = journal
         self._max_age_ns = max_age_ns
         self._queues: dict[Principal, _Queue] = {}
@@ -93,6 +93,11 @@ class MessageQueues:
         self._journal.put(queue.messages, nonce, message)
         env.set_certified_data(self._tree.digest)
 
+    def next_nonce(self, gateway: Principal) -> int:
+        """The nonce of the next message that comes into a gateway's queue."""
+        queue = self._queues.get(gateway)
+        return queue.next_nonce if queue is not None else 0
+
     def page(self, gateway: Principal, nonce: int, limit: int) -> Page:
         """Up to ``limit`` messages of a gateway from the one with this nonce on. Empty for an unknown gateway."""
         queue = self._queues.get(gateway)
@@ -108,7 +113,7 @@ class MessageQueues:
     def remove_deserted(self, env: Environment) -> None:
         """Forget the gateways that have had no client for longer than ``max_age_ns``, with their messages."""
         for gateway, queue in list(self._queues.items()):
-            if queue.empty_since_ns is not None and env.time_ns - queue.empty_since_ns > self._max_age_ns:
+            if queue.empty_since_ns is not None and self._is_old(queue.empty_since_ns, env.time_ns):
                 self._journal.remove(self._queues, gateway)
                 for message in queue.messages.values():
                     self._journal.remove_leaf(self._tree, _path(message.key))
@@ -117,11 +122,14 @@ class MessageQueues:
     def _delete_old(self, queue: _Queue, now_ns: int) -> None:
         for _ in range(DELETED_PER_PUSH):
             oldest = queue.messages.get(queue.first_nonce)
-            if oldest is None or now_ns - oldest.pushed_at_ns <= self._max_age_ns:
+            if oldest is None or not self._is_old(oldest.pushed_at_ns, now_ns):
                 return
             self._journal.remove(queue.messages, queue.first_nonce)
             self._journal.set(queue, "first_nonce", queue.first_nonce + 1)
             self._journal.remove_leaf(self._tree, _path(oldest.key))
+
+    def _is_old(self, since_ns: int, now_ns: int) -> bool:
+        return self._max_age_ns is not None and now_ns - since_ns > self._max_age_ns
 
     def _witness(self, messages: list[Message]) -> bytes:
         witness = self._tree.witness_range([TREE_LABEL], messages[0].key.encode(), messages[-1].key.encode())

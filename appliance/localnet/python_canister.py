@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from appliance.crypto import CandidInterface, CandidMethod
 from appliance.errors import CandidError
@@ -23,7 +23,7 @@ class PythonCanister:
     raises leaves no trace.
     """
 
-    did: ClassVar[str]
+    did: str
     """The Candid interface, also served as the metadata ``candid:service``."""
 
     def __init__(self) -> None:

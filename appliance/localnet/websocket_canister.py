@@ -1,68 +1,59 @@
-"""The WebSocket backend canister, wire generation v2: what ic-websocket-cdk 0.4.1 does (IC-WebSocket CDK, ``lib.rs``).
+"""The WebSocket backend canister: what ic-websocket-cdk does (IC-WebSocket CDK, ``lib.rs``), in every wire generation.
 
 An application is a subclass with the hooks ``on_open``, ``on_message`` and ``on_close``; it calls ``send`` and
-``close``.
+``close``. How the generations differ is in `websocket_dialect`.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, TypedDict
+from typing import Any, ClassVar, TypedDict, assert_never
 
 from appliance.errors import CandidError
-from appliance.ic.principal import ANONYMOUS, Principal
-from appliance.localnet import websocket_wire as wire
+from appliance.ic.principal import Principal
 from appliance.localnet.canister import Environment, Trap
 from appliance.localnet.message_queue import MessageQueues
 from appliance.localnet.python_canister import PythonCanister
-from appliance.localnet.websocket_wire import ClientKey, ClientKeyValue, WebsocketMessage
+from appliance.localnet.websocket_clients import (
+    OK,
+    Client,
+    Clients,
+    Connection,
+    Established,
+    ForApplication,
+    ForService,
+    Incoming,
+    OutOfTurn,
+    Result,
+    WsError,
+)
+from appliance.localnet.websocket_dialect import DIALECTS, Acknowledgements, Dialect, Generation
+from appliance.localnet.websocket_interface import interface
+from appliance.localnet.websocket_keys import KeyClients
+from appliance.localnet.websocket_principals import PrincipalClients
+from appliance.localnet.websocket_wire import ClientKey, ClientPublicKey, message_content
 
-Result = dict[str, object]
-"""``variant {Ok; Err: text}``."""
-OK: Result = {"Ok": None}
+__all__ = ["Client", "ClientPublicKey", "Generation", "WebSocketCanister", "WsError", "WsInitParams"]
+
+_MS = 1_000_000
 
 
 @dataclass(frozen=True)
 class WsInitParams:
-    """How the canister treats its clients (CDK, ``WsInitParams``).
+    """How the canister treats its clients (CDK, ``WsInitParams``). None is what the generation does by itself.
 
-    ``send_ack_interval_ms``: time between acknowledgements to every client, also how long messages wait to be polled;
-    must be greater than the keep-alive timeout. ``max_number_of_returned_messages``: per poll.
+    ``max_number_of_returned_messages``: per poll. ``send_ack_interval_ms``: time between acknowledgements to every
+    client; in v2 also how long messages wait to be polled. ``keep_alive_timeout_ms``: how long a client may take to
+    answer one; must be shorter than the interval. v0 has no acknowledgements.
     """
 
-    max_number_of_returned_messages: int = 50
-    send_ack_interval_ms: int = 300_000
+    max_number_of_returned_messages: int | None = None
+    send_ack_interval_ms: int | None = None
+    keep_alive_timeout_ms: int | None = None
 
 
-class WsError(Exception):
-    """What the CDK answers as ``Err``: its text is part of the interface."""
+class RegisterArguments(TypedDict):
+    """Of ``ws_register``."""
 
-
-@dataclass
-class _Client:
-    key: ClientKey
-    gateway: Principal
-    last_keep_alive_ns: int
-    last_sent_num: int = 0
-    expected_num: int = 1
-    was_acknowledged: bool = False
-
-
-class OpenArguments(TypedDict):
-    """Of ``ws_open``."""
-
-    client_nonce: int
-    gateway_principal: Principal
-
-
-class CloseArguments(TypedDict):
-    """Of ``ws_close``."""
-
-    client_key: ClientKeyValue
-
-
-class MessageArguments(TypedDict):
-    """Of ``ws_message``."""
-
-    msg: WebsocketMessage
+    client_key: bytes
 
 
 class GetMessagesArguments(TypedDict):
@@ -72,108 +63,128 @@ class GetMessagesArguments(TypedDict):
 
 
 class WebSocketCanister(PythonCanister):
-    """Holds the clients, counts their messages both ways, acknowledges and drops the silent ones."""
+    """Holds the clients, counts their messages both ways, acknowledges and drops the silent ones.
+
+    ``gateway`` is the principal of the only gateway that v0 and v1 deal with; v2 takes any and does not look at it.
+    Raises ValueError where it is missing, and for parameters that the generation does not have.
+    """
 
     app_message: ClassVar[str] = "reserved"
-    """The Candid type of the application's messages."""
+    """The Candid type of the application's messages in v1 and v2."""
     methods: ClassVar[str] = ""
     """Further Candid methods of the application, each a line ``name : type;``."""
-    keep_alive_timeout_ms: ClassVar[int] = 60_000
-    """How long a client may take to answer an acknowledgement (CDK, ``CLIENT_KEEP_ALIVE_TIMEOUT_MS``)."""
 
-    def __init_subclass__(cls) -> None:
-        """Compose the interface from the application's part."""
-        super().__init_subclass__()
-        cls.did = wire.interface(cls.app_message, cls.methods)
-
-    def __init__(self, params: WsInitParams | None = None) -> None:
+    def __init__(
+        self,
+        params: WsInitParams | None = None,
+        *,
+        generation: Generation = "v2",
+        gateway: Principal | None = None,
+    ) -> None:
+        self.dialect = DIALECTS[generation]
+        if self.dialect.has_one_gateway and gateway is None:
+            raise ValueError(f"a canister of generation {generation} needs the principal of its one gateway")
+        self.did = interface(generation, self.app_message, self.methods)
         super().__init__()
-        self.params = params or WsInitParams()
-        self._interval_ns = self.params.send_ack_interval_ms * 1_000_000
+        self.gateway = gateway if self.dialect.has_one_gateway else None
+        self.params = _complete(params or WsInitParams(), self.dialect)
+        self._interval_ns = (self.params.send_ack_interval_ms or 0) * _MS
+        self._timeout_ns = (self.params.keep_alive_timeout_ms or 0) * _MS
         self._reset()
 
     # --- the application ---
 
-    def on_open(self, env: Environment, client: Principal) -> None:
+    def on_open(self, env: Environment, client: Client) -> None:
         """A client has opened a connection."""
 
-    def on_message(self, env: Environment, client: Principal, message: bytes) -> None:
-        """A client has sent a message, Candid of the application's type."""
+    def on_message(self, env: Environment, client: Client, message: bytes) -> None:
+        """A client has sent a message: Candid of the application's type, in v0 CBOR by custom."""
 
-    def on_close(self, env: Environment, client: Principal) -> None:
+    def on_close(self, env: Environment, client: Client) -> None:
         """A client's connection is gone."""
 
-    def send(self, env: Environment, client: Principal, message: bytes) -> None:
+    def send(self, env: Environment, client: Client, message: bytes) -> None:
         """Queue a message for a client. Raises WsError for a client without a connection."""
-        self._push(env, self._client_of(client), message, is_service_message=False)
+        self._push(env, self._clients.of(client), message, is_service_message=False)
 
-    def close(self, env: Environment, client: Principal) -> None:
-        """Close a client's connection. Raises WsError for a client without a connection."""
-        self._remove(env, self._client_of(client), reason="ClosedByApplication")
+    def close(self, env: Environment, client: Client) -> None:
+        """Close a client's connection. Raises WsError for a client without a connection.
+
+        v0 and v1 have no word for it: the client is forgotten, and learns it when its next message is refused.
+        """
+        self._remove(env, self._clients.of(client), reason="ClosedByApplication")
 
     # --- Candid methods ---
 
     def init(self, env: Environment, *arguments: object) -> None:
         """Start the timers. Traps for parameters that cannot be."""
-        if self.params.send_ack_interval_ms <= self.keep_alive_timeout_ms:
-            raise Trap("send_ack_interval_ms must be greater than CLIENT_KEEP_ALIVE_TIMEOUT_MS")
         self._reset()
+        acknowledgements = self.dialect.acknowledgements
+        if acknowledgements is None:
+            return
+        if self._interval_ns <= self._timeout_ns:
+            raise Trap(f"send_ack_interval_ms must be greater than {acknowledgements.keep_alive_timeout_name}")
         self._ack_at_ns = env.time_ns + self._interval_ns
         self._arm(env)
 
-    def ws_open(self, env: Environment, args: OpenArguments) -> Result:
-        """A client opens a connection through a gateway; replaces an older one of the same principal."""
-        if env.caller == ANONYMOUS:
-            return _err("Anonymous principal is not allowed")
-        key = ClientKey(env.caller, args["client_nonce"])
-        old = self._clients.get(env.caller)
-        if old is not None and old.key == key:
-            return _err(f"Client with key {key} already has an open connection")
-        if old is not None:
-            self._remove(env, old, reason=None)
-        client = _Client(key, args["gateway_principal"], env.time_ns)
-        self.journal.put(self._clients, env.caller, client)
-        self._queues.join(client.gateway)
-        self._push_service(env, client, {"OpenMessage": {"client_key": key.to_candid()}})
-        self.on_open(env, env.caller)
+    def ws_register(self, env: Environment, args: RegisterArguments) -> Result:
+        """A client announces its key (v0)."""
+        self._clients.register(env.caller, ClientPublicKey(args["client_key"]))
         return OK
 
-    def ws_message(self, env: Environment, args: MessageArguments, _type: object) -> Result:
-        """A client's message, from the application or a keep-alive."""
-        message = args["msg"]
+    def ws_open(self, env: Environment, args: Any) -> Result:
+        """A client opens a connection through a gateway. In v0 the gateway does it for the client."""
         try:
-            client = self._client_of(env.caller)
-            self._check_order(env, client, message)
-            if message["is_service_message"]:
-                self._receive_service(env, client, message["content"])
-            else:
-                self.on_message(env, env.caller, message["content"])
+            admission = self._clients.admit(env, args)
         except WsError as error:
-            return _err(str(error))
+            return _err(error)
+        if admission.replaced is not None:
+            self._remove(env, admission.replaced, reason=None)
+        connection = admission.connection
+        self._clients.add(connection)
+        self._queues.join(connection.gateway)
+        if isinstance(connection.key, ClientKey):  # v0 says by a call of its own that the client hears
+            self._push_service(env, connection, {"OpenMessage": {"client_key": connection.key.to_candid()}})
+            self.on_open(env, connection.client)
+        return admission.answer
+
+    def ws_message(self, env: Environment, args: dict[str, Any], _type: object = None) -> Result:
+        """A client's message, from the application or a keep-alive. In v0 also the word that its socket is open."""
+        try:
+            self._receive(env, self._clients.incoming(env, args["msg"]))
+        except OutOfTurn as error:
+            self._remove(env, error.connection, reason="WrongSequenceNumber")
+            return _err(error)
+        except WsError as error:
+            return _err(error)
         return OK
 
-    def ws_close(self, env: Environment, args: CloseArguments) -> Result:
+    def ws_close(self, env: Environment, args: dict[str, Any]) -> Result:
         """A gateway tells that a client's socket is gone."""
-        key = wire.client_key(args["client_key"])
-        if env.caller not in self._queues:
-            return _err(f"Gateway with principal {env.caller} is not registered")
-        client = self._clients.get(key.principal)
-        if client is None or client.key != key:
-            return _err(f"Client with key {key} doesn't have an open connection")
-        if client.gateway != env.caller:
-            return _err(f"Client with key {key} was not registered to gateway {env.caller}")
-        self._remove(env, client, reason=None)
+        try:
+            connection = self._clients.leaving(env, args["client_key"])
+        except WsError as error:
+            return _err(error)
+        self._remove(env, connection, reason=None)
         return OK
 
     def ws_get_messages(self, env: Environment, args: GetMessagesArguments) -> Result:
-        """The caller's own messages as a gateway; none for others."""
-        page = self._queues.page(env.caller, args["nonce"], self.params.max_number_of_returned_messages)
+        """The caller's own messages as a gateway; for others none, or where there is one gateway an error."""
+        try:
+            self._clients.check_gateway(env.caller)
+        except WsError as error:
+            return _err(error)
+        limit = self.params.max_number_of_returned_messages or 0
+        page = self._queues.page(env.caller, self._first_of_page(env, args["nonce"], limit), limit)
         certificate = env.data_certificate() if page.messages else b""
         if certificate is None:
             raise Trap("no data certificate available, ws_get_messages must be a query")
-        messages = [{"client_key": m.client, "key": m.key, "content": m.content} for m in page.messages]
-        answer = {"messages": messages, "cert": certificate, "tree": page.tree}
-        return {"Ok": answer | {"is_end_of_queue": page.is_end_of_queue}}
+        content = self.dialect.content_name
+        messages = [{"client_key": m.client, "key": m.key, content: m.content} for m in page.messages]
+        answer: dict[str, object] = {"messages": messages, "cert": certificate, "tree": page.tree}
+        if self.dialect.tells_end_of_queue:
+            answer["is_end_of_queue"] = page.is_end_of_queue
+        return {"Ok": answer}
 
     # --- timers ---
 
@@ -184,7 +195,7 @@ class WebSocketCanister(PythonCanister):
             self._check_keep_alive(env)
         if env.time_ns >= self._ack_at_ns:
             self.journal.set(self, "_ack_at_ns", env.time_ns + self._interval_ns)
-            self.journal.set(self, "_check_at_ns", env.time_ns + self.keep_alive_timeout_ms * 1_000_000)
+            self.journal.set(self, "_check_at_ns", env.time_ns + self._timeout_ns)
             self._acknowledge(env)
         self._arm(env)
 
@@ -192,67 +203,75 @@ class WebSocketCanister(PythonCanister):
         env.set_timer(min(filter(None, (self._ack_at_ns, self._check_at_ns))))
 
     def _acknowledge(self, env: Environment) -> None:
-        for client in list(self._clients.values()):
-            received = {"last_incoming_sequence_num": client.expected_num - 1}
-            self._push_service(env, client, {"AckMessage": received})
-            self.journal.set(client, "was_acknowledged", value=True)
+        for connection in self._clients:
+            received = {"last_incoming_sequence_num": connection.expected_num - 1}
+            self._push_service(env, connection, {"AckMessage": received})
+            self.journal.set(connection, "was_acknowledged", value=True)
 
     def _check_keep_alive(self, env: Environment) -> None:
         self._queues.remove_deserted(env)
-        for client in list(self._clients.values()):
-            silent_ns = env.time_ns - client.last_keep_alive_ns
-            if client.was_acknowledged and silent_ns > self.keep_alive_timeout_ms * 1_000_000:
-                self._remove(env, client, reason="KeepAliveTimeout")
+        for connection in self._clients:
+            silent_ns = env.time_ns - connection.last_keep_alive_ns
+            if connection.was_acknowledged and silent_ns > self._timeout_ns:
+                self._remove(env, connection, reason="KeepAliveTimeout")
 
     # --- clients ---
 
     def _reset(self) -> None:
-        self._clients: dict[Principal, _Client] = {}
-        self._queues = MessageQueues(self.journal, max_age_ns=self._interval_ns)
+        max_age_ns = None if self.dialect.keeps_messages else self._interval_ns
+        self._queues = MessageQueues(self.journal, max_age_ns=max_age_ns)
+        kind = KeyClients if self.dialect.registers_keys else PrincipalClients
+        self._clients: Clients = kind(self.dialect, self.journal, self._queues, self.gateway)
         self._ack_at_ns = 0
         self._check_at_ns = 0
 
-    def _client_of(self, principal: Principal) -> _Client:
-        client = self._clients.get(principal)
-        if client is None:
-            raise WsError(f"Client with principal {principal} doesn't have an open connection")
-        return client
+    def _receive(self, env: Environment, incoming: Incoming) -> None:
+        match incoming:
+            case Established(client):
+                self.on_open(env, client)
+            case ForApplication(client, content):
+                self.on_message(env, client, content)
+            case ForService(connection, content):
+                self._receive_service(env, connection, content)
+            case _:
+                assert_never(incoming)
 
-    def _check_order(self, env: Environment, client: _Client, message: WebsocketMessage) -> None:
-        if wire.client_key(message["client_key"]) != client.key:
-            principal = message["client_key"]["client_principal"]
-            raise WsError(f"Client with principal {principal} has a different key than the one used in the message")
-        expected, actual = client.expected_num, message["sequence_num"]
-        if actual != expected:
-            self._remove(env, client, reason="WrongSequenceNumber")
-            raise WsError(f"Expected incoming sequence number {expected} but got {actual}")
-        self.journal.set(client, "expected_num", expected + 1)
-
-    def _receive_service(self, env: Environment, client: _Client, content: bytes) -> None:
+    def _receive_service(self, env: Environment, client: Connection, content: bytes) -> None:
+        acknowledgements = self._acknowledgements()
         try:
-            (message,) = wire.SERVICE_MESSAGE.decode(content)
+            (message,) = acknowledgements.message.decode(content)
         except CandidError as error:
             raise WsError(f"Error decoding service message content: {error.problem}") from error
         if not isinstance(message, dict) or "KeepAliveMessage" not in message:
-            raise WsError("Invalid service message")
+            raise WsError(acknowledgements.invalid_message)
         self.journal.set(client, "last_keep_alive_ns", env.time_ns)
 
-    def _remove(self, env: Environment, client: _Client, *, reason: str | None) -> None:
-        """Forget a client; with a reason it is told so."""
-        if reason is not None:
+    def _remove(self, env: Environment, client: Connection, *, reason: str | None) -> None:
+        """Forget a client; with a reason it is told so, where the generation has a word for it."""
+        if reason is not None and self.dialect.tells_why_it_closes:
             self._push_service(env, client, {"CloseMessage": {"reason": {reason: None}}})
-        self.journal.remove(self._clients, client.key.principal)
+        self._clients.forget(client)
         self._queues.leave(client.gateway, now_ns=env.time_ns)
-        self.on_close(env, client.key.principal)
+        self.on_close(env, client.client)
 
     # --- messages to clients ---
 
-    def _push_service(self, env: Environment, client: _Client, message: dict[str, object]) -> None:
-        self._push(env, client, wire.SERVICE_MESSAGE.encode(message), is_service_message=True)
+    def _first_of_page(self, env: Environment, nonce: int, limit: int) -> int:
+        if nonce == 0 and self.dialect.zero_asks_for_newest:
+            return max(0, self._queues.next_nonce(env.caller) - limit)
+        return nonce
 
-    def _push(self, env: Environment, client: _Client, content: bytes, *, is_service_message: bool) -> None:
+    def _acknowledgements(self) -> Acknowledgements:
+        if self.dialect.acknowledgements is None:
+            raise WsError(f"generation {self.dialect.generation} has no service messages")
+        return self.dialect.acknowledgements
+
+    def _push_service(self, env: Environment, client: Connection, message: dict[str, object]) -> None:
+        self._push(env, client, self._acknowledgements().message.encode(message), is_service_message=True)
+
+    def _push(self, env: Environment, client: Connection, content: bytes, *, is_service_message: bool) -> None:
         self.journal.set(client, "last_sent_num", client.last_sent_num + 1)
-        written = wire.message_content(
+        written = message_content(
             client.key,
             sequence_num=client.last_sent_num,
             timestamp_ns=env.time_ns,
@@ -262,5 +281,21 @@ class WebSocketCanister(PythonCanister):
         self._queues.push(env, client.gateway, client.key.to_candid(), written)
 
 
-def _err(text: str) -> Result:
-    return {"Err": text}
+def _err(error: WsError) -> Result:
+    return {"Err": str(error)}
+
+
+def _complete(params: WsInitParams, dialect: Dialect) -> WsInitParams:
+    """With the generation's own values where none are given."""
+    own = dialect.acknowledgements
+    if own is None and (params.send_ack_interval_ms, params.keep_alive_timeout_ms) != (None, None):
+        raise ValueError(f"generation {dialect.generation} has no acknowledgements and no keep-alive timeout")
+    return WsInitParams(
+        _or(params.max_number_of_returned_messages, dialect.max_number_of_returned_messages),
+        _or(params.send_ack_interval_ms, own.send_ack_interval_ms if own else None),
+        _or(params.keep_alive_timeout_ms, own.keep_alive_timeout_ms if own else None),
+    )
+
+
+def _or(given: int | None, otherwise: int | None) -> int | None:
+    return otherwise if given is None else given

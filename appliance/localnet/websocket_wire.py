@@ -1,4 +1,4 @@
-"""Wire generation v2 of IC WebSockets as a canister writes it: Candid types and the content of messages."""
+"""What IC WebSocket canisters write and read: Candid types, keys of clients and the content of messages."""
 
 from typing import NamedTuple, TypedDict
 
@@ -6,58 +6,39 @@ from appliance.crypto import CandidTypes, encode_cbor
 from appliance.ic.principal import Principal
 
 CLIENT_KEY = "record {client_principal: principal; client_nonce: nat64}"
+_SIGNS_OF_LIFE = f"""
+  OpenMessage: record {{client_key: {CLIENT_KEY}}};
+  AckMessage: record {{last_incoming_sequence_num: nat64}};
+  KeepAliveMessage: record {{last_incoming_sequence_num: nat64}};
+"""
 
 SERVICE_MESSAGE = CandidTypes(
-    f"""(variant {{
-      OpenMessage: record {{client_key: {CLIENT_KEY}}};
-      AckMessage: record {{last_incoming_sequence_num: nat64}};
-      KeepAliveMessage: record {{last_incoming_sequence_num: nat64}};
+    f"""(variant {{{_SIGNS_OF_LIFE}
       CloseMessage: record {{
         reason: variant {{WrongSequenceNumber; InvalidServiceMessage; KeepAliveTimeout; ClosedByApplication}};
       }};
     }})"""
 )
-"""What canister and client tell each other beside the application's messages."""
-
-INTERFACE = """type ClientKey = record { client_principal : principal; client_nonce : nat64 };
-type WebsocketMessage = record {
-  client_key : ClientKey;
-  sequence_num : nat64;
-  timestamp : nat64;
-  is_service_message : bool;
-  content : blob;
-};
-type CanisterOutputMessage = record { client_key : ClientKey; key : text; content : blob };
-type CanisterOutputCertifiedMessages = record {
-  messages : vec CanisterOutputMessage;
-  cert : blob;
-  tree : blob;
-  is_end_of_queue : bool;
-};
-type Result = variant { Ok; Err : text };
-type GetMessagesResult = variant { Ok : CanisterOutputCertifiedMessages; Err : text };
-type AppMessage = %(app_message)s;
-
-service : {
-  ws_open : (record { client_nonce : nat64; gateway_principal : principal }) -> (Result);
-  ws_close : (record { client_key : ClientKey }) -> (Result);
-  ws_message : (record { msg : WebsocketMessage }, opt AppMessage) -> (Result);
-  ws_get_messages : (record { nonce : nat64 }) -> (GetMessagesResult) query;%(methods)s
-}
-"""
+"""What canister and client of v2 tell each other beside the application's messages."""
+SERVICE_MESSAGE_V1 = CandidTypes(f"(variant {{{_SIGNS_OF_LIFE}}})")
+"""The same of v1."""
 
 
-def interface(app_message: str, methods: str = "") -> str:
-    """The Candid text of a canister whose application messages have the type ``app_message``.
+class ClientPublicKey(bytes):
+    """Who a message of v0 is for: the client's raw Ed25519 key, 32 bytes once its connection is open."""
 
-    ``methods`` are further methods, each a line ``name : type;``.
-    """
-    lines = "".join(f"\n  {line}" for line in methods.splitlines())
-    return INTERFACE % {"app_message": app_message, "methods": lines}
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self.hex()
+
+    def to_candid(self) -> bytes:
+        """The Candid value."""
+        return bytes(self)
 
 
 class ClientKey(NamedTuple):
-    """Who a message is for. As text ``<principal>_<nonce>``."""
+    """Who a message of v1 and v2 is for. As text ``<principal>_<nonce>``."""
 
     principal: Principal
     nonce: int
@@ -71,14 +52,14 @@ class ClientKey(NamedTuple):
 
 
 class ClientKeyValue(TypedDict):
-    """A client key as decoded from Candid."""
+    """A client key of v1 and v2 as decoded from Candid."""
 
     client_principal: Principal
     client_nonce: int
 
 
 class WebsocketMessage(TypedDict):
-    """A client's message as decoded from Candid."""
+    """A client's message of v1 and v2 as decoded from Candid."""
 
     client_key: ClientKeyValue
     sequence_num: int
@@ -93,9 +74,18 @@ def client_key(value: ClientKeyValue) -> ClientKey:
 
 
 def message_content(
-    key: ClientKey, *, sequence_num: int, timestamp_ns: int, is_service_message: bool, content: bytes
+    key: ClientKey | ClientPublicKey,
+    *,
+    sequence_num: int,
+    timestamp_ns: int,
+    is_service_message: bool = False,
+    content: bytes,
 ) -> bytes:
-    """A message to a client: tagged CBOR, its fields in the order of the CDK."""
+    """A message to a client: tagged CBOR, its fields in the order of the CDK. The key says of which generation."""
+    if isinstance(key, ClientPublicKey):
+        return encode_cbor(
+            {"client_key": key, "sequence_num": sequence_num, "timestamp": timestamp_ns, "message": content}
+        )
     return encode_cbor(
         {
             "client_key": {"client_principal": key.principal, "client_nonce": key.nonce},

@@ -1,0 +1,135 @@
+"""Who has an open connection to a WebSocket canister, and what may be asked of it: where the generations differ most.
+
+These classes judge and remember; what follows from it, messages and hooks, is `WebSocketCanister`'s to do. Every
+refusal is a WsError.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.ic.principal import Principal
+from appliance.localnet.canister import Environment
+from appliance.localnet.journal import Journal
+from appliance.localnet.message_queue import MessageQueues
+from appliance.localnet.websocket_dialect import Dialect
+from appliance.localnet.websocket_wire import ClientKey, ClientPublicKey
+
+Client = Principal | ClientPublicKey
+"""Whom an application talks to: in v0 the client's 32-byte key, in v1 and v2 its principal."""
+Result = dict[str, object]
+"""``variant {Ok; Err: text}``."""
+OK: Result = {"Ok": None}
+
+
+class WsError(Exception):
+    """What the CDK answers as ``Err``: its text is part of the interface."""
+
+
+@dataclass
+class Connection:
+    """A client's open connection. The numbers are of the last message to it and of the next one from it."""
+
+    key: ClientKey | ClientPublicKey
+    client: Client
+    gateway: Principal
+    last_keep_alive_ns: int
+    expected_num: int
+    last_sent_num: int = 0
+    was_acknowledged: bool = False
+
+
+class OutOfTurn(WsError):
+    """A wrong sequence number, after which the connection is to be removed."""
+
+    def __init__(self, connection: Connection, text: str) -> None:
+        super().__init__(text)
+        self.connection = connection
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What came of ``ws_open``: a connection to add, one to remove before that, and the answer."""
+
+    connection: Connection
+    replaced: Connection | None
+    answer: Result
+
+
+@dataclass(frozen=True)
+class Established:
+    """The gateway says that the client hears from now on (v0)."""
+
+    client: Client
+
+
+@dataclass(frozen=True)
+class ForApplication:
+    """A client's message for the application."""
+
+    client: Client
+    content: bytes
+
+
+@dataclass(frozen=True)
+class ForService:
+    """A client's message for the CDK itself."""
+
+    connection: Connection
+    content: bytes
+
+
+Incoming = Established | ForApplication | ForService
+"""What a call of ``ws_message`` brings."""
+
+
+class Clients(ABC):
+    """The open connections of a canister. ``gateway`` is the only one there is, None where any may come."""
+
+    def __init__(self, dialect: Dialect, journal: Journal, queues: MessageQueues, gateway: Principal | None) -> None:
+        self.dialect = dialect
+        self.journal = journal
+        self.queues = queues
+        self.gateway = gateway
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Connection]:
+        """All open connections, the oldest first."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many connections are open."""
+
+    def register(self, caller: Principal, key: ClientPublicKey) -> None:
+        """A client announces the key that it is going to sign with. Only v0 has this."""
+        raise WsError(f"clients of generation {self.dialect.generation} do not register")
+
+    @abstractmethod
+    def admit(self, env: Environment, args: Any) -> Admission:
+        """Judge the argument of ``ws_open``."""
+
+    @abstractmethod
+    def add(self, connection: Connection) -> None:
+        """Remember a connection that was admitted."""
+
+    @abstractmethod
+    def incoming(self, env: Environment, message: Any) -> Incoming:
+        """Judge the message of ``ws_message``. Raises OutOfTurn where that ends the connection."""
+
+    @abstractmethod
+    def leaving(self, env: Environment, key: Any) -> Connection:
+        """Judge the key of ``ws_close``: the connection to remove."""
+
+    @abstractmethod
+    def of(self, client: Client) -> Connection:
+        """The connection that messages for a client go to."""
+
+    @abstractmethod
+    def forget(self, connection: Connection) -> None:
+        """The connection is no longer open."""
+
+    def check_gateway(self, caller: Principal) -> None:
+        """Only the one gateway may go on, where there is one."""
+        if self.gateway not in (None, caller):
+            raise WsError("caller is not the gateway that has been registered during CDK initialization")

@@ -1,0 +1,125 @@
+"""How the WebSocket canisters of the wire generations v0, v1 and v2 differ (IC-PROTOCOL D), on one page.
+
+==================  =========================  ==============================  =======================================
+..                  v0                         v1                              v2
+==================  =========================  ==============================  =======================================
+a client is         an Ed25519 key             a principal and a nonce         a principal and a nonce
+it opens by         its ``ws_register``, then  its ``ws_open``, relayed        its ``ws_open``, relayed, which names
+                    the gateway's ``ws_open``                                  its gateway
+it speaks by        a call of its own, or      ``ws_message``, relayed         ``ws_message``, relayed; the type of the
+                    signed content, relayed                                    application's messages is an argument
+it counts from      0, where relayed           1                               1
+out of turn         is refused, it stays       is removed                      is removed and told why
+messages are        CBOR                       Candid                          Candid
+others may poll     no, an error               no, an error                    yes, they get nothing
+==================  =========================  ==============================  =======================================
+
+The rest is in `Dialect`. Everything that clients and gateways are told in words is in `websocket_keys` (v0) and
+`websocket_principals` (v1, v2).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from appliance.crypto import CandidTypes
+from appliance.localnet.websocket_wire import SERVICE_MESSAGE, SERVICE_MESSAGE_V1
+
+Generation = Literal["v0", "v1", "v2"]
+
+
+@dataclass(frozen=True)
+class Acknowledgements:
+    """How a canister and its clients show each other that they are there.
+
+    ``send_ack_interval_ms`` and ``keep_alive_timeout_ms`` hold unless the installation says otherwise;
+    ``keep_alive_timeout_name`` is what the CDK calls the latter.
+    """
+
+    message: CandidTypes
+    send_ack_interval_ms: int
+    keep_alive_timeout_ms: int
+    keep_alive_timeout_name: str
+    invalid_message: str
+    """The answer to a service message other than a keep-alive."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One wire generation, as its CDK speaks it."""
+
+    generation: Generation
+    max_number_of_returned_messages: int
+    """Per poll, unless the installation says otherwise."""
+    has_one_gateway: bool
+    """The principal of the only gateway is given at the installation."""
+    registers_keys: bool
+    """Clients are known by a key that they register, not by the principal that they call as."""
+    replaces_older: bool
+    """A principal that opens again leaves its older connection. Otherwise that one is still there, only unheard."""
+    keeps_messages: bool
+    """Messages and queues stay for ever instead of for one interval of acknowledgements."""
+    zero_asks_for_newest: bool
+    """A poll from nonce 0 gets the newest page instead of the oldest."""
+    content_name: str
+    """The field of a polled message that has its content."""
+    tells_end_of_queue: bool
+    """A page says whether it is the last."""
+    tells_why_it_closes: bool
+    """A client that is removed is sent a CloseMessage."""
+    acknowledgements: Acknowledgements | None
+    """And keep-alive messages; also whether there are service messages at all."""
+
+
+DIALECTS: dict[Generation, Dialect] = {
+    "v0": Dialect(
+        generation="v0",  # ic-websocket-cdk of July 2023, commit 989f74b
+        max_number_of_returned_messages=10,
+        has_one_gateway=True,
+        registers_keys=True,
+        replaces_older=False,
+        keeps_messages=True,
+        zero_asks_for_newest=False,
+        content_name="val",
+        tells_end_of_queue=False,
+        tells_why_it_closes=False,
+        acknowledgements=None,
+    ),
+    "v1": Dialect(
+        generation="v1",  # ic-websocket-cdk 0.1 and 0.2
+        max_number_of_returned_messages=10,
+        has_one_gateway=True,
+        registers_keys=False,
+        replaces_older=False,
+        keeps_messages=True,
+        zero_asks_for_newest=True,
+        content_name="content",
+        tells_end_of_queue=False,
+        tells_why_it_closes=False,
+        acknowledgements=Acknowledgements(
+            message=SERVICE_MESSAGE_V1,
+            send_ack_interval_ms=60_000,
+            keep_alive_timeout_ms=10_000,
+            keep_alive_timeout_name="keep_alive_timeout_ms",
+            invalid_message="Invalid received service message",
+        ),
+    ),
+    "v2": Dialect(
+        generation="v2",  # ic-websocket-cdk 0.4.1
+        max_number_of_returned_messages=50,
+        has_one_gateway=False,
+        registers_keys=False,
+        replaces_older=True,
+        keeps_messages=False,
+        zero_asks_for_newest=False,
+        content_name="content",
+        tells_end_of_queue=True,
+        tells_why_it_closes=True,
+        acknowledgements=Acknowledgements(
+            message=SERVICE_MESSAGE,
+            send_ack_interval_ms=300_000,
+            keep_alive_timeout_ms=60_000,
+            keep_alive_timeout_name="CLIENT_KEEP_ALIVE_TIMEOUT_MS",
+            invalid_message="Invalid service message",
+        ),
+    ),
+}

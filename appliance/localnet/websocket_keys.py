@@ -1,0 +1,176 @@
+"""The clients of the wire generation v0: an Ed25519 key that its owner registers before it signs with it.
+
+Everybody may register any key, the anonymous principal too, and who did so last speaks for it.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypedDict
+
+from appliance.crypto import decode_cbor, verify_signature
+from appliance.errors import GatewayError, KeyUnusable, Malformed, SignatureInvalid
+from appliance.ic.principal import Principal
+from appliance.localnet.canister import Environment
+from appliance.localnet.websocket_clients import (
+    Admission,
+    Client,
+    Clients,
+    Connection,
+    Established,
+    ForApplication,
+    Incoming,
+    WsError,
+)
+from appliance.localnet.websocket_wire import ClientPublicKey
+
+_DER_PREFIX = bytes.fromhex("302a300506032b6570032100")
+_KEY_LENGTH, _SIGNATURE_LENGTH = 32, 64
+_FIRST_MESSAGE = {"client_key": bytes, "canister_id": bytes}
+_MESSAGE = {"client_key": bytes, "sequence_num": int, "timestamp": int, "message": bytes}
+
+
+class Signed(TypedDict):
+    """The argument of ``ws_open``."""
+
+    msg: bytes
+    sig: bytes
+
+
+class KeyClients(Clients):
+    """Registered keys, and the connections of those that the gateway has opened."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._callers: dict[ClientPublicKey, Principal] = {}
+        self._connections: dict[ClientPublicKey, Connection] = {}
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._connections.values()))
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def register(self, caller: Principal, key: ClientPublicKey) -> None:
+        """See Clients."""
+        self.journal.put(self._callers, key, caller)
+
+    def admit(self, env: Environment, args: Signed) -> Admission:
+        """See Clients. Who opens again counts from the beginning. The canister id is repeated, not judged."""
+        self.check_gateway(env.caller)
+        first = _read("first message", args["msg"], _FIRST_MESSAGE)
+        key = ClientPublicKey(first["client_key"])
+        _check_lengths(key, args["sig"])
+        self._check_registered(key)
+        _verify(key, args["sig"], args["msg"])
+        value = {
+            "client_key": key.to_candid(),
+            "canister_id": _principal(first["canister_id"]),
+            "nonce": self.queues.next_nonce(env.caller),
+        }
+        return Admission(self._connection(env, key), None, {"Ok": value})
+
+    def add(self, connection: Connection) -> None:
+        """See Clients."""
+        self.journal.put(self._connections, ClientPublicKey(connection.client), connection)
+
+    def incoming(self, env: Environment, message: Mapping[str, Any]) -> Incoming:
+        """See Clients. The wrong number is refused, and the right one still expected."""
+        ((kind, value),) = message.items()
+        if kind == "DirectlyFromClient":
+            return self._direct(env, ClientPublicKey(value["client_key"]), value["message"])
+        self.check_gateway(env.caller)
+        if kind == "RelayedByGateway":
+            return self._relayed(value["content"], value["sig"])
+        self._check_registered(ClientPublicKey(value))
+        return Established(ClientPublicKey(value))
+
+    def leaving(self, env: Environment, key: bytes) -> Connection:
+        """See Clients. Also takes leave of who has registered only."""
+        self.check_gateway(env.caller)
+        leaver = ClientPublicKey(key)
+        self._check_registered(leaver)
+        return self._connections.get(leaver) or self._connection(env, leaver)
+
+    def of(self, client: Client) -> Connection:
+        """See Clients."""
+        connection = self._connections.get(ClientPublicKey(client))
+        if connection is None:
+            raise WsError("outgoing message to client num not initialized for client")
+        return connection
+
+    def forget(self, connection: Connection) -> None:
+        """See Clients. Its key is no longer registered either."""
+        key = ClientPublicKey(connection.client)
+        self.journal.remove(self._callers, key)
+        if key in self._connections:
+            self.journal.remove(self._connections, key)
+
+    def _connection(self, env: Environment, key: ClientPublicKey) -> Connection:
+        return Connection(key, key, self.gateway or env.caller, env.time_ns, expected_num=0)
+
+    def _check_registered(self, key: ClientPublicKey) -> None:
+        if key not in self._callers:
+            raise WsError("client's public key has not been previously registered by client")
+
+    def _direct(self, env: Environment, key: ClientPublicKey, message: bytes) -> Incoming:
+        caller = self._callers.get(key)
+        if caller is None:
+            raise WsError("client was was not authenticated with II when it registered its public key")
+        if caller != env.caller:
+            raise WsError("caller is not the same that registered the public key")
+        return ForApplication(key, message)
+
+    def _relayed(self, content: bytes, signature: bytes) -> Incoming:
+        message = _read("message", content, _MESSAGE)
+        key = ClientPublicKey(message["client_key"])
+        self._check_registered(key)
+        _check_lengths(key, signature)
+        _verify(key, signature, content)
+        connection = self._connections.get(key)
+        if connection is None:
+            raise WsError("expected incoming message num not initialized for client")
+        if message["sequence_num"] != connection.expected_num:
+            raise WsError(
+                "incoming client's message relayed from WS Gateway does not have the expected sequence number"
+            )
+        self.journal.set(connection, "expected_num", connection.expected_num + 1)
+        return ForApplication(key, message["message"])
+
+
+def _read(what: str, content: bytes, fields: Mapping[str, type]) -> dict[str, Any]:
+    """A map in CBOR with at least these fields."""
+    try:
+        decoded = decode_cbor(content, what=what)
+    except GatewayError as error:
+        raise WsError(str(error)) from error
+    if not isinstance(decoded, dict):
+        raise WsError(f"malformed {what}: no map")
+    for name, kind in fields.items():
+        if name not in decoded:
+            raise WsError(f"missing field `{name}`")
+        if type(decoded[name]) is not kind:  # a bool is an int otherwise
+            raise WsError(f"malformed {what}: wrong type of field `{name}`")
+    return decoded
+
+
+def _principal(data: bytes) -> Principal:
+    try:
+        return Principal(data)
+    except Malformed as error:
+        raise WsError(str(error)) from error
+
+
+def _check_lengths(key: bytes, signature: bytes) -> None:
+    if len(key) != _KEY_LENGTH:
+        raise WsError("Invalid public key")
+    if len(signature) != _SIGNATURE_LENGTH:
+        raise WsError("Invalid signature")
+
+
+def _verify(key: bytes, signature: bytes, message: bytes) -> None:
+    """Without a separator, as v0 signs."""
+    try:
+        verify_signature(_DER_PREFIX + key, signature, message)
+    except KeyUnusable as error:
+        raise WsError("Invalid public key") from error
+    except SignatureInvalid as error:
+        raise WsError("Signature doesn't verify") from error

@@ -1,0 +1,149 @@
+"""The clients of the wire generations v1 and v2: a principal and a nonce, in signed calls that a gateway relays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
+
+from appliance.ic.principal import ANONYMOUS, Principal
+from appliance.localnet import websocket_wire as wire
+from appliance.localnet.canister import Environment
+from appliance.localnet.websocket_clients import (
+    OK,
+    Admission,
+    Client,
+    Clients,
+    Connection,
+    ForApplication,
+    ForService,
+    Incoming,
+    OutOfTurn,
+    WsError,
+)
+from appliance.localnet.websocket_dialect import Generation
+from appliance.localnet.websocket_wire import ClientKey, ClientKeyValue, WebsocketMessage
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The CDK's words. Names in braces stand for what is spoken about."""
+
+    anonymous: str
+    already_open: str
+    no_connection: str
+    other_key: str
+    wrong_number: str
+    no_such_key: str
+
+
+TEXTS: dict[Generation, Texts] = {
+    "v1": Texts(
+        anonymous="anonymous principal cannot open a connection",
+        already_open="client with key {key} already has an open connection",
+        no_connection="client with principal {principal} doesn't have an open connection",
+        other_key="client with principal {caller} has a different key than the one used in the message",
+        wrong_number="incoming client's message does not have the expected sequence number. "
+        "Expected: {expected}, actual: {actual}. Client removed.",
+        no_such_key="client with key {key} doesn't have an open connection",
+    ),
+    "v2": Texts(
+        anonymous="Anonymous principal is not allowed",
+        already_open="Client with key {key} already has an open connection",
+        no_connection="Client with principal {principal} doesn't have an open connection",
+        other_key="Client with principal {claimed} has a different key than the one used in the message",
+        wrong_number="Expected incoming sequence number {expected} but got {actual}",
+        no_such_key="Client with key {key} doesn't have an open connection",
+    ),
+}
+
+
+class OpenArguments(TypedDict):
+    """Of ``ws_open``; v1 knows its gateway."""
+
+    client_nonce: int
+    gateway_principal: NotRequired[Principal]
+
+
+class PrincipalClients(Clients):
+    """A principal has one current connection, the newest: from it messages are taken, to it they are sent.
+
+    Whichever of a principal's connections is forgotten, none is current after that.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.texts = TEXTS[self.dialect.generation]
+        self._connections: dict[ClientKey, Connection] = {}
+        self._current: dict[Principal, ClientKey] = {}
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._connections.values()))
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def admit(self, env: Environment, args: OpenArguments) -> Admission:
+        """See Clients."""
+        if env.caller == ANONYMOUS:
+            raise WsError(self.texts.anonymous)
+        if env.caller == self.gateway:
+            raise WsError("caller is the registered gateway which can't open a connection for itself")
+        key = ClientKey(env.caller, args["client_nonce"])
+        if key in self._connections:
+            raise WsError(self.texts.already_open.format(key=key))
+        gateway = self.gateway or args["gateway_principal"]
+        connection = Connection(key, env.caller, gateway, env.time_ns, expected_num=1)
+        older = self._current.get(env.caller) if self.dialect.replaces_older else None
+        return Admission(connection, self._connections[older] if older else None, OK)
+
+    def add(self, connection: Connection) -> None:
+        """See Clients."""
+        key = _key(connection)
+        self.journal.put(self._connections, key, connection)
+        self.journal.put(self._current, key.principal, key)
+
+    def incoming(self, env: Environment, message: WebsocketMessage) -> Incoming:
+        """See Clients."""
+        connection = self.of(env.caller)
+        key = wire.client_key(message["client_key"])
+        if key != connection.key:
+            raise WsError(self.texts.other_key.format(caller=env.caller, claimed=key.principal))
+        expected, actual = connection.expected_num, message["sequence_num"]
+        if actual != expected:
+            raise OutOfTurn(connection, self.texts.wrong_number.format(expected=expected, actual=actual))
+        self.journal.set(connection, "expected_num", expected + 1)
+        if message["is_service_message"]:
+            return ForService(connection, message["content"])
+        return ForApplication(connection.client, message["content"])
+
+    def leaving(self, env: Environment, key: ClientKeyValue) -> Connection:
+        """See Clients."""
+        self.check_gateway(env.caller)
+        if self.gateway is None and env.caller not in self.queues:
+            raise WsError(f"Gateway with principal {env.caller} is not registered")
+        leaver = wire.client_key(key)
+        connection = self._connections.get(leaver)
+        if connection is None:
+            raise WsError(self.texts.no_such_key.format(key=leaver))
+        if connection.gateway != env.caller:
+            raise WsError(f"Client with key {leaver} was not registered to gateway {env.caller}")
+        return connection
+
+    def of(self, client: Client) -> Connection:
+        """See Clients."""
+        key = self._current.get(Principal(client))
+        if key is None:
+            raise WsError(self.texts.no_connection.format(principal=client))
+        return self._connections[key]
+
+    def forget(self, connection: Connection) -> None:
+        """See Clients."""
+        key = _key(connection)
+        self.journal.remove(self._connections, key)
+        if key.principal in self._current:
+            self.journal.remove(self._current, key.principal)
+
+
+def _key(connection: Connection) -> ClientKey:
+    if not isinstance(connection.key, ClientKey):
+        raise TypeError(f"{connection.key} is the key of another generation")
+    return connection.key
