@@ -17,10 +17,10 @@ from websockets.exceptions import WebSocketException
 
 from appliance.client.errors import ClientError, ConnectFailed, ConnectionClosed
 from appliance.client.root_key import verifier_for
-from appliance.client.session import Limits, Opened, Received, Send, Session
+from appliance.client.session import Event, Limits, Opened, Received, Send, Session
 from appliance.client.v2 import SessionV2
 from appliance.crypto import CandidTypes, SigningKey, Verifier
-from appliance.errors import CandidError, GatewayError, TextFrame
+from appliance.errors import CandidError, GatewayError
 from appliance.ic.identity import KeyIdentity, adapt
 from appliance.ic.principal import Principal
 
@@ -141,8 +141,10 @@ class Connection:
 
     async def _read(self) -> None:
         try:
+            await self._act(self._session.start(now_ns=self._clock()))
             while True:
-                await self._take(await self._next_frame())
+                frame = await self._next_frame()
+                await self._act(self._session.receive(frame, now_ns=self._clock()))
         except SocketClosed:
             await self._finish(_closed(self._socket))
         except GatewayError as error:
@@ -172,10 +174,8 @@ class Connection:
             when = asyncio.get_running_loop().time() + (deadline_ns - self._clock()) / 1e9
         self._patience.reschedule(when)
 
-    async def _take(self, frame: str | bytes) -> None:
-        if isinstance(frame, str):
-            raise TextFrame
-        for event in self._session.receive(frame, now_ns=self._clock()):
+    async def _act(self, events: list[Event]) -> None:
+        for event in events:
             match event:
                 case Send(reply):
                     self._outgoing.append(reply)
