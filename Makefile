@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock native/Cargo.toml native/core/Cargo.toml
 
-.PHONY: setup demo test lint docs bench clean
+.PHONY: setup demo test lint docs interop bench clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -44,6 +44,9 @@ lint: setup ## Check style, types, stubs and layers
 
 docs: setup ## Make gateway.yaml and docs/*.md from the schema and the errors
 	$(BIN)/python -m docs.generate
+
+interop: setup ## Run every client through the gateway and write the table in README.md
+	$(BIN)/python -m tests.interop
 
 bench: setup ## Measure every native function, each step of a message, and all of it
 	$(BIN)/python -m pytest benchmarks --benchmark-only

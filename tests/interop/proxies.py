@@ -1,8 +1,11 @@
 """Men in the middle: what a lying gateway or boundary node would do to what passes through."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -11,24 +14,30 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Data
 
+from appliance.crypto import BlsSecretKey, HashTree, decode_cbor, encode_cbor, encode_certificate
+
 Deceit = Callable[[int, bytes], list[bytes]]
-"""From the number (0 is the handshake) and the bytes of a frame for the client to the frames that it gets."""
+"""From the number (1 is the first) and the frame of a certified message for the client to the frames that it gets."""
 
 
 @asynccontextmanager
 async def lying_gateway(upstream: str, deceit: Deceit) -> AsyncIterator[str]:
-    """A WebSocket proxy that passes frames up as they are and frames down as `deceit` wants; yields its URL."""
+    """A WebSocket proxy that passes all on as it is but certified messages, with which `deceit` does what it likes.
+
+    Yields its URL, which has the path of the gateway's.
+    """
 
     async def handle(client: ServerConnection) -> None:
         async with connect(upstream, compression=None, max_size=None) as gateway:
             up = asyncio.create_task(_pass_up(client, gateway.send, gateway.close))
-            number = 0
+            numbers = itertools.count(1)
             try:
                 async for frame in gateway:
-                    assert isinstance(frame, bytes)
-                    for passed in deceit(number, frame):
-                        await client.send(passed)
-                    number += 1
+                    if isinstance(frame, bytes) and "cert" in read_message(frame):
+                        for passed in deceit(next(numbers), frame):
+                            await client.send(passed)
+                    else:
+                        await client.send(frame)
             except ConnectionClosed:
                 pass
             code = gateway.close_code or 1011
@@ -37,7 +46,7 @@ async def lying_gateway(upstream: str, deceit: Deceit) -> AsyncIterator[str]:
 
     server = await serve(handle, "127.0.0.1", 0, compression=None, max_size=None)
     async with server:
-        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}{urlsplit(upstream).path}"
 
 
 async def _pass_up(
@@ -49,6 +58,23 @@ async def _pass_up(
     except ConnectionClosed:
         pass
     await close()
+
+
+def read_message(frame: bytes) -> dict[str, bytes]:
+    """The fields of a frame for a client, whatever its wire generation."""
+    return cast("dict[str, bytes]", decode_cbor(frame))
+
+
+_FORGER = BlsSecretKey.from_seed(b"a key that no network knows about")
+
+
+def forge(_: int, frame: bytes) -> list[bytes]:
+    """The same message with a certificate that another root key has signed, and is perfect otherwise."""
+    message = read_message(frame)
+    certificate = cast("dict[str, list[int]]", decode_cbor(message["cert"]))
+    tree = HashTree.from_cbor(encode_cbor(certificate["tree"]))
+    forged = encode_certificate(tree, _FORGER.sign_root(tree.digest))
+    return [encode_cbor({**message, "cert": forged}, tagged=False)]
 
 
 @asynccontextmanager

@@ -1,0 +1,52 @@
+"""Runs every client through the gateway and writes the table in README.md: ``python -m tests.interop``."""
+
+import asyncio
+import logging
+import sys
+from itertools import groupby
+
+import pytest
+import structlog
+
+from tests.interop.node import Unavailable
+from tests.interop.scenarios import EXAMINATIONS
+from tests.interop.table import README, Cell, Key, read, render, section_of, with_section
+
+
+async def find() -> dict[Key, Cell]:
+    """What the run finds; a client that is only known by its recording keeps its row where the recording is missing.
+
+    Raises Unavailable where an SDK cannot be run, and what a scenario raises that goes wrong.
+    """
+    found: dict[Key, Cell] = {}
+    for (client, generation), row in groupby(EXAMINATIONS, key=lambda examination: examination.key[:2]):
+        say(f"{client} ({generation}): ")
+        for examination in row:
+            try:
+                found[examination.key] = await examination.run()
+            except pytest.skip.Exception as missing:
+                say(f"kept, for {missing}; ")
+                found[examination.key] = read(section_of(README.read_text()))[examination.key]
+            say(f"{examination.column} {found[examination.key].word}; ")
+        say("\n")
+    return found
+
+
+def say(text: str) -> None:
+    """Show how far the run is."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Leaves README.md as it is where anything goes wrong."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    try:
+        section = render(asyncio.run(find()))
+    except Unavailable as missing:
+        sys.exit(str(missing))
+    README.write_text(with_section(README.read_text(), section))
+
+
+if __name__ == "__main__":
+    main()
