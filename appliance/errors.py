@@ -500,6 +500,75 @@ class WrongGateway(SessionError):
 
 
 @dataclass(eq=False)
+class WrongGeneration(SessionError):
+    """A client that speaks another wire generation than the one served here, or than its canister.
+
+    ``spoken`` is what the client speaks and ``served`` what is served, both as words such as ``v1 or v2``; ``canister``
+    is a principal as text, None where it is the address that does not fit.
+    """
+
+    spoken: str
+    served: str
+    canister: str | None = None
+
+    close_code = 4514
+    reason = "wrong_generation"
+
+    def __str__(self) -> str:
+        if self.canister is not None:
+            return f"canister {self.canister} serves clients of {self.served}, this one speaks {self.spoken}"
+        return f"this is an address of {self.served}, clients of {self.spoken} belong at {self._paths}"
+
+    @property
+    def _paths(self) -> str:
+        return " or ".join(f"/{name}" for name in self.spoken.split(" or "))
+
+
+@dataclass(eq=False)
+class OutOfOrder(SessionError):
+    """A message of the client repeats, overtakes or leaves out another; by their sequence numbers."""
+
+    expected: int
+    received: int
+
+    close_code = 4515
+    reason = "out_of_order"
+
+    def __str__(self) -> str:
+        return f"message {self.received} came where {self.expected} was due"
+
+
+@dataclass(eq=False)
+class UntimelyMessage(SessionError):
+    """A message of the client was signed too long ago, or in the future. Both in nanoseconds since 1970."""
+
+    timestamp_ns: int
+    now_ns: int
+    limit_ns: int
+
+    close_code = 4503
+    reason = "untimely"
+
+    def __str__(self) -> str:
+        off_s = (self.now_ns - self.timestamp_ns) / 1e9
+        when = f"{off_s:.0f} s ago" if off_s >= 0 else f"{-off_s:.0f} s ahead of this clock"
+        return f"the message was signed {when}, the limit is {self.limit_ns // 10**9} s; is the client's clock right?"
+
+
+@dataclass(eq=False)
+class NotOpenYet(SessionError):
+    """A message before the canister took the client."""
+
+    waiting_for: str
+
+    close_code = 4516
+    reason = "not_open_yet"
+
+    def __str__(self) -> str:
+        return f"the session is not open yet, wait for the {self.waiting_for}"
+
+
+@dataclass(eq=False)
 class DuplicateClient(SessionError):
     """A client key that has an open connection already."""
 
@@ -513,8 +582,21 @@ class DuplicateClient(SessionError):
 
 
 @dataclass(eq=False)
+class ClientLeaving(SessionError):
+    """A client key whose connection before this one is gone, which its canister is being told."""
+
+    client: str
+
+    close_code = 4107
+    reason = "client_leaving"
+
+    def __str__(self) -> str:
+        return f"the canister is being told that client {self.client} has left, come back in a moment"
+
+
+@dataclass(eq=False)
 class ReplayedEnvelope(SessionError):
-    """An opening message that was used before."""
+    """A signed message that was used before."""
 
     request_id: str
 
@@ -522,7 +604,7 @@ class ReplayedEnvelope(SessionError):
     reason = "replayed"
 
     def __str__(self) -> str:
-        return f"the opening message {self.request_id[:16]}… was used before"
+        return f"the message {self.request_id[:16]}… was used before"
 
 
 @dataclass(eq=False)

@@ -15,9 +15,9 @@ from appliance.gateway.replies import Replies
 from appliance.gateway.stats import Stats
 from appliance.ic.identity import KeyIdentity
 from appliance.protocol.envelopes import Envelopes
-from appliance.protocol.events import Join
+from appliance.protocol.events import Call, Join
 from appliance.protocol.frames import binary_frame
-from appliance.protocol.session import Terms
+from appliance.protocol.session import Delivery, Terms
 from appliance.protocol.v2 import V2
 from benchmarks.test_native import poll_reply
 from tests.client.canister import Canister
@@ -35,7 +35,7 @@ def conversation() -> tuple[V2, SessionV2, Join]:
     gateway = V2(Terms(GATEWAY, Envelopes(verifier, "enforce")))
     gateway.connect()
     (opening,) = client.receive(encode_cbor({"gateway_principal": GATEWAY}), now_ns=NOW_NS)
-    join, _ = gateway.receive(opening.frame, now_ns=NOW_NS)  # type: ignore[union-attr]
+    join, _, _ = gateway.receive(opening.frame, now_ns=NOW_NS)  # type: ignore[union-attr]
     assert isinstance(join, Join)
     return gateway, client, join
 
@@ -44,10 +44,10 @@ def test_up_session_receives_a_message(benchmark: BenchmarkFixture) -> None:
     gateway, client, join = conversation()
     canister = Canister(principal=client.client_key[:-8], client_nonce=NONCE, now_ns=NOW_NS, root=SECRET)  # type: ignore[arg-type]
     client.receive(canister.open(), now_ns=NOW_NS)
-    gateway.delivered()
+    gateway.delivered(Delivery(b"frame", 0))
     frames = cycle([client.send(b"c" * 100, now_ns=NOW_NS).frame for _ in range(500)])
     (relay,) = benchmark(lambda: gateway.receive(next(frames), now_ns=NOW_NS))
-    assert relay.request.sender == join.request.sender
+    assert relay.call.sender == join.opening.sender
 
 
 def test_client_signs_a_message(benchmark: BenchmarkFixture) -> None:
@@ -75,7 +75,7 @@ class Sink:
     def __init__(self) -> None:
         self.outbox = Outbox(self, 1 << 20)
 
-    def deliver(self, frame: bytes) -> None:
+    def deliver(self, frame: bytes, nonce: int) -> None:
         self.outbox.put(frame)
 
 
@@ -86,24 +86,16 @@ def test_down_outbox_put(benchmark: BenchmarkFixture) -> None:
 @pytest.mark.parametrize("clients", [1, 10_000])
 def test_down_hub_look_up_and_put(benchmark: BenchmarkFixture, clients: int) -> None:
     _, _, join = conversation()
-    hub = Hub()
+    hub, call = Hub(), Call(join.canister_id, "ws_open", b"")
     for number in range(clients):
         key = b"%020d" % number
-        hub.join(Join(join.canister_id, key, "", _Opening(number)), Sink(), limit=None, now_ns=NOW_NS)  # type: ignore[arg-type]
+        hub.join(Join("v2", join.canister_id, key, "", call), Sink(), limit=None, now_ns=NOW_NS)  # type: ignore[arg-type]
     members, key = hub.members(join.canister_id), b"%020d" % (clients - 1)
 
     def pass_on() -> None:
-        members[key].deliver(b"f" * 1500)
+        members[key].deliver(b"f" * 1500, 0)
 
     benchmark(pass_on)
-
-
-class _Opening:
-    """As much of an opening request as the hub looks at."""
-
-    def __init__(self, number: int) -> None:
-        self.request_id = number.to_bytes(32, "big")
-        self.ingress_expiry_ns = NOW_NS + 10**12
 
 
 @pytest.mark.parametrize("messages", [1, 50])

@@ -26,4 +26,5 @@ def check(file: Path) -> None:
 def _summary(config: Config) -> str:
     canisters = ", ".join(canister.name or str(canister.id) for canister in config.canisters) or "none"
     others = "others too" if config.unlisted_canisters == "allow" else "no others"
-    return f"listens on {config.gateway.listen}, serves {canisters} and {others}, asks {', '.join(config.network.url)}"
+    addresses = [config.gateway.listen, *(more.address for more in config.gateway.listeners)]
+    return f"listens on {', '.join(addresses)}, serves {canisters} and {others}, asks {', '.join(config.network.url)}"

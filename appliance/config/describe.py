@@ -12,12 +12,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from appliance.config.problems import choices_of, section_in, unit_of
-from appliance.config.schema import Canister, Config, Section, Tls
+from appliance.config.schema import Canister, Config, MoreListener, Section, Tls
 
 WIDTH = 100
 EXAMPLES = {
     (Tls, "certificate"): "/etc/icws/tls.pem",
     (Tls, "key"): "/etc/icws/tls.key",
+    (MoreListener, "address"): "0.0.0.0:8081",
     (Canister, "id"): "bkyz2-fmaaa-aaaaa-qaaaq-cai",
     (Canister, "name"): "chat",
     (Canister, "max_clients"): "1000",

@@ -91,8 +91,10 @@ def unit_of(field: FieldInfo | None) -> Unit | None:
 
 
 def choices_of(field: FieldInfo | None) -> tuple[object, ...]:
-    """The values a field may have, where they are few."""
+    """The values that a field, or each of its list, may have, where they are few."""
     annotation = field.annotation if field else None
+    if get_origin(annotation) is list:
+        (annotation,) = get_args(annotation)
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 

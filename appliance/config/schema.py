@@ -45,12 +45,20 @@ def _address(value: str) -> str:
     return value
 
 
+def _one_kind(generations: list[str]) -> list[str]:
+    if "v0" in generations and len(generations) > 1:
+        raise ValueError("a canister of v0 answers polls in a format of its own: it serves clients of v0 alone")
+    return sorted(set(generations))
+
+
 def _version(value: object) -> object:
     if value != 1 or isinstance(value, bool):
         raise ValueError(f"{value!r} is no version of this format that is known here; write 1")
     return value
 
 
+GenerationName = Literal["v0", "v1", "v2"]
+"""A wire generation."""
 CanisterId = Annotated[Principal, BeforeValidator(_principal)]
 Endpoint = Annotated[str, AfterValidator(check_url)]
 File = Annotated[Path, Strict(False)]
@@ -83,11 +91,25 @@ class Tls(Section):
     """File of the private key."""
 
 
+class MoreListener(Section):
+    """A further address where clients connect, for example one whose clients cannot be told a path."""
+
+    address: Annotated[str, AfterValidator(_address)]
+    """As ``gateway.listen``."""
+    generation: GenerationName = "v2"
+    """As ``gateway.generation``."""
+
+
 class Gateway(Section):
     """The sockets of clients."""
 
     listen: Annotated[str, AfterValidator(_address)] = "0.0.0.0:8080"
     """Where clients connect: ``host:port``, ``[v6]:port`` or ``unix:/path``. Port 0 takes a free one."""
+    generation: GenerationName = "v2"
+    """The wire generation that is spoken there at the path ``/``. At ``/v0``, ``/v1`` and ``/v2`` it is that one, at
+    ``/canister/NAME`` the one of a listed canister."""
+    listeners: list[MoreListener] = []
+    """Further addresses."""
     tls: Tls | None = None
     """Serve ``wss`` with this certificate; otherwise ``ws``."""
     identity: File = Path("data/identity.pem")
@@ -166,8 +188,10 @@ class Canister(Section):
     """Its principal."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] | None = None
     """What people call it, in logs."""
-    generation: Literal["v2"] = "v2"
-    """The wire generation its clients speak."""
+    generation: Annotated[
+        list[GenerationName], BeforeValidator(_one_or_several), AfterValidator(_one_kind), Field(min_length=1)
+    ] = ["v2"]
+    """The wire generation of its clients; ``[v1, v2]`` serves both."""
     max_clients: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Clients at the same time; no limit of its own if absent."""
     polling: Polling | None = None
@@ -195,7 +219,7 @@ class Config(Section):
     verification: Verification = Verification()
     polling: Polling = Polling()
     unlisted_canisters: Literal["deny", "allow"] = "deny"
-    """Whether clients may name canisters that are not listed."""
+    """Whether clients may name canisters that are not listed; those of ``v0`` never may."""
     canisters: Annotated[list[Canister], AfterValidator(_distinct)] = []
     """The canisters that are served."""
 
@@ -204,7 +228,13 @@ class Config(Section):
         for canister in self.canisters:
             if canister.id == canister_id:
                 return canister
-        return Canister(id=canister_id) if self.unlisted_canisters == "allow" else None
+        if self.unlisted_canisters == "deny":
+            return None
+        return Canister(id=canister_id, generation=["v1", "v2"])
+
+    def named(self, name: str) -> Canister | None:
+        """The listed canister with this name or id, or None."""
+        return next((canister for canister in self.canisters if name in (canister.name, str(canister.id))), None)
 
     def polling_of(self, canister_id: Principal) -> Polling:
         """How a canister is polled."""

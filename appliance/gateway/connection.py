@@ -19,13 +19,11 @@ from appliance.errors import GatewayError, OpenTimeout, PingTimeout, SlowClient
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.peer import Peer
+from appliance.gateway.routes import Route, route
 
 _log = structlog.get_logger(__name__)
 _library_log = logging.getLogger(f"{__name__}.websockets")
 _library_log.setLevel(logging.WARNING)
-
-GENERATIONS = {"/": "v2", "/v2": "v2"}
-"""Which wire generation is spoken at which path."""
 
 MAX_HEAD = 64 * 1024
 """Bytes of an HTTP request."""
@@ -61,8 +59,10 @@ class Host(Protocol):
 class Connection(asyncio.Protocol):
     """The shell of a peer. Whatever happens, ``connection_lost`` releases everything."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, generation: str) -> None:
+        """``generation`` is what is spoken at the path ``/`` of the address that accepted the socket."""
         self._host = host
+        self._generation = generation
         self._settings = host.settings
         self._loop = asyncio.get_running_loop()
         self._protocol = ServerProtocol(max_size=self._settings.max_frame, logger=_library_log)
@@ -174,10 +174,9 @@ class Connection(asyncio.Protocol):
         return bytes(head[end + len(_END_OF_HEAD) :])
 
     def _upgrade(self, request: Request) -> None:
-        generation = GENERATIONS.get(request.path.partition("?")[0])
-        if generation is None:
-            served = ", ".join(GENERATIONS)
-            response = self._protocol.reject(404, f"There is no WebSocket here; it is at one of: {served}\n")
+        leads_to = route(request.path, self._generation, self._host.gateway.config)
+        if not isinstance(leads_to, Route):
+            response = self._protocol.reject(404, leads_to)
         elif self._host.is_full:
             response = self._protocol.reject(503, "This gateway has as many clients as it takes, come back later.\n")
             response.headers["Retry-After"] = str(RETRY_AFTER_S)
@@ -185,14 +184,21 @@ class Connection(asyncio.Protocol):
             response = self._protocol.accept(request)
         self._protocol.send_response(response)
         self._flush()
-        if generation is not None and response.status_code == 101:
-            self._begin(generation)
+        if isinstance(leads_to, Route) and response.status_code == 101:
+            self._begin(leads_to)
         else:
             self._turned_away(response)
 
-    def _begin(self, generation: str) -> None:
+    def _begin(self, leads_to: Route) -> None:
         gateway = self._host.gateway
-        self._peer = Peer(gateway.session(generation), self._outbox, shell=self, home=gateway, settings=self._settings)
+        self._peer = Peer(
+            gateway.session(leads_to.generation),
+            self._outbox,
+            shell=self,
+            home=gateway,
+            settings=self._settings,
+            canister_id=leads_to.canister_id,
+        )
         if self._trace:
             self._outbox.redirect(_Traced(self._transport, self._peer.id))
         self._peer.connect()
@@ -261,9 +267,9 @@ class Connection(asyncio.Protocol):
         if self._peer is None:
             self._refuse(_TOO_LATE)
         elif self._peer.join is None:
-            self.close(OpenTimeout(self._settings.handshake_timeout, "opening message of the client"))
+            self.close(OpenTimeout(self._settings.handshake_timeout, self._peer.session.opens_with))
         else:
-            self.close(OpenTimeout(self._settings.open_timeout, "message of the canister"))
+            self.close(OpenTimeout(self._settings.open_timeout, "answer of the canister"))
 
     def _watch_silence(self) -> None:
         silent = self._loop.time() - self._heard_at

@@ -10,7 +10,14 @@ import structlog
 
 from appliance.config.schema import Canister, Config
 from appliance.crypto import Request, Verifier
-from appliance.errors import CanisterNotServed, CanisterRefused, GatewayError, GatewayStopping
+from appliance.errors import (
+    CanisterNotServed,
+    CanisterRefused,
+    GatewayError,
+    GatewayStopping,
+    WrongCanister,
+    WrongGeneration,
+)
 from appliance.gateway.alarm import Alarm, LoopAlarm
 from appliance.gateway.cursor import Cursor
 from appliance.gateway.hub import Hub
@@ -22,7 +29,7 @@ from appliance.gateway.stats import Stats
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes
-from appliance.protocol.events import Join
+from appliance.protocol.events import Call, Join
 from appliance.protocol.generations import SESSIONS
 from appliance.protocol.session import Session, Terms
 
@@ -105,22 +112,35 @@ class Gateway:
     # --- what peers ask for (peer.Home) -----------------------------------------------------------------------------
 
     def join(self, join: Join, peer: Peer) -> None:
-        """Register a verified client and see that its canister is polled.
+        """Register a verified client.
 
-        Raises GatewayStopping, CanisterNotServed, CanisterFull, DuplicateClient or ReplayedEnvelope.
+        Raises GatewayStopping, WrongCanister, CanisterNotServed, WrongGeneration, CanisterFull, DuplicateClient,
+        ClientLeaving or ReplayedEnvelope.
         """
         if self.stopping:
             raise GatewayStopping
+        if peer.canister_id not in (None, join.canister_id):
+            raise WrongCanister(str(join.canister_id), str(peer.canister_id))
         canister = self.config.canister(join.canister_id)
         if canister is None:
             raise CanisterNotServed(str(join.canister_id))
+        if join.generation not in canister.generation:
+            raise WrongGeneration(join.generation, " or ".join(canister.generation), str(canister.id))
         self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock())
         self.stats.joined += 1
-        if join.canister_id not in self.pollers:
-            self._start_polling(canister)
+
+    def poll(self, peer: Peer, nonce: int | None) -> None:
+        """See that the canister of a registered client is polled."""
+        canister = None if peer.join is None else self.config.canister(peer.join.canister_id)
+        if canister is None or canister.id in self.pollers:
+            return
+        cursor = self._cursor(canister.id)
+        if nonce is not None:
+            cursor.follow(nonce)
+        self._start_polling(canister, cursor)
 
     def opened(self, peer: Peer) -> None:
-        """The canister answered: from here on messages flow."""
+        """From here on messages flow."""
         self.stats.opened += 1
         join = peer.join
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
@@ -132,10 +152,10 @@ class Gateway:
             peer.was_doubted = True
             _log.warning("a client's message does not verify", peer=peer.id, cause=str(error))
 
-    async def submit(self, request: Request, peer: Peer) -> bytes | None:
-        """See a client's call through, and poll its canister then. Raises GatewayError."""
+    async def submit(self, call: Request | Call, peer: Peer) -> bytes | None:
+        """See a call of a client, or for it, through, and poll its canister then. Raises GatewayError."""
         try:
-            reply = await self._ic.submit(request)
+            reply = await self._send(call)
         except GatewayError as error:
             self.stats.failed_relays[error.reason] += 1
             raise
@@ -144,11 +164,16 @@ class Gateway:
             poller.nudge()
         return reply
 
+    async def _send(self, call: Request | Call) -> bytes | None:
+        if isinstance(call, Call):
+            return await self._ic.call(call.canister_id, call.method_name, call.arg)
+        return await self._ic.submit(call)
+
     def accepted(self, peer: Peer) -> None:
         """The canister accepted this client: a first message is due."""
         poller = self._poller_of(peer)
-        if poller is not None and peer.join is not None and not peer.is_open:
-            poller.expect(peer.join.client_key)
+        if poller is not None and peer.join is not None and not peer.delivered:
+            poller.expect(peer.join.client_key, peer.first_nonce)
 
     async def last_words(self, peer: Peer) -> None:
         """Poll until this peer gets something, a few times at most."""
@@ -165,6 +190,7 @@ class Gateway:
 
     def leave(self, peer: Peer) -> None:
         """Forget a peer whose connection is gone, once. Its canister is told when its calls are settled."""
+        peer.has_left = True
         if (join := peer.join) is None:
             return
         if (poller := self._poller_of(peer)) is not None:
@@ -184,8 +210,8 @@ class Gateway:
             return
         try:
             async with self._farewells:
-                reply = await self._ic.call(call.canister_id, call.method, call.arg)
-            peer.session.answered(call.method, reply)
+                reply = await self._send(call)
+            peer.session.answered(call.method_name, reply)
         except CanisterRefused as error:
             _log.debug("canister had forgotten the client", client=join.client, cause=str(error))
         except GatewayError as error:
@@ -199,15 +225,15 @@ class Gateway:
     def _poller_of(self, peer: Peer) -> Poller | None:
         return self.pollers.get(peer.join.canister_id) if peer.join is not None else None
 
-    def _start_polling(self, canister: Canister) -> None:
+    def _start_polling(self, canister: Canister, cursor: Cursor) -> None:
         canister_id = canister.id
         poller = Poller(
             canister_id,
-            SESSIONS[canister.generation].generation,
+            SESSIONS[canister.generation[-1]].generation,
             source=self._ic,
             replies=self._replies,
             members=lambda: self.hub.members(canister_id),
-            cursor=self._cursor(canister_id),
+            cursor=cursor,
             polling=self.config.polling_of(canister_id),
             stats=self.stats,
             alarm=self._alarm(),

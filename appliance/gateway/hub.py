@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from appliance.errors import CanisterFull, DuplicateClient, ReplayedEnvelope
+from appliance.crypto import Request
+from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, ReplayedEnvelope
 from appliance.protocol.events import Join
 
 REMEMBERED = 200_000
@@ -17,10 +18,10 @@ class Member(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether the canister has sent it something."""
+        """Whether its session is open."""
 
-    def deliver(self, frame: bytes) -> None:
-        """Send a complete WebSocket frame. Never raises and never waits."""
+    def deliver(self, frame: bytes, nonce: int) -> None:
+        """Send a complete WebSocket frame, a message with this nonce. Never raises and never waits."""
 
     def fail(self, error: Exception) -> None:
         """Close its socket for this reason."""
@@ -47,15 +48,19 @@ class Hub:
     def join(self, join: Join, member: Member, *, limit: int | None, now_ns: int) -> None:
         """Register a client whose opening message was verified.
 
-        Raises ReplayedEnvelope, DuplicateClient or CanisterFull, and has changed nothing then.
+        Raises ReplayedEnvelope, DuplicateClient, ClientLeaving or CanisterFull, and has changed nothing then.
         """
-        self._used.check(join.request.request_id, now_ns)
+        if isinstance(join.opening, Request):
+            self._used.check(join.opening.request_id, now_ns)
         members = self.members(join.canister_id)
-        if join.client_key in members or (join.canister_id, join.client_key) in self._leaving:
+        if join.client_key in members:
             raise DuplicateClient(join.client)
+        if (join.canister_id, join.client_key) in self._leaving:
+            raise ClientLeaving(join.client)
         if limit is not None and len(members) >= limit:
             raise CanisterFull(str(join.canister_id), limit)
-        self._used.add(join.request.request_id, join.request.ingress_expiry_ns)
+        if isinstance(join.opening, Request):
+            self._used.add(join.opening.request_id, join.opening.ingress_expiry_ns)
         self._canisters.setdefault(join.canister_id, {})[join.client_key] = member
 
     def leave(self, join: Join) -> bool:

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import ssl
+from functools import partial
 from typing import Self
 
 import structlog
 
-from appliance.config.address import UnixAddress, parse_address
+from appliance.config.address import TcpAddress, UnixAddress, parse_address
 from appliance.config.schema import Gateway as Settings
 from appliance.config.schema import Tls
 from appliance.errors import ConfigError, ConfigProblem, GatewayStopping
@@ -22,9 +23,11 @@ BACKLOG = 1024
 
 
 class Listener:
-    """Serves a gateway on ``gateway.listen``. An async context: leaving it closes every socket with GatewayStopping.
+    """Serves a gateway on ``gateway.listen`` and ``gateway.listeners``. An async context: leaving it closes every
+    socket with GatewayStopping.
 
-    ``port`` and ``url`` tell the address that was bound, once entered.
+    ``port`` and ``url`` tell the address that was bound for ``gateway.listen``, and ``urls`` all of them in order, once
+    entered.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -32,42 +35,64 @@ class Listener:
         self.gateway = gateway
         self.settings: Settings = gateway.config.gateway
         self.port: int | None = None
-        self.url = ""
-        self._address = parse_address(self.settings.listen)
+        self.urls: list[str] = []
+        self._addresses = [
+            (parse_address(text), generation)
+            for text, generation in [
+                (self.settings.listen, self.settings.generation),
+                *((more.address, more.generation) for more in self.settings.listeners),
+            ]
+        ]
         self._tls = None if self.settings.tls is None else load_tls(self.settings.tls)
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+
+    @property
+    def url(self) -> str:
+        """Of ``gateway.listen``."""
+        return self.urls[0] if self.urls else ""
 
     def __len__(self) -> int:
         return len(self._connections)
 
     async def __aenter__(self) -> Self:
-        """Bind. Raises OSError where the address is not to be had."""
-        loop = asyncio.get_running_loop()
-        address = self._address
-        if isinstance(address, UnixAddress):
-            path = str(address.path)
-            self._server = await loop.create_unix_server(self._connection, path, ssl=self._tls, backlog=BACKLOG)
-            self.url = str(address)
-        else:
-            self._server = await loop.create_server(
-                self._connection, address.host, address.port, ssl=self._tls, backlog=BACKLOG, reuse_address=True
-            )
-            self.port = int(self._server.sockets[0].getsockname()[1])
-            self.url = f"{'ws' if self._tls is None else 'wss'}://{_reachable(address.host)}:{self.port}"
-        _log.info("listening", url=self.url)
+        """Bind. Raises OSError where an address is not to be had."""
+        try:
+            for address, generation in self._addresses:
+                url = await self._bind(address, generation)
+                self.urls.append(url)
+                _log.info("listening", url=url, generation=generation)
+        except BaseException:
+            await self.stop()
+            raise
         return self
+
+    async def _bind(self, address: UnixAddress | TcpAddress, generation: str) -> str:
+        loop, factory = asyncio.get_running_loop(), partial(Connection, self, generation)
+        if isinstance(address, UnixAddress):
+            self._servers.append(
+                await loop.create_unix_server(factory, str(address.path), ssl=self._tls, backlog=BACKLOG)
+            )
+            return str(address)
+        server = await loop.create_server(
+            factory, address.host, address.port, ssl=self._tls, backlog=BACKLOG, reuse_address=True
+        )
+        self._servers.append(server)
+        port = int(server.sockets[0].getsockname()[1])
+        self.port = port if self.port is None else self.port
+        return f"{'ws' if self._tls is None else 'wss'}://{_reachable(address.host)}:{port}"
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     async def stop(self) -> None:
         """Accept no more, close every socket and wait for it, at most ``close_timeout`` and ``drain_timeout``."""
-        if self._server is None:
+        if not self._servers:
             return
-        self._server.close()
+        for server in self._servers:
+            server.close()
         left_s = self.gateway.begin_stop()
         for connection in list(self._connections):
             connection.close(GatewayStopping())
@@ -76,9 +101,10 @@ class Listener:
         for connection in list(self._connections):
             connection.abort()
         await self._empty.wait()
-        await self._server.wait_closed()
-        self._server = None
-        self._unlink()
+        for server in self._servers:
+            await server.wait_closed()
+        self._unlink(len(self._servers))
+        self._servers.clear()
 
     # --- connection.Host --------------------------------------------------------------------------------------------
 
@@ -105,12 +131,11 @@ class Listener:
         if not self._connections:
             self._empty.set()
 
-    def _unlink(self) -> None:
-        if isinstance(self._address, UnixAddress):
-            self._address.path.unlink(missing_ok=True)
-
-    def _connection(self) -> Connection:
-        return Connection(self)
+    def _unlink(self, bound: int) -> None:
+        """Remove the sockets of those addresses that were bound."""
+        for address, _ in self._addresses[:bound]:
+            if isinstance(address, UnixAddress):
+                address.path.unlink(missing_ok=True)
 
 
 def load_tls(tls: Tls) -> ssl.SSLContext:

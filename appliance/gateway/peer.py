@@ -9,8 +9,9 @@ from appliance.errors import CanisterRefused, GatewayError, Rejected
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.relay import RelayQueue
 from appliance.gateway.tasks import Tasks
-from appliance.protocol.events import Doubted, Event, Join, Opened, Relay, Send
-from appliance.protocol.session import Session, State
+from appliance.ic.principal import Principal
+from appliance.protocol.events import Call, Doubted, Event, Join, Opened, Poll, Relay, Send
+from appliance.protocol.session import Delivery, Session, State
 
 LARGE_MESSAGES = 8
 """Messages of the largest size that may wait for the IC; of small ones ``relay_queue`` may."""
@@ -37,14 +38,17 @@ class Home(Protocol):
     def join(self, join: Join, peer: "Peer") -> None:
         """Register. Raises a GatewayError if the client may not come in."""
 
+    def poll(self, peer: "Peer", nonce: int | None) -> None:
+        """See that the canister of this peer is polled, from this nonce on if it is not yet."""
+
     def opened(self, peer: "Peer") -> None:
-        """The canister answered this peer."""
+        """The session of this peer is open."""
 
     def doubt(self, error: GatewayError, peer: "Peer") -> None:
         """Something of this peer did not verify, and is let through."""
 
-    async def submit(self, request: Request, peer: "Peer") -> bytes | None:
-        """See a call of this peer through. Raises GatewayError."""
+    async def submit(self, call: Request | Call, peer: "Peer") -> bytes | None:
+        """See a call of this peer, or for it, through. Raises GatewayError."""
 
     def accepted(self, peer: "Peer") -> None:
         """The canister accepted this peer's opening message."""
@@ -54,11 +58,27 @@ class Home(Protocol):
 
 
 class Peer:
-    """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave."""
+    """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave.
 
-    __slots__ = ("_home", "_refused", "_shell", "delivered", "id", "join", "outbox", "relays", "session", "was_doubted")
+    ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
+    that may be for it, ``delivered`` how many came since.
+    """
 
-    def __init__(self, session: Session, outbox: Outbox, *, shell: Shell, home: Home, settings: Settings) -> None:
+    __slots__ = (
+        *("_home", "_refused", "_shell", "canister_id", "delivered", "first_nonce", "has_left", "id", "join"),
+        *("outbox", "relays", "session", "was_doubted"),
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        outbox: Outbox,
+        *,
+        shell: Shell,
+        home: Home,
+        settings: Settings,
+        canister_id: Principal | None = None,
+    ) -> None:
         self.id = secrets.token_hex(4)
         self.session = session
         self.outbox = outbox
@@ -70,7 +90,10 @@ class Peer:
             tasks=home.tasks,
         )
         self.join: Join | None = None
+        self.canister_id = canister_id
+        self.first_nonce = 0
         self.delivered = 0
+        self.has_left = False
         self.was_doubted = False
         self._refused = False
         self._shell = shell
@@ -78,7 +101,7 @@ class Peer:
 
     @property
     def is_open(self) -> bool:
-        """Whether the canister has sent something."""
+        """Whether its session is open."""
         return self.session.is_open
 
     @property
@@ -98,13 +121,16 @@ class Peer:
         """A text message began. Raises GatewayError."""
         self._perform_all(self.session.receive_text())
 
-    def deliver(self, frame: bytes) -> None:
+    def deliver(self, frame: bytes, nonce: int) -> None:
         """Send a message of the canister. Never raises and never waits."""
+        if nonce < self.first_nonce:
+            return  # of an earlier session of the same client key
         try:
-            self.outbox.put(frame)
+            if self.session.state is State.OPEN:
+                self.outbox.put(frame)
+            else:
+                self._perform_all(self.session.delivered(Delivery(frame, nonce)))
             self.delivered += 1
-            if self.session.state is not State.OPEN:
-                self._perform_all(self.session.delivered())
         except Exception as error:  # a client's trouble stays its own
             self.fail(error)
 
@@ -121,8 +147,11 @@ class Peer:
                 self._home.join(event, self)
                 self.join = event
                 self._shell.joined()
-            case Relay(request):
-                self.relays.put(request)
+            case Poll(nonce):
+                self.first_nonce = nonce or 0
+                self._home.poll(self, nonce)
+            case Relay(call):
+                self.relays.put(call)
             case Opened():
                 self._shell.opened()
                 self._home.opened(self)
@@ -135,16 +164,27 @@ class Peer:
         for event in events:
             self.perform(event)
 
-    async def _relay(self, request: Request) -> None:
-        opening = self.join is not None and request is self.join.request
+    async def _relay(self, call: Request | Call) -> None:
+        if self.join is not None and call is self.join.opening:
+            await self._relay_opening(call)
+            return
         try:
-            reply = await self._home.submit(request, self)
-            self.session.answered(request.method_name, reply)
-        except (CanisterRefused, Rejected) as error:
-            if opening:
-                self._refused = isinstance(error, CanisterRefused) or error.certified
-            else:
-                await self._home.last_words(self)
+            self._act(self.session.answered(call.method_name, await self._home.submit(call, self)))
+        except (CanisterRefused, Rejected):
+            await self._home.last_words(self)
             raise
-        if opening:
+
+    async def _relay_opening(self, call: Request | Call) -> None:
+        try:
+            self._act(self.session.answered(call.method_name, await self._home.submit(call, self)))
+        except GatewayError as error:
+            self._refused = isinstance(error, CanisterRefused) or (isinstance(error, Rejected) and error.certified)
+            self._act(self.session.refused())
+            raise
+        if not self.has_left:
             self._home.accepted(self)
+
+    def _act(self, events: list[Event]) -> None:
+        """Perform what follows from an answer, unless nobody is there any more."""
+        if not self.has_left:
+            self._perform_all(events)

@@ -25,7 +25,7 @@ _ARG = CandidTypes("(record {nonce: nat64})")
 
 FIRST_PROBE = 2
 LAST_PROBE = 256
-"""After how many empty replies, while an accepted client gets nothing, the beginning of the queue is asked for; twice
+"""After how many empty replies, while an accepted client gets nothing, what may be its first is asked for again; twice
 as many each time."""
 
 
@@ -58,7 +58,7 @@ class Poller:
         self._stats = stats
         self._alarm = alarm
         self._jitter = jitter
-        self._expecting: set[bytes] = set()
+        self._expecting: dict[bytes, int] = {}
         self._empty = 0
         self._probe_at = FIRST_PROBE
         self._waiters: list[asyncio.Future[None]] = []
@@ -69,13 +69,13 @@ class Poller:
         if not self.pace.failures:
             self._alarm.ring()
 
-    def expect(self, client_key: bytes) -> None:
-        """The canister accepted this client and owes it a first message."""
-        self._expecting.add(client_key)
+    def expect(self, client_key: bytes, nonce: int) -> None:
+        """The canister accepted this client, and a first message with this nonce or a later one is due."""
+        self._expecting[client_key] = nonce
 
     def expect_no_more(self, client_key: bytes) -> None:
         """The client got something, or left."""
-        self._expecting.discard(client_key)
+        self._expecting.pop(client_key, None)
         if not self._expecting:
             self._empty, self._probe_at = 0, FIRST_PROBE
 
@@ -110,7 +110,7 @@ class Poller:
                 self._waiters = waiters + self._waiters
 
     async def _poll(self) -> bool:
-        reply = await self._ask(self._cursor.next_nonce)
+        reply = await self._ask_whole(self._cursor.next_nonce)
         fresh = self._deliver(reply)
         if not fresh and self._expecting:
             await self._suspect()
@@ -130,12 +130,18 @@ class Poller:
         )
         return await self._replies.open(reply, self.canister_id, self._generation)
 
+    async def _ask_whole(self, nonce: int) -> PollReply:
+        """Ask so that the beginning of a new queue is not left out."""
+        reply = await self._ask(nonce)
+        return await self._ask(1) if self._cursor.skipped(reply) else reply
+
     def _deliver(self, reply: PollReply) -> int:
         """Pass the messages on that are new; returns how many they were."""
         stats, take, expecting = self._stats, self._cursor.take, self._expecting
         members = self._members()
         fresh = gaps = 0
         for message in reply.messages:
+            nonce = message.nonce
             verdict = take(message)
             if verdict == "repeated":
                 stats.repeated += 1
@@ -147,9 +153,9 @@ class Poller:
             if member is None:
                 stats.undeliverable += 1
                 continue
-            if expecting:
+            if expecting and nonce >= expecting.get(key, nonce):
                 self.expect_no_more(key)
-            member.deliver(message.frame)
+            member.deliver(message.frame, nonce)
             stats.delivered += 1
         if fresh:
             self._cursor.time_ns = max(self._cursor.time_ns, reply.time_ns or 0)
@@ -161,22 +167,22 @@ class Poller:
     async def _suspect(self) -> None:
         """An accepted client gets nothing: see whether the canister forgot its queue, and us behind its end."""
         self._empty += 1
-        if self._empty < self._probe_at or not self._cursor.next_nonce:
+        nonce = min(self._expecting.values())
+        if self._empty < self._probe_at or nonce >= self._cursor.next_nonce:
             return
         self._empty, self._probe_at = 0, min(2 * self._probe_at, LAST_PROBE)
         self._stats.probes += 1
-        reply = await self._ask(0)
-        if self._cursor.begins_anew(reply, self._expecting):
-            self._restart(reply)
+        if self._cursor.begins_anew(await self._ask(nonce), self._expecting):
+            await self._restart(nonce)
 
-    def _restart(self, reply: PollReply) -> None:
+    async def _restart(self, nonce: int) -> None:
         self._stats.resets += 1
         _log.warning("canister restarted its queue", canister=str(self.canister_id))
-        forgotten = [member for member in self._members().values() if member.is_open]
-        for member in forgotten:
+        members = self._members().items()
+        for member in [member for key, member in members if member.is_open and key not in self._expecting]:
             member.fail(CanisterForgot(str(self.canister_id)))
-        self._cursor.restart()
-        self._deliver(reply)
+        self._cursor.restart(nonce)
+        self._deliver(await self._ask_whole(nonce))
         self._alarm.ring()
 
     def _recovered(self) -> None:

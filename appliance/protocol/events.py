@@ -8,6 +8,15 @@ from appliance.ic.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A call that the gateway makes in its own name."""
+
+    canister_id: Principal
+    method_name: str
+    arg: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Write to the client. ``frame`` is a complete WebSocket frame."""
 
@@ -18,26 +27,39 @@ class Send:
 class Join:
     """Register the client, before anything of it is relayed.
 
-    ``client_key`` is what the canister addresses its messages to, ``client`` the same for people, and ``request`` the
-    verified call that opens the session.
+    ``generation`` is the wire generation by name, ``client_key`` what the canister addresses its messages to,
+    ``client`` the same for people, and ``opening`` the call that opens the session: the verified one of the client, or
+    the gateway's own.
     """
 
+    generation: str
     canister_id: Principal
     client_key: bytes
     client: str
-    request: Request
+    opening: Request | Call
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """See that the canister is polled. ``nonce`` is the first message that may be for this client, None if not known;
+    a canister that is not polled yet is polled from there on.
+    """
+
+    nonce: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Send the client's own signed bytes to the IC, after everything relayed before."""
+    """Send a call to the IC after everything relayed before: the client's own signed bytes, or a call of the gateway on
+    behalf of the client.
+    """
 
-    request: Request
+    call: Request | Call
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The canister has answered: the session is open."""
+    """The session is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +69,4 @@ class Doubted:
     error: GatewayError
 
 
-Event = Send | Join | Relay | Opened | Doubted
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call that the gateway makes in its own name."""
-
-    canister_id: Principal
-    method: str
-    arg: bytes
+Event = Send | Join | Poll | Relay | Opened | Doubted

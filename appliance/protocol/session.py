@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from appliance.crypto import Request
 from appliance.errors import SessionError, TextFrame
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes
@@ -29,28 +28,36 @@ class State(Enum):
     OPENING = "opening"
     """The opening message is on its way to the canister."""
     OPEN = "open"
-    """The canister has sent something."""
+    """Messages flow."""
 
 
 class Input(Enum):
     """What can happen to a session."""
 
     CONNECT = "connect"
-    OPEN_CALL = "opening call"
-    MESSAGE_CALL = "message call"
-    OTHER_CALL = "other call"
+    OPENING = "opening message"
+    MESSAGE = "message"
+    OTHER = "other call"
     TEXT = "text frame"
+    ACCEPTED = "canister accepts"
     DELIVERY = "message of the canister"
 
 
 class Step(NamedTuple):
-    """One entry of the table: what to do, taking the session and the call if there is one, and the state after it."""
+    """One entry of the table: what to do, taking the session and what came if anything did, and the state after it."""
 
     act: Callable[[Any, Any], list[Event]]
     then: State
 
 
 Table = Mapping[tuple[State, Input], Step]
+
+
+class Delivery(NamedTuple):
+    """A message of the canister: a complete WebSocket frame, and its nonce in the canister's queue."""
+
+    frame: bytes
+    nonce: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,12 @@ class Session(ABC):
     to be closed with. After that, and after the connection is gone, nothing may be fed any more but ``close_call``.
     """
 
+    name: ClassVar[str]
+    """The wire generation in configurations and paths."""
     generation: ClassVar[Generation]
+    """The same for the native core."""
+    opens_with: ClassVar[str]
+    """The client's opening message in words, for the client that never sends it."""
     table: ClassVar[Table]
 
     def __init__(self, terms: Terms) -> None:
@@ -77,7 +89,7 @@ class Session(ABC):
 
     @property
     def is_open(self) -> bool:
-        """Whether the canister has sent something."""
+        """Whether messages flow."""
         return self.state is State.OPEN
 
     def connect(self) -> list[Event]:
@@ -95,31 +107,35 @@ class Session(ABC):
         """A text message of the client. Raises TextFrame where the generation has none."""
         return self.step(Input.TEXT)
 
-    def delivered(self) -> list[Event]:
-        """A message of the canister went to the client."""
-        return self.step(Input.DELIVERY)
+    def delivered(self, delivery: Delivery) -> list[Event]:
+        """A message of the canister came for the client. Once the session is open it may also be sent unasked."""
+        return self.step(Input.DELIVERY, delivery)
 
     @abstractmethod
-    def answered(self, method: str, reply: bytes | None) -> None:
+    def answered(self, method: str, reply: bytes | None) -> list[Event]:
         """A relayed call was answered; ``reply`` is None where only its acceptance is known.
 
         Raises CanisterRefused with the canister's words, CandidError for what is no answer.
         """
 
+    def refused(self) -> list[Event]:
+        """The opening message came to nothing: what the client is told before the socket is closed."""
+        return []
+
     @abstractmethod
     def close_call(self) -> Call | None:
         """The call that tells the canister that this client has gone; None if it never heard of it."""
 
-    def step(self, what: Input, request: Request | None = None) -> list[Event]:
+    def step(self, what: Input, subject: object = None) -> list[Event]:
         """Do what the table says. Raises what the action raises, or the violation, and stays in the state then."""
         step = self.table.get((self.state, what))
         if step is None:
-            raise self.violation(what, request)
-        events = step.act(self, request)
+            raise self.violation(what, subject)
+        events = step.act(self, subject)
         self.state = step.then
         return events
 
-    def violation(self, what: Input, request: Request | None) -> SessionError:
+    def violation(self, what: Input, subject: object) -> SessionError:
         """The error for an input that the table does not have. Generations refine it."""
         return TextFrame() if what is Input.TEXT else SessionError()
 

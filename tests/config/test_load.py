@@ -62,10 +62,11 @@ def test_the_shipped_file_is_made_from_the_schema() -> None:
 
 def test_the_commented_examples_of_the_shipped_file_are_right(folder: Path) -> None:
     text = SHIPPED.read_text()
-    text = re.sub(r"^( *)(tls: null|canisters: \[\])\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^( *)# ( *(?:- )?(?:[a-z_]+: .*|tls:|canisters:))$", r"\1\2", text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)(tls: null|canisters: \[\]|listeners: \[\])\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)# ( *(?:- )?(?:[a-z_]+: .*|tls:|canisters:|listeners:))$", r"\1\2", text, flags=re.MULTILINE)
     config = read(text).config
     assert config.gateway.tls is not None
+    assert [more.address for more in config.gateway.listeners] == ["0.0.0.0:8081"]
     assert [str(canister.id) for canister in config.canisters] == [CHAT]
     assert config.canisters[0].polling == Polling()
 
@@ -163,9 +164,10 @@ def test_the_command_line_wins_over_the_environment_over_the_file(folder: Path) 
 
 def test_every_key_has_an_origin(folder: Path) -> None:
     origins = load(None).origins
-    expected = {".".join(path) for path in keys_of(Config) if path[0] != "canisters" and path[:2] != ("gateway", "tls")}
+    wholes = {"canisters", "gateway.tls", "gateway.listeners"}
+    expected = {".".join(path) for path in keys_of(Config) if not {".".join(path[:end]) for end in (1, 2)} & wholes}
     sections = {".".join(key.path) for key in keys() if key.is_plain}
-    assert set(origins) == expected - sections | {"canisters", "gateway.tls"}
+    assert set(origins) == expected - sections | wholes
     assert set(origins.values()) == {"default"}
 
 

@@ -235,8 +235,9 @@ async def test_a_client_that_does_not_wait_for_the_upgrade_still_gets_it_first()
 @pytest.mark.parametrize(
     ("path", "options", "status"),
     [
-        ("/v1", {}, 404),
-        ("/v2/", {}, 404),
+        ("/v3", {}, 404),
+        ("/v2/chat", {}, 404),
+        ("/canister/unknown", {}, 404),
         ("/favicon.ico", {"upgrade": False}, 404),
         ("/", {"upgrade": False}, 426),
         ("/", {"method": "POST"}, 405),
@@ -254,7 +255,7 @@ async def test_what_is_no_upgrade_gets_an_answer_for_people(path, options, statu
         assert it.stats.rejected_requests == {status: 1}
 
 
-@pytest.mark.parametrize("path", ["/", "/v2", "/?from=app", "/v2?x"])
+@pytest.mark.parametrize("path", ["/", "/v2", "/v2/", "/?from=app", "/v2?x", f"/canister/{CANISTER}"])
 async def test_where_the_generation_is_spoken(path):
     async with served() as it, it.websocket(path):
         pass
@@ -334,7 +335,7 @@ async def test_a_canister_that_says_nothing_ends_the_session():
         raw = await it.upgraded()
         client = Client()
         raw.send(FINAL | BINARY, client.open())
-        assert await raw.close_frame() == (4105, "no message of the canister within 1 s")
+        assert await raw.close_frame() == (4105, "no answer of the canister within 1 s")
         raw.close()
         await it.nobody()
         assert it.canister.left == [client.client_key]

@@ -68,7 +68,7 @@ class Host:
         self.here.remove(connection)
 
     def connect(self) -> Transport:
-        connection, transport = Connection(self), Transport()
+        connection, transport = Connection(self, "v2"), Transport()
         transport.connection = connection
         connection.connection_made(transport)
         return transport

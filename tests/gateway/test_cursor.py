@@ -67,3 +67,22 @@ def test_a_queue_that_goes_on_is_none():
     cursor = behind(Message(0))
     assert not cursor.begins_anew(Reply([Message(0, content=b"now"), Message(1)]), {b"client"})
     assert not cursor.begins_anew(Reply([]), {b"client"})
+
+
+def test_a_queue_that_was_empty_is_read_from_its_beginning():
+    cursor, tail = Cursor(), Reply([Message(5), Message(6)])
+    assert not cursor.skipped(tail)
+    assert not cursor.skipped(Reply([]))
+    assert cursor.skipped(tail)
+    assert not cursor.skipped(Reply([Message(0), Message(1)]))
+    cursor.take(Message(1))
+    assert not cursor.skipped(tail)
+
+
+@given(st.integers(0, 1 << 63))
+def test_following_and_restarting_lead_to_the_nonce_that_is_named(nonce):
+    cursor = behind(Message(3), Message(4))
+    cursor.follow(nonce)
+    assert cursor.next_nonce == nonce
+    cursor.restart(nonce)
+    assert cursor.take(Message(nonce)) == "next"

@@ -9,6 +9,7 @@ from appliance.errors import (
     CanisterFull,
     CanisterNotServed,
     CanisterRefused,
+    ClientLeaving,
     DuplicateClient,
     GatewayStopping,
     Rejected,
@@ -215,7 +216,7 @@ async def test_the_farewell_comes_after_everything_that_was_sent():
         assert bench.gateway.departing == 1
         again = bench.connect()
         again.receive(client.open())
-        assert isinstance(again.error, DuplicateClient)
+        assert isinstance(again.error, ClientLeaving)
         gate.set()
         await until(lambda: bench.canister.left)
         assert [payload for _, payload in bench.canister.received] == [b"one", b"two"]

@@ -1,32 +1,31 @@
-from dataclasses import dataclass
-
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from appliance.errors import CanisterFull, DuplicateClient, ReplayedEnvelope
+from appliance.crypto import read_envelope_unverified
+from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, ReplayedEnvelope
 from appliance.gateway.hub import Hub
-from appliance.protocol.events import Join
-from tests.gateway.clients import CANISTER, OTHER_CANISTER
+from appliance.protocol.events import Call, Join
+from tests.gateway.clients import CANISTER, OTHER_CANISTER, Client
 
 
-@dataclass
-class Opening:
-    """What the hub reads of a request."""
-
-    request_id: bytes
-    ingress_expiry_ns: int = 100
+def opening(expiry_ns=100):
+    """A request to open, each another one."""
+    return read_envelope_unverified(Client().open(expiry_ns=expiry_ns))
 
 
-def join(key=b"key", request_id=b"id", canister=CANISTER, expiry_ns=100):
-    return Join(canister, key, key.decode(), Opening(request_id, expiry_ns))
+FIRST = opening()
+
+
+def join(key=b"key", request=FIRST, canister=CANISTER):
+    return Join("v2", canister, key, key.decode(), request)
 
 
 def test_a_second_client_with_the_same_key_is_refused_and_the_first_stays():
     hub, first = Hub(), object()
     hub.join(join(), first, limit=None, now_ns=0)
     with pytest.raises(DuplicateClient):
-        hub.join(join(request_id=b"other"), object(), limit=None, now_ns=0)
+        hub.join(join(request=opening()), object(), limit=None, now_ns=0)
     assert hub.members(CANISTER)[b"key"] is first
 
 
@@ -35,8 +34,8 @@ def test_a_key_is_taken_until_the_canister_knows_that_its_client_left():
     hub.join(join(), object(), limit=None, now_ns=0)
     assert hub.leave(join())
     assert not hub.members(CANISTER)
-    again = join(request_id=b"other")
-    with pytest.raises(DuplicateClient):
+    again = join(request=opening())
+    with pytest.raises(ClientLeaving):
         hub.join(again, object(), limit=None, now_ns=0)
     hub.forget(join())
     hub.join(again, object(), limit=None, now_ns=0)
@@ -56,21 +55,30 @@ def test_an_opening_message_serves_once_until_it_expires():
 def test_a_refused_opening_message_is_not_used_up():
     hub = Hub()
     hub.join(join(), object(), limit=1, now_ns=0)
-    second = join(b"second", b"second")
+    second = join(b"second", opening())
     with pytest.raises(CanisterFull):
         hub.join(second, object(), limit=1, now_ns=0)
     hub.join(second, object(), limit=2, now_ns=0)
-    hub.join(join(request_id=b"third", canister=OTHER_CANISTER), object(), limit=1, now_ns=0)
+    hub.join(join(request=opening(), canister=OTHER_CANISTER), object(), limit=1, now_ns=0)
 
 
 def test_what_is_remembered_is_bounded_and_the_soonest_to_expire_goes_first():
     hub = Hub(remembered=3)
-    for number in range(4):
-        hub.join(join(b"%d" % number, b"%d" % number, expiry_ns=100 - number), object(), limit=None, now_ns=0)
+    requests = [opening(100 - number) for number in range(4)]
+    for number, request in enumerate(requests):
+        hub.join(join(b"%d" % number, request), object(), limit=None, now_ns=0)
     for number in (0, 1, 3):
         with pytest.raises(ReplayedEnvelope):
-            hub.join(join(b"x", b"%d" % number), object(), limit=None, now_ns=0)
-    hub.join(join(b"x", b"2"), object(), limit=None, now_ns=0)
+            hub.join(join(b"x", requests[number]), object(), limit=None, now_ns=0)
+    hub.join(join(b"x", requests[2]), object(), limit=None, now_ns=0)
+
+
+def test_a_call_of_the_gateway_itself_is_not_remembered():
+    hub, call = Hub(), Call(CANISTER, "ws_open", b"")
+    for _ in range(2):
+        hub.join(join(request=call), object(), limit=None, now_ns=0)
+        hub.leave(join())
+        hub.forget(join())
 
 
 class HubMachine(RuleBasedStateMachine):
@@ -81,17 +89,17 @@ class HubMachine(RuleBasedStateMachine):
         self.hub = Hub()
         self.model = {}
         self.leaving = set()
-        self.requests = 0
 
     @rule(key=st.sampled_from([b"a", b"b", b"c"]), canister=st.sampled_from([CANISTER, OTHER_CANISTER]))
     def join(self, key, canister):
-        self.requests += 1
-        event = join(key, b"%d" % self.requests, canister)
+        event = join(key, opening(), canister)
         member = object()
         try:
             self.hub.join(event, member, limit=2, now_ns=0)
         except DuplicateClient:
-            assert (canister, key) in self.model or (canister, key) in self.leaving
+            assert (canister, key) in self.model
+        except ClientLeaving:
+            assert (canister, key) in self.leaving
         except CanisterFull:
             assert sum(1 for where, _ in self.model if where == canister) == 2
         else:

@@ -34,7 +34,7 @@ class Member:
     def is_open(self) -> bool:
         return bool(self.frames)
 
-    def deliver(self, frame: bytes) -> None:
+    def deliver(self, frame: bytes, nonce: int) -> None:
         self.frames.append(frame)
 
     def fail(self, error: Exception) -> None:
@@ -299,7 +299,7 @@ async def test_a_canister_that_restarted_is_found_out_and_its_old_clients_sent_a
     it.canister.install()
     new, newcomer = it.member()
     it.canister.send(new, b"welcome")
-    it.poller.expect(new)
+    it.poller.expect(new, 0)
     for _ in range(FIRST_PROBE):
         await it.poller.poll()
     assert isinstance(veteran.error, CanisterForgot)
@@ -318,7 +318,7 @@ async def test_a_client_that_waits_for_nothing_costs_few_probes_and_no_reset():
     it.canister.send(old)
     await it.poller.poll()
     waiting, _ = it.member()
-    it.poller.expect(waiting)
+    it.poller.expect(waiting, 0)
     for _ in range(100):
         await it.poller.poll()
     assert it.stats.resets == 0
@@ -332,7 +332,7 @@ async def test_old_messages_of_a_reused_key_are_no_restart():
     key, member = it.member()
     it.canister.send(key)
     await it.poller.poll()
-    it.poller.expect(key)  # the same key opened again, and the answering replica is behind
+    it.poller.expect(key, 0)  # the same key opened again, and the answering replica is behind
     for _ in range(4 * FIRST_PROBE):
         await it.poller.poll()
     assert it.stats.probes > 0
@@ -343,7 +343,7 @@ async def test_nobody_expected_nobody_asks_for_the_beginning():
     it = Setup()
     key, _ = it.member()
     it.canister.send(key)
-    it.poller.expect(key)
+    it.poller.expect(key, 0)
     for _ in range(20):
         await it.poller.poll()
     assert it.stats.probes == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.crypto import CandidTypes, Verifier
+from appliance.crypto import CandidTypes, Verifier, encode_cbor
 from appliance.errors import (
     CandidError,
     CanisterRefused,
@@ -14,19 +14,22 @@ from appliance.errors import (
     EnvelopeTooFarAhead,
     GatewayError,
     Malformed,
+    ReplayedEnvelope,
     SenderMismatch,
     SessionError,
     SignatureInvalid,
     TextFrame,
     WrongCanister,
     WrongGateway,
+    WrongGeneration,
     WrongMethod,
     WrongSender,
 )
 from appliance.ic.principal import Principal
+from appliance.protocol.enveloped import REMEMBERED
 from appliance.protocol.envelopes import Envelopes
-from appliance.protocol.events import Doubted, Join, Opened, Relay, Send
-from appliance.protocol.session import Input, State, Terms, draw
+from appliance.protocol.events import Doubted, Join, Opened, Poll, Relay, Send
+from appliance.protocol.session import Delivery, Input, State, Terms, draw
 from appliance.protocol.v2 import V2
 from tests import vectors
 from tests.gateway.clients import CANISTER, GATEWAY, OTHER_CANISTER, Client, greeting, payload_of
@@ -38,6 +41,7 @@ NOW = time.time_ns()
 """The time of every test here: what is signed at the beginning must not expire while others run."""
 CLIENT = Client(clock=lambda: NOW)
 OPENING = CLIENT.open()
+DELIVERY = Delivery(b"frame", 7)
 
 
 def session(mode="enforce", gateway=GATEWAY, verifier=VERIFIER):
@@ -47,7 +51,7 @@ def session(mode="enforce", gateway=GATEWAY, verifier=VERIFIER):
 def at(state, **options):
     """A session of CLIENT in this state."""
     it = session(**options)
-    steps = [it.connect, lambda: receive(it, OPENING), it.delivered]
+    steps = [it.connect, lambda: receive(it, OPENING), lambda: it.delivered(DELIVERY)]
     for step in steps[: list(State).index(state)]:
         step()
     assert it.state is state
@@ -66,13 +70,15 @@ def test_greets_with_the_gateways_principal():
 
 def test_opening_message_joins_then_is_relayed_as_it_came():
     it = at(State.HELLO)
-    join, relay = receive(it, OPENING)
+    join, poll, relay = receive(it, OPENING)
     assert isinstance(join, Join)
+    assert poll == Poll(None)
     assert isinstance(relay, Relay)
+    assert join.generation == "v2"
     assert (join.canister_id, join.client_key) == (CANISTER, CLIENT.client_key)
     assert join.client == f"{CLIENT.principal}_{CLIENT.nonce}"
-    assert relay.request is join.request
-    assert relay.request.body.removeprefix(b"\xd9\xd9\xf7") in OPENING
+    assert relay.call is join.opening
+    assert relay.call.body.removeprefix(b"\xd9\xd9\xf7") in OPENING
     assert it.state is State.OPENING
 
 
@@ -81,15 +87,15 @@ def test_messages_are_relayed_from_the_opening_on(state):
     it = at(state)
     (relay,) = receive(it, CLIENT.message(b"x"))
     assert isinstance(relay, Relay)
-    assert relay.request.method_name == "ws_message"
+    assert relay.call.method_name == "ws_message"
     assert it.state is state
 
 
 def test_the_first_delivery_opens_and_only_that():
     it = at(State.OPENING)
-    assert it.delivered() == [Opened()]
+    assert it.delivered(DELIVERY) == [Send(b"frame"), Opened()]
     assert it.is_open
-    assert it.delivered() == []
+    assert it.delivered(DELIVERY) == [Send(b"frame")]
 
 
 FORGERIES = {
@@ -102,7 +108,8 @@ FORGERIES = {
     "wrong method": (CLIENT.message(), WrongMethod),
     "method of the gateway": (CLIENT.call("ws_close", b"DIDL\x00\x00"), WrongMethod),
     "argument": (CLIENT.call("ws_open", b"DIDL\x00\x00"), CandidError),
-    "argument of v1": (CLIENT.call("ws_open", OPEN_V1.encode({"client_nonce": 1})), CandidError),
+    "opening of v1": (CLIENT.call("ws_open", OPEN_V1.encode({"client_nonce": 1})), WrongGeneration),
+    "opening of v0": (encode_cbor({"content": b"content", "sig": b"signature"}), WrongGeneration),
     "garbage": (b"garbage", Malformed),
     "nothing": (b"", Malformed),
     "trailing byte": (OPENING + b"\x00", Malformed),
@@ -145,11 +152,12 @@ def test_every_input_is_legal_or_a_violation(state, what):
     it = at(state)
     feed = {
         Input.CONNECT: it.connect,
-        Input.OPEN_CALL: lambda: receive(it, OPENING),
-        Input.MESSAGE_CALL: lambda: receive(it, CLIENT.message()),
-        Input.OTHER_CALL: lambda: receive(it, CLIENT.call("other", b"DIDL\x00\x00")),
+        Input.OPENING: lambda: receive(it, OPENING),
+        Input.MESSAGE: lambda: receive(it, CLIENT.message()),
+        Input.OTHER: lambda: receive(it, CLIENT.call("other", b"DIDL\x00\x00")),
         Input.TEXT: it.receive_text,
-        Input.DELIVERY: it.delivered,
+        Input.ACCEPTED: lambda: it.answered("ws_open", OK),
+        Input.DELIVERY: lambda: it.delivered(DELIVERY),
     }[what]
     if (state, what) in V2.table:
         assert isinstance(feed(), list)
@@ -178,9 +186,21 @@ def test_any_change_of_a_byte_of_an_opening_joins_nothing(data):
     assert it.state is State.HELLO
 
 
+@pytest.mark.parametrize("state", [State.OPENING, State.OPEN])
+def test_a_replayed_message_is_refused_and_the_session_goes_on(state):
+    it = at(state)
+    frames = [CLIENT.message() for _ in range(REMEMBERED)]
+    for frame in frames:
+        receive(it, frame)
+    for frame in (frames[0], frames[-1]):
+        with pytest.raises(ReplayedEnvelope):
+            receive(it, frame)
+    assert receive(it, CLIENT.message())
+
+
 def test_report_lets_through_and_says_what_was_wrong():
     it = at(State.HELLO, mode="report")
-    doubted, join, relay = receive(it, CLIENT.open(break_signature=True))
+    doubted, join, _, relay = receive(it, CLIENT.open(break_signature=True))
     assert isinstance(doubted, Doubted)
     assert isinstance(doubted.error, SignatureInvalid)
     assert isinstance(join, Join)
@@ -195,7 +215,7 @@ def test_report_still_wants_an_envelope():
 
 
 def test_off_does_not_look_at_signatures():
-    join, relay = receive(at(State.HELLO, mode="off"), CLIENT.open(break_signature=True))
+    join, _, relay = receive(at(State.HELLO, mode="off"), CLIENT.open(break_signature=True))
     assert isinstance(join, Join)
     assert isinstance(relay, Relay)
 
@@ -213,7 +233,7 @@ def test_answers():
 def test_the_canister_is_told_who_left():
     call = at(State.OPEN).close_call()
     assert call is not None
-    assert (call.canister_id, call.method) == (CANISTER, "ws_close")
+    assert (call.canister_id, call.method_name) == (CANISTER, "ws_close")
     assert bytes(CLIENT.principal) in call.arg
     assert CLIENT.nonce.to_bytes(8, "little") in call.arg
 
@@ -221,7 +241,7 @@ def test_the_canister_is_told_who_left():
 def test_the_drawing_has_every_transition():
     lines = draw(V2).splitlines()
     assert len(lines) == 2 + len(V2.table)
-    assert "    hello --> opening: opening call / join" in lines
+    assert "    hello --> opening: opening message / join" in lines
 
 
 @pytest.mark.parametrize("name", ["session_sdk_0.4.1.json", "session_sdk_0.5.0.json"])
@@ -235,9 +255,9 @@ def test_recorded_clients_are_understood(name):
         if frame["what"] == "handshake":
             assert payload_of(it.connect()[0].frame) == data
         elif frame["dir"] == "gateway->client":
-            it.delivered()
+            it.delivered(DELIVERY)
         else:
             relay = receive(it, data, now_ns=int(frame["ingress_expiry"]) - 60 * 10**9)[-1]
-            assert relay.request.request_id.hex() == frame["request_id"]
-            assert relay.request.sender.hex() == frame["sender"]
+            assert relay.call.request_id.hex() == frame["request_id"]
+            assert relay.call.sender.hex() == frame["sender"]
     assert it.is_open

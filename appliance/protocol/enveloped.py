@@ -1,0 +1,127 @@
+"""What wire generations v1 and v2 share: clients that sign IC envelopes for ``ws_open`` and ``ws_message``."""
+
+from abc import abstractmethod
+from collections import deque
+from typing import ClassVar, cast
+
+from appliance.crypto import CandidTypes, Request
+from appliance.errors import (
+    CanisterRefused,
+    Malformed,
+    ReplayedEnvelope,
+    SessionError,
+    WrongCanister,
+    WrongGeneration,
+    WrongMethod,
+    WrongSender,
+)
+from appliance.ic.principal import Principal
+from appliance.protocol.events import Call, Doubted, Event, Join, Opened, Poll, Relay, Send
+from appliance.protocol.frames import binary_frame
+from appliance.protocol.recognition import spoken_in
+from appliance.protocol.session import Delivery, Input, Session, State, Step, Table, Terms
+
+_OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: opt principal})")
+"""The argument of either generation: v1 leaves the gateway out."""
+_CLOSE = CandidTypes("(record {client_key: record {client_principal: principal; client_nonce: nat64}})")
+_ANSWER = CandidTypes("(variant {Ok; Err: text})")
+
+_INPUTS = {"ws_open": Input.OPENING, "ws_message": Input.MESSAGE}
+
+REMEMBERED = 64
+"""Messages of a session that are known again when they are replayed. The IC executes none twice, however old."""
+
+
+class Enveloped(Session):
+    """A session of a client that signs envelopes. Subclasses say how it opens."""
+
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(terms)
+        self.canister_id = Principal(b"")
+        self.sender = b""
+        self.nonce = 0
+        self._recent: deque[bytes] = deque(maxlen=REMEMBERED)
+
+    def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
+        """See Session. The envelope is verified before anything else is looked at."""
+        try:
+            request, doubt = self.terms.envelopes.open(frame, now_ns=now_ns)
+        except Malformed:
+            if self.state is State.HELLO and (spoken := spoken_in(frame)) == "v0":
+                raise WrongGeneration(spoken, self.name) from None
+            raise
+        events = self.step(_INPUTS.get(request.method_name, Input.OTHER), request)
+        return events if doubt is None else [Doubted(doubt), *events]
+
+    def answered(self, method: str, reply: bytes | None) -> list[Event]:
+        """See Session."""
+        if reply is not None:
+            (answer,) = cast("tuple[dict[str, str]]", _ANSWER.decode(reply))
+            if "Err" in answer:
+                raise CanisterRefused(method, answer["Err"])
+        return self.step(Input.ACCEPTED) if method == "ws_open" else []
+
+    def close_call(self) -> Call | None:
+        """See Session."""
+        if self.state in (State.NEW, State.HELLO):
+            return None
+        client_key = {"client_principal": Principal(self.sender), "client_nonce": self.nonce}
+        return Call(self.canister_id, "ws_close", _CLOSE.encode({"client_key": client_key}))
+
+    def violation(self, what: Input, subject: object) -> SessionError:
+        """See Session: for a call, says which one would have been right."""
+        if not isinstance(subject, Request):
+            return super().violation(what, subject)
+        return WrongMethod(subject.method_name, "ws_open" if self.state is State.HELLO else "ws_message")
+
+    @abstractmethod
+    def greeting(self) -> bytes | None:
+        """What the gateway says first, if it does."""
+
+    @abstractmethod
+    def check_gateway(self, named: Principal | None) -> None:
+        """The client opens for this gateway, None if it names none. Raises WrongGeneration or WrongGateway."""
+
+    def _greet(self, _: None) -> list[Event]:
+        greeting = self.greeting()
+        return [] if greeting is None else [Send(binary_frame(greeting))]
+
+    def _join(self, request: Request) -> list[Event]:
+        (arg,) = cast("tuple[dict[str, object]]", _OPEN.decode(request.arg))
+        self.check_gateway(cast("Principal | None", arg["gateway_principal"]))
+        self.canister_id = Principal(request.canister_id)
+        self.sender = request.sender
+        self.nonce = cast("int", arg["client_nonce"])
+        client_key = self.sender + self.nonce.to_bytes(8, "big")
+        client = f"{Principal(self.sender)}_{self.nonce}"
+        return [Join(self.name, self.canister_id, client_key, client, request), Poll(), Relay(request)]
+
+    def _relay(self, request: Request) -> list[Event]:
+        if request.canister_id != self.canister_id:
+            raise WrongCanister(str(Principal(request.canister_id)), str(self.canister_id))
+        if request.sender != self.sender:
+            raise WrongSender(str(Principal(request.sender)), str(Principal(self.sender)))
+        if (request_id := request.request_id) in self._recent:
+            raise ReplayedEnvelope(request_id.hex())
+        self._recent.append(request_id)
+        return [Relay(request)]
+
+    def _open(self, delivery: Delivery) -> list[Event]:
+        return [Send(delivery.frame), Opened()]
+
+    def _send(self, delivery: Delivery) -> list[Event]:
+        return [Send(delivery.frame)]
+
+    def _stay(self, _: None) -> list[Event]:
+        return []
+
+    table: ClassVar[Table] = {
+        (State.NEW, Input.CONNECT): Step(_greet, State.HELLO),
+        (State.HELLO, Input.OPENING): Step(_join, State.OPENING),
+        (State.OPENING, Input.MESSAGE): Step(_relay, State.OPENING),
+        (State.OPENING, Input.ACCEPTED): Step(_stay, State.OPENING),
+        (State.OPENING, Input.DELIVERY): Step(_open, State.OPEN),
+        (State.OPEN, Input.MESSAGE): Step(_relay, State.OPEN),
+        (State.OPEN, Input.ACCEPTED): Step(_stay, State.OPEN),
+        (State.OPEN, Input.DELIVERY): Step(_send, State.OPEN),
+    }

@@ -1,0 +1,24 @@
+"""Wire generation v1 (IC-PROTOCOL D.1; SDK 0.1 and 0.2): the client speaks first and names no gateway."""
+
+from typing import ClassVar
+
+from appliance.errors import WrongGeneration
+from appliance.ic.principal import Principal
+from appliance.protocol.enveloped import Enveloped
+from appliance.protocol.session import Generation
+
+
+class V1(Enveloped):
+    """The session of a client of generation v1."""
+
+    name: ClassVar[str] = "v1"
+    generation: ClassVar[Generation] = 1
+    opens_with: ClassVar[str] = "opening message of v1 (clients of v2 belong at /v2)"
+
+    def greeting(self) -> None:
+        """None."""
+
+    def check_gateway(self, named: Principal | None) -> None:
+        """See Enveloped."""
+        if named is not None:
+            raise WrongGeneration("v2", self.name)
