@@ -1,9 +1,16 @@
-"""A canister and its subnet in a few lines: certifies whatever a test wants a gateway to pass on, lies included."""
+"""A canister and its subnet in a few lines: certifies whatever a test wants a gateway to pass on, lies included.
+
+`WIRES` says for each wire generation how a session of it is made and opened, for the laws that hold for all of them.
+"""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from appliance.client.session import Event, Opened
+from appliance.client.session import Event, Generation, Opened, Send
+from appliance.client.v0 import SessionV0, client_key_of
+from appliance.client.v1 import SessionV1
 from appliance.client.v2 import SessionV2
 from appliance.crypto import (
     BlsSecretKey,
@@ -26,6 +33,8 @@ HANDSHAKE = encode_cbor({"gateway_principal": GATEWAY})
 ROOT = BlsSecretKey.from_seed(b"the root key of the client tests")
 CLIENT = KeyIdentity(SigningKey.from_secret("ed25519", bytes(range(32))))
 NONCE = 0xFEDC_BA98_7654_3210
+KEY = SigningKey.from_secret("ed25519", bytes(range(32, 64)))
+STRANGER = Principal.self_authenticating(b"another client of these tests")
 
 SERVICE = CandidTypes(
     "(variant {OpenMessage: record {client_key: record {client_principal: principal; client_nonce: nat64}}; "
@@ -50,8 +59,10 @@ def leb128(number: int) -> bytes:
     return bytes([*out, number])
 
 
-def certified(content: bytes, *, nonce: int, now_ns: int = NOW_NS, root: BlsSecretKey = ROOT) -> bytes:
-    """A frame with this content as the gateway writes it, certified at `now_ns`."""
+def certified(
+    content: bytes, *, nonce: int, now_ns: int = NOW_NS, root: BlsSecretKey = ROOT, name: str = "content"
+) -> bytes:
+    """A frame with this content as the gateway writes it, certified at `now_ns`. v0 has another `name` for it."""
     key = f"{GATEWAY}_{nonce:020}"
     tree = StateTree()
     tree.set([b"websocket", key.encode()], hashlib.sha256(content).digest())
@@ -60,12 +71,12 @@ def certified(content: bytes, *, nonce: int, now_ns: int = NOW_NS, root: BlsSecr
     state.set([b"time"], leb128(now_ns))
     certificate = encode_certificate(state.witness([[b"canister"], [b"time"]]), root.sign_root(state.digest))
     witness = tree.witness([[b"websocket", key.encode()]])
-    return encode_cbor({"key": key, "content": content, "cert": certificate, "tree": witness.to_cbor()}, tagged=False)
+    return encode_cbor({"key": key, name: content, "cert": certificate, "tree": witness.to_cbor()}, tagged=False)
 
 
 @dataclass
 class Canister:
-    """Sends to one client, and counts as the CDK does. Each method makes a frame."""
+    """One of v1 or v2. Sends to one client, and counts as the CDK does. Each method makes a frame."""
 
     principal: Principal = CLIENT.principal
     client_nonce: int = NONCE
@@ -74,7 +85,7 @@ class Canister:
     sequence_num: int = 0
 
     @property
-    def client_key(self) -> dict[str, object]:
+    def client_key(self) -> dict[str, bytes | int]:
         return {"client_principal": self.principal, "client_nonce": self.client_nonce}
 
     def message(self, content: bytes, *, service: bool = False, timestamp_ns: int | None = None) -> bytes:
@@ -103,21 +114,91 @@ class Canister:
         return self.service({"CloseMessage": {"reason": {reason: None}}})
 
 
+@dataclass
+class SeedCanister:
+    """One of v0."""
+
+    client_key: bytes = field(default_factory=lambda: client_key_of(KEY))
+    now_ns: int = NOW_NS
+    root: BlsSecretKey = field(default_factory=lambda: ROOT)
+    sequence_num: int = 0
+
+    def message(self, content: bytes, *, timestamp_ns: int | None = None) -> bytes:
+        self.sequence_num += 1
+        inner = encode_cbor(
+            {
+                "client_key": self.client_key,
+                "sequence_num": self.sequence_num,
+                "timestamp": self.now_ns if timestamp_ns is None else timestamp_ns,
+                "message": content,
+            }
+        )
+        return certified(inner, nonce=self.sequence_num - 1, now_ns=self.now_ns, root=self.root, name="val")
+
+
 def verifier() -> Verifier:
     return Verifier(ROOT.public_key)
 
 
-def opened_session(canister: Canister | None = None) -> SessionV2:
-    """A client's session that is open; `canister` has sent its first message to it."""
-    session = SessionV2(CANISTER_ID, CLIENT, verifier(), client_nonce=NONCE, now_ns=NOW_NS)
-    session.receive(HANDSHAKE, now_ns=NOW_NS)
-    events: list[Event] = session.receive((canister or Canister()).open(), now_ns=NOW_NS)
-    assert events == [Opened()]
-    return session
+@dataclass(frozen=True)
+class Wire:
+    """One generation, for laws that do not depend on which."""
+
+    generation: Generation
+    session: Callable[..., Any]
+    """A new one; takes `canister_id` and `limits`."""
+    canister: Callable[..., Any]
+    strangers: tuple[dict[str, object], ...]
+    """Fields of the canister with which it sends to other clients."""
+    greeting: tuple[bytes | str, ...]
+    """What the gateway sends of its own before the canister's messages."""
+    has_open_message: bool = True
+    content_name: str = "content"
+
+    def opening(self, canister: Any) -> list[bytes | str]:
+        """All that arrives until the session is open."""
+        return [*self.greeting, *([canister.open()] if self.has_open_message else [])]
+
+    def opened(self, canister: Any = None) -> Any:
+        """A session that is open; `canister` has sent it what opens it."""
+        session = self.session()
+        session.start(now_ns=NOW_NS)
+        events: list[Event] = []
+        for frame in self.opening(canister or self.canister()):
+            events = session.receive(frame, now_ns=NOW_NS)
+        assert events == [Opened()]
+        return session
+
+
+def _v0(canister_id: Principal = CANISTER_ID, **options: Any) -> SessionV0:
+    return SessionV0(canister_id, KEY, verifier(), now_ns=NOW_NS, **options)
+
+
+def _v1(canister_id: Principal = CANISTER_ID, **options: Any) -> SessionV1:
+    return SessionV1(canister_id, CLIENT, verifier(), client_nonce=NONCE, now_ns=NOW_NS, **options)
+
+
+def _v2(canister_id: Principal = CANISTER_ID, **options: Any) -> SessionV2:
+    return SessionV2(canister_id, CLIENT, verifier(), client_nonce=NONCE, now_ns=NOW_NS, **options)
+
+
+OTHERS: tuple[dict[str, object], ...] = ({"principal": STRANGER}, {"client_nonce": NONCE + 1})
+SEED_OTHERS: tuple[dict[str, object], ...] = ({"client_key": bytes(32)}, {"client_key": b""})
+V0 = Wire("v0", _v0, SeedCanister, SEED_OTHERS, ("1",), has_open_message=False, content_name="val")
+V1 = Wire("v1", _v1, Canister, OTHERS, ())
+V2 = Wire("v2", _v2, Canister, OTHERS, (HANDSHAKE,))
+WIRES = (V0, V1, V2)
+
+
+def frame_of(events: list[Event]) -> bytes:
+    """The frame of the only event."""
+    (event,) = events
+    assert isinstance(event, Send)
+    return event.frame
 
 
 def sent(frame: bytes, now_ns: int = NOW_NS) -> Request:
-    """What a frame of the client says, once its signature is verified."""
+    """What a frame of a client of v1 or v2 says, once its signature is verified."""
     return verifier().open_envelope(frame, now_ns=now_ns)
 
 
