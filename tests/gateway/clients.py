@@ -1,4 +1,4 @@
-"""Clients of generation v2 as the tests need them: real keys, real envelopes."""
+"""Clients of each generation as the tests need them: real keys, real envelopes, real signatures."""
 
 import itertools
 import time
@@ -13,6 +13,7 @@ CANISTER = Principal.from_text("bkyz2-fmaaa-aaaaa-qaaaq-cai")
 OTHER_CANISTER = Principal.from_text("ryjl3-tyaaa-aaaaa-aaaba-cai")
 
 OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: principal})")
+OPEN_V1 = CandidTypes("(record {client_nonce: nat64})")
 MESSAGE = CandidTypes("(record {msg: blob})")
 _TAG = b"\xd9\xd9\xf7"
 _numbers = itertools.count(1)
@@ -20,11 +21,12 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Client:
-    """A key and a client nonce. ``open`` and ``message`` make the frames' payloads."""
+    """A client of v1 or v2: a key and a client nonce. ``open`` and ``message`` make the frames' payloads."""
 
     nonce: int = field(default_factory=lambda: next(_numbers))
     key: SigningKey = field(default_factory=lambda: SigningKey.generate("ed25519"))
     clock: Callable[[], int] = time.time_ns
+    generation: str = "v2"
 
     @property
     def principal(self) -> Principal:
@@ -35,7 +37,10 @@ class Client:
         return self.principal + self.nonce.to_bytes(8, "big")
 
     def open(self, *, gateway=GATEWAY, canister=CANISTER, **changes) -> bytes:
-        arg = OPEN.encode({"client_nonce": self.nonce, "gateway_principal": gateway})
+        if self.generation == "v1":
+            arg = OPEN_V1.encode({"client_nonce": self.nonce})
+        else:
+            arg = OPEN.encode({"client_nonce": self.nonce, "gateway_principal": gateway})
         return self.call("ws_open", arg, canister=canister, **changes)
 
     def message(self, payload: bytes = b"hello", *, canister=CANISTER, **changes) -> bytes:
@@ -56,6 +61,39 @@ class Client:
             signature[7] ^= 1
         envelope = encode_envelope(content, public_key=self.key.public_key, signature=bytes(signature))
         return _TAG + b"\xa1\x68envelope" + envelope.removeprefix(_TAG)
+
+
+@dataclass
+class ClientV0:
+    """A client of v0: an Ed25519 key. ``first`` and ``message`` make the frames' payloads."""
+
+    key: SigningKey = field(default_factory=lambda: SigningKey.generate("ed25519"))
+    clock: Callable[[], int] = time.time_ns
+    sent: int = 0
+
+    @property
+    def client_key(self) -> bytes:
+        return self.key.public_key[-32:]
+
+    def first(self, *, canister=CANISTER, **changes) -> bytes:
+        return self.signed({"canister_id": canister, "client_key": self.client_key}, **changes)
+
+    def message(self, payload: bytes = b"hello", *, number=None, at_ns=None, client_key=None, **changes) -> bytes:
+        content = {
+            "client_key": client_key or self.client_key,
+            "sequence_num": self.sent if number is None else number,
+            "timestamp": at_ns or self.clock(),
+            "message": payload,
+        }
+        self.sent += number is None
+        return self.signed(content, **changes)
+
+    def signed(self, content, *, break_signature=False) -> bytes:
+        data = encode_cbor(content)
+        signature = bytearray(self.key.sign(data))
+        if break_signature:
+            signature[7] ^= 1
+        return encode_cbor({"content": data, "sig": bytes(signature)})
 
 
 def greeting(gateway: Principal = GATEWAY) -> bytes:
