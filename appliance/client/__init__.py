@@ -1,6 +1,7 @@
 """A client of canisters that speak IC-WebSocket, in Python: what `connect` returns is verified, in order and signed."""
 
-from appliance.client.connection import Connection, Message, connect
+from appliance.client.connecting import connect
+from appliance.client.connection import Connection, Message
 from appliance.client.errors import (
     AckInvalid,
     AckTimeout,

@@ -1,111 +1,115 @@
-"""The asyncio shell of a client: a WebSocket, a clock and a session."""
+"""A conversation with a canister: over one session, or over one after the other where reconnection is asked for."""
 
 import asyncio
-import secrets
-import ssl as tls
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self, assert_never
+from typing import Any, Self
 
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as connect_socket
-from websockets.exceptions import ConnectionClosed as SocketClosed
-from websockets.exceptions import WebSocketException
-
-from appliance.client.errors import ClientError, ConnectFailed, ConnectionClosed
-from appliance.client.root_key import verifier_for
-from appliance.client.session import Event, Limits, Opened, Received, Send, Session
-from appliance.client.v2 import SessionV2
-from appliance.crypto import CandidTypes, SigningKey, Verifier
-from appliance.errors import CandidError, GatewayError
-from appliance.ic.identity import KeyIdentity, adapt
+from appliance.client.channel import Channel
+from appliance.client.codec import Codec
+from appliance.client.errors import ClientError, ConnectionClosed
+from appliance.client.opening import Opening
+from appliance.client.reconnect import Change, Course, Lost, Restored, RetryFailed
+from appliance.client.session import Received
+from appliance.errors import GatewayError
+from appliance.ic.attempts import system_chance
 from appliance.ic.principal import Principal
 
-_MAX_FRAME = 8 * 1024**2  # a message of 2 MiB, its certificate and witness, and room
 _INBOX = 1024  # messages that may wait for the application; beyond, the socket is not read
-_MAX_REASON = 123  # bytes of a close frame's reason (RFC 6455 section 5.5)
 
 
 @dataclass(frozen=True)
 class Message:
     """A message of the canister: verified, in order, and for this client."""
 
-    value: object
-    """Decoded by the connection's `message_type`; without one the Candid bytes."""
+    value: Any
+    """Decoded as the connection's `message_type` says."""
     sequence_num: int
-    """From 1 on for each connection; service messages of the protocol are counted too."""
+    """From 1 on for each session; service messages of the protocol are counted too."""
     timestamp_ns: int
     """When the canister sent it."""
     certified_at_ns: int
     """The time of the certificate that it came with."""
+    session: int
+    """Of which session of the connection: 1 for the first, one more with each reconnection."""
 
 
 class Connection:
-    """An open session with a canister; made by `connect`.
+    """An open conversation with a canister; made by `connect`.
 
     Iterating yields each `Message` and ends when the session ends in good order; it raises the GatewayError that ended
-    the session otherwise.
+    the session otherwise. Where reconnection is asked for, what is said here of the session is true of the last.
     """
 
     def __init__(
-        self, socket: ClientConnection, session: Session, types: CandidTypes | None, clock: Callable[[], int]
+        self,
+        channel: Channel,
+        opening: Opening,
+        codec: Codec,
+        *,
+        course: Course,
+        reconnect: bool,
+        on_change: Callable[[Change], object] | None,
     ) -> None:
-        self._socket = socket
-        self._session = session
-        self._types = types
-        self._clock = clock
-        self._inbox: deque[Received] = deque()
-        self._news = asyncio.Condition()  # of the opening, of the inbox and of the end
-        self._was_opened = False
+        self._channel: Channel | None = channel  # None while a new one is opened
+        self._last_channel = channel
+        self._opening = opening
+        self._codec = codec
+        self._course = course
+        self._reconnect = reconnect
+        self._on_change = on_change
+        self._session = 1
+        self._inbox: deque[tuple[int, Received]] = deque()
+        self._news = asyncio.Condition()  # of the channel, of the inbox and of the end
         self._end: GatewayError | None = None
-        self._outgoing: deque[bytes] = deque()
-        self._writing = asyncio.Lock()
-        self._patience: asyncio.Timeout | None = None
-        self._reader = asyncio.create_task(self._read())
+        self._runner = asyncio.create_task(self._run())
 
     @property
-    def unacknowledged(self) -> int:
-        """How many sent messages the canister has not confirmed yet; it does so every few minutes."""
-        return self._session.unacknowledged
+    def gateway(self) -> str:
+        """The URL of the gateway that the session is, or is being opened, through."""
+        return self._course.gateway
 
-    async def opened(self) -> None:
-        """Wait until the canister has taken the client. Raises the GatewayError that ended the session before."""
-        async with self._news:
-            await self._news.wait_for(lambda: self._end or self._was_opened)
-        if self._end and not self._was_opened:
-            raise self._end
+    @property
+    def principal(self) -> Principal:
+        """Who the client is to the canister; in v0, who registered its key there."""
+        return self._opening.terms.identity.principal
 
-    async def send(self, value: object) -> None:
+    @property
+    def unacknowledged(self) -> list[Any]:
+        """The values that were sent in this session and that the canister has not confirmed; it does so every few
+        minutes. In v0, which confirms none, the last 1024."""
+        return self._last_channel.unacknowledged
+
+    async def send(self, value: Any) -> None:
         """Sign a message and give it to the gateway; the canister gets messages in the order of these calls.
 
-        `value` is encoded by the connection's `message_type`; without one it is Candid bytes. Raises CandidError for a
-        value that does not fit, and the GatewayError that ended the session.
+        Waits while a lost session is opened again. A message that was signed for a session which is lost meanwhile is
+        among those that `Lost` names; without reconnection ConnectionClosed is raised.
+
+        Raises CandidError or Malformed for a value that does not fit, and the GatewayError that ended the session. In
+        v0 where messages are sent directly: CanisterRefused or an IcError; the session goes on.
         """
-        content = self._encode(value)
-        if self._end:
-            raise self._end
-        self._outgoing.append(self._session.send(content, now_ns=self._clock()).frame)
-        self._wait_until_deadline()
+        content = self._codec.encode(value)
+        channel = await self._open_channel()
         try:
-            await self._flush()
-        except SocketClosed:
-            raise _closed(self._socket) from None
+            await channel.send(content, value)
+        except ConnectionClosed as error:
+            if self._end or not self._reconnect:
+                raise self._end or error from None
 
     async def receive(self) -> Message:
-        """The next message. Raises the GatewayError that ended the session, and CandidError for content that is not of
-        the connection's `message_type` (the session goes on)."""
+        """The next message. Raises the GatewayError that ended the session, and CandidError or Malformed for content
+        that does not decode (the session goes on)."""
         async with self._news:
             await self._news.wait_for(lambda: self._inbox or self._end)
             if not self._inbox:
                 assert self._end is not None  # noqa: S101 - what was waited for
                 raise self._end
-            received = self._inbox.popleft()
+            session, received = self._inbox.popleft()
             self._news.notify_all()
-        value = self._types.decode(received.content)[0] if self._types else received.content
-        return Message(value, received.sequence_num, received.timestamp_ns, received.certified_at_ns)
+        value = self._codec.decode(received.content)
+        return Message(value, received.sequence_num, received.timestamp_ns, received.certified_at_ns, session)
 
     def __aiter__(self) -> Self:
         return self
@@ -120,162 +124,89 @@ class Connection:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the session and the socket; messages that wait are dropped. May be called again."""
-        self._session.close()
-        if self._end is None:  # else the reader is closing, or has closed, for its own reason
-            self._reader.cancel()
-        await asyncio.wait([self._reader])
+        if self._end is None:  # else the runner is closing, or has closed, for its own reason
+            self._runner.cancel()
+        await asyncio.wait([self._runner])
         self._inbox.clear()
         await self._finish(ConnectionClosed(code, reason))
-        await self._close_socket(code, reason)
-        if not self._reader.cancelled():
-            self._reader.result()
+        await self._last_channel.close(code, reason)
+        if not self._runner.cancelled():
+            self._runner.result()
 
-    def _encode(self, value: object) -> bytes:
-        if self._types:
-            return self._types.encode(value)
-        if isinstance(value, bytes):
-            return value
-        raise CandidError("a connection without a message_type sends bytes only")
+    async def _open_channel(self) -> Channel:
+        async with self._news:
+            await self._news.wait_for(lambda: self._channel or self._end)
+            if self._end:
+                raise self._end
+            assert self._channel is not None  # noqa: S101 - what was waited for
+            return self._channel
 
-    # --- the reader: it alone takes frames, and ends the session where one is wrong -----------------------------
+    # --- the runner: it alone reads the socket, and opens the next --------------------------------------------------
 
-    async def _read(self) -> None:
+    async def _run(self) -> None:
         try:
-            await self._act(self._session.start(now_ns=self._clock()))
             while True:
-                frame = await self._next_frame()
-                await self._act(self._session.receive(frame, now_ns=self._clock()))
-        except SocketClosed:
-            await self._finish(_closed(self._socket))
+                await self._reopen(await self._cause_of_end())
         except GatewayError as error:
             await self._finish(error)
-            await self._close_socket(error.close_code, str(error))
+            await self._last_channel.close(error.close_code, str(error))
         except Exception:
             await self._finish(ClientError())  # `close` raises the cause, which is a bug
             raise
 
-    async def _next_frame(self) -> str | bytes:
-        while True:
-            try:
-                async with asyncio.timeout(None) as self._patience:
-                    self._wait_until_deadline()
-                    return await self._socket.recv()
-            except TimeoutError:
-                self._session.check(now_ns=self._clock())
-            finally:
-                self._patience = None
-
-    def _wait_until_deadline(self) -> None:
-        """Let the reader wait as long as the session does: with each message sent or taken that may change."""
-        if self._patience is None or self._patience.expired():
-            return
-        when: float | None = None
-        if (deadline_ns := self._session.deadline_ns) is not None:
-            when = asyncio.get_running_loop().time() + (deadline_ns - self._clock()) / 1e9
-        self._patience.reschedule(when)
-
-    async def _act(self, events: list[Event]) -> None:
-        for event in events:
-            match event:
-                case Send(reply):
-                    self._outgoing.append(reply)
-                    await self._flush()
-                case Opened():
-                    async with self._news:
-                        self._was_opened = True
-                        self._news.notify_all()
-                case Received():
-                    await self._keep(event)
-                case _:
-                    assert_never(event)
+    async def _cause_of_end(self) -> tuple[GatewayError, float]:
+        """Read until the session ends; why, and after how many seconds."""
+        started = asyncio.get_running_loop().time()
+        try:
+            while True:
+                await self._keep(await self._last_channel.receive())
+        except GatewayError as error:
+            return error, asyncio.get_running_loop().time() - started
 
     async def _keep(self, received: Received) -> None:
         async with self._news:
             await self._news.wait_for(lambda: len(self._inbox) < _INBOX)
-            self._inbox.append(received)
+            self._inbox.append((self._session, received))
             self._news.notify_all()
+
+    async def _reopen(self, end: tuple[GatewayError, float]) -> None:
+        """Raises the cause where that was the end of the connection, or the error of the last attempt."""
+        cause, lasted_s = end
+        course = self._course.after_loss(cause, lasted_s=lasted_s) if self._reconnect else None
+        if course is None:
+            raise cause
+        self._channel = None
+        self._tell(Lost(self._course.gateway, cause, tuple(self._last_channel.unacknowledged)))
+        await self._last_channel.close(cause.close_code, str(cause))
+        await self._retry(course)
+        async with self._news:
+            self._channel = self._last_channel
+            self._session += 1
+            self._news.notify_all()
+        self._tell(Restored(self._course.gateway))
+
+    async def _retry(self, course: Course) -> None:
+        """Raises the error of the last attempt."""
+        while True:
+            self._course = course
+            await asyncio.sleep(course.wait_s(chance=system_chance()))
+            try:
+                self._last_channel = await self._opening.open(course.gateway)
+            except GatewayError as error:
+                following = course.after_failure(error)
+                if following is None:
+                    raise
+                self._tell(RetryFailed(course.gateway, error))
+                course = following
+            else:
+                self._course = course.after_success()
+                return
+
+    def _tell(self, change: Change) -> None:
+        if self._on_change:
+            self._on_change(change)
 
     async def _finish(self, error: GatewayError) -> None:
         async with self._news:
             self._end = self._end or error
             self._news.notify_all()
-
-    # --- the socket ---------------------------------------------------------------------------------------------
-
-    async def _flush(self) -> None:
-        """Write in the order of the sequence numbers, also when a sender is cancelled while it waits here."""
-        async with self._writing:
-            while self._outgoing:
-                await self._socket.send(self._outgoing.popleft())
-
-    async def _close_socket(self, code: int, reason: str) -> None:
-        """Close, and meanwhile drop what still arrives, so that the other side's close frame is seen."""
-        discarding = asyncio.create_task(self._discard())
-        try:
-            await self._socket.close(code, _cut(reason))
-        finally:
-            discarding.cancel()
-            await asyncio.wait([discarding])
-
-    async def _discard(self) -> None:
-        with suppress(SocketClosed):
-            while True:
-                await self._socket.recv()
-
-
-@asynccontextmanager
-async def connect(
-    url: str,
-    canister_id: Principal | str,
-    *,
-    identity: object = None,
-    network_url: str | None = None,
-    root_key: bytes | str | None = None,
-    verifier: Verifier | None = None,
-    message_type: str | None = None,
-    limits: Limits | None = None,
-    ssl: tls.SSLContext | None = None,
-    clock: Callable[[], int] = time.time_ns,
-) -> AsyncIterator[Connection]:
-    """Open a session with a canister through the gateway at `url`, and close it at the end of the block.
-
-    `url` is ``ws://`` or ``wss://``, with the path of wire generation v2 (``/`` or ``/v2``). `identity` is one of
-    `appliance.ic.identity` or of another library that its `adapt` takes; without one a fresh Ed25519 key is made.
-
-    Messages are verified by `verifier`, or against `root_key`: 133 bytes of DER, 266 hexadecimal digits, ``mainnet``,
-    or ``fetch`` to trust what `network_url` answers, which is the default where there is such a URL, else ``mainnet``.
-
-    `message_type` is the canister's application message as a Candid type, e.g. ``record {text: text}``: values are
-    encoded and decoded by it; without one they are bytes. `clock` is nanoseconds since 1970.
-
-    Raises ConnectFailed where no socket opens, KeyUnusable, CandidError (in `message_type`), an IcError where the root
-    key cannot be fetched, and the GatewayError that ends the session before the canister took the client.
-    """
-    types = CandidTypes(f"({message_type})") if message_type else None
-    canister = Principal.from_text(canister_id) if isinstance(canister_id, str) else canister_id
-    signer = KeyIdentity(SigningKey.generate("ed25519")) if identity is None else adapt(identity)
-    trusted = verifier or await verifier_for(root_key, network_url)
-    socket = await _socket(url, ssl)
-    nonce = secrets.randbits(64)
-    session = SessionV2(canister, signer, trusted, client_nonce=nonce, now_ns=clock(), limits=limits)
-    connection = Connection(socket, session, types, clock)
-    try:
-        await connection.opened()
-        yield connection
-    finally:
-        await connection.close()
-
-
-async def _socket(url: str, ssl: tls.SSLContext | None) -> ClientConnection:
-    try:
-        return await connect_socket(url, ssl=ssl, max_size=_MAX_FRAME, compression=None)
-    except (OSError, ValueError, WebSocketException) as error:
-        raise ConnectFailed(url, str(error) or type(error).__name__) from error
-
-
-def _closed(socket: ClientConnection) -> ConnectionClosed:
-    return ConnectionClosed(socket.close_code or 1006, socket.close_reason or "")
-
-
-def _cut(reason: str) -> str:
-    return reason.encode()[:_MAX_REASON].decode(errors="ignore")

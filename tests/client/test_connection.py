@@ -114,7 +114,7 @@ async def test_values_go_and_come() -> None:
                 message = await connection.receive()
                 assert message.value == {"text": f"ping {number}"}
                 assert message.sequence_num == number + 2
-            assert connection.unacknowledged == 20
+            assert connection.unacknowledged == [{"text": f"ping {number}"} for number in range(20)]
         assert await gateway.closes.get() == (1000, "")
 
 

@@ -1,0 +1,158 @@
+"""One socket and the session on it."""
+
+import asyncio
+import ssl as tls
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final, assert_never
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_socket
+from websockets.exceptions import ConnectionClosed as SocketClosed
+from websockets.exceptions import WebSocketException
+
+from appliance.client.errors import ConnectFailed, ConnectionClosed
+from appliance.client.session import Event, Opened, Received, Send, Session, State
+
+_MAX_FRAME = 8 * 1024**2  # bytes: a message of 2 MiB, its certificate and witness, and room
+_MAX_REASON = 123  # bytes of a close frame's reason (RFC 6455 section 5.5)
+_CLOSE_S = 5.0  # for the other side's close frame
+_REMEMBERED = 1024  # values, where a generation confirms none
+_OWN: Final = object()  # a message of the session itself among those of the application
+
+
+async def open_socket(url: str, ssl: tls.SSLContext | None) -> ClientConnection:
+    """A WebSocket. Raises ConnectFailed."""
+    try:
+        return await connect_socket(url, ssl=ssl, max_size=_MAX_FRAME, compression=None, close_timeout=_CLOSE_S)
+    except (OSError, ValueError, WebSocketException) as error:
+        raise ConnectFailed(url, str(error) or type(error).__name__) from error
+
+
+class Channel:
+    """Carries the session's frames. It has no task of its own: `opened` and `receive`, one at a time, read the socket.
+
+    Every GatewayError that these two raise is the session's end; the socket is still to be closed then.
+    """
+
+    def __init__(self, socket: ClientConnection, session: Session, clock: Callable[[], int]) -> None:
+        self._socket = socket
+        self._session = session
+        self._clock = clock
+        self._received: deque[Received] = deque()
+        self._outgoing: deque[bytes] = deque()
+        self._writing = asyncio.Lock()
+        self._sent: deque[Any] = deque(maxlen=_REMEMBERED if session.generation == "v0" else None)
+        self._patience: asyncio.Timeout | None = None
+
+    @property
+    def unacknowledged(self) -> list[Any]:
+        """The values that were sent and that the canister has not confirmed; in v0, which confirms none, the last
+        1024."""
+        return [value for value in self._sent if value is not _OWN]
+
+    async def opened(self) -> None:
+        """Say what the session says first, and wait until the canister has taken the client."""
+        await self._act(self._session.start(now_ns=self._clock()))
+        while self._session.state is not State.OPEN:
+            await self._take_frame()
+
+    async def receive(self) -> Received:
+        """The next message of the application."""
+        while not self._received:
+            await self._take_frame()
+        return self._received.popleft()
+
+    async def send(self, content: bytes, value: object) -> None:
+        """Sign a message and write it; `value` is what it says, for `unacknowledged`.
+
+        Raises NotOpen, or ConnectionClosed where the socket closed before the message, which the session has counted,
+        was written.
+        """
+        self._outgoing.append(self._session.send(content, now_ns=self._clock()).frame)
+        self._sent.append(value)
+        self._wait_until_deadline()
+        await self._flush()
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the session and the socket. What still arrives is dropped, so that the other side's close frame is
+        seen."""
+        self._session.close()
+        discarding = asyncio.create_task(self._discard())
+        try:
+            await self._socket.close(code, _cut(reason))
+        finally:
+            discarding.cancel()
+            await asyncio.wait([discarding])
+
+    async def _take_frame(self) -> None:
+        frame = await self._next_frame()
+        await self._act(self._session.receive(frame, now_ns=self._clock()))
+
+    async def _next_frame(self) -> str | bytes:
+        while True:
+            try:
+                async with asyncio.timeout(None) as self._patience:
+                    self._wait_until_deadline()
+                    return await self._socket.recv()
+            except TimeoutError:
+                self._session.check(now_ns=self._clock())
+            except SocketClosed:
+                self._session.close()
+                raise self._closed() from None
+            finally:
+                self._patience = None
+
+    def _wait_until_deadline(self) -> None:
+        """Let the reader wait as long as the session does: with each message sent or taken that may change."""
+        if self._patience is None or self._patience.expired():
+            return
+        when: float | None = None
+        if (deadline_ns := self._session.deadline_ns) is not None:
+            when = asyncio.get_running_loop().time() + (deadline_ns - self._clock()) / 1e9
+        self._patience.reschedule(when)
+
+    async def _act(self, events: Iterable[Event]) -> None:
+        for event in events:
+            match event:
+                case Send(frame):
+                    self._outgoing.append(frame)
+                    self._sent.append(_OWN)
+                case Received():
+                    self._received.append(event)
+                case Opened():
+                    pass  # as the session's state says
+                case _:
+                    assert_never(event)
+        self._forget_acknowledged()
+        await self._flush()
+
+    def _forget_acknowledged(self) -> None:
+        """Acknowledgements say up to which message the canister has all: what is not confirmed is the end of what was
+        sent."""
+        if self._session.generation == "v0":
+            return
+        while len(self._sent) > self._session.unacknowledged:
+            self._sent.popleft()
+
+    async def _flush(self) -> None:
+        """Write in the order of the sequence numbers, also when a sender is cancelled while it waits here."""
+        async with self._writing:
+            try:
+                while self._outgoing:
+                    await self._socket.send(self._outgoing.popleft())
+            except SocketClosed:
+                raise self._closed() from None
+
+    def _closed(self) -> ConnectionClosed:
+        return ConnectionClosed(self._socket.close_code or 1006, self._socket.close_reason or "")
+
+    async def _discard(self) -> None:
+        with suppress(SocketClosed):
+            while True:
+                await self._socket.recv()
+
+
+def _cut(reason: str) -> str:
+    return reason.encode()[:_MAX_REASON].decode(errors="ignore")

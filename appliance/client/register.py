@@ -1,0 +1,80 @@
+"""How a session of wire generation v0 is opened: the client's key is first made known to the canister, by a call over
+HTTP (IC-PROTOCOL D.0)."""
+
+import asyncio
+
+from websockets.asyncio.client import ClientConnection
+
+from appliance.client.channel import Channel
+from appliance.client.opening import Opening, Terms
+from appliance.client.settings import Registration
+from appliance.client.v0 import ANSWER, SessionV0, registration
+from appliance.crypto import SigningKey
+from appliance.errors import CanisterRefused, CertificateError, IcUnreachable, Malformed
+from appliance.ic.agent import Agent
+from appliance.ic.principal import Principal
+from appliance.ic.transport import Transport
+
+
+class DirectCalls:
+    """Calls a canister of v0 as the identity that its clients' keys are registered by."""
+
+    def __init__(self, transport: Transport, terms: Terms) -> None:
+        self._agent = Agent(transport, terms.identity, terms.verifier, clock=terms.clock)
+        self._canister_id: Principal = terms.canister_id
+        self._network = ", ".join(transport.urls)
+        self._one_by_one = asyncio.Lock()
+
+    async def register(self, key: SigningKey) -> None:
+        """Make a client key known. Raises as `message` does, and KeyUnusable for a key that is not Ed25519."""
+        await self._call("ws_register", registration(key))
+
+    async def message(self, arg: bytes) -> None:
+        """Call `ws_message`; the canister gets messages in the order of these calls. Raises CanisterRefused or an
+        IcError."""
+        async with self._one_by_one:
+            await self._call("ws_message", arg)
+
+    async def _call(self, method: str, arg: bytes) -> None:
+        try:
+            (answer,) = ANSWER.decode(await self._agent.call(self._canister_id, method, arg))
+        except (CertificateError, Malformed) as error:
+            raise IcUnreachable(self._network, str(error)) from error
+        if isinstance(answer, dict) and "Err" in answer:
+            raise CanisterRefused(method, answer["Err"])
+
+
+class DirectChannel(Channel):
+    """Receives through the gateway, and sends straight to the canister, as the SDK of that time did."""
+
+    def __init__(self, socket: ClientConnection, session: SessionV0, terms: Terms, calls: DirectCalls) -> None:
+        super().__init__(socket, session, terms.clock)
+        self._direct = session.direct
+        self._calls = calls
+
+    async def send(self, content: bytes, value: object) -> None:
+        """Call the canister, and wait for its certified answer. Raises NotOpen, CanisterRefused or an IcError."""
+        await self._calls.message(self._direct(content))
+
+
+class RegisteredOpening(Opening):
+    """Opens sessions of v0: each with the key that is given, else with a fresh one."""
+
+    def __init__(self, terms: Terms, transport: Transport, registration: Registration) -> None:
+        super().__init__(terms)
+        self._calls = DirectCalls(transport, terms)
+        self._registration = registration
+        self._key = registration.key()
+
+    async def open(self, gateway: str) -> Channel:
+        """As Opening.open, once the key is registered. Raises CanisterRefused or an IcError where it cannot be."""
+        self._key = self._registration.key()
+        await self._calls.register(self._key)
+        return await super().open(gateway)
+
+    def _channel(self, socket: ClientConnection) -> Channel:
+        terms = self.terms
+        session = SessionV0(terms.canister_id, self._key, terms.verifier, now_ns=terms.clock(), limits=terms.limits)
+        if self._registration.is_direct:
+            return DirectChannel(socket, session, terms, self._calls)
+        return Channel(socket, session, terms.clock)

@@ -1,0 +1,86 @@
+"""What the arguments of `connect` mean together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+from urllib.parse import urlsplit
+
+from websockets.exceptions import WebSocketException
+from websockets.uri import parse_uri
+
+from appliance.client.errors import ConnectFailed
+from appliance.client.session import Generation
+from appliance.crypto import SigningKey
+from appliance.errors import ConfigError, ConfigProblem
+
+GENERATIONS: Sequence[Generation] = get_args(Generation)
+DEFAULT: Generation = "v2"
+
+
+def gateways_of(url: str | Sequence[str]) -> tuple[str, ...]:
+    """The URLs of the gateways, in order. Raises ConnectFailed for one that is no WebSocket's, ConfigError for none."""
+    urls = (url,) if isinstance(url, str) else tuple(url)
+    for each in urls:
+        try:
+            parse_uri(each)
+        except (ValueError, WebSocketException) as error:
+            raise ConnectFailed(each, str(error)) from error
+    if not urls:
+        raise wrong("url", "there is no gateway in the list")
+    return urls
+
+
+def generation_of(gateways: Sequence[str], chosen: Generation | None) -> Generation:
+    """The wire generation: the one that is chosen, else the one that the path of every URL ends with, else v2.
+
+    Raises ConfigError where these contradict each other.
+    """
+    if chosen is not None and chosen not in GENERATIONS:
+        raise wrong("generation", f"{chosen!r} is none; there are {', '.join(GENERATIONS)}")
+    for url in gateways:
+        named = _named_by(url)
+        if chosen is not None and named not in (None, chosen):
+            raise wrong("generation", f"{chosen} is chosen, but the path of {url} is that of {named}")
+    found = {chosen or _named_by(url) or DEFAULT for url in gateways}
+    if len(found) > 1:
+        raise wrong("url", f"the gateways are of different generations by their paths: {', '.join(sorted(found))}")
+    return found.pop()
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How a client of v0 makes itself known."""
+
+    network_url: str
+    given_key: SigningKey | None
+    is_direct: bool
+    """Whether messages to the canister do not go through the gateway."""
+
+    def key(self) -> SigningKey:
+        """For one session: the given one, else a fresh one, because the canister forgets a key with its client, and the
+        farewell to the session before may still be on its way."""
+        return self.given_key or SigningKey.generate("ed25519")
+
+
+def registration_of(
+    generation: Generation, network_url: str | None, client_key: SigningKey | None, *, direct: bool
+) -> Registration | None:
+    """None for generations that register nothing. Raises ConfigError where an argument is missing or has no place."""
+    if generation == "v0":
+        if network_url is None:
+            raise wrong("network_url", "v0 needs it: the client registers its key with the canister over HTTP")
+        return Registration(network_url, client_key, direct)
+    for argument, given in (("client_key", client_key is not None), ("direct", direct)):
+        if given:
+            raise wrong(argument, f"it has no place in {generation}, only in v0")
+    return None
+
+
+def wrong(argument: str, problem: str) -> ConfigError:
+    """An argument of `connect` that cannot be."""
+    return ConfigError([ConfigProblem("connect", argument, problem)])
+
+
+def _named_by(url: str) -> Generation | None:
+    last = urlsplit(url).path.rstrip("/").rpartition("/")[2]
+    return next((generation for generation in GENERATIONS if generation == last), None)
