@@ -1,3 +1,4 @@
+import asyncio
 import os
 import signal
 import socket
@@ -9,9 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.localnet import localnet
-from appliance.crypto import decode_cbor
+from appliance.crypto import CandidTypes, Verifier, decode_cbor
+from appliance.ic.agent import Agent
+from appliance.ic.identity import AnonymousIdentity
+from appliance.ic.principal import Principal
+from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
 
+GATEWAY = str(Principal.self_authenticating(b"gateway"))
 RUN = "from appliance.cli.localnet import localnet; localnet()"
 
 
@@ -40,3 +46,45 @@ def test_a_taken_port_is_said_in_a_sentence() -> None:
         result = CliRunner().invoke(localnet, ["--port", str(port)])
     assert result.exit_code == 1
     assert f"cannot listen on port {port}" in result.output
+
+
+@pytest.mark.parametrize("generation", ["v0", "v1"])
+def test_an_old_generation_serves_one_gateway(generation: str) -> None:
+    command = [sys.executable, "-c", RUN, "--port", "0", "--generation", generation, "--gateway", GATEWAY]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
+        try:
+            assert process.stdout is not None
+            url, root_key, canister, gateway = (process.stdout.readline() for _ in range(4))
+            asyncio.run(_serves_one_gateway(url.split()[-1], bytes.fromhex(root_key.split()[-1]), canister.split()[1]))
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert canister.endswith(f"(ping-pong, wire generation {generation})\n")
+    assert gateway.split() == ["gateway:", GATEWAY]
+
+
+async def _serves_one_gateway(url: str, root_key: bytes, canister: str) -> None:
+    """Who is not that gateway is told so, as v2 tells nobody."""
+    nonce = CandidTypes("(record {nonce: nat64})").encode({"nonce": 0})
+    async with HttpTransport([url], timeout_s=15, max_reply=65536) as transport:
+        agent = Agent(transport, AnonymousIdentity(), Verifier(root_key))
+        reply = await agent.query(Principal.from_text(canister), "ws_get_messages", nonce)
+    refused = {"Err": "caller is not the gateway that has been registered during CDK initialization"}
+    assert CandidTypes("(variant {Ok: reserved; Err: text})").decode(reply) == (refused,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--generation", "v0"], "name it by --gateway PRINCIPAL: `icws identity show` says yours"),
+        (["--generation", "v1"], "a canister of generation v1 deals with one gateway only"),
+        (["--gateway", GATEWAY], "a canister of generation v2 deals with any gateway, leave --gateway out"),
+        (["--generation", "v1", "--gateway", "aaaaa-b"], "Invalid value for '--gateway': malformed principal"),
+        (["--generation", "v3"], "'v3' is not one of 'v0', 'v1', 'v2'"),
+    ],
+)
+def test_a_gateway_is_named_where_there_is_one(arguments: list[str], sentence: str) -> None:
+    result = CliRunner().invoke(localnet, ["--port", "0", *arguments])
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.output.split())

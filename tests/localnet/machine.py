@@ -1,6 +1,6 @@
 """A canister driven without replica and sockets: time, timer and certified data as the replica would keep them."""
 
-from typing import Any
+from typing import Any, Literal
 
 from appliance.crypto import CandidInterface, CertifiedMessage, PollReply, Verifier
 from appliance.ic.principal import Principal
@@ -9,11 +9,13 @@ from appliance.localnet.certification import Authority, canister_id
 from appliance.localnet.clock import ManualClock
 from appliance.localnet.python_canister import PythonCanister
 from appliance.localnet.state import CertifiedState
+from appliance.localnet.websocket_canister import WebSocketCanister
 
 SECOND = 10**9
 START = 1_800_000_000 * SECOND
 CANISTER = canister_id(0x8000000000100001)
 SEED = b"machine"
+WireGeneration = Literal[0, 1, 2]
 
 
 def principal(name: str) -> Principal:
@@ -31,6 +33,7 @@ class Machine:
         self.state = CertifiedState(self.authority, self.clock)
         self.verifier = Verifier(self.authority.root_key)
         self.timer_ns = 0
+        self.generation = _generation(canister)
         self._methods = CandidInterface(canister.did).methods
         if install:
             env = self._env(CANISTER)
@@ -59,19 +62,22 @@ class Machine:
         """A query, decoded."""
         return self._methods[method].results.decode(self.query_raw(method, caller, *values))[0]
 
-    def poll(self, gateway: bytes, nonce: int) -> PollReply:
-        """A gateway's poll, verified as the gateway does."""
+    def poll(self, gateway: bytes, nonce: int, *, generation: WireGeneration | None = None) -> PollReply:
+        """A gateway's poll, verified as the gateway does. The wire generation is the canister's unless given."""
         reply = self.query_raw("ws_get_messages", gateway, {"nonce": nonce})
-        return self.verifier.open_poll_reply(reply, CANISTER, generation=2, now_ns=self.now_ns)
+        spoken = self.generation if generation is None else generation
+        return self.verifier.open_poll_reply(reply, CANISTER, generation=spoken, now_ns=self.now_ns)
 
     def received(self, gateway: bytes, nonce: int = 0) -> list[CertifiedMessage]:
-        """All messages from a nonce on as their clients see them: polled, framed, unframed, verified."""
+        """All messages from a nonce on as their clients see them: polled, framed, unframed, verified.
+
+        A canister of v1 begins with its newest page where it is asked for nonce 0.
+        """
         messages: list[CertifiedMessage] = []
-        while True:
-            reply = self.poll(gateway, nonce + len(messages))
-            messages += [self._open(polled.frame) for polled in reply.messages]
-            if reply.is_end_of_queue:
-                return messages
+        while page := self.poll(gateway, nonce).messages:
+            messages += [self._open(polled.frame) for polled in page]
+            nonce = page[-1].nonce + 1
+        return messages
 
     def advance(self, seconds: float) -> None:
         """Move the time, stopping at every timer on the way."""
@@ -85,7 +91,7 @@ class Machine:
         self.clock.advance(end - self.now_ns)
 
     def _open(self, frame: bytes) -> CertifiedMessage:
-        return self.verifier.open_message(payload(frame), CANISTER, generation=2, now_ns=self.now_ns)
+        return self.verifier.open_message(payload(frame), CANISTER, generation=self.generation, now_ns=self.now_ns)
 
     def _env(self, caller: bytes) -> Environment:
         return Environment(CANISTER, Principal(caller), self.now_ns, self.timer_ns)
@@ -94,6 +100,13 @@ class Machine:
         self.timer_ns = env.timer_ns
         if env.certified_data is not None:
             self.state.set((b"canister", CANISTER, b"certified_data"), env.certified_data)
+
+
+def _generation(canister: PythonCanister) -> WireGeneration:
+    if not isinstance(canister, WebSocketCanister):
+        return 2
+    numbers: dict[str, WireGeneration] = {"v0": 0, "v1": 1, "v2": 2}
+    return numbers[canister.dialect.generation]
 
 
 def payload(frame: bytes) -> bytes:

@@ -2,47 +2,122 @@ from typing import Any
 
 import pytest
 
-from appliance.crypto import CandidTypes
-from appliance.localnet.canister import Trap
+from appliance.crypto import CandidTypes, decode_cbor, encode_cbor
+from appliance.ic.principal import Principal
+from appliance.localnet.canister import Environment, Trap
 from appliance.localnet.pingpong import APP_MESSAGE, CLOSE, PingPong
-from tests.localnet.machine import START, principal
-from tests.localnet.test_websocket_canister import Ws
+from appliance.localnet.websocket_canister import Client, Generation, WsInitParams
+from tests.localnet.machine import START
+from tests.localnet.websocket import ALICE, GATEWAY, OK, Signer, Ws, WsV0
 
-ALICE, GATEWAY = principal("alice"), principal("gateway")
 TYPES = CandidTypes(f"({APP_MESSAGE})")
+A = Signer("a")
+GENERATIONS: list[Generation] = ["v0", "v1", "v2"]
 
 
-def say(text: str) -> bytes:
-    return TYPES.encode({"text": text, "timestamp": 1})
+class Guest:
+    """Alice with one open connection to a PingPong of any generation."""
+
+    def __init__(self, canister: PingPong) -> None:
+        self.in_cbor = canister.dialect.generation == "v0"
+        self.ws: Any = (WsV0 if self.in_cbor else Ws)(canister)
+        self._number = 0
+        if self.in_cbor:
+            self.ws.join(A)
+        else:
+            assert self.ws.open(ALICE) == OK
+
+    def say(self, text: str) -> Any:
+        message = {"text": text, "timestamp": 1}
+        return self.say_raw(encode_cbor(message) if self.in_cbor else TYPES.encode(message))
+
+    def say_raw(self, content: bytes) -> Any:
+        self._number += 1
+        if self.in_cbor:
+            return self.ws.relayed(A, self._number - 1, content)
+        return self.ws.message(ALICE, self._number, content)
+
+    def heard(self, nonce: int = 0) -> list[Any]:
+        """What the application said, from a nonce on."""
+        contents = [m.content for m in self.ws.received(GATEWAY, nonce) if not m.is_service_message]
+        return [decode_cbor(content) if self.in_cbor else TYPES.decode(content)[0] for content in contents]
+
+    @property
+    def connected(self) -> int:
+        count = self.ws.query("clients_connected", ALICE)
+        assert isinstance(count, int)
+        return count
 
 
-@pytest.fixture
-def ws() -> Ws:
-    machine = Ws(PingPong())
-    machine.open(ALICE)
-    return machine
+@pytest.fixture(params=GENERATIONS)
+def guest(request: pytest.FixtureRequest) -> Guest:
+    return Guest(PingPong(generation=request.param, gateway=GATEWAY))
 
 
-def heard(ws: Ws) -> list[Any]:
-    return [TYPES.decode(m.content)[0] for m in ws.received(GATEWAY) if not m.is_service_message]
-
-
-def test_twenty_round_trips_as_in_the_reference_test(ws: Ws) -> None:
+def test_twenty_round_trips_as_in_the_reference_test(guest: Guest) -> None:
     text = "ping"
-    for number in range(1, 21):
-        assert heard(ws)[-1] == {"text": text, "timestamp": START}
-        assert ws.message(ALICE, number, say(text + "-pong")) == {"Ok": None}
+    for _ in range(20):
+        assert guest.heard()[-1] == {"text": text, "timestamp": START}
+        assert guest.say(text + "-pong") == OK
         text += "-pong ping"
-    assert len(heard(ws)) == 21
+    everything = guest.heard(1) if guest.ws.generation == 1 else guest.heard()
+    assert len(everything) == 21
 
 
-def test_the_word_close_closes(ws: Ws) -> None:
-    assert ws.query("clients_connected", ALICE) == 1
-    assert ws.message(ALICE, 1, say(CLOSE)) == {"Ok": None}
-    assert ws.query("clients_connected", ALICE) == 0
-    assert ws.received(GATEWAY)[-1].is_service_message
+def test_the_word_close_closes(guest: Guest) -> None:
+    assert guest.connected == 1
+    before = guest.ws.received(GATEWAY)
+    assert guest.say(CLOSE) == OK
+    assert guest.connected == 0
+    told = guest.ws.received(GATEWAY)[len(before) :]
+    assert [m.is_service_message for m in told] == ([True] if guest.ws.generation == 2 else [])
+    assert "Err" in guest.say("after")
 
 
-def test_another_type_of_message_traps(ws: Ws) -> None:
-    with pytest.raises(Trap, match="the message is no record"):
-        ws.message(ALICE, 1, CandidTypes("(nat)").encode(1))
+@pytest.mark.parametrize(
+    "content",
+    [
+        CandidTypes("(nat)").encode(1),
+        encode_cbor([]),
+        encode_cbor({"text": "x"}),
+        encode_cbor({"text": 1, "timestamp": 1}),
+        b"",
+    ],
+)
+def test_another_type_of_message_traps(guest: Guest, content: bytes) -> None:
+    with pytest.raises(Trap, match=r"the message is no (record|CBOR map)|malformed message: "):
+        guest.say_raw(content)
+
+
+class Shouting(PingPong):
+    """Overrides what applications override."""
+
+    def on_message(self, env: Environment, client: Client, message: bytes) -> None:
+        text = self._read(message)["text"]
+        self._say(env, client, text.upper())
+
+    def _push(self, env: Environment, client: Any, content: bytes, *, is_service_message: bool) -> None:
+        self.journal.set(client, "last_sent_num", client.last_sent_num + 1)
+        super()._push(env, client, content, is_service_message=is_service_message)
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_subclasses_override_hooks_in_every_generation(generation: Generation) -> None:
+    guest = Guest(Shouting(generation=generation, gateway=GATEWAY))
+    assert guest.say("hello") == OK
+    assert guest.heard()[-1] == {"text": "HELLO", "timestamp": START}
+    numbers = [m.sequence_num for m in guest.ws.received(GATEWAY)]
+    assert numbers == list(range(2, 2 * len(numbers) + 1, 2))
+
+
+@pytest.mark.parametrize("generation", ["v0", "v1"])
+def test_the_old_generations_need_their_gateway(generation: Generation) -> None:
+    with pytest.raises(ValueError, match="needs the principal of its one gateway"):
+        PingPong(generation=generation)
+
+
+def test_it_is_v2_with_the_given_parameters_unless_told() -> None:
+    canister = PingPong(WsInitParams(send_ack_interval_ms=61_000))
+    assert canister.dialect.generation == "v2"
+    assert canister.params == WsInitParams(50, 61_000, 60_000)
+    assert PingPong(generation="v2", gateway=Principal(b"\1")).gateway is None

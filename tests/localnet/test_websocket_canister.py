@@ -1,6 +1,6 @@
 """The behaviour of ic-websocket-cdk 0.4.1, machine to machine (IC-PROTOCOL D.2)."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,64 +9,13 @@ from hypothesis import strategies as st
 from appliance.crypto import CandidTypes, CertifiedMessage
 from appliance.ic.principal import ANONYMOUS, Principal
 from appliance.localnet.canister import Environment, Trap
-from appliance.localnet.websocket_canister import WebSocketCanister, WsError, WsInitParams
-from appliance.localnet.websocket_wire import SERVICE_MESSAGE, ClientKey
+from appliance.localnet.websocket_canister import WsError, WsInitParams
+from appliance.localnet.websocket_wire import SERVICE_MESSAGE
 from tests import vectors as shared
-from tests.localnet.machine import START, Machine, principal
+from tests.localnet.machine import START, principal
+from tests.localnet.websocket import ALICE, BOB, GATEWAY, OK, OTHER_GATEWAY, Echo, Ws
 
-ALICE, BOB, GATEWAY, OTHER_GATEWAY = (principal(name) for name in ("alice", "bob", "gateway", "other gateway"))
-OK = {"Ok": None}
 ACK_S, KEEP_ALIVE_S = 300, 60
-
-
-class Echo(WebSocketCanister):
-    """Sends every message back; traps, closes and records on demand."""
-
-    app_message: ClassVar[str] = "blob"
-
-    def __init__(self, params: WsInitParams | None = None) -> None:
-        super().__init__(params)
-        self.events: list[tuple[str, Principal]] = []
-
-    def on_open(self, env: Environment, client: Principal) -> None:
-        self.events.append(("open", client))
-
-    def on_message(self, env: Environment, client: Principal, message: bytes) -> None:
-        if message == b"close":
-            return self.close(env, client)
-        self.send(env, client, message)
-        if message == b"trap":
-            raise Trap("on purpose")
-        return None
-
-    def on_close(self, env: Environment, client: Principal) -> None:
-        self.events.append(("close", client))
-
-
-class Ws(Machine):
-    """The calls of clients and gateways by name."""
-
-    canister: Echo
-
-    def open(self, who: Principal, nonce: int = 1, gateway: Principal = GATEWAY) -> Any:
-        return self.call("ws_open", who, {"client_nonce": nonce, "gateway_principal": gateway})
-
-    def message(self, who: Principal, number: int, content: bytes, *, nonce: int = 1, service: bool = False) -> Any:
-        message = {
-            "client_key": ClientKey(who, nonce).to_candid(),
-            "sequence_num": number,
-            "timestamp": self.now_ns,
-            "is_service_message": service,
-            "content": content,
-        }
-        return self.call("ws_message", who, {"msg": message}, None)
-
-    def keep_alive(self, who: Principal, number: int) -> Any:
-        content = SERVICE_MESSAGE.encode({"KeepAliveMessage": {"last_incoming_sequence_num": 1}})
-        return self.message(who, number, content, service=True)
-
-    def close(self, gateway: Principal, who: Principal, nonce: int = 1) -> Any:
-        return self.call("ws_close", gateway, {"client_key": ClientKey(who, nonce).to_candid()})
 
 
 @pytest.fixture
