@@ -88,8 +88,15 @@ def codec_for(generation: Generation, message_type: MessageType | None, type_nam
             raise wrong("type_name", "it names a type of an interface; give that as message_type")
         return RawCodec()
     if isinstance(message_type, str) and type_name is None and not _SERVICE.search(message_type):
-        return CandidCodec(CandidTypes(f"({message_type})"))
+        return CandidCodec(_one_type(message_type))
     return CandidCodec(_type_of_interface(message_type, type_name))
+
+
+def _one_type(text: str) -> CandidTypes:
+    types = CandidTypes(f"({text})")
+    if len(types) != 1:
+        raise CandidError(f"a message_type is one Candid type, these are {len(types)}")
+    return types
 
 
 def _type_of_interface(source: MessageType, type_name: str | None) -> CandidTypes:

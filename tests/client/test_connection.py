@@ -1,20 +1,16 @@
-"""The shell, over loopback, with a gateway of a few lines that can be made to lie."""
+"""One session over one socket: conversations, lies, limits and ends."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed as SocketClosed
+from websockets.asyncio.server import ServerConnection
 
 from appliance.client import (
     AckTimeout,
     ClosedByApplication,
     ClosedByCanister,
     ConnectFailed,
-    Connection,
     ConnectionClosed,
     Limits,
     MessageUntrusted,
@@ -22,88 +18,10 @@ from appliance.client import (
     SequenceGap,
     connect,
 )
-from appliance.crypto import CandidTypes
 from appliance.errors import CandidError, ConfigError, GatewayError, KeyUnusable, Malformed, OpenTimeout, TextFrame
 from appliance.ic.principal import Principal
-from tests.client.canister import CANISTER_ID, CLIENT, HANDSHAKE, NOW_NS, ROOT, Canister, message_of, sent
-
-MESSAGE = "record {text: text}"
-TYPES = CandidTypes(f"({MESSAGE})")
-
-Script = Callable[[ServerConnection, Canister], Awaitable[None]]
-
-
-class LyingGateway:
-    """Opens each session properly, then does what a script says."""
-
-    def __init__(self, script: Script, *, opens: bool = True) -> None:
-        self._script = script
-        self._opens = opens
-        self.closes: asyncio.Queue[tuple[int | None, str | None]] = asyncio.Queue()
-
-    async def __aenter__(self) -> "LyingGateway":
-        self._server = await serve(self._handle, "127.0.0.1", 0, compression=None)
-        port = next(iter(self._server.sockets)).getsockname()[1]
-        self.url = f"ws://127.0.0.1:{port}/v2"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _handle(self, socket: ServerConnection) -> None:
-        canister = Canister()
-        try:
-            if self._opens:
-                await socket.send(HANDSHAKE)
-                canister.client_nonce = _nonce(await _frame(socket))
-                await socket.send(canister.open())
-            await self._script(socket, canister)
-            await socket.wait_closed()
-        except SocketClosed:
-            pass
-        finally:
-            self.closes.put_nowait((socket.close_code, socket.close_reason))
-
-    def connect(self, **options: Any) -> AbstractAsyncContextManager[Connection]:
-        settings: dict[str, Any] = {
-            "identity": CLIENT,
-            "root_key": ROOT.public_key,
-            "message_type": MESSAGE,
-            "clock": lambda: NOW_NS,
-        }
-        return connect(self.url, CANISTER_ID, **{**settings, **options})
-
-
-async def _frame(socket: ServerConnection) -> bytes:
-    frame = await socket.recv()
-    assert isinstance(frame, bytes)
-    return frame
-
-
-def _nonce(frame: bytes) -> int:
-    (argument,) = CandidTypes("(record {client_nonce: nat64})").decode(sent(frame).arg)
-    assert isinstance(argument, dict)
-    nonce = argument["client_nonce"]
-    assert isinstance(nonce, int)
-    return nonce
-
-
-def text(value: str) -> bytes:
-    return TYPES.encode({"text": value})
-
-
-async def echo(socket: ServerConnection, canister: Canister) -> None:
-    """Answers each message with itself."""
-    async for frame in socket:
-        assert isinstance(frame, bytes)
-        content = message_of(frame)["content"]
-        assert isinstance(content, bytes)
-        await socket.send(canister.message(content))
-
-
-async def idle(_socket: ServerConnection, _canister: Canister) -> None:
-    """Says nothing."""
+from tests.client.canister import CANISTER_ID, CLIENT, HANDSHAKE, NOW_NS, ROOT, Canister, message_of
+from tests.client.gateways import LyingGateway, Script, broken, closing, echo, frame_from, gap, idle, text
 
 
 async def test_values_go_and_come() -> None:
@@ -168,11 +86,6 @@ async def test_iteration_raises_where_the_canister_gives_the_client_up() -> None
             await anext(connection)
 
 
-async def _gap(socket: ServerConnection, canister: Canister) -> None:
-    canister.message(b"never sent")
-    await socket.send(canister.message(text("next")))
-
-
 async def _forged(socket: ServerConnection, canister: Canister) -> None:
     await socket.send(canister.message(text("altered")).replace(b"altered", b"ALTERED"))
 
@@ -183,7 +96,7 @@ async def _text(socket: ServerConnection, _canister: Canister) -> None:
 
 @pytest.mark.parametrize(
     ("script", "error", "code"),
-    [(_gap, SequenceGap, 4000), (_forged, MessageUntrusted, 4000), (_text, TextFrame, 1003)],
+    [(gap, SequenceGap, 4000), (_forged, MessageUntrusted, 4000), (_text, TextFrame, 1003)],
 )
 async def test_a_lie_ends_the_connection(script: Script, error: type[GatewayError], code: int) -> None:
     async with LyingGateway(script) as gateway:
@@ -198,7 +111,7 @@ async def test_a_lie_ends_the_connection(script: Script, error: type[GatewayErro
 async def test_messages_before_a_lie_are_still_read() -> None:
     async def script(socket: ServerConnection, canister: Canister) -> None:
         await socket.send(canister.message(text("true")))
-        await _gap(socket, canister)
+        await gap(socket, canister)
 
     async with LyingGateway(script) as gateway, gateway.connect() as connection:
         assert (await connection.receive()).value == {"text": "true"}
@@ -211,7 +124,7 @@ async def test_acknowledgements_are_answered_while_nobody_reads() -> None:
 
     async def script(socket: ServerConnection, canister: Canister) -> None:
         await socket.send(canister.ack(0))
-        assert message_of(await _frame(socket))["is_service_message"] is True
+        assert message_of(await frame_from(socket))["is_service_message"] is True
         answered.set()
 
     async with LyingGateway(script) as gateway, gateway.connect():
@@ -219,30 +132,21 @@ async def test_acknowledgements_are_answered_while_nobody_reads() -> None:
 
 
 async def test_the_gateway_closes_with_a_code() -> None:
-    async def script(socket: ServerConnection, _canister: Canister) -> None:
-        await socket.close(4503, "the envelope expired")
-
-    async with LyingGateway(script) as gateway, gateway.connect() as connection:
+    async with LyingGateway(closing(4503, "the envelope expired")) as gateway, gateway.connect() as connection:
         with pytest.raises(ConnectionClosed) as caught:
             await anext(connection)
         assert (caught.value.code, caught.value.text, caught.value.come_back) == (4503, "the envelope expired", False)
 
 
 async def test_a_socket_that_breaks_is_1006() -> None:
-    async def script(socket: ServerConnection, _canister: Canister) -> None:
-        socket.transport.abort()
-
-    async with LyingGateway(script) as gateway, gateway.connect() as connection:
+    async with LyingGateway(broken) as gateway, gateway.connect() as connection:
         with pytest.raises(ConnectionClosed) as caught:
             await connection.receive()
         assert (caught.value.code, caught.value.come_back) == (1006, True)
 
 
 async def test_a_refused_opening_says_why() -> None:
-    async def script(socket: ServerConnection, _canister: Canister) -> None:
-        await socket.close(4509, "not served")
-
-    async with LyingGateway(script, opens=False) as gateway:
+    async with LyingGateway(closing(4509, "not served"), opens=False) as gateway:
         with pytest.raises(ConnectionClosed, match="not served"):
             async with gateway.connect():
                 pass
