@@ -154,8 +154,11 @@ class Gateway:
 
     async def submit(self, call: Request | Call, peer: Peer) -> bytes | None:
         """See a call of a client, or for it, through, and poll its canister then. Raises GatewayError."""
+        poller = self._poller_of(peer)
+        is_opening = peer.join is not None and call is peer.join.opening
         try:
-            reply = await self._send(call)
+            async with poller.opening() if poller is not None and is_opening else contextlib.nullcontext():
+                reply = await self._send(call)
         except GatewayError as error:
             self.stats.failed_relays[error.reason] += 1
             raise
@@ -237,12 +240,14 @@ class Gateway:
             polling=self.config.polling_of(canister_id),
             stats=self.stats,
             alarm=self._alarm(),
+            answers_with_end="v1" in canister.generation,
         )
         self.pollers[canister_id] = poller
         self._poller_tasks[canister_id] = self.tasks.start(poller.run())
 
     def _stop_polling(self, canister_id: Principal) -> None:
-        if self.pollers.pop(canister_id, None) is not None:
+        if (poller := self.pollers.pop(canister_id, None)) is not None:
+            poller.end()
             self._poller_tasks.pop(canister_id).cancel()
 
     def _cursor(self, canister_id: Principal) -> Cursor:

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import structlog
@@ -45,7 +46,9 @@ class Poller:
         stats: Stats,
         alarm: Alarm,
         jitter: Callable[[], float] = random.random,
+        answers_with_end: bool = False,
     ) -> None:
+        """``answers_with_end``: the canister answers nonce 0 with the end of its queue, as those of v1 do."""
         self.canister_id = canister_id
         self.pace = Pace(polling)
         self.state: Literal["ok", "degraded"] = "ok"
@@ -62,12 +65,37 @@ class Poller:
         self._empty = 0
         self._probe_at = FIRST_PROBE
         self._waiters: list[asyncio.Future[None]] = []
+        self._has_ended = False
+        self._answers_with_end = answers_with_end
+        self._first_message = asyncio.Lock()
         cursor.joining = True
 
     def nudge(self) -> None:
         """Something was sent to the canister: poll at once, unless polls fail at the moment."""
         if not self.pace.failures:
             self._alarm.ring()
+
+    @asynccontextmanager
+    async def opening(self) -> AsyncIterator[None]:
+        """Make the opening call of a client in here, so that its first message cannot be missed.
+
+        Where nonce 0 is answered with the end of the queue, the queue is looked at before; and while it is still empty
+        calls are made one by one, each until its messages were polled, since message 0 cannot be asked for later.
+        """
+        cursor = self._cursor
+        if not self._answers_with_end or cursor.next_nonce:
+            yield
+            return
+        if not cursor.was_empty:
+            await self.drained()
+        async with self._first_message:
+            is_first = not cursor.next_nonce
+            if is_first:
+                yield
+                self.nudge()
+                await self.drained()
+        if not is_first:
+            yield
 
     def expect(self, client_key: bytes, nonce: int) -> None:
         """The canister accepted this client, and a first message with this nonce or a later one is due."""
@@ -81,9 +109,16 @@ class Poller:
 
     async def drained(self) -> None:
         """Wait until a poll that begins from now on came to the end of the queue, or failed, or polling ended."""
+        if self._has_ended:
+            return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
+
+    def end(self) -> None:
+        """Nobody polls any more: who waits for a poll need not."""
+        self._has_ended = True
+        _release(self._waiters)
 
     async def run(self) -> None:
         """Poll until cancelled. Nothing that goes wrong ends it."""
@@ -93,7 +128,7 @@ class Poller:
                     self.pace = self.pace.nudged()
                 await self.poll()
         finally:
-            _release(self._waiters)
+            self.end()
 
     async def poll(self) -> None:
         """Ask once, deliver what came, and set the pace."""

@@ -42,7 +42,8 @@ class Member:
 
 
 class Setup:
-    def __init__(self, *, mode="enforce", cursor=None, batch=50) -> None:
+    def __init__(self, *, mode="enforce", cursor=None, batch=50, generation=2, answers_with_end=False) -> None:
+        self.generation, self.answers_with_end = generation, answers_with_end
         self.canister = FakeCanister(CANISTER, GATEWAY, batch=batch)
         self.ic = FakeIc(self.canister)
         self.members: dict[bytes, Member] = {}
@@ -55,7 +56,7 @@ class Setup:
     def new_poller(self, mode="enforce") -> Poller:
         return Poller(
             CANISTER,
-            2,
+            self.generation,
             source=self.ic,
             replies=Replies(self.verifier, mode, self.stats),
             members=lambda: self.members,
@@ -64,6 +65,7 @@ class Setup:
             stats=self.stats,
             alarm=self.alarm,
             jitter=lambda: 0.0,
+            answers_with_end=self.answers_with_end,
         )
 
     def member(self) -> tuple[bytes, Member]:
@@ -377,3 +379,66 @@ def it_now() -> int:
     import time
 
     return time.time_ns()
+
+
+async def opening(it, order, name):
+    async with it.poller.opening():
+        order.append(name)
+        await asyncio.sleep(0)
+        order.append(f"{name} done")
+
+
+def v1_setup(cursor=None):
+    return Setup(cursor=cursor, generation=1, answers_with_end=True)
+
+
+async def test_the_first_openings_of_a_queue_that_hides_its_beginning_are_made_one_by_one():
+    it, order = v1_setup(), []
+    tasks = [asyncio.ensure_future(opening(it, order, name)) for name in ("one", "two")]
+    await until(lambda: len(it.poller._waiters) == 2)
+    assert order == []
+    await it.poller.poll()
+    await until(lambda: order == ["one", "one done"])
+    key, _ = it.member()
+    it.canister.send(key)
+    await it.poller.poll()
+    await asyncio.gather(*tasks)
+    assert order == ["one", "one done", "two", "two done"]
+    assert it.cursor.next_nonce == 1
+
+
+async def test_openings_need_not_wait_where_the_place_in_the_queue_is_known():
+    for it in (v1_setup(Cursor(next_nonce=3)), Setup()):
+        order = []
+        await asyncio.gather(opening(it, order, "one"), opening(it, order, "two"))
+        assert order == ["one", "two", "one done", "two done"]
+
+
+async def test_an_opening_does_not_wait_for_a_poller_that_fails_or_has_ended():
+    it, order = v1_setup(), []
+    task = asyncio.ensure_future(opening(it, order, "one"))
+    await until(lambda: it.poller._waiters)
+
+    async def refuse():
+        raise IcUnreachable("http://replica", "connection refused")
+
+    it.ic.before_query = refuse
+    await it.poller.poll()
+    await until(lambda: "one done" in order)
+    it.poller.end()
+    await task
+    await opening(it, order, "two")
+    assert order[-1] == "two done"
+
+
+async def test_what_came_while_a_queue_was_thought_empty_is_read_from_its_beginning():
+    it = v1_setup()
+    (key, member), poll = it.member(), it.canister.poll
+    it.canister.poll = lambda nonce: poll(nonce or max(0, it.canister.nonce - 10))
+    await it.poller.poll()
+    for _ in range(25):
+        it.canister.send(key)
+    for _ in range(3):
+        await it.poller.poll()
+    assert len(member.frames) == 24  # all but message 0, which such a canister cannot be asked for
+    assert it.cursor.next_nonce == 25
