@@ -3,15 +3,13 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, Self, cast
+from typing import Any, NamedTuple, Protocol, Self, cast
 
 from appliance.client import Connection, ConnectionClosed, connect
 from appliance.errors import GatewayError
 from appliance.localnet.pingpong import APP_MESSAGE
 from tests.interop import node
-from tests.network import Network
-
-Generation = Literal["v0", "v1", "v2"]
+from tests.network import Generation, Network
 
 
 class End(NamedTuple):
@@ -82,37 +80,47 @@ class _SdkClient:
         return End(close["code"], close["reason"])
 
 
-def sdk_driver(project: str, network: Network, *, url: str | None = None, **options: Any) -> node.Driver:
-    """The SDK of a project for a network; `options` as in ``drivers/websocket.cjs``. Raises node.Unavailable."""
-    settings = {
-        "url": url or network.url,
-        "networkUrl": network.localnet.url,
-        "canisterId": str(network.canister_id),
-        "identity": "secp256k1",
-    }
-    return node.Driver(node.project(project), "websocket.cjs", {**settings, **options})
+@dataclass(frozen=True)
+class Sdk:
+    """A release of ic-websocket-js, and the wire generation that it speaks."""
 
+    version: str
+    generation: Generation
 
-def _sdk(version: str, generation: Generation) -> Live:
-    name = f"ic-websocket-js {version}"
-    project = name.replace(" ", "-")
+    @property
+    def project(self) -> str:
+        """The folder with its packages."""
+        return f"ic-websocket-js-{self.version}"
 
-    @asynccontextmanager
-    async def start(network: Network, url: str) -> AsyncIterator[Client]:
-        async with sdk_driver(project, network, url=url) as driver:
-            yield _SdkClient(driver)
-
-    return Live(name, generation, "Error receiving message", start, project)
+    def driver(self, network: Network, *, url: str | None = None, **options: Any) -> node.Driver:
+        """One client of a network; `options` as in ``drivers/websocket.cjs``. Raises node.Unavailable."""
+        settings = {
+            "url": url or network.url,
+            "networkUrl": network.localnet.url,
+            "canisterId": str(network.canister_id),
+            "identity": "secp256k1",
+        }
+        return node.Driver(node.project(self.project), "websocket.cjs", {**settings, **options})
 
 
 SDKS = (
-    _sdk("0.1.1", "v1"),
-    _sdk("0.1.2", "v1"),
-    _sdk("0.3.2", "v2"),
-    _sdk("0.3.3", "v2"),
-    _sdk("0.4.1", "v2"),
-    _sdk("0.5.0", "v2"),
+    Sdk("0.1.1", "v1"),
+    Sdk("0.1.2", "v1"),
+    Sdk("0.3.2", "v2"),
+    Sdk("0.3.3", "v2"),
+    Sdk("0.4.1", "v2"),
+    Sdk("0.5.0", "v2"),
 )
+
+
+def _live(sdk: Sdk) -> Live:
+    @asynccontextmanager
+    async def start(network: Network, url: str) -> AsyncIterator[Client]:
+        async with sdk.driver(network, url=url) as driver:
+            yield _SdkClient(driver)
+
+    return Live(f"ic-websocket-js {sdk.version}", sdk.generation, "Error receiving message", start, sdk.project)
+
 
 # --- appliance.client -----------------------------------------------------------------------------------------------
 
@@ -168,4 +176,5 @@ def _own(generation: Generation) -> Live:
     return Live("appliance.client", generation, "cannot be trusted", start)
 
 
-OWN = (_own("v0"), _own("v1"), _own("v2"))
+LIVE_SDKS = tuple(map(_live, SDKS))
+LIVE_OWN = (_own("v0"), _own("v1"), _own("v2"))
