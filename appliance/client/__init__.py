@@ -1,4 +1,7 @@
-"""A client of canisters that speak IC-WebSocket, in Python: what `connect` returns is verified, in order and signed."""
+"""A client of canisters that speak IC-WebSocket, in Python: what `connect` returns is verified, in order and signed.
+
+`appliance.client.sync` has the same for programs without an event loop.
+"""
 
 from appliance.client.connecting import connect
 from appliance.client.connection import Connection, Message
@@ -15,30 +18,57 @@ from appliance.client.errors import (
     MessageLate,
     MessageUntrusted,
     NotOpen,
+    OpeningRefused,
+    OutOfTurn,
     SequenceGap,
     SequenceRepeated,
     ServiceMessageInvalid,
+    UnexpectedText,
+    WrongGeneration,
 )
-from appliance.client.session import Limits
+from appliance.client.reconnect import Backoff, Change, Lost, Restored, RetryFailed
+from appliance.client.session import Generation, Limits
+from appliance.crypto import SigningKey
+from appliance.errors import GatewayError
+from appliance.ic.identity import DelegatedIdentity, Identity, KeyIdentity, delegate, load_identity
+from appliance.ic.principal import Principal
 
 __all__ = [
     "AckInvalid",
     "AckTimeout",
+    "Backoff",
+    "Change",
     "ClientError",
     "ClosedByApplication",
     "ClosedByCanister",
     "ConnectFailed",
     "Connection",
     "ConnectionClosed",
+    "DelegatedIdentity",
+    "GatewayError",
+    "Generation",
+    "Identity",
+    "KeyIdentity",
     "Limits",
+    "Lost",
     "Message",
     "MessageError",
     "MessageForOther",
     "MessageLate",
     "MessageUntrusted",
     "NotOpen",
+    "OpeningRefused",
+    "OutOfTurn",
+    "Principal",
+    "Restored",
+    "RetryFailed",
     "SequenceGap",
     "SequenceRepeated",
     "ServiceMessageInvalid",
+    "SigningKey",
+    "UnexpectedText",
+    "WrongGeneration",
     "connect",
+    "delegate",
+    "load_identity",
 ]

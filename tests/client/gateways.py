@@ -38,6 +38,10 @@ class LyingGateway:
         self._server.close()
         await self._server.wait_closed()
 
+    def stop_listening(self) -> None:
+        """Refuse further connections; those that are open stay."""
+        self._server.close(close_connections=False)
+
     async def _handle(self, socket: ServerConnection) -> None:
         script = self._scripts[min(self.connections, len(self._scripts) - 1)]
         self.connections += 1
