@@ -1,6 +1,7 @@
 """What holds for WebSocket canisters of all wire generations, whatever clients and gateways do."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,16 @@ from hypothesis import strategies as st
 
 from appliance.crypto import CertifiedMessage
 from appliance.errors import CandidError
-from appliance.localnet.canister import Trap
-from appliance.localnet.websocket_canister import ClientPublicKey, Generation, WebSocketCanister, WsInitParams
+from appliance.localnet.canister import Environment, Trap
+from appliance.localnet.websocket_canister import (
+    Client,
+    ClientPublicKey,
+    Generation,
+    WebSocketCanister,
+    WsError,
+    WsInitParams,
+)
+from appliance.localnet.websocket_clients import Connection
 from tests.localnet.machine import CANISTER, principal
 from tests.localnet.websocket import ALICE, GATEWAY, OK, Echo, Signer, Ws, WsV0, echo
 
@@ -25,9 +34,8 @@ class Talk:
     canister took, ``heard`` what came out, both by the client's key.
     """
 
-    def __init__(self, generation: Generation) -> None:
-        canister = echo(generation)
-        self.ws: Any = (WsV0 if generation == "v0" else Ws)(canister)
+    def __init__(self, generation: Generation, canister: Echo | None = None) -> None:
+        self.ws: Any = (WsV0 if generation == "v0" else Ws)(canister or echo(generation))
         self.messages: list[CertifiedMessage] = []
         self.said: dict[bytes, list[bytes]] = {}
         self._opened: dict[int, int] = {}
@@ -43,21 +51,24 @@ class Talk:
         self.said[self._key(client)] = []
 
     def say(self, client: int, content: bytes) -> None:
-        """In v0 half of the clients speak for themselves, the others through the gateway."""
+        """What the canister takes if it hears the client, and only then. Who comes for the first time opens first."""
         if client not in self._opened:
-            return
-        answer = self._message(client, content)
-        if answer == OK and content != b"close":
+            self.open(client)
+        is_heard = self._is_heard(client)
+        assert (self._message(client, content) == OK) == is_heard
+        if is_heard and content != b"close":
             self.said[self._key(client)].append(content)
 
-    def say_and_trap(self, client: int, _: bytes) -> None:
-        before = self.ws.state.get((b"canister", CANISTER, b"certified_data")), len(self.ws.canister._clients)
-        if client in self._opened and self._is_open(client):
+    def say_and_trap(self, client: int, content: bytes) -> None:
+        """Leaves no trace; the next message has the same number."""
+        if client in self._opened and self._is_heard(client):
+            before = self._certified(), self._connections()
             with pytest.raises(Trap, match="on purpose"):
                 self._message(client, b"trap")
             self._numbers[client] -= 1
-        assert (self.ws.state.get((b"canister", CANISTER, b"certified_data")), len(self.ws.canister._clients)) == before
-        assert self.ws.received(GATEWAY, len(self.messages) or 1) == []
+            assert (self._certified(), self._connections()) == before
+            assert self.ws.received(GATEWAY, len(self.messages)) == []
+            self.say(client, content)
 
     def leave(self, client: int) -> None:
         if client in self._opened:
@@ -72,6 +83,7 @@ class Talk:
         return [message for message in self.messages if message.client_key == key]
 
     def _message(self, client: int, content: bytes) -> Any:
+        """In v0 half of the clients speak for themselves, the others through the gateway."""
         self._numbers[client] += 1
         number = self._numbers[client]
         if not isinstance(self.ws, WsV0):
@@ -81,8 +93,20 @@ class Talk:
             self.ws.relayed(signer, number - 1, content) if client % 2 else self.ws.direct(ALICE, signer.key, content)
         )
 
-    def _is_open(self, client: int) -> bool:
-        return any(self._key(client) == _key_of(connection.key) for connection in self.ws.canister._clients)
+    def _is_heard(self, client: int) -> bool:
+        """In v1 an open connection is not, once another one of its principal has been forgotten."""
+        name = self._signer(client).key if isinstance(self.ws, WsV0) else self._who(client)
+        try:
+            connection = self.ws.canister._clients.of(name)
+        except WsError:
+            return False
+        return _key_of(connection.key) == self._key(client)
+
+    def _certified(self) -> object:
+        return self.ws.state.get((b"canister", CANISTER, b"certified_data"))
+
+    def _connections(self) -> list[Connection]:
+        return [replace(connection) for connection in self.ws.canister._clients]
 
     def _key(self, client: int) -> bytes:
         if isinstance(self.ws, WsV0):
@@ -101,23 +125,19 @@ def _key_of(key: Any) -> bytes:
 
 
 STEPS: list[Callable[[Talk, int, bytes], None]] = [
-    lambda talk, client, _: talk.open(client),
-    lambda talk, client, content: talk.say(client, content),
+    *[lambda talk, client, content: talk.say(client, content)] * 4,
     lambda talk, client, content: talk.say_and_trap(client, content),
-    lambda talk, client, _: talk.say(client, b"close"),
+    lambda talk, client, _: talk.open(client),
     lambda talk, client, _: talk.leave(client),
-    lambda talk, _client, _: talk.ws.advance(5),
+    lambda talk, client, _: talk.say(client, b"close"),
+    lambda talk, _client, _content: talk.ws.advance(7),  # too little for a gateway of v2 to be deserted
 ]
-SCRIPTS = st.lists(
-    st.tuples(
-        st.sampled_from(STEPS), st.integers(0, 3), st.binary(max_size=9).filter(lambda c: c not in (b"close", b"trap"))
-    ),
-    max_size=40,
-)
+CONTENTS = st.binary(max_size=9).filter(lambda content: content not in (b"close", b"trap"))
+SCRIPTS = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2), CONTENTS), min_size=20, max_size=40)
 
 
 @every_generation
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(script=SCRIPTS)
 def test_everything_verifies_and_every_number_follows_the_one_before(
     generation: Generation, script: list[tuple[Callable[[Talk, int, bytes], None], int, bytes]]
@@ -132,6 +152,67 @@ def test_everything_verifies_and_every_number_follows_the_one_before(
         own = talk.of(key)
         assert [m.sequence_num for m in own] == list(range(1, len(own) + 1))
         assert [m.content for m in own if not m.is_service_message] == said
+
+
+class Moody(Echo):
+    """Has said its word when it traps in a hook that it was told to trap in."""
+
+    dislikes = ""
+
+    def on_open(self, env: Environment, client: Client) -> None:
+        self.send(env, client, b"word")
+        if self.dislikes == "open":
+            raise Trap("in open")
+
+    def on_close(self, env: Environment, client: Client) -> None:
+        if self.dislikes == "close":
+            raise Trap("in close")
+
+
+@pytest.mark.parametrize("generation", ["v1", "v2"])
+def test_a_trap_while_opening_leaves_no_trace(generation: Generation) -> None:
+    canister = Moody(generation=generation, gateway=GATEWAY)
+    ws = Ws(canister)
+    canister.dislikes = "open"
+    with pytest.raises(Trap, match="in open"):
+        ws.open(ALICE)
+    assert len(canister._clients) == 0
+    assert "doesn't have an open connection" in ws.message(ALICE, 1, b"x")["Err"]
+    assert ws.poll(GATEWAY, 0).messages == []
+    canister.dislikes = ""
+    assert ws.open(ALICE) == OK
+    assert [m.sequence_num for m in ws.received(GATEWAY)] == [1, 2]
+
+
+def test_a_trap_at_the_word_that_a_client_of_v0_hears_leaves_no_trace() -> None:
+    canister = Moody(generation="v0", gateway=GATEWAY)
+    ws, signer = WsV0(canister), Signer("a")
+    ws.register(ALICE, signer.key)
+    ws.open(signer)
+    canister.dislikes = "open"
+    with pytest.raises(Trap, match="in open"):
+        ws.established(signer.key)
+    assert ws.poll(GATEWAY, 0).messages == []
+    canister.dislikes = ""
+    assert ws.established(signer.key) == OK
+    assert [m.sequence_num for m in ws.received(GATEWAY)] == [1]
+
+
+@every_generation
+def test_a_trap_while_closing_leaves_the_connection_open(generation: Generation) -> None:
+    canister = Moody(generation=generation, gateway=GATEWAY)
+    talk = Talk(generation, canister)
+    talk.open(1)
+    talk.poll()
+    canister.dislikes = "close"
+    with pytest.raises(Trap, match="in close"):
+        talk.leave(1)
+    canister.dislikes = ""
+    talk.say(1, b"x")
+    talk.poll()
+    assert [m.content for m in talk.messages if not m.is_service_message] == [b"word", b"x"]
+    talk.leave(1)
+    assert len(canister._clients) == 0
 
 
 @every_generation
