@@ -1,165 +1,206 @@
-"""Our client, the gateway and a canister on the localnet: over sockets, and machine to machine without any."""
+"""Our client, the gateway and a canister on the localnet, in every wire generation: over sockets, and machine to machine
+without any."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from appliance.client import ClosedByApplication, ConnectionClosed, MessageUntrusted
-from appliance.client.session import Event, Opened, Received
-from appliance.client.session import Send as ToGateway
+from appliance.client import (
+    Backoff,
+    Change,
+    ClosedByApplication,
+    ConnectionClosed,
+    DelegatedIdentity,
+    KeyIdentity,
+    Lost,
+    MessageUntrusted,
+    SigningKey,
+    delegate,
+)
+from appliance.client.codec import Codec, codec_for
+from appliance.client.session import Event, Generation, Opened, Session
+from appliance.client.v0 import SessionV0, registration
+from appliance.client.v1 import SessionV1
 from appliance.client.v2 import SessionV2
-from appliance.crypto import CandidTypes, PolledMessage, SigningKey, Verifier
+from appliance.crypto import Verifier
 from appliance.errors import SignatureInvalid
 from appliance.ic.agent import Agent
-from appliance.ic.identity import DelegatedIdentity, KeyIdentity, delegate
-from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.clock import ManualClock
 from appliance.localnet.net import Localnet
 from appliance.localnet.pingpong import APP_MESSAGE, PingPong
 from appliance.localnet.websocket_canister import WsInitParams
-from appliance.protocol.envelopes import Envelopes
-from appliance.protocol.events import Relay, Send
-from appliance.protocol.session import Terms
-from appliance.protocol.v2 import V2
 from tests.client.canister import SECOND_NS
+from tests.client.conversation import Conversation, received
 from tests.network import running
 
-MESSAGE = CandidTypes(f"({APP_MESSAGE})")
-GET_MESSAGES = CandidTypes("(record {nonce: nat64})")
+GENERATIONS: tuple[Generation, ...] = ("v0", "v1", "v2")
 
 
-def payload(frame: bytes) -> bytes:
-    """Of a frame of the gateway (RFC 6455 section 5.2)."""
-    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+class Talk:
+    """A conversation of one generation, and what is said in it."""
 
-
-class Conversation:
-    """Client session, gateway session and canister, with nothing between them but this."""
-
-    def __init__(self, net: Localnet, clock: ManualClock, canister_id: Principal, agent: Agent) -> None:
-        self._clock = clock
-        self._canister_id = canister_id
+    def __init__(self, generation: Generation, net: Localnet, clock: ManualClock, agent: Agent) -> None:
+        params = WsInitParams() if generation == "v0" else WsInitParams(send_ack_interval_ms=61_000)
+        canister = PingPong(params, generation=generation, gateway=agent.principal)
+        self.canister_id = net.create_canister(canister)
+        self.codec: Codec = codec_for(generation, None if generation == "v0" else APP_MESSAGE, None)
         self._agent = agent
-        self._verifier = Verifier(net.root_key)
-        self._next_nonce = 0
-        self.client = SessionV2(
-            canister_id,
-            KeyIdentity(SigningKey.generate("secp256k1")),
-            self._verifier,
-            client_nonce=7,
-            now_ns=clock.now_ns(),
+        verifier = Verifier(net.root_key)
+        self.client: Session
+        self.key = SigningKey.generate("ed25519")
+        now_ns = clock.now_ns()
+        if generation == "v0":
+            self.client = SessionV0(self.canister_id, self.key, verifier, now_ns=now_ns)
+        else:
+            session = SessionV1 if generation == "v1" else SessionV2
+            identity = KeyIdentity(SigningKey.generate("secp256k1"))
+            self.client = session(self.canister_id, identity, verifier, client_nonce=7, now_ns=now_ns)
+        self.between = Conversation(
+            self.client, canister_id=self.canister_id, agent=agent, verifier=verifier, clock=clock
         )
-        self.gateway = V2(Terms(agent.principal, Envelopes(self._verifier, "enforce")))
 
     async def open(self) -> list[Event]:
-        (hello,) = self.gateway.connect()
-        assert isinstance(hello, Send)
-        for event in self.client.receive(payload(hello.frame), now_ns=self._clock.now_ns()):
-            await self.up(event)
-        return await self.down()
+        if self.client.generation == "v0":
+            await self._agent.call(self.canister_id, "ws_register", registration(self.key))
+        return await self.between.open()
 
-    async def up(self, event: Event) -> None:
-        assert isinstance(event, ToGateway)
-        for relayed in self.gateway.receive(event.frame, now_ns=self._clock.now_ns()):
-            if isinstance(relayed, Relay):
-                reply = await self._agent.submit(relayed.request)
-                self.gateway.answered(relayed.request.method_name, reply)
+    async def say(self, text: str) -> list[str]:
+        return self.texts(await self.between.say(self.codec.encode({"text": text, "timestamp": 0})))
 
-    async def down(self) -> list[Event]:
-        """Everything the canister has, through both sessions; what the client answers goes up again."""
-        events: list[Event] = []
-        for message in await self._poll():
-            self.gateway.delivered()
-            for event in self.client.receive(payload(message.frame), now_ns=self._clock.now_ns()):
-                events.append(event)
-                if isinstance(event, ToGateway):
-                    await self.up(event)
-        return events
-
-    async def _poll(self) -> list[PolledMessage]:
-        arg = GET_MESSAGES.encode({"nonce": self._next_nonce})
-        reply = await self._agent.query(self._canister_id, "ws_get_messages", arg)
-        now_ns = self._clock.now_ns()
-        polled = self._verifier.open_poll_reply(reply, self._canister_id, generation=2, now_ns=now_ns).messages
-        self._next_nonce += len(polled)
-        return polled
-
-    async def say(self, text: str) -> list[Event]:
-        content = MESSAGE.encode({"text": text, "timestamp": 0})
-        await self.up(self.client.send(content, now_ns=self._clock.now_ns()))
-        return await self.down()
+    def texts(self, events: list[Event]) -> list[str]:
+        return [self.codec.decode(content)["text"] for content in received(events)]
 
 
-def texts(events: list[Event]) -> list[object]:
-    return [MESSAGE.decode(e.content)[0]["text"] for e in events if isinstance(e, Received)]  # type: ignore[index]
-
-
-async def test_the_three_machines_understand_each_other() -> None:
+@pytest.mark.parametrize("generation", GENERATIONS)
+async def test_the_three_machines_understand_each_other(generation: Generation) -> None:
     clock = ManualClock(1_800_000_000 * SECOND_NS)
     async with Localnet(clock=clock) as net, HttpTransport([net.url], timeout_s=15, max_reply=1 << 22) as transport:
-        canister_id = net.create_canister(PingPong(WsInitParams(send_ack_interval_ms=61_000)))
         identity = KeyIdentity(SigningKey.generate("ed25519"))
-        agent = Agent(transport, identity, Verifier(net.root_key), clock=clock.now_ns)
-        talk = Conversation(net, clock, canister_id, agent)
-
+        talk = Talk(generation, net, clock, Agent(transport, identity, Verifier(net.root_key), clock=clock.now_ns))
         events = await talk.open()
         assert events[0] == Opened()
-        assert texts(events) == ["ping"]
+        assert talk.texts(events) == ["ping"]
         for number in range(20):
-            assert texts(await talk.say(f"round {number}")) == [f"round {number} ping"]
-        assert talk.client.unacknowledged == 20
-
+            assert await talk.say(f"round {number}") == [f"round {number} ping"]
         clock.advance(61 * SECOND_NS)
         await net.replica.settle()
-        (keep_alive,) = await talk.down()
-        assert isinstance(keep_alive, ToGateway)
-        assert talk.client.unacknowledged == 1  # the sign of life itself
+        if generation != "v0":
+            assert talk.client.unacknowledged == 20
+            await talk.between.down()
+            assert talk.client.unacknowledged == 1  # the sign of life itself
+        assert await talk.say("still here") == ["still here ping"]
+        if generation == "v2":
+            with pytest.raises(ClosedByApplication):
+                await talk.say("close")
 
-        assert texts(await talk.say("still here")) == ["still here ping"]
-        with pytest.raises(ClosedByApplication):
-            await talk.say("close")
 
-
+@pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize("subnet", [False, True])
-async def test_round_trips_over_sockets(subnet: bool) -> None:
-    async with running(subnet=subnet) as network:
+async def test_round_trips_over_sockets(generation: Generation, subnet: bool) -> None:
+    async with running(generation=generation, subnet=subnet) as network:
         async with network.connect() as connection:
-            assert (await connection.receive()).value["text"] == "ping"  # type: ignore[index]
+            assert (await connection.receive()).value["text"] == "ping"
             for number in range(20):
                 await connection.send({"text": str(number), "timestamp": number})
-                assert (await connection.receive()).value["text"] == f"{number} ping"  # type: ignore[index]
+                assert (await connection.receive()).value["text"] == f"{number} ping"
         await network.gateway.stop()
         assert network.gateway.stats.farewells == 1
 
 
-async def test_senders_at_the_same_time_keep_one_order() -> None:
-    async with running() as network, network.connect() as connection:
+@pytest.mark.parametrize("generation", GENERATIONS)
+async def test_senders_at_the_same_time_keep_one_order(generation: Generation) -> None:
+    async with running(generation=generation) as network, network.connect() as connection:
         await connection.receive()
         await asyncio.gather(*(connection.send({"text": str(number), "timestamp": 0}) for number in range(50)))
-        answers = [(await connection.receive()).value["text"] for _ in range(50)]  # type: ignore[index]
+        answers = [(await connection.receive()).value["text"] for _ in range(50)]
         assert answers == [f"{number} ping" for number in range(50)]
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+async def test_a_canister_that_forgets_its_clients_gets_them_back(generation: Generation) -> None:
+    async with running(generation=generation) as network:
+        changes: list[Change] = []
+        async with network.connect(reconnect=Backoff(first=0.01), on_change=changes.append) as connection:
+            assert (await connection.receive()).session == 1
+            anew = PingPong(generation=generation, gateway=network.gateway.principal)
+            network.localnet.reinstall_canister(network.canister_id, anew)
+            await connection.send({"text": "who am I?", "timestamp": 0})
+            message = await connection.receive()
+            assert (message.session, message.value["text"]) == (2, "ping")
+            await connection.send({"text": "again", "timestamp": 0})
+            assert (await connection.receive()).value["text"] == "again ping"
+        lost = changes[0]
+        assert isinstance(lost, Lost)
+        assert lost.unacknowledged == ({"text": "who am I?", "timestamp": 0},)
+
+
+@pytest.mark.parametrize("generation", ["v0", "v1"])
+async def test_a_canister_without_a_word_for_closing_is_noticed_by_the_next_message(generation: Generation) -> None:
+    async with running(generation=generation) as network, network.connect() as connection:
+        await connection.receive()
+        await connection.send({"text": "close", "timestamp": 0})
+        await connection.send({"text": "are you there?", "timestamp": 0})
+        with pytest.raises(ConnectionClosed, match="4102"):
+            await connection.receive()
 
 
 async def test_the_application_closes() -> None:
     async with running() as network, network.connect() as connection:
         await connection.send({"text": "close", "timestamp": 0})
-        assert [message.value["text"] async for message in connection] == ["ping"]  # type: ignore[index]
+        assert [message.value["text"] async for message in connection] == ["ping"]
         with pytest.raises(ClosedByApplication):
             await connection.receive()
 
 
-async def test_a_session_key_of_another_identity() -> None:
-    user, session = KeyIdentity(SigningKey.generate("prime256v1")), KeyIdentity(SigningKey.generate("ed25519"))
-    async with running() as network:
-        link = delegate(
-            user,
-            session.public_key,
-            expiration_ns=network.gateway.clock() + 3600 * SECOND_NS,
-            targets=[network.canister_id],
-        )
-        async with network.connect(identity=DelegatedIdentity(session, user.public_key, [link])) as connection:
-            assert (await connection.receive()).value["text"] == "ping"  # type: ignore[index]
+# --- identities -----------------------------------------------------------------------------------------------------
+
+
+class Foreign:
+    """An identity with the interface of ic-py's, and nothing more."""
+
+    def __init__(self, key: SigningKey) -> None:
+        self._key = KeyIdentity(key)
+
+    def sender(self) -> object:
+        return type("Principal", (), {"bytes": bytes(self._key.principal)})()
+
+    def sign(self, message: bytes) -> tuple[bytes, bytes]:
+        return self._key.public_key, self._key.sign(message)
+
+
+def own(scheme: Any) -> KeyIdentity:
+    return KeyIdentity(SigningKey.generate(scheme))
+
+
+def delegated(network: Any) -> DelegatedIdentity:
+    """A session key that may sign for a user, for this canister, for an hour."""
+    user, session = own("prime256v1"), own("ed25519")
+    expiration_ns = network.gateway.clock() + 3600 * SECOND_NS
+    link = delegate(user, session.public_key, expiration_ns=expiration_ns, targets=[network.canister_id])
+    return DelegatedIdentity(session, user.public_key, [link])
+
+
+IDENTITIES = {
+    "ed25519": lambda _: own("ed25519"),
+    "secp256k1": lambda _: own("secp256k1"),
+    "prime256v1": lambda _: own("prime256v1"),
+    "delegated": delegated,
+    "foreign": lambda _: Foreign(SigningKey.generate("secp256k1")),
+}
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("kind", IDENTITIES)
+async def test_every_identity_is_taken(kind: str, generation: Generation) -> None:
+    async with running(generation=generation) as network:
+        identity = IDENTITIES[kind](network)
+        async with network.connect(identity=identity) as connection:
+            await connection.send({"text": kind, "timestamp": 0})
+            assert [(await connection.receive()).value["text"] for _ in range(2)] == ["ping", f"{kind} ping"]
+            sender = identity.sender().bytes if isinstance(identity, Foreign) else identity.principal
+            assert connection.principal == sender
 
 
 class Forger(KeyIdentity):
@@ -169,8 +210,9 @@ class Forger(KeyIdentity):
         return super().sign(message + b"?")
 
 
-async def test_a_wrong_signature_is_refused_by_the_gateway_with_its_code() -> None:
-    async with running() as network:
+@pytest.mark.parametrize("generation", ["v1", "v2"])
+async def test_a_wrong_signature_is_refused_by_the_gateway_with_its_code(generation: Generation) -> None:
+    async with running(generation=generation) as network:
         with pytest.raises(ConnectionClosed, match="signature") as caught:
             async with network.connect(identity=Forger(SigningKey.generate("ed25519"))):
                 pass
@@ -178,15 +220,20 @@ async def test_a_wrong_signature_is_refused_by_the_gateway_with_its_code() -> No
         assert not caught.value.come_back
 
 
-async def test_messages_of_another_network_are_refused() -> None:
-    async with running() as network, Localnet() as other:
+# --- who is not who it should be ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("generation", ["v1", "v2"])
+async def test_messages_of_another_network_are_refused(generation: Generation) -> None:
+    async with running(generation=generation) as network, Localnet() as other:
         with pytest.raises(MessageUntrusted):
             async with network.connect(network_url=other.url):
                 pass
 
 
-async def test_a_canister_that_is_not_served_is_named() -> None:
-    async with running(canisters=[]) as network:
+@pytest.mark.parametrize("generation", GENERATIONS)
+async def test_a_canister_that_is_not_served_is_named(generation: Generation) -> None:
+    async with running(generation=generation, canisters=[]) as network:
         with pytest.raises(ConnectionClosed, match=str(network.canister_id)):
             async with network.connect():
                 pass
