@@ -4,7 +4,6 @@ An application is a subclass with the hooks ``on_open``, ``on_message`` and ``on
 ``close``. How the generations differ is in `websocket_dialect`.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict, assert_never
 
 from appliance.errors import CandidError
@@ -25,7 +24,7 @@ from appliance.localnet.websocket_clients import (
     Result,
     WsError,
 )
-from appliance.localnet.websocket_dialect import DIALECTS, Acknowledgements, Dialect, Generation
+from appliance.localnet.websocket_dialect import DIALECTS, Acknowledgements, Generation, WsInitParams
 from appliance.localnet.websocket_interface import interface
 from appliance.localnet.websocket_keys import KeyClients
 from appliance.localnet.websocket_principals import PrincipalClients
@@ -34,20 +33,6 @@ from appliance.localnet.websocket_wire import ClientKey, ClientPublicKey, messag
 __all__ = ["Client", "ClientPublicKey", "Generation", "WebSocketCanister", "WsError", "WsInitParams"]
 
 _MS = 1_000_000
-
-
-@dataclass(frozen=True)
-class WsInitParams:
-    """How the canister treats its clients (CDK, ``WsInitParams``). None is what the generation does by itself.
-
-    ``max_number_of_returned_messages``: per poll. ``send_ack_interval_ms``: time between acknowledgements to every
-    client; in v2 also how long messages wait to be polled. ``keep_alive_timeout_ms``: how long a client may take to
-    answer one; must be shorter than the interval. v0 has no acknowledgements.
-    """
-
-    max_number_of_returned_messages: int | None = None
-    send_ack_interval_ms: int | None = None
-    keep_alive_timeout_ms: int | None = None
 
 
 class RegisterArguments(TypedDict):
@@ -87,7 +72,7 @@ class WebSocketCanister(PythonCanister):
         self.did = interface(generation, self.app_message, self.methods)
         super().__init__()
         self.gateway = gateway if self.dialect.has_one_gateway else None
-        self.params = _complete(params or WsInitParams(), self.dialect)
+        self.params = self.dialect.complete(params or WsInitParams())
         self._interval_ns = (self.params.send_ack_interval_ms or 0) * _MS
         self._timeout_ns = (self.params.keep_alive_timeout_ms or 0) * _MS
         self._reset()
@@ -283,19 +268,3 @@ class WebSocketCanister(PythonCanister):
 
 def _err(error: WsError) -> Result:
     return {"Err": str(error)}
-
-
-def _complete(params: WsInitParams, dialect: Dialect) -> WsInitParams:
-    """With the generation's own values where none are given."""
-    own = dialect.acknowledgements
-    if own is None and (params.send_ack_interval_ms, params.keep_alive_timeout_ms) != (None, None):
-        raise ValueError(f"generation {dialect.generation} has no acknowledgements and no keep-alive timeout")
-    return WsInitParams(
-        _or(params.max_number_of_returned_messages, dialect.max_number_of_returned_messages),
-        _or(params.send_ack_interval_ms, own.send_ack_interval_ms if own else None),
-        _or(params.keep_alive_timeout_ms, own.keep_alive_timeout_ms if own else None),
-    )
-
-
-def _or(given: int | None, otherwise: int | None) -> int | None:
-    return otherwise if given is None else given

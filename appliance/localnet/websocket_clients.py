@@ -18,6 +18,8 @@ from appliance.localnet.websocket_wire import ClientKey, ClientPublicKey
 
 Client = Principal | ClientPublicKey
 """Whom an application talks to: in v0 the client's 32-byte key, in v1 and v2 its principal."""
+Key = ClientKey | ClientPublicKey
+"""Whom a message is addressed to: in v1 and v2 one connection of a client."""
 Result = dict[str, object]
 """``variant {Ok; Err: text}``."""
 OK: Result = {"Ok": None}
@@ -31,7 +33,7 @@ class WsError(Exception):
 class Connection:
     """A client's open connection. The numbers are of the last message to it and of the next one from it."""
 
-    key: ClientKey | ClientPublicKey
+    key: Key
     client: Client
     gateway: Principal
     last_keep_alive_ns: int
@@ -92,14 +94,14 @@ class Clients(ABC):
         self.journal = journal
         self.queues = queues
         self.gateway = gateway
+        self.connections: dict[Key, Connection] = {}
 
-    @abstractmethod
     def __iter__(self) -> Iterator[Connection]:
-        """All open connections, the oldest first."""
+        """Those that are open now, the oldest first; they may be forgotten on the way."""
+        return iter(list(self.connections.values()))
 
-    @abstractmethod
     def __len__(self) -> int:
-        """How many connections are open."""
+        return len(self.connections)
 
     def register(self, caller: Principal, key: ClientPublicKey) -> None:
         """A client announces the key that it is going to sign with. Only v0 has this."""
@@ -108,10 +110,6 @@ class Clients(ABC):
     @abstractmethod
     def admit(self, env: Environment, args: Any) -> Admission:
         """Judge the argument of ``ws_open``."""
-
-    @abstractmethod
-    def add(self, connection: Connection) -> None:
-        """Remember a connection that was admitted."""
 
     @abstractmethod
     def incoming(self, env: Environment, message: Any) -> Incoming:
@@ -125,9 +123,14 @@ class Clients(ABC):
     def of(self, client: Client) -> Connection:
         """The connection that messages for a client go to."""
 
-    @abstractmethod
+    def add(self, connection: Connection) -> None:
+        """The connection is open."""
+        self.journal.put(self.connections, connection.key, connection)
+
     def forget(self, connection: Connection) -> None:
-        """The connection is no longer open."""
+        """The connection is no longer open, if it was."""
+        if connection.key in self.connections:
+            self.journal.remove(self.connections, connection.key)
 
     def check_gateway(self, caller: Principal) -> None:
         """Only the one gateway may go on, where there is one."""

@@ -18,13 +18,27 @@ The rest is in `Dialect`. Everything that clients and gateways are told in words
 `websocket_principals` (v1, v2).
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from appliance.crypto import CandidTypes
 from appliance.localnet.websocket_wire import SERVICE_MESSAGE, SERVICE_MESSAGE_V1
 
 Generation = Literal["v0", "v1", "v2"]
+
+
+@dataclass(frozen=True)
+class WsInitParams:
+    """How the canister treats its clients (CDK, ``WsInitParams``). None is what the generation does by itself.
+
+    ``max_number_of_returned_messages``: per poll. ``send_ack_interval_ms``: time between acknowledgements to every
+    client; in v2 also how long messages wait to be polled. ``keep_alive_timeout_ms``: how long a client may take to
+    answer one; must be shorter than the interval. v0 has no acknowledgements.
+    """
+
+    max_number_of_returned_messages: int | None = None
+    send_ack_interval_ms: int | None = None
+    keep_alive_timeout_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,16 @@ class Dialect:
     """A client that is removed is sent a CloseMessage."""
     acknowledgements: Acknowledgements | None
     """And keep-alive messages; also whether there are service messages at all."""
+
+    def complete(self, params: WsInitParams) -> WsInitParams:
+        """With the generation's own values where none are given. Raises ValueError for values that it does not have."""
+        own = WsInitParams(self.max_number_of_returned_messages)
+        if self.acknowledgements is not None:
+            times = self.acknowledgements.send_ack_interval_ms, self.acknowledgements.keep_alive_timeout_ms
+            own = WsInitParams(self.max_number_of_returned_messages, *times)
+        elif (params.send_ack_interval_ms, params.keep_alive_timeout_ms) != (None, None):
+            raise ValueError(f"generation {self.generation} has no acknowledgements and no keep-alive timeout")
+        return replace(own, **{name: value for name, value in asdict(params).items() if value is not None})
 
 
 DIALECTS: dict[Generation, Dialect] = {

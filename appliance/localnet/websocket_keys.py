@@ -3,13 +3,15 @@
 Everybody may register any key, the anonymous principal too, and who did so last speaks for it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from appliance.crypto import decode_cbor, verify_signature
 from appliance.errors import GatewayError, KeyUnusable, Malformed, SignatureInvalid
 from appliance.ic.principal import Principal
 from appliance.localnet.canister import Environment
+from appliance.localnet.journal import Journal
+from appliance.localnet.message_queue import MessageQueues
 from appliance.localnet.websocket_clients import (
     Admission,
     Client,
@@ -18,8 +20,10 @@ from appliance.localnet.websocket_clients import (
     Established,
     ForApplication,
     Incoming,
+    Key,
     WsError,
 )
+from appliance.localnet.websocket_dialect import Dialect
 from appliance.localnet.websocket_wire import ClientPublicKey
 
 _DER_PREFIX = bytes.fromhex("302a300506032b6570032100")
@@ -38,16 +42,9 @@ class Signed(TypedDict):
 class KeyClients(Clients):
     """Registered keys, and the connections of those that the gateway has opened."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._callers: dict[ClientPublicKey, Principal] = {}
-        self._connections: dict[ClientPublicKey, Connection] = {}
-
-    def __iter__(self) -> Iterator[Connection]:
-        return iter(list(self._connections.values()))
-
-    def __len__(self) -> int:
-        return len(self._connections)
+    def __init__(self, dialect: Dialect, journal: Journal, queues: MessageQueues, gateway: Principal | None) -> None:
+        super().__init__(dialect, journal, queues, gateway)
+        self._callers: dict[Key, Principal] = {}
 
     def register(self, caller: Principal, key: ClientPublicKey) -> None:
         """See Clients."""
@@ -68,10 +65,6 @@ class KeyClients(Clients):
         }
         return Admission(self._connection(env, key), None, {"Ok": value})
 
-    def add(self, connection: Connection) -> None:
-        """See Clients."""
-        self.journal.put(self._connections, ClientPublicKey(connection.client), connection)
-
     def incoming(self, env: Environment, message: Mapping[str, Any]) -> Incoming:
         """See Clients. The wrong number is refused, and the right one still expected."""
         ((kind, value),) = message.items()
@@ -88,21 +81,19 @@ class KeyClients(Clients):
         self.check_gateway(env.caller)
         leaver = ClientPublicKey(key)
         self._check_registered(leaver)
-        return self._connections.get(leaver) or self._connection(env, leaver)
+        return self.connections.get(leaver) or self._connection(env, leaver)
 
     def of(self, client: Client) -> Connection:
         """See Clients."""
-        connection = self._connections.get(ClientPublicKey(client))
+        connection = self.connections.get(ClientPublicKey(client))
         if connection is None:
             raise WsError("outgoing message to client num not initialized for client")
         return connection
 
     def forget(self, connection: Connection) -> None:
         """See Clients. Its key is no longer registered either."""
-        key = ClientPublicKey(connection.client)
-        self.journal.remove(self._callers, key)
-        if key in self._connections:
-            self.journal.remove(self._connections, key)
+        super().forget(connection)
+        self.journal.remove(self._callers, connection.key)
 
     def _connection(self, env: Environment, key: ClientPublicKey) -> Connection:
         return Connection(key, key, self.gateway or env.caller, env.time_ns, expected_num=0)
@@ -125,7 +116,7 @@ class KeyClients(Clients):
         self._check_registered(key)
         _check_lengths(key, signature)
         _verify(key, signature, content)
-        connection = self._connections.get(key)
+        connection = self.connections.get(key)
         if connection is None:
             raise WsError("expected incoming message num not initialized for client")
         if message["sequence_num"] != connection.expected_num:

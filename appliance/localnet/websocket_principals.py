@@ -1,12 +1,13 @@
 """The clients of the wire generations v1 and v2: a principal and a nonce, in signed calls that a gateway relays."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from appliance.ic.principal import ANONYMOUS, Principal
 from appliance.localnet import websocket_wire as wire
 from appliance.localnet.canister import Environment
+from appliance.localnet.journal import Journal
+from appliance.localnet.message_queue import MessageQueues
 from appliance.localnet.websocket_clients import (
     OK,
     Admission,
@@ -19,7 +20,7 @@ from appliance.localnet.websocket_clients import (
     OutOfTurn,
     WsError,
 )
-from appliance.localnet.websocket_dialect import Generation
+from appliance.localnet.websocket_dialect import Dialect, Generation
 from appliance.localnet.websocket_wire import ClientKey, ClientKeyValue, WebsocketMessage
 
 
@@ -64,52 +65,41 @@ class OpenArguments(TypedDict):
 
 
 class PrincipalClients(Clients):
-    """A principal has one current connection, the newest: from it messages are taken, to it they are sent.
+    """A principal has one current connection, the newest: from it messages are taken, to it they are sent."""
 
-    Whichever of a principal's connections is forgotten, none is current after that.
-    """
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.texts = TEXTS[self.dialect.generation]
-        self._connections: dict[ClientKey, Connection] = {}
-        self._current: dict[Principal, ClientKey] = {}
-
-    def __iter__(self) -> Iterator[Connection]:
-        return iter(list(self._connections.values()))
-
-    def __len__(self) -> int:
-        return len(self._connections)
+    def __init__(self, dialect: Dialect, journal: Journal, queues: MessageQueues, gateway: Principal | None) -> None:
+        super().__init__(dialect, journal, queues, gateway)
+        self._texts = TEXTS[dialect.generation]
+        self._current: dict[Client, Connection] = {}
 
     def admit(self, env: Environment, args: OpenArguments) -> Admission:
         """See Clients."""
         if env.caller == ANONYMOUS:
-            raise WsError(self.texts.anonymous)
+            raise WsError(self._texts.anonymous)
         if env.caller == self.gateway:
             raise WsError("caller is the registered gateway which can't open a connection for itself")
         key = ClientKey(env.caller, args["client_nonce"])
-        if key in self._connections:
-            raise WsError(self.texts.already_open.format(key=key))
+        if key in self.connections:
+            raise WsError(self._texts.already_open.format(key=key))
         gateway = self.gateway or args["gateway_principal"]
         connection = Connection(key, env.caller, gateway, env.time_ns, expected_num=1)
-        older = self._current.get(env.caller) if self.dialect.replaces_older else None
-        return Admission(connection, self._connections[older] if older else None, OK)
+        replaced = self._current.get(env.caller) if self.dialect.replaces_older else None
+        return Admission(connection, replaced, OK)
 
     def add(self, connection: Connection) -> None:
-        """See Clients."""
-        key = _key(connection)
-        self.journal.put(self._connections, key, connection)
-        self.journal.put(self._current, key.principal, key)
+        """See Clients. It is the current one of its client."""
+        super().add(connection)
+        self.journal.put(self._current, connection.client, connection)
 
     def incoming(self, env: Environment, message: WebsocketMessage) -> Incoming:
         """See Clients."""
         connection = self.of(env.caller)
         key = wire.client_key(message["client_key"])
         if key != connection.key:
-            raise WsError(self.texts.other_key.format(caller=env.caller, claimed=key.principal))
+            raise WsError(self._texts.other_key.format(caller=env.caller, claimed=key.principal))
         expected, actual = connection.expected_num, message["sequence_num"]
         if actual != expected:
-            raise OutOfTurn(connection, self.texts.wrong_number.format(expected=expected, actual=actual))
+            raise OutOfTurn(connection, self._texts.wrong_number.format(expected=expected, actual=actual))
         self.journal.set(connection, "expected_num", expected + 1)
         if message["is_service_message"]:
             return ForService(connection, message["content"])
@@ -121,29 +111,22 @@ class PrincipalClients(Clients):
         if self.gateway is None and env.caller not in self.queues:
             raise WsError(f"Gateway with principal {env.caller} is not registered")
         leaver = wire.client_key(key)
-        connection = self._connections.get(leaver)
+        connection = self.connections.get(leaver)
         if connection is None:
-            raise WsError(self.texts.no_such_key.format(key=leaver))
+            raise WsError(self._texts.no_such_key.format(key=leaver))
         if connection.gateway != env.caller:
             raise WsError(f"Client with key {leaver} was not registered to gateway {env.caller}")
         return connection
 
     def of(self, client: Client) -> Connection:
         """See Clients."""
-        key = self._current.get(Principal(client))
-        if key is None:
-            raise WsError(self.texts.no_connection.format(principal=client))
-        return self._connections[key]
+        connection = self._current.get(client)
+        if connection is None:
+            raise WsError(self._texts.no_connection.format(principal=client))
+        return connection
 
     def forget(self, connection: Connection) -> None:
-        """See Clients."""
-        key = _key(connection)
-        self.journal.remove(self._connections, key)
-        if key.principal in self._current:
-            self.journal.remove(self._current, key.principal)
-
-
-def _key(connection: Connection) -> ClientKey:
-    if not isinstance(connection.key, ClientKey):
-        raise TypeError(f"{connection.key} is the key of another generation")
-    return connection.key
+        """See Clients. Its client has no current one, even where this was another."""
+        super().forget(connection)
+        if connection.client in self._current:
+            self.journal.remove(self._current, connection.client)
