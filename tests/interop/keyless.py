@@ -1,0 +1,62 @@
+"""A gateway by the name of another, whose key nobody here has."""
+
+from typing import cast
+
+from appliance.crypto import Request, decode_cbor, encode_cbor, encode_content, read_envelope_unverified
+from appliance.errors import Rejected
+from appliance.gateway.ic import Ic
+from appliance.ic.principal import Principal
+from appliance.localnet.ingress import Rejection
+from appliance.localnet.replica import Replica
+
+
+class Keyless(Ic):
+    """Passes the calls of clients on to an agent, and makes its own in the name of `principal` by the replica's inner
+    door, where requests are already authenticated: frames that clients have signed for a gateway can only be played to
+    one of that name.
+    """
+
+    def __init__(self, agent: Ic, principal: Principal, replica: Replica) -> None:
+        self._agent = agent
+        self._principal = principal
+        self._replica = replica
+
+    async def submit(self, request: Request, /) -> bytes | None:
+        """As the agent does it."""
+        return await self._agent.submit(request)
+
+    async def query(
+        self,
+        canister_id: bytes,
+        method: str,
+        arg: bytes,
+        *,
+        timeout_s: float | None = None,
+        avoid_last_endpoint: bool = False,
+    ) -> bytes:
+        """Unsigned."""
+        outcome = self._replica.query(self._request(canister_id, method, arg), "flat")
+        if isinstance(outcome, Rejection):
+            raise Rejected(outcome.code, outcome.message, outcome.error_code)
+        return outcome.arg
+
+    async def call(self, canister_id: bytes, method: str, arg: bytes) -> bytes:
+        """Unsigned."""
+        call = self._replica.submit(self._request(canister_id, method, arg))
+        await call.done.wait()
+        reply = self._replica.state.get([*call.path, b"reply"])
+        if reply is None:
+            raise Rejected(5, f"{method} was rejected", None)
+        return reply
+
+    def _request(self, canister_id: bytes, method: str, arg: bytes) -> Request:
+        content, _ = encode_content(
+            "call",  # inside, a query is told from a call by its door
+            sender=self._principal,
+            ingress_expiry_ns=self._replica.clock.now_ns(),
+            canister_id=canister_id,
+            method_name=method,
+            arg=arg,
+        )
+        envelope = {"content": cast("dict[str, bytes]", decode_cbor(content))}
+        return read_envelope_unverified(encode_cbor({"envelope": envelope}))
