@@ -10,7 +10,7 @@ from appliance.client.opening import Opening, Terms
 from appliance.client.settings import Registration
 from appliance.client.v0 import ANSWER, SessionV0, registration
 from appliance.crypto import SigningKey
-from appliance.errors import CanisterRefused, CertificateError, IcUnreachable, Malformed
+from appliance.errors import CanisterRefused, CertificateError, IcUnreachable, Malformed, OpenTimeout
 from appliance.ic.agent import Agent
 from appliance.ic.principal import Principal
 from appliance.ic.transport import Transport
@@ -67,9 +67,14 @@ class RegisteredOpening(Opening):
         self._key = registration.key()
 
     async def open(self, gateway: str) -> Channel:
-        """As Opening.open, once the key is registered. Raises CanisterRefused or an IcError where it cannot be."""
+        """As Opening.open, once the key is registered. Raises OpenTimeout, CanisterRefused or an IcError."""
         self._key = self._registration.key()
-        await self._calls.register(self._key)
+        patience_s = (self.terms.limits or SessionV0.limits).open_ns / 1e9
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._calls.register(self._key)
+        except TimeoutError:
+            raise OpenTimeout(patience_s, "answer of the canister to ws_register") from None
         return await super().open(gateway)
 
     def _channel(self, socket: ClientConnection) -> Channel:

@@ -1,4 +1,4 @@
-"""A client session, a gateway session and a canister on the localnet, with nothing between them: no sockets, no tasks."""
+"""A client session, a gateway session and a canister on the localnet, without sockets and tasks between them."""
 
 from collections import deque
 from collections.abc import Sequence

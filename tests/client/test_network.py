@@ -1,5 +1,5 @@
-"""Our client, the gateway and a canister on the localnet, in every wire generation: over sockets, and machine to machine
-without any."""
+"""Our client, the gateway and a canister on the localnet, in every wire generation: over sockets, and machine to
+machine without any."""
 
 import asyncio
 from typing import Any
