@@ -146,7 +146,7 @@ class Channel:
                 raise self._closed() from None
 
     def _closed(self) -> ConnectionClosed:
-        return ConnectionClosed(self._socket.close_code or 1006, self._socket.close_reason or "")
+        return ConnectionClosed(int(self._socket.close_code or 1006), self._socket.close_reason or "")
 
     async def _discard(self) -> None:
         with suppress(SocketClosed):

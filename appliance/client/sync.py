@@ -7,13 +7,16 @@ call that waits, and the block then closes the connection.
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from functools import wraps
 from typing import Any, ParamSpec, Self, TypeVar
 
 from appliance.client.connecting import connect as connect_async
 from appliance.client.connection import Connection as AsyncConnection
 from appliance.client.connection import Message
+from appliance.client.errors import NotOpen
+from appliance.client.session import State
 from appliance.ic.principal import Principal
 
 P = ParamSpec("P")
@@ -64,7 +67,8 @@ class Connection:
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """As `appliance.client.Connection.close`."""
-        self._loop.run(self._connection.close(code, reason))
+        with suppress(NotOpen):
+            self._loop.run(self._connection.close(code, reason))
 
     async def _unacknowledged(self) -> list[Any]:
         return self._connection.unacknowledged
@@ -82,6 +86,8 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._serves = True
+        self._turn = threading.Lock()  # of whoever gives the loop work, or ends it
         self._thread = threading.Thread(target=self._serve, name="icws-client", daemon=True)
 
     def __enter__(self) -> Self:
@@ -89,23 +95,33 @@ class LoopThread:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._turn:
+            self._serves = False
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine there and wait for it. An exception here, such as KeyboardInterrupt, cancels it.
 
-        Raises RuntimeError in that thread itself, which would wait for itself for ever.
+        Raises NotOpen once the context is left, and RuntimeError in that thread itself, which would wait for itself for
+        ever.
         """
-        if threading.current_thread() is self._thread:
-            work.close()
-            raise RuntimeError("on_change must not use the connection: it is called in the thread that serves it")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = self._begin(work)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError("on_change must not use the connection: it is called in the thread that serves it")
+        with self._turn:
+            if self._serves:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        raise NotOpen(State.CLOSED.value)
 
     def _serve(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop):
