@@ -75,6 +75,7 @@ class Gateway:
         self._cursors: dict[Principal, Cursor] = {}
         self._farewells = asyncio.Semaphore(FAREWELLS)
         self._departing = 0
+        self._leaving: dict[tuple[Principal, bytes], set[asyncio.Task[None]]] = {}
         self._deadline: float | None = None
 
     async def __aenter__(self) -> Self:
@@ -154,10 +155,10 @@ class Gateway:
 
     async def submit(self, call: Request | Call, peer: Peer) -> bytes | None:
         """See a call of a client, or for it, through, and poll its canister then. Raises GatewayError."""
-        poller = self._poller_of(peer)
-        is_opening = peer.join is not None and call is peer.join.opening
         try:
-            async with poller.opening() if poller is not None and is_opening else contextlib.nullcontext():
+            if peer.join is not None and call is peer.join.opening:
+                reply = await self._open(peer.join, call)
+            else:
                 reply = await self._send(call)
         except GatewayError as error:
             self.stats.failed_relays[error.reason] += 1
@@ -166,6 +167,13 @@ class Gateway:
         if (poller := self._poller_of(peer)) is not None:
             poller.nudge()
         return reply
+
+    async def _open(self, join: Join, call: Request | Call) -> bytes | None:
+        while leaving := self._leaving.get((join.canister_id, join.after)):
+            await asyncio.wait(leaving)
+        poller = self.pollers.get(join.canister_id)
+        async with poller.opening() if poller is not None else contextlib.nullcontext():
+            return await self._send(call)
 
     async def _send(self, call: Request | Call) -> bytes | None:
         if isinstance(call, Call):
@@ -201,11 +209,18 @@ class Gateway:
         if self.hub.leave(join):
             self._stop_polling(join.canister_id)
         self._departing += 1
-        self.tasks.start(self._depart(join, peer)).add_done_callback(lambda _: self._departed(join))
+        task = self.tasks.start(self._depart(join, peer))
+        if join.after:
+            self._leaving.setdefault((join.canister_id, join.after), set()).add(task)
+        task.add_done_callback(lambda task: self._departed(join, task))
 
-    def _departed(self, join: Join) -> None:
+    def _departed(self, join: Join, task: "asyncio.Task[None]") -> None:
         self._departing -= 1
         self.hub.forget(join)
+        if (leaving := self._leaving.get((join.canister_id, join.after))) is not None:
+            leaving.discard(task)
+            if not leaving:
+                del self._leaving[join.canister_id, join.after]
 
     async def _depart(self, join: Join, peer: Peer) -> None:
         await peer.relays.settled()

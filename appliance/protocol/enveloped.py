@@ -33,7 +33,12 @@ REMEMBERED = 64
 
 
 class Enveloped(Session):
-    """A session of a client that signs envelopes. Subclasses say how it opens."""
+    """A session of a client that signs envelopes. Subclasses say how it opens.
+
+    ``one_for_each_principal``: the canister hears one client of a principal, and none when it is told that any left.
+    """
+
+    one_for_each_principal: ClassVar[bool] = False
 
     def __init__(self, terms: Terms) -> None:
         super().__init__(terms)
@@ -94,7 +99,8 @@ class Enveloped(Session):
         self.nonce = cast("int", arg["client_nonce"])
         client_key = self.sender + self.nonce.to_bytes(8, "big")
         client = f"{Principal(self.sender)}_{self.nonce}"
-        return [Join(self.name, self.canister_id, client_key, client, request), Poll(), Relay(request)]
+        after = self.sender if self.one_for_each_principal else b""
+        return [Join(self.name, self.canister_id, client_key, client, request, after), Poll(), Relay(request)]
 
     def _relay(self, request: Request) -> list[Event]:
         if request.canister_id != self.canister_id:

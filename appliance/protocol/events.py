@@ -29,7 +29,8 @@ class Join:
 
     ``generation`` is the wire generation by name, ``client_key`` what the canister addresses its messages to,
     ``client`` the same for people, and ``opening`` the call that opens the session: the verified one of the client, or
-    the gateway's own.
+    the gateway's own. The canister has to be told that clients with the same ``after`` have left before it is made, of
+    none where it is empty.
     """
 
     generation: str
@@ -37,6 +38,7 @@ class Join:
     client_key: bytes
     client: str
     opening: Request | Call
+    after: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

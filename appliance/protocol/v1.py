@@ -13,6 +13,7 @@ class V1(Enveloped):
 
     name: ClassVar[str] = "v1"
     generation: ClassVar[Generation] = 1
+    one_for_each_principal: ClassVar[bool] = True
     opens_with: ClassVar[str] = "opening message of v1 (clients of v2 belong at /v2)"
 
     def greeting(self) -> None:

@@ -388,3 +388,22 @@ async def test_v0_a_client_that_goes_before_it_is_opened_is_still_taken_leave_of
             await until(lambda: network.gateway.stats.joined == 1)
         await nobody(network)
         assert network.gateway.stats.farewells == 1
+
+
+# --- v1 alone ---------------------------------------------------------------------------------------------------------
+
+
+async def test_v1_a_client_that_comes_again_is_heard_though_its_leaving_is_told_late():
+    async with running(generation="v1") as network, playing(network):
+        key = SigningKey.generate("ed25519")
+        async with playing(network, key=key):
+            await network.localnet.stop_http()
+        async with player(network, key=key) as again:
+            for event in again.session.start(now_ns=again.session.deadline_ns - 60 * 10**9):
+                await again.socket.send(event.frame)
+            await until(lambda: network.gateway.stats.joined == 3)
+            await network.localnet.start_http()
+            assert await again.hear() == "ping"
+            await unharmed(again)
+        await until(lambda: not network.gateway.departing)
+        assert not network.gateway._leaving
