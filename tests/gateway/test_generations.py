@@ -1,5 +1,6 @@
 """Every wire generation through the whole data plane with nothing faked: sockets, agent, local IC, certificates."""
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -393,17 +394,26 @@ async def test_v0_a_client_that_goes_before_it_is_opened_is_still_taken_leave_of
 # --- v1 alone ---------------------------------------------------------------------------------------------------------
 
 
-async def test_v1_a_client_that_comes_again_is_heard_though_its_leaving_is_told_late():
+async def test_v1_a_client_that_comes_again_is_heard_though_its_leaving_is_told_late(monkeypatch):
     async with running(generation="v1") as network, playing(network):
-        key = SigningKey.generate("ed25519")
+        gateway, key, may_close = network.gateway, SigningKey.generate("ed25519"), asyncio.Event()
+        call = gateway._ic.call
+
+        async def late(canister_id, method, arg):
+            await may_close.wait()
+            return await call(canister_id, method, arg)
+
+        monkeypatch.setattr(gateway._ic, "call", late)
         async with playing(network, key=key):
-            await network.localnet.stop_http()
+            pass
         async with player(network, key=key) as again:
             for event in again.session.start(now_ns=again.session.deadline_ns - 60 * 10**9):
                 await again.socket.send(event.frame)
-            await until(lambda: network.gateway.stats.joined == 3)
-            await network.localnet.start_http()
+            await until(lambda: gateway.stats.joined == 3)
+            polls = gateway.stats.polls
+            await until(lambda: gateway.stats.polls > polls + 20)  # time enough for an opening that does not wait
+            may_close.set()
             assert await again.hear() == "ping"
             await unharmed(again)
-        await until(lambda: not network.gateway.departing)
-        assert not network.gateway._leaving
+        await until(lambda: not gateway.departing)
+        assert not gateway._leaving
