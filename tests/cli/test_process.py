@@ -3,7 +3,6 @@
 import asyncio
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,39 +11,9 @@ import pytest
 
 from appliance.localnet.net import Localnet
 from appliance.localnet.pingpong import PingPong
+from tests.cli.processes import icws, seen
 
-TOP = Path(__file__).resolve().parents[2]
 WORDS = "Gateway Agent principal: "
-
-
-@asynccontextmanager
-async def icws(*arguments: str, **streams: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process of ours, killed if it is still there at the end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "appliance.cli", *arguments),
-        cwd=TOP,
-        stdin=streams.get("stdin", asyncio.subprocess.DEVNULL),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
-
-
-async def seen(stream: asyncio.StreamReader | None, word: str) -> str:
-    """The lines up to the one with a word."""
-    assert stream is not None
-    lines = ""
-    while word not in lines:
-        line = (await stream.readline()).decode()
-        assert line, f"ended without {word!r}: {lines}"
-        lines += line
-    return lines
 
 
 @asynccontextmanager
@@ -98,7 +67,7 @@ async def test_a_conversation_by_standard_input_and_output(tmp_path: Path):
     async with Localnet() as net:
         canister = net.create_canister(PingPong())
         async with running(tmp_path, net, canister) as (gateway, url):
-            arguments = ("connect", url, str(canister), "--network", net.url)
+            arguments = ("connect", url, str(canister), "--network", net.url, "--wait", "0")
             async with icws(*arguments, stdin=asyncio.subprocess.PIPE) as client:
                 assert client.stdin is not None
                 client.stdin.write(b"hello\n")
