@@ -1,36 +1,14 @@
 """The program as people start it: whole processes, last of all tests of the command line."""
 
 import asyncio
-import re
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from appliance.localnet.net import Localnet
 from appliance.localnet.pingpong import PingPong
-from tests.cli.processes import icws, seen
-
-WORDS = "Gateway Agent principal: "
-
-
-@asynccontextmanager
-async def running(
-    folder: Path, net: Localnet, canister: object
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """``icws run`` in front of a local IC, and its URL."""
-    file = folder / "gateway.yaml"
-    file.write_text(
-        f"gateway: {{listen: '127.0.0.1:0'}}\nnetwork: {{url: '{net.url}', root_key: fetch}}\n"
-        f"canisters: [{{id: {canister}}}]\n"
-    )
-    async with icws("run", "--config", str(file)) as process:
-        lines = await seen(process.stderr, WORDS)
-        url = re.search(r"url=(ws://\S+)", lines)
-        assert url is not None
-        yield process, url[1]
+from tests.cli.processes import WORDS, icws, running, seen
 
 
 async def test_a_demo_goes_well_from_end_to_end():
