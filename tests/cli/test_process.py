@@ -11,8 +11,9 @@ from appliance.localnet.pingpong import PingPong
 from tests.cli.processes import WORDS, icws, running, seen
 
 
-async def test_a_demo_goes_well_from_end_to_end():
-    async with icws("demo", "--once", "--port", "0", "--ic-port", "0") as process:
+@pytest.mark.parametrize("generation", ["v0", "v1", "v2"])
+async def test_a_demo_goes_well_from_end_to_end(generation: str):
+    async with icws("demo", "--once", "--port", "0", "--ic-port", "0", "--generation", generation) as process:
         stdout, stderr = await process.communicate()
     assert process.returncode == 0, stderr.decode()
     text = stdout.decode()
