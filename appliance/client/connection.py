@@ -81,8 +81,8 @@ class Connection:
     @property
     def unacknowledged(self) -> list[Any]:
         """The values that were sent in this session and that the canister has not confirmed; it does so every few
-        minutes. In v0, which confirms none, the last 1024."""
-        return self._last_channel.unacknowledged
+        minutes. In v0, which confirms none, the last 1024. Those of a lost session are in its `Lost`."""
+        return self._channel.unacknowledged if self._channel else []
 
     async def send(self, value: Any) -> None:
         """Sign a message and give it to the gateway; the canister gets messages in the order of these calls.

@@ -201,6 +201,47 @@ async def test_changes_that_nobody_reads_do_not_pile_up() -> None:
         assert len(connection._inbox) == 1024
 
 
+def echo_and_break(frames: int) -> Script:
+    """Answers so many messages, and breaks at the next."""
+
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        for _ in range(frames):
+            content = message_of(await frame_from(socket))["content"]
+            assert isinstance(content, bytes)
+            await socket.send(canister.message(content))
+        await frame_from(socket)
+        await broken(socket, canister)
+
+    return script
+
+
+@pytest.mark.parametrize("lengths", [(0, 1, 2, 3), (7, 0, 0, 11), (3,), (50, 1)])
+async def test_nothing_is_lost_without_a_word_and_nothing_is_sent_twice(lengths: tuple[int, ...]) -> None:
+    sent = [str(number) for number in range(60)]
+    answered: list[str] = []
+    unconfirmed: list[str] = []
+    async with LyingGateway(*map(echo_and_break, lengths), echo) as gateway:
+        async with connecting(gateway) as connection:
+
+            async def send() -> None:
+                for text in sent:
+                    await connection.send({"text": text})
+
+            sending = asyncio.create_task(send())
+            async for event in connection.events():
+                match event:
+                    case Message(value):
+                        answered.append(value["text"])
+                    case Lost(unacknowledged=values_of_session):
+                        unconfirmed.extend(value["text"] for value in values_of_session)
+                if sent[-1] in [*answered, *unconfirmed]:
+                    break
+            await sending
+            pending = [value["text"] for value in connection.unacknowledged]
+        assert len(set(answered)) == len(answered)
+        assert [*unconfirmed, *pending] == sent
+
+
 # --- who is asked, and who is not -----------------------------------------------------------------------------------
 
 
