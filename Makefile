@@ -3,14 +3,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO_CANISTER := demo/canister/target/demo.wasm
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock native/Cargo.toml native/core/Cargo.toml
 
-.PHONY: setup demo test lint docs interop bench clean
+.PHONY: setup demo demo-canister test lint docs interop bench clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## Show the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 setup: $(VENV)/built ## Make .venv and build the native core into it
 
@@ -29,6 +30,11 @@ $(VENV)/built: $(VENV)/installed $(RUST_SOURCES)
 demo: setup ## See a conversation pass through a gateway; serves until Ctrl-C
 	@$(BIN)/icws demo
 
+demo-canister: $(DEMO_CANISTER) ## Build the demo canister in Rust, which some tests need
+
+$(DEMO_CANISTER): demo/build.sh $(wildcard demo/canister/*.toml demo/canister/Cargo.lock demo/canister/*.did demo/canister/src/*.rs)
+	@demo/build.sh
+
 test: setup ## Run all tests
 	cargo test --quiet --manifest-path native/Cargo.toml --package icws-core
 	$(BIN)/python -m pytest
@@ -40,6 +46,7 @@ lint: setup ## Check style, types, stubs and layers
 	$(BIN)/python -m mypy.stubtest appliance._native
 	$(BIN)/python -m pytest -q tests/test_layers.py
 	cargo fmt --all --check --manifest-path native/Cargo.toml
+	cargo fmt --check --manifest-path demo/canister/Cargo.toml
 	cargo clippy --quiet --workspace --all-targets --manifest-path native/Cargo.toml -- -D warnings
 
 docs: setup ## Make gateway.yaml and docs/*.md from the schema and the errors
@@ -53,4 +60,4 @@ bench: setup ## Measure every native function, each step of a message, and all o
 	$(BIN)/python -m benchmarks.end_to_end
 
 clean: ## Remove what was built
-	rm -rf $(VENV) native/target appliance/*.so
+	rm -rf $(VENV) native/target demo/canister/target appliance/*.so
