@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from appliance.crypto import StateTree
-
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -47,19 +45,3 @@ class Journal:
         value = mapping.pop(key)
         self._undo.append(lambda: mapping.__setitem__(key, value))
         return value
-
-    def put_leaf(self, tree: StateTree, path: list[bytes], value: bytes) -> None:
-        """Set a leaf of a tree."""
-        before = tree.get(path)
-        if before is None:
-            self._undo.append(lambda: tree.delete(path))
-        else:
-            self._undo.append(lambda: tree.set(path, before))
-        tree.set(path, value)
-
-    def remove_leaf(self, tree: StateTree, path: list[bytes]) -> None:
-        """Remove a leaf of a tree, if it is there."""
-        before = tree.get(path)
-        if before is not None:
-            self._undo.append(lambda: tree.set(path, before))
-            tree.delete(path)

@@ -9,9 +9,10 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from appliance.crypto import StateTree
+from appliance.crypto import encode_cbor
 from appliance.ic.principal import Principal
 from appliance.localnet.canister import Environment
+from appliance.localnet.certified_map import CertifiedMap, labeled_digest
 from appliance.localnet.journal import Journal
 
 TREE_LABEL = b"websocket"
@@ -59,7 +60,7 @@ class MessageQueues:
         self._journal = journal
         self._max_age_ns = max_age_ns
         self._queues: dict[Principal, _Queue] = {}
-        self._tree = StateTree()
+        self._tree = CertifiedMap()
 
     def __contains__(self, gateway: Principal) -> bool:
         return gateway in self._queues
@@ -89,9 +90,10 @@ class MessageQueues:
         self._journal.set(queue, "next_nonce", nonce + 1)
         message = Message(client, queue.key(nonce), content, env.time_ns)
         self._delete_old(queue, env.time_ns)
-        self._journal.put_leaf(self._tree, _path(message.key), hashlib.sha256(message.content).digest())
+        digest = hashlib.sha256(message.content).digest()
+        self._journal.set(self, "_tree", self._tree.having(message.key.encode(), digest))
         self._journal.put(queue.messages, nonce, message)
-        env.set_certified_data(self._tree.digest)
+        self._certify(env)
 
     def next_nonce(self, gateway: Principal) -> int:
         """The nonce of the next message that comes into a gateway's queue."""
@@ -116,8 +118,8 @@ class MessageQueues:
             if queue.empty_since_ns is not None and self._is_old(queue.empty_since_ns, env.time_ns):
                 self._journal.remove(self._queues, gateway)
                 for message in queue.messages.values():
-                    self._journal.remove_leaf(self._tree, _path(message.key))
-                env.set_certified_data(self._tree.digest)
+                    self._uncertify(message)
+                self._certify(env)
 
     def _delete_old(self, queue: _Queue, now_ns: int) -> None:
         for _ in range(DELETED_PER_PUSH):
@@ -126,15 +128,17 @@ class MessageQueues:
                 return
             self._journal.remove(queue.messages, queue.first_nonce)
             self._journal.set(queue, "first_nonce", queue.first_nonce + 1)
-            self._journal.remove_leaf(self._tree, _path(oldest.key))
+            self._uncertify(oldest)
+
+    def _uncertify(self, message: Message) -> None:
+        self._journal.set(self, "_tree", self._tree.without(message.key.encode()))
+
+    def _certify(self, env: Environment) -> None:
+        env.set_certified_data(labeled_digest(TREE_LABEL, self._tree.digest))
 
     def _is_old(self, since_ns: int, now_ns: int) -> bool:
         return self._max_age_ns is not None and now_ns - since_ns > self._max_age_ns
 
     def _witness(self, messages: list[Message]) -> bytes:
-        witness = self._tree.witness_range([TREE_LABEL], messages[0].key.encode(), messages[-1].key.encode())
-        return witness.to_cbor(tagged=True)
-
-
-def _path(key: str) -> list[bytes]:
-    return [TREE_LABEL, key.encode()]
+        witness = self._tree.witness(messages[0].key.encode(), messages[-1].key.encode())
+        return encode_cbor([2, TREE_LABEL, witness])

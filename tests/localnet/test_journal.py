@@ -2,7 +2,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.crypto import StateTree
 from appliance.localnet.journal import Journal
 
 
@@ -11,16 +10,16 @@ class Owner:
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["put", "remove", "set", "leaf", "remove leaf"]), st.integers(0, 4), st.integers(0, 9)),
+    st.tuples(st.sampled_from(["put", "remove", "set"]), st.integers(0, 4), st.integers(0, 9)),
     max_size=30,
 )
 
 
-Things = tuple[dict[int, int], Owner, StateTree]
+Things = tuple[dict[int, int], Owner]
 
 
 def act(journal: Journal, steps: list[tuple[str, int, int]], things: Things) -> None:
-    mapping, owner, tree = things
+    mapping, owner = things
     for step, key, value in steps:
         match step:
             case "put":
@@ -29,16 +28,11 @@ def act(journal: Journal, steps: list[tuple[str, int, int]], things: Things) -> 
                 assert journal.remove(mapping, key) not in (None, -1)
             case "set":
                 journal.set(owner, "value", value)
-            case "leaf":
-                journal.put_leaf(tree, [b"a", bytes([key])], bytes([value]))
-            case "remove leaf":
-                journal.remove_leaf(tree, [b"a", bytes([key])])
 
 
 def seen(things: Things) -> object:
-    mapping, owner, tree = things
-    leaves = {key: tree.get([b"a", bytes([key])]) for key in range(5)}
-    return dict(mapping), owner.value, leaves
+    mapping, owner = things
+    return dict(mapping), owner.value
 
 
 @given(STEPS, STEPS)
@@ -46,7 +40,7 @@ def test_roll_back_gives_what_was_at_the_last_commit(
     kept: list[tuple[str, int, int]], dropped: list[tuple[str, int, int]]
 ) -> None:
     journal = Journal()
-    things: Things = ({}, Owner(), StateTree())
+    things: Things = ({}, Owner())
     act(journal, kept, things)
     journal.commit()
     before = seen(things)
@@ -58,7 +52,5 @@ def test_roll_back_gives_what_was_at_the_last_commit(
 
 
 def test_removing_what_is_not_there() -> None:
-    journal, tree = Journal(), StateTree()
-    journal.remove_leaf(tree, [b"none"])
     with pytest.raises(KeyError):
-        journal.remove({}, "none")
+        Journal().remove({}, "none")

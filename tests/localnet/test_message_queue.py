@@ -45,6 +45,21 @@ def test_a_page_proves_its_messages_to_who_knows_the_certified_data(
             assert tree.lookup([TREE_LABEL, message.key.encode()]) == hashlib.sha256(message.content).digest()
 
 
+@given(kept=st.integers(1, 40), dropped=st.integers(1, 5))
+def test_what_is_rolled_back_leaves_the_tree_as_it_is_certified(kept: int, dropped: int) -> None:
+    """Its shape, too: the certified data is not set again."""
+    journal, env = Journal(), environment()
+    made = MessageQueues(journal, max_age_ns=None)
+    made.join(GATEWAY)
+    for _ in range(kept):
+        made.push(env, GATEWAY, b"client", b"kept")
+    journal.commit()
+    for _ in range(dropped):
+        made.push(environment(), GATEWAY, b"client", b"dropped")
+    journal.roll_back()
+    assert HashTree.from_cbor(made.page(GATEWAY, 0, 4).tree).digest == env.certified_data
+
+
 def test_an_unknown_gateway_has_an_empty_queue_and_takes_no_messages() -> None:
     made = MessageQueues(Journal(), max_age_ns=None)
     assert GATEWAY not in made
