@@ -7,9 +7,9 @@ shape is part of what clients see, since it says how many hashes come along with
 
 import hashlib
 from collections.abc import Iterator
-from typing import Self
+from typing import Self, TypeAlias
 
-Witness = list[object]
+Witness: TypeAlias = "list[int | bytes | Witness]"
 """A hash tree as it is written in CBOR (interface specification, "Certificate"): the number of its kind, its parts."""
 
 _EMPTY, _FORK, _LABELED, _LEAF, _PRUNED = range(5)
@@ -42,8 +42,8 @@ class _Node:
     ) -> None:
         self.key, self.value, self.entry = key, value, entry
         self.left, self.right, self.is_red = left, right, is_red
-        digest = entry if right is None else _hash(_OF_FORK, entry, right.digest)
-        self.digest = digest if left is None else _hash(_OF_FORK, left.digest, digest)
+        rest = entry if right is None else _hash(_OF_FORK, entry, right.digest)
+        self.digest: bytes = rest if left is None else _hash(_OF_FORK, left.digest, rest)
 
     def between(self, left: "_Node | None", right: "_Node | None") -> "_Node":
         """The same entry between other neighbours."""
