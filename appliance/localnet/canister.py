@@ -1,40 +1,79 @@
 """What runs on the replica: the interface that a host of canisters fills (IC interface specification, "System API").
 
-An execution is one call of a method below. It returns the reply's bytes or raises; **an execution that raises leaves no
-trace in the canister**, which is the host's duty, and the replica drops what the execution asked of its environment.
+An execution is one call of a method below. It returns or raises; **an execution that raises leaves no trace in the
+canister**, which is the host's duty, and the replica drops what the execution asked of its environment.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from appliance.ic.principal import Principal
+from appliance.localnet.calls import Closure, Cycles, OutgoingCall
+from appliance.localnet.outcome import CANISTER_REJECT, Outcome, Rejection, Reply
 
 CERTIFIED_DATA_LIMIT = 32
 REPLY_LIMIT = 2 * 1024 * 1024
 QUERY_REPLY_LIMIT = 3 * 1024 * 1024
 
+Status: TypeAlias = Literal["running", "stopping", "stopped"]
+
 log = logging.getLogger(__name__)
 
 
 class ExecutionError(Exception):
-    """An execution without a reply. Its text is what the caller gets to read."""
+    """An execution without a reply. Its text is what the caller gets to read.
+
+    ``error_code`` is the replica's. ``reject_code`` 5 says that the canister failed, 4 that it refused.
+    """
+
+    error_code: ClassVar[str] = "IC0502"
+    reject_code: ClassVar[int] = 5
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, in the replica's words, to stand after the name of the canister."""
+        return str(self)
 
 
 class Trap(ExecutionError):
-    """The canister gave up (``ic0.trap``, or a fault of its own). The caller sees reject code 5."""
+    """The canister gave up (``ic0.trap``, or a fault of its own)."""
+
+    error_code = "IC0503"
+
+    @property
+    def sentence(self) -> str:
+        """The text that it gave up with."""
+        return f"Canister called `ic0.trap` with message: '{self}'"
 
 
 class Reject(ExecutionError):
-    """The canister refused in words (``ic0.msg_reject``). The caller sees reject code 4."""
+    """The canister refused in words, and what it did before is forgotten. The caller sees reject code 4."""
+
+    error_code = "IC0406"
+    reject_code = CANISTER_REJECT
 
 
 class MethodNotFound(ExecutionError):
     """The canister exports no such method, or not for this kind of call (``update`` or ``query``)."""
 
+    error_code = "IC0536"
+
     def __init__(self, kind: str, method: str) -> None:
         super().__init__(f"Canister has no {kind} method '{method}'")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the replica knows about a canister and tells it."""
+
+    controllers: frozenset[Principal] = frozenset()
+    version: int = 0
+    status: Status = "running"
+    subnet_id: bytes = b""
+    root_key: bytes = b""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -43,7 +82,8 @@ class Environment:
 
     ``time_ns`` stands still during an execution and never runs backwards from one to the next. ``timer_ns`` is when
     ``Canister.on_timer`` is due, 0 for never. ``certificate`` is given to queries only. A reply longer than
-    ``reply_limit`` bytes is a trap.
+    ``reply_limit`` bytes is a trap. ``is_answered`` says that an earlier execution of the same call has answered it,
+    ``instructions`` how many those have executed; an execution adds its own.
     """
 
     canister_id: Principal
@@ -52,7 +92,14 @@ class Environment:
     timer_ns: int = 0
     certificate: Callable[[], bytes] | None = None
     reply_limit: int = REPLY_LIMIT
+    facts: Facts = field(default_factory=Facts)
+    cycles: Cycles = field(default_factory=Cycles)
+    is_answered: bool = False
+    instructions: int = 0
+    journal: Callable[[str], None] | None = None
     certified_data: bytes | None = field(default=None, init=False)
+    answer: Outcome | None = field(default=None, init=False)
+    calls: list[OutgoingCall] = field(default_factory=list, init=False)
 
     def set_certified_data(self, data: bytes) -> None:
         """Certify up to 32 bytes from the next state on. Traps in a query and for more bytes."""
@@ -77,9 +124,25 @@ class Environment:
             raise Trap(f"application payload size ({len(reply)}) cannot be larger than {self.reply_limit}")
         return reply
 
+    def reply(self, reply: bytes) -> None:
+        """Answer the call, unlike a returned reply before the execution is over. Traps where it was answered."""
+        self._answer(Reply(self.check_reply(reply)))
+
+    def reject(self, text: str) -> None:
+        """Refuse the call and keep what was done, unlike Reject. Traps where it was answered."""
+        self._answer(Rejection(CANISTER_REJECT, text, Reject.error_code))
+
+    def _answer(self, outcome: Outcome) -> None:
+        if self.is_answered:
+            raise Trap("the call is already answered")
+        self.is_answered = True
+        self.answer = outcome
+
     def print(self, text: str) -> None:
         """Write a line into the log (``ic0.debug_print``)."""
         log.debug("[canister %s] %s", self.canister_id, text)
+        if self.journal is not None:
+            self.journal(text)
 
 
 class Canister(Protocol):
@@ -96,11 +159,64 @@ class Canister(Protocol):
     def install(self, arg: bytes, env: Environment) -> None:
         """Start with an empty state (``canister_init``); ``arg`` is Candid."""
 
-    def update(self, method: str, arg: bytes, env: Environment) -> bytes:
-        """Execute an update method, or a query method replicated and without changing the state."""
+    def update(self, method: str, arg: bytes, env: Environment) -> bytes | None:
+        """Execute an update method, or a query method replicated and without changing the state.
+
+        None where the answer is in the environment, or comes later from a callback.
+        """
 
     def query(self, method: str, arg: bytes, env: Environment) -> bytes:
         """Execute a query method; the state is afterwards as it was."""
 
     def on_timer(self, env: Environment) -> None:
         """The timer is due (``canister_global_timer``); it is off unless set again."""
+
+
+class Query(Protocol):
+    """A query in several executions (``canister_composite_query``) on a state of its own, which is forgotten."""
+
+    def start(self, method: str, arg: bytes, env: Environment) -> None:
+        """Execute the method."""
+
+    def on_response(self, call: OutgoingCall, outcome: Outcome, env: Environment) -> None:
+        """Continue after a call."""
+
+    def clean_up(self, closure: Closure, env: Environment) -> None:
+        """Continue where `on_response` raised."""
+
+
+@runtime_checkable
+class Actor(Canister, Protocol):
+    """A canister that makes calls, and has everything else that one of Wasm has."""
+
+    has_heartbeat: bool
+    """Whether `on_heartbeat` does something."""
+
+    def upgrade(
+        self,
+        module: bytes,
+        arg: bytes,
+        env: Environment,
+        *,
+        skip_pre_upgrade: bool = False,
+        keep_memory: bool | None = None,
+    ) -> None:
+        """Replace the code and keep the stable memory (``canister_pre_upgrade``, ``canister_post_upgrade``).
+
+        ``keep_memory`` keeps the main memory too; None is the module's own choice, which must not be a silent loss.
+        """
+
+    def inspect(self, method: str, arg: bytes, env: Environment) -> bool:
+        """Whether a user's call is let in (``canister_inspect_message``)."""
+
+    def on_response(self, call: OutgoingCall, outcome: Outcome, env: Environment) -> None:
+        """Continue after a call."""
+
+    def clean_up(self, closure: Closure, env: Environment) -> None:
+        """Continue where `on_response` raised."""
+
+    def on_heartbeat(self, env: Environment) -> None:
+        """Time passes (``canister_heartbeat``)."""
+
+    def open_query(self) -> Query:
+        """A query on the state as it is now, for one that may make calls."""

@@ -11,7 +11,7 @@ from appliance.crypto import Request, Verifier, encode_cbor
 from appliance.errors import GatewayError, Malformed
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.certification import Ranges
-from appliance.localnet.ingress import Rejection, Reply
+from appliance.localnet.outcome import Rejection, Reply
 from appliance.localnet.read_state import PathRules, Reader
 from appliance.localnet.refusal import Refusal, of_request
 from appliance.localnet.replica import Replica

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from appliance.ic.principal import Principal
 from appliance.localnet.certification import leb128
+from appliance.localnet.outcome import Outcome, Rejection, Reply
 from appliance.localnet.state import CertifiedState
 
 KEEP_NS = 360 * 10**9
@@ -14,29 +15,6 @@ KEEP_NS = 360 * 10**9
 (5 minutes and 30 seconds after it was sent)."""
 
 Status: TypeAlias = Literal["received", "processing", "replied", "rejected"]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A method's answer, as bytes of Candid."""
-
-    arg: bytes
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """No answer, and why (specification, "Reject codes"; error codes of the replica such as ``IC0503``)."""
-
-    code: int
-    message: str
-    error_code: str
-
-    def to_cbor(self) -> dict[str, str | int]:
-        """The fields by their names in responses."""
-        return {"reject_code": self.code, "reject_message": self.message, "error_code": self.error_code}
-
-
-Outcome: TypeAlias = Reply | Rejection
 
 
 @dataclass(eq=False)

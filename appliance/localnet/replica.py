@@ -1,20 +1,21 @@
 """The replica: takes calls, executes one message at a time, certifies what came of it."""
 
 import asyncio
-import logging
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from appliance.crypto import Request, encode_cbor
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.canister import QUERY_REPLY_LIMIT, Canister, Environment, MethodNotFound, Reject, Trap
+from appliance.localnet.canister import Actor, Canister, Environment, ExecutionError
 from appliance.localnet.certification import LOCAL_IDS, Authority, Ranges, canister_id, is_hosted
 from appliance.localnet.clock import Alarm, Clock
-from appliance.localnet.ingress import Call, IngressHistory, Outcome, Rejection, Reply
+from appliance.localnet.executor import Executor, attempt
+from appliance.localnet.ingress import Call, IngressHistory
+from appliance.localnet.outcome import CANISTER_REJECT, DESTINATION_INVALID, Outcome, Rejection
+from appliance.localnet.queries import QueryRun
+from appliance.localnet.slots import Slot, Slots
 from appliance.localnet.state import CertifiedState
 
 ROUND_LIMIT = 100
@@ -23,20 +24,15 @@ ROUND_LIMIT = 100
 FIRST_CANISTER = LOCAL_IDS[0] + 1
 """The number of ``bkyz2-fmaaa-aaaaa-qaaaq-cai``, the first id that local networks give."""
 
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Installed:
-    canister_id: Principal
-    canister: Canister
-    timer_ns: int = 0
+HEARTBEAT_NS = 1_000_000_000
+"""Between two heartbeats of a canister that has them; about a block's time."""
 
 
 class Replica:
     """A subnet of one node. Executes while it is entered (``async with``); everything else works at any time.
 
-    It belongs to one event loop. The clock decides what the time is and when timers are due.
+    It belongs to one event loop. The clock decides what the time is and when timers are due. What the management
+    canister does is up to ``executor.management``.
     """
 
     def __init__(self, authority: Authority, clock: Clock) -> None:
@@ -44,9 +40,9 @@ class Replica:
         self.clock = clock
         self.state = CertifiedState(authority, clock)
         self.ingress = IngressHistory(self.state)
-        self._canisters: dict[Principal, _Installed] = {}
+        self.slots = Slots(authority)
+        self.executor = Executor(self.slots, self.state, self.ingress)
         self._next_number = FIRST_CANISTER
-        self._queue: deque[Call] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._alarm: Alarm | None = None
@@ -71,63 +67,167 @@ class Replica:
 
     def create_canister(
         self,
-        canister: Canister,
+        canister: Canister | None = None,
         *,
         arg: bytes = b"",
         specified_id: Principal | None = None,
         controllers: Iterable[Principal] = (),
     ) -> Principal:
-        """Install a canister and return its id: the specified one or the next that is free.
+        """Make a canister, install its code where it is given, and return its id: the specified one or the next.
 
         Raises ValueError for an id that is taken or not of this subnet, ExecutionError when the installation fails.
         """
         chosen = self._free_id() if specified_id is None else specified_id
-        if chosen in self._canisters or not is_hosted(chosen):
-            raise ValueError(f"{chosen} is taken" if chosen in self._canisters else f"{chosen} is not of this subnet")
-        self._install(_Installed(chosen, canister), arg)
-        self.state.set((b"canister", chosen, b"controllers"), encode_cbor(list(controllers)))
+        if chosen in self.slots or not is_hosted(chosen):
+            raise ValueError(f"{chosen} is taken" if chosen in self.slots else f"{chosen} is not of this subnet")
+        slot = Slot(chosen, controllers=frozenset(controllers))
+        if canister is not None:
+            self._install(slot, canister, arg)
+        self.slots.add(slot)
+        if canister is None:
+            self.state.set((b"canister", chosen, b"certified_data"), b"")
+        self.set_controllers(chosen, controllers)
+        self._arm()
         return chosen
 
     def reinstall_canister(self, chosen: Principal, canister: Canister, *, arg: bytes = b"") -> None:
-        """Replace a canister by another, or by itself, with an empty state. Raises KeyError for an unknown id and
-        ExecutionError when the installation fails; then nothing is changed."""
-        if chosen not in self._canisters:
-            raise KeyError(str(chosen))
-        self._install(_Installed(chosen, canister), arg)
+        """Give a canister other code, or the same, with an empty state; calls that it has in execution are refused.
+
+        Raises KeyError for an unknown id and ExecutionError when the installation fails; then nothing is changed.
+        """
+        slot = self.slots[chosen]
+        self._install(slot, canister, arg)
+        self.executor.abandon(slot, "Canister has been reinstalled")
+        self._arm()
+
+    def upgrade_canister(
+        self,
+        chosen: Principal,
+        module: bytes,
+        *,
+        arg: bytes = b"",
+        skip_pre_upgrade: bool = False,
+        keep_memory: bool | None = None,
+    ) -> None:
+        """Give a canister of Wasm other code and keep its stable memory, as `Actor.upgrade`.
+
+        Raises KeyError for an unknown id and ExecutionError when it fails; then nothing is changed.
+        """
+        slot = self.slots[chosen]
+        if slot.actor is None:
+            raise ExecutionError("only a canister of Wasm can be upgraded")
+        env = self._environment(slot)
+        slot.actor.upgrade(module, arg, env, skip_pre_upgrade=skip_pre_upgrade, keep_memory=keep_memory)
+        self._keep(slot, env)
+        self._show_code(slot)
+        self._arm()
+
+    def uninstall_canister(self, chosen: Principal) -> None:
+        """Remove code and state; calls in execution are refused. Raises KeyError for an unknown id."""
+        slot = self.slots[chosen]
+        slot.canister, slot.timer_ns, slot.heartbeat_ns = None, 0, 0
+        slot.version += 1
+        path = (b"canister", chosen)
+        self.state.delete((*path, b"module_hash"))
+        self.state.delete((*path, b"metadata"))
+        self.state.set((*path, b"certified_data"), b"")
+        self.executor.abandon(slot, "Canister has been uninstalled")
+        self._arm()
+
+    def delete_canister(self, chosen: Principal) -> None:
+        """Remove a canister; its id stays taken by nobody. Raises KeyError for an unknown id."""
+        self.uninstall_canister(chosen)
+        self.slots.remove(chosen)
+        self.state.delete((b"canister", chosen))
+
+    def stop_canister(self, chosen: Principal, tell: Callable[[bool], None]) -> None:
+        """Take no more calls, and ``tell(True)`` once those in execution are over, or ``tell(False)`` where it is
+        started before. Raises KeyError for an unknown id."""
+        slot = self.slots[chosen]
+        if slot.status == "stopped":
+            tell(True)
+            return
+        slot.status = "stopping"
+        slot.on_stopped.append(tell)
+        self.executor.check_stopped(slot)
+
+    def start_canister(self, chosen: Principal) -> None:
+        """Take calls again. Raises KeyError for an unknown id."""
+        slot = self.slots[chosen]
+        waiting, slot.on_stopped = slot.on_stopped, []
+        slot.status = "running"
+        slot.version += 1
+        for tell in waiting:
+            tell(False)
+        self._arm()
+        self._wake.set()
+
+    def set_controllers(self, chosen: Principal, controllers: Iterable[Principal]) -> None:
+        """Say who may change the canister. Raises KeyError for an unknown id."""
+        slot, ordered = self.slots[chosen], list(controllers)
+        slot.controllers = frozenset(ordered)
+        slot.version += 1
+        self.state.set((b"canister", chosen, b"controllers"), encode_cbor(ordered))
 
     def hosts(self, canister: Principal) -> bool:
         """Whether there is such a canister."""
-        return canister in self._canisters
+        return canister in self.slots
 
     def _free_id(self) -> Principal:
-        while canister_id(self._next_number) in self._canisters:
+        while canister_id(self._next_number) in self.slots:
             self._next_number += 1
         return canister_id(self._next_number)
 
-    def _install(self, installed: _Installed, arg: bytes) -> None:
-        env = self._environment(installed, MANAGEMENT_CANISTER, self.state.next_time())
-        installed.canister.install(arg, env)
-        self._canisters[installed.canister_id] = installed
-        path = (b"canister", installed.canister_id)
-        self.state.set((*path, b"module_hash"), installed.canister.module_hash)
-        self.state.set((*path, b"certified_data"), b"")
+    def _install(self, slot: Slot, canister: Canister, arg: bytes) -> None:
+        env = self._environment(slot)
+        env.timer_ns = 0
+        canister.install(arg, env)
+        slot.canister = canister
+        self._show_code(slot)
+        self.state.set((b"canister", slot.canister_id, b"certified_data"), b"")
+        self._keep(slot, env)
+
+    def _environment(self, slot: Slot) -> Environment:
+        return self.slots.environment(slot, MANAGEMENT_CANISTER, self.state.next_time())
+
+    def _show_code(self, slot: Slot) -> None:
+        """Put into the state what everybody may know of the code."""
+        path, canister = (b"canister", slot.canister_id), slot.canister
         self.state.delete((*path, b"metadata"))
-        for name, content in installed.canister.metadata.items():
+        if canister is None:
+            return
+        self.state.set((*path, b"module_hash"), canister.module_hash)
+        for name, content in canister.metadata.items():
             self.state.set((*path, b"metadata", name.encode()), content)
-        self._keep_effects(installed, env)
-        self._arm()
+        has_heartbeat = slot.actor is not None and slot.actor.has_heartbeat
+        slot.heartbeat_ns = self.clock.now_ns() + HEARTBEAT_NS if has_heartbeat else 0
+
+    def _keep(self, slot: Slot, env: Environment) -> None:
+        slot.timer_ns = env.timer_ns
+        slot.cycles = env.cycles.balance
+        slot.version += 1
+        if env.certified_data is not None:
+            self.state.set((b"canister", slot.canister_id, b"certified_data"), env.certified_data)
 
     # --- calls ---
 
     def admit(self, request: Request) -> Rejection | None:
-        """Whether a call may be taken: None, or the rejection that is told without executing anything."""
+        """Whether a call may be taken: None, or the rejection that is told without changing anything."""
         target = Principal(request.canister_id)
         if target == MANAGEMENT_CANISTER:
-            text = f"Management canister has no method '{request.method_name}'"
-            return Rejection(3, text, "IC0302")
-        if target not in self._canisters:
-            return Rejection(3, f"Canister {target} not found", "IC0301")
-        return None
+            return None if self.executor.management is not None else _not_offered(request.method_name)
+        slot, refusal = self.slots.get(target), self.slots.refusal(target)
+        if refusal is not None or slot is None or slot.actor is None:
+            return refusal
+        return self._inspect(slot, slot.actor, request)
+
+    def _inspect(self, slot: Slot, actor: Actor, request: Request) -> Rejection | None:
+        env = self.slots.environment(slot, Principal(request.sender), self.state.next_time())
+        accepted: list[bool] = []
+        problem = attempt(slot, env, lambda: accepted.append(actor.inspect(request.method_name, request.arg, env)))
+        if problem is not None or accepted[0]:
+            return problem
+        return Rejection(CANISTER_REJECT, f"Canister {slot.canister_id} rejected the message", "IC0406")
 
     def submit(self, request: Request) -> Call:
         """Take a verified call that `admit` has nothing against; one that is known already is not taken again."""
@@ -137,22 +237,18 @@ class Replica:
         sender, target = Principal(request.sender), Principal(request.canister_id)
         call = Call(request.request_id, sender, target, request.method_name, request.arg)
         self.ingress.add(call)
-        self._queue.append(call)
+        self.executor.take(call)
         self._wake.set()
         return call
 
     def query(self, request: Request, ranges: Ranges) -> Outcome:
         """Execute a verified query on the latest state; ``ranges`` is for the delegation in a data certificate."""
-        installed = self._canisters.get(Principal(request.canister_id))
-        rejection = self.admit(request)
-        if installed is None or rejection is not None:
-            return rejection or Rejection(3, "Canister not found", "IC0301")
-        path = (b"canister", installed.canister_id, b"certified_data")
-        env = self._environment(installed, Principal(request.sender), self.state.next_time())
-        env.reply_limit = QUERY_REPLY_LIMIT
-        env.certificate = lambda: self.state.leaf_certificate(path, ranges)
-        run = installed.canister.query
-        return _outcome(installed, lambda: run(request.method_name, request.arg, env))
+        target = Principal(request.canister_id)
+        if target == MANAGEMENT_CANISTER:
+            return _not_offered(request.method_name)
+        path = (b"canister", target, b"certified_data")
+        run = QueryRun(self.slots, self.state, lambda: self.state.leaf_certificate(path, ranges))
+        return run.ask(target, request.method_name, request.arg, Principal(request.sender))
 
     async def settle(self) -> None:
         """Wait until every call that was taken and every timer that is due has been executed."""
@@ -166,55 +262,41 @@ class Replica:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue or self._due():
+            while self.executor or self._is_due():
                 self._round()
                 await asyncio.sleep(0)
             self._arm()
             self._idle.set()
 
     def _round(self) -> None:
-        self.ingress.prune(now_ns=self.clock.now_ns())
-        for installed in self._due():
-            self._execute_timer(installed)
-        for _ in range(min(ROUND_LIMIT, len(self._queue))):
-            self._execute(self._queue.popleft())
+        now_ns = self.clock.now_ns()
+        self.ingress.prune(now_ns=now_ns)
+        for slot in list(self.slots):
+            self._execute_tasks(slot, now_ns)
+        for _ in range(min(ROUND_LIMIT, len(self.executor))):
+            self.executor.execute()
 
-    def _execute(self, call: Call) -> None:
-        self.ingress.start(call)
-        installed = self._canisters[call.canister_id]
-        env = self._environment(installed, call.sender, self.state.next_time())
-        run = installed.canister.update
-        outcome = _outcome(installed, lambda: run(call.method, call.arg, env))
-        if isinstance(outcome, Reply):
-            self._keep_effects(installed, env)
-        self.ingress.finish(call, outcome, now_ns=env.time_ns)
-
-    def _execute_timer(self, installed: _Installed) -> None:
-        installed.timer_ns = 0
-        env = self._environment(installed, MANAGEMENT_CANISTER, self.state.next_time())
-        outcome = _outcome(installed, lambda: _no_reply(installed.canister.on_timer, env))
-        if isinstance(outcome, Reply):
-            self._keep_effects(installed, env)
-        else:
-            log.error("the timer of canister %s failed: %s", installed.canister_id, outcome.message)
-
-    def _environment(self, installed: _Installed, caller: Principal, time_ns: int) -> Environment:
-        return Environment(installed.canister_id, caller, time_ns, installed.timer_ns)
-
-    def _keep_effects(self, installed: _Installed, env: Environment) -> None:
-        installed.timer_ns = env.timer_ns
-        if env.certified_data is not None:
-            self.state.set((b"canister", installed.canister_id, b"certified_data"), env.certified_data)
+    def _execute_tasks(self, slot: Slot, now_ns: int) -> None:
+        if slot.canister is not None and 0 < _due_ns(slot.timer_ns, slot) <= now_ns:
+            slot.timer_ns = 0
+            self.executor.execute_task(slot, slot.canister.on_timer, "timer")
+        if slot.actor is not None and 0 < _due_ns(slot.heartbeat_ns, slot) <= now_ns:
+            slot.heartbeat_ns = now_ns + HEARTBEAT_NS
+            self.executor.execute_task(slot, slot.actor.on_heartbeat, "heartbeat")
 
     # --- timers ---
 
-    def _due(self) -> list[_Installed]:
-        now_ns = self.clock.now_ns()
-        return [c for c in self._canisters.values() if c.timer_ns and c.timer_ns <= now_ns]
+    def _next_ns(self) -> int:
+        """When the next timer or heartbeat is due; 0 where there is none."""
+        times = (_due_ns(due, slot) for slot in self.slots for due in (slot.timer_ns, slot.heartbeat_ns))
+        return min((due for due in times if due), default=0)
+
+    def _is_due(self) -> bool:
+        return 0 < self._next_ns() <= self.clock.now_ns()
 
     def _arm(self) -> None:
         """Have the earliest timer wake the replica."""
-        earliest = min((c.timer_ns for c in self._canisters.values() if c.timer_ns), default=0)
+        earliest = self._next_ns()
         if earliest == self._alarm_ns:
             return
         if self._alarm is not None:
@@ -227,22 +309,10 @@ class Replica:
         self._wake.set()
 
 
-def _no_reply(run: Callable[[Environment], None], env: Environment) -> bytes:
-    run(env)
-    return b""
+def _due_ns(time_ns: int, slot: Slot) -> int:
+    """When something is due; never while the canister does not run."""
+    return time_ns if slot.status == "running" else 0
 
 
-def _outcome(installed: _Installed, run: Callable[[], bytes]) -> Outcome:
-    """Execute, and say in the replica's words what went wrong."""
-    try:
-        return Reply(run())
-    except Reject as error:
-        return Rejection(4, str(error), "IC0406")
-    except MethodNotFound as error:
-        problem, error_code = str(error), "IC0536"
-    except Trap as error:
-        problem, error_code = f"Canister called `ic0.trap` with message: '{error}'", "IC0503"
-    except Exception:
-        log.exception("the host of canister %s failed", installed.canister_id)
-        problem, error_code = "the host of the canister failed", "IC0502"
-    return Rejection(5, f"Error from Canister {installed.canister_id}: {problem}", error_code)
+def _not_offered(method: str) -> Rejection:
+    return Rejection(DESTINATION_INVALID, f"Management canister has no method '{method}'", "IC0302")

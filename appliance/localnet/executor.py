@@ -1,0 +1,226 @@
+"""Executes messages, one after another, and passes on what comes of them (interface specification, "Call contexts").
+
+A message is a call of a user, a call of a canister, or the response to one. All wait in one queue, so that the order
+is the order they came in, for every canister.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, assert_never
+
+from appliance.ic.principal import MANAGEMENT_CANISTER
+from appliance.localnet.calls import CallContext, OutgoingCall, Pending
+from appliance.localnet.canister import Canister, Environment, ExecutionError
+from appliance.localnet.ingress import Call, IngressHistory
+from appliance.localnet.outcome import CANISTER_ERROR, CANISTER_REJECT, DESTINATION_INVALID, Outcome, Rejection, Reply
+from appliance.localnet.slots import Slot, Slots
+from appliance.localnet.state import CertifiedState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Response:
+    """The end of a canister's call, on its way back, with the cycles that were not accepted."""
+
+    pending: Pending
+    outcome: Outcome
+    refund: int = 0
+
+
+Message: TypeAlias = Call | Pending | Response
+
+
+class Management(Protocol):
+    """What fills the management canister ``aaaaa-aa``."""
+
+    def execute(self, context: CallContext, method: str, arg: bytes, answer: Callable[[Outcome], None]) -> None:
+        """Execute a method. ``answer`` is called once, now or later, also where the method is not known.
+
+        ``context.caller`` calls; of ``context.cycles_available`` those that are used are taken away.
+        """
+
+
+class Executor:
+    """Owns the queue. ``management`` executes what is sent to the management canister, once there is one."""
+
+    def __init__(self, slots: Slots, state: CertifiedState, ingress: IngressHistory) -> None:
+        self.management: Management | None = None
+        self._slots = slots
+        self._state = state
+        self._ingress = ingress
+        self._queue: deque[Message] = deque()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def take(self, call: Call) -> None:
+        """Put a user's call at the end of the queue."""
+        self._queue.append(call)
+
+    def execute(self) -> None:
+        """Execute the first message of the queue."""
+        message = self._queue.popleft()
+        match message:
+            case Call(sender=sender, canister_id=callee, method=method, arg=arg):
+                self._ingress.start(message)
+                self._begin(CallContext(callee, sender, message), method, arg)
+            case Pending(context=context, call=call):
+                begun = CallContext(call.callee, context.canister_id, message, cycles_available=call.cycles)
+                self._begin(begun, call.method, call.arg)
+            case Response():
+                self._continue(message)
+            case _:
+                assert_never(message)
+
+    def execute_task(self, slot: Slot, run: Callable[[Environment], None], name: str) -> None:
+        """Execute a timer or heartbeat; it may make calls, and nobody waits for its end."""
+        context = CallContext(slot.canister_id, MANAGEMENT_CANISTER, None, is_answered=True)
+        slot.contexts.add(context)
+        env = self._environment(slot, context)
+        problem = attempt(slot, env, lambda: run(env))
+        if problem is not None:
+            log.error("the %s of canister %s failed: %s", name, slot.canister_id, problem.message)
+        self._conclude(slot, context, env, problem)
+
+    def abandon(self, slot: Slot, text: str) -> None:
+        """Refuse all calls that the canister has in execution, since what would answer them is gone."""
+        for context in list(slot.contexts):
+            if not context.is_answered:
+                self._answer(context, Rejection(CANISTER_REJECT, text, "IC0406"))
+            slot.contexts.discard(context)
+        self.check_stopped(slot)
+
+    def check_stopped(self, slot: Slot) -> None:
+        """Stop a stopping canister where nothing is in execution any more."""
+        if slot.status == "stopping" and not slot.contexts:
+            slot.status = "stopped"
+            slot.version += 1
+            waiting, slot.on_stopped = slot.on_stopped, []
+            for tell in waiting:
+                tell(True)
+
+    # --- steps ---
+
+    def _begin(self, context: CallContext, method: str, arg: bytes) -> None:
+        if context.canister_id == MANAGEMENT_CANISTER:
+            self._manage(context, method, arg)
+            return
+        slot, refusal = self._slots.get(context.canister_id), self._slots.refusal(context.canister_id)
+        if slot is None or slot.canister is None or refusal is not None:
+            self._answer(context, refusal or Rejection(DESTINATION_INVALID, "Canister not found", "IC0301"))
+            return
+        slot.contexts.add(context)
+        env = self._environment(slot, context)
+        canister = slot.canister
+        problem = attempt(slot, env, lambda: _update(canister, method, arg, env))
+        self._conclude(slot, context, env, problem)
+
+    def _manage(self, context: CallContext, method: str, arg: bytes) -> None:
+        if self.management is None:
+            text = f"Management canister has no method '{method}'"
+            self._answer(context, Rejection(DESTINATION_INVALID, text, "IC0302"))
+            return
+        self.management.execute(context, method, arg, lambda outcome: self._answer(context, outcome))
+
+    def _continue(self, response: Response) -> None:
+        context, call = response.pending.context, response.pending.call
+        slot = self._slots.get(context.canister_id)
+        if slot is None or context not in slot.contexts:
+            return
+        context.outstanding -= 1
+        slot.cycles += response.refund
+        actor = slot.actor
+        if actor is None:
+            return
+        env = self._environment(slot, context)
+        env.cycles.refunded = response.refund
+        problem = attempt(slot, env, lambda: actor.on_response(call, response.outcome, env))
+        if problem is not None and call.on_cleanup is not None:
+            self._clean_up(slot, context, call)
+        self._conclude(slot, context, env, problem)
+
+    def _clean_up(self, slot: Slot, context: CallContext, call: OutgoingCall) -> None:
+        actor, closure = slot.actor, call.on_cleanup
+        if actor is None or closure is None:
+            return
+        env = self._environment(slot, context)
+        problem = attempt(slot, env, lambda: actor.clean_up(closure, env))
+        if problem is None:
+            self._keep_effects(slot, context, env)
+        else:
+            log.error("the cleanup of canister %s failed: %s", slot.canister_id, problem.message)
+
+    def _conclude(self, slot: Slot, context: CallContext, env: Environment, problem: Rejection | None) -> None:
+        """Keep what an execution did, or nothing of it, and answer the call where nothing more can come."""
+        context.instructions = env.instructions
+        if problem is None:
+            self._keep_effects(slot, context, env)
+            for call in env.calls:
+                context.outstanding += 1
+                self._queue.append(Pending(context, call))
+            if env.answer is not None:
+                self._answer(context, env.answer)
+        if context.outstanding == 0:
+            if not context.is_answered:
+                self._answer(context, problem or no_reply(slot))
+            slot.contexts.discard(context)
+            self.check_stopped(slot)
+
+    def _keep_effects(self, slot: Slot, context: CallContext, env: Environment) -> None:
+        slot.timer_ns = env.timer_ns
+        slot.cycles = env.cycles.balance
+        slot.version += 1
+        context.cycles_available = env.cycles.available
+        if env.certified_data is not None:
+            self._state.set((b"canister", slot.canister_id, b"certified_data"), env.certified_data)
+
+    def _answer(self, context: CallContext, outcome: Outcome) -> None:
+        context.is_answered = True
+        match context.origin:
+            case Call() as call:
+                self._ingress.finish(call, outcome, now_ns=self._state.next_time())
+            case Pending() as pending:
+                self._queue.append(Response(pending, outcome, context.cycles_available))
+            case None:
+                pass
+
+    def _environment(self, slot: Slot, context: CallContext) -> Environment:
+        env = self._slots.environment(slot, context.caller, self._state.next_time())
+        env.cycles.available = context.cycles_available
+        env.is_answered = context.is_answered
+        env.instructions = context.instructions
+        return env
+
+
+def attempt(slot: Slot, env: Environment, run: Callable[[], object]) -> Rejection | None:
+    """Execute, and say in the replica's words what went wrong."""
+    name = f"Error from Canister {slot.canister_id}: "
+    try:
+        run()
+    except ExecutionError as error:
+        if error.reject_code == CANISTER_REJECT:
+            return Rejection(CANISTER_REJECT, str(error), error.error_code)
+        env.print(f"[TRAP]: {error.sentence}")
+        return Rejection(CANISTER_ERROR, name + error.sentence, error.error_code)
+    except Exception:
+        log.exception("the host of canister %s failed", slot.canister_id)
+        return Rejection(CANISTER_ERROR, name + "the host of the canister failed", "IC0502")
+    return None
+
+
+def no_reply(slot: Slot) -> Rejection:
+    """What the caller is told where nothing is left that could answer."""
+    text = f"Error from Canister {slot.canister_id}: Canister did not reply to the call"
+    return Rejection(CANISTER_ERROR, text, "IC0506")
+
+
+def _update(canister: Canister, method: str, arg: bytes, env: Environment) -> None:
+    reply = canister.update(method, arg, env)
+    if reply is not None:
+        env.answer, env.is_answered = Reply(reply), True

@@ -1,0 +1,29 @@
+"""How a call ends (IC interface specification, "Reject codes"; error codes of the replica such as ``IC0503``)."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+SYS_FATAL, SYS_TRANSIENT, DESTINATION_INVALID, CANISTER_REJECT, CANISTER_ERROR = 1, 2, 3, 4, 5
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A method's answer, as bytes of Candid."""
+
+    arg: bytes
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """No answer, and why."""
+
+    code: int
+    message: str
+    error_code: str
+
+    def to_cbor(self) -> dict[str, str | int]:
+        """The fields by their names in responses."""
+        return {"reject_code": self.code, "reject_message": self.message, "error_code": self.error_code}
+
+
+Outcome: TypeAlias = Reply | Rejection

@@ -1,0 +1,125 @@
+"""The canisters of the replica, each in its slot: what is kept about it besides the code and its state."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from appliance.ic.principal import Principal
+from appliance.localnet.calls import CallContext, Cycles
+from appliance.localnet.canister import Actor, Canister, Environment, Facts, Status
+from appliance.localnet.certification import Authority
+from appliance.localnet.outcome import CANISTER_ERROR, DESTINATION_INVALID, Rejection
+
+LOG_LINES = 1000
+START_CYCLES = 3_000_000 * 10**12
+"""As many as local networks give."""
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line that a canister has written, or why it trapped. ``number`` counts from 0 and is never given again."""
+
+    number: int
+    time_ns: int
+    text: str
+
+
+@dataclass(eq=False)
+class Slot:
+    """A canister id and what has it. ``canister`` is None where no code is installed.
+
+    ``version`` grows with every change. ``timer_ns`` and ``heartbeat_ns`` are when those are due, 0 for never.
+    ``contexts`` are the calls in execution; a stopping canister stops when there is none.
+    """
+
+    canister_id: Principal
+    canister: Canister | None = None
+    controllers: frozenset[Principal] = frozenset()
+    status: Status = "running"
+    version: int = 0
+    cycles: int = START_CYCLES
+    timer_ns: int = 0
+    heartbeat_ns: int = 0
+    variables: dict[str, str] = field(default_factory=dict)
+    contexts: set[CallContext] = field(default_factory=set)
+    log: deque[LogLine] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    on_log: Callable[[LogLine], None] | None = None
+    on_stopped: list[Callable[[bool], None]] = field(default_factory=list)
+    _log_number: int = 0
+
+    @property
+    def actor(self) -> Actor | None:
+        """The canister, where it is one that makes calls."""
+        return self.canister if isinstance(self.canister, Actor) else None
+
+    def write_log(self, text: str, *, time_ns: int) -> None:
+        """Keep a line, and tell who listens."""
+        line = LogLine(self._log_number, time_ns, text)
+        self._log_number += 1
+        self.log.append(line)
+        if self.on_log is not None:
+            self.on_log(line)
+
+    def refusal(self) -> Rejection | None:
+        """Why it executes nothing now, or None."""
+        if self.status != "running":
+            code = "IC0508" if self.status == "stopped" else "IC0509"
+            return Rejection(CANISTER_ERROR, f"Canister {self.canister_id} is {self.status}", code)
+        if self.canister is None:
+            text = f"Error from Canister {self.canister_id}: Attempted to execute a message, but the canister contains"
+            return Rejection(CANISTER_ERROR, f"{text} no Wasm module.", "IC0537")
+        return None
+
+
+class Slots:
+    """All canisters by id."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._slots: dict[Principal, Slot] = {}
+
+    def __contains__(self, canister_id: object) -> bool:
+        return canister_id in self._slots
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self._slots.values())
+
+    def __getitem__(self, canister_id: Principal) -> Slot:
+        """Raises KeyError with the id as text."""
+        try:
+            return self._slots[canister_id]
+        except KeyError:
+            raise KeyError(str(canister_id)) from None
+
+    def get(self, canister_id: Principal) -> Slot | None:
+        """The slot, where there is one."""
+        return self._slots.get(canister_id)
+
+    def add(self, slot: Slot) -> None:
+        """A canister is created."""
+        self._slots[slot.canister_id] = slot
+
+    def remove(self, canister_id: Principal) -> None:
+        """A canister is deleted."""
+        del self._slots[canister_id]
+
+    def refusal(self, canister_id: Principal) -> Rejection | None:
+        """Why a canister cannot execute anything: it does not exist, does not run, or has no code."""
+        slot = self._slots.get(canister_id)
+        if slot is None:
+            return Rejection(DESTINATION_INVALID, f"Canister {canister_id} not found", "IC0301")
+        return slot.refusal()
+
+    def environment(self, slot: Slot, caller: Principal, time_ns: int) -> Environment:
+        """What an execution of the canister sees."""
+        facts = Facts(
+            slot.controllers,
+            slot.version,
+            slot.status,
+            self._authority.subnet_id,
+            self._authority.root_key,
+            slot.variables,
+        )
+        env = Environment(slot.canister_id, caller, time_ns, slot.timer_ns, facts=facts, cycles=Cycles(slot.cycles))
+        env.journal = lambda text: slot.write_log(text, time_ns=time_ns)
+        return env

@@ -1,0 +1,1 @@
+"""Canisters of WebAssembly."""

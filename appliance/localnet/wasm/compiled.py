@@ -1,0 +1,73 @@
+"""Modules compiled for this machine, kept on disk under the hash of what they were made from."""
+
+import importlib.metadata
+import logging
+import os
+import tempfile
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+import wasmtime
+
+from appliance.localnet.wasm.binary import InvalidModule
+
+STACK_BYTES = 1024 * 1024
+
+log = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=1)
+def engine() -> wasmtime.Engine:
+    """The one engine of this process. Memories stay where they are when they grow, since they are mapped over."""
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    config.wasm_memory64 = True
+    config.wasm_multi_memory = False
+    config.wasm_threads = False
+    config.wasm_relaxed_simd = False
+    config.cranelift_nan_canonicalization = True
+    config.memory_may_move = False
+    config.max_wasm_stack = STACK_BYTES
+    return wasmtime.Engine(config)
+
+
+def default_cache() -> Path:
+    """Where compiled modules of this user lie."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "icws" / "wasm"
+
+
+def compiled(code: bytes, cache: Path | None) -> wasmtime.Module:
+    """Compile, or take what was compiled before from the folder. Raises InvalidModule.
+
+    What lies in the folder is executed, so it must be this user's alone; it is made so where it does not exist.
+    """
+    if cache is None:
+        return _compile(code)
+    version = importlib.metadata.version("wasmtime")
+    path = cache / f"{sha256(code).hexdigest()}-{version}.cwasm"
+    try:
+        return wasmtime.Module.deserialize_file(engine(), str(path))
+    except wasmtime.WasmtimeError:  # not there, or of another machine or configuration
+        module = _compile(code)
+    try:
+        _store(path, bytes(module.serialize()))
+    except OSError as error:
+        log.warning("compiled modules are not kept: %s", error)
+    return module
+
+
+def _compile(code: bytes) -> wasmtime.Module:
+    try:
+        return wasmtime.Module(engine(), code)
+    except wasmtime.WasmtimeError as error:
+        raise InvalidModule(str(error)) from error
+
+
+def _store(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+    Path(name).replace(path)

@@ -1,0 +1,248 @@
+"""One execution: an instance made from the state, a function run in it, and what comes of it kept or forgotten."""
+
+import ctypes
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import wasmtime
+from wasmtime import TrapCode
+
+from appliance.ic.principal import Principal
+from appliance.localnet.calls import Closure, OutgoingCall
+from appliance.localnet.canister import Environment, ExecutionError
+from appliance.localnet.outcome import Outcome, Rejection, Reply
+from appliance.localnet.wasm.binary import GLOBAL, MEMORY, TABLE
+from appliance.localnet.wasm.kinds import LIMITS, Kind
+from appliance.localnet.wasm.state import MemoryFault, StableView, WasmState
+from appliance.localnet.wasm.storage import WASM_PAGE, Attached, SparseFile, attach, view
+
+T = TypeVar("T")
+
+ONE_WAY = 0xFFFF_FFFF
+"""From here on the function of a callback is none."""
+
+
+class ContractViolation(ExecutionError):
+    """The module called a system function that it may not, or wrongly."""
+
+    error_code = "IC0504"
+
+    @property
+    def sentence(self) -> str:
+        """What it did."""
+        return f"Canister violated contract: {self}"
+
+
+class Fault(ExecutionError):
+    """The machine stopped the module."""
+
+    @property
+    def sentence(self) -> str:
+        """Why."""
+        return f"Canister trapped: {self}"
+
+
+class InstructionLimit(ExecutionError):
+    """The execution took too long."""
+
+    error_code = "IC0522"
+
+    @property
+    def sentence(self) -> str:
+        """How long it may take."""
+        return f"Canister exceeded the limit of {self} instructions for single message execution."
+
+
+FAULTS = {
+    TrapCode.STACK_OVERFLOW: "stack overflow",
+    TrapCode.MEMORY_OUT_OF_BOUNDS: "heap out of bounds",
+    TrapCode.HEAP_MISALIGNED: "heap misaligned",
+    TrapCode.TABLE_OUT_OF_BOUNDS: "table out of bounds",
+    TrapCode.INDIRECT_CALL_TO_NULL: "null function call",
+    TrapCode.BAD_SIGNATURE: "function does not match its signature",
+    TrapCode.INTEGER_OVERFLOW: "integer overflow",
+    TrapCode.INTEGER_DIVISION_BY_ZERO: "integer division by 0",
+    TrapCode.BAD_CONVERSION_TO_INTEGER: "bad conversion to integer",
+    TrapCode.UNREACHABLE: "unreachable",
+}
+
+
+class Code(Protocol):
+    """What an execution needs of a module."""
+
+    engine: wasmtime.Engine
+    current: "Execution | None"
+    globals: list[int]
+    has_memory: bool
+
+    def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
+        """A new instance with the module's own memory. Raises Fault."""
+
+
+@dataclass
+class Draft:
+    """A call that is being put together."""
+
+    callee: bytes
+    method: bytes
+    on_reply: Closure
+    on_reject: Closure
+    on_cleanup: Closure | None = None
+    arg: bytearray = field(default_factory=bytearray)
+    cycles: int = 0
+
+
+class Execution:
+    """Made for one message, used by the system functions that the module calls, and then committed or dropped.
+
+    The kind can change from one function to the next of the same message (``START`` before ``INIT``).
+    """
+
+    def __init__(
+        self, module: Code, state: WasmState, kind: Kind, env: Environment, *, arg: bytes = b"", method: str = ""
+    ) -> None:
+        self.kind = kind
+        self.env = env
+        self.arg = arg
+        self.method = method.encode()
+        self.response: Outcome | None = None
+        self.reply = bytearray()
+        self.draft: Draft | None = None
+        self.is_accepted = False
+        self.stable = StableView(state.stable)
+        self._module = module
+        self._limit = LIMITS[kind]
+        self._store = wasmtime.Store(module.engine)
+        self._store.set_fuel(self._limit)
+        self._instance = module.instantiate(self._store)
+        self._exports = self._instance.exports(self._store)
+        self._memory: wasmtime.Memory | None = None
+        self._attached: Attached | None = None
+        self._view = memoryview(b"")
+        self._address = 0
+        if module.has_memory:
+            self._attach(state.memory)
+        self._globals = [_checked(self._exports[f"{GLOBAL}{index}"], wasmtime.Global) for index in module.globals]
+        for variable, number in zip(self._globals, state.numbers, strict=bool(state.numbers)):
+            variable.set_value(self._store, number)
+
+    # --- for the canister ---
+
+    def run(self, export: str) -> None:
+        """Call an exported function. Raises ExecutionError."""
+        self._call(self._exports[export])
+
+    def run_closure(self, closure: Closure) -> None:
+        """Call a function of the table. Raises ExecutionError."""
+        table = self._exports.get(TABLE)
+        function = table.get(self._store, closure.function) if isinstance(table, wasmtime.Table) else None
+        if function is None:
+            raise Fault(f"there is no function {closure.function} in the table")
+        self._call(function, closure.env)
+
+    def respond_with(self, outcome: Outcome) -> None:
+        """Let the module read the response to its call."""
+        self.response = outcome
+        self.arg = outcome.arg if isinstance(outcome, Reply) else b""
+
+    def commit(self, state: WasmState) -> None:
+        """Put what became of memories and globals into the state that this began with, or into a fork of it."""
+        if self._memory is not None and self._attached is not None:
+            self._attached.commit(self._memory.data_len(self._store), state.memory)
+        self.stable.commit(state.stable)
+        state.numbers = tuple(number.value(self._store) for number in self._globals)
+
+    def close(self) -> None:
+        """Drop the instance, with everything that was not committed."""
+        self.env.instructions += self.instructions
+        self._view.release()
+        self._store.close()
+
+    @property
+    def instructions(self) -> int:
+        """How many were executed."""
+        return self._limit - self._store.get_fuel()
+
+    # --- for system functions ---
+
+    def read(self, source: int, size: int) -> bytes:
+        """Bytes of the main memory. Raises MemoryFault."""
+        end = source + size
+        if end > len(self._view):
+            self._look_again(end)
+        return self._view[source:end].tobytes()
+
+    def write(self, target: int, data: bytes | bytearray) -> None:
+        """Change the main memory. Raises MemoryFault."""
+        end = target + len(data)
+        if end > len(self._view):
+            self._look_again(end)
+        self._view[target:end] = data
+
+    def copy(self, data: bytes | bytearray, target: int, offset: int, size: int) -> None:
+        """Copy a part of what the system has into the main memory. Raises MemoryFault, ContractViolation."""
+        if offset + size > len(data):
+            raise ContractViolation(f"{offset} + {size} is outside the {len(data)} bytes that there are")
+        self.write(target, data[offset : offset + size])
+
+    def rejection(self) -> Rejection:
+        """The response where it is one. Raises ContractViolation."""
+        if not isinstance(self.response, Rejection):
+            raise ContractViolation("there is no reject message")
+        return self.response
+
+    def perform(self, draft: Draft) -> None:
+        """Have the call made when this execution is over."""
+        call = OutgoingCall(
+            Principal(draft.callee),
+            draft.method.decode(errors="replace"),
+            bytes(draft.arg),
+            draft.on_reply,
+            draft.on_reject,
+            draft.on_cleanup,
+            draft.cycles,
+        )
+        self.env.calls.append(call)
+
+    # --- inside ---
+
+    def _attach(self, stored: SparseFile) -> None:
+        memory = _checked(self._exports[MEMORY], wasmtime.Memory)
+        size = memory.data_len(self._store)
+        if stored.size > size:
+            memory.grow(self._store, (stored.size - size) // WASM_PAGE)
+        elif stored.size:
+            stored.grow(size)
+        self._memory = memory
+        self._address = ctypes.addressof(memory.data_ptr(self._store).contents)
+        self._attached = attach(stored, self._address)
+        self._view = view(self._address, memory.data_len(self._store))
+
+    def _look_again(self, end: int) -> None:
+        """The memory may have grown since it was looked at."""
+        if self._memory is not None:
+            self._view.release()
+            self._view = view(self._address, self._memory.data_len(self._store))
+        if end > len(self._view):
+            raise MemoryFault("heap out of bounds")
+
+    def _call(self, function: object, *arguments: int) -> None:
+        if not isinstance(function, wasmtime.Func):
+            raise Fault("what is called is not a function")
+        outer, self._module.current = self._module.current, self
+        try:
+            function(self._store, *arguments)
+        except wasmtime.Trap as trap:
+            if trap.trap_code == TrapCode.OUT_OF_FUEL:
+                raise InstructionLimit(str(self._limit)) from trap
+            raise Fault(FAULTS.get(trap.trap_code, trap.message)) from trap  # type: ignore[arg-type]
+        except wasmtime.WasmtimeError as error:
+            raise Fault(str(error)) from error
+        finally:
+            self._module.current = outer
+
+
+def _checked(exported: object, kind: type[T]) -> T:
+    if not isinstance(exported, kind):
+        raise TypeError(f"{exported} is not a {kind.__name__}")
+    return exported

@@ -1,0 +1,155 @@
+"""Bytes of a canister that live from one execution to the next, in sparse files without a name.
+
+A main memory is mapped from its file copy-on-write where the system can do that (Linux): an instance then starts
+without a copy, dropping it is the roll-back, and only the pages that it wrote are written back. Elsewhere memories are
+copied.
+"""
+
+import ctypes
+import mmap
+import os
+import re
+import tempfile
+import weakref
+from collections.abc import Iterator
+from functools import cache
+from typing import Protocol
+
+PAGE = mmap.PAGESIZE
+WASM_PAGE = 65536
+PAGEMAP = "/proc/self/pagemap"
+MAP_FIXED = 0x10
+PRIVATE_PAGES = re.compile(rb"[\x40-\x5f\x80-\x9f\xc0-\xdf]+")
+"""The highest bytes of entries in the page map: present or swapped, and not of the file (proc(5))."""
+
+
+class SparseFile:
+    """Bytes that are 0 until they are written; only written pages take memory. Closed with its last reference."""
+
+    def __init__(self, size: int = 0) -> None:
+        self.fd = _open()
+        weakref.finalize(self, os.close, self.fd)
+        self.size = 0
+        self.grow(size)
+
+    def grow(self, size: int) -> None:
+        """Make it longer, with zeros; does nothing where it is long enough."""
+        if size > self.size:
+            os.ftruncate(self.fd, size)
+            self.size = size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes that are there."""
+        return os.pread(self.fd, size, offset)
+
+    def read_into(self, offset: int, target: memoryview) -> None:
+        """Fill the target with bytes that are there."""
+        done = 0
+        while done < len(target):
+            done += os.preadv(self.fd, [target[done:]], offset + done)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Put bytes where there is room."""
+        done = 0
+        while done < len(data):
+            done += os.pwrite(self.fd, data[done:], offset + done)
+
+    def copy(self) -> "SparseFile":
+        """Another with the same bytes."""
+        other = SparseFile(self.size)
+        for start, end in self._written():
+            other.write(start, self.read(start, end - start))
+        return other
+
+    def _written(self) -> Iterator[tuple[int, int]]:
+        end = 0
+        while end < self.size:
+            try:
+                start = os.lseek(self.fd, end, os.SEEK_DATA)
+            except OSError:  # nothing but zeros follows
+                return
+            end = os.lseek(self.fd, start, os.SEEK_HOLE)
+            yield start, end
+
+
+def _open() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("canister")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+class Attached(Protocol):
+    """A memory of an instance, filled from what is stored."""
+
+    def commit(self, size: int, target: SparseFile) -> None:
+        """Store what the instance has made of it, now ``size`` bytes, where it came from or in a copy of that."""
+
+
+class MappedMemory:
+    """The pages of an instance's memory, mapped from the file until one is written."""
+
+    def __init__(self, stored: SparseFile, address: int) -> None:
+        self._address = address
+        if stored.size:
+            _map(address, stored.size, stored.fd)
+
+    def commit(self, size: int, target: SparseFile) -> None:
+        """Write the changed pages, and those that were touched of what has grown."""
+        target.grow(size)
+        for run in PRIVATE_PAGES.finditer(_page_flags(self._address, size)):
+            start, end = run.start() * PAGE, run.end() * PAGE
+            target.write(start, view(self._address + start, end - start))
+
+
+class CopiedMemory:
+    """An instance's memory as a copy of the file."""
+
+    def __init__(self, stored: SparseFile, address: int) -> None:
+        self._address = address
+        if stored.size:
+            stored.read_into(0, view(address, stored.size))
+
+    def commit(self, size: int, target: SparseFile) -> None:
+        """Write what differs, in pieces as long as a page of Wasm."""
+        target.grow(size)
+        for start in range(0, size, WASM_PAGE):
+            piece = view(self._address + start, WASM_PAGE)
+            if piece != target.read(start, WASM_PAGE):
+                target.write(start, piece)
+
+
+@cache
+def can_map() -> bool:
+    """Whether this system maps memories; the page size must divide that of Wasm."""
+    return os.access(PAGEMAP, os.R_OK) and hasattr(os, "memfd_create") and WASM_PAGE % PAGE == 0
+
+
+def attach(stored: SparseFile, address: int) -> Attached:
+    """Fill the memory of a new instance from the file, as much as there is; the instance has that size already.
+
+    What the module itself has put into a first memory is not seen in the page map, so that is copied.
+    """
+    return MappedMemory(stored, address) if stored.size and can_map() else CopiedMemory(stored, address)
+
+
+def view(address: int, size: int) -> memoryview:
+    """The bytes at an address of this process, to read and write."""
+    return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
+
+
+def _map(address: int, size: int, fd: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    flags = mmap.MAP_PRIVATE | MAP_FIXED
+    got = libc.mmap(ctypes.c_void_p(address), ctypes.c_size_t(size), protection, flags, fd, ctypes.c_long(0))
+    if got != address:
+        raise OSError(ctypes.get_errno(), "a memory cannot be mapped")
+
+
+def _page_flags(address: int, size: int) -> bytes:
+    """The highest byte of each page's entry in the page map."""
+    with open(PAGEMAP, "rb", 0) as pages:
+        entries = os.pread(pages.fileno(), size // PAGE * 8, address // PAGE * 8)
+    return entries[7::8]
