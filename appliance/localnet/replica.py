@@ -135,7 +135,7 @@ class Replica:
         self._arm()
 
     def delete_canister(self, chosen: Principal) -> None:
-        """Remove a canister; its id stays taken by nobody. Raises KeyError for an unknown id."""
+        """Remove a canister with all that it was. Raises KeyError for an unknown id."""
         self.uninstall_canister(chosen)
         self.slots.remove(chosen)
         self.state.delete((b"canister", chosen))
