@@ -33,8 +33,8 @@ def test_what_is_committed_stays_and_nothing_else(
             changed = bytearray(model) + bytes(len(memory) - len(model))
             content = view(address, len(memory))
             assert content == changed
-            for offset, data in writes:
-                data = data[: len(changed) - offset]
+            for offset, whole in writes:
+                data = whole[: len(changed) - offset]
                 content[offset : offset + len(data)] = data
                 changed[offset : offset + len(data)] = data
             if is_kept:

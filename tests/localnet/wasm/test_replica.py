@@ -1,0 +1,202 @@
+"""Canisters of Wasm on the replica: timers, heartbeats, certified data, who is let in, upgrades."""
+
+import pytest
+
+from appliance.crypto import SigningKey, Verifier, decode_cbor
+from appliance.ic.envelope import sign_request
+from appliance.ic.identity import KeyIdentity
+from appliance.ic.principal import Principal
+from appliance.localnet.canister import ExecutionError
+from appliance.localnet.outcome import Rejection, Reply
+from appliance.localnet.replica import HEARTBEAT_NS
+from tests.localnet.machine import SECOND, START
+from tests.localnet.test_replica import Log
+from tests.localnet.wasm.modules import COUNTER, RELAY, module
+from tests.localnet.wasm.net import Net
+
+
+@pytest.fixture
+def net() -> Net:
+    return Net()
+
+
+SELF = """(call $canister_self_copy (i32.const 100) (i32.const 0) (i32.const 10))
+(call $call_new (i32.const 100) (i32.const 10) (i32.const 110) (i32.const 4)
+  (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) (drop (call $call_perform))"""
+TICKING = f"""(table funcref (elem $rearm)) (data (i32.const 110) "tick")
+(func $arm (drop (call $global_timer_set (i64.add (call $time) (i64.const {10 * SECOND})))))
+(func $rearm (param i32) (call $arm))
+(func (export "canister_init") (call $arm))
+(func (export "canister_global_timer") {SELF})
+(func (export "canister_update tick")
+  (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1))) (call $msg_reply))
+(func (export "canister_query ticks")
+  (call $msg_reply_data_append (i32.const 0) (i32.const 1)) (call $msg_reply))"""
+
+
+def test_a_timer_whose_callback_sets_it_again_goes_on(net: Net) -> None:
+    canister = net.install(module(TICKING))
+    for ticks in range(5):
+        assert net.query(canister, "ticks") == Reply(bytes([ticks]))
+        net.clock.advance(9 * SECOND)
+        net.run()
+        assert net.query(canister, "ticks") == Reply(bytes([ticks]))
+        net.clock.advance(SECOND + 1000)
+        net.run()
+    assert not net.replica.slots[canister].contexts
+
+
+async def test_a_timer_wakes_the_replica(net: Net) -> None:
+    async with net.replica:
+        canister = net.install(module(TICKING))
+        net.clock.advance(11 * SECOND)
+        await net.replica.settle()
+        assert net.query(canister, "ticks") == Reply(b"\1")
+
+
+def test_a_canister_that_does_not_run_has_no_timers_until_it_does(net: Net) -> None:
+    canister = net.install(module(TICKING))
+    net.replica.stop_canister(canister, lambda done: None)
+    net.clock.advance(11 * SECOND)
+    net.run()
+    net.replica.start_canister(canister)
+    assert net.query(canister, "ticks") == Reply(b"\0")
+    net.run()
+    assert net.query(canister, "ticks") == Reply(b"\1")
+
+
+BEATING = """(func (export "canister_heartbeat")
+  (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1)))
+  (if (i64.eq (i64.load (i32.const 0)) (i64.const 3)) (then unreachable)))
+(func (export "canister_query beats") (call $msg_reply_data_append (i32.const 0) (i32.const 1)) (call $msg_reply))"""
+
+
+def test_a_heart_beats_every_second_and_goes_on_after_a_trap(net: Net) -> None:
+    canister = net.install(module(BEATING))
+    beats = []
+    for _ in range(5):
+        net.clock.advance(HEARTBEAT_NS)
+        net.run()
+        beats.append(net.query(canister, "beats"))
+    assert beats == [Reply(bytes([number])) for number in (1, 2, 2, 2, 2)]
+    net.replica.uninstall_canister(canister)
+    assert not net.replica._is_due()
+
+
+CERTIFYING = """(func $certify (call $msg_arg_data_copy (i32.const 0) (i32.const 0) (call $msg_arg_data_size))
+  (call $certified_data_set (i32.const 0) (call $msg_arg_data_size)))
+(func (export "canister_init") (call $certify))
+(func (export "canister_update set") (call $certify) (call $msg_reply))
+(func (export "canister_update set and trap") (call $certify) unreachable)
+(func (export "canister_query proof")
+  (call $data_certificate_copy (i32.const 1000) (i32.const 0) (call $data_certificate_size))
+  (call $msg_reply_data_append (i32.const 1000) (call $data_certificate_size)) (call $msg_reply))"""
+
+
+def test_certified_data_is_that_of_the_committed_state(net: Net) -> None:
+    canister = net.install(module(CERTIFYING), b"first")
+    verifier = Verifier(net.replica.authority.root_key)
+
+    def proved() -> bytes | None:
+        outcome = net.query(canister, "proof")
+        assert isinstance(outcome, Reply)
+        decode_cbor(outcome.arg)
+        tree = verifier.verify_certificate(outcome.arg, canister, now_ns=net.clock.now_ns())
+        return tree.lookup([b"canister", canister, b"certified_data"])
+
+    assert proved() == b"first"
+    assert isinstance(net.call(canister, "set and trap", b"never"), Rejection)
+    assert proved() == b"first"
+    waiting = net.submit(canister, "set", b"second")
+    assert proved() == b"first"
+    net.replica.executor.execute()
+    assert (waiting.status, proved()) == ("replied", b"second")
+    net.replica.upgrade_canister(canister, module(COUNTER))
+    assert net.replica.state.get((b"canister", canister, b"certified_data")) == b"second"
+    net.replica.reinstall_canister(canister, Log())
+    assert net.replica.state.get((b"canister", canister, b"certified_data")) == b""
+
+
+INSPECTING = """(func (export "canister_inspect_message")
+  (if (i32.eq (call $msg_arg_data_size) (i32.const 1)) (then (call $accept_message)))
+  (if (i32.eq (call $msg_arg_data_size) (i32.const 2)) (then unreachable)))
+(func (export "canister_update x") (call $msg_reply))"""
+
+
+def test_calls_of_users_are_inspected(net: Net) -> None:
+    canister = net.install(module(INSPECTING))
+    identity = KeyIdentity(SigningKey.from_secret("ed25519", bytes(32)))
+    verifier = Verifier(net.replica.authority.root_key)
+
+    def admitted(arg: bytes) -> Rejection | None:
+        signed = sign_request(identity, "call", now_ns=START, canister_id=canister, method_name="x", arg=arg)
+        return net.replica.admit(verifier.open_request(signed.body, now_ns=START))
+
+    assert admitted(b"a") is None
+    assert admitted(b"") == Rejection(4, f"Canister {canister} rejected the message", "IC0406")
+    trapped = admitted(b"ab")
+    assert trapped is not None
+    assert trapped.message == f"Error from Canister {canister}: Canister trapped: unreachable"
+
+
+def test_an_upgrade_shows_the_new_code_and_raises_the_version(net: Net) -> None:
+    canister = net.install(module(COUNTER))
+    slot = net.replica.slots[canister]
+    version, before = slot.version, net.replica.state.get((b"canister", canister, b"module_hash"))
+    net.replica.upgrade_canister(canister, module(RELAY))
+    assert slot.version > version
+    assert net.replica.state.get((b"canister", canister, b"module_hash")) not in (before, None)
+    assert net.call(canister, "echo", b"x") == Reply(b"x")
+    with pytest.raises(ExecutionError):
+        net.replica.upgrade_canister(canister, b"no module")
+    assert net.call(canister, "echo", b"x") == Reply(b"x")
+
+
+def test_an_open_call_goes_on_in_the_upgraded_canister(net: Net) -> None:
+    first, second = net.install(module(RELAY)), net.install(module(RELAY))
+    call = net.submit(first, "relay", second + b"echo")
+    net.replica.executor.execute()
+    net.replica.upgrade_canister(first, module(RELAY))
+    net.run()
+    assert net.outcome(call) == Reply(b"7hello")
+
+
+def test_a_canister_of_python_is_not_upgraded(net: Net) -> None:
+    with pytest.raises(ExecutionError, match="only a canister of Wasm"):
+        net.replica.upgrade_canister(net.replica.create_canister(Log()), module(COUNTER))
+
+
+def test_what_is_told_of_an_empty_canister_goes_with_its_code(net: Net) -> None:
+    get = net.replica.state.get
+    canister = net.replica.create_canister(controllers=[Principal(b"bob")])
+    path = (b"canister", canister)
+    assert (get((*path, b"module_hash")), get((*path, b"certified_data"))) == (None, b"")
+    net.replica.reinstall_canister(canister, Log())
+    assert get((*path, b"metadata", b"candid:service")) == Log.did.encode()
+    net.replica.uninstall_canister(canister)
+    assert get((*path, b"metadata", b"candid:service")) is None
+    assert get((*path, b"module_hash")) is None
+    assert get((*path, b"controllers")) is not None
+    net.replica.delete_canister(canister)
+    assert get((*path, b"controllers")) is None
+    for change in (net.replica.delete_canister, net.replica.start_canister, net.replica.uninstall_canister):
+        with pytest.raises(KeyError, match=str(canister)):
+            change(canister)
+
+
+def test_traps_and_prints_are_in_the_log(net: Net) -> None:
+    text = """(func (export "canister_update x") (call $debug_print (i32.const 0) (i32.const 2)) unreachable)
+    (data (i32.const 0) "hi")"""
+    canister = net.install(module(text))
+    slot, heard = net.replica.slots[canister], []
+    slot.on_log = heard.append
+    for _ in range(2):
+        net.call(canister, "x")
+    assert [(line.number, line.text) for line in slot.log] == [
+        (0, "hi"),
+        (1, "[TRAP]: Canister trapped: unreachable"),
+        (2, "hi"),
+        (3, "[TRAP]: Canister trapped: unreachable"),
+    ]
+    assert list(slot.log) == heard
+    assert heard[0].time_ns == heard[1].time_ns < heard[2].time_ns
