@@ -78,8 +78,7 @@ class Replica:
         Raises ValueError for an id that is taken or not of this subnet, ExecutionError when the installation fails.
         """
         chosen = self._free_id() if specified_id is None else specified_id
-        if chosen in self.slots or not is_hosted(chosen):
-            raise ValueError(f"{chosen} is taken" if chosen in self.slots else f"{chosen} is not of this subnet")
+        self._check_free(chosen)
         slot = Slot(chosen, controllers=frozenset(controllers))
         if canister is not None:
             self._install(slot, canister, arg)
@@ -89,6 +88,16 @@ class Replica:
         self.set_controllers(chosen, controllers)
         self._arm()
         return chosen
+
+    def restore_canister(self, slot: Slot, *, certified_data: bytes = b"") -> None:
+        """Put a canister back as it was, without executing anything of it. Raises ValueError as `create_canister`."""
+        self._check_free(slot.canister_id)
+        self.slots.add(slot)
+        self._show_code(slot)
+        self.state.set((b"canister", slot.canister_id, b"certified_data"), certified_data)
+        self.state.set((b"canister", slot.canister_id, b"controllers"), encode_cbor(list(slot.controllers)))
+        self._arm()
+        self._wake.set()
 
     def reinstall_canister(self, chosen: Principal, canister: Canister, *, arg: bytes = b"") -> None:
         """Give a canister other code, or the same, with an empty state; calls that it has in execution are refused.
@@ -172,6 +181,10 @@ class Replica:
     def hosts(self, canister: Principal) -> bool:
         """Whether there is such a canister."""
         return canister in self.slots
+
+    def _check_free(self, chosen: Principal) -> None:
+        if chosen in self.slots or not is_hosted(chosen):
+            raise ValueError(f"{chosen} is taken" if chosen in self.slots else f"{chosen} is not of this subnet")
 
     def _free_id(self) -> Principal:
         while canister_id(self._next_number) in self.slots:

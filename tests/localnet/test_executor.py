@@ -6,7 +6,6 @@ from appliance.localnet.outcome import Outcome, Rejection, Reply
 from tests.localnet.wasm.modules import ALICE, RELAY, module
 from tests.localnet.wasm.net import Net
 
-pytest.importorskip("wasmtime")
 RELAY_MODULE = module(RELAY)
 ABSENT = b"\0\0\0\0\0\0\0\x4d\1\1"
 

@@ -13,6 +13,7 @@ from appliance.localnet.wasm.kinds import Kind
 from appliance.localnet.wasm.module import Module
 from appliance.localnet.wasm.state import WasmState
 
+MODULE_FILE = "module.wasm"
 CALLBACKS = (Kind.REPLY, Kind.REJECT)
 COMPOSITE_CALLBACKS = (Kind.COMPOSITE_REPLY, Kind.COMPOSITE_REJECT)
 
@@ -26,7 +27,20 @@ class WasmCanister:
     def __init__(self, module: bytes, *, cache: Path | None = None) -> None:
         self._cache = cache
         self._module = Module(module, cache=cache)
+        self.module = module
         self.state = WasmState()
+
+    def save(self, folder: Path) -> None:
+        """Write module and state into a folder, which must exist. Raises OSError."""
+        (folder / MODULE_FILE).write_bytes(self.module)
+        self.state.save(folder)
+
+    @staticmethod
+    def load(folder: Path, *, cache: Path | None = None) -> "WasmCanister":
+        """The canister that was saved, as it was. Raises OSError, ValueError, InvalidModule."""
+        canister = WasmCanister((folder / MODULE_FILE).read_bytes(), cache=cache)
+        canister.state = WasmState.load(folder)
+        return canister
 
     @property
     def module_hash(self) -> bytes:
@@ -81,7 +95,7 @@ class WasmCanister:
             upgraded.memory = state.memory
         env.set_timer(0)
         self._begin(new, upgraded, env, arg, "canister_post_upgrade")
-        self._module, self.state = new, upgraded
+        self._module, self.module, self.state = new, module, upgraded
 
     def inspect(self, method: str, arg: bytes, env: Environment) -> bool:
         """Ask ``canister_inspect_message``; without one every call is let in."""

@@ -1,13 +1,16 @@
 """What a canister of Wasm is between two executions, and the stable memory as one execution sees it."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from appliance.localnet.canister import ExecutionError
 from appliance.localnet.wasm.storage import WASM_PAGE, SparseFile
 
 STABLE_LIMIT_PAGES = 500 * 1024**3 // WASM_PAGE
 BLOCK = 4096
+MEMORY_FILE, STABLE_FILE, NUMBERS_FILE = "memory", "stable_memory", "globals.json"
 
 
 class MemoryFault(ExecutionError):
@@ -30,6 +33,18 @@ class WasmState:
     def fork(self) -> "WasmState":
         """An equal state of its own."""
         return WasmState(self.memory.copy(), self.stable.copy(), self.numbers)
+
+    def save(self, folder: Path) -> None:
+        """Write everything into a folder, which must exist. Raises OSError."""
+        self.memory.save(folder / MEMORY_FILE)
+        self.stable.save(folder / STABLE_FILE)
+        (folder / NUMBERS_FILE).write_text(json.dumps(self.numbers))
+
+    @staticmethod
+    def load(folder: Path) -> "WasmState":
+        """Read what was saved. Raises OSError, and ValueError where it is damaged."""
+        numbers = json.loads((folder / NUMBERS_FILE).read_text())
+        return WasmState(SparseFile.load(folder / MEMORY_FILE), SparseFile.load(folder / STABLE_FILE), tuple(numbers))
 
 
 class StableView:

@@ -13,10 +13,12 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Protocol
 
 PAGE = mmap.PAGESIZE
 WASM_PAGE = 65536
+COPIED_AT_ONCE = 1 << 20
 PAGEMAP = "/proc/self/pagemap"
 MAP_FIXED = 0x10
 PRIVATE_PAGES = re.compile(rb"[\x40-\x5f\x80-\x9f\xc0-\xdf]+")
@@ -57,19 +59,43 @@ class SparseFile:
     def copy(self) -> "SparseFile":
         """Another with the same bytes."""
         other = SparseFile(self.size)
-        for start, end in self._written():
-            other.write(start, self.read(start, end - start))
+        _copy(self.fd, other.fd, self.size)
         return other
 
-    def _written(self) -> Iterator[tuple[int, int]]:
-        end = 0
-        while end < self.size:
-            try:
-                start = os.lseek(self.fd, end, os.SEEK_DATA)
-            except OSError:  # nothing but zeros follows
-                return
-            end = os.lseek(self.fd, start, os.SEEK_HOLE)
-            yield start, end
+    def save(self, path: Path) -> None:
+        """Write everything into a file of the disk, sparse where this is. Raises OSError."""
+        with path.open("wb") as file:
+            file.truncate(self.size)
+            _copy(self.fd, file.fileno(), self.size)
+
+    @staticmethod
+    def load(path: Path) -> "SparseFile":
+        """Read what was saved. Raises OSError."""
+        with path.open("rb") as file:
+            loaded = SparseFile(os.fstat(file.fileno()).st_size)
+            _copy(file.fileno(), loaded.fd, loaded.size)
+        return loaded
+
+
+def _copy(source: int, target: int, size: int) -> None:
+    """Copy what is not zero, in pieces, between two files of that size."""
+    for start, end in _written(source, size):
+        for at in range(start, end, COPIED_AT_ONCE):
+            data = os.pread(source, min(COPIED_AT_ONCE, end - at), at)
+            done = 0
+            while done < len(data):
+                done += os.pwrite(target, data[done:], at + done)
+
+
+def _written(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError:  # nothing but zeros follows
+            return
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        yield start, end
 
 
 def _open() -> int:

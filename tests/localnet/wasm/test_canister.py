@@ -1,6 +1,7 @@
 """What one canister does in its executions, and what of it stays."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import wasmtime
@@ -433,3 +434,25 @@ def test_a_rejection_is_kept_with_what_was_done() -> None:
     canister.update("refuse", b"", env)
     assert env.answer == Rejection(4, "oops", "IC0406")
     assert numbers(update(canister, "add")) == (2, 2)
+
+
+def test_a_canister_that_is_saved_and_loaded_is_as_it_was(tmp_path: Path) -> None:
+    canister = installed(PERSISTENT, arg=(7).to_bytes(8, "little"))
+    canister.update("grow", (5).to_bytes(8, "little"), environment())
+    canister.save(tmp_path)
+    loaded = WasmCanister.load(tmp_path)
+    assert loaded.module_hash == canister.module_hash
+    for _ in range(2):
+        for one in (canister, loaded):
+            update(one, "add", (3).to_bytes(8, "little"))
+    read = canister.query("read", b"", environment())
+    assert numbers(read) == (13, 13, 13, 5)
+    assert loaded.query("read", b"", environment()) == read
+    assert (tmp_path / "memory").stat().st_size == canister.state.memory.size == 3 * 65536
+
+
+def test_an_upgraded_canister_is_saved_with_its_new_module(tmp_path: Path) -> None:
+    canister = installed(COUNTER)
+    canister.upgrade(module(HOOKS), b"", environment())
+    canister.save(tmp_path)
+    assert marks(WasmCanister.load(tmp_path)) == b"\0\0PS"

@@ -1,5 +1,7 @@
 """Canisters of Wasm on the replica: timers, heartbeats, certified data, who is let in, upgrades."""
 
+from pathlib import Path
+
 import pytest
 
 from appliance.crypto import SigningKey, Verifier, decode_cbor
@@ -9,6 +11,8 @@ from appliance.ic.principal import Principal
 from appliance.localnet.canister import ExecutionError
 from appliance.localnet.outcome import Rejection, Reply
 from appliance.localnet.replica import HEARTBEAT_NS
+from appliance.localnet.slots import Slot
+from appliance.localnet.wasm.canister import WasmCanister
 from tests.localnet.machine import SECOND, START
 from tests.localnet.test_replica import Log
 from tests.localnet.wasm.modules import COUNTER, RELAY, module
@@ -200,3 +204,20 @@ def test_traps_and_prints_are_in_the_log(net: Net) -> None:
     ]
     assert list(slot.log) == heard
     assert heard[0].time_ns == heard[1].time_ns < heard[2].time_ns
+
+
+def test_a_canister_is_put_back_as_it_was(net: Net, tmp_path: Path) -> None:
+    canister = net.install(module(TICKING))
+    old = net.replica.slots[canister]
+    assert isinstance(old.canister, WasmCanister)
+    old.canister.save(tmp_path)
+    other = Net()
+    slot = Slot(canister, WasmCanister.load(tmp_path), frozenset({Principal(b"bob")}), timer_ns=old.timer_ns)
+    other.replica.restore_canister(slot, certified_data=b"certified")
+    assert other.replica.state.get((b"canister", canister, b"certified_data")) == b"certified"
+    assert other.replica.state.get((b"canister", canister, b"module_hash")) == old.canister.module_hash
+    other.clock.advance(11 * SECOND)
+    other.run()
+    assert other.query(canister, "ticks") == Reply(b"\1")
+    with pytest.raises(ValueError, match="is taken"):
+        other.replica.restore_canister(slot)
