@@ -10,6 +10,7 @@ from appliance.ic.principal import Principal
 from appliance.localnet.canister import Canister
 from appliance.localnet.certification import Authority
 from appliance.localnet.clock import ManualClock
+from appliance.localnet.ingress import Call
 from appliance.localnet.outcome import Outcome, Rejection, Reply
 from appliance.localnet.pingpong import APP_MESSAGE
 from appliance.localnet.replica import Replica
@@ -61,12 +62,15 @@ class Hosted:
         await self.advance(1)
         call = self.replica.submit(self._request("call", method, who, *values))
         await self.replica.settle()
-        leaf = {
-            name: self.replica.state.get((*call.path, name)) for name in (b"reply", b"reject_message", b"error_code")
-        }
-        if leaf[b"reply"] is None:
-            return Rejection(0, str(leaf[b"reject_message"]), str(leaf[b"error_code"]))
-        return self._result(method, leaf[b"reply"])
+        reply = self.replica.state.get((*call.path, b"reply"))
+        return self._rejection(call) if reply is None else self._result(method, reply)
+
+    def _rejection(self, call: Call) -> Rejection:
+        leaves = (
+            self.replica.state.get((*call.path, name)) for name in (b"reject_code", b"reject_message", b"error_code")
+        )
+        code, message, error_code = (leaf or b"" for leaf in leaves)
+        return Rejection(code[0], message.decode(), error_code.decode())
 
     def query_raw(self, method: str, who: Who, *values: object) -> Outcome:
         """A query."""

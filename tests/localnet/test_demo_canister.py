@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.crypto import CertifiedMessage, decode_cbor
+from appliance.crypto import CandidInterface, CertifiedMessage, decode_cbor
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
+from appliance.localnet.canister import Trap
 from appliance.localnet.outcome import Rejection
 from appliance.localnet.pingpong import PingPong
 from appliance.localnet.wasm.canister import WasmCanister
+from appliance.localnet.wasm.module import Module
 from appliance.localnet.websocket_canister import WsInitParams
 from appliance.localnet.websocket_wire import SERVICE_MESSAGE, ClientKey
 from tests import demo
@@ -107,8 +109,8 @@ def _comparable(answer: Any) -> Any:
     match answer:
         case {"Err": str(text)} if text.startswith("Error decoding service message content: "):
             return "undecodable"
-        case Rejection(_, text, error_code):
-            return text.partition("the message is no ")[1] or text, error_code
+        case Rejection(code, text, error_code):
+            return code, text.partition("the message is no ")[1] or text, error_code
     return answer
 
 
@@ -232,3 +234,198 @@ def test_whatever_a_client_does_both_send_the_same_frames(steps: list[tuple[Any,
 @given(schedules(ALICE, BOB))
 def test_whatever_two_clients_do_both_tell_each_of_them_the_same(steps: list[tuple[Any, ...]]) -> None:
     asyncio.run(live_through(steps, Twins.compare_by_client))
+
+
+# --- what is asked of both in particular ---
+
+
+def closing(reason: str) -> dict[str, object]:
+    return {"CloseMessage": {"reason": {reason: None}}}
+
+
+async def test_a_wrong_sequence_number_ends_the_connection() -> None:
+    async with twins() as both:
+        await both.open(ALICE)
+        assert await both.say(ALICE, app("x"), off=1) == {"Err": "Expected incoming sequence number 1 but got 2"}
+        assert service_of(both.compare(GATEWAY)[-1]) == closing("WrongSequenceNumber")
+        refused = f"Client with principal {ALICE.principal} doesn't have an open connection"
+        assert await both.say(ALICE, app("x")) == {"Err": refused}
+
+
+async def test_a_trap_of_the_application_leaves_no_trace() -> None:
+    async with twins() as both:
+        await both.open(ALICE)
+        before = both.compare(GATEWAY)
+        for content in (b"", b"nonsense", b"DIDL\0\1\x7d\0"):
+            refused = await both.say(ALICE, content)
+            assert isinstance(refused, Rejection)
+            assert "the message is no record { text : text; timestamp : nat64 }" in refused.message
+        assert [m.key for m in both.compare(GATEWAY)] == [m.key for m in before]
+        assert await both.say(ALICE, app("the number is still free")) == OK
+        assert text_of(both.compare(GATEWAY)[-1]) == "the number is still free ping"
+
+
+async def test_who_answers_acknowledgements_stays_and_who_does_not_goes() -> None:
+    async with twins(SHORT) as both:
+        await both.open(ALICE, 1, GATEWAY)
+        await both.open(BOB, 1, OTHER_GATEWAY)
+        await both.say(ALICE, app("hello"))
+        await both.advance(60)
+        assert service_of(both.compare(GATEWAY)[-1]) == {"AckMessage": {"last_incoming_sequence_num": 1}}
+        assert await both.say(ALICE, KEEP_ALIVE, service=True) == OK
+        await both.advance(55)
+        assert service_of(both.compare(OTHER_GATEWAY)[-1]) == {"AckMessage": {"last_incoming_sequence_num": 0}}
+        await both.advance(2)
+        assert service_of(both.compare(OTHER_GATEWAY)[-1]) == closing("KeepAliveTimeout")
+        await both.advance(1)
+        assert service_of(both.compare(GATEWAY)[-1]) == {"AckMessage": {"last_incoming_sequence_num": 2}}
+        assert await both.say(ALICE, app("still here")) == OK
+
+
+async def test_a_client_without_an_acknowledgement_owes_no_answer() -> None:
+    async with twins(SHORT) as both:
+        await both.advance(61)
+        await both.open(ALICE)
+        await both.advance(60)
+        assert await both.say(ALICE, app("nobody asked")) == OK
+
+
+async def test_a_queue_is_polled_in_pages() -> None:
+    async with twins(SHORT) as both:
+        await both.open(ALICE)
+        for number in range(9):
+            await both.say(ALICE, app(str(number)))
+        assert len(both.compare(GATEWAY)) == 11
+        pages = [both.rust.poll(GATEWAY, first) for first in (0, 4, 8, 7, 11)]
+        assert [len(page.messages) for page in pages] == [4, 4, 3, 4, 0]
+        assert [page.is_end_of_queue for page in pages] == [False, False, True, True, True]
+
+
+async def test_old_messages_go_as_new_ones_come_and_the_nonces_go_on() -> None:
+    async with twins(SHORT) as both:
+        await both.open(ALICE)
+        for number in range(9):
+            await both.say(ALICE, app(str(number)))
+        await both.advance(60)
+        assert await both.say(ALICE, KEEP_ALIVE, service=True) == OK
+        for number in range(3):
+            await both.say(ALICE, app(str(number)))
+            both.compare(GATEWAY)
+        assert [m.nonce for m in both.rust.poll(GATEWAY).messages] == [11, 12, 13, 14]
+
+
+async def test_a_gateway_without_clients_is_forgotten_and_begins_anew() -> None:
+    async with twins(SHORT) as both:
+        await both.open(ALICE)
+        assert await both.close(OTHER_GATEWAY, ALICE) == {
+            "Err": f"Gateway with principal {OTHER_GATEWAY.principal} is not registered"
+        }
+        assert await both.close(GATEWAY, ALICE) == OK
+        assert len(both.compare(GATEWAY)) == 2
+        await both.advance(125)
+        assert both.compare(GATEWAY) == []
+        await both.open(ALICE)
+        assert [m.nonce for m in both.rust.poll(GATEWAY).messages] == [0, 1]
+        both.compare(GATEWAY)
+
+
+async def test_a_client_is_of_one_gateway_only() -> None:
+    async with twins() as both:
+        await both.open(ALICE, 1, GATEWAY)
+        await both.open(BOB, 1, OTHER_GATEWAY)
+        answer = await both.close(OTHER_GATEWAY, ALICE)
+        key = f"{ALICE.principal}_1"
+        assert answer == {"Err": f"Client with key {key} was not registered to gateway {OTHER_GATEWAY.principal}"}
+        assert len(both.compare(GATEWAY)) == len(both.compare(OTHER_GATEWAY)) == 2
+        assert await both.open(ALICE, 2, OTHER_GATEWAY) == OK
+        assert len(both.compare(OTHER_GATEWAY)) == 4
+        assert len(both.compare(GATEWAY)) == 2
+
+
+async def test_who_cannot_open() -> None:
+    async with twins() as both:
+        assert await both.open(AnonymousIdentity()) == {"Err": "Anonymous principal is not allowed"}
+        await both.open(ALICE)
+        already = f"Client with key {ALICE.principal}_1 already has an open connection"
+        assert await both.open(ALICE) == {"Err": already}
+
+
+async def test_polling_replicated_fails_where_there_is_something_to_certify() -> None:
+    async with twins() as both:
+        empty = {"messages": [], "cert": b"", "tree": b"", "is_end_of_queue": True}
+        poll = "ws_get_messages"
+        assert await both.rust.call(poll, GATEWAY, {"nonce": 0}) == {"Ok": empty}
+        assert await both.python.call(poll, GATEWAY, {"nonce": 0}) == {"Ok": empty}
+        await both.open(ALICE)
+        for hosted in (both.rust, both.python):
+            answer = await hosted.call(poll, GATEWAY, {"nonce": 0})
+            assert isinstance(answer, Rejection)
+            assert answer.error_code == "IC0503"
+
+
+@pytest.mark.parametrize("interval_ms", [0, 60_000])
+async def test_an_interval_within_the_keep_alive_timeout_is_refused(interval_ms: int) -> None:
+    params = WsInitParams(send_ack_interval_ms=interval_ms)
+    text = "send_ack_interval_ms must be greater than CLIENT_KEEP_ALIVE_TIMEOUT_MS"
+    with pytest.raises(Trap, match=text):
+        Hosted(PingPong(params))
+    with pytest.raises(Trap, match=text):
+        Hosted(WasmCanister(demo.needed_module(), cache=demo.CACHE), demo.settings(params))
+
+
+# --- what only the one in Rust does ---
+
+
+def test_the_interface_that_it_publishes_names_its_methods() -> None:
+    module = Module(demo.needed_module(), cache=demo.CACHE)
+    did = module.metadata["candid:service"].decode()
+    exported = {name.split(" ", 1)[1] for name in module.exports if " " in name}
+    assert set(CandidInterface(did).methods) == exported - {"<ic-cdk internal> timer_executor"}
+
+
+async def test_what_is_said_in_a_room_comes_over_the_socket_of_all_who_are_in_it() -> None:
+    async with rust() as hosted:
+        for who in (ALICE, BOB):
+            await hosted.open(who)
+        await hosted.message(ALICE, 1, app("/join tea"))
+        assert await hosted.call("join", BOB, "tea") == OK
+        await hosted.message(ALICE, 2, app("/say tea good morning"))
+        said = [(m.client_key[:-8], text_of(m)) for m in hosted.received(GATEWAY, 6)]
+        line = f"#tea {ALICE.principal}: good morning"
+        assert sorted(said) == sorted([(ALICE.principal, line), (BOB.principal, line)])
+        assert hosted.query("rooms", BOB) == [{"name": "tea", "members": 2, "lines": 1}]
+        (kept,) = hosted.query("lines", BOB, "tea")
+        assert (kept["from"], kept["text"]) == (ALICE.principal, "good morning")
+
+
+async def test_who_may_not_speak_is_told_why() -> None:
+    async with rust() as hosted:
+        assert await hosted.call("join", ALICE, "tea") == {"Err": "open a WebSocket connection first"}
+        await hosted.open(ALICE)
+        assert await hosted.call("say", ALICE, "tea", "x") == {"Err": "you are not in room tea"}
+        assert await hosted.call("join", ALICE, "tea") == OK
+        assert await hosted.call("join", ALICE, "tea") == {"Err": "you are in room tea already"}
+        assert await hosted.call("leave", ALICE, "tea") == OK
+        for command in ("/say tea x", "/dance"):
+            await hosted.message(ALICE, 1 + (command == "/dance"), app(command))
+        refused = [text_of(message) for message in hosted.received(GATEWAY)[-2:]]
+        assert refused == ["you are not in room tea", "commands are /join ROOM, /leave ROOM and /say ROOM TEXT"]
+
+
+async def test_an_upgrade_keeps_what_was_said_and_ends_all_connections() -> None:
+    async with rust() as hosted:
+        await hosted.open(ALICE)
+        await hosted.call("join", ALICE, "tea")
+        await hosted.call("say", ALICE, "tea", "before")
+        lines = hosted.query("lines", ALICE, "tea")
+        hosted.replica.upgrade_canister(hosted.id, demo.needed_module(), arg=demo.settings(SHORT))
+        assert hosted.query("lines", ALICE, "tea") == lines != []
+        assert hosted.query("rooms", ALICE) == [{"name": "tea", "members": 0, "lines": 1}]
+        assert hosted.query("clients_connected", ALICE) == 0
+        assert hosted.received(GATEWAY) == []
+        assert await hosted.message(ALICE, 1, app("hello?")) == {
+            "Err": f"Client with principal {ALICE.principal} doesn't have an open connection"
+        }
+        await hosted.open(ALICE)
+        await hosted.advance(62)
+        assert service_of(hosted.received(GATEWAY)[-1]) == {"AckMessage": {"last_incoming_sequence_num": 0}}
