@@ -48,8 +48,9 @@ def compiled(code: bytes, cache: Path | None) -> wasmtime.Module:
     version = importlib.metadata.version("wasmtime")
     path = cache / f"{sha256(code).hexdigest()}-{version}.cwasm"
     try:
-        return wasmtime.Module.deserialize_file(engine(), str(path))
-    except wasmtime.WasmtimeError:  # not there, or of another machine or configuration
+        # read, not mapped: a file that somebody cuts short would take the process with it
+        return wasmtime.Module.deserialize(engine(), path.read_bytes())
+    except (OSError, wasmtime.WasmtimeError):  # not there, or of another machine or configuration
         module = _compile(code)
     try:
         _store(path, bytes(module.serialize()))
