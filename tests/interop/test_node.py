@@ -12,7 +12,7 @@ PROJECTS = sorted(folder.parent for folder in node.HERE.glob("*/package.json"))
 
 
 def test_there_are_projects() -> None:
-    assert len(PROJECTS) == 9
+    assert len(PROJECTS) == 11
 
 
 @pytest.mark.parametrize("folder", PROJECTS, ids=lambda folder: folder.name)

@@ -1,6 +1,7 @@
 """A replica with a hand-moved clock, and calls that are executed at once."""
 
 import itertools
+from pathlib import Path
 
 from appliance.ic.principal import Principal
 from appliance.localnet.certification import Authority
@@ -20,8 +21,8 @@ class Net:
         self.replica = Replica(Authority(seed=b"wasm"), self.clock)
         self._numbers = itertools.count()
 
-    def install(self, module: bytes, arg: bytes = b"") -> Principal:
-        return self.replica.create_canister(WasmCanister(module), arg=arg)
+    def install(self, module: bytes, arg: bytes = b"", *, cache: Path | None = None) -> Principal:
+        return self.replica.create_canister(WasmCanister(module, cache=cache), arg=arg)
 
     def submit(self, canister: Principal, method: str, arg: bytes = b"", caller: Principal = ALICE) -> Call:
         """Put a call into the queue."""
