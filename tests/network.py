@@ -7,20 +7,20 @@ from typing import Any, Literal
 
 from appliance.client import Connection, connect
 from appliance.config.schema import Config
-from appliance.crypto import SigningKey, Verifier
+from appliance.crypto import CandidTypes, SigningKey, Verifier
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.listener import Listener
 from appliance.ic.agent import Agent
-from appliance.ic.identity import KeyIdentity
+from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
+from appliance.localnet.canister import Canister
 from appliance.localnet.clock import Clock
 from appliance.localnet.net import Localnet
 from appliance.localnet.pingpong import APP_MESSAGE, PingPong
-from appliance.localnet.websocket_canister import WebSocketCanister
 
 Generation = Literal["v0", "v1", "v2"]
-Make = Callable[[Principal], WebSocketCanister]
+Make = Callable[[Principal], Canister]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,15 @@ class Network:
     listener: Listener
     canister_id: Principal
     generation: str
+
+    async def connected(self) -> int:
+        """How many clients the ping-pong canister counts."""
+        async with HttpTransport([self.localnet.url], timeout_s=15, max_reply=1 << 20) as transport:
+            agent = Agent(transport, AnonymousIdentity(), Verifier(self.localnet.root_key))
+            reply = await agent.query(self.canister_id, "clients_connected", CandidTypes("()").encode())
+        (count,) = CandidTypes("(nat64)").decode(reply)
+        assert isinstance(count, int)
+        return count
 
     @property
     def url(self) -> str:
@@ -48,35 +57,44 @@ class Network:
 
 @asynccontextmanager
 async def running(
-    canister: Make | WebSocketCanister | None = None,
+    canister: Make | Canister | None = None,
     *,
+    arg: bytes = b"",
     generation: Generation = "v2",
     subnet: bool = False,
     clock: Clock | None = None,
     **sections: Any,
 ) -> AsyncIterator[Network]:
     """Start everything around a canister of a wire generation: ping-pong, the one given, or the one that is made for a
-    gateway's principal. `clock` is the localnet's, `sections` are those of ``gateway.yaml``.
+    gateway's principal, installed with `arg`. `clock` is the localnet's, `sections` are those of ``gateway.yaml``.
     """
     identity = KeyIdentity(SigningKey.generate("ed25519"))
     async with Localnet(subnet=subnet, clock=clock) as localnet:
         if canister is None:
             canister = PingPong(generation=generation, gateway=identity.principal)
-        elif not isinstance(canister, WebSocketCanister):
+        elif callable(canister):
             canister = canister(identity.principal)
-        canister_id = localnet.create_canister(canister)
-        config = Config.model_validate(
-            {
-                "gateway": {"listen": "127.0.0.1:0"},
-                "polling": {"min_interval": 0.005, "max_interval": 0.02},
-                "canisters": [{"id": str(canister_id), "generation": generation}],
-                **sections,
-            }
-        )
-        verifier = Verifier(localnet.root_key)
-        async with HttpTransport([localnet.url], timeout_s=15, max_reply=4 * 1024**2) as transport:
-            gateway = Gateway(
-                config, ic=Agent(transport, identity, verifier), verifier=verifier, principal=identity.principal
-            )
-            async with gateway, Listener(gateway) as listener:
-                yield Network(localnet, gateway, listener, canister_id, generation)
+        canister_id = localnet.create_canister(canister, arg=arg)
+        async with serving(localnet, canister_id, generation, identity, **sections) as network:
+            yield network
+
+
+@asynccontextmanager
+async def serving(
+    localnet: Localnet, canister_id: Principal, generation: Generation, identity: KeyIdentity, **sections: Any
+) -> AsyncIterator[Network]:
+    """A gateway in front of a canister of a localnet."""
+    config = Config.model_validate(
+        {
+            "gateway": {"listen": "127.0.0.1:0"},
+            "polling": {"min_interval": 0.005, "max_interval": 0.02},
+            "canisters": [{"id": str(canister_id), "generation": generation}],
+            **sections,
+        }
+    )
+    verifier = Verifier(localnet.root_key)
+    async with HttpTransport([localnet.url], timeout_s=15, max_reply=4 * 1024**2) as transport:
+        agent = Agent(transport, identity, verifier)
+        gateway = Gateway(config, ic=agent, verifier=verifier, principal=identity.principal)
+        async with gateway, Listener(gateway) as listener:
+            yield Network(localnet, gateway, listener, canister_id, generation)

@@ -8,6 +8,7 @@ from itertools import groupby
 import pytest
 import structlog
 
+from tests.demo import NotBuilt
 from tests.interop.node import Unavailable
 from tests.interop.scenarios import EXAMINATIONS, Examination
 from tests.interop.table import README, Cell, Key, read, render, section_of, with_section
@@ -16,7 +17,8 @@ from tests.interop.table import README, Cell, Key, read, render, section_of, wit
 async def find() -> dict[Key, Cell]:
     """What the run finds; a client that is only known by its recording keeps its row where the recording is missing.
 
-    Raises Unavailable where an SDK cannot be run, and what a scenario raises that goes wrong.
+    Raises Unavailable where an SDK cannot be run, NotBuilt without the demo canister, and what a scenario raises that
+    goes wrong.
     """
     found: dict[Key, Cell] = {}
     for (client, generation), row in groupby(EXAMINATIONS, key=lambda examination: examination.key[:2]):
@@ -51,7 +53,7 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     try:
         section = render(asyncio.run(find()))
-    except Unavailable as missing:
+    except (Unavailable, NotBuilt) as missing:
         sys.exit(str(missing))
     README.write_text(with_section(README.read_text(), section))
 

@@ -21,20 +21,24 @@ Deceit = Callable[[int, bytes], list[bytes]]
 
 
 @asynccontextmanager
-async def lying_gateway(upstream: str, deceit: Deceit) -> AsyncIterator[str]:
+async def lying_gateway(
+    upstream: str, deceit: Deceit | None = None, *, deafness: Callable[[int], bool] = lambda _: False
+) -> AsyncIterator[str]:
     """A WebSocket proxy that passes all on as it is but certified messages, with which `deceit` does what it likes.
 
-    Yields its URL, which has the path of the gateway's.
+    Of what the client says it loses the frames with numbers (1 is the first) for which it has `deafness`. Yields its
+    URL, which has the path of the gateway's.
     """
+    deceive = deceit or (lambda _, frame: [frame])
 
     async def handle(client: ServerConnection) -> None:
         async with connect(upstream, compression=None, max_size=None) as gateway:
-            up = asyncio.create_task(_pass_up(client, gateway.send, gateway.close))
+            up = asyncio.create_task(_pass_up(client, gateway.send, gateway.close, deafness))
             numbers = itertools.count(1)
             try:
                 async for frame in gateway:
                     if isinstance(frame, bytes) and "cert" in read_message(frame):
-                        for passed in deceit(next(numbers), frame):
+                        for passed in deceive(next(numbers), frame):
                             await client.send(passed)
                     else:
                         await client.send(frame)
@@ -50,11 +54,16 @@ async def lying_gateway(upstream: str, deceit: Deceit) -> AsyncIterator[str]:
 
 
 async def _pass_up(
-    client: ServerConnection, send: Callable[[Data], Awaitable[None]], close: Callable[[], Awaitable[None]]
+    client: ServerConnection,
+    send: Callable[[Data], Awaitable[None]],
+    close: Callable[[], Awaitable[None]],
+    deafness: Callable[[int], bool],
 ) -> None:
+    numbers = itertools.count(1)
     try:
         async for frame in client:
-            await send(frame)
+            if not deafness(next(numbers)):
+                await send(frame)
     except ConnectionClosed:
         pass
     await close()

@@ -5,19 +5,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment
-from appliance.localnet.pingpong import PingPong
-from appliance.localnet.websocket_wire import SERVICE_MESSAGE
+from tests.interop.canisters import OUTSPOKEN, PYTHON, RUST, Backend
 from tests.interop.clients import LIVE_OWN, LIVE_SDKS, Client, End, Live
 from tests.interop.node import PATIENCE_S
 from tests.interop.proxies import forge, lying_gateway
 from tests.interop.recording import Recording
 from tests.interop.replay import play
 from tests.interop.table import Cell, Key
-from tests.network import Generation, Network, running
+from tests.network import Generation, Network
 
 ROUNDS = 20
 YES = Cell("yes")
@@ -32,140 +29,105 @@ LIVED_AGAIN = (
 )
 PAST_THE_GATEWAY = "It sends to the canister itself, over HTTP."
 NOT_RECORDED = "The recording does not show it."
-
-
-class Watched(PingPong):
-    """Notes who comes and who goes."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.guests: set[object] = set()
-        self.came, self.left = asyncio.Event(), asyncio.Event()
-
-    def on_open(self, env: Environment, client: Any) -> None:
-        super().on_open(env, client)
-        self.guests.add(client)
-        self.came.set()
-
-    def on_close(self, env: Environment, client: Any) -> None:
-        super().on_close(env, client)
-        self.guests.remove(client)
-        self.left.set()
-
-
-W = TypeVar("W", bound=Watched)
-
-
-class Outspoken(Watched):
-    """Closes with the CloseMessage of v2 in a generation that does not have it, as canisters of later SDKs do."""
-
-    def close(self, env: Environment, client: Any) -> None:
-        message = SERVICE_MESSAGE.encode({"CloseMessage": {"reason": {"ClosedByApplication": None}}})
-        self._push(env, self._clients.of(client), message, is_service_message=True)
-        super().close(env, client)
+NOT_SPOKEN = "The CDK of today speaks v2 only."
+REAL = "CDK: "
+"""Before the names of the columns in which the canister is the one in Rust, on the CDK that others have written."""
 
 
 @asynccontextmanager
-async def serving(generation: Generation, kind: type[W], **options: Any) -> AsyncIterator[tuple[Network, W]]:
-    """A gateway in front of a watched canister; `options` are those of ``running``."""
-    canisters: list[W] = []
-
-    def make(gateway: Principal) -> W:
-        canisters.append(kind(generation=generation, gateway=gateway))
-        return canisters[0]
-
-    async with running(make, generation=generation, **options) as network:
-        yield network, canisters[0]
-
-
-@asynccontextmanager
-async def met(live: Live, kind: type[Watched] = Watched) -> AsyncIterator[tuple[Client, Watched]]:
+async def met(live: Live, backend: Backend) -> AsyncIterator[tuple[Client, Network]]:
     """A client whose session is open and that has the canister's greeting."""
-    async with serving(live.generation, kind) as (network, canister), live.start(network, network.url) as client:
+    async with backend.serve(live.generation) as network, live.start(network, network.url) as client:
         await client.opened()
         assert await client.receive() == "ping"
-        yield client, canister
+        yield client, network
 
 
-async def opening(live: Live) -> Cell:
+async def counted(network: Network, clients: int) -> None:
+    """Wait until the canister counts so many clients."""
+    async with asyncio.timeout(PATIENCE_S):
+        while await network.connected() != clients:  # noqa: ASYNC110 - a canister rings no bell
+            await asyncio.sleep(0.01)
+
+
+async def opening(live: Live, backend: Backend) -> Cell:
     """Gateway, canister and client agree that the session is open."""
-    async with serving(live.generation, Watched) as (network, canister), live.start(network, network.url) as client:
+    async with backend.serve(live.generation) as network, live.start(network, network.url) as client:
         await client.opened()
         assert network.gateway.stats.opened == 1
-        await asyncio.wait_for(canister.came.wait(), PATIENCE_S)
+        await counted(network, 1)
     return YES
 
 
-async def sending(live: Live) -> Cell:
+async def sending(live: Live, backend: Backend) -> Cell:
     """The canister's application reads what the client's application has sent."""
-    async with met(live) as (client, _):
+    async with met(live, backend) as (client, _):
         await client.send("good morning")
         assert await client.receive() == "good morning ping"
     return YES
 
 
-async def receiving(live: Live) -> Cell:
+async def receiving(live: Live, backend: Backend) -> Cell:
     """The canister's greeting, which nobody asked for, comes through."""
-    async with met(live):
+    async with met(live, backend):
         return YES
 
 
-async def order(live: Live) -> Cell:
+async def order(live: Live, backend: Backend) -> Cell:
     """Many messages at once keep their order both ways."""
     texts = [f"round {number}" for number in range(ROUNDS)]
-    async with met(live) as (client, _):
+    async with met(live, backend) as (client, _):
         for text in texts:
             await client.send(text)
         assert [await client.receive() for _ in texts] == [f"{text} ping" for text in texts]
     return YES
 
 
-async def canister_closes(live: Live) -> Cell:
+async def canister_closes(live: Live, backend: Backend) -> Cell:
     """The canister's application closes the session."""
     if live.generation == "v2":
-        code, reason = await _closed(live, Watched)
+        code, reason = await _closed(live, backend)
         assert code == 4001
         assert "ClosedByApplication" in reason
         return YES
-    notes = [FORGOTTEN.format(await _forgotten(live))]
+    notes = [FORGOTTEN.format(await _forgotten(live, backend))]
     if live.generation == "v1":
-        notes.append(FOREIGN_CLOSE.format(*await _closed(live, Outspoken)))
+        notes.append(FOREIGN_CLOSE.format(*await _closed(live, OUTSPOKEN)))
     return Cell("yes", tuple(notes))
 
 
-async def _closed(live: Live, kind: type[Watched]) -> End:
-    async with met(live, kind) as (client, canister):
+async def _closed(live: Live, backend: Backend) -> End:
+    async with met(live, backend) as (client, network):
         await client.send("close")
         end = await client.ended()
-        assert not canister.guests
+        assert await network.connected() == 0
     return end
 
 
-async def _forgotten(live: Live) -> int:
+async def _forgotten(live: Live, backend: Backend) -> int:
     """The code that a client sees which speaks after the canister has forgotten it."""
-    async with met(live) as (client, canister):
+    async with met(live, backend) as (client, network):
         await client.send("close")
         await client.send("are you there?")
         code, reason = await client.ended()
-        assert not canister.guests
+        assert await network.connected() == 0
     assert "ws_message" in reason
     return code
 
 
-async def client_closes(live: Live) -> Cell:
+async def client_closes(live: Live, backend: Backend) -> Cell:
     """The client's application closes the session, and the canister is told."""
-    async with met(live) as (client, canister):
+    async with met(live, backend) as (client, network):
         await client.close()
         assert await client.ended() == (1000, "")
-        await asyncio.wait_for(canister.left.wait(), PATIENCE_S)
-        assert not canister.guests
+        await counted(network, 0)
     return YES
 
 
-async def forged_certificate(live: Live) -> Cell:
+async def forged_certificate(live: Live, backend: Backend) -> Cell:
     """A gateway vouches for the canister's messages with a key of its own."""
     async with (
-        serving(live.generation, Watched) as (network, _),
+        backend.serve(live.generation) as network,
         lying_gateway(network.url, forge) as url,
         live.start(network, url) as client,
     ):
@@ -176,7 +138,7 @@ async def forged_certificate(live: Live) -> Cell:
     return YES
 
 
-Scenario = Callable[[Live], Awaitable[Cell]]
+Scenario = Callable[[Live, Backend], Awaitable[Cell]]
 
 COLUMNS: Mapping[str, Scenario] = {
     "open": opening,
@@ -198,7 +160,13 @@ async def _unknown() -> Cell:
     return Cell("-", (NOT_RECORDED,))
 
 
-RECORDED: Mapping[str, Callable[[], Awaitable[Cell]]] = {
+async def _unspoken() -> Cell:
+    return Cell("-", (NOT_SPOKEN,))
+
+
+Run = Callable[[], Awaitable[Cell]]
+
+RECORDED: Mapping[str, Run] = {
     "open": _lived_again,
     "send": partial(_lived_again, PAST_THE_GATEWAY),
     "receive": _lived_again,
@@ -216,9 +184,11 @@ class Examination(NamedTuple):
     client: str
     generation: Generation
     column: str
-    run: Callable[[], Awaitable[Cell]]
+    run: Run
     project: str | None = None
     """The folder with the packages that it needs."""
+    needs_demo: bool = False
+    """Whether the demo canister in Rust must be built."""
 
     @property
     def key(self) -> Key:
@@ -226,13 +196,26 @@ class Examination(NamedTuple):
         return self.client, self.generation, self.column
 
 
-def _of(live: Live) -> Iterator[Examination]:
-    for column, scenario in COLUMNS.items():
-        yield Examination(live.name, live.generation, column, partial(scenario, live), live.project)
+Row = Iterator[Examination]
+
+
+def _row(client: str, generation: Generation, own: Mapping[str, Run], real: Mapping[str, Run], **needs: Any) -> Row:
+    """The columns of the canister in Python, then those of the canister in Rust."""
+    yield from (Examination(client, generation, column, own[column], **needs) for column in COLUMNS)
+    for column in COLUMNS:
+        run = real.get(column)
+        is_needed = run is not None
+        yield Examination(client, generation, REAL + column, run or _unspoken, **needs, needs_demo=is_needed)
+
+
+def _of(live: Live) -> Row:
+    own = {column: partial(scenario, live, PYTHON) for column, scenario in COLUMNS.items()}
+    real = {column: partial(scenario, live, RUST) for column, scenario in COLUMNS.items()}
+    return _row(live.name, live.generation, own, real if live.generation == "v2" else {}, project=live.project)
 
 
 EXAMINATIONS = [
-    *(Examination("SDK of the seed, 62dcec3", "v0", column, RECORDED[column]) for column in COLUMNS),
+    *_row("SDK of the seed, 62dcec3", "v0", RECORDED, {}),
     *chain.from_iterable(map(_of, (*LIVE_SDKS, *LIVE_OWN))),
 ]
 """All of the table, in its order."""

@@ -18,7 +18,8 @@ _WRAPPER = textwrap.TextWrapper(120, subsequent_indent="   ", break_long_words=F
 
 INTRODUCTION = """\
 Which clients work: each is run, unmodified, through this gateway against a canister on the local IC (`make interop`).
-"Ordered" is 20 messages each way; a forged certificate is one of another root key.
+"Ordered" is 20 messages each way; a forged certificate is one of another root key. The canister is ping-pong in Python,
+and under "CDK" the same on a real CDK, in Rust (`demo/canister`, ic-websocket-cdk 0.4.2).
 """
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import demo
 from tests.interop.scenarios import EXAMINATIONS, Examination
 from tests.interop.table import README, Cell, Key, read, render, section_of, with_section
 
@@ -60,5 +61,7 @@ def test_the_readme_has_all_cells_and_no_other() -> None:
 async def test_a_cell_says_what_the_run_finds(examination: Examination, project: Callable[[str], Path]) -> None:
     if examination.project is not None:
         project(examination.project)
+    if examination.needs_demo:
+        demo.needed_module()
     said = read(section_of(README.read_text()))[examination.key]
     assert await examination.run() == said, "`make interop` writes what is true"

@@ -1,7 +1,5 @@
 """Unmodified ic-websocket-js through the gateway, beyond what the table in README.md holds (``scenarios.py``)."""
 
-import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +8,11 @@ import pytest
 
 from appliance.errors import OpenTimeout, SignatureInvalid, WrongGeneration
 from appliance.localnet.canister import Environment
-from appliance.localnet.clock import ManualClock
 from appliance.localnet.net import Localnet
 from appliance.localnet.pingpong import PingPong
-from appliance.localnet.websocket_canister import WsInitParams
 from tests.interop.clients import SDKS, Sdk
-from tests.interop.node import PATIENCE_S, Driver
+from tests.interop.node import Driver
 from tests.interop.proxies import Deceit, lying_gateway
-from tests.interop.scenarios import Watched, serving
 from tests.network import running
 
 BROKEN = (4000, "Error receiving message")
@@ -62,35 +57,6 @@ async def test_delegated_identities(sdk: Sdk) -> None:
         else:
             await opened(client)
             await play(client)
-
-
-class Listening(Watched):
-    """Acknowledges soon, and notes each sign of life."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(params=WsInitParams(send_ack_interval_ms=61_000), **options)
-        self.heard = asyncio.Event()
-
-    def _receive_service(self, env: Environment, client: Any, content: bytes) -> None:
-        super()._receive_service(env, client, content)
-        self.heard.set()
-
-
-async def test_acknowledgements_are_answered(sdk: Sdk) -> None:
-    clock = ManualClock(time.time_ns())
-    async with (
-        serving(sdk.generation, Listening, clock=clock) as (network, canister),
-        sdk.driver(network) as client,
-    ):
-        await opened(client)
-        await play(client)
-        clock.advance(61 * 10**9)
-        await asyncio.wait_for(canister.heard.wait(), PATIENCE_S)
-        assert canister.params.keep_alive_timeout_ms is not None
-        clock.advance(canister.params.keep_alive_timeout_ms * 10**6)  # who has not answered goes now
-        await network.localnet.replica.settle()
-        assert canister.guests
-        await play(client)
 
 
 # --- whoever lies is found out --------------------------------------------------------------------------------------
