@@ -44,10 +44,14 @@ class Management(Protocol):
 
 
 class Executor:
-    """Owns the queue. ``management`` executes what is sent to the management canister, once there is one."""
+    """Owns the queue. ``management`` executes what is sent to the management canister, once there is one.
+
+    ``instructions`` counts what all canisters have executed.
+    """
 
     def __init__(self, slots: Slots, state: CertifiedState, ingress: IngressHistory) -> None:
         self.management: Management | None = None
+        self.instructions = 0
         self._slots = slots
         self._state = state
         self._ingress = ingress
@@ -158,6 +162,7 @@ class Executor:
 
     def _conclude(self, slot: Slot, context: CallContext, env: Environment, problem: Rejection | None) -> None:
         """Keep what an execution did, or nothing of it, and answer the call where nothing more can come."""
+        self.instructions += env.instructions - context.instructions
         context.instructions = env.instructions
         if problem is None:
             self._keep_effects(slot, context, env)

@@ -85,6 +85,10 @@ class Localnet:
         """Replace a canister by one with an empty state; as `Replica.reinstall_canister`."""
         self.replica.reinstall_canister(canister_id, canister, arg=arg)
 
+    def upgrade_canister(self, canister_id: Principal, module: bytes, *, arg: bytes = b"") -> None:
+        """Give a canister of Wasm other code; as `Replica.upgrade_canister`."""
+        self.replica.upgrade_canister(canister_id, module, arg=arg)
+
     async def start_http(self) -> None:
         """Serve; does nothing while it does already. Raises OSError where the port is taken."""
         if self._runner is not None:

@@ -21,6 +21,9 @@ from appliance.localnet.state import CertifiedState
 ROUND_LIMIT = 100
 """Messages that are executed before others on the event loop get their turn."""
 
+ROUND_INSTRUCTIONS = 200_000_000
+"""After so many instructions too: about a tenth of a second."""
+
 FIRST_CANISTER = LOCAL_IDS[0] + 1
 """The number of ``bkyz2-fmaaa-aaaaa-qaaaq-cai``, the first id that local networks give."""
 
@@ -286,8 +289,11 @@ class Replica:
         self.ingress.prune(now_ns=now_ns)
         for slot in list(self.slots):
             self._execute_tasks(slot, now_ns)
+        limit = self.executor.instructions + ROUND_INSTRUCTIONS
         for _ in range(min(ROUND_LIMIT, len(self.executor))):
             self.executor.execute()
+            if self.executor.instructions > limit:
+                break
 
     def _execute_tasks(self, slot: Slot, now_ns: int) -> None:
         if slot.canister is not None and 0 < _due_ns(slot.timer_ns, slot) <= now_ns:

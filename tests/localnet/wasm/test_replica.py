@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 
 from appliance.crypto import SigningKey, Verifier, decode_cbor
+from appliance.ic.agent import Agent
 from appliance.ic.envelope import sign_request
-from appliance.ic.identity import KeyIdentity
+from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
+from appliance.ic.transport import HttpTransport
+from appliance.localnet import replica
 from appliance.localnet.canister import ExecutionError
+from appliance.localnet.net import Localnet
 from appliance.localnet.outcome import Rejection, Reply
 from appliance.localnet.replica import HEARTBEAT_NS
 from appliance.localnet.slots import Slot
@@ -221,3 +225,26 @@ def test_a_canister_is_put_back_as_it_was(net: Net, tmp_path: Path) -> None:
     assert other.query(canister, "ticks") == Reply(b"\1")
     with pytest.raises(ValueError, match="is taken"):
         other.replica.restore_canister(slot)
+
+
+def test_a_round_ends_after_enough_work_and_the_next_goes_on(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    canister = net.install(module(COUNTER))
+    calls = [net.submit(canister, "add") for _ in range(3)]
+    monkeypatch.setattr(replica, "ROUND_INSTRUCTIONS", 1)
+    seen = []
+    while net.replica.executor:
+        net.replica._round()
+        seen.append([call.status for call in calls].count("replied"))
+    assert seen == [1, 2, 3]
+    assert net.replica.executor.instructions > 3
+
+
+async def test_a_canister_of_wasm_is_called_and_upgraded_over_http() -> None:
+    async with Localnet() as net, HttpTransport([net.url], timeout_s=15, max_reply=1 << 20) as transport:
+        canister = net.create_canister(WasmCanister(module(COUNTER)))
+        agent = Agent(transport, AnonymousIdentity(), Verifier(net.root_key))
+        for number in (1, 2):
+            assert await agent.call(canister, "add", b"") == 2 * number.to_bytes(8, "little")
+        assert await agent.query(canister, "peek", b"") == 2 * (3).to_bytes(8, "little")
+        net.upgrade_canister(canister, module(RELAY))
+        assert await agent.call(canister, "relay", canister + b"echo") == b"7hello"
