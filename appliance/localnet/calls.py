@@ -1,6 +1,6 @@
 """Calls between canisters (IC interface specification, "Call contexts" and "Inter-canister calls")."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from appliance.ic.principal import Principal
@@ -66,7 +66,6 @@ class Cycles:
     balance: int = 0
     available: int = 0
     refunded: int = 0
-    attached: int = field(default=0, init=False)
 
     def accept(self, wanted: int) -> int:
         """Take what is available up to that many, and return how many."""

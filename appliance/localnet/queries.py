@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from appliance.ic.principal import Principal
 from appliance.localnet.calls import OutgoingCall
-from appliance.localnet.canister import QUERY_REPLY_LIMIT, Actor, Canister, Environment, Query
+from appliance.localnet.canister import QUERY_REPLY_LIMIT, Canister, Environment, Query
 from appliance.localnet.executor import attempt, no_reply
 from appliance.localnet.outcome import CANISTER_ERROR, DESTINATION_INVALID, Outcome, Rejection, Reply
 from appliance.localnet.slots import Slot, Slots
@@ -33,8 +33,8 @@ class QueryRun:
         if slot is None or slot.canister is None or refusal is not None:
             return refusal or Rejection(DESTINATION_INVALID, f"Canister {canister_id} not found", "IC0301")
         env = self._environment(slot, caller, depth)
-        if isinstance(slot.canister, Actor):
-            query = slot.canister.open_query()
+        if slot.actor is not None:
+            query = slot.actor.open_query()
             problem = attempt(slot, env, lambda: query.start(method, arg, env))
             return self._follow(slot, query, env, problem, depth=depth)
         return _simple(slot, slot.canister, method, arg, env)

@@ -46,11 +46,16 @@ class Slot:
     on_log: Callable[[LogLine], None] | None = None
     on_stopped: list[Callable[[bool], None]] = field(default_factory=list)
     _log_number: int = 0
+    _looked_at: Canister | None = None
+    _actor: Actor | None = None
 
     @property
     def actor(self) -> Actor | None:
         """The canister, where it is one that makes calls."""
-        return self.canister if isinstance(self.canister, Actor) else None
+        if self._looked_at is not self.canister:  # to look takes as long as many a message
+            self._looked_at = self.canister
+            self._actor = self.canister if isinstance(self.canister, Actor) else None
+        return self._actor
 
     def write_log(self, text: str, *, time_ns: int) -> None:
         """Keep a line, and tell who listens."""

@@ -1,0 +1,27 @@
+"""From a module to a canister, also where the engine that runs modules may be missing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from appliance.localnet.canister import ExecutionError
+
+if TYPE_CHECKING:
+    from appliance.localnet.wasm.canister import WasmCanister
+
+
+class NoEngine(ExecutionError):
+    """Canisters of Wasm need a package that is not installed."""
+
+    def __str__(self) -> str:
+        return "canisters of Wasm need wasmtime, which is not installed: pip install 'icws[localnet]'"
+
+
+def wasm_canister(module: bytes, *, cache: Path | None = None) -> "WasmCanister":
+    """A canister that is not installed yet, as `WasmCanister`. Raises NoEngine, and InvalidModule for bad bytes."""
+    try:
+        from appliance.localnet.wasm.canister import WasmCanister  # noqa: PLC0415  # the engine is optional
+    except ModuleNotFoundError as error:
+        if error.name != "wasmtime":
+            raise
+        raise NoEngine from error
+    return WasmCanister(module, cache=cache)

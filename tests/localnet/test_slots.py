@@ -1,0 +1,43 @@
+from appliance.ic.principal import Principal
+from appliance.localnet.certification import Authority, canister_id
+from appliance.localnet.greeter import Greeter
+from appliance.localnet.slots import LOG_LINES, Slot, Slots
+from appliance.localnet.wasm.canister import WasmCanister
+from tests.localnet.machine import CANISTER, START
+from tests.localnet.wasm.modules import COUNTER, module
+
+
+def test_a_slot_knows_whether_its_canister_makes_calls() -> None:
+    slot, wasm = Slot(CANISTER), WasmCanister(module(COUNTER))
+    seen = []
+    for canister in (None, wasm, Greeter(), wasm, None):
+        slot.canister = canister
+        seen.append(slot.actor)
+    assert seen == [None, wasm, None, wasm, None]
+
+
+def test_the_log_forgets_the_oldest_lines_and_counts_on() -> None:
+    slot = Slot(CANISTER)
+    for number in range(LOG_LINES + 5):
+        slot.write_log(str(number), time_ns=number)
+    assert len(slot.log) == LOG_LINES
+    assert (slot.log[0].number, slot.log[0].text, slot.log[-1].time_ns) == (5, "5", LOG_LINES + 4)
+
+
+def test_an_environment_shows_what_is_known_of_the_canister() -> None:
+    authority = Authority(seed=b"slots", subnet=True)
+    slots, controller = Slots(authority), Principal(b"bob")
+    slot = Slot(CANISTER, None, frozenset({controller}), "stopping", 7, 1000, 5, variables={"A": "b"})
+    slots.add(slot)
+    env = slots.environment(slot, controller, START)
+    assert (env.canister_id, env.caller, env.time_ns, env.timer_ns) == (CANISTER, controller, START, 5)
+    assert env.facts.controllers == {controller}
+    assert (env.facts.version, env.facts.status, env.facts.variables) == (7, "stopping", {"A": "b"})
+    assert (env.facts.subnet_id, env.facts.root_key) == (authority.subnet_id, authority.root_key)
+    assert (env.cycles.balance, env.cycles.available) == (1000, 0)
+    env.print("hello")
+    assert [(line.time_ns, line.text) for line in slot.log] == [(START, "hello")]
+    assert list(slots) == [slot]
+    slots.remove(CANISTER)
+    assert CANISTER not in slots
+    assert slots.get(canister_id(1)) is None
