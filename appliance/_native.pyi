@@ -22,7 +22,9 @@ __all__ = [
     "StateTree",
     "Verifier",
     "decode_candid",
+    "decode_candid_text",
     "decode_cbor",
+    "encode_candid_text",
     "encode_cbor",
     "encode_certificate",
     "encode_content",
@@ -329,6 +331,15 @@ class CandidTypes:
     def decode(self, data: bytes) -> tuple[object, ...]:
         """Decode with subtyping, as a callee does. Raises CandidError, also for what would cost too much or nests
         deeper than 512."""
+    def encode_text(self, text: str) -> bytes:
+        """Encode values given as Candid text, e.g. ``(record { nonce = 7 }, "a")``; optional ones at the end may be left
+        out. Raises CandidError, with line and column where the text cannot be read, and TooLarge beyond 1 MiB."""
+    def decode_text(self, data: bytes) -> str:
+        """Decode with subtyping, into Candid text. Raises CandidError, also for what nests deeper than 100."""
+    def sample(self) -> str:
+        """Values of these types as Candid text, to begin with: zeros, empty texts, nothing optional."""
+    def to_text(self) -> str:
+        """The types in Candid's notation, e.g. ``(text, opt nat)``; those that have names by their names."""
     def without_opt(self) -> CandidTypes:
         """The same types, with what an ``opt`` holds in its place: one level of it."""
     def __len__(self) -> int: ...
@@ -365,6 +376,15 @@ class CandidInterface:
 def decode_candid(data: bytes) -> tuple[object, ...]:
     """Decode by the types the message itself names. Fields are the hashes of their names, for a message has no names;
     an absent optional is None whatever its type. Raises CandidError."""
+
+def encode_candid_text(text: str) -> bytes:
+    """Encode values given as Candid text by the types that they seem to have: 7 is an int, ``7 : nat64`` is not.
+
+    Raises CandidError with line and column, TooLarge beyond 1 MiB."""
+
+def decode_candid_text(data: bytes) -> str:
+    """Decode by the types the message itself names, into Candid text. Fields are the hashes of their names. Raises
+    CandidError."""
 
 # --- WebSocket messages ---------------------------------------------------------------------------------------------
 

@@ -16,7 +16,9 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::candid::{CandidInterface, CandidMethod, CandidTypes, decode_candid};
+    use crate::candid::{
+        CandidInterface, CandidMethod, CandidTypes, decode_candid, decode_candid_text, encode_candid_text,
+    };
     #[pymodule_export]
     use crate::cbor::{decode_cbor, encode_cbor, hash_of_value};
     #[pymodule_export]

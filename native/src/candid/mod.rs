@@ -4,7 +4,7 @@ mod from_python;
 mod to_python;
 
 use candid::IDLValue;
-use icws_core::candid::{Interface, Method, ShapeId, Types, decode_untyped};
+use icws_core::candid::{Interface, Method, ShapeId, Types, decode_text, decode_untyped, encode_text};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -49,6 +49,22 @@ impl CandidTypes {
         let convert = |(shape, value): (&ShapeId, &IDLValue)| to_python(py, self.0.schema(), *shape, value, 0);
         let values = self.0.shapes().iter().zip(&values).map(convert).collect::<PyResult<Vec<_>>>()?;
         PyTuple::new(py, values)
+    }
+
+    fn encode_text(&self, py: Python<'_>, text: &str) -> PyResult<Vec<u8>> {
+        py.detach(|| self.0.encode_text(text)).map_err(raise)
+    }
+
+    fn decode_text(&self, py: Python<'_>, data: &[u8]) -> PyResult<String> {
+        py.detach(|| self.0.decode_text(data)).map_err(raise)
+    }
+
+    fn sample(&self) -> String {
+        self.0.sample()
+    }
+
+    fn to_text(&self) -> String {
+        self.0.to_text()
     }
 
     fn without_opt(&self) -> Self {
@@ -137,4 +153,14 @@ pub(crate) fn decode_candid<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound
         if data.len() < LARGE { decode_untyped(data) } else { py.detach(|| decode_untyped(data)) }.map_err(raise)?;
     let values = values.iter().map(|value| untyped_to_python(py, value, 0)).collect::<PyResult<Vec<_>>>()?;
     PyTuple::new(py, values)
+}
+
+#[pyfunction]
+pub(crate) fn encode_candid_text(py: Python<'_>, text: &str) -> PyResult<Vec<u8>> {
+    py.detach(|| encode_text(text)).map_err(raise)
+}
+
+#[pyfunction]
+pub(crate) fn decode_candid_text(py: Python<'_>, data: &[u8]) -> PyResult<String> {
+    py.detach(|| decode_text(data)).map_err(raise)
 }

@@ -4,6 +4,7 @@
 mod misfit;
 mod schema;
 mod text;
+mod values;
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,6 +15,7 @@ use ::candid::{DecoderConfig, IDLArgs, IDLValue};
 
 pub use schema::{Field, Label, Schema, Shape, ShapeId};
 pub use text::{Interface, Method};
+pub use values::{decode_text, encode_text};
 
 use crate::{Error, Result};
 

@@ -113,7 +113,7 @@ fn methods(schema: &Arc<Schema>, service: ShapeId) -> Result<Vec<Method>> {
 }
 
 /// Runs a parser after the checks that keep its recursion small, with a stack that suffices for the rest.
-fn with_room<T: Send>(source: &str, parse: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(super) fn with_room<T: Send>(source: &str, parse: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     if source.len() > MAX_TEXT {
         return Err(Error::TooLarge {
             what: "Candid text",
@@ -162,7 +162,7 @@ fn check_depth(source: &str) -> Result<()> {
 }
 
 /// The parser's error with its place, or the checker's with the place of the name it speaks of.
-fn locate(source: &str, problem: &candid_parser::Error) -> Error {
+pub(super) fn locate(source: &str, problem: &candid_parser::Error) -> Error {
     let report = problem.report();
     let Some(label) = report.labels.first() else {
         let text = problem.to_string();
