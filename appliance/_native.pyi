@@ -332,8 +332,8 @@ class CandidTypes:
         """Decode with subtyping, as a callee does. Raises CandidError, also for what would cost too much or nests
         deeper than 512."""
     def encode_text(self, text: str) -> bytes:
-        """Encode values given as Candid text, e.g. ``(record { nonce = 7 }, "a")``; optional ones at the end may be left
-        out. Raises CandidError, with line and column where the text cannot be read, and TooLarge beyond 1 MiB."""
+        """Encode values given as Candid text, e.g. ``(record { nonce = 7 }, "a")``; optional ones at the end may be
+        left out. Raises CandidError, with line and column where the text cannot be read, and TooLarge beyond 1 MiB."""
     def decode_text(self, data: bytes) -> str:
         """Decode with subtyping, into Candid text. Raises CandidError, also for what nests deeper than 100."""
     def sample(self) -> str:

@@ -1,7 +1,6 @@
 """``icws demo``: a conversation through a real gateway and a local IC, each step in plain words."""
 
 import asyncio
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from appliance.cli import loop
+from appliance.cli.free_port import free_port
 from appliance.client import Connection, Generation, Message, connect
 from appliance.config.schema import Canister, Config, Gateway, Log, Network
 from appliance.crypto import CandidTypes, SigningKey, Verifier
@@ -45,7 +45,7 @@ def demo(port: int, ic_port: int, *, once: bool, generation: Generation) -> None
     """
     configure_logging(Log(level="warning"))
     try:
-        loop.run(_demonstrate(Stage(_free(port), _free(ic_port), generation), once=once))
+        loop.run(_demonstrate(Stage(free_port(port), free_port(ic_port), generation), once=once))
     except TimeoutError:
         raise click.ClickException(f"the conversation took longer than {PATIENCE_S:g} s") from None
 
@@ -163,15 +163,3 @@ def _step(who: str, what: str) -> None:
 
 def _more(what: str) -> None:
     click.echo(f"{'':<18} {what}")
-
-
-def _free(port: int) -> int:
-    """The port, or 0 (any) where somebody has it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            click.echo(f"port {port} is taken, using a free one", err=True)
-            return 0
-    return port

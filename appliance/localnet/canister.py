@@ -7,6 +7,7 @@ canister**, which is the host's duty, and the replica drops what the execution a
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from appliance.ic.principal import Principal
@@ -191,6 +192,13 @@ class Actor(Canister, Protocol):
 
     has_heartbeat: bool
     """Whether `on_heartbeat` does something."""
+
+    @property
+    def memory_sizes(self) -> tuple[int, int]:
+        """Bytes of main and of stable memory."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything into a folder, which must exist. Raises OSError."""
 
     def upgrade(
         self,

@@ -64,9 +64,10 @@ class Authority:
 
     def __init__(self, *, subnet: bool = False, seed: bytes | None = None) -> None:
         seed = secrets.token_bytes(32) if seed is None else seed
-        self._root = BlsSecretKey.from_seed(_derive(seed, "root"))
-        self._subnet = BlsSecretKey.from_seed(_derive(seed, "subnet")) if subnet else self._root
-        self._node = SigningKey.from_secret("ed25519", _derive(seed, "node"))
+        self.seed = seed
+        self._root = BlsSecretKey.from_seed(derive(seed, "root"))
+        self._subnet = BlsSecretKey.from_seed(derive(seed, "subnet")) if subnet else self._root
+        self._node = SigningKey.from_secret("ed25519", derive(seed, "node"))
         self.is_delegated = subnet
         self.root_key = self._root.public_key
         self.root_subnet_id = Principal.self_authenticating(self.root_key)
@@ -138,5 +139,6 @@ class Authority:
         return encode_certificate(self._delegation.witness(paths), self._delegation_signature)
 
 
-def _derive(seed: bytes, use: str) -> bytes:
+def derive(seed: bytes, use: str) -> bytes:
+    """The secret of 32 bytes that a seed gives for one use."""
     return hashlib.sha256(b"localnet " + use.encode() + b" " + seed).digest()

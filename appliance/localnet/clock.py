@@ -16,7 +16,9 @@ class Alarm(Protocol):
 
 
 class Clock(Protocol):
-    """Nanoseconds since 1970, and calls at such times."""
+    """Nanoseconds since 1970, and calls at such times. ``ahead_ns`` is how far it was moved ahead of everybody's."""
+
+    ahead_ns: int
 
     def now_ns(self) -> int:
         """The time."""
@@ -24,18 +26,64 @@ class Clock(Protocol):
     def call_at(self, time_ns: int, callback: Callable[[], object]) -> Alarm:
         """Call from the event loop as soon as the time has come. Needs a running loop."""
 
+    def advance(self, nanoseconds: int) -> None:
+        """Move on, and have the calls made that are due by then. Raises ValueError for less than nothing."""
+
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, which can be moved ahead."""
+
+    def __init__(self, *, ahead_ns: int = 0) -> None:
+        self.ahead_ns = ahead_ns
+        self._alarms: set[_SystemAlarm] = set()
 
     def now_ns(self) -> int:
         """The time."""
-        return time.time_ns()
+        return time.time_ns() + self.ahead_ns
 
     def call_at(self, time_ns: int, callback: Callable[[], object]) -> Alarm:
         """Call from the event loop as soon as the time has come."""
-        delay_s = max(0, time_ns - self.now_ns()) / 1e9
-        return asyncio.get_running_loop().call_later(delay_s, callback)
+        return _SystemAlarm(time_ns, callback, self._alarms, self.now_ns)
+
+    def advance(self, nanoseconds: int) -> None:
+        """Move on; calls that are due by then are made as soon as the event loop has its turn."""
+        if nanoseconds < 0:
+            raise ValueError("time does not run backwards")
+        self.ahead_ns += nanoseconds
+        for alarm in list(self._alarms):
+            alarm.set()
+
+
+class _SystemAlarm:
+    """One call, by a timer of the event loop that is set anew when the clock is moved."""
+
+    def __init__(
+        self, time_ns: int, callback: Callable[[], object], alarms: "set[_SystemAlarm]", now_ns: Callable[[], int]
+    ) -> None:
+        self._time_ns = time_ns
+        self._callback = callback
+        self._alarms = alarms
+        self._now_ns = now_ns
+        self._handle: asyncio.TimerHandle | None = None
+        alarms.add(self)
+        self.set()
+
+    def set(self) -> None:
+        """Wait for as long as it is still to go."""
+        if self._handle is not None:
+            self._handle.cancel()
+        delay_s = max(0, self._time_ns - self._now_ns()) / 1e9
+        self._handle = asyncio.get_running_loop().call_later(delay_s, self._ring)
+
+    def cancel(self) -> None:
+        """Do not make the call; harmless after it was made."""
+        self._alarms.discard(self)
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _ring(self) -> None:
+        self._alarms.discard(self)
+        self._callback()
 
 
 class _ManualAlarm:
@@ -47,9 +95,10 @@ class _ManualAlarm:
 
 
 class ManualClock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is moved, and everybody's with it."""
 
     def __init__(self, now_ns: int) -> None:
+        self.ahead_ns = 0
         self._now_ns = now_ns
         self._order = itertools.count()
         self._alarms: list[tuple[int, int, _ManualAlarm]] = []

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, assert_never
 
-from appliance.ic.principal import MANAGEMENT_CANISTER
+from appliance.crypto import Request
+from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.calls import CallContext, OutgoingCall, Pending
 from appliance.localnet.canister import Canister, Environment, ExecutionError
 from appliance.localnet.ingress import Call, IngressHistory
@@ -35,6 +36,15 @@ Message: TypeAlias = Call | Pending | Response
 
 class Management(Protocol):
     """What fills the management canister ``aaaaa-aa``."""
+
+    def effective_id(self, method: str, arg: bytes) -> Principal | None:
+        """The canister that a call is about; None where it is about none, or where that cannot be read."""
+
+    def admit(self, request: Request) -> Rejection | None:
+        """Whether a user's call may be taken: None, or the rejection."""
+
+    def query(self, method: str, arg: bytes, caller: Principal) -> Outcome:
+        """Execute what can be asked without a call."""
 
     def execute(self, context: CallContext, method: str, arg: bytes, answer: Callable[[Outcome], None]) -> None:
         """Execute a method. ``answer`` is called once, now or later, also where the method is not known.

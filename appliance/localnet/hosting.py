@@ -18,10 +18,27 @@ class NoEngine(ExecutionError):
 
 def wasm_canister(module: bytes, *, cache: Path | None = None) -> "WasmCanister":
     """A canister that is not installed yet, as `WasmCanister`. Raises NoEngine, and InvalidModule for bad bytes."""
+    return _host()(module, cache=cache)
+
+
+def load_wasm_canister(folder: Path, *, cache: Path | None = None) -> "WasmCanister":
+    """A canister that was saved, as `WasmCanister.load`. Raises NoEngine, OSError, ValueError, InvalidModule."""
+    return _host().load(folder, cache=cache)
+
+
+def default_cache() -> Path:
+    """Where compiled modules of this user lie. Raises NoEngine."""
+    _host()
+    from appliance.localnet.wasm import compiled  # noqa: PLC0415  # the engine is optional
+
+    return compiled.default_cache()
+
+
+def _host() -> "type[WasmCanister]":
     try:
         from appliance.localnet.wasm.canister import WasmCanister  # noqa: PLC0415  # the engine is optional
     except ModuleNotFoundError as error:
         if error.name != "wasmtime":
             raise
         raise NoEngine from error
-    return WasmCanister(module, cache=cache)
+    return WasmCanister

@@ -1,6 +1,7 @@
 """The HTTP interface of the replica (IC interface specification, "HTTPS Interface"; IC-PROTOCOL A)."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -10,7 +11,7 @@ from aiohttp import web
 from appliance.crypto import Request, Verifier, encode_cbor
 from appliance.errors import GatewayError, Malformed
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.certification import Ranges
+from appliance.localnet.certification import Ranges, is_hosted
 from appliance.localnet.outcome import Rejection, Reply
 from appliance.localnet.read_state import PathRules, Reader
 from appliance.localnet.refusal import Refusal, of_request
@@ -21,6 +22,9 @@ CBOR_TYPE = "application/cbor"
 BODY_LIMIT = 5 * 1024 * 1024
 SYNC_CALL_WAIT_S = 10.0
 """How long a call of v3 or v4 waits for its outcome before the answer is 202."""
+
+SUBNET_CALLS = frozenset({4})
+"""The version of calls to a subnet; there were none before."""
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, HEAD, OPTIONS",
@@ -65,6 +69,7 @@ class HttpInterface:
         app.router.add_post(f"{canister}/call", self._call)
         app.router.add_post(f"{canister}/query", self._query)
         app.router.add_post(f"{canister}/read_state", self._read_canister_state)
+        app.router.add_post(f"{subnet}/call", self._call_subnet)
         app.router.add_post(f"{subnet}/read_state", self._read_subnet_state)
         return app
 
@@ -84,9 +89,22 @@ class HttpInterface:
         try:
             version = _version(http, self._versions.call)
             request = await self._open(http, "call")
-            _check_effective_id(request, _about(http))
+            self._check_effective_id(request, _about(http))
         except Refusal as refusal:
             return _refused(refusal)
+        return await self._submit(request, version)
+
+    async def _call_subnet(self, http: web.Request) -> web.Response:
+        """Calls that are about no canister: those that create one."""
+        try:
+            version = _version(http, self._versions.call & SUBNET_CALLS)
+            request = await self._open(http, "call")
+            self._check_subnet(request, _about(http))
+        except Refusal as refusal:
+            return _refused(refusal)
+        return await self._submit(request, version)
+
+    async def _submit(self, request: Request, version: int) -> web.Response:
         rejection = self._replica.admit(request)
         if rejection is not None:
             return _not_executed(rejection, version)
@@ -106,7 +124,7 @@ class HttpInterface:
         try:
             version = _version(http, self._versions.query)
             request = await self._open(http, "query")
-            _check_effective_id(request, _about(http))
+            self._check_effective_id(request, _about(http))
         except Refusal as refusal:
             return _refused(refusal)
         outcome = self._replica.query(request, _ranges(version))
@@ -143,15 +161,42 @@ class HttpInterface:
         """Read and verify the body. Raises Refusal."""
         if http.content_type.lower() != CBOR_TYPE:
             raise Refusal(400, "Unexpected content-type, expected application/cbor.")
-        body = await http.read()
-        now_ns = self._replica.clock.now_ns()
-        try:
-            request = self._verifier.open_request(body, now_ns=now_ns)
-        except GatewayError as error:
-            raise of_request(error, now_ns=now_ns) from error
+        request = self._verified(await http.read())
         if request.request_type != expected:
             raise Refusal(400, f"Malformed request: request_type is {request.request_type}, expected {expected}")
         return request
+
+    def _verified(self, body: bytes) -> Request:
+        """The request, if it is good now, or good for somebody whose clock was not moved with this one."""
+        clock = self._replica.clock
+        now_ns = clock.now_ns()
+        try:
+            return self._verifier.open_request(body, now_ns=now_ns)
+        except GatewayError as error:
+            if clock.ahead_ns:
+                with suppress(GatewayError):
+                    return self._verifier.open_request(body, now_ns=now_ns - clock.ahead_ns)
+            raise of_request(error, now_ns=now_ns) from error
+
+    def _subject(self, request: Request) -> Principal | None:
+        """The canister that a request is about; None where it is about none, or where that is told later."""
+        target, management = Principal(request.canister_id), self._replica.executor.management
+        if target != MANAGEMENT_CANISTER:
+            return target
+        return None if management is None else management.effective_id(request.method_name, request.arg)
+
+    def _check_effective_id(self, request: Request, about: Principal) -> None:
+        subject = self._subject(request)
+        if subject is not None and subject != about:
+            raise Refusal(400, f"Specified CanisterId {subject} does not match effective canister id in URL {about}")
+        if subject is None and about != MANAGEMENT_CANISTER and not is_hosted(about):
+            raise Refusal(400, f"Effective canister id in URL {about} is not of this subnet")
+
+    def _check_subnet(self, request: Request, about: Principal) -> None:
+        if about != self._replica.authority.subnet_id:
+            raise Refusal(400, f"Effective subnet id in URL {about} is not this subnet")
+        if request.canister_id != MANAGEMENT_CANISTER or self._subject(request) is not None:
+            raise Refusal(400, f"The method {request.method_name} is about a canister, whose id belongs in the URL")
 
 
 def _cbor(value: dict[str, object]) -> web.Response:
@@ -192,14 +237,9 @@ def _parse_principal(text: str) -> Principal:
     return Principal.from_text(text)
 
 
-def _check_effective_id(request: Request, about: Principal) -> None:
-    target = Principal(request.canister_id)
-    if target not in (about, MANAGEMENT_CANISTER):
-        raise Refusal(400, f"Specified CanisterId {target} does not match effective canister id in URL {about}")
-
-
-async def _allow_every_origin(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Access-Control-Allow-Origin"] = "*"
+async def _allow_every_origin(http: web.Request, response: web.StreamResponse) -> None:
+    if not http.path.startswith("/_/"):  # the page calls in the name of the developer
+        response.headers["Access-Control-Allow-Origin"] = "*"
 
 
 async def _preflight(_: web.Request) -> web.Response:

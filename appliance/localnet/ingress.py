@@ -19,7 +19,7 @@ Status: TypeAlias = Literal["received", "processing", "replied", "rejected"]
 
 @dataclass(eq=False)
 class Call:
-    """A call that was taken. ``done`` is set when there is an outcome."""
+    """A call that was taken. ``done`` is set when there is an ``outcome``."""
 
     request_id: bytes
     sender: Principal
@@ -27,6 +27,7 @@ class Call:
     method: str
     arg: bytes
     status: Status = "received"
+    outcome: Outcome | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -58,6 +59,7 @@ class IngressHistory:
 
     def finish(self, call: Call, outcome: Outcome, *, now_ns: int) -> None:
         """It has an outcome."""
+        call.outcome = outcome
         match outcome:
             case Reply(arg):
                 self._state.set((*call.path, b"reply"), arg)

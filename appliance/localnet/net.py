@@ -1,18 +1,32 @@
 """The local IC as one thing: a replica and its HTTP port."""
 
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
+from appliance.crypto import SigningKey
+from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.localnet.canister import Canister
-from appliance.localnet.certification import Authority
+from appliance.localnet.certification import Authority, derive
 from appliance.localnet.clock import Clock, SystemClock
 from appliance.localnet.http import HttpInterface, Versions
+from appliance.localnet.management import Author, ManagementCanister
+from appliance.localnet.page import Page
 from appliance.localnet.replica import Replica
+from appliance.localnet.state_folder import StateFolder
+
+SAVE_INTERVAL_S = 2.0
+SETTLE_TIMEOUT_S = 5.0
+
+log = logging.getLogger(__name__)
 
 
 class Localnet:
@@ -20,7 +34,11 @@ class Localnet:
 
     ``port`` 0 takes a free one, which is kept over ``stop_http`` and ``start_http``. With ``subnet`` states are signed
     by a subnet key under the root key, as on the mainnet. Equal seeds give equal keys and ids; without one the keys are
-    random. ``clock`` is for tests that move the time.
+    random. ``clock`` is for tests that move the time. Compiled modules are kept in the folder ``cache``.
+
+    With ``state_dir`` keys, time and canisters are kept in that folder: read when it is entered, written whenever
+    something has changed for ``SAVE_INTERVAL_S``, and at the end. Canisters in Python are not kept, nor are calls in
+    execution and what became of the last ones. Raises StateUnusable where the folder cannot be used.
     """
 
     def __init__(
@@ -32,8 +50,23 @@ class Localnet:
         seed: bytes | None = None,
         clock: Clock | None = None,
         versions: Versions | None = None,
+        state_dir: Path | None = None,
+        cache: Path | None = None,
     ) -> None:
-        self.replica = Replica(Authority(subnet=subnet, seed=seed), clock or SystemClock())
+        self._folder = None if state_dir is None else StateFolder(state_dir)
+        try:
+            authority = self._authority(subnet, seed)
+            facts = None if self._folder is None else self._folder.facts
+            ahead_ns = 0 if facts is None else facts.ahead_ns
+            self.replica = Replica(authority, clock or SystemClock(ahead_ns=ahead_ns))
+        except BaseException:
+            self._close_folder()
+            raise
+        self.management = ManagementCanister(self.replica, cache=cache)
+        self.replica.executor.management = self.management
+        self.developer = KeyIdentity(SigningKey.from_secret("ed25519", derive(authority.seed, "developer")))
+        self.page = Page(self.replica, self.developer, self.fast_forward)
+        self._cache = cache
         self._http = HttpInterface(self.replica, versions)
         self._host = host
         self._port = port
@@ -43,7 +76,11 @@ class Localnet:
     async def __aenter__(self) -> Self:
         """Raises OSError where the port is taken."""
         async with AsyncExitStack() as stack:
+            stack.callback(self._close_folder)
+            if self._folder is not None:
+                self._folder.restore(self.replica, cache=self._cache)
             await stack.enter_async_context(self.replica)
+            await stack.enter_async_context(self._saving())
             stack.push_async_callback(self.stop_http)
             await self.start_http()
             self._stack = stack.pop_all()
@@ -70,6 +107,44 @@ class Localnet:
         """The subnet that hosts the canisters; the root subnet itself where there is no other."""
         return self.replica.authority.subnet_id
 
+    @property
+    def names(self) -> dict[str, Principal]:
+        """The canisters that have names."""
+        return {slot.name: slot.canister_id for slot in self.replica.slots if slot.name}
+
+    def deploy(self, name: str, module: bytes, *, arg: bytes = b"", controllers: Iterable[Principal] = ()) -> Principal:
+        """Have a canister of this name run a module of Wasm: a new one, or the one that has the name, upgraded where
+        its code is another. The developer is its controller, besides those that are named.
+
+        Raises Refusal, also for an installation that fails; a canister that was new is then gone.
+        """
+        author, existing = Author(self.developer.principal), self.names.get(name)
+        if existing is not None:
+            slot = self.replica.slots[existing]
+            if slot.canister is None or slot.canister.module_hash != sha256(module).digest():
+                mode = "install" if slot.canister is None else "upgrade"
+                self.management.install(author, slot, {mode: None}, module, arg)
+            return existing
+        slot = self.management.create(author, controllers=[author.principal, *controllers])
+        slot.name = name
+        try:
+            self.management.install(author, slot, {"install": None}, module, arg)
+        except BaseException:
+            self.replica.delete_canister(slot.canister_id)
+            raise
+        return slot.canister_id
+
+    async def fast_forward(self, seconds: float) -> None:
+        """Move the time, and wait until everything is executed that is due by then: a timer once, however often it
+        would have set itself again. Clients whose clock stays behind are still served, but verify certificates of the
+        future, which most refuse from 5 minutes on. Raises ValueError for less than nothing."""
+        self.replica.clock.advance(round(seconds * 1e9))
+        await self.replica.settle()
+
+    def save(self) -> bool:
+        """Write the state now; False where nothing has changed or nothing is to be kept. Raises OSError."""
+        return self._folder is not None and self._folder.save(self.replica)
+
     def create_canister(
         self,
         canister: Canister,
@@ -93,7 +168,7 @@ class Localnet:
         """Serve; does nothing while it does already. Raises OSError where the port is taken."""
         if self._runner is not None:
             return
-        runner = web.AppRunner(self._http.application(), access_log=None, handle_signals=False, shutdown_timeout=0)
+        runner = web.AppRunner(self._application(), access_log=None, handle_signals=False, shutdown_timeout=0)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port, reuse_address=True).start()
@@ -108,3 +183,44 @@ class Localnet:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+    # --- steps ---
+
+    def _application(self) -> web.Application:
+        application = self._http.application()
+        self.page.add_to(application)
+        return application
+
+    def _authority(self, subnet: bool, seed: bytes | None) -> Authority:
+        if self._folder is None:
+            return Authority(subnet=subnet, seed=seed)
+        return self._folder.authority(subnet=subnet, seed=seed)
+
+    def _close_folder(self) -> None:
+        if self._folder is not None:
+            self._folder.close()
+
+    @asynccontextmanager
+    async def _saving(self) -> AsyncIterator[None]:
+        """Keep the state written, and write it at the end, after everything that was taken is executed."""
+        task = asyncio.create_task(self._keep_saved(), name="localnet state")
+        try:
+            yield
+        finally:
+            if self._folder is not None:
+                with suppress(TimeoutError):  # what never ends is not waited for
+                    async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                        await self.replica.settle()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            self.save()
+
+    async def _keep_saved(self) -> None:
+        while self._folder is not None:
+            await asyncio.sleep(SAVE_INTERVAL_S)
+            await self.replica.settle()
+            try:
+                self.save()
+            except OSError as error:
+                log.error("the state is not written: %s", error)  # noqa: TRY400  # the disk's fault, not ours

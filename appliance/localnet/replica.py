@@ -35,7 +35,8 @@ class Replica:
     """A subnet of one node. Executes while it is entered (``async with``); everything else works at any time.
 
     It belongs to one event loop. The clock decides what the time is and when timers are due. What the management
-    canister does is up to ``executor.management``.
+    canister does is up to ``executor.management``. ``next_number`` is that of the id that is tried first for the next
+    canister.
     """
 
     def __init__(self, authority: Authority, clock: Clock) -> None:
@@ -45,7 +46,7 @@ class Replica:
         self.ingress = IngressHistory(self.state)
         self.slots = Slots(authority)
         self.executor = Executor(self.slots, self.state, self.ingress)
-        self._next_number = FIRST_CANISTER
+        self.next_number = FIRST_CANISTER
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._alarm: Alarm | None = None
@@ -75,8 +76,10 @@ class Replica:
         arg: bytes = b"",
         specified_id: Principal | None = None,
         controllers: Iterable[Principal] = (),
+        caller: Principal = MANAGEMENT_CANISTER,
     ) -> Principal:
         """Make a canister, install its code where it is given, and return its id: the specified one or the next.
+        The canister sees the caller as the one that installs it.
 
         Raises ValueError for an id that is taken or not of this subnet, ExecutionError when the installation fails.
         """
@@ -84,7 +87,7 @@ class Replica:
         self._check_free(chosen)
         slot = Slot(chosen, controllers=frozenset(controllers))
         if canister is not None:
-            self._install(slot, canister, arg)
+            self._install(slot, canister, arg, caller)
         self.slots.add(slot)
         if canister is None:
             self.state.set((b"canister", chosen, b"certified_data"), b"")
@@ -102,13 +105,15 @@ class Replica:
         self._arm()
         self._wake.set()
 
-    def reinstall_canister(self, chosen: Principal, canister: Canister, *, arg: bytes = b"") -> None:
+    def reinstall_canister(
+        self, chosen: Principal, canister: Canister, *, arg: bytes = b"", caller: Principal = MANAGEMENT_CANISTER
+    ) -> None:
         """Give a canister other code, or the same, with an empty state; calls that it has in execution are refused.
 
         Raises KeyError for an unknown id and ExecutionError when the installation fails; then nothing is changed.
         """
         slot = self.slots[chosen]
-        self._install(slot, canister, arg)
+        self._install(slot, canister, arg, caller)
         self.executor.abandon(slot, "Canister has been reinstalled")
         self._arm()
 
@@ -118,6 +123,7 @@ class Replica:
         module: bytes,
         *,
         arg: bytes = b"",
+        caller: Principal = MANAGEMENT_CANISTER,
         skip_pre_upgrade: bool = False,
         keep_memory: bool | None = None,
     ) -> None:
@@ -128,7 +134,7 @@ class Replica:
         slot = self.slots[chosen]
         if slot.actor is None:
             raise ExecutionError("only a canister of Wasm can be upgraded")
-        env = self._environment(slot)
+        env = self._environment(slot, caller)
         slot.actor.upgrade(module, arg, env, skip_pre_upgrade=skip_pre_upgrade, keep_memory=keep_memory)
         self._keep(slot, env)
         self._show_code(slot)
@@ -190,12 +196,12 @@ class Replica:
             raise ValueError(f"{chosen} is taken" if chosen in self.slots else f"{chosen} is not of this subnet")
 
     def _free_id(self) -> Principal:
-        while canister_id(self._next_number) in self.slots:
-            self._next_number += 1
-        return canister_id(self._next_number)
+        while canister_id(self.next_number) in self.slots:
+            self.next_number += 1
+        return canister_id(self.next_number)
 
-    def _install(self, slot: Slot, canister: Canister, arg: bytes) -> None:
-        env = self._environment(slot)
+    def _install(self, slot: Slot, canister: Canister, arg: bytes, caller: Principal) -> None:
+        env = self._environment(slot, caller)
         env.timer_ns = 0
         canister.install(arg, env)
         slot.canister = canister
@@ -203,8 +209,8 @@ class Replica:
         self.state.set((b"canister", slot.canister_id, b"certified_data"), b"")
         self._keep(slot, env)
 
-    def _environment(self, slot: Slot) -> Environment:
-        return self.slots.environment(slot, MANAGEMENT_CANISTER, self.state.next_time())
+    def _environment(self, slot: Slot, caller: Principal) -> Environment:
+        return self.slots.environment(slot, caller, self.state.next_time())
 
     def _show_code(self, slot: Slot) -> None:
         """Put into the state what everybody may know of the code."""
@@ -231,7 +237,8 @@ class Replica:
         """Whether a call may be taken: None, or the rejection that is told without changing anything."""
         target = Principal(request.canister_id)
         if target == MANAGEMENT_CANISTER:
-            return None if self.executor.management is not None else _not_offered(request.method_name)
+            management = self.executor.management
+            return _not_offered(request.method_name) if management is None else management.admit(request)
         slot, refusal = self.slots.get(target), self.slots.refusal(target)
         if refusal is not None or slot is None or slot.actor is None:
             return refusal
@@ -261,7 +268,10 @@ class Replica:
         """Execute a verified query on the latest state; ``ranges`` is for the delegation in a data certificate."""
         target = Principal(request.canister_id)
         if target == MANAGEMENT_CANISTER:
-            return _not_offered(request.method_name)
+            management, method = self.executor.management, request.method_name
+            if management is None:
+                return _not_offered(method)
+            return management.query(method, request.arg, Principal(request.sender))
         path = (b"canister", target, b"certified_data")
         run = QueryRun(self.slots, self.state, lambda: self.state.leaf_certificate(path, ranges))
         return run.ask(target, request.method_name, request.arg, Principal(request.sender))

@@ -1,13 +1,16 @@
 """The canisters of the replica, each in its slot: what is kept about it besides the code and its state."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from appliance.ic.principal import Principal
 from appliance.localnet.calls import CallContext, Cycles
 from appliance.localnet.canister import Actor, Canister, Environment, Facts, Status
+from appliance.localnet.canister_settings import Settings
 from appliance.localnet.certification import Authority
+from appliance.localnet.chunk_store import ChunkStore
+from appliance.localnet.history import History
 from appliance.localnet.outcome import CANISTER_ERROR, DESTINATION_INVALID, Rejection
 
 LOG_LINES = 1000
@@ -29,7 +32,8 @@ class Slot:
     """A canister id and what has it. ``canister`` is None where no code is installed.
 
     ``version`` grows with every change. ``timer_ns`` and ``heartbeat_ns`` are when those are due, 0 for never.
-    ``contexts`` are the calls in execution; a stopping canister stops when there is none.
+    ``contexts`` are the calls in execution; a stopping canister stops when there is none. ``name`` is what people call
+    it, empty where they do not.
     """
 
     canister_id: Principal
@@ -41,6 +45,10 @@ class Slot:
     timer_ns: int = 0
     heartbeat_ns: int = 0
     variables: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    settings: Settings = field(default_factory=Settings)
+    chunks: ChunkStore = field(default_factory=ChunkStore)
+    history: History = field(default_factory=History)
     contexts: set[CallContext] = field(default_factory=set)
     log: deque[LogLine] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     on_log: Callable[[LogLine], None] | None = None
@@ -57,13 +65,24 @@ class Slot:
             self._actor = self.canister if isinstance(self.canister, Actor) else None
         return self._actor
 
-    def write_log(self, text: str, *, time_ns: int) -> None:
+    def write_log(self, text: str, *, time_ns: int) -> LogLine:
         """Keep a line, and tell who listens."""
         line = LogLine(self._log_number, time_ns, text)
         self._log_number += 1
         self.log.append(line)
         if self.on_log is not None:
             self.on_log(line)
+        return line
+
+    def restore_log(self, lines: Iterable[LogLine], *, next_number: int) -> None:
+        """Have the lines of a canister that was saved."""
+        self.log.extend(lines)
+        self._log_number = next_number
+
+    @property
+    def log_number(self) -> int:
+        """The number of the next line."""
+        return self._log_number
 
     def refusal(self) -> Rejection | None:
         """Why it executes nothing now, or None."""
@@ -77,9 +96,10 @@ class Slot:
 
 
 class Slots:
-    """All canisters by id."""
+    """All canisters by id. ``listeners`` are told every line that any of them writes."""
 
     def __init__(self, authority: Authority) -> None:
+        self.listeners: list[Callable[[Slot, LogLine], None]] = []
         self._authority = authority
         self._slots: dict[Principal, Slot] = {}
 
@@ -126,5 +146,10 @@ class Slots:
             slot.variables,
         )
         env = Environment(slot.canister_id, caller, time_ns, slot.timer_ns, facts=facts, cycles=Cycles(slot.cycles))
-        env.journal = lambda text: slot.write_log(text, time_ns=time_ns)
+        env.journal = lambda text: self._write(slot, text, time_ns)
         return env
+
+    def _write(self, slot: Slot, text: str, time_ns: int) -> None:
+        line = slot.write_log(text, time_ns=time_ns)
+        for tell in self.listeners:
+            tell(slot, line)

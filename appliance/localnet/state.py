@@ -32,6 +32,10 @@ class CertifiedState:
         self._time_ns = max(self._clock.now_ns(), self._time_ns + 1)
         return self._time_ns
 
+    def resume(self, time_ns: int) -> None:
+        """Have every time be later than this one."""
+        self._time_ns = max(self._time_ns, time_ns)
+
     def set(self, path: Sequence[bytes], value: bytes) -> None:
         """Put a leaf."""
         self._tree.set(path, value)

@@ -128,7 +128,7 @@ DIALECTS: dict[Generation, Dialect] = {
         ),
     ),
     "v2": Dialect(
-        generation="v2",  # ic-websocket-cdk 0.4.1
+        generation="v2",  # ic-websocket-cdk 0.4.1 and 0.4.2, which behave alike
         max_number_of_returned_messages=50,
         has_one_gateway=False,
         registers_keys=False,

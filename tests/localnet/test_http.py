@@ -325,7 +325,7 @@ async def test_the_canister_must_be_that_of_the_address(web: Web) -> None:
     for path, kind in (("v2/query", "query"), ("v3/call", "call")):
         assert await web.ask(path, web.sign(kind), other) == (400, text)
     management = await web.ask("v4/call", web.sign("call", "raw_rand", canister_id=MANAGEMENT_CANISTER), other)
-    assert management["reject_message"] == "Management canister has no method 'raw_rand'"
+    assert management["reject_message"] == "Only canisters can call ic00 method raw_rand"
     status, text_bytes = await web.post("/api/v2/canister/not-a-principal/query", web.sign("query").body)
     assert (status, text_bytes[:12]) == (400, b"Invalid URL:")
 

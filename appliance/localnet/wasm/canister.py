@@ -63,9 +63,9 @@ class WasmCanister:
         return "canister_heartbeat" in self._module.exports
 
     @property
-    def memory_size(self) -> int:
-        """Bytes of main and stable memory."""
-        return self.state.memory.size + self.state.stable.size
+    def memory_sizes(self) -> tuple[int, int]:
+        """Bytes of main and of stable memory."""
+        return self.state.memory.size, self.state.stable.size
 
     def install(self, arg: bytes, env: Environment) -> None:
         """Run the start function and ``canister_init`` with nothing in the memories."""

@@ -54,12 +54,12 @@ def test_a_query_leaves_no_trace_whoever_calls_it() -> None:
 def test_a_trap_leaves_no_trace() -> None:
     canister = installed(COUNTER)
     update(canister, "add")
-    size = canister.memory_size
+    size = canister.memory_sizes
     with pytest.raises(Trap, match="oops") as raised:
         canister.update("add and trap", b"", environment())
     assert raised.value.sentence == "Canister called `ic0.trap` with message: 'oops'"
     assert numbers(update(canister, "add")) == (2, 2)
-    assert canister.memory_size == size
+    assert canister.memory_sizes == size
 
 
 def test_a_reinstalled_canister_begins_anew() -> None:

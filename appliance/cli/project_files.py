@@ -1,0 +1,70 @@
+"""The files in which projects look for canister ids: those of dfx, of icp-cli, and an ``.env``."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from appliance.ic.principal import Principal
+
+DFX_FILE = Path(".dfx", "local", "canister_ids.json")
+ICP_FILE = Path(".icp", "cache", "mappings", "local.ids.json")
+ENV_FILE = Path(".env")
+ENV_BEGIN = "# DFX CANISTER ENVIRONMENT VARIABLES"
+ENV_END = "# END DFX CANISTER ENVIRONMENT VARIABLES"
+_BLOCK = re.compile(rf"^{ENV_BEGIN}$.*?^{ENV_END}$\n?", re.MULTILINE | re.DOTALL)
+
+
+def write_ids(folder: Path, ids: Mapping[str, Principal], *, url: str, root_key: bytes) -> list[Path]:
+    """Write all of them below a project's folder, and return where. What else is in them stays.
+
+    Raises OSError, and ValueError for a file of ids that is not JSON.
+    """
+    written = [folder / DFX_FILE, folder / ICP_FILE, folder / ENV_FILE]
+    for file in written:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    dfx, icp = _read(written[0]), _read(written[1])
+    for name, canister_id in ids.items():
+        known = dfx.get(name)
+        dfx[name] = {**(known if isinstance(known, dict) else {}), "local": str(canister_id)}
+        icp[name] = str(canister_id)
+    _write(written[0], json.dumps(dfx, indent=2, sort_keys=True) + "\n")
+    _write(written[1], json.dumps(icp, indent=2, sort_keys=True) + "\n")
+    before = written[2].read_text() if written[2].exists() else ""
+    _write(written[2], _with_block(before, _variables(ids, url, root_key)))
+    return written
+
+
+def _variables(ids: Mapping[str, Principal], url: str, root_key: bytes) -> list[str]:
+    lines = ["DFX_NETWORK='local'", f"IC_HOST='{url}'", f"IC_ROOT_KEY='{root_key.hex()}'"]
+    for name, canister_id in ids.items():
+        variable = re.sub(r"\W", "_", name, flags=re.ASCII).upper()
+        lines += [f"CANISTER_ID_{variable}='{canister_id}'", f"ICP_CLI_CID_{variable}='{canister_id}'"]
+    return lines
+
+
+def _with_block(text: str, lines: list[str]) -> str:
+    """The text with the lines between dfx's marks, in the place of those that were there."""
+    block = "\n".join([ENV_BEGIN, *lines, ENV_END, ""])
+    if _BLOCK.search(text):
+        return _BLOCK.sub(lambda _: block, text, count=1)
+    return f"{text}\n{block}" if text.strip() else block
+
+
+def _read(file: Path) -> dict[str, object]:
+    if not file.exists():
+        return {}
+    try:
+        found = json.loads(file.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is not a file of canister ids, move it out of the way")
+    return found
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file as a whole, so that who reads it meanwhile sees the old one or the new."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text)
+    new.replace(file)

@@ -1,0 +1,91 @@
+"""Canisters that are named on the command line: their modules, interfaces and arguments."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from appliance.crypto import CandidInterface, encode_candid_text
+from appliance.errors import CandidError, GatewayError
+from appliance.localnet.canister import ExecutionError
+from appliance.localnet.hosting import wasm_canister
+
+NO_ARGUMENTS = b"DIDL\0\0"
+
+
+@dataclass(frozen=True)
+class WasmFile:
+    """A module to be deployed under a name, with the arguments of its installation."""
+
+    name: str
+    path: Path
+    module: bytes
+    arg: bytes
+
+
+def collect(
+    wasm: Iterable[Path], named: Mapping[str, Path], arguments: Mapping[str, str], *, cache: Path | None
+) -> list[WasmFile]:
+    """Read and check everything that was named. Raises click.UsageError with a sentence, OSError for a file."""
+    paths = {**{_name_of(path): path for path in wasm}, **named}
+    unknown = sorted(arguments.keys() - paths.keys())
+    if unknown:
+        raise click.UsageError(f"--arg {unknown[0]}=…: there is no canister {unknown[0]}, but {', '.join(paths)}")
+    return [_read(name, path, arguments.get(name), cache) for name, path in paths.items()]
+
+
+def pairs(option: str, values: Iterable[str]) -> dict[str, str]:
+    """``NAME=VALUE`` as a mapping. Raises click.UsageError."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, equals, rest = value.partition("=")
+        if not (name and equals and rest):
+            raise click.UsageError(f"{option} takes NAME=VALUE, not {value!r}")
+        if name in found:
+            raise click.UsageError(f"{option} names {name} twice")
+        found[name] = rest
+    return found
+
+
+def _name_of(path: Path) -> str:
+    """``chat`` for ``target/chat.wasm.gz``."""
+    return path.name.removesuffix(".gz").removesuffix(".wasm")
+
+
+def _read(name: str, path: Path, argument: str | None, cache: Path | None) -> WasmFile:
+    module = path.read_bytes()
+    try:
+        metadata = wasm_canister(module, cache=cache).metadata
+    except ExecutionError as error:
+        raise click.UsageError(f"{path}: {error}") from error
+    did = metadata.get("candid:service", b"").decode(errors="replace") or _beside(path)
+    return WasmFile(name, path, module, _encode(name, did, argument))
+
+
+def _beside(path: Path) -> str:
+    """The interface in a file of the same name, where the module has none in it."""
+    file = path.with_name(f"{_name_of(path)}.did")
+    return file.read_text() if file.exists() else ""
+
+
+def _encode(name: str, did: str, argument: str | None) -> bytes:
+    if not did:
+        return NO_ARGUMENTS if argument is None else _untyped(name, argument)
+    try:
+        types = CandidInterface(did).init
+    except GatewayError as error:
+        raise click.UsageError(f"the Candid interface of {name} cannot be read: {error}") from error
+    try:
+        return types.encode_text("()" if argument is None else argument)
+    except CandidError as error:
+        hint = f"it takes {types.to_text()}, e.g. --arg '{name}={types.sample()}'"
+        problem = "it is not installed without arguments" if argument is None else error.problem
+        raise click.UsageError(f"the arguments of {name}: {problem}; {hint}") from error
+
+
+def _untyped(name: str, argument: str) -> bytes:
+    try:
+        return encode_candid_text(argument)
+    except GatewayError as error:
+        raise click.UsageError(f"the arguments of {name}: {error}") from error

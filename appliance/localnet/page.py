@@ -1,0 +1,247 @@
+"""The page at ``/_/``: what canisters there are, what they log, and their methods to be called with Candid text.
+
+The page asks JSON endpoints below ``/_/api/``, which make calls in the name of nobody or of the developer. So they
+answer only what comes from the page itself, and no names that somebody may have pointed at this machine.
+"""
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from appliance.crypto import CandidInterface, decode_candid_text, encode_candid_text
+from appliance.errors import CandidError, GatewayError, Malformed
+from appliance.ic.identity import AnonymousIdentity, KeyIdentity
+from appliance.ic.principal import Principal
+from appliance.localnet.caller import Caller
+from appliance.localnet.outcome import Outcome, Reply
+from appliance.localnet.replica import Replica
+from appliance.localnet.slots import Slot
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+FILES = {
+    "": ("index.html", "text/html"),
+    "page.css": ("page.css", "text/css"),
+    "page.js": ("page.js", "text/javascript"),
+}
+LINES_AT_ONCE = 200
+FORWARD_LIMIT_S = 10 * 365 * 86_400
+
+
+class Problem(Exception):
+    """What the page is told instead of an answer."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Page:
+    """Adds its routes to the application of the local network. ``gateway_url`` is shown, where there is one."""
+
+    def __init__(
+        self, replica: Replica, developer: KeyIdentity, fast_forward: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self.gateway_url = ""
+        self._replica = replica
+        self._developer = developer
+        self._fast_forward = fast_forward
+        self._caller = Caller(replica)
+
+    def add_to(self, application: web.Application) -> None:
+        """Serve the page and what it asks for."""
+        add = application.router
+        add.add_get("/_", _to_page)
+        add.add_get("/_/{file:[a-z.]*}", _file)
+        add.add_get("/_/api/net", _answering(self._net))
+        add.add_get("/_/api/canisters/{id}", _answering(self._canister))
+        add.add_get("/_/api/canisters/{id}/log", _answering(self._log))
+        add.add_post("/_/api/call", _answering(self._call))
+        add.add_post("/_/api/fast-forward", _answering(self._forward))
+
+    async def _net(self, _: web.Request) -> object:
+        authority = self._replica.authority
+        return {
+            "root_key": authority.root_key.hex(),
+            "subnet_id": str(authority.subnet_id),
+            "time_ms": self._replica.clock.now_ns() // 10**6,
+            "ahead_s": self._replica.clock.ahead_ns / 1e9,
+            "gateway_url": self.gateway_url,
+            "developer": str(self._developer.principal),
+            "canisters": [_summary(slot) for slot in self._replica.slots],
+        }
+
+    async def _canister(self, http: web.Request) -> object:
+        slot = self._slot(http.match_info["id"])
+        did = _candid(slot)
+        return {
+            **_summary(slot),
+            "controllers": [str(controller) for controller in sorted(slot.controllers)],
+            "metadata": sorted(slot.canister.metadata) if slot.canister is not None else [],
+            "variables": slot.variables,
+            "candid": did,
+            "methods": _methods(did),
+        }
+
+    async def _log(self, http: web.Request) -> object:
+        slot, after = self._slot(http.match_info["id"]), http.query.get("after", "0")
+        if not after.isdecimal():
+            raise Problem(400, "after is the number of a line")
+        lines = [line for line in slot.log if line.number >= int(after)][-LINES_AT_ONCE:]
+        return {"next": slot.log_number, "lines": [[line.number, line.time_ns // 10**6, line.text] for line in lines]}
+
+    async def _call(self, http: web.Request) -> object:
+        wanted = await _json(http, {"canister": str, "method": str, "arg": str, "identity": str})
+        slot, method = self._slot(wanted["canister"]), wanted["method"]
+        declared = _interface(_candid(slot)).methods.get(method)
+        try:
+            arg = (
+                encode_candid_text(wanted["arg"]) if declared is None else declared.arguments.encode_text(wanted["arg"])
+            )
+        except GatewayError as error:
+            raise Problem(400, error.problem if isinstance(error, CandidError) else str(error)) from error
+        identity = self._developer if wanted["identity"] == "developer" else AnonymousIdentity()
+        if declared is not None and declared.is_query:
+            outcome = self._caller.query(identity, slot.canister_id, method, arg)
+        else:
+            outcome = await self._caller.call(identity, slot.canister_id, method, arg)
+        return _shown(outcome, declared.results.decode_text if declared is not None else decode_candid_text)
+
+    async def _forward(self, http: web.Request) -> object:
+        seconds = (await _json(http, {"seconds": (int, float)}))["seconds"]
+        if not 0 <= seconds <= FORWARD_LIMIT_S:
+            raise Problem(400, f"the time moves by 0 to {FORWARD_LIMIT_S} seconds")
+        await self._fast_forward(seconds)
+        return {"time_ms": self._replica.clock.now_ns() // 10**6}
+
+    def _slot(self, text: str) -> Slot:
+        try:
+            slot = self._replica.slots.get(Principal.from_text(text))
+        except Malformed as error:
+            raise Problem(400, str(error)) from error
+        if slot is None:
+            raise Problem(404, f"there is no canister {text}")
+        return slot
+
+
+def _summary(slot: Slot) -> dict[str, object]:
+    code = slot.canister
+    return {
+        "id": str(slot.canister_id),
+        "name": slot.name,
+        "status": slot.status,
+        "kind": "empty" if code is None else "Python" if slot.actor is None else "Wasm",
+        "module_hash": "" if code is None else code.module_hash.hex(),
+        "memory": sum(slot.actor.memory_sizes) if slot.actor is not None else 0,
+        "cycles": str(slot.cycles),
+        "log_number": slot.log_number,
+    }
+
+
+def _candid(slot: Slot) -> str:
+    """The interface that the canister publishes; empty where it has none."""
+    if slot.canister is None:
+        return ""
+    return slot.canister.metadata.get("candid:service", b"").decode(errors="replace")
+
+
+@lru_cache(maxsize=64)
+def _interface(did: str) -> CandidInterface:
+    try:
+        return CandidInterface(did)
+    except GatewayError:  # methods can be called without
+        return CandidInterface("")
+
+
+def _methods(did: str) -> list[dict[str, object]]:
+    return [
+        {
+            "name": method.name,
+            "is_query": method.is_query,
+            "arguments": method.arguments.to_text(),
+            "results": method.results.to_text(),
+            "sample": method.arguments.sample(),
+        }
+        for method in _interface(did).methods.values()
+    ]
+
+
+def _shown(outcome: Outcome, decode: Callable[[bytes], str]) -> dict[str, object]:
+    if not isinstance(outcome, Reply):
+        return {"reject": outcome.to_cbor()}
+    try:
+        return {"reply": decode(outcome.arg)}
+    except GatewayError as error:
+        return {"reply": f"0x{outcome.arg.hex()}", "note": f"this is not what the interface says: {error}"}
+
+
+# --- HTTP ---
+
+
+def _answering(handle: Callable[[web.Request], Awaitable[object]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(http: web.Request) -> web.Response:
+        try:
+            _check_origin(http)
+            return web.json_response(await handle(http), headers=HEADERS)
+        except Problem as problem:
+            return web.json_response({"problem": str(problem)}, status=problem.status, headers=HEADERS)
+
+    return answer
+
+
+def _check_origin(http: web.Request) -> None:
+    """Raises Problem for requests that other pages make, or that came by a name of somebody else."""
+    if not _is_this_machine(http.host):
+        raise Problem(403, "ask by the address of this machine, not by another name")
+    origin, site = http.headers.get("Origin"), http.headers.get("Sec-Fetch-Site", "same-origin")
+    if (origin is not None and origin != f"http://{http.host}") or site not in ("same-origin", "none"):
+        raise Problem(403, "only the page of this local network may ask")
+    if http.method == "POST" and http.content_type != "application/json":
+        raise Problem(415, "send application/json")
+
+
+def _is_this_machine(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def _json(http: web.Request, kinds: dict[str, Any]) -> dict[str, Any]:
+    """The body, an object with these fields. Raises Problem."""
+    try:
+        body = await http.json()
+    except ValueError:
+        raise Problem(400, "the body is not JSON") from None
+    if not isinstance(body, dict) or not all(isinstance(body.get(name), kind) for name, kind in kinds.items()):
+        raise Problem(400, f"the body is an object with the fields {', '.join(kinds)}")
+    return body
+
+
+async def _to_page(_: web.Request) -> web.Response:
+    return web.Response(status=302, headers={"Location": "/_/"})
+
+
+async def _file(http: web.Request) -> web.Response:
+    found = FILES.get(http.match_info["file"])
+    if found is None:
+        return web.Response(status=404, text="Not Found", headers=HEADERS)
+    name, kind = found
+    text = resources.files("appliance.localnet").joinpath("static", name).read_text(encoding="utf-8")
+    return web.Response(text=text, content_type=kind, charset="utf-8", headers=HEADERS)

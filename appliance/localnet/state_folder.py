@@ -1,0 +1,242 @@
+"""A local network on disk: written as a whole, so that whatever happens there is one state or the one before.
+
+``current`` names the folder with the state and holds the digest of its manifest, which lists every file with its size
+and checksum. A new state is a new folder; what has not changed in it is a second link to the same file.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import zlib
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import GatewayError, Malformed
+from appliance.ic.principal import Principal
+from appliance.localnet import kept_canister
+from appliance.localnet.certification import Authority
+from appliance.localnet.kept_canister import Damaged
+from appliance.localnet.replica import Replica
+from appliance.localnet.slots import Slot
+
+FORMAT = 1
+CURRENT, LOCK, MANIFEST, NET_FILE = "current", "lock", "manifest.json", "net.json"
+SNAPSHOT = "state-"
+PIECE = 1 << 20
+
+
+@dataclass(eq=False)
+class StateUnusable(GatewayError):
+    """The folder of a local network cannot be used."""
+
+    folder: Path
+    problem: str
+
+    def __str__(self) -> str:
+        return f"the state of the local network in {self.folder} cannot be used: {self.problem}"
+
+
+@dataclass(frozen=True)
+class NetFacts:
+    """What is kept of the network besides its canisters. ``seed`` makes its keys, so the folder is private."""
+
+    seed: bytes
+    is_delegated: bool
+    time_ns: int = 0
+    ahead_ns: int = 0
+    next_number: int = 0
+
+
+class StateFolder:
+    """Reads a state when it is made and writes new ones; holds the folder against others until it is closed.
+
+    Raises StateUnusable where the folder is in use or damaged, OSError where it cannot be made or read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = self._take()
+        self._number = 0
+        self._snapshot: Path | None = None
+        self._manifest: dict[str, Any] = {}
+        self._written: dict[Principal, tuple[Slot, int]] = {}
+        self._written_net: NetFacts | None = None
+        try:
+            self.facts = self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let others have it; does nothing the second time."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def authority(self, *, subnet: bool, seed: bytes | None) -> Authority:
+        """The keys that were kept, or new ones. Raises StateUnusable where others are wanted than were kept."""
+        if self.facts is None:
+            return Authority(subnet=subnet, seed=seed)
+        if seed not in (None, self.facts.seed):
+            raise StateUnusable(self.folder, "it was made with another seed, leave the seed out")
+        if subnet != self.facts.is_delegated:
+            wanted = "with" if self.facts.is_delegated else "without"
+            raise StateUnusable(self.folder, f"it was made {wanted} a subnet key of its own, do the same again")
+        return Authority(subnet=subnet, seed=self.facts.seed)
+
+    def restore(self, replica: Replica, *, cache: Path | None) -> None:
+        """Put everything back into a new replica. Raises StateUnusable, and NoEngine where there is no Wasm engine."""
+        if self.facts is None or self._snapshot is None:
+            return
+        replica.state.resume(self.facts.time_ns)
+        replica.next_number = self.facts.next_number
+        for name in self._manifest["canisters"]:
+            try:
+                canister_id = Principal.from_text(name)
+                kept_canister.restore(replica, canister_id, self._snapshot / name, cache=cache)
+            except (Damaged, Malformed) as error:
+                raise StateUnusable(self.folder, str(error)) from error
+            slot = replica.slots[canister_id]
+            self._written[canister_id] = (slot, slot.version)
+
+    def save(self, replica: Replica) -> bool:
+        """Write what the replica is now; False where nothing but the time has changed. Raises OSError."""
+        slots = {slot.canister_id: slot for slot in replica.slots if kept_canister.is_kept(slot)}
+        facts = _facts(replica)
+        if self._snapshot is not None and not self._has_changed(slots, facts):
+            return False
+        self._number += 1
+        target = self.folder / f"{SNAPSHOT}{self._number}"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(mode=0o700)
+        files = self._write(replica, slots, facts, target)
+        self._manifest = {"format": FORMAT, "canisters": [str(name) for name in slots], "files": files}
+        text = json.dumps(self._manifest)
+        _write_synced(target / MANIFEST, text)
+        _sync(target)
+        _write_synced(self.folder / f"{CURRENT}.new", f"{target.name} {sha256(text.encode()).hexdigest()}\n")
+        (self.folder / f"{CURRENT}.new").replace(self.folder / CURRENT)
+        _sync(self.folder)
+        self._snapshot, self._written_net = target, facts
+        self._written = {canister_id: (slot, slot.version) for canister_id, slot in slots.items()}
+        self._tidy()
+        return True
+
+    # --- steps ---
+
+    def _take(self) -> int:
+        lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise StateUnusable(self.folder, "another local network is using it") from None
+        return lock
+
+    def _read(self) -> NetFacts | None:
+        """Check every file against the manifest; None for a folder that nothing was written into."""
+        current = self.folder / CURRENT
+        if not current.exists():
+            if any(self.folder.glob(f"{SNAPSHOT}*/{MANIFEST}")):
+                raise StateUnusable(self.folder, f"the file {CURRENT} is missing")
+            return None
+        try:
+            name, digest = current.read_text().split()
+            snapshot = self.folder / name
+            self._number = int(name.removeprefix(SNAPSHOT))
+            text = (snapshot / MANIFEST).read_bytes()
+            if sha256(text).hexdigest() != digest:
+                raise StateUnusable(self.folder, f"{name}/{MANIFEST} is not what was written")
+            self._manifest = json.loads(text)
+            self._check_files(snapshot)
+            facts = json.loads((snapshot / NET_FILE).read_text())
+            facts["seed"] = bytes.fromhex(facts["seed"])
+            self._snapshot, self._written_net = snapshot, NetFacts(**facts)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StateUnusable(self.folder, f"{type(error).__name__}: {error}") from error
+        return self._written_net
+
+    def _check_files(self, snapshot: Path) -> None:
+        if self._manifest["format"] != FORMAT:
+            raise StateUnusable(self.folder, f"its format is {self._manifest['format']}, this program reads {FORMAT}")
+        for name, wanted in self._manifest["files"].items():
+            if _checksum(snapshot / name) != wanted:
+                raise StateUnusable(self.folder, f"{snapshot.name}/{name} is not what was written")
+
+    def _has_changed(self, slots: dict[Principal, Slot], facts: NetFacts) -> bool:
+        kept = self._written_net
+        is_moved = kept is None or (kept.ahead_ns, kept.next_number) != (facts.ahead_ns, facts.next_number)
+        return is_moved or slots.keys() != self._written.keys() or not all(map(self._is_written, slots.values()))
+
+    def _is_written(self, slot: Slot) -> bool:
+        written = self._written.get(slot.canister_id)
+        return written is not None and written[0] is slot and written[1] == slot.version
+
+    def _write(
+        self, replica: Replica, slots: dict[Principal, Slot], facts: NetFacts, target: Path
+    ) -> dict[str, list[int]]:
+        _write_synced(target / NET_FILE, json.dumps({**facts.__dict__, "seed": facts.seed.hex()}))
+        files = {NET_FILE: _checksum(target / NET_FILE)}
+        for canister_id, slot in slots.items():
+            folder = target / str(canister_id)
+            folder.mkdir(mode=0o700)
+            if self._snapshot is not None and self._is_written(slot):
+                files |= self._link(self._snapshot / str(canister_id), folder)
+                continue
+            path = (b"canister", canister_id, b"certified_data")
+            kept_canister.write(slot, replica.state.get(path) or b"", folder)
+            for file in folder.iterdir():
+                _sync(file)
+                files[f"{folder.name}/{file.name}"] = _checksum(file)
+            _sync(folder)
+        return files
+
+    def _link(self, source: Path, folder: Path) -> dict[str, list[int]]:
+        """The files of a canister that has not changed, with their checksums."""
+        files = {}
+        for file in source.iterdir():
+            name = f"{folder.name}/{file.name}"
+            try:
+                os.link(file, folder / file.name)
+            except OSError:  # not every file system has links
+                shutil.copy2(file, folder / file.name)
+            files[name] = self._manifest["files"][name]
+        return files
+
+    def _tidy(self) -> None:
+        for old in self.folder.glob(f"{SNAPSHOT}*"):
+            if old != self._snapshot:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def _facts(replica: Replica) -> NetFacts:
+    authority, clock = replica.authority, replica.clock
+    time_ns = replica.state.next_time()
+    return NetFacts(authority.seed, authority.is_delegated, time_ns, clock.ahead_ns, replica.next_number)
+
+
+def _checksum(path: Path) -> list[int]:
+    """Size and CRC-32 of a file."""
+    checksum = 0
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            checksum = zlib.crc32(piece, checksum)
+        return [file.tell(), checksum]
+
+
+def _write_synced(path: Path, text: str) -> None:
+    path.write_text(text)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
