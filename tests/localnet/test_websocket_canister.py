@@ -1,4 +1,4 @@
-"""The behaviour of ic-websocket-cdk 0.4.1, machine to machine (IC-PROTOCOL D.2)."""
+"""The behaviour of ic-websocket-cdk 0.4, machine to machine (IC-PROTOCOL D.2). `test_demo_canister` asks the real one."""
 
 from typing import Any
 
