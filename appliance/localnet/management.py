@@ -46,7 +46,7 @@ class Refusal(Exception):
 
     def __init__(self, error_code: str, text: str) -> None:
         super().__init__(text)
-        self.rejection = Rejection(int(error_code[2]), text, error_code)
+        self.rejection = Rejection(int(error_code[3]), text, error_code)
 
 
 @dataclass(frozen=True)
