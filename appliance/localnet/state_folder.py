@@ -25,6 +25,8 @@ from appliance.localnet.slots import Slot
 FORMAT = 1
 CURRENT, LOCK, MANIFEST, NET_FILE = "current", "lock", "manifest.json", "net.json"
 SNAPSHOT = "state-"
+NOTHING = "nothing yet\n"
+"""What is current in a folder into which no state was ever written as a whole."""
 PIECE = 1 << 20
 
 
@@ -118,15 +120,19 @@ class StateFolder:
         text = json.dumps(self._manifest)
         _write_synced(target / MANIFEST, text)
         _sync(target)
-        _write_synced(self.folder / f"{CURRENT}.new", f"{target.name} {sha256(text.encode()).hexdigest()}\n")
-        (self.folder / f"{CURRENT}.new").replace(self.folder / CURRENT)
-        _sync(self.folder)
+        self._point(f"{target.name} {sha256(text.encode()).hexdigest()}\n")
         self._snapshot, self._written_net = target, facts
         self._written = {canister_id: (slot, slot.version) for canister_id, slot in slots.items()}
         self._tidy()
         return True
 
     # --- steps ---
+
+    def _point(self, text: str) -> None:
+        """Change what is current, in one step."""
+        _write_synced(self.folder / f"{CURRENT}.new", text)
+        (self.folder / f"{CURRENT}.new").replace(self.folder / CURRENT)
+        _sync(self.folder)
 
     def _take(self) -> int:
         lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -141,10 +147,12 @@ class StateFolder:
         """Check every file against the manifest; None for a folder that nothing was written into."""
         current = self.folder / CURRENT
         if not current.exists():
-            if any(self.folder.glob(f"{SNAPSHOT}*/{MANIFEST}")):
+            if any(self.folder.glob(f"{SNAPSHOT}*")):
                 raise StateUnusable(self.folder, f"the file {CURRENT} is missing")
-            return None
+            self._point(NOTHING)
         try:
+            if current.read_text() == NOTHING:
+                return None
             name, digest = current.read_text().split()
             snapshot = self.folder / name
             self._number = int(name.removeprefix(SNAPSHOT))

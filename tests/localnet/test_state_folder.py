@@ -1,0 +1,289 @@
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from appliance.localnet import kept_canister
+from appliance.localnet.certification import Authority
+from appliance.localnet.clock import ManualClock
+from appliance.localnet.management import ManagementCanister
+from appliance.localnet.replica import Replica
+from appliance.localnet.state_folder import StateFolder, StateUnusable
+from tests.localnet.machine import START
+from tests.localnet.managed import COUNTER_MODULE, NO_SETTINGS, REINSTALL, UPGRADE, Managed, about
+from tests.localnet.wasm.modules import module
+
+TIMED = module(
+    """
+(func (export "canister_init") (drop (call $global_timer_set (i64.const 2000000000000000000)))
+  (call $certified_data_set (i32.const 0) (i32.const 8)) (drop (call $stable64_grow (i64.const 1)))
+  (call $debug_print (i32.const 0) (i32.const 5)))
+(data (i32.const 0) "hello")
+"""
+)
+"""Sets everything at its installation that a canister can set."""
+
+
+class Kept(Managed):
+    """A network whose state is kept."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.folder = StateFolder(path)
+        self.replica = Replica(self.folder.authority(subnet=False, seed=None), ManualClock(START))
+        self.clock = self.replica.clock  # type: ignore[assignment]
+        self.management = ManagementCanister(self.replica)
+        self.replica.executor.management = self.management
+        try:
+            self.folder.restore(self.replica, cache=None)
+        except BaseException:
+            self.folder.close()
+            raise
+
+    def save(self) -> bool:
+        return self.folder.save(self.replica)
+
+
+def seen(net: Managed) -> Any:
+    """What is to be the same afterwards."""
+    return {
+        slot.canister_id: (
+            *(slot.controllers, slot.status, slot.version, slot.cycles, slot.timer_ns, slot.variables, slot.name),
+            *(slot.settings, slot.history.total, slot.history.recent(20), list(slot.log), slot.log_number),
+            *(sorted(slot.chunks), net.replica.state.get((b"canister", slot.canister_id, b"certified_data"))),
+            net.replica.state.get((b"canister", slot.canister_id, b"module_hash")),
+            None if slot.actor is None else slot.actor.memory_sizes,
+        )
+        for slot in net.replica.slots
+    }
+
+
+def reopened(net: Kept) -> Kept:
+    net.folder.close()
+    return Kept(net.folder.folder)
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    net = Kept(tmp_path / "made" / "here")
+    counter, timed, empty = net.installed(), net.installed(TIMED), net.create()
+    counter.name = "counter"
+    net.call(counter.canister_id, "add")
+    changed = {
+        **NO_SETTINGS,
+        "environment_variables": [{"name": "A", "value": "b"}],
+        "log_visibility": {"public": None},
+    }
+    net.manage("update_settings", {**about(timed), "settings": changed})
+    net.manage("upload_chunk", {**about(empty), "chunk": b"chunk"})
+    net.manage("stop_canister", about(empty))
+    before, root_key, time_ns = seen(net), net.replica.authority.root_key, net.replica.state.next_time()
+    assert timed.timer_ns == 2 * 10**18
+    assert net.save()
+    net = reopened(net)
+    assert seen(net) == before
+    assert net.replica.authority.root_key == root_key
+    assert net.replica.state.next_time() > time_ns
+    outcome = net.call(counter.canister_id, "add")
+    assert outcome.arg[:8] == (2).to_bytes(8, "little")  # type: ignore[union-attr]
+    assert net.create().canister_id not in before
+
+
+def test_ids_of_deleted_canisters_are_not_given_again(tmp_path: Path) -> None:
+    net = Kept(tmp_path)
+    slot = net.create()
+    net.create()
+    net.manage("stop_canister", about(slot))
+    net.manage("delete_canister", about(slot))
+    net.save()
+    assert not list((net.folder.folder / "state-1").glob(str(slot.canister_id)))
+    net = reopened(net)
+    assert slot.canister_id not in net.replica.slots
+
+
+def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
+    net = Kept(tmp_path)
+    still, busy = net.installed(), net.installed()
+    assert net.save()
+    first = {path.name: path.stat().st_ino for path in (tmp_path / "state-1" / str(still.canister_id)).iterdir()}
+    assert not net.save(), "nothing has changed"
+    net.call(busy.canister_id, "add")
+    assert net.save()
+    second = {path.name: path.stat().st_ino for path in (tmp_path / "state-2" / str(still.canister_id)).iterdir()}
+    assert second == first
+    assert [path.name for path in tmp_path.glob("state-*")] == ["state-2"], "the old state is gone"
+    net = reopened(net)
+    assert not net.save(), "nothing has changed since it was written"
+
+
+def test_a_canister_made_again_is_another(tmp_path: Path) -> None:
+    net = Kept(tmp_path)
+    slot = net.installed()
+    net.save()
+    net.manage("stop_canister", about(slot))
+    net.manage("delete_canister", about(slot))
+    wanted = {"amount": None, "settings": None, "specified_id": slot.canister_id}
+    net.manage("provisional_create_canister_with_cycles", wanted)
+    again = net.replica.slots[slot.canister_id]
+    again.version = slot.version
+    assert net.save()
+    assert reopened(net).replica.slots[slot.canister_id].canister is None
+
+
+def test_one_network_at_a_time(tmp_path: Path) -> None:
+    net = Kept(tmp_path)
+    with pytest.raises(StateUnusable, match="another local network is using it"):
+        StateFolder(tmp_path)
+    net.folder.close()
+    net.folder.close()
+    StateFolder(tmp_path).close()
+
+
+def test_other_keys_are_refused(tmp_path: Path) -> None:
+    net = Kept(tmp_path)
+    net.save()
+    net.folder.close()
+    folder = StateFolder(tmp_path)
+    with pytest.raises(StateUnusable, match="another seed"):
+        folder.authority(subnet=False, seed=b"other")
+    with pytest.raises(StateUnusable, match="without a subnet key"):
+        folder.authority(subnet=True, seed=None)
+    same = folder.authority(subnet=False, seed=net.replica.authority.seed)
+    assert same.root_key == Authority(seed=net.replica.authority.seed).root_key
+    folder.close()
+
+
+def test_the_folder_is_private(tmp_path: Path) -> None:
+    Kept(tmp_path / "state").save()
+    assert (tmp_path / "state").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "state" / "state-1").stat().st_mode & 0o077 == 0
+
+
+# --- damage ---
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    net = Kept(tmp_path_factory.mktemp("saved"))
+    slot = net.installed()
+    net.manage("upload_chunk", {**about(slot), "chunk": b"chunk"})
+    net.save()
+    net.folder.close()
+    return net.folder.folder
+
+
+FILES = ["current", "state-1/manifest.json", "state-1/net.json"] + [
+    f"state-1/bkyz2-fmaaa-aaaaa-qaaaq-cai/{name}"
+    for name in ("canister.json", "memory", "stable_memory", "globals.json", "module.wasm")
+]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["changed", "cut", "longer", "gone"])
+def test_damage_is_a_sentence(saved: Path, tmp_path: Path, name: str, damage: str) -> None:
+    shutil.copytree(saved, tmp_path / "state")
+    file = tmp_path / "state" / name
+    data = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    elif damage == "longer":
+        file.write_bytes(data + b"x")
+    elif damage == "cut":
+        file.write_bytes(data[: len(data) // 2] if data else b"x")
+    else:
+        file.write_bytes(bytes([data[0] ^ 1]) + data[1:] if data else b"x")
+    with pytest.raises(StateUnusable, match=r"the state of the local network in .* cannot be used: "):
+        Kept(tmp_path / "state")
+    assert StateUnusable in {type(error) for error in _raised(tmp_path / "state")}
+
+
+def _raised(folder: Path) -> list[Exception]:
+    """It is refused the next time, too: nothing is locked or mended."""
+    try:
+        Kept(folder)
+    except StateUnusable as error:
+        return [error]
+    return []
+
+
+def test_a_state_of_another_format_is_refused(saved: Path, tmp_path: Path) -> None:
+    from hashlib import sha256
+
+    shutil.copytree(saved, tmp_path / "state")
+    manifest = tmp_path / "state" / "state-1" / "manifest.json"
+    text = json.dumps({**json.loads(manifest.read_text()), "format": 99})
+    manifest.write_text(text)
+    (tmp_path / "state" / "current").write_text(f"state-1 {sha256(text.encode()).hexdigest()}\n")
+    with pytest.raises(StateUnusable, match="its format is 99, this program reads 1"):
+        StateFolder(tmp_path / "state")
+
+
+# --- whatever happens there is one state or the one before ---
+
+STEPS = st.lists(
+    st.sampled_from(["create", "add", "trap", "upgrade", "reinstall", "chunk", "save", "crash"]), max_size=12
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, max_size=12), data=st.data())
+def test_a_crash_loses_what_was_not_saved_and_nothing_else(
+    steps: list[str], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    net = Kept(tmp_path_factory.mktemp("state"))
+    try:
+        kept = seen(net)
+        for step in steps:
+            slots = list(net.replica.slots)
+            if step == "create" or (step not in ("save", "crash") and not slots):
+                net.installed()
+            elif step == "save":
+                net.save()
+                kept = seen(net)
+            elif step == "crash":
+                _fail_to_save(net, data.draw(st.integers(0, 5)))
+                net = reopened(net)
+                assert seen(net) == kept
+            else:
+                _change(net, step, data.draw(st.sampled_from(slots)))
+    finally:
+        net.folder.close()
+
+
+def _change(net: Kept, step: str, slot: Any) -> None:
+    match step:
+        case "add":
+            net.call(slot.canister_id, "add")
+        case "trap":
+            net.call(slot.canister_id, "add and trap")
+        case "upgrade":
+            net.install_code(slot, COUNTER_MODULE, UPGRADE)
+        case "reinstall":
+            net.install_code(slot, COUNTER_MODULE, REINSTALL)
+        case "chunk":
+            net.manage("upload_chunk", {**about(slot), "chunk": os.urandom(8)})
+
+
+def _fail_to_save(net: Kept, after: int) -> None:
+    """Begin to write a state, and have the disk be full after so many canisters, or at the last step."""
+    left = iter(range(after))
+    write = kept_canister.write
+
+    def failing(*arguments: Any) -> None:
+        if next(left, None) is None:
+            raise OSError("no space left")
+        write(*arguments)
+
+    def never(*_: Any) -> None:
+        raise OSError("no space left")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept_canister, "write", failing)
+        patch.setattr(Path, "replace", never)
+        with suppress(OSError):
+            net.save()
