@@ -1,11 +1,15 @@
 import asyncio
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
+import aiohttp
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +20,8 @@ from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
+from tests.cli.processes import icws, seen
+from tests.localnet.wasm.modules import module
 
 GATEWAY = str(Principal.self_authenticating(b"gateway"))
 RUN = "from appliance.cli.localnet import localnet; localnet()"
@@ -88,3 +94,89 @@ def test_a_gateway_is_named_where_there_is_one(arguments: list[str], sentence: s
     result = CliRunner().invoke(localnet, ["--port", "0", *arguments])
     assert result.exit_code == 2
     assert sentence in " ".join(result.output.split())
+
+
+# --- canisters of Wasm ---
+
+TALKER = """
+(func (export "canister_init") (call $debug_print (i32.const 0) (i32.const 5)))
+(func (export "canister_post_upgrade") (call $debug_print (i32.const 8) (i32.const 8)))
+(func (export "canister_update fail") (call $trap (i32.const 0) (i32.const 5)))
+(data (i32.const 0) "hello") (data (i32.const 8) "upgraded")
+"""
+
+
+def said(lines: str, name: str) -> str:
+    found = re.search(rf"^{name}: +(.*)$", lines, re.MULTILINE)
+    assert found is not None, lines
+    return found[1]
+
+
+async def stopped(process: asyncio.subprocess.Process) -> str:
+    """End it, and what it has said since."""
+    process.send_signal(signal.SIGINT)
+    out, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    return out.decode()
+
+
+async def test_a_module_is_all_that_is_needed(tmp_path: Path) -> None:
+    wasm = tmp_path / "talk.wasm"
+    wasm.write_bytes(module(TALKER))
+    command = ["localnet", "--wasm", str(wasm), "--port", "0", "--gateway-port", "0", "--write-ids", str(tmp_path)]
+    async with icws(*command) as process, aiohttp.ClientSession() as client:
+        lines = await seen(process.stdout, ".env")
+        assert re.search(r"^\d\d:\d\d:\d\d \[talk\] hello$", lines, re.MULTILINE)
+        canister, page = said(lines, "canister").removesuffix(" (talk)"), said(lines, "page")
+        assert json.loads((tmp_path / ".dfx/local/canister_ids.json").read_text()) == {"talk": {"local": canister}}
+        async with client.get(page) as response:
+            assert "Local network" in await response.text()
+        async with client.get(f"{page}api/net") as response:
+            net = await response.json()
+        assert (net["gateway_url"], net["root_key"]) == (said(lines, "gateway"), said(lines, "root key"))
+        async with client.ws_connect(net["gateway_url"]) as socket:
+            assert b"gateway_principal" in await socket.receive_bytes()
+        body = {"canister": canister, "method": "fail", "arg": "()", "identity": "anonymous"}
+        async with client.post(f"{page}api/call", json=body) as response:
+            assert (await response.json())["reject"]["error_code"] == "IC0503"
+        assert "[talk] [TRAP]: Canister called `ic0.trap` with message: 'hello'" in await stopped(process)
+
+
+async def test_a_kept_state_is_gone_on_with(tmp_path: Path) -> None:
+    wasm, folder = tmp_path / "talk.wasm", tmp_path / "state"
+    command = ["localnet", "--canister", f"talk={wasm}", "--port", "0", "--no-gateway", "--state", str(folder)]
+    keys, canisters, words = [], [], []
+    for source in (TALKER, TALKER, TALKER.replace("fail", "give up")):
+        wasm.write_bytes(module(source))
+        async with icws(*command) as process:
+            lines = await seen(process.stdout, "page:")
+            assert "gateway:" not in lines
+            keys.append(said(lines, "root key"))
+            canisters.append(said(lines, "canister"))
+            words.append(re.findall(r"\[talk\] (\w+)", lines))
+            await stopped(process)
+    assert (len(set(keys)), len(set(canisters))) == (1, 1)
+    assert words == [["hello"], [], ["upgraded"]]
+    (folder / "current").write_text("nonsense")
+    async with icws(*command) as process:
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert b"Error: the state of the local network in" in errors
+    assert b"Traceback" not in errors
+
+
+def test_what_cannot_be_installed_is_a_sentence(tmp_path: Path) -> None:
+    wasm = tmp_path / "trap.wasm"
+    wasm.write_bytes(module(TALKER.replace("canister_init", "x").replace("canister_update fail", "canister_init")))
+    result = CliRunner().invoke(localnet, ["--wasm", str(wasm), "--port", "0", "--gateway-port", "0"])
+    assert result.exit_code == 1
+    assert f"{wasm} cannot be installed: Error from Canister" in result.output
+    assert "'hello'" in result.output
+
+
+def test_a_taken_gateway_port_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(localnet, ["--port", "0", "--gateway-port", str(port)])
+    assert result.exit_code == 1
+    assert f"cannot listen on port {port}" in result.output

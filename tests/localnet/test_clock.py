@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from appliance.localnet.clock import ManualClock, SystemClock
 
+HOUR = 3600 * 10**9
+
 
 @given(st.lists(st.integers(0, 50)), st.lists(st.integers(0, 20)))
 def test_alarms_ring_in_order_when_their_time_has_come(times: list[int], steps: list[int]) -> None:
@@ -40,3 +42,21 @@ async def test_the_system_clock_calls_when_the_time_has_come() -> None:
     assert time.time_ns() <= clock.now_ns()
     clock.call_at(clock.now_ns() - 1, rung.set)
     await rung.wait()
+
+
+async def test_the_system_clock_can_be_moved() -> None:
+    clock, rung, never = SystemClock(ahead_ns=HOUR), asyncio.Event(), asyncio.Event()
+    due = clock.now_ns() + 2 * HOUR
+    clock.call_at(due, rung.set)
+    cancelled = clock.call_at(due, never.set)
+    clock.advance(HOUR)
+    assert not rung.is_set()
+    cancelled.cancel()
+    clock.advance(HOUR)
+    await rung.wait()
+    cancelled.cancel()
+    assert not never.is_set()
+    assert clock.ahead_ns == 3 * HOUR
+    assert clock.now_ns() >= time.time_ns() + 2 * HOUR
+    with pytest.raises(ValueError, match="backwards"):
+        clock.advance(-1)

@@ -1,13 +1,29 @@
+import asyncio
+import shutil
+import socket
+import time
+from pathlib import Path
+
 import aiohttp
 import pytest
 
-from appliance.crypto import CandidTypes, SigningKey, decode_cbor
+from appliance.crypto import CandidTypes, SigningKey, Verifier, decode_cbor
+from appliance.errors import IcRefused
+from appliance.ic.agent import Agent
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
+from appliance.ic.transport import HttpTransport
+from appliance.localnet.caller import Caller
 from appliance.localnet.greeter import Greeter
+from appliance.localnet.management import Refusal
 from appliance.localnet.net import Localnet
+from appliance.localnet.outcome import Reply
+from appliance.localnet.state_folder import StateUnusable
+from tests.localnet.managed import COUNTER_MODULE
+from tests.localnet.wasm.modules import module
 
+NOTHING = CandidTypes("()").encode()
 KEY = KeyIdentity(SigningKey.from_secret("ed25519", b"k" * 32))
 
 
@@ -82,3 +98,113 @@ def test_equal_seeds_are_equal_networks() -> None:
     nets = [Localnet(seed=b"one", subnet=True), Localnet(seed=b"one", subnet=True), Localnet(seed=b"two", subnet=True)]
     assert nets[0].root_key == nets[1].root_key != nets[2].root_key
     assert nets[0].subnet_id == nets[1].subnet_id != nets[2].subnet_id
+
+
+# --- canisters of Wasm, time and state ---
+
+EVERY_HOUR = module(
+    """
+(func $again (drop (call $global_timer_set (i64.add (call $time) (i64.const 3600000000000)))))
+(func (export "canister_init") (call $again))
+(func (export "canister_global_timer") (call $again)
+  (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))))
+(func (export "canister_query beats") (call $msg_reply_data_append (i32.const 0) (i32.const 4)) (call $msg_reply))
+(func (export "canister_update write") (call $debug_print (i32.const 0) (i32.const 4)) (call $msg_reply))
+"""
+)
+
+
+def beats(net: Localnet, canister: Principal) -> int:
+    outcome = Caller(net.replica).query(net.developer, canister, "beats", b"")
+    assert isinstance(outcome, Reply)
+    return int.from_bytes(outcome.arg, "little")
+
+
+async def test_time_moves_on_and_what_is_due_is_executed() -> None:
+    async with Localnet() as net:
+        canister = net.deploy("clock", EVERY_HOUR)
+        for expected in range(1, 4):
+            await net.fast_forward(3601)
+            assert beats(net, canister) == expected
+
+
+async def test_clients_whose_clock_stays_behind_are_served() -> None:
+    async with Localnet() as net:
+        canister = net.create_canister(Greeter())
+        await net.fast_forward(7200)
+        now_ns = time.time_ns()
+        async with HttpTransport([net.url], timeout_s=15, max_reply=65536) as transport:
+            verifier = Verifier(net.root_key, max_age_ns=86_400 * 10**9, max_ahead_ns=86_400 * 10**9)
+            agent = Agent(transport, KEY, verifier, clock=lambda: now_ns)
+            assert await agent.call(canister, "count", NOTHING) == CandidTypes("(nat)").encode(1)
+            agent = Agent(transport, KEY, verifier, clock=lambda: now_ns + 7200 * 10**9)
+            assert await agent.call(canister, "count", NOTHING) == CandidTypes("(nat)").encode(2)
+            agent = Agent(transport, KEY, verifier, clock=lambda: now_ns + 3600 * 10**9)
+            with pytest.raises(IcRefused, match="Invalid request expiry"):
+                await agent.call(canister, "count", NOTHING)
+
+
+async def test_a_named_canister_is_upgraded_where_its_code_is_another() -> None:
+    async with Localnet() as net:
+        canister = net.deploy("one", EVERY_HOUR)
+        version = net.replica.slots[canister].version
+        assert net.deploy("one", EVERY_HOUR) == canister
+        assert net.replica.slots[canister].version == version, "nothing is done for the same code"
+        assert net.deploy("one", COUNTER_MODULE, controllers=[KEY.principal]) == canister
+        assert net.replica.slots[canister].version > version
+        other = net.deploy("other", COUNTER_MODULE, controllers=[KEY.principal])
+        assert net.names == {"one": canister, "other": other}
+        assert net.replica.slots[other].controllers == {net.developer.principal, KEY.principal}
+        with pytest.raises(Refusal, match="not valid"):
+            net.deploy("third", b"nonsense")
+        assert net.names == {"one": canister, "other": other}
+
+
+async def test_a_state_outlives_the_process(tmp_path: Path) -> None:
+    async with Localnet(state_dir=tmp_path, subnet=True) as net:
+        first = net.deploy("clock", EVERY_HOUR)
+        await net.fast_forward(3601)
+        python = net.create_canister(Greeter())
+        url, root_key, developer = net.url, net.root_key, net.developer.principal
+    async with Localnet(state_dir=tmp_path, subnet=True, port=int(url.rpartition(":")[2])) as net:
+        assert (net.url, net.root_key, net.developer.principal) == (url, root_key, developer)
+        assert net.names == {"clock": first}
+        assert python not in net.replica.slots, "its code is this program's"
+        assert net.replica.clock.ahead_ns == 3601 * 10**9
+        assert beats(net, first) == 1
+        await net.fast_forward(3601)
+        assert beats(net, first) == 2, "the timer was kept"
+
+
+async def test_changes_are_written_without_being_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.localnet.net.SAVE_INTERVAL_S", 0.001)
+    async with Localnet(state_dir=tmp_path) as net:
+        canister = net.deploy("clock", EVERY_HOUR)
+        async with asyncio.timeout(30):
+            while not (tmp_path / "current").read_text().startswith("state-"):  # noqa: ASYNC110 - the disk tells nobody
+                await asyncio.sleep(0.001)
+        copy = shutil.copytree(tmp_path, tmp_path.with_name("copy"))
+    async with Localnet(state_dir=copy) as net:
+        assert net.names == {"clock": canister}
+
+
+async def test_a_folder_is_free_again_whatever_happened(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="address already in use"):
+        async with Localnet(state_dir=tmp_path, seed=b"first", port=taken.getsockname()[1]):
+            pass
+    async with Localnet(state_dir=tmp_path, seed=b"first"):
+        with pytest.raises(StateUnusable, match="is using it"):
+            Localnet(state_dir=tmp_path)
+    with pytest.raises(StateUnusable, match="another seed"):
+        Localnet(state_dir=tmp_path, seed=b"second")
+    async with Localnet(state_dir=tmp_path) as net:
+        assert net.save() is False, "nothing has changed"
+
+
+async def test_every_line_is_told(tmp_path: Path) -> None:
+    async with Localnet() as net:
+        heard: list[tuple[str, str]] = []
+        net.replica.slots.listeners.append(lambda slot, line: heard.append((slot.name, line.text)))
+        canister = net.deploy("clock", EVERY_HOUR)
+        await Caller(net.replica).call(net.developer, canister, "write", b"")
+        assert heard == [("clock", "\0\0\0\0")]
