@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from appliance.localnet.http import Versions
 from appliance.localnet.net import Localnet
 from tests.interop.node import Driver
 from tests.localnet.wasm.modules import module
@@ -53,22 +52,21 @@ async def deployed(folder: Path, tmp_path: Path, net: Localnet, target: dict[str
 
 
 @pytest.mark.parametrize(
-    ("creating", "subnet", "versions"),
+    ("creating", "subnet"),
     [
-        ("aaaaa-aa", False, Versions()),  # with a subnet key agents find it in no range, here as on the mainnet
-        ("a canister", False, Versions()),
-        ("a canister", True, Versions()),
-        ("a canister", True, Versions(call=frozenset({2}))),
-        ("the subnet", True, Versions()),
+        ("aaaaa-aa", False),  # with a subnet key agents find it in no range, here as on the mainnet
+        ("a canister", False),
+        ("a canister", True),
+        ("the subnet", True),
     ],
-    ids=["management", "canister", "canister of a subnet", "asynchronous calls", "subnet"],
+    ids=["management", "canister", "canister of a subnet", "subnet"],
 )
 async def test_a_canister_is_deployed_and_managed(
-    creating: str, subnet: bool, versions: Versions, project: Callable[[str], Path], tmp_path: Path
+    creating: str, subnet: bool, project: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """Whatever is the effective id of calls that create a canister."""
     folder = project("icp-sdk-core-6")
-    async with Localnet(subnet=subnet, versions=versions) as net:
+    async with Localnet(subnet=subnet) as net:
         target = {
             "aaaaa-aa": {"canisterId": "aaaaa-aa"},
             "a canister": {"canisterId": "bkyz2-fmaaa-aaaaa-qaaaq-cai"},
