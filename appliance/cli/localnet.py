@@ -77,7 +77,7 @@ class Plan:
     metavar="PRINCIPAL",
     multiple=True,
     callback=_principals,
-    help="Besides the developer.",
+    help="Who may change the canisters besides the developer of the page. Repeatable.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=4943, show_default=True, help="Loopback port; 0: any.")
 @click.option(
@@ -85,7 +85,7 @@ class Plan:
     type=click.IntRange(0, 65535),
     default=GATEWAY_PORT,
     show_default=True,
-    help="Of the WebSocket gateway, which runs with --wasm and --canister, or where this is given; 0: any.",
+    help="Of the WebSocket gateway, which runs with --wasm, --canister and --state, or where this is given; 0: any.",
 )
 @click.option("--no-gateway", is_flag=True, help="Run no WebSocket gateway.")
 @click.option(
@@ -147,7 +147,7 @@ def localnet(
     modules = collect(wasm, paths, pairs("--arg", arguments), cache=cache)
     pingpong = None if modules else PingPong(generation=generation, gateway=_checked(generation, gateway))
     is_named = context.get_parameter_source("gateway_port") is not ParameterSource.DEFAULT
-    chosen = gateway_port if is_named else free_port(gateway_port) if modules else None
+    chosen = gateway_port if is_named else free_port(gateway_port) if modules or folder else None
     plan = Plan(modules, pingpong, None if no_gateway else chosen, folder, ids_folder, controllers)
     configure_logging(Log(level="warning"))
     net = Localnet(
@@ -255,4 +255,9 @@ def _show_line(slot: Slot, line: LogLine) -> None:
     """A line that a canister has written, as it comes."""
     time = datetime.fromtimestamp(line.time_ns / 1e9, UTC)
     who = click.style(f"[{slot.name or slot.canister_id}]", bold=True)
-    click.echo(f"{time:%H:%M:%S} {who} {line.text}")
+    click.echo(f"{time:%H:%M:%S} {who} {_harmless(line.text)}")
+
+
+def _harmless(text: str) -> str:
+    """Without what would have the terminal do something; further lines are indented."""
+    return "".join(one if one.isprintable() else "\n         " if one == "\n" else "\ufffd" for one in text)

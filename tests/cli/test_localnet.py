@@ -13,14 +13,16 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 
-from appliance.cli.localnet import localnet
+from appliance.cli.localnet import _show_line, localnet
 from appliance.crypto import CandidTypes, Verifier, decode_cbor
 from appliance.ic.agent import Agent
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
+from appliance.localnet.slots import LogLine, Slot
 from tests.cli.processes import icws, seen
+from tests.localnet.machine import CANISTER
 from tests.localnet.wasm.modules import module
 
 GATEWAY = str(Principal.self_authenticating(b"gateway"))
@@ -163,6 +165,11 @@ async def test_a_kept_state_is_gone_on_with(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert b"Error: the state of the local network in" in errors
     assert b"Traceback" not in errors
+
+
+def test_a_line_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    _show_line(Slot(CANISTER, name="talk"), LogLine(0, 3_661 * 10**9, "a\x1b[2J\x07é\nb"))
+    assert capsys.readouterr().out == "01:01:01 [talk] a\ufffd[2J\ufffdé\n         b\n"
 
 
 def test_what_cannot_be_installed_is_a_sentence(tmp_path: Path) -> None:
