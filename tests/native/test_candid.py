@@ -2,7 +2,7 @@ import math
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from appliance import _native
@@ -321,3 +321,49 @@ def test_bombs_are_refused(bomb: bytes) -> None:
     for decode in (_native.decode_candid, _native.CandidTypes("(opt nat)").decode, _native.CandidTypes("()").decode):
         with pytest.raises(CandidError):
             decode(bomb)
+
+
+# --- text ---
+
+
+@given(st.data(), st.lists(TYPES, max_size=3))
+def test_what_is_written_as_text_is_read_as_the_same(data: st.DataObject, items: list[TypeAndValues]) -> None:
+    types = _native.CandidTypes(f"({', '.join(text for text, _ in items)})")
+    encoded = types.encode(*(data.draw(values) for _, values in items))
+    text = types.decode_text(encoded)
+    assume("inf" not in text)  # the text format has no such number
+    assert types.encode_text(text) == encoded
+
+
+@given(st.lists(TYPES, max_size=3))
+def test_a_sample_is_of_its_types(items: list[TypeAndValues]) -> None:
+    types = _native.CandidTypes(f"({', '.join(text for text, _ in items)})")
+    assert len(types.decode(types.encode_text(types.sample()))) == len(items)
+    again = _native.CandidTypes(types.to_text())
+    assert again.to_text() == types.to_text()
+
+
+@given(st.text(max_size=50))
+def test_text_that_is_none_of_values_is_refused(text: str) -> None:
+    types = _native.CandidTypes("(nat, opt text)")
+    for encode in (types.encode_text, _native.encode_candid_text):
+        try:
+            assert encode(text).startswith(b"DIDL")
+        except CandidError as error:
+            assert error.problem  # noqa: PT017 - any other exception fails the test
+
+
+def test_values_without_types_are_what_they_seem() -> None:
+    data = _native.encode_candid_text('(7 : nat64, "a", vec { 1; 2 })')
+    assert _native.decode_candid(data) == (7, "a", [1, 2])
+    assert _native.encode_candid_text(_native.decode_candid_text(data)) == data
+
+
+def test_a_text_that_is_wrong_says_where() -> None:
+    types = _native.CandidTypes("(nat)")
+    with pytest.raises(CandidError, match="line 2, column 1: "):
+        types.encode_text("(1\n}")
+    with pytest.raises(CandidError, match="2 values given, 1 wanted"):
+        types.encode_text("(1, 2)")
+    with pytest.raises(TooLarge):
+        types.encode_text(" " * ((1 << 20) + 1))
