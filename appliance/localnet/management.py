@@ -80,10 +80,10 @@ class ManagementCanister:
     def admit(self, request: Request) -> Rejection | None:
         """Whether a user's call is taken: None, or why not."""
         method, sender = request.method_name, Principal(request.sender)
+        if method in FOR_CANISTERS:
+            return Refusal("IC0406", f"Only canisters can call ic00 method {method}").rejection
         try:
             args = _decode(method, request.arg)
-            if method in FOR_CANISTERS:
-                return Refusal("IC0406", f"Only canisters can call ic00 method {method}").rejection
             field = SUBJECTS.get(method, "canister_id")
             if field is None:
                 return None

@@ -14,13 +14,16 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.localnet import _show_line, localnet
+from appliance.client import connect
 from appliance.crypto import CandidTypes, Verifier, decode_cbor
 from appliance.ic.agent import Agent
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
+from appliance.localnet.pingpong import APP_MESSAGE
 from appliance.localnet.slots import LogLine, Slot
+from tests import demo
 from tests.cli.processes import icws, seen
 from tests.localnet.machine import CANISTER
 from tests.localnet.wasm.modules import module
@@ -187,3 +190,17 @@ def test_a_taken_gateway_port_is_said_in_a_sentence(tmp_path: Path) -> None:
         result = CliRunner().invoke(localnet, ["--port", "0", "--gateway-port", str(port)])
     assert result.exit_code == 1
     assert f"cannot listen on port {port}" in result.output
+
+
+async def test_a_client_talks_to_the_real_canister_through_the_gateway() -> None:
+    demo.needed_module()
+    command = ["localnet", "--wasm", str(demo.MODULE), "--arg", "demo=(null)", "--port", "0", "--gateway-port", "0"]
+    async with icws(*command) as process:
+        lines = await seen(process.stdout, "page:")
+        canister, url = said(lines, "canister").removesuffix(" (demo)"), said(lines, "gateway")
+        async with connect(url, canister, network_url=said(lines, "url"), message_type=APP_MESSAGE) as client:
+            greeting = await client.receive()
+            await client.send({"text": "hello", "timestamp": 1})
+            answer = await client.receive()
+        await stopped(process)
+    assert [message.value["text"] for message in (greeting, answer)] == ["ping", "hello ping"]  # type: ignore[index]

@@ -25,6 +25,7 @@ from appliance.localnet.certification import QUERY_DOMAIN, Authority, canister_i
 from appliance.localnet.clock import ManualClock
 from appliance.localnet.greeter import Greeter
 from appliance.localnet.http import BODY_LIMIT, HttpInterface, Versions
+from appliance.localnet.management_interface import METHODS
 from appliance.localnet.net import Localnet
 from appliance.localnet.replica import Replica
 from tests import vectors as shared
@@ -328,6 +329,35 @@ async def test_the_canister_must_be_that_of_the_address(web: Web) -> None:
     assert management["reject_message"] == "Only canisters can call ic00 method raw_rand"
     status, text_bytes = await web.post("/api/v2/canister/not-a-principal/query", web.sign("query").body)
     assert (status, text_bytes[:12]) == (400, b"Invalid URL:")
+
+
+async def test_the_management_canister_is_called_at_the_address_of_its_subject(web: Web) -> None:
+    other, subnet = canister_id(77), web.net.subnet_id
+    subject = {"canister_id": web.greeter}
+    start = METHODS["start_canister"].arguments.encode(subject)
+    create = METHODS["create_canister"].arguments.encode({"settings": None})
+
+    def call(method: str, arg: bytes) -> SignedRequest:
+        return web.sign("call", method, arg, canister_id=MANAGEMENT_CANISTER)
+
+    text = f"Specified CanisterId {web.greeter} does not match effective canister id in URL {other}"
+    assert await web.ask("v4/call", call("start_canister", start), other) == (400, text)
+    assert (await web.ask("v4/call", call("start_canister", start), web.greeter))["error_code"] == "IC0512"
+    for about in (other, MANAGEMENT_CANISTER):
+        assert (await web.ask("v4/call", call("create_canister", create), about))["status"] == "replied"
+    elsewhere = Principal(b"elsewhere")
+    status, text = await web.ask("v4/call", call("create_canister", create), elsewhere)
+    assert (status, text) == (400, f"Effective canister id in URL {elsewhere} is not of this subnet")
+
+    async def at_subnet(request: SignedRequest, about: Principal, version: int = 4) -> tuple[int, bytes]:
+        return await web.post(f"/api/v{version}/subnet/{about}/call", request.body)
+
+    status, body = await at_subnet(call("create_canister", create), subnet)
+    assert (status, b"replied" in body) == (200, True)
+    assert (await at_subnet(call("create_canister", create), other))[0] == 400
+    assert (await at_subnet(call("start_canister", start), subnet))[0] == 400
+    assert (await at_subnet(web.sign("call"), subnet))[0] == 400
+    assert (await at_subnet(call("create_canister", create), subnet, 3))[0] == 404
 
 
 async def test_delegations_are_held_to_their_targets(web: Web) -> None:
