@@ -8,7 +8,8 @@ from pathlib import Path
 from appliance.ic.principal import Principal
 
 DFX_FILE = Path(".dfx", "local", "canister_ids.json")
-ICP_FILE = Path(".icp", "cache", "mappings", "local.ids.json")
+ICP_FILES = (Path(".icp", "cache", "mappings", "local.ids.json"), Path(".icp", "data", "mappings", "local.ids.json"))
+"""Of an environment named ``local`` whose network icp-cli runs itself, and of one that it connects to."""
 ENV_FILE = Path(".env")
 ENV_BEGIN = "# DFX CANISTER ENVIRONMENT VARIABLES"
 ENV_END = "# END DFX CANISTER ENVIRONMENT VARIABLES"
@@ -20,19 +21,18 @@ def write_ids(folder: Path, ids: Mapping[str, Principal], *, url: str, root_key:
 
     Raises OSError, and ValueError for a file of ids that is not JSON.
     """
-    written = [folder / DFX_FILE, folder / ICP_FILE, folder / ENV_FILE]
-    for file in written:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    dfx, icp = _read(written[0]), _read(written[1])
+    files = {file: _read(folder / file) for file in (DFX_FILE, *ICP_FILES)}
     for name, canister_id in ids.items():
-        known = dfx.get(name)
-        dfx[name] = {**(known if isinstance(known, dict) else {}), "local": str(canister_id)}
-        icp[name] = str(canister_id)
-    _write(written[0], json.dumps(dfx, indent=2, sort_keys=True) + "\n")
-    _write(written[1], json.dumps(icp, indent=2, sort_keys=True) + "\n")
-    before = written[2].read_text() if written[2].exists() else ""
-    _write(written[2], _with_block(before, _variables(ids, url, root_key)))
-    return written
+        known = files[DFX_FILE].get(name)
+        files[DFX_FILE][name] = {**(known if isinstance(known, dict) else {}), "local": str(canister_id)}
+        for file in ICP_FILES:
+            files[file][name] = str(canister_id)
+    for file, content in files.items():
+        _write(folder / file, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    env = folder / ENV_FILE
+    before = env.read_text() if env.exists() else ""
+    _write(env, _with_block(before, _variables(ids, url, root_key)))
+    return [*(folder / file for file in files), env]
 
 
 def _variables(ids: Mapping[str, Principal], url: str, root_key: bytes) -> list[str]:
@@ -65,6 +65,7 @@ def _read(file: Path) -> dict[str, object]:
 
 def _write(file: Path, text: str) -> None:
     """Replace a file as a whole, so that who reads it meanwhile sees the old one or the new."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f"{file.name}.new")
     new.write_text(text)
     new.replace(file)

@@ -208,18 +208,24 @@ class Localnet:
             yield
         finally:
             if self._folder is not None:
-                with suppress(TimeoutError):  # what never ends is not waited for
-                    async with asyncio.timeout(SETTLE_TIMEOUT_S):
-                        await self.replica.settle()
+                await self._settle()
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
             self.save()
 
+    async def _settle(self) -> None:
+        """Wait for a moment in which no call is in execution, for one would not be kept; but not for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                await self.replica.settle()
+                while self.replica.executor:
+                    await self.replica.settle()
+
     async def _keep_saved(self) -> None:
         while self._folder is not None:
             await asyncio.sleep(SAVE_INTERVAL_S)
-            await self.replica.settle()
+            await self._settle()
             try:
                 self.save()
             except OSError as error:

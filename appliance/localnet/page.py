@@ -36,6 +36,8 @@ FILES = {
     "page.css": ("page.css", "text/css"),
     "page.js": ("page.js", "text/javascript"),
 }
+CANDID = "candid:service"
+METADATA_SHOWN = 4096
 LINES_AT_ONCE = 200
 FORWARD_LIMIT_S = 10 * 365 * 86_400
 
@@ -89,7 +91,7 @@ class Page:
         return {
             **_summary(slot),
             "controllers": [str(controller) for controller in sorted(slot.controllers)],
-            "metadata": sorted(slot.canister.metadata) if slot.canister is not None else [],
+            "metadata": _metadata(slot),
             "variables": slot.variables,
             "candid": did,
             "methods": _methods(did),
@@ -150,11 +152,21 @@ def _summary(slot: Slot) -> dict[str, object]:
     }
 
 
+def _metadata(slot: Slot) -> dict[str, str]:
+    """What the canister publishes besides its interface, cut short."""
+    found = {} if slot.canister is None else slot.canister.metadata
+    return {
+        name: content[:METADATA_SHOWN].decode(errors="replace")
+        for name, content in sorted(found.items())
+        if name != CANDID
+    }
+
+
 def _candid(slot: Slot) -> str:
     """The interface that the canister publishes; empty where it has none."""
     if slot.canister is None:
         return ""
-    return slot.canister.metadata.get("candid:service", b"").decode(errors="replace")
+    return slot.canister.metadata.get(CANDID, b"").decode(errors="replace")
 
 
 @lru_cache(maxsize=64)

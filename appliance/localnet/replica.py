@@ -36,7 +36,7 @@ class Replica:
 
     It belongs to one event loop. The clock decides what the time is and when timers are due. What the management
     canister does is up to ``executor.management``. ``next_number`` is that of the id that is tried first for the next
-    canister.
+    canister, so that no id is given twice.
     """
 
     def __init__(self, authority: Authority, clock: Clock) -> None:
@@ -89,6 +89,7 @@ class Replica:
         if canister is not None:
             self._install(slot, canister, arg, caller)
         self.slots.add(slot)
+        self.next_number += specified_id is None
         if canister is None:
             self.state.set((b"canister", chosen, b"certified_data"), b"")
         self.set_controllers(chosen, controllers)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.project_files import DFX_FILE, ENV_FILE, ICP_FILE, write_ids
+from appliance.cli.project_files import DFX_FILE, ENV_FILE, ICP_FILES, write_ids
 from appliance.localnet.certification import canister_id
 
 CHAT, SHOP = canister_id(0x8000000000100001), canister_id(0x8000000000100002)
@@ -14,15 +14,14 @@ def write(folder: Path) -> list[Path]:
 
 
 def test_ids_are_where_projects_look_for_them(tmp_path: Path) -> None:
-    assert write(tmp_path) == [tmp_path / DFX_FILE, tmp_path / ICP_FILE, tmp_path / ENV_FILE]
+    assert write(tmp_path) == [tmp_path / file for file in (DFX_FILE, *ICP_FILES, ENV_FILE)]
     assert json.loads((tmp_path / ".dfx/local/canister_ids.json").read_text()) == {
         "chat": {"local": str(CHAT)},
         "my-shop": {"local": str(SHOP)},
     }
-    assert json.loads((tmp_path / ".icp/cache/mappings/local.ids.json").read_text()) == {
-        "chat": str(CHAT),
-        "my-shop": str(SHOP),
-    }
+    for folder in ("cache", "data"):
+        mapping = json.loads((tmp_path / f".icp/{folder}/mappings/local.ids.json").read_text())
+        assert mapping == {"chat": str(CHAT), "my-shop": str(SHOP)}
     lines = (tmp_path / ".env").read_text().splitlines()
     assert f"CANISTER_ID_CHAT='{CHAT}'" in lines
     assert f"CANISTER_ID_MY_SHOP='{SHOP}'" in lines
@@ -32,7 +31,7 @@ def test_ids_are_where_projects_look_for_them(tmp_path: Path) -> None:
 def test_what_others_have_written_stays(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / DFX_FILE).write_text('{"chat": {"local": "old", "test": "x"}, "other": {"local": "y"}}')
-    (tmp_path / ICP_FILE).write_text('{"other": "y"}')
+    (tmp_path / ICP_FILES[0]).write_text('{"other": "y"}')
     env = (tmp_path / ENV_FILE).read_text().replace("chat", "old")
     (tmp_path / ENV_FILE).write_text(f"SECRET=1\n{env}LAST=2\n")
     write(tmp_path)
@@ -41,7 +40,7 @@ def test_what_others_have_written_stays(tmp_path: Path) -> None:
         "my-shop": {"local": str(SHOP)},
         "other": {"local": "y"},
     }
-    assert json.loads((tmp_path / ICP_FILE).read_text())["other"] == "y"
+    assert json.loads((tmp_path / ICP_FILES[0]).read_text())["other"] == "y"
     text = (tmp_path / ENV_FILE).read_text()
     assert text.startswith("SECRET=1\n")
     assert text.endswith("LAST=2\n")

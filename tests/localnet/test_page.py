@@ -90,10 +90,17 @@ async def test_canisters_are_listed_and_described(browser: Browser) -> None:
         "greet": '("")',
         "whoami": "()",
     }
-    assert (one["candid"], one["metadata"]) == (Greeter.did, ["candid:service"])
+    assert (one["candid"], one["metadata"]) == (Greeter.did, {})
     _, one = await browser.get(f"canisters/{counter}")
     assert (one["controllers"], one["methods"]) == ([str(net.developer.principal)], [])
     assert one["memory"] == 2 * 65536
+
+
+async def test_what_a_canister_publishes_is_shown(browser: Browser) -> None:
+    body = b"\x11icp:public commit" + b"abc\xff"
+    canister = browser.net.deploy("one", COUNTER_MODULE + b"\0" + bytes([len(body)]) + body)
+    _, one = await browser.get(f"canisters/{canister}")
+    assert one["metadata"] == {"commit": "abc\ufffd"}
 
 
 async def test_methods_are_called_in_the_name_of_the_developer_or_of_nobody(browser: Browser) -> None:

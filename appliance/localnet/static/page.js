@@ -89,7 +89,7 @@ function showCanister(canister) {
     ["Memory", size(canister.memory)],
     ["Cycles", canister.cycles.replace(/\B(?=(\d{3})+$)/g, "_")],
     ["Controllers", canister.controllers.join(", ")],
-    ["Metadata", canister.metadata.join(", ")],
+    ...Object.entries(canister.metadata),
     ["Variables", Object.entries(canister.variables).map((pair) => pair.join("=")).join(", ")],
   ]);
   const version = canister.id + canister.module_hash;

@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.localnet.greeter import Greeter
+from appliance.localnet.kept_canister import SLOT_FILE, Damaged, is_kept, restore, write
+from appliance.localnet.slots import Slot
+from tests.localnet.machine import CANISTER
+from tests.localnet.managed import Managed
+
+
+def test_what_lives_in_its_program_is_not_kept() -> None:
+    net = Managed()
+    assert [is_kept(slot) for slot in (net.create(), net.installed(), Slot(CANISTER, Greeter()))] == [True, True, False]
+
+
+def test_calls_in_execution_are_not_kept(tmp_path: Path) -> None:
+    slot = Managed().create()
+    slot.status = "stopping"
+    write(slot, b"", tmp_path)
+    net = Managed()
+    restore(net.replica, slot.canister_id, tmp_path, cache=None)
+    assert net.replica.slots[slot.canister_id].status == "stopped", "nothing is left that it could wait for"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"controllers": ["nonsense"]},
+        {"controllers": None},
+        {"settings": "00"},
+        {"changes": "zz"},
+        {"log": [[1]]},
+        {"certified_data": 7},
+        {"has_code": True},
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, change: dict[str, Any]) -> None:
+    slot = Managed().create()
+    write(slot, b"", tmp_path)
+    file = tmp_path / SLOT_FILE
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    net = Managed()
+    with pytest.raises(Damaged, match=f"canister {slot.canister_id} cannot be read: "):
+        restore(net.replica, slot.canister_id, tmp_path, cache=None)
+    assert slot.canister_id not in net.replica.slots
