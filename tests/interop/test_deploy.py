@@ -90,3 +90,29 @@ async def test_a_canister_is_deployed_and_managed(
     }
     assert seen["started"]["answer"] == 22
     assert (seen["wished"]["named"], len(seen["wished"]["plain"])) == ("rrkah-fqaaa-aaaaa-aaaaq-cai", 27)
+
+
+TALKING = """
+(func (export "canister_init") (call $debug_print (i32.const 0) (i32.const 5)))
+(data (i32.const 0) "hello")
+"""
+
+
+async def test_an_agent_with_a_management_canister_of_its_own(project: Callable[[str], Path], tmp_path: Path) -> None:
+    folder, file = project("dfinity-agent-2.4.1"), tmp_path / "module"
+    file.write_bytes(module(TALKING))
+    async with (
+        Localnet() as net,
+        Driver(folder, "management.cjs", {"networkUrl": net.url, "module": str(file)}) as driver,
+    ):
+        lines = await driver.lines()
+    assert lines == [
+        {
+            "step": "installed",
+            "id": "bkyz2-fmaaa-aaaaa-qaaaq-cai",
+            "memory": 2 * 65536,
+            "status": {"running": None},
+        },
+        {"step": "stopped", "status": {"stopped": None}},
+        {"step": "log", "lines": ["hello"]},
+    ]
