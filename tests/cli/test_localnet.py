@@ -204,3 +204,20 @@ async def test_a_client_talks_to_the_real_canister_through_the_gateway() -> None
             answer = await client.receive()
         await stopped(process)
     assert [message.value["text"] for message in (greeting, answer)] == ["ping", "hello ping"]  # type: ignore[index]
+
+
+async def test_a_process_that_is_killed_leaves_a_state_to_go_on_with(tmp_path: Path) -> None:
+    wasm, folder = tmp_path / "talk.wasm", tmp_path / "state"
+    wasm.write_bytes(module(TALKER))
+    command = ["localnet", "--wasm", str(wasm), "--port", "0", "--no-gateway", "--state", str(folder)]
+    found = []
+    for _ in range(2):
+        async with icws(*command) as process:
+            lines = await seen(process.stdout, "page:")
+            found.append((said(lines, "root key"), said(lines, "canister")))
+            async with asyncio.timeout(60):
+                while not (folder / "current").read_text().startswith("state-"):  # noqa: ASYNC110 - the disk tells nobody
+                    await asyncio.sleep(0.01)
+            process.kill()
+            await process.communicate()
+    assert found[0] == found[1]
