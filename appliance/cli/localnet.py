@@ -19,7 +19,7 @@ from appliance.errors import Malformed
 from appliance.ic.principal import Principal
 from appliance.localnet.canister import ExecutionError
 from appliance.localnet.hosting import NoEngine, default_cache
-from appliance.localnet.management import Refusal
+from appliance.localnet.management_rules import Refusal
 from appliance.localnet.net import Localnet
 from appliance.localnet.pingpong import PingPong
 from appliance.localnet.slots import LogLine, Slot

@@ -5,56 +5,35 @@ Users and canisters call it. Texts and codes of refusals are the replica's.
 
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from appliance.crypto import Request
-from appliance.errors import CandidError
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.calls import CallContext
 from appliance.localnet.certification import is_hosted
-from appliance.localnet.chunk_store import ChunkProblem, ChunkStore
+from appliance.localnet.chunk_store import ChunkStore
 from appliance.localnet.executor import attempt
 from appliance.localnet.hosting import wasm_canister
-from appliance.localnet.ingress import Call
-from appliance.localnet.management_interface import METHODS, NOT_OFFERED
+from appliance.localnet.management_interface import METHODS
+from appliance.localnet.management_rules import (
+    FOR_CANISTERS,
+    OPEN,
+    QUERIES,
+    SUBJECTS,
+    Author,
+    Refusal,
+    author_of,
+    check_controllers,
+    decode,
+    stored,
+    subject,
+)
 from appliance.localnet.outcome import Outcome, Rejection, Reply
 from appliance.localnet.replica import Replica
 from appliance.localnet.slots import START_CYCLES, Slot
 
-MAX_CONTROLLERS = 10
-SUBJECTS = {
-    "install_chunked_code": "target_canister",
-    "create_canister": None,
-    "provisional_create_canister_with_cycles": None,
-    "raw_rand": None,
-}
-"""The field that names the canister that a method is about, where it is not ``canister_id``."""
-
-OPEN = frozenset({*SUBJECTS, "provisional_top_up_canister", "deposit_cycles", "canister_info", "fetch_canister_logs"})
-"""Methods that do not ask at once whether the caller is a controller."""
-
-FOR_CANISTERS = frozenset({"deposit_cycles", "raw_rand", "canister_info", "fetch_canister_logs"})
-QUERIES = frozenset({"canister_status", "fetch_canister_logs"})
-
 Answer: TypeAlias = Callable[[Outcome], None]
-
-
-class Refusal(Exception):
-    """A method that is not executed, with the replica's error code, whose first digit is the reject code."""
-
-    def __init__(self, error_code: str, text: str) -> None:
-        super().__init__(text)
-        self.rejection = Rejection(int(error_code[3]), text, error_code)
-
-
-@dataclass(frozen=True)
-class Author:
-    """Who changes something, and whether that is a user."""
-
-    principal: Principal
-    is_user: bool = True
 
 
 class ManagementCanister:
@@ -73,7 +52,7 @@ class ManagementCanister:
         if method not in METHODS or field is None:
             return None
         try:
-            return _subject(_decode(method, arg), field)
+            return subject(decode(method, arg), field)
         except Refusal:
             return None
 
@@ -83,11 +62,11 @@ class ManagementCanister:
         if method in FOR_CANISTERS:
             return Refusal("IC0406", f"Only canisters can call ic00 method {method}").rejection
         try:
-            args = _decode(method, request.arg)
+            args = decode(method, request.arg)
             field = SUBJECTS.get(method, "canister_id")
             if field is None:
                 return None
-            slot = self._slot(_subject(args, field))
+            slot = self._slot(subject(args, field))
             if method not in OPEN or field == "target_canister":
                 self._admit_controller(slot, sender, method)
         except Refusal as refusal:
@@ -97,7 +76,7 @@ class ManagementCanister:
     def execute(self, context: CallContext, method: str, arg: bytes, answer: Answer) -> None:
         """Execute a method. ``answer`` is called once: now, or for ``stop_canister`` when the canister has stopped."""
         try:
-            args = _decode(method, arg)
+            args = decode(method, arg)
             if method == "stop_canister":
                 self._stop(context, args, answer)
             else:
@@ -108,7 +87,7 @@ class ManagementCanister:
     def query(self, method: str, arg: bytes, caller: Principal) -> Outcome:
         """Execute what can be asked without a call."""
         try:
-            return self._query(method, _decode(method, arg), caller)
+            return self._query(method, decode(method, arg), caller)
         except Refusal as refusal:
             return refusal.rejection
 
@@ -133,7 +112,7 @@ class ManagementCanister:
         """Make an empty canister, of the author where no controllers are named. Raises Refusal."""
         named = controllers if settings is None or settings["controllers"] is None else settings["controllers"]
         owners = [author.principal] if named is None else list(named)
-        _check_controllers(owners)
+        check_controllers(owners)
         if specified_id is not None and not is_hosted(specified_id):
             text = f"Unsuccessful validation of specified ID: {specified_id} is not in the ranges of this subnet"
             raise Refusal("IC0405", text)
@@ -183,7 +162,7 @@ class ManagementCanister:
     # --- methods ---
 
     def _create_canister(self, context: CallContext, args: dict[str, Any]) -> object:
-        author = _author(context)
+        author = author_of(context)
         slot = self.create(author, settings=args["settings"])
         if not author.is_user:
             slot.cycles, context.cycles_available = context.cycles_available, 0
@@ -192,7 +171,7 @@ class ManagementCanister:
     def _provisional_create_canister_with_cycles(self, context: CallContext, args: dict[str, Any]) -> object:
         cycles = START_CYCLES if args["amount"] is None else args["amount"]
         slot = self.create(
-            _author(context), cycles=cycles, specified_id=args["specified_id"], settings=args["settings"]
+            author_of(context), cycles=cycles, specified_id=args["specified_id"], settings=args["settings"]
         )
         return {"canister_id": slot.canister_id}
 
@@ -211,25 +190,25 @@ class ManagementCanister:
         slot, settings = self._controlled(context, args["canister_id"]), args["settings"]
         controllers = settings["controllers"]
         if controllers is not None:
-            _check_controllers(controllers)
+            check_controllers(controllers)
             self._replica.set_controllers(slot.canister_id, controllers)
-            self._note(slot, _author(context), {"controllers_change": {"controllers": controllers}})
+            self._note(slot, author_of(context), {"controllers_change": {"controllers": controllers}})
         self._set(slot, settings)
 
     def _install_code(self, context: CallContext, args: dict[str, Any]) -> None:
         slot = self._controlled(context, args["canister_id"])
-        self.install(_author(context), slot, args["mode"], args["wasm_module"], args["arg"])
+        self.install(author_of(context), slot, args["mode"], args["wasm_module"], args["arg"])
 
     def _install_chunked_code(self, context: CallContext, args: dict[str, Any]) -> None:
         slot = self._controlled(context, args["target_canister"])
         store = self._own(context, args["store_canister"] or args["target_canister"])
         hashes = [chunk["hash"] for chunk in args["chunk_hashes_list"]]
-        module = _stored(lambda: store.chunks.assemble(hashes, args["wasm_module_hash"]))
-        self.install(_author(context), slot, args["mode"], module, args["arg"])
+        module = stored(lambda: store.chunks.assemble(hashes, args["wasm_module_hash"]))
+        self.install(author_of(context), slot, args["mode"], module, args["arg"])
 
     def _upload_chunk(self, context: CallContext, args: dict[str, Any]) -> object:
         slot = self._own(context, args["canister_id"])
-        digest = _stored(lambda: slot.chunks.put(args["chunk"]))
+        digest = stored(lambda: slot.chunks.put(args["chunk"]))
         slot.version += 1
         return {"hash": digest}
 
@@ -245,7 +224,7 @@ class ManagementCanister:
         slot = self._controlled(context, args["canister_id"])
         slot.chunks = ChunkStore()
         self._replica.uninstall_canister(slot.canister_id)
-        self._note(slot, _author(context), {"code_uninstall": None})
+        self._note(slot, author_of(context), {"code_uninstall": None})
 
     def _start_canister(self, context: CallContext, args: dict[str, Any]) -> None:
         self._replica.start_canister(self._controlled(context, args["canister_id"]).canister_id)
@@ -358,38 +337,3 @@ class ManagementCanister:
     def _reply(method: str, result: object) -> Reply:
         results = METHODS[method].results
         return Reply(results.encode(result) if len(results) else results.encode())
-
-
-def _decode(method: str, arg: bytes) -> dict[str, Any]:
-    """The record that a method takes. Raises Refusal."""
-    if method in NOT_OFFERED:
-        text = f"this local network does not offer the method '{method}' of the management canister"
-        raise Refusal("IC0406", text)
-    if method not in METHODS:
-        raise Refusal("IC0536", f"Management canister has no method '{method}'")
-    try:
-        values: tuple[Any, ...] = METHODS[method].arguments.decode(arg)
-    except CandidError as error:
-        raise Refusal("IC0408", f"Error decoding candid: {error.problem}") from error
-    return values[0] if values else {}
-
-
-def _subject(args: dict[str, Any], field: str) -> Principal:
-    return Principal(args[field])
-
-
-def _author(context: CallContext) -> Author:
-    return Author(context.caller, is_user=isinstance(context.origin, Call))
-
-
-def _check_controllers(controllers: list[Principal]) -> None:
-    if len(set(controllers)) > MAX_CONTROLLERS:
-        text = f"{len(set(controllers))} controllers, at most {MAX_CONTROLLERS} are allowed"
-        raise Refusal("IC0408", f"Error decoding candid: {text}")
-
-
-def _stored(use: Callable[[], bytes]) -> bytes:
-    try:
-        return use()
-    except ChunkProblem as problem:
-        raise Refusal("IC0504", f"Error from Wasm chunk store: {problem}") from problem

@@ -18,7 +18,8 @@ from appliance.localnet.canister import Canister
 from appliance.localnet.certification import Authority, derive
 from appliance.localnet.clock import Clock, SystemClock
 from appliance.localnet.http import HttpInterface, Versions
-from appliance.localnet.management import Author, ManagementCanister
+from appliance.localnet.management import ManagementCanister
+from appliance.localnet.management_rules import Author
 from appliance.localnet.page import Page
 from appliance.localnet.replica import Replica
 from appliance.localnet.state_folder import StateFolder

@@ -16,7 +16,7 @@ from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.caller import Caller
 from appliance.localnet.greeter import Greeter
-from appliance.localnet.management import Refusal
+from appliance.localnet.management_rules import Refusal
 from appliance.localnet.net import Localnet
 from appliance.localnet.outcome import Reply
 from appliance.localnet.state_folder import StateUnusable
