@@ -1,0 +1,129 @@
+"""The configuration: shown, planned, applied, and what it was."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from appliance.control.models.base import Answer, ProblemDetails, Request
+
+Effect = Literal["live", "new sessions", "restart"]
+"""When a changed key takes effect."""
+MAX_TEXT = 1024**2
+"""Characters of a configuration."""
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+
+
+class Change(Answer):
+    """A key whose value would be, or was, another one."""
+
+    key: str
+    old: Any
+    """None where it was not there."""
+    new: Any
+    """None where it is not there any more."""
+    effect: Effect
+    sessions: int
+    """How many sessions are touched."""
+
+
+class ConfigShown(Answer):
+    """The configuration that runs."""
+
+    generation: int
+    etag: str
+    hash: str
+    file: str | None
+    differs_from_file: bool
+    confirm_by: datetime | None
+    pending_restart: list[str]
+    """Keys whose new value waits for a restart."""
+    values: dict[str, Any]
+    """Every key with its value, written as in the file."""
+    origins: dict[str, str]
+    """Where each value is from: a place in the file, a variable, a setting of the command line, or ``default``."""
+    text: str
+    """As it was given."""
+
+
+class PlanRequest(Request):
+    """A configuration to look at."""
+
+    text: Text | None = None
+    """What ``gateway.yaml`` would hold; the file as it is if absent."""
+
+
+class Plan(Answer):
+    """What would change."""
+
+    changes: list[Change]
+    refused: ProblemDetails | None = None
+    """Why it would not be applied."""
+
+
+class ApplyRequest(PlanRequest):
+    """A configuration to run."""
+
+    confirm_within_s: Annotated[float, Field(ge=1, le=86_400)] | None = None
+    """Roll back by itself unless it is confirmed in time."""
+    allow_restart: bool = False
+    """Apply the rest where some keys need a restart; those wait for it."""
+    force: bool = False
+    """Also where every canister would go while sessions are open."""
+    save: bool = False
+    """Write the text to the file too."""
+
+
+class Applied(Answer):
+    """What runs now."""
+
+    result: Literal["applied", "unchanged", "rolled back"]
+    generation: int
+    etag: str
+    changes: list[Change]
+    pending_restart: list[str]
+    confirm_by: datetime | None
+    differs_from_file: bool
+
+
+class RollbackRequest(Request):
+    """A generation to go back to."""
+
+    generation: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    """The last good one before this if absent."""
+
+
+class HistoryEntry(Answer):
+    """A configuration that ran, or was to run."""
+
+    generation: int
+    state: str
+    """``candidate``, ``good``, ``rejected`` or ``rolled back``."""
+    at: datetime
+    actor: str
+    trigger: str
+    hash: str
+    is_running: bool
+    problem: str | None = None
+
+
+class History(Answer):
+    """The newest first."""
+
+    items: list[HistoryEntry]
+
+
+class HistoryText(HistoryEntry):
+    """With what it said."""
+
+    text: str
+
+
+class Difference(Answer):
+    """From one generation to another."""
+
+    old: int
+    new: int
+    changes: list[Change]
+    text: str
+    """As a unified diff; empty where they are the same."""

@@ -1,0 +1,98 @@
+"""The gateway as a whole."""
+
+from datetime import datetime
+from typing import Literal
+
+from appliance.control.models.base import Answer
+
+
+class Reload(Answer):
+    """What came of one attempt to run another configuration."""
+
+    at: datetime
+    result: Literal["applied", "unchanged", "rejected", "rolled back"]
+    trigger: str
+    """``start``, ``signal``, ``watch``, ``api`` …"""
+    actor: str
+    generation: int
+    """The one that runs since."""
+    problem: str | None = None
+    """Why it was rejected or rolled back."""
+
+
+class Status(Answer):
+    """The gateway at a glance."""
+
+    version: str
+    started_at: datetime
+    uptime_s: float
+    generation: int
+    """Of the configuration; it grows with each apply."""
+    config_hash: str
+    config_file: str | None
+    differs_from_file: bool
+    """Whether the file on disk has another content than what runs."""
+    confirm_by: datetime | None
+    """When the configuration is rolled back unless it is confirmed."""
+    draining: bool
+    stopping: bool
+    sessions: int
+    """Those that are open."""
+    connections: int
+    """Sockets of clients."""
+    departing: int
+    """Clients that are gone and whose canister is not told yet."""
+    canisters: int
+    """Those that are listed."""
+    gateway_principal: str
+    url: str
+    urls: list[str]
+    """Where clients connect."""
+    last_reload: Reload
+
+
+class Identity(Answer):
+    """Who the gateway is to canisters."""
+
+    principal: str
+    key_file: str
+
+
+class Hop(Answer):
+    """How long one part of a message's way takes."""
+
+    name: str
+    count: int
+    sum_s: float
+    p50_s: float | None
+    p90_s: float | None
+    p99_s: float | None
+    """None where nothing was measured."""
+
+
+class Stats(Answer):
+    """Counters since the start, for charts; `/metrics` has all of it for Prometheus."""
+
+    at: datetime
+    counters: dict[str, int]
+    """Only grow."""
+    by: dict[str, dict[str, int]]
+    """Counters that are split: ``closed`` by close code, ``refused`` and others by reason."""
+    hops: list[Hop]
+    loop_lag_s: float
+    """How late the event loop was at the last look."""
+
+
+class CheckResult(Answer):
+    """One named check of readiness."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Health(Answer):
+    """Whether it is well; the checks only where they are asked for."""
+
+    status: Literal["ok", "failing"]
+    checks: list[CheckResult] | None = None
