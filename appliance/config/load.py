@@ -19,8 +19,9 @@ from pydantic_core import ErrorDetails
 
 from appliance.config.document import MAX_BYTES, Document, Path, key_text, read_file, read_value
 from appliance.config.problems import field_at, problem_of, shown
-from appliance.config.schema import Config, Misplaced, Section
+from appliance.config.schema import Config, Section
 from appliance.config.units import WRITTEN
+from appliance.config.values import Misplaced, in_folder
 from appliance.errors import ConfigError, ConfigProblem
 
 PREFIX = "ICWS_"
@@ -200,16 +201,18 @@ def _with_folder(value: object, path: Path, folder: FilePath) -> object:
         return {key: _with_folder(inner, (*path, key), folder) for key, inner in value.items()}
     if isinstance(value, list):
         return [_with_folder(inner, (*path, position), folder) for position, inner in enumerate(value)]
-    field = field_at(path)
-    return str(folder / value) if isinstance(value, str) and field and field.annotation is FilePath else value
+    mark = in_folder(field_at(path))
+    return mark.absolute(value, folder) if mark else value
 
 
 def _with_absolute_paths(section: SectionT, folder: FilePath) -> SectionT:
     changed: dict[str, object] = {}
-    for name in type(section).model_fields:
+    for name, info in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
             changed[name] = _with_absolute_paths(value, folder)
-        elif isinstance(value, FilePath):
-            changed[name] = folder / value
+        elif isinstance(value, list) and any(isinstance(part, Section) for part in value):
+            changed[name] = [_with_absolute_paths(part, folder) for part in value]
+        elif mark := in_folder(info):
+            changed[name] = mark.absolute(value, folder)
     return section.model_copy(update=changed)

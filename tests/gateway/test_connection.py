@@ -46,7 +46,7 @@ states = pytest.mark.parametrize("reach", [upgraded, opening, opened])
 
 
 def quick(**settings: object) -> dict[str, object]:
-    return {"gateway": {"drain_timeout": "10ms", **settings}}
+    return {"drain": {"deadline": "10ms"}, "gateway": settings}
 
 
 async def test_ping_pong_with_a_canister():
