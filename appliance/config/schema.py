@@ -19,6 +19,7 @@ from appliance.config.values import (
     File,
     GenerationName,
     Generations,
+    HostName,
     LimitMode,
     Misplaced,
     Mode,
@@ -246,6 +247,9 @@ class Control(Section):
     tokens: Annotated[File | None, Live()] = None
     """File of the tokens, one a line: name, role (``viewer``, ``operator`` or ``admin``) and the token's SHA-256 in
     hexadecimal. Read again by a reload."""
+    hosts: Annotated[list[HostName], AfterValidator(unordered), Live()] = []
+    """Names under which it may be asked, beside addresses and ``localhost``: lower case, without a port. Others are
+    refused, as a site could make its own name lead here."""
     history: Annotated[File | None, Restart()] = Path("data/history")
     """Folder where every configuration that was applied is kept, with mode 0600; null keeps them in memory only."""
     keep: Annotated[int, Field(ge=2, le=10_000), Live()] = 50

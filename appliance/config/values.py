@@ -66,6 +66,7 @@ CanisterId = Annotated[Principal, BeforeValidator(_principal)]
 Endpoint = Annotated[str, AfterValidator(check_url)]
 Origin = Annotated[str, AfterValidator(check_origin)]
 Proxy = Annotated[str, AfterValidator(check_network)]
+HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
 
 @dataclass(frozen=True)
