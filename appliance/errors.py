@@ -679,6 +679,46 @@ class PingTimeout(GatewayError):
 
 
 @dataclass(eq=False)
+class RefusedByPlugin(GatewayError):
+    """A plugin said no, for good. ``text`` is what the plugin wants the client to be told."""
+
+    plugin: str
+    text: str
+
+    close_code = 4518
+    reason = "refused_by_plugin"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(eq=False)
+class PostponedByPlugin(RefusedByPlugin):
+    """A plugin said not now."""
+
+    retry_after_s: float
+
+    close_code = 4110
+    reason = "postponed_by_plugin"
+
+    def __str__(self) -> str:
+        return f"{self.text}; come back in {self.retry_after_s:g} s"
+
+
+@dataclass(eq=False)
+class PluginUnavailable(RefusedByPlugin):
+    """A plugin that has to be asked does not answer."""
+
+    text: str = "what has to allow this does not answer at the moment, try again later"
+
+    close_code = 1013
+    reason = "plugin_unavailable"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(eq=False)
 class CanisterForgot(GatewayError):
     """The canister lost its clients (reinstalled, upgraded without keeping them). A principal as text."""
 
