@@ -652,6 +652,24 @@ class RelayQueueFull(GatewayError):
 
 
 @dataclass(eq=False)
+class RateLimited(GatewayError):
+    """A client does more than is allowed: ``what`` it does, the ``rate`` as text, and the time until it may again."""
+
+    what: str
+    rate: str
+    burst: int
+    delay_ns: int
+
+    close_code = 4108
+    reason = "rate_limited"
+
+    def __str__(self) -> str:
+        number, _, time = self.rate.partition("/")
+        delay = f"{-(-self.delay_ns // 10**6) / 1000:.3f}".rstrip("0").rstrip(".")
+        return f"the limit is {number} {self.what}/{time}, {self.burst} at once; come back in {delay} s"
+
+
+@dataclass(eq=False)
 class OpenTimeout(GatewayError):
     """The session was not open in time; ``waiting_for`` says what was missing."""
 
@@ -746,14 +764,57 @@ class CanisterFull(GatewayError):
 
 
 @dataclass(eq=False)
+class CanisterPaused(GatewayError):
+    """The operator has paused a canister. A principal as text."""
+
+    canister: str
+
+    close_code = 1013
+    reason = "canister_paused"
+
+    def __str__(self) -> str:
+        return f"canister {self.canister} is paused at this gateway; try again later"
+
+
+@dataclass(eq=False)
+class CanisterRemoved(GatewayError):
+    """The operator has taken a canister, or its generation, out of the configuration. A principal as text."""
+
+    canister: str
+
+    close_code = 4517
+    reason = "canister_removed"
+
+    def __str__(self) -> str:
+        return f"canister {self.canister} is not served here any more"
+
+
+@dataclass(eq=False)
+class ClosedByOperator(GatewayError):
+    """The operator has closed the connection. ``code`` is the close code, ``text`` what the client is told."""
+
+    text: str = "closed by the operator of the gateway"
+    code: int = 4109
+
+    close_code = 4109
+    reason = "closed_by_operator"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(eq=False)
 class GatewayStopping(GatewayError):
-    """The gateway is going down or restarting."""
+    """The gateway is going down or restarting; ``retry_after_s`` is when to come back, None for at once."""
+
+    retry_after_s: float | None = None
 
     close_code = 1012
     reason = "stopping"
 
     def __str__(self) -> str:
-        return "the gateway restarts, open a new connection"
+        when = "" if self.retry_after_s is None else f" in {self.retry_after_s:g} s"
+        return f"the gateway restarts, open a new connection{when}"
 
 
 # --- what an operator did -------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from appliance.config.schema import Gateway as Settings
 from appliance.errors import GatewayError, OpenTimeout, PingTimeout, SlowClient
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.outbox import Outbox
-from appliance.gateway.peer import Peer
+from appliance.gateway.peer import Origin, Peer
+from appliance.gateway.remote import remote_address
 from appliance.gateway.routes import Route, route
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +64,8 @@ class Connection(asyncio.Protocol):
         """``generation`` is what is spoken at the path ``/`` of the address that accepted the socket."""
         self._host = host
         self._generation = generation
+        self.address = ""
+        """Of the client, known from the upgrade on."""
         self._settings = host.settings
         self._loop = asyncio.get_running_loop()
         self._protocol = ServerProtocol(max_size=self._settings.max_frame, logger=_library_log)
@@ -111,6 +114,7 @@ class Connection(asyncio.Protocol):
         self._outbox.seal(drop=True)
         self._host.lost(self)
         if self._peer is not None:
+            self._host.gateway.roster.remove(self._peer)
             self._host.gateway.leave(self._peer)
             self._report(self._peer)
 
@@ -174,9 +178,12 @@ class Connection(asyncio.Protocol):
         return bytes(head[end + len(_END_OF_HEAD) :])
 
     def _upgrade(self, request: Request) -> None:
+        self.address = self._remote(request)
         leads_to = route(request.path, self._generation, self._host.gateway.config)
         if not isinstance(leads_to, Route):
             response = self._protocol.reject(404, leads_to)
+        elif (origin := request.headers.get("Origin")) is not None and not self._is_allowed(origin):
+            response = self._protocol.reject(403, f"This gateway does not serve pages of {origin}.\n")
         elif self._host.is_full:
             response = self._protocol.reject(503, "This gateway has as many clients as it takes, come back later.\n")
             response.headers["Retry-After"] = str(RETRY_AFTER_S)
@@ -185,11 +192,20 @@ class Connection(asyncio.Protocol):
         self._protocol.send_response(response)
         self._flush()
         if isinstance(leads_to, Route) and response.status_code == 101:
-            self._begin(leads_to)
+            self._begin(leads_to, request.path)
         else:
             self._turned_away(response)
 
-    def _begin(self, leads_to: Route) -> None:
+    def _remote(self, request: Request) -> str:
+        forwarded_for = ",".join(request.headers.get_all("X-Forwarded-For"))
+        trusted = self._host.gateway.config.gateway.trusted_proxies
+        return remote_address(self._transport.get_extra_info("peername"), forwarded_for, trusted)
+
+    def _is_allowed(self, origin: str) -> bool:
+        origins = self._host.gateway.config.gateway.origins
+        return "*" in origins or origin in origins
+
+    def _begin(self, leads_to: Route, path: str) -> None:
         gateway = self._host.gateway
         self._peer = Peer(
             gateway.session(leads_to.generation),
@@ -198,7 +214,9 @@ class Connection(asyncio.Protocol):
             home=gateway,
             settings=self._settings,
             canister_id=leads_to.canister_id,
+            origin=Origin(self.address, path.partition("?")[0], gateway.clock()),
         )
+        gateway.roster.add(self._peer)
         if self._trace:
             self._outbox.redirect(_Traced(self._transport, self._peer.id))
         self._peer.connect()

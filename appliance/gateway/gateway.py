@@ -12,7 +12,9 @@ from appliance.config.schema import Canister, Config
 from appliance.crypto import Request, Verifier
 from appliance.errors import (
     CanisterNotServed,
+    CanisterPaused,
     CanisterRefused,
+    CanisterRemoved,
     GatewayError,
     GatewayStopping,
     WrongCanister,
@@ -20,11 +22,13 @@ from appliance.errors import (
 )
 from appliance.gateway.alarm import Alarm, LoopAlarm
 from appliance.gateway.cursor import Cursor
+from appliance.gateway.drain import Drain, Pacing
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
 from appliance.gateway.peer import Peer
 from appliance.gateway.poller import Poller
 from appliance.gateway.replies import Replies
+from appliance.gateway.roster import Roster
 from appliance.gateway.stats import Stats
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
@@ -45,7 +49,7 @@ LAST_WORDS = 3
 
 class Gateway:
     """The data plane without sockets. An async context: leaving it says farewell for all that left, within
-    ``gateway.drain_timeout``, and leaves no task behind. Whatever holds sockets must have closed them before.
+    ``drain.deadline``, and leaves no task behind. Whatever holds sockets must have closed them before.
     """
 
     def __init__(
@@ -64,11 +68,15 @@ class Gateway:
         self.clock = clock
         self.stats = Stats()
         self.hub = Hub()
+        self.roster = Roster()
         self.tasks = Tasks()
         self.pollers: dict[Principal, Poller] = {}
         self.stopping = False
+        self.drain: Drain | None = None
+        self.canister_drains: dict[Principal, Drain] = {}
         self._ic = ic
         self._alarm = alarm
+        self._verifier = verifier
         self._terms = Terms(principal, Envelopes(verifier, config.verification.envelopes))
         self._replies = Replies(verifier, config.verification.certificates, self.stats, clock=clock)
         self._poller_tasks: dict[Principal, asyncio.Task[None]] = {}
@@ -93,12 +101,17 @@ class Gateway:
         """A new session of a wire generation, by its name."""
         return SESSIONS[generation](self._terms)
 
+    @property
+    def is_accepting(self) -> bool:
+        """Whether further clients are let in: the gateway neither stops nor is drained."""
+        return not self.stopping and self.drain is None
+
     def begin_stop(self) -> float:
         """Let nobody in any more. Returns the seconds that are left for stopping; calling again counts on."""
         self.stopping = True
         now = asyncio.get_running_loop().time()
         if self._deadline is None:
-            self._deadline = now + self.config.gateway.drain_timeout
+            self._deadline = now + self.config.drain.deadline
         return max(0.0, self._deadline - now)
 
     async def stop(self) -> None:
@@ -110,15 +123,79 @@ class Gateway:
         if unfinished:
             _log.warning("stopped before all was done", tasks=unfinished)
 
+    # --- what operators ask for -------------------------------------------------------------------------------------
+
+    async def prepare(self, new: Config) -> "Following":
+        """Get ready to follow another configuration. Has changed nothing yet."""
+        verifier, old = self._verifier, self.config.verification
+        if new.verification.max_certificate_age != old.max_certificate_age:
+            age_ns = round(new.verification.max_certificate_age * 1e9)
+            verifier = Verifier(verifier.root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
+        return Following(self, new, verifier)
+
+    def follow(self, new: Config, verifier: Verifier) -> None:
+        """Follow another configuration from now on. Sessions of canisters that are not served any more are drained."""
+        old, self.config = self.config, new
+        self._verifier = self._terms.envelopes.verifier = self._replies.verifier = verifier
+        self._terms.envelopes.mode = new.verification.envelopes
+        self._replies.mode = new.verification.certificates
+        for canister_id in self.hub.canisters():
+            self._follow_canister(old.canister(canister_id), new.canister(canister_id), canister_id)
+
+    def _follow_canister(self, old: Canister | None, new: Canister | None, canister_id: Principal) -> None:
+        if new is None or (old is not None and ("v0" in old.generation) != ("v0" in new.generation)):
+            self.drain_canister(canister_id, lambda: CanisterRemoved(str(canister_id)))
+        elif (drain := self.canister_drains.pop(canister_id, None)) is not None:
+            drain.cancel()
+        if (poller := self.pollers.get(canister_id)) is not None:
+            poller.follow(self.config.polling_of(canister_id))
+            if new is not None and new.paused != poller.is_paused:
+                poller.pause() if new.paused else poller.resume()
+
+    def start_drain(self, pacing: Pacing, *, retry_after_s: float | None = None) -> Drain:
+        """Let nobody in and close every session at this pace. The drain that was under way is replaced."""
+        if self.drain is not None:
+            self.drain.cancel()
+        self.drain = drain = Drain(lambda: self.roster, lambda: GatewayStopping(retry_after_s), pacing)
+        self.tasks.start(drain.run())
+        return drain
+
+    def cancel_drain(self) -> bool:
+        """Let clients in again; those that were closed stay so. Returns whether there was a drain."""
+        drain, self.drain = self.drain, None
+        if drain is not None:
+            drain.cancel()
+        return drain is not None
+
+    def drain_canister(
+        self, canister_id: Principal, reason: Callable[[], GatewayError], pacing: Pacing | None = None
+    ) -> Drain:
+        """Close the sessions of one canister at a pace, that of the configuration if none is given."""
+        policy = self.config.drain
+        drain = Drain(
+            lambda: list(self.hub.members(canister_id).values()),
+            reason,
+            pacing or Pacing(policy.rate, 0.0, policy.deadline),
+        )
+        if (before := self.canister_drains.get(canister_id)) is not None:
+            before.cancel()
+        self.canister_drains[canister_id] = drain
+        self.tasks.start(drain.run()).add_done_callback(lambda _: self._drained(canister_id, drain))
+        return drain
+
+    def _drained(self, canister_id: Principal, drain: Drain) -> None:
+        if self.canister_drains.get(canister_id) is drain:
+            del self.canister_drains[canister_id]
+
     # --- what peers ask for (peer.Home) -----------------------------------------------------------------------------
 
     def join(self, join: Join, peer: Peer) -> None:
         """Register a verified client.
 
-        Raises GatewayStopping, WrongCanister, CanisterNotServed, WrongGeneration, CanisterFull, DuplicateClient,
-        ClientLeaving or ReplayedEnvelope.
+        Raises GatewayStopping, WrongCanister, CanisterNotServed, WrongGeneration, CanisterPaused, CanisterFull,
+        DuplicateClient, ClientLeaving or ReplayedEnvelope.
         """
-        if self.stopping:
+        if not self.is_accepting:
             raise GatewayStopping
         if peer.canister_id not in (None, join.canister_id):
             raise WrongCanister(str(join.canister_id), str(peer.canister_id))
@@ -127,6 +204,8 @@ class Gateway:
             raise CanisterNotServed(str(join.canister_id))
         if join.generation not in canister.generation:
             raise WrongGeneration(join.generation, " or ".join(canister.generation), str(canister.id))
+        if canister.paused:
+            raise CanisterPaused(str(canister.id))
         self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock())
         self.stats.joined += 1
 
@@ -143,6 +222,7 @@ class Gateway:
     def opened(self, peer: Peer) -> None:
         """From here on messages flow."""
         self.stats.opened += 1
+        peer.opened_at_ns = self.clock()
         join = peer.join
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
 
@@ -271,3 +351,22 @@ class Gateway:
             del self._cursors[next(iter(self._cursors))]
         self._cursors[canister_id] = cursor
         return cursor
+
+
+class Following:
+    """A gateway that is ready to follow another configuration."""
+
+    def __init__(self, gateway: Gateway, new: Config, verifier: Verifier) -> None:
+        self._gateway = gateway
+        self._new = new
+        self._verifier = verifier
+
+    def swap(self) -> None:
+        """Do it."""
+        self._gateway.follow(self._new, self._verifier)
+
+    async def discard(self) -> None:
+        """Do not: there is nothing to release."""
+
+    async def retire(self) -> None:
+        """It is done: there is nothing to release."""

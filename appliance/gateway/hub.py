@@ -7,6 +7,7 @@ from typing import Protocol
 
 from appliance.crypto import Request
 from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, ReplayedEnvelope
+from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 
 REMEMBERED = 200_000
@@ -40,6 +41,10 @@ class Hub:
 
     def __len__(self) -> int:
         return sum(map(len, self._canisters.values()))
+
+    def canisters(self) -> list[Principal]:
+        """Those that have members."""
+        return [Principal(canister_id) for canister_id in self._canisters]
 
     def members(self, canister_id: bytes) -> Mapping[bytes, Member]:
         """The members of a canister by client key; changes with the hub while there are any."""

@@ -21,10 +21,11 @@ class Transport(Protocol):
 class Outbox:
     """Passes frames to a transport in order and keeps them while the transport is full.
 
-    ``limit`` bounds the bytes kept. Everything that goes to the client goes through here, so that order is one matter.
+    ``limit`` bounds the bytes kept, ``waiting`` counts them, and ``passed`` those of all frames that were put.
+    Everything that goes to the client goes through here, so that order is one matter.
     """
 
-    __slots__ = ("_finish", "_frames", "_limit", "_paused", "_sealed", "_transport", "waiting")
+    __slots__ = ("_finish", "_frames", "_limit", "_paused", "_sealed", "_transport", "passed", "waiting")
 
     def __init__(self, transport: Transport, limit: int) -> None:
         self._transport = transport
@@ -34,6 +35,7 @@ class Outbox:
         self._sealed = False
         self._finish: Callable[[], None] | None = None
         self.waiting = 0
+        self.passed = 0
 
     def redirect(self, transport: Transport) -> None:
         """Write to another transport from now on."""
@@ -43,6 +45,7 @@ class Outbox:
         """Send a complete frame. Raises SlowClient when too much waits; does nothing once sealed."""
         if self._sealed:
             return
+        self.passed += len(frame)
         if self._paused:
             self._keep(frame, self._limit)
         else:

@@ -1,7 +1,7 @@
 """One connected client: its session, its outbox and its relay queue."""
 
 import secrets
-from typing import Protocol, assert_never
+from typing import NamedTuple, Protocol, assert_never
 
 from appliance.config.schema import Gateway as Settings
 from appliance.crypto import Request
@@ -15,6 +15,14 @@ from appliance.protocol.session import Delivery, Session, State
 
 LARGE_MESSAGES = 8
 """Messages of the largest size that may wait for the IC; of small ones ``relay_queue`` may."""
+
+
+class Origin(NamedTuple):
+    """Where a connection comes from: the client's address, the path of its upgrade, and when (ns since 1970)."""
+
+    address: str = ""
+    path: str = "/"
+    at_ns: int = 0
 
 
 class Shell(Protocol):
@@ -65,8 +73,8 @@ class Peer:
     """
 
     __slots__ = (
-        *("_home", "_refused", "_shell", "canister_id", "delivered", "first_nonce", "has_left", "id", "join"),
-        *("outbox", "relays", "session", "was_doubted"),
+        *("_home", "_refused", "_shell", "bytes_in", "canister_id", "delivered", "first_nonce", "frames_in"),
+        *("has_left", "id", "join", "opened_at_ns", "origin", "outbox", "relays", "session", "was_doubted"),
     )
 
     def __init__(
@@ -78,6 +86,7 @@ class Peer:
         home: Home,
         settings: Settings,
         canister_id: Principal | None = None,
+        origin: Origin = Origin(),  # noqa: B008 - a value
     ) -> None:
         self.id = secrets.token_hex(4)
         self.session = session
@@ -91,6 +100,10 @@ class Peer:
         )
         self.join: Join | None = None
         self.canister_id = canister_id
+        self.origin = origin
+        self.opened_at_ns: int | None = None
+        self.frames_in = 0
+        self.bytes_in = 0
         self.first_nonce = 0
         self.delivered = 0
         self.has_left = False
@@ -115,6 +128,8 @@ class Peer:
 
     def receive(self, frame: bytes, *, now_ns: int) -> None:
         """A binary message came. Raises GatewayError."""
+        self.frames_in += 1
+        self.bytes_in += len(frame)
         self._perform_all(self.session.receive(frame, now_ns=now_ns))
 
     def receive_text(self) -> None:

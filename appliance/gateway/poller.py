@@ -66,6 +66,8 @@ class Poller:
         self._probe_at = FIRST_PROBE
         self._waiters: list[asyncio.Future[None]] = []
         self._has_ended = False
+        self._may_poll = asyncio.Event()
+        self._may_poll.set()
         self._answers_with_end = answers_with_end
         self._first_message = asyncio.Lock()
         cursor.joining = True
@@ -97,6 +99,27 @@ class Poller:
         if not is_first:
             yield
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it does not ask at the moment, because it was told so."""
+        return not self._may_poll.is_set()
+
+    def follow(self, polling: Polling) -> None:
+        """Keep another pace from now on."""
+        if polling != self.pace.polling:
+            self.pace = Pace(polling, min(self.pace.wait_s, polling.max_interval), self.pace.failures)
+            self._alarm.ring()
+
+    def pause(self) -> None:
+        """Ask no more until `resume`. A poll that is under way goes on."""
+        self._may_poll.clear()
+        _release(self._waiters)
+
+    def resume(self) -> None:
+        """Ask again, at once."""
+        self._may_poll.set()
+        self._alarm.ring()
+
     def expect(self, client_key: bytes, nonce: int) -> None:
         """The canister accepted this client, and a first message with this nonce or a later one is due."""
         self._expecting[client_key] = nonce
@@ -108,8 +131,10 @@ class Poller:
             self._empty, self._probe_at = 0, FIRST_PROBE
 
     async def drained(self) -> None:
-        """Wait until a poll that begins from now on came to the end of the queue, or failed, or polling ended."""
-        if self._has_ended:
+        """Wait until a poll that begins from now on came to the end of the queue, or failed, or polling ended or was
+        paused.
+        """
+        if self._has_ended or self.is_paused:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -126,6 +151,9 @@ class Poller:
             while True:
                 if await self._alarm.wait(self.pace.wait_s):
                     self.pace = self.pace.nudged()
+                if self.is_paused:
+                    await self._may_poll.wait()
+                    continue
                 await self.poll()
         finally:
             self.end()

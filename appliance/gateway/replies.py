@@ -21,14 +21,14 @@ SMALL = 256
 
 class Replies:
     """Turns the bytes of a reply into messages with ready frames. ``mode`` is ``verification.certificates``; what
-    ``report`` finds is counted, and logged the first time of its kind.
+    ``report`` finds is counted, and logged the first time of its kind. ``verifier`` and ``mode`` may be changed.
     """
 
     def __init__(
         self, verifier: Verifier, mode: Mode, stats: Stats, *, clock: Callable[[], int] = time.time_ns
     ) -> None:
-        self._verifier = verifier
-        self._mode = mode
+        self.verifier = verifier
+        self.mode = mode
         self._stats = stats
         self._clock = clock
 
@@ -45,15 +45,15 @@ class Replies:
         return opened
 
     def _open(self, reply: bytes, canister_id: bytes, generation: Generation) -> tuple[PollReply, GatewayError | None]:
-        if self._mode == "off":
+        if self.mode == "off":
             return read_poll_reply_unverified(reply, generation=generation), None
         try:
             now_ns = self._clock()
-            return self._verifier.open_poll_reply(reply, canister_id, generation=generation, now_ns=now_ns), None
+            return self.verifier.open_poll_reply(reply, canister_id, generation=generation, now_ns=now_ns), None
         except CanisterRefused:
             raise
         except GatewayError as error:
-            if self._mode == "enforce":
+            if self.mode == "enforce":
                 raise
             return read_poll_reply_unverified(reply, generation=generation), error
 
