@@ -670,24 +670,6 @@ class RateLimited(GatewayError):
 
 
 @dataclass(eq=False)
-class RateLimited(GatewayError):
-    """A client does more than is allowed: ``what`` it does, the ``rate`` as text, and the time until it may again."""
-
-    what: str
-    rate: str
-    burst: int
-    delay_ns: int
-
-    close_code = 4108
-    reason = "rate_limited"
-
-    def __str__(self) -> str:
-        number, _, time = self.rate.partition("/")
-        delay = f"{-(-self.delay_ns // 10**6) / 1000:.3f}".rstrip("0").rstrip(".")
-        return f"the limit is {number} {self.what}/{time}, {self.burst} at once; come back in {delay} s"
-
-
-@dataclass(eq=False)
 class OpenTimeout(GatewayError):
     """The session was not open in time; ``waiting_for`` says what was missing."""
 
