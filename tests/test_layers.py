@@ -97,7 +97,15 @@ def test_there_is_no_cycle() -> None:
         visit(module, ())
 
 
-@pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("appliance.protocol")])
+SESSIONS_OF_CLIENTS = [
+    f"appliance.client.{name}"
+    for name in ("session", "certified", "enveloped", "foreign", "v0", "v1", "v2", "reconnect")
+]
+
+
+@pytest.mark.parametrize(
+    "module", [*(name for name in SOURCES if name.startswith("appliance.protocol")), *SESSIONS_OF_CLIENTS]
+)
 def test_the_protocol_knows_no_loop_no_socket_and_no_clock(module: str) -> None:
     assert not {name.split(".")[0] for name in _imports(module)} & NOT_FOR_PROTOCOL
 

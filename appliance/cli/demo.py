@@ -7,16 +7,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from appliance.cli import loop
-from appliance.client import Connection, Message, connect
+from appliance.client import Connection, Generation, Message, connect
 from appliance.config.schema import Canister, Config, Gateway, Log, Network
 from appliance.crypto import CandidTypes, SigningKey, Verifier
 from appliance.errors import GatewayError
 from appliance.ic.agent import Agent
-from appliance.ic.identity import AnonymousIdentity, KeyIdentity
+from appliance.ic.identity import AnonymousIdentity, KeyIdentity, create_identity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
@@ -33,7 +34,10 @@ _COUNT = CandidTypes("(nat64)")
 @click.option("--once", is_flag=True, help="End after the conversation instead of serving on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Of the gateway; 0: any.")
 @click.option("--ic-port", type=click.IntRange(0, 65535), default=4943, show_default=True, help="Of the local IC.")
-def demo(port: int, ic_port: int, *, once: bool) -> None:
+@click.option(
+    "--generation", type=click.Choice(["v0", "v1", "v2"]), default="v2", show_default=True, help="Of the wire format."
+)
+def demo(port: int, ic_port: int, *, once: bool, generation: Generation) -> None:
     """Run a local IC, a canister, a gateway and a client, and see a message go all the way and back.
 
     Serves until interrupted, unless told --once: then exit code 0 says that the whole conversation went well. A port
@@ -41,40 +45,53 @@ def demo(port: int, ic_port: int, *, once: bool) -> None:
     """
     configure_logging(Log(level="warning"))
     try:
-        loop.run(_demonstrate(_free(port), _free(ic_port), once=once))
+        loop.run(_demonstrate(Stage(_free(port), _free(ic_port), generation), once=once))
     except TimeoutError:
         raise click.ClickException(f"the conversation took longer than {PATIENCE_S:g} s") from None
 
 
-async def _demonstrate(port: int, ic_port: int, *, once: bool) -> None:
-    async with _stage(port, ic_port) as (net, canister, service):
+class Stage(NamedTuple):
+    """What is to be set up: ports of the gateway and of the local IC, and the wire generation."""
+
+    port: int
+    ic_port: int
+    generation: Generation
+
+
+async def _demonstrate(stage: Stage, *, once: bool) -> None:
+    async with _set_up(stage) as (net, canister, service):
+        url = service.url if stage.generation == "v2" else f"{service.url}/{stage.generation}"
         async with asyncio.timeout(PATIENCE_S):
-            await _conversation(net, canister, service)
+            await _conversation(net, canister, url)
+            await _farewell(net, canister, service)
         if not once:
-            await _serve_on(net, canister, service)
+            await _serve_on(net, canister, url)
 
 
-async def _serve_on(net: Localnet, canister: Principal, service: Service) -> None:
+async def _serve_on(net: Localnet, canister: Principal, url: str) -> None:
     with loop.interrupts() as interrupted:
         click.echo("\nThe gateway serves on; Ctrl-C ends it. Talk to the canister from another terminal:\n")
-        click.echo(f"  .venv/bin/icws connect {service.url} {canister!s} --network {net.url}\n")
+        click.echo(f"  .venv/bin/icws connect {url} {canister!s} --network {net.url}\n")
         await interrupted.wait()
     click.echo("\nstopped")
 
 
 @asynccontextmanager
-async def _stage(port: int, ic_port: int) -> AsyncIterator[tuple[Localnet, Principal, Service]]:
+async def _set_up(stage: Stage) -> AsyncIterator[tuple[Localnet, Principal, Service]]:
     """Local IC, canister and gateway."""
     with tempfile.TemporaryDirectory(prefix="icws-demo-") as folder:
-        async with Localnet(port=ic_port, subnet=True) as net:
+        key_file = Path(folder, "identity.pem")
+        gateway = create_identity(key_file).principal
+        async with Localnet(port=stage.ic_port, subnet=True) as net:
             _step("Local IC", f"{net.url}, an Internet Computer in this process with BLS keys made just now")
             _more(f"root key …{net.root_key.hex()[-16:]}, delegating to subnet {net.subnet_id!s}")
-            canister = net.create_canister(PingPong())
+            canister = net.create_canister(PingPong(generation=stage.generation, gateway=gateway))
             _step("Canister", f"{canister!s} answers each message and certifies what it says")
+            _more(f"wire generation {stage.generation}")
             config = Config(
-                gateway=Gateway(listen=f"127.0.0.1:{port}", identity=Path(folder, "identity.pem")),
+                gateway=Gateway(listen=f"127.0.0.1:{stage.port}", identity=key_file),
                 network=Network(url=[net.url], root_key=net.root_key.hex()),
-                canisters=[Canister(id=canister, name="ping-pong")],
+                canisters=[Canister(id=canister, name="ping-pong", generation=[stage.generation])],
             )
             async with serving(config) as service:
                 _step("Gateway", f"{service.url} serves this canister")
@@ -82,19 +99,25 @@ async def _stage(port: int, ic_port: int) -> AsyncIterator[tuple[Localnet, Princ
                 yield net, canister, service
 
 
-async def _conversation(net: Localnet, canister: Principal, service: Service) -> None:
+async def _conversation(net: Localnet, canister: Principal, url: str) -> None:
     identity = KeyIdentity(SigningKey.generate("ed25519"))
     _step("Client", f"{identity.principal!s}, a fresh Ed25519 key")
     started = time.perf_counter()
+    is_v0 = url.endswith("/v0")
     async with connect(
-        service.url, str(canister), identity=identity, root_key=net.root_key, message_type=APP_MESSAGE
+        url,
+        str(canister),
+        identity=identity,
+        network_url=net.url,
+        root_key=net.root_key,
+        message_type=None if is_v0 else APP_MESSAGE,
     ) as client:
-        _more("signs ws_open; the gateway verifies key, signature and expiry, and only then registers the client")
+        opening = "registers a key and signs its first message" if is_v0 else "signs ws_open"
+        _more(f"{opening}; the gateway verifies signature and sender, and only then registers the client")
         _more(f"the canister took it: session open after {_ms(started)}")
         _heard(await client.receive())
         for text in ("hello", "and good-bye"):
             await _round_trip(client, text)
-    await _farewell(net, canister, service)
 
 
 async def _round_trip(client: Connection, text: str) -> None:

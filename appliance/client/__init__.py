@@ -19,12 +19,12 @@ from appliance.client.errors import (
     MessageUntrusted,
     NotOpen,
     OpeningRefused,
+    OtherGeneration,
     OutOfTurn,
     SequenceGap,
     SequenceRepeated,
     ServiceMessageInvalid,
     UnexpectedText,
-    WrongGeneration,
 )
 from appliance.client.reconnect import Backoff, Change, Lost, Restored, RetryFailed
 from appliance.client.session import Generation, Limits
@@ -58,6 +58,7 @@ __all__ = [
     "MessageUntrusted",
     "NotOpen",
     "OpeningRefused",
+    "OtherGeneration",
     "OutOfTurn",
     "Principal",
     "Restored",
@@ -67,7 +68,6 @@ __all__ = [
     "ServiceMessageInvalid",
     "SigningKey",
     "UnexpectedText",
-    "WrongGeneration",
     "connect",
     "delegate",
     "load_identity",

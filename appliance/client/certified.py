@@ -89,7 +89,7 @@ class CertifiedSession(ABC):
         """Take a message of the gateway: bytes are a binary, a str is a text one.
 
         Raises a MessageError (which says what is wrong with which message), ClosedByCanister, OutOfTurn,
-        WrongGeneration or UnexpectedText, what a generation adds to these, and NotOpen after the end.
+        OtherGeneration or UnexpectedText, what a generation adds to these, and NotOpen after the end.
         """
         self._refuse_after_end()
         try:

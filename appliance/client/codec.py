@@ -93,6 +93,8 @@ def codec_for(generation: Generation, message_type: MessageType | None, type_nam
 
 
 def _one_type(text: str) -> CandidTypes:
+    if text.endswith(".did"):
+        raise CandidError(f"{text!r} looks like the name of a file; give it as a pathlib.Path")
     types = CandidTypes(f"({text})")
     if len(types) != 1:
         raise CandidError(f"a message_type is one Candid type, these are {len(types)}")

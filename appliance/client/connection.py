@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from appliance.client.channel import Channel
 from appliance.client.codec import Codec
@@ -16,7 +16,9 @@ from appliance.errors import GatewayError
 from appliance.ic.attempts import system_chance
 from appliance.ic.principal import Principal
 
-_INBOX = 1024  # messages that may wait for the application; beyond, the socket is not read
+T = TypeVar("T")
+
+_INBOX = 1024  # events that may wait for the application; beyond, the socket is not read
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Connection:
     """An open conversation with a canister; made by `connect`.
 
     Iterating yields each `Message` and ends when the session ends in good order; it raises the GatewayError that ended
-    the session otherwise. Where reconnection is asked for, what is said here of the session is true of the last.
+    the session otherwise. Where reconnection is asked for, what is said here of the session is true of the last;
+    iterating over `events` yields the changes between sessions, too.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class Connection:
         self._reconnect = reconnect
         self._on_change = on_change
         self._session = 1
-        self._inbox: deque[tuple[int, Received]] = deque()
+        self._inbox: deque[tuple[int, Received] | Change] = deque()
         self._news = asyncio.Condition()  # of the channel, of the inbox and of the end
         self._end: GatewayError | None = None
         self._runner = asyncio.create_task(self._run())
@@ -78,8 +81,8 @@ class Connection:
     @property
     def unacknowledged(self) -> list[Any]:
         """The values that were sent in this session and that the canister has not confirmed; it does so every few
-        minutes. In v0, which confirms none, the last 1024."""
-        return self._last_channel.unacknowledged
+        minutes. In v0, which confirms none, the last 1024. Those of a lost session are in its `Lost`."""
+        return self._channel.unacknowledged if self._channel else []
 
     async def send(self, value: Any) -> None:
         """Sign a message and give it to the gateway; the canister gets messages in the order of these calls.
@@ -101,26 +104,35 @@ class Connection:
     async def receive(self) -> Message:
         """The next message. Raises the GatewayError that ended the session, and CandidError or Malformed for content
         that does not decode (the session goes on)."""
+        while True:
+            event = await self.receive_event()
+            if isinstance(event, Message):
+                return event
+
+    async def receive_event(self) -> Message | Change:
+        """The next message or change, in the order in which they happened. Raises as `receive` does."""
         async with self._news:
             await self._news.wait_for(lambda: self._inbox or self._end)
             if not self._inbox:
                 assert self._end is not None  # noqa: S101 - what was waited for
                 raise self._end
-            session, received = self._inbox.popleft()
+            next_one = self._inbox.popleft()
             self._news.notify_all()
+        if isinstance(next_one, Change):
+            return next_one
+        session, received = next_one
         value = self._codec.decode(received.content)
         return Message(value, received.sequence_num, received.timestamp_ns, received.certified_at_ns, session)
+
+    def events(self) -> "Events":
+        """Messages and changes to iterate over. Changes are for who reads: while 1024 events wait, none is added."""
+        return Events(self)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Message:
-        try:
-            return await self.receive()
-        except ClientError as error:
-            if error.orderly:
-                raise StopAsyncIteration from None
-            raise
+        return await _unless_in_good_order(self.receive())
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the session and the socket; messages that wait are dropped. May be called again."""
@@ -176,14 +188,13 @@ class Connection:
         if course is None:
             raise cause
         self._channel = None
-        self._tell(Lost(self._course.gateway, cause, tuple(self._last_channel.unacknowledged)))
+        await self._tell(Lost(self._course.gateway, cause, tuple(self._last_channel.unacknowledged)))
         await self._last_channel.close(cause.close_code, str(cause))
         await self._retry(course)
         async with self._news:
             self._channel = self._last_channel
             self._session += 1
-            self._news.notify_all()
-        self._tell(Restored(self._course.gateway))
+        await self._tell(Restored(self._course.gateway))
 
     async def _retry(self, course: Course) -> None:
         """Raises the error of the last attempt."""
@@ -196,13 +207,17 @@ class Connection:
                 following = course.after_failure(error)
                 if following is None:
                     raise
-                self._tell(RetryFailed(course.gateway, error))
+                await self._tell(RetryFailed(course.gateway, error))
                 course = following
             else:
                 self._course = course.after_success()
                 return
 
-    def _tell(self, change: Change) -> None:
+    async def _tell(self, change: Change) -> None:
+        async with self._news:
+            if len(self._inbox) < _INBOX:
+                self._inbox.append(change)
+            self._news.notify_all()
         if self._on_change:
             self._on_change(change)
 
@@ -210,3 +225,26 @@ class Connection:
         async with self._news:
             self._end = self._end or error
             self._news.notify_all()
+
+
+class Events:
+    """What happens to a connection, message by message and change by change; ends and raises as iterating over the
+    connection does."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message | Change:
+        return await _unless_in_good_order(self._connection.receive_event())
+
+
+async def _unless_in_good_order(receiving: Awaitable[T]) -> T:
+    try:
+        return await receiving
+    except ClientError as error:
+        if error.orderly:
+            raise StopAsyncIteration from None
+        raise

@@ -149,13 +149,13 @@ class OutOfTurn(ClientError):
 
 
 @dataclass(eq=False)
-class WrongGeneration(ClientError):
+class OtherGeneration(ClientError):
     """The gateway speaks another wire generation than the client's, ``generation``; ``received`` is what it sent."""
 
     received: str
     generation: str
 
-    reason = "wrong_generation"
+    reason = "other_generation"
 
     def __str__(self) -> str:
         return (

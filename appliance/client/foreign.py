@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from appliance.client.errors import WrongGeneration
+from appliance.client.errors import OtherGeneration
 from appliance.client.session import Generation
 from appliance.crypto import decode_cbor
 from appliance.errors import GatewayError
@@ -22,11 +22,11 @@ _KINDS = (
 
 
 def refuse_foreign(frame: bytes, generation: Generation) -> None:
-    """Raise WrongGeneration for what only a gateway of other generations sends; all else is the caller's matter."""
+    """Raise OtherGeneration for what only a gateway of other generations sends; all else is the caller's matter."""
     try:
         fields = decode_cbor(frame)
     except GatewayError:
         return
     for kind in _KINDS:
         if isinstance(fields, dict) and kind.mark in fields and generation not in kind.generations:
-            raise WrongGeneration(kind.name, generation)
+            raise OtherGeneration(kind.name, generation)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Self, TypeAlias
 
-from appliance.client.errors import ClosedByCanister, ConnectionClosed, MessageError, OutOfTurn, WrongGeneration
+from appliance.client.errors import ClosedByCanister, ConnectionClosed, MessageError, OtherGeneration, OutOfTurn
 from appliance.errors import GatewayError, Malformed, TextFrame
 
 
@@ -22,7 +22,7 @@ def verdict(cause: GatewayError) -> Verdict:
     match cause:
         case ClosedByCanister():
             return Verdict.STAY_AWAY
-        case MessageError() | OutOfTurn() | WrongGeneration() | TextFrame() | Malformed():
+        case MessageError() | OutOfTurn() | OtherGeneration() | TextFrame() | Malformed():
             return Verdict.ELSEWHERE
         case ConnectionClosed(code=1000):
             return Verdict.STAY_AWAY

@@ -5,30 +5,26 @@ call that waits, and the block then closes the connection.
 """
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from functools import wraps
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self
 
 from appliance.client.connecting import connect as connect_async
 from appliance.client.connection import Connection as AsyncConnection
 from appliance.client.connection import Message
 from appliance.client.errors import NotOpen
-from appliance.client.session import State
+from appliance.client.loop_thread import LoopThread
+from appliance.client.reconnect import Change
 from appliance.ic.principal import Principal
 
 P = ParamSpec("P")
-T = TypeVar("T")
-
-_END = object()
 
 
 class Connection:
     """As `appliance.client.Connection`, for one thread or several: iterate over it, or `receive` and `send`."""
 
-    def __init__(self, connection: AsyncConnection, loop: "LoopThread") -> None:
+    def __init__(self, connection: AsyncConnection, loop: LoopThread) -> None:
         self._connection = connection
         self._loop = loop
 
@@ -56,14 +52,15 @@ class Connection:
         `appliance.client.Connection.receive` does."""
         return self._loop.run(self._receive(timeout))
 
+    def events(self) -> Iterator[Message | Change]:
+        """As `appliance.client.Connection.events`."""
+        return Events(self._connection.events(), self._loop)
+
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Message:
-        message = self._loop.run(self._next())
-        if not isinstance(message, Message):
-            raise StopIteration
-        return message
+        return self._loop.next(self._connection)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """As `appliance.client.Connection.close`."""
@@ -77,56 +74,19 @@ class Connection:
         async with asyncio.timeout(timeout):
             return await self._connection.receive()
 
-    async def _next(self) -> object:
-        return await anext(self._connection, _END)
 
+class Events:
+    """As `appliance.client.connection.Events`."""
 
-class LoopThread:
-    """An event loop in a thread of its own; leaving the context ends both, and whatever still runs there."""
+    def __init__(self, events: AsyncIterator[Message | Change], loop: LoopThread) -> None:
+        self._events = events
+        self._loop = loop
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._serves = True
-        self._turn = threading.Lock()  # of whoever gives the loop work, or ends it
-        self._thread = threading.Thread(target=self._serve, name="icws-client", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
+    def __iter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with self._turn:
-            self._serves = False
-            self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine there and wait for it. An exception here, such as KeyboardInterrupt, cancels it.
-
-        Raises NotOpen once the context is left, and RuntimeError in that thread itself, which would wait for itself for
-        ever.
-        """
-        future = self._begin(work)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        if threading.current_thread() is self._thread:
-            work.close()
-            raise RuntimeError("on_change must not use the connection: it is called in the thread that serves it")
-        with self._turn:
-            if self._serves:
-                return asyncio.run_coroutine_threadsafe(work, self._loop)
-        work.close()
-        raise NotOpen(State.CLOSED.value)
-
-    def _serve(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop):
-            self._loop.run_forever()
-        # the Runner has cancelled what was left, and closed the loop
+    def __next__(self) -> Message | Change:
+        return self._loop.next(self._events)
 
 
 def _in_a_thread(

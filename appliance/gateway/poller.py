@@ -89,13 +89,12 @@ class Poller:
             yield
             return
         if not cursor.was_empty:
-            await self.drained()
+            await self._polled()
         async with self._first_message:
             is_first = not cursor.next_nonce
             if is_first:
                 yield
-                self.nudge()
-                await self.drained()
+                await self._polled()
         if not is_first:
             yield
 
@@ -119,6 +118,10 @@ class Poller:
         """Ask again, at once."""
         self._may_poll.set()
         self._alarm.ring()
+
+    async def _polled(self) -> None:
+        self.nudge()
+        await self.drained()
 
     def expect(self, client_key: bytes, nonce: int) -> None:
         """The canister accepted this client, and a first message with this nonce or a later one is due."""

@@ -1,71 +1,19 @@
 """The program as people start it: whole processes, last of all tests of the command line."""
 
 import asyncio
-import re
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from appliance.localnet.net import Localnet
 from appliance.localnet.pingpong import PingPong
-
-TOP = Path(__file__).resolve().parents[2]
-WORDS = "Gateway Agent principal: "
+from tests.cli.processes import WORDS, icws, running, seen
 
 
-@asynccontextmanager
-async def icws(*arguments: str, **streams: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process of ours, killed if it is still there at the end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "appliance.cli", *arguments),
-        cwd=TOP,
-        stdin=streams.get("stdin", asyncio.subprocess.DEVNULL),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
-
-
-async def seen(stream: asyncio.StreamReader | None, word: str) -> str:
-    """The lines up to the one with a word."""
-    assert stream is not None
-    lines = ""
-    while word not in lines:
-        line = (await stream.readline()).decode()
-        assert line, f"ended without {word!r}: {lines}"
-        lines += line
-    return lines
-
-
-@asynccontextmanager
-async def running(
-    folder: Path, net: Localnet, canister: object
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """``icws run`` in front of a local IC, and its URL."""
-    file = folder / "gateway.yaml"
-    file.write_text(
-        f"gateway: {{listen: '127.0.0.1:0'}}\nnetwork: {{url: '{net.url}', root_key: fetch}}\n"
-        f"canisters: [{{id: {canister}}}]\n"
-    )
-    async with icws("run", "--config", str(file)) as process:
-        lines = await seen(process.stderr, WORDS)
-        url = re.search(r"url=(ws://\S+)", lines)
-        assert url is not None
-        yield process, url[1]
-
-
-async def test_a_demo_goes_well_from_end_to_end():
-    async with icws("demo", "--once", "--port", "0", "--ic-port", "0") as process:
+@pytest.mark.parametrize("generation", ["v0", "v1", "v2"])
+async def test_a_demo_goes_well_from_end_to_end(generation: str):
+    async with icws("demo", "--once", "--port", "0", "--ic-port", "0", "--generation", generation) as process:
         stdout, stderr = await process.communicate()
     assert process.returncode == 0, stderr.decode()
     text = stdout.decode()
@@ -98,7 +46,7 @@ async def test_a_conversation_by_standard_input_and_output(tmp_path: Path):
     async with Localnet() as net:
         canister = net.create_canister(PingPong())
         async with running(tmp_path, net, canister) as (gateway, url):
-            arguments = ("connect", url, str(canister), "--network", net.url)
+            arguments = ("connect", url, str(canister), "--network", net.url, "--wait", "0")
             async with icws(*arguments, stdin=asyncio.subprocess.PIPE) as client:
                 assert client.stdin is not None
                 client.stdin.write(b"hello\n")

@@ -77,6 +77,7 @@ def test_motoko_says_the_same_without_opt() -> None:
         ("service : { ws_message : (record {}) -> () }", "no second argument"),
         ("service : { ws_message : (record {}, opt Gone) -> () }", "line 1, column 42: .*Gone"),
         ("record {", "line 1"),
+        ("chat.did", "pathlib.Path"),
         ("", "these are 0"),
         ("nat, text", "these are 2"),
     ],

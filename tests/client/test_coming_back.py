@@ -18,13 +18,14 @@ from appliance.client import (
     Connection,
     ConnectionClosed,
     Lost,
+    Message,
     Restored,
     RetryFailed,
     SequenceGap,
     connect,
 )
 from appliance.errors import Malformed
-from tests.client.canister import CANISTER_ID, HANDSHAKE, Canister
+from tests.client.canister import CANISTER_ID, HANDSHAKE, Canister, message_of
 from tests.client.gateways import (
     SETTINGS,
     LyingGateway,
@@ -143,6 +144,102 @@ async def test_what_had_arrived_is_read_before_what_comes_after() -> None:
         async with connecting(gateway, on_change=tell) as connection:
             await restored.wait()
             assert await values(connection, 4) == [(1, "a"), (1, "b"), (1, "c"), (2, "d")]
+
+
+async def test_events_are_messages_and_changes_in_their_order() -> None:
+    async with LyingGateway(saying("a", "b", then=broken), saying("c", then=closing(1000))) as gateway:
+        async with LyingGateway(idle) as gone:
+            pass
+        async with connecting(gateway, gone) as connection:
+            seen: list[object] = []
+            async for event in connection.events():
+                seen.append(event.value["text"] if isinstance(event, Message) else type(event))
+            assert seen == ["a", "b", Lost, RetryFailed, Restored, "c"]
+            assert [event async for event in connection.events()] == []
+
+
+async def test_whoever_is_told_of_a_new_session_may_begin_it() -> None:
+    async def heard(socket: ServerConnection, canister: Canister) -> None:
+        content = message_of(await frame_from(socket))["content"]
+        assert isinstance(content, bytes)
+        await socket.send(canister.message(content))
+        await broken(socket, canister)
+
+    async with LyingGateway(heard) as gateway, connecting(gateway) as connection:
+        await connection.send({"text": "subscribe"})
+        seen: list[int] = []
+        async for event in connection.events():
+            match event:
+                case Message():
+                    seen.append(event.session)
+                case Restored():
+                    await connection.send({"text": "subscribe"})
+            if len(seen) == 4:
+                break
+        assert seen == [1, 2, 3, 4]
+
+
+async def test_changes_that_nobody_reads_do_not_pile_up() -> None:
+    told: list[Change] = []
+    enough = asyncio.Event()
+
+    def tell(change: Change) -> None:
+        told.append(change)
+        if len(told) > 1500:
+            enough.set()
+
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        gateway.stop_listening()
+        await broken(socket, canister)
+
+    policy = Backoff(first=0, longest=0)
+    async with (
+        LyingGateway(script) as gateway,
+        connecting(gateway, reconnect=policy, on_change=tell) as connection,
+    ):
+        await enough.wait()
+        assert len(connection._inbox) == 1024
+
+
+def echo_and_break(frames: int) -> Script:
+    """Answers so many messages, and breaks at the next."""
+
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        for _ in range(frames):
+            content = message_of(await frame_from(socket))["content"]
+            assert isinstance(content, bytes)
+            await socket.send(canister.message(content))
+        await frame_from(socket)
+        await broken(socket, canister)
+
+    return script
+
+
+@pytest.mark.parametrize("lengths", [(0, 1, 2, 3), (7, 0, 0, 11), (3,), (50, 1)])
+async def test_nothing_is_lost_without_a_word_and_nothing_is_sent_twice(lengths: tuple[int, ...]) -> None:
+    sent = [str(number) for number in range(60)]
+    answered: list[str] = []
+    unconfirmed: list[str] = []
+    async with LyingGateway(*map(echo_and_break, lengths), echo) as gateway:
+        async with connecting(gateway) as connection:
+
+            async def send() -> None:
+                for text in sent:
+                    await connection.send({"text": text})
+
+            sending = asyncio.create_task(send())
+            async for event in connection.events():
+                match event:
+                    case Message(value):
+                        answered.append(value["text"])
+                    case Lost(unacknowledged=values_of_session):
+                        unconfirmed.extend(value["text"] for value in values_of_session)
+                if sent[-1] in [*answered, *unconfirmed]:
+                    break
+            await sending
+            pending = [value["text"] for value in connection.unacknowledged]
+        assert len(set(answered)) == len(answered)
+        assert [*unconfirmed, *pending] == sent
 
 
 # --- who is asked, and who is not -----------------------------------------------------------------------------------

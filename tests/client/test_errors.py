@@ -16,12 +16,12 @@ from appliance.client.errors import (
     MessageUntrusted,
     NotOpen,
     OpeningRefused,
+    OtherGeneration,
     OutOfTurn,
     SequenceGap,
     SequenceRepeated,
     ServiceMessageInvalid,
     UnexpectedText,
-    WrongGeneration,
 )
 from appliance.errors import GatewayError, Malformed
 
@@ -46,7 +46,7 @@ SENTENCES = [
     (OutOfTurn("the text '1'", "message 3"), "the text '1' came where message 3 was due"),
     (OpeningRefused(), "the canister did not take the client; is its key registered there?"),
     (
-        WrongGeneration("a handshake of v2", "v1"),
+        OtherGeneration("a handshake of v2", "v1"),
         "the gateway sent a handshake of v2, but this client speaks v1; is this the right wire path?",
     ),
     (

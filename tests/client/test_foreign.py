@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.client.errors import WrongGeneration
+from appliance.client.errors import OtherGeneration
 from appliance.client.foreign import refuse_foreign
 from appliance.client.session import Generation, State
 from appliance.errors import GatewayError
@@ -41,10 +41,13 @@ def test_the_first_words_of_another_generation_are_known_for_what_they_are(wire:
         (V2, SeedCanister(sequence_num=1).message(b""), "a message of v0"),
     ],
 )
-def test_an_open_session_knows_them_too(wire: Wire, frame: bytes, named: str) -> None:
-    with pytest.raises(WrongGeneration) as caught:
-        wire.opened().receive(frame, now_ns=NOW_NS)
-    assert (caught.value.received, caught.value.generation) == (named, wire.generation)
+def test_frames_of_another_generation_are_named_before_and_after_the_opening(
+    wire: Wire, frame: bytes, named: str
+) -> None:
+    for session in (wire.session(), wire.opened()):
+        with pytest.raises(OtherGeneration) as caught:
+            session.receive(frame, now_ns=NOW_NS)
+        assert (caught.value.received, caught.value.generation) == (named, wire.generation)
 
 
 @given(frame=st.binary(), generation=st.sampled_from(["v0", "v1", "v2"]))

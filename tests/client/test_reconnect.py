@@ -15,12 +15,12 @@ from appliance.client.errors import (
     MessageLate,
     MessageUntrusted,
     OpeningRefused,
+    OtherGeneration,
     OutOfTurn,
     SequenceGap,
     SequenceRepeated,
     ServiceMessageInvalid,
     UnexpectedText,
-    WrongGeneration,
 )
 from appliance.client.reconnect import Backoff, Course, Verdict, verdict
 from appliance.errors import (
@@ -42,7 +42,7 @@ LIES: list[GatewayError] = [
     ServiceMessageInvalid(2, ""),
     AckInvalid(2, 5, 1, 3),
     OutOfTurn("a", "b"),
-    WrongGeneration("a", "v1"),
+    OtherGeneration("a", "v1"),
     UnexpectedText("1", "v2"),
     Malformed("handshake", ""),
 ]

@@ -18,14 +18,16 @@ from appliance.client import (
     ConnectFailed,
     ConnectionClosed,
     Lost,
+    Message,
     NotOpen,
+    Restored,
     SequenceGap,
 )
 from appliance.client.sync import Connection, connect
 from appliance.errors import CandidError
 from appliance.localnet.pingpong import APP_MESSAGE
 from tests.client.canister import CANISTER_ID, Canister
-from tests.client.gateways import SETTINGS, LyingGateway, broken, echo, frame_from, gap, idle, saying
+from tests.client.gateways import SETTINGS, LyingGateway, broken, closing, echo, frame_from, gap, idle, saying
 from tests.network import Network, running
 
 T = TypeVar("T")
@@ -166,6 +168,15 @@ async def test_changes_are_told_in_the_other_thread_which_must_not_wait() -> Non
         assert await plainly(program) == [(1, "a"), (2, "b")]
     assert isinstance(told[0], Lost)
     assert isinstance(told[0].cause, ConnectionClosed)
+
+
+async def test_events_are_messages_and_changes_in_their_order() -> None:
+    def program() -> list[object]:
+        with connecting(gateway, reconnect=Backoff(first=0)) as connection:
+            return [e.value["text"] if isinstance(e, Message) else type(e) for e in connection.events()]
+
+    async with LyingGateway(saying("a", then=broken), saying("b", then=closing(1000))) as gateway:
+        assert await plainly(program) == ["a", Lost, Restored, "b"]
 
 
 # --- a program of its own -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -22,28 +22,24 @@ class Unavailable(Exception):
 
 def project(name: str) -> Path:
     """The folder of a project, with its packages installed from its lock file. Raises Unavailable."""
-    found = _projects()[name]
-    if isinstance(found, Unavailable):
-        raise found
-    return found
+    return _projects()[name].result()
 
 
 @cache
-def _projects() -> Mapping[str, Path | Unavailable]:
-    """All of them; what is missing is installed at the same time."""
+def _projects() -> Mapping[str, Future[Path]]:
+    """All of them; what is missing is installed at the same time, since most of that is waiting."""
     folders = [file.parent for file in HERE.glob("*/package.json")]
-    with ThreadPoolExecutor() as pool:
-        return dict(zip((folder.name for folder in folders), pool.map(_prepared, folders), strict=True))
+    pool = ThreadPoolExecutor(len(folders), thread_name_prefix="npm")
+    prepared = {folder.name: pool.submit(_prepared, folder) for folder in folders}
+    pool.shutdown(wait=False)
+    return prepared
 
 
-def _prepared(folder: Path) -> Path | Unavailable:
+def _prepared(folder: Path) -> Path:
     if shutil.which("node") is None:
-        return Unavailable("the interop tests need node 20 or newer on the PATH")
-    try:
-        if not _is_installed(folder):
-            _install(folder)
-    except Unavailable as missing:
-        return missing
+        raise Unavailable("the interop tests need node 20 or newer on the PATH")
+    if not _is_installed(folder):
+        _install(folder)
     return folder
 
 

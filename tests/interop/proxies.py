@@ -65,7 +65,8 @@ def read_message(frame: bytes) -> dict[str, bytes]:
     return cast("dict[str, bytes]", decode_cbor(frame))
 
 
-_FORGER = BlsSecretKey.from_seed(b"a key that no network knows about")
+FORGER = BlsSecretKey.from_seed(b"a key that no network knows about")
+"""Signs forged certificates."""
 
 
 def forge(_: int, frame: bytes) -> list[bytes]:
@@ -73,7 +74,7 @@ def forge(_: int, frame: bytes) -> list[bytes]:
     message = read_message(frame)
     certificate = cast("dict[str, list[int]]", decode_cbor(message["cert"]))
     tree = HashTree.from_cbor(encode_cbor(certificate["tree"]))
-    forged = encode_certificate(tree, _FORGER.sign_root(tree.digest))
+    forged = encode_certificate(tree, FORGER.sign_root(tree.digest))
     return [encode_cbor({**message, "cert": forged}, tagged=False)]
 
 

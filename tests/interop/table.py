@@ -49,7 +49,16 @@ def render(cells: Cells) -> str:
 
 def read(section: str) -> Cells:
     """What `render` has written. Raises ValueError for what it has not."""
-    body = section.removeprefix(INTRODUCTION)
+    try:
+        cells = _read(section.removeprefix(INTRODUCTION))
+    except (ValueError, IndexError):
+        cells = {}
+    if render(cells) != section:
+        raise ValueError("this is no table of ours")
+    return cells
+
+
+def _read(body: str) -> Cells:
     lines = [[text.strip() for text in line.split("|")[1:-1]] for line in body.splitlines() if line.startswith("|")]
     notes = [" ".join(text.split()) for text in re.findall(r"^\d+\. (.*(?:\n   .*)*)", body, re.MULTILINE)]
     cells = {}
@@ -57,8 +66,6 @@ def read(section: str) -> Cells:
         for column, text in zip(lines[0][2:], texts, strict=True):
             word, *numbers = re.split(r" \((\d+)\)", text)
             cells[client, generation, column] = Cell(word, tuple(notes[int(n) - 1] for n in numbers if n))
-    if render(cells) != section:
-        raise ValueError("this is no table of ours")
     return cells
 
 

@@ -1,0 +1,11 @@
+"""Asks a canister one question: python ask.py GATEWAY_URL CANISTER NETWORK_URL QUESTION."""
+
+import sys
+
+from appliance.client.sync import connect
+
+url, canister, network_url, question = sys.argv[1:]
+with connect(url, canister, network_url=network_url, message_type="record {text: text; timestamp: nat64}") as chat:
+    print(chat.receive(timeout=30).value["text"])  # the greeting
+    chat.send({"text": question, "timestamp": 0})
+    print(chat.receive(timeout=30).value["text"])

@@ -1,0 +1,112 @@
+"""``icws connect`` as people and scripts use it: a process against a whole network."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from appliance.cli.main import main
+from appliance.client.session import Generation
+from appliance.localnet.pingpong import APP_MESSAGE
+from tests.cli.processes import icws
+from tests.network import Network, running
+
+DID = f"""
+type AppMessage = {APP_MESSAGE};
+service : {{ ws_message : (record {{ msg : reserved }}, opt AppMessage) -> (variant {{ Ok; Err : text }}) }}
+"""
+
+
+async def talk(network: Network, lines: str, *options: str) -> tuple[int | None, list[str], str]:
+    """Give lines as a pipe does; exit code, what was printed, and what was said beside it."""
+    arguments = ("connect", network.url, str(network.canister_id), "--network", network.localnet.url)
+    async with icws(*arguments, *options, stdin=asyncio.subprocess.PIPE) as process:
+        stdout, stderr = await process.communicate(lines.encode())
+    return process.returncode, stdout.decode().splitlines(), stderr.decode()
+
+
+@pytest.mark.parametrize("generation", ["v0", "v1", "v2"])
+async def test_the_answer_to_a_piped_line_is_not_lost(generation: Generation) -> None:
+    async with running(generation=generation) as network:
+        code, lines, _ = await talk(network, "hi\n", "--count", "2", "--wait", "60")
+    assert (code, lines) == (0, ["ping", "hi ping"])
+
+
+async def test_the_generation_may_be_named() -> None:
+    listening = {"listen": "127.0.0.1:0", "generation": "v1"}
+    async with running(generation="v1", gateway=listening) as network:
+        arguments = ("connect", network.listener.url, str(network.canister_id), "--network", network.localnet.url)
+        options = ("--generation", "v1", "--count", "1")
+        async with icws(*arguments, *options, stdin=asyncio.subprocess.PIPE) as process:
+            stdout, stderr = await process.communicate()
+    assert (process.returncode, stdout) == (0, b"ping\n"), stderr
+
+
+async def test_the_last_answer_ends_it_although_the_input_goes_on() -> None:
+    async with running() as network:
+        arguments = ("connect", network.url, str(network.canister_id), "--network", network.localnet.url)
+        async with icws(*arguments, "--count", "2", stdin=asyncio.subprocess.PIPE) as process:
+            assert process.stdin is not None
+            process.stdin.write(b"one\n")
+            await process.stdin.drain()
+            assert await process.wait() == 0
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert await process.stdout.read() == b"ping\none ping\n"
+            assert b"Traceback" not in await process.stderr.read()
+
+
+@pytest.mark.parametrize("wait", ["0", "0.01"])
+async def test_without_patience_the_end_of_the_input_is_the_end(wait: str) -> None:
+    async with running() as network:
+        code, lines, stderr = await talk(network, "", "--wait", wait)
+        assert code == 0, stderr
+        assert lines in ([], ["ping"])
+        await network.gateway.stop()
+        assert network.gateway.stats.farewells == 1
+
+
+async def test_lines_are_json_with_a_type_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "chat.did"
+    file.write_text(DID)
+    lines = '{"text": "a", "timestamp": 1}\n{"text": "b", "timestamp": 1}\n'
+    async with running() as network:
+        for options in (["--type", str(file)], ["--type", str(file), "--type-name", "AppMessage"], ["--json"]):
+            code, printed, stderr = await talk(network, lines, *options, "--count", "3", "--wait", "60")
+            assert code == 0, stderr
+            assert ['"text": "a ping"' in printed[1], '"text": "b ping"' in printed[2]] == [True, True]
+
+
+@pytest.mark.parametrize("generation", ["v0", "v2"])
+async def test_a_line_that_does_not_fit_costs_that_line_only(generation: Generation) -> None:
+    lines = 'no json\n{"text": 1.5}\n{"text": "a", "timestamp": 1}\n'
+    async with running(generation=generation) as network:
+        code, printed, stderr = await talk(network, lines, "--json", "--count", "2", "--wait", "60")
+    assert code == 0
+    assert '"text": "a ping"' in printed[1]
+    assert stderr.count("not sent") == 2
+
+
+async def test_what_ends_the_session_is_told() -> None:
+    async with running() as network:
+        code, lines, stderr = await talk(network, "close\n", "--wait", "60")
+    assert (code, lines) == (1, ["ping"])
+    assert "ClosedByApplication" in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["ws://127.0.0.1:9/v2", "aaaaa-aa", "--generation", "v1"], "v1 is chosen, but the path"),
+        (["ws://127.0.0.1:9/v0", "aaaaa-aa"], "network_url"),
+        (["ws://127.0.0.1:9/v0", "aaaaa-aa", "--network", "http://127.0.0.1:9", "--type", "text"], "message_type"),
+        (["ws://127.0.0.1:9", "aaaaa-aa", "--root-key", "00"], "root_key"),
+        (["ws://127.0.0.1:9", "aaaaa-aa", "--count", "0"], "--count"),
+        (["ws://127.0.0.1:9", "aaaaa-aa", "--generation", "v3"], "--generation"),
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_code_2(arguments: list[str], sentence: str) -> None:
+    result = CliRunner().invoke(main, ["connect", *arguments])
+    assert result.exit_code == 2
+    assert sentence in result.output
