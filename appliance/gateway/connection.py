@@ -15,7 +15,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from appliance.config.schema import Gateway as Settings
-from appliance.errors import GatewayError, OpenTimeout, PingTimeout, SlowClient
+from appliance.errors import ClosedByOperator, GatewayError, OpenTimeout, PingTimeout, SlowClient
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.peer import Origin, Peer
@@ -140,7 +140,8 @@ class Connection(asyncio.Protocol):
             return
         if self._protocol.state is State.OPEN:
             told = error if isinstance(error, GatewayError) else GatewayError()
-            self._protocol.send_close(told.close_code, cut_reason(str(told)))
+            code = told.code if isinstance(told, ClosedByOperator) else told.close_code
+            self._protocol.send_close(code, cut_reason(str(told)))
         self._outbox.seal(drop=isinstance(error, SlowClient))
         self._begin_closing()
         self._flush()
