@@ -1,14 +1,16 @@
 """What a change of a key reaches, and when: the reload class that each field of the schema carries."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+EffectName = Literal["live", "new sessions", "restart"]
 
 
 @dataclass(frozen=True)
 class Effect:
     """Root of the classes. ``name`` is the word for it, ``meaning`` the sentence."""
 
-    name: ClassVar[str]
+    name: ClassVar[EffectName]
     meaning: ClassVar[str]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ValidationInfo
@@ -9,9 +10,9 @@ from pydantic import BeforeValidator, ValidationInfo
 _DURATION = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 _RATE = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)")
+_QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,30})?)\s*([A-Za-z]*)")
 
-_PER = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*/\s*([a-z])")
+_PER = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,30})?)\s*/\s*([a-z])")
 
 WRITTEN = {"written": True}
 """Validation context of what people wrote, where a duration or a rate needs its unit."""
@@ -61,10 +62,10 @@ def format_duration(seconds: float) -> str:
     for unit in ("d", "h", "m"):
         if seconds and seconds % _DURATION[unit] == 0:
             return f"{seconds / _DURATION[unit]:.0f}{unit}"
-    milliseconds = seconds * 1000
-    if 0 < seconds < 1 and milliseconds == int(milliseconds):
-        return f"{milliseconds:.0f}ms"
-    return f"{seconds:.18f}".rstrip("0").rstrip(".") + "s"
+    milliseconds = round(seconds * 1000)
+    if 0 < seconds < 1 and milliseconds / 1000 == seconds:
+        return f"{milliseconds}ms"
+    return f"{_plain(seconds)}s"
 
 
 def format_size(size: int) -> str:
@@ -81,7 +82,13 @@ def format_rate(rate: float) -> str:
         number = round(rate * seconds)
         if number and number / seconds == rate:
             return f"{number}/{unit}"
-    return f"{rate:.18f}".rstrip("0").rstrip(".") + "/s"
+    return f"{_plain(rate)}/s"
+
+
+def _plain(number: float) -> str:
+    """The shortest text that is this number, without an exponent."""
+    text = f"{Decimal(repr(number)):f}"
+    return text.removesuffix(".0")
 
 
 _FORMATS = {"duration": format_duration, "size": lambda value: format_size(int(value)), "rate": format_rate}

@@ -1,3 +1,4 @@
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.describe import render_yaml
+from appliance.config.files import Content
 from appliance.config.load import Loaded, load, variable_path
 from appliance.config.problems import effect_of, field_at, keys_of
 from appliance.config.schema import CanisterLimits, Config, Polling
@@ -298,3 +300,47 @@ def test_a_file_cut_off_within_a_line_is_refused(tmp_path_factory: pytest.TempPa
     file.write_bytes(data)
     whole = not last.strip() or b"#" in last or last.rstrip().endswith((b"]", b"null"))
     assert whole or told(file)
+
+
+def test_text_is_read_as_if_it_were_in_the_file(folder: Path) -> None:
+    (folder / "etc").mkdir()
+    text = "gateway: {identity: key.pem}\nlog: {level: info}\n"
+    loaded = load(Path("etc/absent.yaml"), text=text, name="the request", settings=["log.level=error"])
+    assert loaded.config.gateway.identity == folder / "etc" / "key.pem"
+    assert loaded.origins["gateway.identity"] == "the request:1:21"
+    assert loaded.origins["log.level"] == "setting log.level"
+    assert loaded.text == text
+
+
+def test_every_key_of_a_list_has_its_place_by_what_it_is(folder: Path) -> None:
+    text = f"""\
+canisters:
+  - {{id: aaaaa-aa}}
+  - id: {CHAT}
+    generation: [v1, v2]
+plugins: [{{path: a.py, config: {{x: [1]}}}}]
+gateway: {{listeners: [{{address: '[::1]:1', generation: v1}}]}}
+"""
+    loaded = read(text)
+    assert loaded.place_of(f"canisters[{CHAT}].id") == "g.yaml:3:9"
+    assert loaded.place_of(f"canisters[{CHAT}].generation") == "g.yaml:4:17"
+    assert loaded.place_of(f"canisters[{CHAT}].polling.timeout") == "g.yaml:3:5"
+    assert loaded.place_of("canisters[never-heard-of].id") == "g.yaml:2:3"
+    assert loaded.place_of("plugins[a].config.x") == "g.yaml:5:32"
+    assert loaded.place_of("gateway.listeners[[::1]:1].generation") == "g.yaml:6:56"
+    assert loaded.place_of("gateway.tls.key") == "g.yaml:6:10"
+    assert loaded.place_of("nonsense") == "g.yaml:1:1"
+    assert load(None).place_of("gateway.tls") == "default"
+
+
+def test_what_is_in_the_files_that_are_named_is_known(folder: Path) -> None:
+    for name in ("a.pem", "tokens", "audit.py"):
+        (folder / name).write_text(name)
+    text = """\
+gateway: {tls: {certificate: a.pem, key: absent.pem}, identity: a.pem}
+control: {tokens: tokens, history: tokens}
+plugins: [{path: audit.py}, {module: x.y}]
+"""
+    contents = read(text).contents
+    assert set(contents) == {"gateway.tls.certificate", "control.tokens", "plugins[audit].path"}
+    assert contents["control.tokens"] == Content(folder / "tokens", hashlib.sha256(b"tokens").hexdigest())
