@@ -335,6 +335,7 @@ class Gateway:
             polling=self.config.polling_of(canister_id),
             stats=self.stats,
             alarm=self._alarm(),
+            clock=self.clock,
             answers_with_end="v1" in canister.generation,
         )
         self.pollers[canister_id] = poller

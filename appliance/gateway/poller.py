@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import structlog
@@ -30,6 +32,22 @@ LAST_PROBE = 256
 as many each time."""
 
 
+@dataclass(frozen=True, slots=True)
+class PollerFacts:
+    """What is known of a poller. ``last_good_ns`` is when the last poll went well (ns since 1970), ``wait_s`` the time
+    between two polls at the moment, ``polls`` and ``delivered`` count since it began.
+    """
+
+    state: Literal["ok", "degraded", "paused"]
+    next_nonce: int
+    last_good_ns: int | None
+    wait_s: float
+    failures: int
+    polls: int
+    delivered: int
+    last_error: str | None
+
+
 class Poller:
     """The poller of one canister. ``state`` is ``degraded`` while polls fail, for the reason in ``last_error``."""
 
@@ -46,9 +64,12 @@ class Poller:
         stats: Stats,
         alarm: Alarm,
         jitter: Callable[[], float] = random.random,
+        clock: Callable[[], int] = time.time_ns,
         answers_with_end: bool = False,
     ) -> None:
-        """``answers_with_end``: the canister answers nonce 0 with the end of its queue, as those of v1 do."""
+        """``clock`` is nanoseconds since 1970. ``answers_with_end``: the canister answers nonce 0 with the end of its
+        queue, as those of v1 do.
+        """
         self.canister_id = canister_id
         self.pace = Pace(polling)
         self.state: Literal["ok", "degraded"] = "ok"
@@ -61,6 +82,10 @@ class Poller:
         self._stats = stats
         self._alarm = alarm
         self._jitter = jitter
+        self._clock = clock
+        self._last_good_ns: int | None = None
+        self._polls = 0
+        self._delivered = 0
         self._expecting: dict[bytes, int] = {}
         self._empty = 0
         self._probe_at = FIRST_PROBE
@@ -97,6 +122,20 @@ class Poller:
                 await self._polled()
         if not is_first:
             yield
+
+    @property
+    def facts(self) -> PollerFacts:
+        """What is known of it now."""
+        return PollerFacts(
+            state="paused" if self.is_paused else self.state,
+            next_nonce=self._cursor.next_nonce,
+            last_good_ns=self._last_good_ns,
+            wait_s=self.pace.wait_s,
+            failures=self.pace.failures,
+            polls=self._polls,
+            delivered=self._delivered,
+            last_error=None if self.last_error is None else str(self.last_error),
+        )
 
     @property
     def is_paused(self) -> bool:
@@ -187,6 +226,7 @@ class Poller:
 
     async def _ask(self, nonce: int) -> PollReply:
         self._stats.polls += 1
+        self._polls += 1
         reply = await self._source.query(
             self.canister_id,
             "ws_get_messages",
@@ -205,7 +245,7 @@ class Poller:
         """Pass the messages on that are new; returns how many they were."""
         stats, take, expecting = self._stats, self._cursor.take, self._expecting
         members = self._members()
-        fresh = gaps = 0
+        fresh = gaps = delivered = 0
         for message in reply.messages:
             nonce = message.nonce
             verdict = take(message)
@@ -222,7 +262,9 @@ class Poller:
             if expecting and nonce >= expecting.get(key, nonce):
                 self.expect_no_more(key)
             member.deliver(message.frame, nonce)
-            stats.delivered += 1
+            delivered += 1
+        stats.delivered += delivered
+        self._delivered += delivered
         if fresh:
             self._cursor.time_ns = max(self._cursor.time_ns, reply.time_ns or 0)
         if gaps:
@@ -255,6 +297,7 @@ class Poller:
         if self.state == "degraded":
             _log.info("polling works again", canister=str(self.canister_id))
         self.state, self.last_error = "ok", None
+        self._last_good_ns = self._clock()
 
     def _failed(self, error: Exception) -> None:
         retry_after_s = error.retry_after_s if isinstance(error, IcUnreachable) else None

@@ -442,3 +442,33 @@ async def test_what_came_while_a_queue_was_thought_empty_is_read_from_its_beginn
         await it.poller.poll()
     assert len(member.frames) == 24  # all but message 0, which such a canister cannot be asked for
     assert it.cursor.next_nonce == 25
+
+
+async def test_the_facts_say_how_it_goes():
+    it = Setup()
+    key, _ = it.member()
+    it.poller = Poller(
+        CANISTER,
+        2,
+        source=it.ic,
+        replies=Replies(it.verifier, "enforce", it.stats),
+        members=lambda: it.members,
+        cursor=it.cursor,
+        polling=POLLING,
+        stats=it.stats,
+        alarm=it.alarm,
+        jitter=lambda: 0.0,
+        clock=lambda: 77,
+    )
+    assert it.poller.facts.last_good_ns is None
+    it.canister.send(key)
+    await it.poller.poll()
+    facts = it.poller.facts
+    assert (facts.state, facts.next_nonce, facts.last_good_ns) == ("ok", 1, 77)
+    assert (facts.polls, facts.delivered, facts.failures, facts.last_error) == (1, 1, 0, None)
+    it.ic.spoil = lambda reply: b"nonsense"
+    await it.poller.poll()
+    assert it.poller.facts.state == "degraded"
+    assert it.poller.facts.last_error
+    it.poller.pause()
+    assert it.poller.facts.state == "paused"
