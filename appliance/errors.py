@@ -842,3 +842,84 @@ class ConfigError(GatewayError):
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
+
+
+@dataclass(eq=False)
+class RestartNeeded(ConfigError):
+    """A configuration that changes what only a start can change. ``problems`` has each such key."""
+
+    reason = "restart_needed"
+
+
+@dataclass(eq=False)
+class ForceNeeded(ConfigError):
+    """A configuration that would remove every canister while sessions are open."""
+
+    reason = "force_needed"
+
+
+@dataclass(eq=False)
+class ReloadError(GatewayError):
+    """What was asked of the configuration is not possible as things are. Nothing was changed."""
+
+    reason = "reload"
+
+    def __str__(self) -> str:
+        return "the configuration cannot be changed now"
+
+
+@dataclass(eq=False)
+class EtagMismatch(ReloadError):
+    """The configuration that runs is not the one that a change was made for. Both by their etag."""
+
+    expected: str
+    running: str
+
+    reason = "etag_mismatch"
+
+    def __str__(self) -> str:
+        return f"the configuration has changed meanwhile: {self.running} runs, not {self.expected}; look at it again"
+
+
+@dataclass(eq=False)
+class ConfirmationPending(ReloadError):
+    """A configuration runs on trial."""
+
+    generation: int
+
+    reason = "confirmation_pending"
+
+    def __str__(self) -> str:
+        return f"generation {self.generation} of the configuration runs on trial; confirm it or roll it back first"
+
+
+@dataclass(eq=False)
+class NothingToConfirm(ReloadError):
+    """No configuration runs on trial."""
+
+    reason = "nothing_to_confirm"
+
+    def __str__(self) -> str:
+        return "no configuration waits to be confirmed; was it rolled back already?"
+
+
+@dataclass(eq=False)
+class NothingToRollBackTo(ReloadError):
+    """No other configuration is known to be good."""
+
+    reason = "nothing_to_roll_back_to"
+
+    def __str__(self) -> str:
+        return "there is no other good generation of the configuration to roll back to"
+
+
+@dataclass(eq=False)
+class GenerationUnknown(ReloadError):
+    """The history of the configuration does not have this generation, or not any more."""
+
+    generation: int
+
+    reason = "generation_unknown"
+
+    def __str__(self) -> str:
+        return f"generation {self.generation} of the configuration is not in the history"
