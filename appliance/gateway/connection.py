@@ -15,12 +15,14 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from appliance.config.schema import Gateway as Settings
-from appliance.errors import ClosedByOperator, GatewayError, OpenTimeout, PingTimeout, SlowClient
+from appliance.errors import ClosedByOperator, GatewayError, OpenTimeout, PingTimeout, RefusedByPlugin, SlowClient
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.outbox import Outbox
+from appliance.gateway.hooks import Deciding, Ending
+from appliance.gateway.outbox import SHOWN, Outbox, Traced
 from appliance.gateway.peer import Origin, Peer
 from appliance.gateway.remote import remote_address
-from appliance.gateway.routes import Route, route
+from appliance.gateway.routes import Route
+from appliance.gateway.upgrade import FULL, TurnedAway, judge, turned_away_by, visit_of
 
 _log = structlog.get_logger(__name__)
 _library_log = logging.getLogger(f"{__name__}.websockets")
@@ -30,10 +32,6 @@ MAX_HEAD = 64 * 1024
 """Bytes of an HTTP request."""
 MAX_REASON = 123
 """Bytes of a close reason: a control frame has 125, the code takes two (RFC 6455 section 5.5)."""
-SHOWN = 24
-"""Bytes of a frame that the log shows at level ``debug``."""
-RETRY_AFTER_S = 5
-"""What a client is told that comes when the gateway is full."""
 
 _END_OF_HEAD = b"\r\n\r\n"
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -71,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._protocol = ServerProtocol(max_size=self._settings.max_frame, logger=_library_log)
         self._head: bytearray | None = bytearray()
         self._parts = bytearray()
+        self._held: bytearray | None = None
         self._trace = _log.is_enabled_for(logging.DEBUG)
         self._peer: Peer | None = None
         self._cause: Exception | None = None
@@ -85,6 +84,7 @@ class Connection(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         self._transport = transport
         self._outbox = Outbox(transport, self._settings.outbox)
+        self._story = Story(self._host.gateway.clock())
         self._host.accepted(self)
         self._arm(self._settings.handshake_timeout, self._late)
 
@@ -94,7 +94,9 @@ class Connection(asyncio.Protocol):
         try:
             if self._head is not None:
                 data = self._read_head(data)
-            if data:
+            if self._held is not None:
+                self._held += data
+            elif data:
                 self._protocol.receive_data(data)
                 self._handle_events()
         except Exception as error:  # whatever it is, it ends this socket and no other
@@ -117,6 +119,7 @@ class Connection(asyncio.Protocol):
             self._host.gateway.roster.remove(self._peer)
             self._host.gateway.leave(self._peer)
             self._report(self._peer)
+        self._host.gateway.recorder.ended(self._story)
 
     def pause_writing(self) -> None:
         """The transport is full."""
@@ -180,31 +183,53 @@ class Connection(asyncio.Protocol):
 
     def _upgrade(self, request: Request) -> None:
         self.address = self._remote(request)
-        leads_to = route(request.path, self._generation, self._host.gateway.config)
-        if not isinstance(leads_to, Route):
-            response = self._protocol.reject(404, leads_to)
-        elif (origin := request.headers.get("Origin")) is not None and not self._is_allowed(origin):
-            response = self._protocol.reject(403, f"This gateway does not serve pages of {origin}.\n")
-        elif self._host.is_full:
-            response = self._protocol.reject(503, "This gateway has as many clients as it takes, come back later.\n")
-            response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        origin, config = request.headers.get("Origin"), self._host.gateway.config
+        verdict = judge(request.path, origin, self._generation, config, is_full=self._host.is_full)
+        if isinstance(verdict, Route) and (admit := self._host.gateway.hooks.admit) is not None:
+            visit = visit_of(self.address, request.path, request.headers.raw_items(), verdict)
+            self._hold(admit(visit), request, verdict)
         else:
+            self._answer(request, verdict)
+
+    def _answer(self, request: Request, verdict: Route | TurnedAway) -> None:
+        if isinstance(verdict, Route):
             response = self._protocol.accept(request)
+        else:
+            response = self._protocol.reject(verdict.status, verdict.text)
+            response.headers.update(verdict.headers)
         self._protocol.send_response(response)
         self._flush()
-        if isinstance(leads_to, Route) and response.status_code == 101:
-            self._begin(leads_to, request.path)
+        if isinstance(verdict, Route) and response.status_code == 101:
+            self._begin(verdict, request.path)
         else:
             self._turned_away(response)
+
+    def _hold(self, deciding: Deciding, request: Request, leads_to: Route) -> None:
+        """Wait for the plugins that decide. Meanwhile nothing is read, and what came with the request is kept."""
+        self._held = bytearray()
+        self._transport.pause_reading()
+        self._host.gateway.tasks.start(self._decide(deciding, request, leads_to))
+
+    async def _decide(self, deciding: Deciding, request: Request, leads_to: Route) -> None:
+        verdict: Route | TurnedAway = leads_to
+        try:
+            await deciding
+        except RefusedByPlugin as refusal:
+            verdict = turned_away_by(refusal)
+        if self._closing:
+            return
+        held, self._held = self._held or b"", None
+        try:
+            self._answer(request, FULL if self._host.is_full else verdict)
+            self._transport.resume_reading()
+            self.data_received(bytes(held))
+        except Exception as error:  # a task has nobody to raise to
+            self.close(error)
 
     def _remote(self, request: Request) -> str:
         forwarded_for = ",".join(request.headers.get_all("X-Forwarded-For"))
         trusted = self._host.gateway.config.gateway.trusted_proxies
         return remote_address(self._transport.get_extra_info("peername"), forwarded_for, trusted)
-
-    def _is_allowed(self, origin: str) -> bool:
-        origins = self._host.gateway.config.gateway.origins
-        return "*" in origins or origin in origins
 
     def _begin(self, leads_to: Route, path: str) -> None:
         gateway = self._host.gateway
@@ -216,18 +241,25 @@ class Connection(asyncio.Protocol):
             settings=self._settings,
             canister_id=leads_to.canister_id,
             origin=Origin(self.address, path.partition("?")[0], gateway.clock()),
+            story=self._story,
         )
+        self._story.upgraded(gateway.clock(), path, leads_to.generation)
+        gateway.recorder.began(self._story)
         gateway.roster.add(self._peer)
         if self._trace:
-            self._outbox.redirect(_Traced(self._transport, self._peer.id))
+            self._outbox.redirect(Traced(self._transport, self._peer.id))
         self._peer.connect()
 
     def _turned_away(self, response: Response) -> None:
         self._host.gateway.stats.rejected_requests[response.status_code] += 1
+        cause = response.body.decode(errors="replace").strip()
+        self._story.turned_away(self._host.gateway.clock(), response.status_code, cause)
         self._begin_closing()
 
     def _refuse(self, response: bytes) -> None:
         self._host.gateway.stats.rejected_requests[int(response[9:12])] += 1
+        status = int(response[9:12])
+        self._story.turned_away(self._host.gateway.clock(), status, http.HTTPStatus(status).phrase)
         self._head = bytearray()
         self._transport.write(response)
         self._transport.close()
@@ -296,6 +328,7 @@ class Connection(asyncio.Protocol):
             self._arm(self._settings.ping_interval - silent, self._watch_silence)
             return
         try:
+            self._story.pinged(self._host.gateway.clock())
             self._protocol.send_ping(b"")
             self._flush()
         except Exception as error:  # a timer has nobody to raise to
@@ -325,8 +358,8 @@ class Connection(asyncio.Protocol):
         sent = self._protocol.close_sent
         code = sent.code if sent is not None else 1006
         stats.closed[code if self._cause or code in _COMMON_CODES else 0] += 1
-        if self._cause is not None:
-            stats.refused[self._cause.reason if isinstance(self._cause, GatewayError) else "internal"] += 1
+        if (reason := self._reason()) is not None:
+            stats.refused[reason] += 1
         join = peer.join
         _log.info(
             "connection closed",
@@ -337,6 +370,17 @@ class Connection(asyncio.Protocol):
             cause=self._told(),
             seconds=round(self._loop.time() - self._begun_at, 3),
         )
+        if (tell := self._host.gateway.hooks.close) is not None:
+            tell(peer.who, self._ending(code, peer))
+
+    def _ending(self, code: int, peer: Peer) -> Ending:
+        return Ending(code, self._told(), self._reason(), self._loop.time() - self._begun_at, peer.delivered)
+
+    def _reason(self) -> str | None:
+        """The label of what closed it; None where the client did."""
+        if isinstance(self._cause, GatewayError):
+            return self._cause.reason
+        return None if self._cause is None else "internal"
 
     def _told(self) -> str:
         if self._cause is not None:
@@ -345,18 +389,6 @@ class Connection(asyncio.Protocol):
         if received is not None:
             return f"client: {received.reason}" if received.reason else "client"
         return str(self._protocol.parser_exc or "connection lost")
-
-
-class _Traced:
-    """The transport of an outbox, with a line in the log for everything that is written."""
-
-    def __init__(self, transport: asyncio.Transport, peer: str) -> None:
-        self._transport = transport
-        self._peer = peer
-
-    def write(self, data: bytes) -> None:
-        _log.debug("> frame", peer=self._peer, bytes=len(data), begins=data[:SHOWN].hex())
-        self._transport.write(data)
 
 
 _COMMON_CODES = frozenset(range(1000, 1016)) | {4000, 4001}

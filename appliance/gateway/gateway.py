@@ -23,10 +23,13 @@ from appliance.errors import (
 from appliance.gateway.alarm import Alarm, LoopAlarm
 from appliance.gateway.cursor import Cursor
 from appliance.gateway.drain import Drain, Pacing
+from appliance.gateway.hooks import Hooks
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
+from appliance.gateway.limits import Limits, client_key
 from appliance.gateway.peer import Peer
 from appliance.gateway.poller import Poller
+from appliance.gateway.recorder import Recorder
 from appliance.gateway.replies import Replies
 from appliance.gateway.roster import Roster
 from appliance.gateway.stats import Stats
@@ -43,6 +46,8 @@ FAREWELLS = 64
 """``ws_close`` calls under way at the same time."""
 CURSORS = 10_000
 """Canisters whose place in the queue is remembered while nobody is there."""
+CLOSING_SHARE = 0.7
+"""Of the time for stopping: for closing sockets. The rest is for telling the canisters."""
 LAST_WORDS = 3
 """Polls that a refused client waits for: the replica that answers one may be behind the one that refused."""
 
@@ -67,6 +72,7 @@ class Gateway:
         self.principal = principal
         self.clock = clock
         self.stats = Stats()
+        self.hooks = Hooks()
         self.hub = Hub()
         self.roster = Roster()
         self.tasks = Tasks()
@@ -78,7 +84,9 @@ class Gateway:
         self._alarm = alarm
         self._verifier = verifier
         self._terms = Terms(principal, Envelopes(verifier, config.verification.envelopes))
-        self._replies = Replies(verifier, config.verification.certificates, self.stats, clock=clock)
+        self._replies = Replies(
+            verifier, config.verification.certificates, self.stats, clock=clock, recorder=self.recorder
+        )
         self._poller_tasks: dict[Principal, asyncio.Task[None]] = {}
         self._cursors: dict[Principal, Cursor] = {}
         self._farewells = asyncio.Semaphore(FAREWELLS)
@@ -139,6 +147,7 @@ class Gateway:
         self._verifier = self._terms.envelopes.verifier = self._replies.verifier = verifier
         self._terms.envelopes.mode = new.verification.envelopes
         self._replies.mode = new.verification.certificates
+        self.limits.follow(new)
         for canister_id in self.hub.canisters():
             self._follow_canister(old.canister(canister_id), new.canister(canister_id), canister_id)
 
@@ -159,6 +168,15 @@ class Gateway:
         self.drain = drain = Drain(lambda: self.roster, lambda: GatewayStopping(retry_after_s), pacing)
         self.tasks.start(drain.run())
         return drain
+
+    async def wind_down(self) -> None:
+        """Close every session by the policy of the configuration, before stopping: ``grace`` passes first, and some of
+        the time until ``deadline`` is left for telling the canisters.
+        """
+        policy = self.config.drain
+        self._deadline = asyncio.get_running_loop().time() + policy.grace + policy.deadline
+        pacing = Pacing(policy.rate, policy.grace, policy.grace + CLOSING_SHARE * policy.deadline)
+        await self.start_drain(pacing).wait()
 
     def cancel_drain(self) -> bool:
         """Let clients in again; those that were closed stay so. Returns whether there was a drain."""
@@ -192,8 +210,8 @@ class Gateway:
     def join(self, join: Join, peer: Peer) -> None:
         """Register a verified client.
 
-        Raises GatewayStopping, WrongCanister, CanisterNotServed, WrongGeneration, CanisterPaused, CanisterFull,
-        DuplicateClient, ClientLeaving or ReplayedEnvelope.
+        Raises GatewayStopping, WrongCanister, CanisterNotServed, WrongGeneration, CanisterPaused, RateLimited,
+        CanisterFull, DuplicateClient, ClientLeaving or ReplayedEnvelope.
         """
         if not self.is_accepting:
             raise GatewayStopping
@@ -206,8 +224,18 @@ class Gateway:
             raise WrongGeneration(join.generation, " or ".join(canister.generation), str(canister.id))
         if canister.paused:
             raise CanisterPaused(str(canister.id))
+        peer.limited_as = client_key(join)
+        self.meter(peer)
         self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock())
         self.stats.joined += 1
+
+    def meter(self, peer: Peer) -> None:
+        """Count a message of a client whose identity is known. Raises RateLimited."""
+        if peer.limited_as is None or (excess := self.limits.message(peer.limited_as)) is None:
+            return
+        peer.story.limited(self.clock(), excess.scope, excess.delay_ns, enforced=excess.is_enforced)
+        if excess.is_enforced:
+            raise excess.error()
 
     def poll(self, peer: Peer, nonce: int | None) -> None:
         """See that the canister of a registered client is polled."""
@@ -336,6 +364,7 @@ class Gateway:
             stats=self.stats,
             alarm=self._alarm(),
             clock=self.clock,
+            recorder=self.recorder,
             answers_with_end="v1" in canister.generation,
         )
         self.pollers[canister_id] = poller

@@ -5,10 +5,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+import structlog
+
 from appliance.errors import SlowClient
+
+_log = structlog.get_logger(__name__)
 
 CONTROL_ROOM = 256
 """Bytes above the limit for the close frame."""
+SHOWN = 24
+"""Bytes of a frame that the log shows at level ``debug``."""
 
 
 class Transport(Protocol):
@@ -99,3 +105,16 @@ class Outbox:
             raise SlowClient(waiting, limit)
         self._frames.append(frame)
         self.waiting = waiting
+
+
+class Traced:
+    """The transport of an outbox, with a line in the log for everything that is written."""
+
+    def __init__(self, transport: Transport, peer: str) -> None:
+        self._transport = transport
+        self._peer = peer
+
+    def write(self, data: bytes) -> None:
+        """Log it and pass it on."""
+        _log.debug("> frame", peer=self._peer, bytes=len(data), begins=data[:SHOWN].hex())
+        self._transport.write(data)
