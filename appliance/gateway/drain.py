@@ -58,6 +58,7 @@ class Drain:
         self._sleep = sleep
         self._jitter = jitter
         self.started_at = self._clock()
+        self._is_over = asyncio.Event()
 
     @property
     def left(self) -> int:
@@ -81,6 +82,11 @@ class Drain:
         """Close no more."""
         if not self.is_over:
             self.state = "cancelled"
+            self._is_over.set()
+
+    async def wait(self) -> None:
+        """Until nothing more will be closed."""
+        await self._is_over.wait()
 
     async def run(self) -> None:
         """Wait for the grace, then close one after the other, the longest connected first."""
@@ -97,6 +103,7 @@ class Drain:
                 await self._sleep(interval_s * (0.5 + self._jitter()))
         if self.state == "closing":
             self.state = "done"
+        self._is_over.set()
 
     def _interval_s(self, left: int) -> float:
         return self.pacing.interval_s(left, self.started_at + self.pacing.deadline_s - self._clock())

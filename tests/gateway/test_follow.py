@@ -159,6 +159,18 @@ async def test_a_drain_closes_every_socket_with_the_time_to_come_back():
         assert refused.value.response.status_code == 503
 
 
+async def test_winding_down_closes_everybody_before_stopping():
+    async with served(drain={"rate": "1000/s", "grace": "0s", "deadline": "5s"}) as it:
+        async with it.session() as (client, socket_):
+            winding = asyncio.ensure_future(it.gateway.wind_down())
+            with pytest.raises(ConnectionClosed) as caught:
+                await socket_.recv()
+            await winding
+            assert caught.value.rcvd.code == 1012
+            assert 0 < it.gateway.begin_stop() <= 5
+        await until(lambda: it.canister.left == [client.client_key])
+
+
 # --- addresses ------------------------------------------------------------------------------------------------------
 
 
