@@ -6,6 +6,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Protocol, cast
 
 import structlog
@@ -22,7 +23,8 @@ from appliance.gateway.outbox import SHOWN, Outbox, Traced
 from appliance.gateway.peer import Origin, Peer
 from appliance.gateway.remote import remote_address
 from appliance.gateway.routes import Route
-from appliance.gateway.upgrade import FULL, TurnedAway, judge, turned_away_by, visit_of
+from appliance.gateway.story import By, End, Story
+from appliance.gateway.upgrade import FULL, TurnedAway, judge, too_many, turned_away_by, visit_of
 
 _log = structlog.get_logger(__name__)
 _library_log = logging.getLogger(f"{__name__}.websockets")
@@ -144,6 +146,7 @@ class Connection(asyncio.Protocol):
         if self._protocol.state is State.OPEN:
             told = error if isinstance(error, GatewayError) else GatewayError()
             code = told.code if isinstance(told, ClosedByOperator) else told.close_code
+            self._story.closing(self._host.gateway.clock(), code, str(told))
             self._protocol.send_close(code, cut_reason(str(told)))
         self._outbox.seal(drop=isinstance(error, SlowClient))
         self._begin_closing()
@@ -182,14 +185,21 @@ class Connection(asyncio.Protocol):
         return bytes(head[end + len(_END_OF_HEAD) :])
 
     def _upgrade(self, request: Request) -> None:
-        self.address = self._remote(request)
+        self.address = self._story.address = self._remote(request)
         origin, config = request.headers.get("Origin"), self._host.gateway.config
-        verdict = judge(request.path, origin, self._generation, config, is_full=self._host.is_full)
+        verdict = self._limited() or judge(request.path, origin, self._generation, config, is_full=self._host.is_full)
         if isinstance(verdict, Route) and (admit := self._host.gateway.hooks.admit) is not None:
             visit = visit_of(self.address, request.path, request.headers.raw_items(), verdict)
             self._hold(admit(visit), request, verdict)
         else:
             self._answer(request, verdict)
+
+    def _limited(self) -> TurnedAway | None:
+        gateway = self._host.gateway
+        if (excess := gateway.limits.connection(self.address)) is None:
+            return None
+        self._story.limited(gateway.clock(), excess.scope, excess.delay_ns, enforced=excess.is_enforced)
+        return too_many(excess) if excess.is_enforced else None
 
     def _answer(self, request: Request, verdict: Route | TurnedAway) -> None:
         if isinstance(verdict, Route):
@@ -257,9 +267,9 @@ class Connection(asyncio.Protocol):
         self._begin_closing()
 
     def _refuse(self, response: bytes) -> None:
-        self._host.gateway.stats.rejected_requests[int(response[9:12])] += 1
         status = int(response[9:12])
-        self._story.turned_away(self._host.gateway.clock(), status, http.HTTPStatus(status).phrase)
+        self._host.gateway.stats.rejected_requests[status] += 1
+        self._story.turned_away(self._host.gateway.clock(), status, HTTPStatus(status).phrase)
         self._head = bytearray()
         self._transport.write(response)
         self._transport.close()
@@ -370,6 +380,8 @@ class Connection(asyncio.Protocol):
             cause=self._told(),
             seconds=round(self._loop.time() - self._begun_at, 3),
         )
+        by: By = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
+        self._story.ended(End(self._host.gateway.clock(), code, by, self._told(), self._reason()))
         if (tell := self._host.gateway.hooks.close) is not None:
             tell(peer.who, self._ending(code, peer))
 

@@ -72,6 +72,9 @@ class Gateway:
         self.principal = principal
         self.clock = clock
         self.stats = Stats()
+        self.recorder = Recorder()
+        self.stories = self.recorder.stories
+        self.limits = Limits(config)
         self.hooks = Hooks()
         self.hub = Hub()
         self.roster = Roster()

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from appliance.crypto import Request
 from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, ReplayedEnvelope
+from appliance.gateway.story import Polled
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 
@@ -21,8 +22,10 @@ class Member(Protocol):
     def is_open(self) -> bool:
         """Whether its session is open."""
 
-    def deliver(self, frame: bytes, nonce: int) -> None:
-        """Send a complete WebSocket frame, a message with this nonce. Never raises and never waits."""
+    def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
+        """Send a complete WebSocket frame, a message with this nonce that a poll brought. Never raises and never
+        waits.
+        """
 
     def fail(self, error: Exception) -> None:
         """Close its socket for this reason."""

@@ -49,7 +49,12 @@ class Home(Protocol):
     """The gateway, as its peers know it."""
 
     tasks: Tasks
+    clock: Callable[[], int]
+    recorder: Recorder
     hooks: Hooks
+
+    def meter(self, peer: "Peer") -> None:
+        """Count a message of a peer that may be limited. Raises RateLimited."""
 
     def join(self, join: Join, peer: "Peer") -> None:
         """Register. Raises a GatewayError if the client may not come in."""
@@ -213,23 +218,23 @@ class Peer:
         for event in events:
             self.perform(event)
 
-    async def _relay(self, call: Request | Call) -> None:
+    async def _relay(self, call: Request | Call, since_ns: int) -> None:
         if self.join is not None and call is self.join.opening:
-            await self._relay_opening(call)
+            await self._relay_opening(call, since_ns)
             return
         if (decide := self._home.hooks.client_message) is not None:
             await decide(self.who, _told(call))
         try:
-            self._act(self.session.answered(call.method_name, await self._home.submit(call, self)))
+            self._act(self.session.answered(call.method_name, await self._submit(call, since_ns)))
         except (CanisterRefused, Rejected):
             await self._home.last_words(self)
             raise
 
-    async def _relay_opening(self, call: Request | Call) -> None:
+    async def _relay_opening(self, call: Request | Call, since_ns: int) -> None:
         try:
             if (decide := self._home.hooks.open) is not None:
                 await decide(self.who)
-            self._act(self.session.answered(call.method_name, await self._home.submit(call, self)))
+            self._act(self.session.answered(call.method_name, await self._submit(call, since_ns)))
         except GatewayError as error:
             self._refused = _never_ran(error)
             self._act(self.session.refused())

@@ -18,8 +18,10 @@ from appliance.gateway.cursor import Cursor
 from appliance.gateway.hub import Member
 from appliance.gateway.ic import Source
 from appliance.gateway.pace import Pace
+from appliance.gateway.recorder import Recorder
 from appliance.gateway.replies import Replies
 from appliance.gateway.stats import Stats
+from appliance.gateway.story import NOTHING, Polled
 from appliance.ic.principal import Principal
 from appliance.protocol.session import Generation
 
@@ -65,6 +67,7 @@ class Poller:
         alarm: Alarm,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], int] = time.time_ns,
+        recorder: Recorder | None = None,
         answers_with_end: bool = False,
     ) -> None:
         """``clock`` is nanoseconds since 1970. ``answers_with_end``: the canister answers nonce 0 with the end of its
@@ -83,6 +86,8 @@ class Poller:
         self._alarm = alarm
         self._jitter = jitter
         self._clock = clock
+        self._recorder = recorder or Recorder()
+        self._number = self._asked_ns = self._came_ns = 0
         self._last_good_ns: int | None = None
         self._polls = 0
         self._delivered = 0
@@ -227,6 +232,7 @@ class Poller:
     async def _ask(self, nonce: int) -> PollReply:
         self._stats.polls += 1
         self._polls += 1
+        self._number, self._asked_ns = self._stats.polls, self._clock()
         reply = await self._source.query(
             self.canister_id,
             "ws_get_messages",
@@ -234,6 +240,7 @@ class Poller:
             timeout_s=self.pace.polling.timeout,
             avoid_last_endpoint=self.pace.failures > 0,
         )
+        self._came_ns = self._clock()
         return await self._replies.open(reply, self.canister_id, self._generation)
 
     async def _ask_whole(self, nonce: int) -> PollReply:
@@ -246,6 +253,7 @@ class Poller:
         stats, take, expecting = self._stats, self._cursor.take, self._expecting
         members = self._members()
         fresh = gaps = delivered = 0
+        polled = self._record(reply) if reply.messages else NOTHING
         for message in reply.messages:
             nonce = message.nonce
             verdict = take(message)
@@ -261,16 +269,23 @@ class Poller:
                 continue
             if expecting and nonce >= expecting.get(key, nonce):
                 self.expect_no_more(key)
-            member.deliver(message.frame, nonce)
+            member.deliver(message.frame, nonce, polled)
             delivered += 1
         stats.delivered += delivered
         self._delivered += delivered
+        if delivered:
+            self._recorder.latency.polled_to_written.observe(self._clock() - self._came_ns, delivered)
         if fresh:
             self._cursor.time_ns = max(self._cursor.time_ns, reply.time_ns or 0)
         if gaps:
             stats.gaps += gaps
             _log.warning("messages are missing", canister=str(self.canister_id), gaps=gaps)
         return fresh
+
+    def _record(self, reply: PollReply) -> Polled:
+        return self._recorder.polled(
+            self.canister_id, self._number, reply, asked_ns=self._asked_ns, came_ns=self._came_ns, now_ns=self._clock()
+        )
 
     async def _suspect(self) -> None:
         """An accepted client gets nothing: see whether the canister forgot its queue, and us behind its end."""

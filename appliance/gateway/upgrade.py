@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from appliance.config.schema import Config
 from appliance.errors import PostponedByPlugin, RefusedByPlugin
 from appliance.gateway.hooks import Visit
+from appliance.gateway.limits import Excess
 from appliance.gateway.routes import Route, route
 
 RETRY_AFTER_S = 5
@@ -35,6 +36,11 @@ def judge(path: str, origin: str | None, root: str, config: Config, *, is_full: 
     if origin is not None and not {"*", origin} & set(config.gateway.origins):
         return TurnedAway(403, f"This gateway does not serve pages of {origin}.\n")
     return FULL if is_full else leads_to
+
+
+def too_many(excess: Excess) -> TurnedAway:
+    """The answer where an address connects too often."""
+    return TurnedAway(429, f"{excess.error()}\n", excess.headers())
 
 
 def visit_of(address: str, path: str, headers: Iterable[tuple[str, str]], leads_to: Route) -> Visit:

@@ -18,6 +18,7 @@ from appliance.gateway.pace import SLOWEST
 from appliance.gateway.poller import FIRST_PROBE, Poller
 from appliance.gateway.replies import Replies
 from appliance.gateway.stats import Stats
+from appliance.gateway.story import Polled
 from tests.gateway.bench import ManualAlarm, until
 from tests.gateway.clients import CANISTER, GATEWAY, Client, payload_of
 from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc
@@ -34,7 +35,7 @@ class Member:
     def is_open(self) -> bool:
         return bool(self.frames)
 
-    def deliver(self, frame: bytes, nonce: int) -> None:
+    def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
         self.frames.append(frame)
 
     def fail(self, error: Exception) -> None:
