@@ -869,6 +869,18 @@ class ReloadError(GatewayError):
 
 
 @dataclass(eq=False)
+class ReloadFailed(ReloadError):
+    """A part of the gateway could not follow a configuration that it was ready for."""
+
+    reason = "reload_failed"
+
+    def __str__(self) -> str:
+        return (
+            "a part of the gateway could not follow the configuration, so that the one before was put back; see the log"
+        )
+
+
+@dataclass(eq=False)
 class EtagMismatch(ReloadError):
     """The configuration that runs is not the one that a change was made for. Both by their etag."""
 
