@@ -6,6 +6,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Protocol, cast
 
@@ -16,8 +17,18 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from appliance.config.schema import Gateway as Settings
-from appliance.errors import ClosedByOperator, GatewayError, OpenTimeout, PingTimeout, RefusedByPlugin, SlowClient
+from appliance.errors import (
+    ClosedByOperator,
+    GatewayError,
+    OpenTimeout,
+    PingTimeout,
+    RefusedByPlugin,
+    SlowClient,
+    TooLarge,
+)
+from appliance.gateway.closing import COMMON_CODES, cut_reason
 from appliance.gateway.gateway import Gateway
+from appliance.gateway.head import TOO_LATE, TOO_LONG, Head
 from appliance.gateway.hooks import Deciding, Ending
 from appliance.gateway.outbox import SHOWN, Outbox, Traced
 from appliance.gateway.peer import Origin, Peer
@@ -29,15 +40,6 @@ from appliance.gateway.upgrade import FULL, TurnedAway, judge, too_many, turned_
 _log = structlog.get_logger(__name__)
 _library_log = logging.getLogger(f"{__name__}.websockets")
 _library_log.setLevel(logging.WARNING)
-
-MAX_HEAD = 64 * 1024
-"""Bytes of an HTTP request."""
-MAX_REASON = 123
-"""Bytes of a close reason: a control frame has 125, the code takes two (RFC 6455 section 5.5)."""
-
-_END_OF_HEAD = b"\r\n\r\n"
-_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Host(Protocol):
@@ -69,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._settings = host.settings
         self._loop = asyncio.get_running_loop()
         self._protocol = ServerProtocol(max_size=self._settings.max_frame, logger=_library_log)
-        self._head: bytearray | None = bytearray()
+        self._head: Head | None = Head()
         self._parts = bytearray()
         self._held: bytearray | None = None
         self._trace = _log.is_enabled_for(logging.DEBUG)
@@ -95,7 +97,7 @@ class Connection(asyncio.Protocol):
         self._heard_at = self._loop.time()
         try:
             if self._head is not None:
-                data = self._read_head(data)
+                data = self._read_head(self._head, data)
             if self._held is not None:
                 self._held += data
             elif data:
@@ -166,23 +168,22 @@ class Connection(asyncio.Protocol):
 
     # --- the HTTP upgrade -------------------------------------------------------------------------------------------
 
-    def _read_head(self, data: bytes) -> bytes:
+    def _read_head(self, head: Head, data: bytes) -> bytes:
         """Collect the HTTP request and answer it; returns what came behind it.
 
         Frames that a client sends before it has the answer must not be looked at before the answer is written.
         """
-        head = self._head
-        assert head is not None  # noqa: S101 - the caller looked
-        head += data
-        end = head.find(_END_OF_HEAD, max(0, len(head) - len(data) - len(_END_OF_HEAD)))
-        if end < 0:
-            if len(head) > MAX_HEAD:
-                self._refuse(_TOO_LONG)
+        try:
+            whole = head.feed(data)
+        except TooLarge:
+            self._refuse(TOO_LONG)
+            return b""
+        if whole is None:
             return b""
         self._head = None
-        self._protocol.receive_data(bytes(head[: end + len(_END_OF_HEAD)]))
+        self._protocol.receive_data(whole[0])
         self._handle_events()
-        return bytes(head[end + len(_END_OF_HEAD) :])
+        return whole[1]
 
     def _upgrade(self, request: Request) -> None:
         self.address = self._story.address = self._remote(request)
@@ -270,7 +271,7 @@ class Connection(asyncio.Protocol):
         status = int(response[9:12])
         self._host.gateway.stats.rejected_requests[status] += 1
         self._story.turned_away(self._host.gateway.clock(), status, HTTPStatus(status).phrase)
-        self._head = bytearray()
+        self._head = Head()
         self._transport.write(response)
         self._transport.close()
         self._begin_closing()
@@ -326,7 +327,7 @@ class Connection(asyncio.Protocol):
 
     def _late(self) -> None:
         if self._peer is None:
-            self._refuse(_TOO_LATE)
+            self._refuse(TOO_LATE)
         elif self._peer.join is None:
             self.close(OpenTimeout(self._settings.handshake_timeout, self._peer.session.opens_with))
         else:
@@ -367,7 +368,7 @@ class Connection(asyncio.Protocol):
         stats = self._host.gateway.stats
         sent = self._protocol.close_sent
         code = sent.code if sent is not None else 1006
-        stats.closed[code if self._cause or code in _COMMON_CODES else 0] += 1
+        stats.closed[code if self._cause or code in COMMON_CODES else 0] += 1
         if (reason := self._reason()) is not None:
             stats.refused[reason] += 1
         join = peer.join
@@ -384,6 +385,9 @@ class Connection(asyncio.Protocol):
         self._story.ended(End(self._host.gateway.clock(), code, by, self._told(), self._reason()))
         if (tell := self._host.gateway.hooks.close) is not None:
             tell(peer.who, self._ending(code, peer))
+        if peer.opened_at_ns is not None:
+            facts = asdict(peer.who) | {"code": code, "cause": self._told(), "delivered": peer.delivered}
+            self._host.gateway.news.tell("session.closed", **facts)
 
     def _ending(self, code: int, peer: Peer) -> Ending:
         return Ending(code, self._told(), self._reason(), self._loop.time() - self._begun_at, peer.delivered)
@@ -401,13 +405,3 @@ class Connection(asyncio.Protocol):
         if received is not None:
             return f"client: {received.reason}" if received.reason else "client"
         return str(self._protocol.parser_exc or "connection lost")
-
-
-_COMMON_CODES = frozenset(range(1000, 1016)) | {4000, 4001}
-"""Close codes of clients that are counted one by one, so that nobody can make the counters grow."""
-
-
-def cut_reason(text: str) -> str:
-    """At most 123 bytes of UTF-8, cut between characters."""
-    data = text.encode()
-    return text if len(data) <= MAX_REASON else data[: MAX_REASON - 3].decode(errors="ignore") + "…"

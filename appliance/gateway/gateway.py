@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Self
 
 import structlog
@@ -27,6 +28,7 @@ from appliance.gateway.hooks import Hooks
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
 from appliance.gateway.limits import Limits, client_key
+from appliance.gateway.news import News
 from appliance.gateway.peer import Peer
 from appliance.gateway.poller import Poller
 from appliance.gateway.recorder import Recorder
@@ -76,6 +78,7 @@ class Gateway:
         self.stories = self.recorder.stories
         self.limits = Limits(config)
         self.hooks = Hooks()
+        self.news = News(clock)
         self.hub = Hub()
         self.roster = Roster()
         self.tasks = Tasks()
@@ -254,6 +257,7 @@ class Gateway:
         """From here on messages flow."""
         self.stats.opened += 1
         peer.opened_at_ns = self.clock()
+        self.news.tell("session.opened", **asdict(peer.who))
         join = peer.join
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
 
@@ -368,6 +372,7 @@ class Gateway:
             alarm=self._alarm(),
             clock=self.clock,
             recorder=self.recorder,
+            news=self.news,
             answers_with_end="v1" in canister.generation,
         )
         self.pollers[canister_id] = poller

@@ -17,6 +17,7 @@ from appliance.gateway.alarm import Alarm
 from appliance.gateway.cursor import Cursor
 from appliance.gateway.hub import Member
 from appliance.gateway.ic import Source
+from appliance.gateway.news import News
 from appliance.gateway.pace import Pace
 from appliance.gateway.recorder import Recorder
 from appliance.gateway.replies import Replies
@@ -68,6 +69,7 @@ class Poller:
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], int] = time.time_ns,
         recorder: Recorder | None = None,
+        news: News | None = None,
         answers_with_end: bool = False,
     ) -> None:
         """``clock`` is nanoseconds since 1970. ``answers_with_end``: the canister answers nonce 0 with the end of its
@@ -87,6 +89,7 @@ class Poller:
         self._jitter = jitter
         self._clock = clock
         self._recorder = recorder or Recorder()
+        self._news = news or News(clock)
         self._number = self._asked_ns = self._came_ns = 0
         self._last_good_ns: int | None = None
         self._polls = 0
@@ -156,11 +159,13 @@ class Poller:
     def pause(self) -> None:
         """Ask no more until `resume`. A poll that is under way goes on."""
         self._may_poll.clear()
+        self._news.tell("canister.state", canister=str(self.canister_id), state="paused", cause=None)
         _release(self._waiters)
 
     def resume(self) -> None:
         """Ask again, at once."""
         self._may_poll.set()
+        self._news.tell("canister.state", canister=str(self.canister_id), state=self.state, cause=None)
         self._alarm.ring()
 
     async def _polled(self) -> None:
@@ -311,6 +316,7 @@ class Poller:
     def _recovered(self) -> None:
         if self.state == "degraded":
             _log.info("polling works again", canister=str(self.canister_id))
+            self._news.tell("canister.state", canister=str(self.canister_id), state="ok", cause=None)
         self.state, self.last_error = "ok", None
         self._last_good_ns = self._clock()
 
@@ -322,6 +328,8 @@ class Poller:
             _log.error("polling failed", canister=str(self.canister_id), exc_info=error)
         elif self.state == "ok":
             _log.warning("polling is degraded", canister=str(self.canister_id), cause=str(error))
+        if self.state == "ok":
+            self._news.tell("canister.state", canister=str(self.canister_id), state="degraded", cause=str(error))
         self.state, self.last_error = "degraded", error
 
 

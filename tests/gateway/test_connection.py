@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 from appliance.errors import GatewayError
-from appliance.gateway.connection import MAX_REASON, cut_reason
+from appliance.gateway.closing import MAX_REASON, cut_reason
 from tests.gateway.bench import until
 from tests.gateway.clients import CANISTER, Client
 from tests.gateway.fake_ic import OK, err
