@@ -69,8 +69,9 @@ _LAYOUTS = (
     _layout("doubted", "", "cause"),
     _layout("pinged", "times:I"),
     _layout("closing", "code:H", "cause"),
-    _layout("ended", "code:H", "cause"),
+    _layout("ended", "code:H by:B", "cause"),
 )
+_BY: tuple[By, ...] = ("gateway", "client", "network")
 _CODES: dict[Kind, int] = {layout.kind: code for code, layout in enumerate(_LAYOUTS)}
 _FRAME, _RELAYED, _ANSWERED = _CODES["frame"], _CODES["relayed"], _CODES["answered"]
 _DELIVERED, _PINGED = _CODES["delivered"], _CODES["pinged"]
@@ -240,7 +241,7 @@ class Story:
         """The socket is gone."""
         cause = ending.cause[:MAX_TEXT]
         self.ending = ending._replace(cause=cause)
-        self._note(ending.at_ns, "ended", ending.code, text=cause)
+        self._note(ending.at_ns, "ended", ending.code, _BY.index(ending.by), text=cause)
 
     def _note(self, at_ns: int, kind: Kind, *numbers: int, text: str = "") -> None:
         code = _CODES[kind]
@@ -262,9 +263,13 @@ class Story:
 def _unpacked(packed: bytes) -> Moment:
     layout = _LAYOUTS[packed[8]]
     at_ns, _, *numbers = layout.struct.unpack_from(packed)
-    facts: dict[str, Fact] = {}
-    for name, value in zip(layout.numbers, numbers, strict=True):
-        facts[name] = value if not isinstance(value, bytes) else value.hex() if any(value) else None
+    facts = {name: _fact(name, value) for name, value in zip(layout.numbers, numbers, strict=True)}
     if layout.text is not None:
         facts[layout.text] = packed[layout.struct.size :].decode()
     return Moment(at_ns, layout.kind, facts)
+
+
+def _fact(name: str, value: int | bytes) -> Fact:
+    if isinstance(value, bytes):
+        return value.hex() if any(value) else None
+    return _BY[value] if name == "by" else value
