@@ -17,16 +17,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from appliance.config.schema import Gateway as Settings
-from appliance.errors import (
-    ClosedByOperator,
-    GatewayError,
-    OpenTimeout,
-    PingTimeout,
-    RefusedByPlugin,
-    SlowClient,
-    TooLarge,
-)
-from appliance.gateway.closing import COMMON_CODES, cut_reason
+from appliance.errors import GatewayError, OpenTimeout, PingTimeout, RefusedByPlugin, SlowClient, TooLarge
+from appliance.gateway.closing import COMMON_CODES, close_of, cut_reason, reason_of
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.head import TOO_LATE, TOO_LONG, Head
 from appliance.gateway.hooks import Deciding, Ending
@@ -146,10 +138,9 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         if self._protocol.state is State.OPEN:
-            told = error if isinstance(error, GatewayError) else GatewayError()
-            code = told.code if isinstance(told, ClosedByOperator) else told.close_code
-            self._story.closing(self._host.gateway.clock(), code, str(told))
-            self._protocol.send_close(code, cut_reason(str(told)))
+            code, told = close_of(error)
+            self._story.closing(self._host.gateway.clock(), code, told)
+            self._protocol.send_close(code, cut_reason(told))
         self._outbox.seal(drop=isinstance(error, SlowClient))
         self._begin_closing()
         self._flush()
@@ -369,7 +360,7 @@ class Connection(asyncio.Protocol):
         sent = self._protocol.close_sent
         code = sent.code if sent is not None else 1006
         stats.closed[code if self._cause or code in COMMON_CODES else 0] += 1
-        if (reason := self._reason()) is not None:
+        if (reason := reason_of(self._cause)) is not None:
             stats.refused[reason] += 1
         join = peer.join
         _log.info(
@@ -382,21 +373,13 @@ class Connection(asyncio.Protocol):
             seconds=round(self._loop.time() - self._begun_at, 3),
         )
         by: By = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
-        self._story.ended(End(self._host.gateway.clock(), code, by, self._told(), self._reason()))
+        self._story.ended(End(self._host.gateway.clock(), code, by, self._told(), reason_of(self._cause)))
         if (tell := self._host.gateway.hooks.close) is not None:
-            tell(peer.who, self._ending(code, peer))
+            seconds = self._loop.time() - self._begun_at
+            tell(peer.who, Ending(code, self._told(), reason, seconds, peer.delivered))
         if peer.opened_at_ns is not None:
             facts = asdict(peer.who) | {"code": code, "cause": self._told(), "delivered": peer.delivered}
             self._host.gateway.news.tell("session.closed", **facts)
-
-    def _ending(self, code: int, peer: Peer) -> Ending:
-        return Ending(code, self._told(), self._reason(), self._loop.time() - self._begun_at, peer.delivered)
-
-    def _reason(self) -> str | None:
-        """The label of what closed it; None where the client did."""
-        if isinstance(self._cause, GatewayError):
-            return self._cause.reason
-        return None if self._cause is None else "internal"
 
     def _told(self) -> str:
         if self._cause is not None:

@@ -22,6 +22,7 @@ from appliance.errors import (
     WrongGeneration,
 )
 from appliance.gateway.alarm import Alarm, LoopAlarm
+from appliance.gateway.change import Ready
 from appliance.gateway.cursor import Cursor
 from appliance.gateway.drain import Drain, Pacing
 from appliance.gateway.hooks import Hooks
@@ -139,13 +140,13 @@ class Gateway:
 
     # --- what operators ask for -------------------------------------------------------------------------------------
 
-    async def prepare(self, new: Config) -> "Following":
+    async def prepare(self, new: Config) -> Ready:
         """Get ready to follow another configuration. Has changed nothing yet."""
         verifier, old = self._verifier, self.config.verification
         if new.verification.max_certificate_age != old.max_certificate_age:
             age_ns = round(new.verification.max_certificate_age * 1e9)
             verifier = Verifier(verifier.root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
-        return Following(self, new, verifier)
+        return Ready(lambda: self.follow(new, verifier))
 
     def follow(self, new: Config, verifier: Verifier) -> None:
         """Follow another configuration from now on. Sessions of canisters that are not served any more are drained."""
@@ -389,22 +390,3 @@ class Gateway:
             del self._cursors[next(iter(self._cursors))]
         self._cursors[canister_id] = cursor
         return cursor
-
-
-class Following:
-    """A gateway that is ready to follow another configuration."""
-
-    def __init__(self, gateway: Gateway, new: Config, verifier: Verifier) -> None:
-        self._gateway = gateway
-        self._new = new
-        self._verifier = verifier
-
-    def swap(self) -> None:
-        """Do it."""
-        self._gateway.follow(self._new, self._verifier)
-
-    async def discard(self) -> None:
-        """Do not: there is nothing to release."""
-
-    async def retire(self) -> None:
-        """It is done: there is nothing to release."""
