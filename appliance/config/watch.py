@@ -7,12 +7,15 @@ for file systems that tell nothing. What counts is what is in a file, so that on
 """
 
 import asyncio
+import contextlib
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
-from watchfiles import awatch
+from watchfiles._rust_notify import RustNotify
 
 from appliance.config.files import digest_of
 
@@ -27,6 +30,8 @@ LOOK_MS = 5000
 MAX_LINKS = 40
 """Symbolic links on the way to a file, as Linux has it."""
 
+Places = dict[Path, tuple[int, int]]
+"""Folders and files with their device and inode, since another one may come in the place of one."""
 Digests = dict[Path, str | None]
 
 
@@ -36,7 +41,7 @@ class Watch:
     def __init__(
         self, files: Callable[[], Iterable[Path]], *, look_ms: int = LOOK_MS, debounce_ms: int = DEBOUNCE_MS
     ) -> None:
-        """``files`` are those to watch now, the configuration itself the first; it is asked again after every change."""
+        """``files`` are those to watch now; it is asked again after every change."""
         self._files = files
         self._look_ms = look_ms
         self._debounce_ms = debounce_ms
@@ -44,29 +49,29 @@ class Watch:
 
     async def __aiter__(self) -> AsyncIterator[None]:
         """One item for what changed together. A file that is not there (yet) is no change."""
-        while True:
-            if await self._has_changed():
-                yield None
-            places = await asyncio.to_thread(places_of, self._files())
-            try:
-                async for _ in self._events(places):
+        pool, stop = ThreadPoolExecutor(1, thread_name_prefix="watch"), threading.Event()
+        try:
+            while True:
+                places = await asyncio.to_thread(places_of, self._files())
+                notices = _notices(places)
+                # from here on what happens is told, so that nothing is missed
+                while True:
                     if await self._has_changed():
                         yield None
                     if await asyncio.to_thread(places_of, self._files()) != places:
                         break
-            except OSError as error:
-                _log.warning("files cannot be watched, they are looked at instead", cause=str(error))
-                await asyncio.sleep(self._look_ms / 1000)
+                    await self._something(notices, pool, stop)
+        finally:
+            stop.set()
+            pool.shutdown(wait=False)
 
-    def _events(self, places: set[Path]) -> AsyncIterator[object]:
-        return awatch(
-            *places,
-            watch_filter=None,
-            recursive=False,
-            step=QUIET_MS,
-            debounce=self._debounce_ms,
-            rust_timeout=self._look_ms,
-            yield_on_timeout=True,
+    async def _something(self, notices: RustNotify | None, pool: Executor, stop: threading.Event) -> None:
+        """Wait until something may have happened."""
+        if notices is None:
+            await asyncio.sleep(self._look_ms / 1000)
+            return
+        await asyncio.get_running_loop().run_in_executor(
+            pool, notices.watch, self._debounce_ms, QUIET_MS, self._look_ms, stop
         )
 
     async def _has_changed(self) -> bool:
@@ -78,9 +83,23 @@ class Watch:
         return any(digest is not None and file in before and before[file] != digest for file, digest in now.items())
 
 
-def places_of(files: Iterable[Path]) -> set[Path]:
+def places_of(files: Iterable[Path]) -> Places:
     """The folders and files where something happens when one of these files becomes another one."""
-    return {place for file in files for place in _way_to(file) if place.exists()}
+    places: Places = {}
+    for place in {place for file in files for place in _way_to(file)}:
+        with contextlib.suppress(OSError):
+            status = place.stat()
+            places[place] = (status.st_dev, status.st_ino)
+    return places
+
+
+def _notices(places: Places) -> RustNotify | None:
+    """What tells of these places; None where nothing does, e.g. because too much is watched on this machine."""
+    try:
+        return RustNotify([str(place) for place in places], False, False, 0, False, True)
+    except (OSError, RuntimeError) as error:
+        _log.warning("files cannot be watched, they are looked at instead", cause=str(error))
+        return None
 
 
 def _way_to(file: Path) -> set[Path]:
