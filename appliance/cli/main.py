@@ -95,6 +95,8 @@ class Commands(click.Group):
             ctx.exit(EXIT_CONFIG)
         except (KeyboardInterrupt, click.Abort):
             ctx.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:  # `icws … | head` has seen enough; click ends quietly
+            raise
         except (GatewayError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
