@@ -6,12 +6,9 @@ import time
 
 import pytest
 import structlog
-from hypothesis import given
-from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 from appliance.errors import GatewayError
-from appliance.gateway.closing import MAX_REASON, cut_reason
 from tests.gateway.bench import until
 from tests.gateway.clients import CANISTER, Client
 from tests.gateway.fake_ic import OK, err
@@ -485,13 +482,6 @@ async def test_unknown_close_codes_of_clients_do_not_grow_the_counters():
             await raw.end()
         await it.nobody()
         assert it.stats.closed == {0: 3}
-
-
-@given(st.text())
-def test_reasons_fit_a_control_frame_and_stay_text(text):
-    cut = cut_reason(text)
-    assert len(cut.encode()) <= MAX_REASON
-    assert cut == text or (cut.endswith("…") and text.startswith(cut[:-1]))
 
 
 def all_errors(kind=GatewayError):
