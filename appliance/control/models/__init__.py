@@ -11,6 +11,7 @@ from appliance.control.models.canisters import (
     Canister,
     CanisterChanged,
     Canisters,
+    CanisterState,
     Polling,
     SaveRequest,
 )
@@ -20,6 +21,7 @@ from appliance.control.models.config import (
     ApplyRequest,
     Change,
     ConfigShown,
+    ConfirmRequest,
     Difference,
     Effect,
     History,
@@ -35,6 +37,7 @@ from appliance.control.models.operation import (
     Audit,
     AuditEntry,
     Drain,
+    DrainProgress,
     DrainRequest,
     Event,
     EventKind,
@@ -50,7 +53,17 @@ from appliance.control.models.operation import (
     Tokens,
 )
 from appliance.control.models.overview import CheckResult, Health, Hop, Identity, Reload, Stats, Status
-from appliance.control.models.sessions import Closed, CloseRequest, Moment, Session, SessionFilter, Sessions, Story
+from appliance.control.models.sessions import (
+    Closed,
+    CloseRequest,
+    Moment,
+    Session,
+    SessionFilter,
+    SessionQuery,
+    Sessions,
+    SessionState,
+    Story,
+)
 
 __all__ = [
     "MAX_TEXT",
@@ -64,14 +77,17 @@ __all__ = [
     "AuditEntry",
     "Canister",
     "CanisterChanged",
+    "CanisterState",
     "Canisters",
     "Change",
     "CheckResult",
     "CloseRequest",
     "Closed",
     "ConfigShown",
+    "ConfirmRequest",
     "Difference",
     "Drain",
+    "DrainProgress",
     "DrainRequest",
     "Effect",
     "Event",
@@ -105,6 +121,8 @@ __all__ = [
     "SaveRequest",
     "Session",
     "SessionFilter",
+    "SessionQuery",
+    "SessionState",
     "Sessions",
     "Stats",
     "Status",

@@ -10,10 +10,14 @@ from appliance.control.models.config import Applied
 PRINCIPAL = r"^[a-z0-9]{1,5}(-[a-z0-9]{1,5}){0,12}$"
 
 
+CanisterState = Literal["ok", "degraded", "idle", "paused", "draining"]
+"""``degraded`` while polls fail; ``idle`` where nobody is there, so that it is not polled."""
+
+
 class Polling(Answer):
     """How the canister is asked for messages, now."""
 
-    state: Literal["ok", "degraded"]
+    state: Literal["ok", "degraded", "paused"]
     """``degraded`` while polls fail."""
     lag_s: float | None
     """Since the last good poll; None before the first."""
@@ -25,7 +29,7 @@ class Polling(Answer):
     """In a row; the breaker is open while there are any."""
     last_error: str | None
     wait_s: float
-    """Until the next poll."""
+    """Between two polls, at the moment."""
 
 
 class Canister(Answer):
@@ -36,8 +40,7 @@ class Canister(Answer):
     listed: bool
     """Whether it is in the configuration; unlisted ones are here while they have clients."""
     generation: list[GenerationName]
-    state: Literal["ok", "degraded", "idle", "paused", "draining"]
-    """``idle``: nobody is there, so it is not polled."""
+    state: CanisterState
     max_clients: int | None
     clients: int
     """Those that joined."""

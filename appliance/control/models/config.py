@@ -18,10 +18,13 @@ class Change(Answer):
     """A key whose value would be, or was, another one."""
 
     key: str
+    """For example ``canisters[bkyz2-fmaaa-aaaaa-qaaaq-cai].polling.min_interval``."""
     old: Any
-    """None where it was not there."""
+    """As it is written; None where it was not there."""
     new: Any
     """None where it is not there any more."""
+    in_file: bool = False
+    """The key is the same, and the file that it names has another content."""
     effect: Effect
     sessions: int
     """How many sessions are touched."""
@@ -42,8 +45,8 @@ class ConfigShown(Answer):
     """Every key with its value, written as in the file."""
     origins: dict[str, str]
     """Where each value is from: a place in the file, a variable, a setting of the command line, or ``default``."""
-    text: str
-    """As it was given."""
+    text: str | None
+    """As it was given; None for those who are no admin, as plugins may have secrets in it."""
 
 
 class PlanRequest(Request):
@@ -66,24 +69,34 @@ class ApplyRequest(PlanRequest):
 
     confirm_within_s: Annotated[float, Field(ge=1, le=86_400)] | None = None
     """Roll back by itself unless it is confirmed in time."""
+    keep_if_healthy: bool = False
+    """Do not roll back then if nothing is wrong with the gateway."""
     allow_restart: bool = False
     """Apply the rest where some keys need a restart; those wait for it."""
     force: bool = False
-    """Also where every canister would go while sessions are open."""
+    """Also where every canister would go while sessions are open, or the file be overwritten that says something else
+    than what runs."""
     save: bool = False
-    """Write the text to the file too."""
+    """Write it to the file too; on trial only when it is confirmed."""
 
 
 class Applied(Answer):
     """What runs now."""
 
-    result: Literal["applied", "unchanged", "rolled back"]
+    result: Literal["started", "applied", "unchanged", "rejected", "confirmed", "rolled back"]
     generation: int
     etag: str
     changes: list[Change]
     pending_restart: list[str]
     confirm_by: datetime | None
     differs_from_file: bool
+
+
+class ConfirmRequest(Request):
+    """That a configuration which runs on trial is to stay."""
+
+    save: bool = False
+    """Write it to the file too."""
 
 
 class RollbackRequest(Request):

@@ -26,13 +26,13 @@ class DrainRequest(Request):
     """What clients are told."""
 
 
-class Drain(Answer):
-    """The drain that is on, or the last one."""
+class DrainProgress(Answer):
+    """How far a drain is."""
 
     state: Literal["none", "waiting", "closing", "done", "cancelled"]
     """``waiting`` is the grace."""
     canister: str | None = None
-    """None for all."""
+    """Whose clients, None for all."""
     total: int = 0
     closed: int = 0
     left: int = 0
@@ -42,11 +42,20 @@ class Drain(Answer):
     deadline_s: float | None = None
 
 
+class Drain(DrainProgress):
+    """The drain that was asked about, and those of canisters that are on."""
+
+    canisters: Annotated[list[DrainProgress], Field(default_factory=list)]
+
+
 class LimitedKey(Answer):
     """Somebody who is being limited."""
 
     key: str
+    """An address, or a client."""
     retry_after_s: float
+    times: int
+    """How often it was told so."""
 
 
 class Limit(Answer):
@@ -54,15 +63,20 @@ class Limit(Answer):
 
     scope: str
     """``connections_per_ip`` or ``messages_per_client``."""
+    canister: str | None
+    """Whose limit of its own this is."""
     mode: Literal["off", "shadow", "enforce"]
     rate: float
     """A second."""
     burst: int
     keys: int
     """How many are remembered."""
-    decisions: dict[str, int]
-    """Since the start."""
-    limited: list[LimitedKey]
+    allowed: int
+    limited: int
+    """How often somebody was turned away, since the start."""
+    shadowed: int
+    """How often somebody would have been."""
+    waiting: list[LimitedKey]
     """Who has to wait at the moment, the longest first."""
 
 

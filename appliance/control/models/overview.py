@@ -10,14 +10,18 @@ class Reload(Answer):
     """What came of one attempt to run another configuration."""
 
     at: datetime
-    result: Literal["applied", "unchanged", "rejected", "rolled back"]
+    result: Literal["started", "applied", "unchanged", "rejected", "confirmed", "rolled back"]
     trigger: str
     """``start``, ``signal``, ``watch``, ``api`` …"""
     actor: str
     generation: int
     """The one that runs since."""
+    changes: int
+    """Keys that changed."""
+    confirm_by: datetime | None = None
+    """When it is rolled back unless it is confirmed."""
     problem: str | None = None
-    """Why it was rejected or rolled back."""
+    """Why it was rejected."""
 
 
 class Status(Answer):

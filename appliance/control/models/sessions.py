@@ -1,11 +1,14 @@
 """Sessions: found, looked at, explained and closed."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.control.models.base import Answer, GenerationName, Request
+
+SessionState = Literal["new", "hello", "opening", "open"]
+"""Accepted; waiting for the client's opening message; waiting for the canister's answer to it; messages flow."""
 
 
 class SessionFilter(Request):
@@ -19,8 +22,36 @@ class SessionFilter(Request):
     address: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """An IP address or a network such as ``10.0.0.0/8``, or ``unix``."""
     generation: GenerationName | None = None
-    state: Annotated[str, Field(pattern=r"^[a-z_]{1,20}$")] | None = None
+    state: SessionState | None = None
     min_age_s: Annotated[float, Field(ge=0, le=1e9)] | None = None
+
+
+class SessionQuery(BaseModel):
+    """Which sessions to list; all that is given must hold."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    canister: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Principal or name."""
+    client: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """As the session shows it, or its beginning."""
+    address: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """An IP address, a network such as `10.0.0.0/8`, or `unix`."""
+    generation: GenerationName | None = None
+    """Wire generation."""
+    state: SessionState | None = None
+    """How far it is."""
+    min_age_s: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    """Connected for so long at least."""
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    """How many."""
+    after: Annotated[str, Field(max_length=128)] | None = None
+    """`next` of the page before."""
+
+    @property
+    def filter(self) -> SessionFilter:
+        """What is to hold."""
+        return SessionFilter(**self.model_dump(exclude={"limit", "after"}))
 
 
 class Session(Answer):
@@ -30,7 +61,7 @@ class Session(Answer):
     address: str
     path: str
     generation: GenerationName
-    state: str
+    state: SessionState
     canister: str | None
     """None before the client joined."""
     canister_name: str | None
@@ -68,15 +99,21 @@ class Moment(Answer):
 
 
 class Story(Answer):
-    """What happened in a session, the newest moments where there were many. Payloads are never recorded."""
+    """What happened in a session, of a long one the beginning and the end. Payloads are never recorded."""
 
     session: str
     address: str | None
+    path: str | None
+    generation: GenerationName | None
     canister: str | None
     client: str | None
     closed: bool
+    close_code: int | None
+    """1006 where the connection was lost without a close."""
     dropped: int
-    """Older moments that are forgotten."""
+    """Moments in between that are forgotten."""
+    summary: list[str]
+    """What it comes to, for people."""
     moments: list[Moment]
 
 
