@@ -4,6 +4,7 @@ Moments hold times, sizes, numbers, request ids and the sentences of errors; nev
 They are kept packed: every connection has some, and most are never looked at.
 """
 
+import re
 import secrets
 from struct import Struct
 from typing import Literal, NamedTuple, TypeAlias
@@ -79,6 +80,8 @@ _pack_frame, _pack_relayed, _pack_answered, _pack_delivered, _pack_pinged = (
     _LAYOUTS[code].struct.pack for code in (_FRAME, _RELAYED, _ANSWERED, _DELIVERED, _PINGED)
 )
 _NO_RUN, _PINGS = -1, -2
+_QUOTED = re.compile(r"(?<=Cannot parse header )[0-9a-f]+")
+"""What the errors of the Candid library quote of a message that they cannot read."""
 
 
 class Moment(NamedTuple):
@@ -239,13 +242,13 @@ class Story:
 
     def ended(self, ending: End) -> None:
         """The socket is gone."""
-        cause = ending.cause[:MAX_TEXT]
+        cause = _told(ending.cause)
         self.ending = ending._replace(cause=cause)
         self._note(ending.at_ns, "ended", ending.code, _BY.index(ending.by), text=cause)
 
     def _note(self, at_ns: int, kind: Kind, *numbers: int, text: str = "") -> None:
         code = _CODES[kind]
-        self._put(_LAYOUTS[code].struct.pack(at_ns, code, *numbers) + text[:MAX_TEXT].encode(errors="replace"))
+        self._put(_LAYOUTS[code].struct.pack(at_ns, code, *numbers) + _told(text).encode(errors="replace"))
 
     def _put(self, packed: bytes) -> None:
         moments, latest = self._moments, self._latest + 1
@@ -258,6 +261,11 @@ class Story:
         self._latest = latest
         self._run = _NO_RUN
         self.total += 1
+
+
+def _told(text: str) -> str:
+    """A sentence as it is kept."""
+    return _QUOTED.sub("…", text)[:MAX_TEXT]
 
 
 def _unpacked(packed: bytes) -> Moment:

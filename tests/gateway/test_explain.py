@@ -152,12 +152,12 @@ def test_a_long_story_says_what_it_leaves_out():
     moments = lines[lines.index("") + 1 :]
     assert moments[FIRST] == f"           …  {dropped} moments in between are forgotten."
     assert len(moments) == LIMIT + 1
-    assert moments[-1] == f"+{LIMIT - 1}.000 s  The client sent a message (10 bytes)."
+    assert moments[-1] == f"  +{LIMIT - 1}.000 s  The client sent a message (10 bytes)."
 
 
 def test_times_count_from_the_beginning():
     lines = explain(lived(), now_ns=T0 + 5 * SECOND)
-    assert "   +3.000 s  The IC answered the call after 2 s (34 bytes)." in lines
+    assert "    +3.000 s  The IC answered the call after 2 s (34 bytes)." in lines
 
 
 @given(st.integers(0, 10**17))
