@@ -16,7 +16,10 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.
 if uvloop is not None:
     LOOPS["uvloop"] = uvloop.new_event_loop
 
-WITH_SOCKETS = {"test_connection.py", "test_follow.py", "test_hooks.py", "test_listener.py", "test_localnet.py"}
+WITH_SOCKETS = {
+    *("test_connection.py", "test_follow.py", "test_hooks.py", "test_limited.py", "test_listener.py"),
+    "test_localnet.py",
+}
 
 
 def pytest_asyncio_loop_factories(
