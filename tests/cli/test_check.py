@@ -56,3 +56,10 @@ def test_tls_files_are_tried(folder: Path):
     result = check()
     assert result.exit_code == 78
     assert result.stderr.startswith(f"{folder / 'c.pem'}: gateway.tls: ")
+
+
+def test_without_its_files_a_configuration_is_checked_by_who_may_not_read_them(folder: Path):
+    (folder / "gateway.yaml").write_text("gateway: {tls: {certificate: c.pem, key: k.pem}}\n")
+    assert check("--no-files").exit_code == 0
+    (folder / "gateway.yaml").write_text("gateway: {tls: {certificate: c.pem}}\n")
+    assert check("--no-files").exit_code == 78
