@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import inspect
 import os
 import socket
 import ssl
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from appliance.config.address import TcpAddress, UnixAddress, parse_address
 from appliance.config.schema import Gateway as Settings
+from appliance.gateway.inherited import find_inherited
 
 BACKLOG = 1024
 
@@ -32,6 +34,8 @@ class Bound:
     place: Place
     sockets: list[socket.socket]
     with_tls: bool
+    is_ours: bool = True
+    """Whether a Unix socket's file goes with it; one that was inherited is the service manager's."""
     servers: list[asyncio.AbstractServer] = field(default_factory=list)
     port: int | None = None
     """The one that was bound; None on a Unix socket."""
@@ -56,15 +60,18 @@ class Bound:
 
     def again(self, place: Place, *, with_tls: bool) -> "Bound":
         """The same sockets for another generation, or with TLS instead of without."""
-        return Bound(place, [one.dup() for one in self.sockets], with_tls)
+        return Bound(place, [one.dup() for one in self.sockets], with_tls, self.is_ours)
 
     async def serve(self, factory: Factory, tls: ssl.SSLContext | None) -> None:
         """Accept clients from now on. Raises OSError."""
         loop = asyncio.get_running_loop()
         is_unix = isinstance(self.place.address, UnixAddress)
         create = loop.create_unix_server if is_unix else loop.create_server
+        # from Python 3.13 on a server removes the file when it closes, though others may serve there
+        can_keep = "cleanup_socket" in inspect.signature(create).parameters
+        keeps: dict[str, Any] = {"cleanup_socket": False} if can_keep else {}
         for one in self.sockets:
-            self.servers.append(await create(factory, sock=one, ssl=tls, backlog=BACKLOG))
+            self.servers.append(await create(factory, sock=one, ssl=tls, backlog=BACKLOG, **keeps))
 
     def close(self, *, unlink: bool) -> None:
         """Accept no more; sockets that were accepted stay. With ``unlink`` a Unix socket is removed from its folder."""
@@ -72,7 +79,7 @@ class Bound:
             server.close()
         for one in self.sockets[len(self.servers) :]:
             one.close()
-        if unlink and isinstance(self.place.address, UnixAddress):
+        if unlink and self.is_ours and isinstance(self.place.address, UnixAddress):
             with contextlib.suppress(OSError):
                 self.place.address.path.unlink(missing_ok=True)
 
@@ -91,16 +98,20 @@ def places(settings: Settings) -> list[Place]:
 
 
 async def bind(place: Place, *, with_tls: bool) -> Bound:
-    """Take the address of a place. Raises OSError where it is not to be had."""
+    """Take the address of a place, from the service manager where it has bound it. Raises OSError where it is not to be
+    had.
+    """
     if isinstance(place.address, UnixAddress):
-        return Bound(place, [_bind_unix(str(place.address.path))], with_tls)
+        path = str(place.address.path)
+        found = find_inherited(socket.AF_UNIX, path)
+        return Bound(place, [found or _bind_unix(path)], with_tls, is_ours=found is None)
     host, port = place.address
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            sockets.append(_bind_tcp(family, address))
+        for family, _, _, _, address in dict.fromkeys(addresses):
+            sockets.append(find_inherited(family, address) or _bind_tcp(family, address))
     except OSError:
         for one in sockets:
             one.close()
