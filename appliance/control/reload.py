@@ -277,9 +277,11 @@ class Reloads:
     def _before(self) -> Record:
         if self.trial is not None:
             return self.trial.before
+        judged = {self.hash}
         for record in self.history:
-            if record.state == "good" and record.hash != self.hash:
+            if record.hash not in judged and record.state == "good":
                 return record
+            judged.add(record.hash)  # what was taken back once is not what to go back to
         raise NothingToRollBackTo
 
     # --- trials -----------------------------------------------------------------------------------------------------
