@@ -8,7 +8,14 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.certificate_text import Certificate, age_text, read_certificate_file, time_text, tree_lines
+from appliance.cli.certificate_text import (
+    NO_LIMIT_NS,
+    Certificate,
+    age_text,
+    read_certificate_file,
+    time_text,
+    tree_lines,
+)
 from appliance.config.schema import Network
 from appliance.config.units import parse_duration
 from appliance.crypto import Verifier
@@ -21,7 +28,6 @@ from appliance.ic.transport import HttpTransport
 
 DEFAULT_CANISTER = Principal.from_text("ryjl3-tyaaa-aaaaa-aaaba-cai")  # exists on the mainnet for good: the ledger
 LONGEST_FILE = 16 * 1024**2
-NO_LIMIT_NS = 2**63 - 1
 
 
 def _principal(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Principal | None:
