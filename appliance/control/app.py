@@ -16,7 +16,7 @@ from appliance.control.models import ProblemDetails
 from appliance.control.ports import Control
 from appliance.control.problems import MethodNotAllowed, Problem, answer, on_http_exception, on_invalid, on_problem
 from appliance.control.routes import canisters, config, events, health, operation, overview, sessions, tokens
-from appliance.control.routing import ROLE, Operation
+from appliance.control.routing import EVERYBODY, ROLE, Operation
 
 DESCRIPTION = """\
 Everything that can be seen and done at a running gateway.
@@ -75,7 +75,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "description": "Over TCP only."}}
         for operations in found["paths"].values():
             for operation in operations.values():
-                if operation.get(ROLE):
+                if operation[ROLE] != EVERYBODY:
                     operation["security"] = [{"token": []}]
                     operation["description"] = f"{operation.get('description', '')}\n\nRole: {operation[ROLE]}.".strip()
         app.openapi_schema = found
@@ -90,7 +90,7 @@ def operations() -> list[Operation]:
 async def _on_wrong_method(request: Request, _: Exception) -> Response:
     """With all methods that the path takes."""
     path = request.url.path
-    methods = {method for route in operations() if route.path_regex.match(path) for method in route.methods}
+    methods = {method for route in operations() if route.path_regex.match(path) for method in route.methods or ()}
     allowed = ", ".join(sorted(methods or {"GET"}))
     problem = MethodNotAllowed(f"{request.method} is not possible here, but {allowed} is", headers={"Allow": allowed})
     return answer(problem, path)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, Request
@@ -36,11 +36,13 @@ Problems = tuple[type[Problem], ...]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 ROLE = "x-role"
-"""Where the description of an operation has its role; null where everybody is let in."""
+"""Where the description of an operation has its role."""
+EVERYBODY = "everybody"
+"""Stands there where none is needed."""
 PROBLEM_SCHEMA = "#/components/schemas/ProblemDetails"
 
-_AT_EVERY_DOOR = (CrossOrigin, WrongHost)
-_WITH_ROLE = (Unauthorized, RoleTooSmall)
+_AT_EVERY_DOOR = (Unauthorized, CrossOrigin, WrongHost)
+_WITH_ROLE = (RoleTooSmall,)
 _WITH_BODY = (TooSlow, BodyTooLarge, NotJson, Invalid)
 
 
@@ -99,12 +101,12 @@ class Operation(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """What answers a request."""
         inner = super().get_route_handler()
-        role = cast("Role | None", (self.openapi_extra or {})[ROLE])
+        role = (self.openapi_extra or {})[ROLE]
         is_change = self.methods != {"GET"}
 
         async def handle(plain: Request) -> Response:
             request = JsonRequest(plain.scope, plain.receive)
-            if role is None:
+            if role == EVERYBODY:
                 return await inner(request)
             actor: Actor | None = request.scope.get(ACTOR)
             if not is_change:
@@ -176,7 +178,7 @@ class Operations(APIRouter):
     ) -> Callable[[Endpoint], Endpoint]:
         method, path, name = way
         responses = {**documented(problems), **options.pop("responses", {})}
-        extra = {ROLE: role, **options.pop("openapi_extra", {})}
+        extra = {ROLE: role or EVERYBODY, **options.pop("openapi_extra", {})}
         return self.api_route(
             path, methods=[method], operation_id=name, responses=responses, openapi_extra=extra, **options
         )

@@ -62,7 +62,7 @@ def canister_id_of(name: str, config: Config) -> str:
 def page(found: Iterable[Facts], *, after: str | None, limit: int) -> tuple[list[Facts], str | None]:
     """So many of them behind the one that ``after`` names, and what names the last of these if there are more.
 
-    The order is that of coming, and stays right when some of them go. Raises Invalid for an ``after`` that no page gave.
+    The order is that of coming, and stays right when some of them go. Raises Invalid for an ``after`` of nobody's.
     """
     position = _position(after)
     items = heapq.nsmallest(limit + 1, (facts for facts in found if _key(facts) > position), key=_key)

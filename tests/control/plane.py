@@ -12,6 +12,7 @@ import httpx
 from appliance.client import Connection, connect
 from appliance.config.source import Source, start
 from appliance.control.models import LogLevel, Role
+from appliance.control.page.routes import page_routes
 from appliance.control.plane import control_plane
 from appliance.control.ports import Control
 from appliance.control.reload import Reloads
@@ -144,6 +145,7 @@ async def _around(localnet: Localnet, canister_id: Principal, file: Path, *, is_
                 log=LogLevels(),
                 version="0.0.0",
                 metrics=lambda: b"# EOF\n",
+                page=page_routes(),
             ) as control,
         ):
             control.health.started = True

@@ -52,7 +52,7 @@ from appliance.control.models.operation import (
     Token,
     Tokens,
 )
-from appliance.control.models.overview import CheckResult, Health, Hop, Identity, Reload, Stats, Status
+from appliance.control.models.overview import CheckResult, Health, Hop, Identity, Reload, Stats, Status, WhoAmI
 from appliance.control.models.sessions import (
     Closed,
     CloseRequest,
@@ -130,4 +130,5 @@ __all__ = [
     "Text",
     "Token",
     "Tokens",
+    "WhoAmI",
 ]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from appliance.control.models.base import Answer
+from appliance.control.models.base import Answer, Role
 
 
 class Reload(Answer):
@@ -53,6 +53,14 @@ class Status(Answer):
     urls: list[str]
     """Where clients connect."""
     last_reload: Reload
+
+
+class WhoAmI(Answer):
+    """Who asks, as the API sees it."""
+
+    name: str
+    """``unix:USER`` or ``token:NAME``."""
+    role: Role
 
 
 class Identity(Answer):

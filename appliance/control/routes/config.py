@@ -9,9 +9,10 @@ from fastapi import Path as InPath
 from starlette.responses import Response
 
 from appliance.config.history import Record
+from appliance.config.json_schema import json_schema
 from appliance.config.plan import PlannedChange, compare
 from appliance.config.written import written
-from appliance.control.answers import Json
+from appliance.control.answers import Json, to_json
 from appliance.control.depends import Asked, Noted, Plane, Sender
 from appliance.control.models import (
     Applied,
@@ -52,6 +53,8 @@ HIDDEN = "…"
 
 IfMatch = Annotated[str | None, Header(max_length=1000, description="The `etag` that must still be the one that runs.")]
 Generation = Annotated[int, InPath(ge=1, lt=2**31, description="Of the configuration.", examples=[7])]
+SCHEMA_TYPE = "application/schema+json"
+_SCHEMA = {200: {"description": "A JSON Schema", "content": {SCHEMA_TYPE: {"schema": {"type": "object"}}}}}
 _REFUSED = (ConfigInvalid, Conflict, RestartNeeded, ForceNeeded, CannotFollow)
 _ETAG = {200: {"headers": {"ETag": {"schema": {"type": "string"}, "description": "For `If-Match`."}}}}
 
@@ -78,6 +81,12 @@ async def shown(control: Plane, actor: Sender) -> Response:
         text=reloads.loaded.text if actor.may("admin") else None,
     )
     return Json(answer.model_dump(), headers={"ETag": f'"{reloads.etag}"'})
+
+
+@router.view("/v1/config/schema", "getConfigSchema", response_class=Response, responses=_SCHEMA)
+async def schema() -> Response:
+    """What a configuration may hold, as a JSON Schema, for editors."""
+    return Response(to_json(json_schema()), media_type=SCHEMA_TYPE)
 
 
 @router.change("POST", "/v1/config/plan", "planConfig", ConfigInvalid, role="admin")

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import fields
 from datetime import UTC, datetime
 
-from appliance.control.depends import Plane
-from appliance.control.models import Hop, Identity, Reload, Stats, Status
+from appliance.control.depends import Plane, Sender
+from appliance.control.models import Hop, Identity, Reload, Stats, Status, WhoAmI
 from appliance.control.outcome import Outcome
 from appliance.control.ports import Control
 from appliance.control.routing import Operations
@@ -40,6 +40,12 @@ async def status(control: Plane) -> Status:
         urls=listener.urls,
         last_reload=reload_shown(reloads.last),
     )
+
+
+@router.view("/v1/whoami", "getWhoAmI")
+async def who_am_i(actor: Sender) -> WhoAmI:
+    """Who asks, with which role: what else it may do."""
+    return WhoAmI(name=actor.name, role=actor.role)
 
 
 @router.view("/v1/identity", "getIdentity")
