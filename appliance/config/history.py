@@ -156,15 +156,17 @@ class History:
                 self._last = max(self._last, int(match[1]))
                 try:
                     self._records[int(match[1])] = _record(json.loads(file.read_bytes()), int(match[1]))
-                except (ValueError, TypeError, KeyError, OSError) as error:
-                    self.complaints.append(f"{file} is left out of the history: {error}")
+                except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+                    self.complaints.append(f"{file} is left out of the history, it is damaged: {error!r}")
         sync_folder(folder)
 
 
-def _record(values: dict[str, Any], generation: int) -> Record:
+def _record(values: Any, generation: int) -> Record:
     """Raises ValueError, TypeError or KeyError for what was not written by us, or not in full."""
+    if not isinstance(values, dict):
+        raise ValueError("not what was written")
     expected = values.pop("hash")
     record = Record(**values)
     if record.hash != expected or record.generation != generation or record.state not in get_args(State):
-        raise ValueError("it is damaged")
+        raise ValueError("not what was written")
     return record

@@ -114,7 +114,10 @@ def without(config: Config, changes: Iterable[PlannedChange]) -> Config:
 def _diff_items(old: list[Section], new: list[Section], path: KeyPath, effect: EffectName) -> Iterator[PlannedChange]:
     before, after = ({label_of(item): item for item in items} for items in (old, new))
     added = [label for label in after if label not in before]
-    if path == _ORDERED and [label for label in before if label in after] + added != list(after):
+    removed = [label for label in before if label not in after]
+    stay = [label for label in before if label in after]
+    # what is added stands last, forth and back, unless the order says otherwise
+    if path == _ORDERED and not (stay + added == list(after) and stay + removed == list(before)):
         yield PlannedChange(path, written_value(old), written_value(new), effect)
         return
     for label, item in before.items():
