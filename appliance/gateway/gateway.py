@@ -112,6 +112,11 @@ class Gateway:
         """Clients that are gone and whose canister is not told yet."""
         return self._departing
 
+    @property
+    def verifier(self) -> Verifier:
+        """What verifies now; another configuration may bring another one."""
+        return self._verifier
+
     def session(self, generation: str) -> Session:
         """A new session of a wire generation, by its name."""
         return SESSIONS[generation](self._terms)

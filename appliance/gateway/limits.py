@@ -56,8 +56,8 @@ class Excess:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One limit, now. ``canister`` is None for the one of all canisters that have none of their own. ``waiting`` has
-    those who have to wait, the longest first.
+    """One limit, now. ``canister`` is None for the one of all canisters that have none of their own. ``limited`` is how
+    many have to wait, and ``waiting`` who has to wait longest.
     """
 
     scope: Scope
@@ -66,6 +66,7 @@ class Report:
     remembered: int
     forgotten: int
     decisions: dict[tuple[Decision, Mode], int]
+    limited: int
     waiting: list[Waiting[str]]
 
 
@@ -130,9 +131,18 @@ class Limits:
         def report(
             scope: Scope, canister: Principal | None, limiter: Limiter[Key], name: Callable[[Key], str]
         ) -> Report:
-            longest = nlargest(most, limiter.waiting(now_ns), key=lambda each: each.delay_ns)
-            waiting = [Waiting(name(each.key), each.delay_ns, each.times) for each in longest]
-            return Report(scope, canister, limiter.terms, len(limiter), limiter.forgotten, limiter.decisions, waiting)
+            everybody = list(limiter.waiting(now_ns))
+            longest = nlargest(most, everybody, key=lambda each: each.delay_ns)
+            return Report(
+                scope,
+                canister,
+                limiter.terms,
+                remembered=len(limiter),
+                forgotten=limiter.forgotten,
+                decisions=limiter.decisions,
+                limited=len(everybody),
+                waiting=[Waiting(name(each.key), each.delay_ns, each.times) for each in longest],
+            )
 
         return [
             report("connections_per_ip", None, self._connections, str),
@@ -152,6 +162,7 @@ class Limits:
         limiter = self._own.pop(canister_id)
         limiter.hand_over(self._messages, lambda _: True, now_ns=now_ns)
         self._retired.update(limiter.decisions)
+        self._messages.forgotten += limiter.forgotten
 
 
 def client_key(join: Join) -> ClientKey:
