@@ -25,7 +25,12 @@ _COLUMNS = [
 def audit(limit: int) -> None:
     """List who has tried to change something, the newest first; --json has what it was before and after."""
     found = client().get(Audit, path_to("audit"), limit=limit)
-    show(found, table(_COLUMNS, map(_row, found.items), room=width()))
+    rows = (
+        table(_COLUMNS, map(_row, found.items), room=width())
+        if found.items
+        else ["nobody has tried to change anything"]
+    )
+    show(found, rows)
 
 
 def _row(entry: AuditEntry) -> list[str]:

@@ -38,7 +38,8 @@ def canisters(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         found = client().get(Canisters, path_to("canisters"))
-        show(found, table(_COLUMNS, map(_row, found.items), room=width()))
+        rows = table(_COLUMNS, map(_row, found.items), room=width()) if found.items else ["no canister is listed"]
+        show(found, rows)
 
 
 @canisters.command("show")
@@ -103,9 +104,10 @@ def add(
 @canisters.command()
 @_CANISTER
 @_SAVE
-def remove(canister: str, *, save: bool) -> None:
+@click.option("--force", is_flag=True, help="Also where it is the last canister and has sessions.")
+def remove(canister: str, *, save: bool, force: bool) -> None:
     """Serve a canister no more. Its sessions are closed, at the pace that `drain` in the configuration says."""
-    query = {"save": "true"} if save else None
+    query = {name: "true" for name, said in (("save", save), ("force", force)) if said}
     changed = client().ask(CanisterChanged, "DELETE", path_to("canisters", canister), query=query)
     show(changed, _changed_lines(changed))
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
-from appliance.cli.table import folded
+from appliance.cli.table import folded, shortened
 from appliance.cli.words import ago, counted, time
 from appliance.control.models import Change
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
+_LONGEST = 80
+"""Characters of a text that are shown: keys of networks are longer, and look alike."""
 _MEANINGS = {
     "live": "at once",
     "new sessions": "for sessions that begin after it",
@@ -63,7 +65,7 @@ def flow(value: Any) -> str:
             return "{" + ", ".join(f"{key}: {flow(inner)}" for key, inner in value.items() if inner is not None) + "}"
         case list():
             return "[" + ", ".join(flow(inner) for inner in value) + "]"
-    return str(value)
+    return shortened(str(value), _LONGEST, "middle")
 
 
 def _values(change: Change, room: int | None) -> list[str]:

@@ -17,6 +17,7 @@ from appliance.control.models import Drain, DrainProgress, DrainRequest
 
 LOOK_EVERY_S = 0.5
 _GOING = ("waiting", "closing")
+_OF_CANISTER = click.option("--canister", shell_complete=complete_canister, help="Of its clients only.")
 
 
 @remote_group
@@ -67,15 +68,17 @@ def start(
 
 
 @drain.command()
-def status() -> None:
+@_OF_CANISTER
+def status(canister: str | None) -> None:
     """Show how far it is, or how the last one went."""
-    _show(client().get(Drain, path_to("drain")))
+    _show(client().get(Drain, path_to("drain"), canister=canister))
 
 
 @drain.command()
-def cancel() -> None:
+@_OF_CANISTER
+def cancel(canister: str | None) -> None:
     """Close no more sessions and be ready again."""
-    _show(client().ask(Drain, "DELETE", path_to("drain")))
+    _show(client().ask(Drain, "DELETE", path_to("drain"), query={"canister": canister}))
 
 
 def _wait(asked: Client, state: Drain) -> Drain:
@@ -85,7 +88,7 @@ def _wait(asked: Client, state: Drain) -> Drain:
         if is_shown:
             click.echo(f"\r{_progress(state)}", err=True, nl=False)
         time.sleep(LOOK_EVERY_S)
-        state = asked.get(Drain, path_to("drain"))
+        state = asked.get(Drain, path_to("drain"), canister=state.canister)
     if is_shown:
         click.echo("\r" + " " * 60 + "\r", err=True, nl=False)
     return state
@@ -106,7 +109,10 @@ def _show(state: Drain) -> None:
 
 
 def _lines(state: Drain) -> Iterator[str]:
-    for progress in (state, *state.canisters):
+    others = [progress for progress in state.canisters if progress.canister != state.canister]
+    shown = others if state.state == "none" and others else [state, *others]
+    for position, progress in enumerate(shown):
+        yield from [""] if position else []
         yield from facts(_pairs(progress), room=width())
 
 

@@ -39,7 +39,7 @@ def _lines(story: Story, *, with_facts: bool) -> Iterator[str]:
 
 
 def _moment(moment: Moment, before: datetime | None, room: int | None, *, with_facts: bool) -> Iterator[str]:
-    since = "" if before is None else f"+{duration((moment.at - before).total_seconds())}"
+    since = "" if before is None else f"+{duration(max(0.0, (moment.at - before).total_seconds()))}"
     first, *rest = folded(moment.sentence, None if room is None else room - 24)
     yield f"{clock(moment.at)}  {click.style(f'{since:>8}', dim=True)}  {first}"
     yield from (f"{'':24}{line}" for line in rest)

@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _COLUMNS = [
     Column("SESSION"),
     Column("CANISTER", least=7, cut="middle"),
-    Column("CLIENT", least=11, cut="middle"),
+    Column("CLIENT", least=20, cut="middle"),
     Column("STATE"),
     Column("AGE", align="right"),
     Column("ADDRESS", least=9, cut="middle", rank=1),

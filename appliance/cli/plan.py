@@ -9,7 +9,7 @@ from appliance.cli.exits import EXIT_CONFIG
 from appliance.cli.remote import client, explained, remote_command
 from appliance.cli.show import show
 from appliance.cli.table import width
-from appliance.cli.texts import text_of
+from appliance.cli.texts import called, renamed, text_of
 from appliance.control.client import error_of, path_to
 from appliance.control.models import Plan, PlanRequest
 from appliance.errors import ConfigError
@@ -24,9 +24,10 @@ def plan(file: Path | None) -> None:
     could be applied; 1: it would be refused, as some keys need a restart; 78: it cannot be used.
     """
     asked = client()
-    found = asked.post(Plan, path_to("config", "plan"), PlanRequest(text=text_of(file)))
+    with called(file):
+        found = asked.post(Plan, path_to("config", "plan"), PlanRequest(text=text_of(file)))
     show(found, change_lines(found.changes, room=width()))
     if found.refused is not None:
-        error = error_of(found.refused, asked.url)
+        error = error_of(renamed(found.refused, file), asked.url)
         click.echo(explained(error), err=True)
         raise SystemExit(EXIT_CONFIG if isinstance(error, ConfigError) else 1)

@@ -10,7 +10,7 @@ from appliance.cli.options import DURATION
 from appliance.cli.remote import client, remote_command, request
 from appliance.cli.show import show
 from appliance.cli.table import coloured, width
-from appliance.cli.texts import text_of
+from appliance.cli.texts import called, text_of
 from appliance.control.client import path_to
 from appliance.control.models import Applied, ApplyRequest
 
@@ -54,7 +54,8 @@ def reload(
         force=force,
         save=save,
     )
-    applied = client().post(Applied, path_to("config", "apply"), body, if_match=if_match)
+    with called(file):
+        applied = client().post(Applied, path_to("config", "apply"), body, if_match=if_match)
     show(applied, applied_lines(applied))
 
 
@@ -63,7 +64,8 @@ def applied_lines(applied: Applied) -> Iterator[str]:
     if applied.result == "unchanged":
         yield f"nothing changes, generation {applied.generation} runs on"
     else:
-        yield from change_lines(applied.changes, room=width())
+        if applied.changes:
+            yield from change_lines(applied.changes, room=width())
         yield f"{coloured(applied.result)}: generation {applied.generation} runs"
     yield from waiting_lines(applied.pending_restart)
     yield from confirm_line(applied.confirm_by)

@@ -25,7 +25,8 @@ def tokens(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         found = client().get(Tokens, path_to("tokens"))
         rows = [[token.name, token.role] for token in found.items]
-        show(found, table([Column("NAME"), Column("ROLE")], rows, room=width()))
+        lines = table([Column("NAME"), Column("ROLE")], rows, room=width()) if rows else ["there is no token"]
+        show(found, lines)
 
 
 @tokens.command()

@@ -11,8 +11,10 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
+    if seconds < 0.001:
+        return f"{sign}{seconds * 1e6:.0f}µs" if seconds else "0s"
     if seconds < 1:
-        return f"{sign}{seconds * 1000:.0f}ms" if seconds >= 0.001 or not seconds else f"{sign}<1ms"
+        return f"{sign}{seconds * 1000:.0f}ms"
     if seconds < 10:
         return f"{sign}{seconds:.1f}".removesuffix(".0") + "s"
     parts: list[str] = []

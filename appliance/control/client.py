@@ -65,8 +65,9 @@ class ControlRefused(ControlError):
     reason = "control_refused"
 
     def __str__(self) -> str:
-        faults = self.details.errors or []
-        return "\n".join([self.details.detail, *(f"  {fault_text(fault)}" for fault in faults)])
+        detail = self.details.detail
+        faults = [fault_text(fault) for fault in self.details.errors or []]
+        return "\n".join([detail, *(f"  {fault}" for fault in faults if fault not in detail)])
 
     @property
     def kind(self) -> str:
