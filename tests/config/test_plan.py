@@ -47,13 +47,17 @@ def test_the_old_one_with_all_changes_is_the_new_one(old: Config, new: Config) -
     assert ordered(without(new, changes)) == ordered(old)
 
 
+def together(change: PlannedChange) -> bool:
+    return change.path[0] in ("polling", "plugins") or change.path[-1] == "name" or change.canister is not None
+
+
 @given(configs(), configs(), st.sets(st.integers(0, 20)))
 def test_what_is_left_after_some_changes_is_the_others(old: Config, new: Config, chosen: set[int]) -> None:
-    # the ends of the interval of polling belong together, and so does the order of plugins
-    changes = [change for change in diff(old, new) if change.path[0] not in ("polling", "plugins")]
+    # what belongs together: the ends of the interval of polling, the names of canisters, the order of plugins
+    changes = [change for change in diff(old, new) if not together(change)]
     some = [change for position, change in enumerate(changes) if position in chosen]
     half = patched(old, some)
-    left = [change for change in diff(half, new) if change.path[0] not in ("polling", "plugins")]
+    left = [change for change in diff(half, new) if not together(change)]
     assert left == [change for change in changes if change not in some]
 
 
