@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from appliance.config.document import key_text
+from appliance.config.keys import Item, path_text
 from appliance.config.problems import problem_of
 from appliance.config.schema import Plugin as Entry
 from appliance.config.units import WRITTEN
@@ -67,21 +68,21 @@ class Loaded:
         self._worker.end()
 
 
-async def load(entry: Entry, position: int, *, clock: Callable[[], float] = time.monotonic) -> Loaded:
-    """Run the code of the plugin that stands at this position of ``plugins``, in a thread that it keeps from then on.
+async def load(entry: Entry, *, clock: Callable[[], float] = time.monotonic) -> Loaded:
+    """Run the code of a plugin, in a thread that it keeps from then on.
 
-    Raises ConfigError.
+    Raises ConfigError, whose problems have keys and no places.
     """
     worker = Worker(entry.label)
     try:
-        return await worker.ask(partial(_build, entry, position, worker, clock), LOAD_S)
+        return await worker.ask(partial(_build, entry, worker, clock), LOAD_S)
     except BaseException as error:
         worker.end()
         if isinstance(error, TimeoutError):
-            raise _error(entry, position, f"does not load within {LOAD_S:g} s") from None
+            raise _error(entry, f"does not load within {LOAD_S:g} s") from None
         if isinstance(error, ConfigError) or not isinstance(error, Exception):
             raise
-        raise _error(entry, position, f"{type(error).__name__}: {error}") from error
+        raise _error(entry, f"{entry.path or entry.module}: {type(error).__name__}: {error}") from error
 
 
 def digest_of(path: Path) -> str | None:
@@ -92,23 +93,23 @@ def digest_of(path: Path) -> str | None:
         return None
 
 
-def _build(entry: Entry, position: int, worker: Worker, clock: Callable[[], float]) -> Loaded:
+def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> Loaded:
     found, digest = _run(entry.path) if entry.path else _installed(str(entry.module))
-    plugin = _made(getattr(found, "Plugin", found), entry, position)
+    plugin = _made(getattr(found, "Plugin", found), entry)
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Specification)
     try:
         manager.register(plugin, entry.label)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise _error(entry, position, " ".join(str(error).split())) from None
+        raise _error(entry, " ".join(str(error).split())) from None
     callers = {caller.name: caller for caller in manager.get_hookcallers(plugin) or ()}
     if not callers.keys() & {*DECIDING, *TELLING}:
-        raise _error(entry, position, f"has no hook; there are {', '.join((*DECIDING, *TELLING))}")
+        raise _error(entry, f"has no hook; there are {', '.join((*DECIDING, *TELLING))}")
     for name in callers:
         if inspect.iscoroutinefunction(getattr(plugin, name)):
             problem = f"{name} is a coroutine function; a hook is a plain one, which may block in its plugin's thread"
-            raise _error(entry, position, problem)
+            raise _error(entry, problem)
     guards = {
         name: Guard(
             entry.label,
@@ -146,32 +147,32 @@ def _run(path: Path) -> tuple[ModuleType, str]:
     return module, hashlib.sha256(source).hexdigest()
 
 
-def _made(found: object, entry: Entry, position: int) -> object:
+def _made(found: object, entry: Entry) -> object:
     """An instance, where a class was found."""
     settings = getattr(found, "Settings", None)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
         if entry.config:
-            raise _error(entry, position, "takes no configuration", "config")
+            raise _error(entry, "takes no configuration", "config")
         return found() if isinstance(found, type) else found
     try:
         told = settings.model_validate(entry.config, context=WRITTEN)
     except ValidationError as errors:
-        raise ConfigError([_problem(entry, position, error, settings) for error in errors.errors()]) from None
+        raise ConfigError([_problem(entry, error, settings) for error in errors.errors()]) from None
     return found(told) if isinstance(found, type) else found
 
 
-def _problem(entry: Entry, position: int, error: ErrorDetails, settings: type[BaseModel]) -> ConfigProblem:
+def _problem(entry: Entry, error: ErrorDetails, settings: type[BaseModel]) -> ConfigProblem:
     problem = problem_of(error)
     if error["type"] == "extra_forbidden":
         close = get_close_matches(str(error["loc"][-1]), settings.model_fields, n=1)
         known = f"did you mean {close[0]!r}?" if close else f"known here are {', '.join(settings.model_fields)}"
         problem = f"unknown key; {known}"
-    return ConfigProblem(_place(entry), key_text(("plugins", position, "config", *error["loc"])), problem)
+    return _at(entry, problem, "config", *error["loc"])
 
 
-def _error(entry: Entry, position: int, problem: str, *below: str) -> ConfigError:
-    return ConfigError([ConfigProblem(_place(entry), key_text(("plugins", position, *below)), problem)])
+def _error(entry: Entry, problem: str, *below: str) -> ConfigError:
+    return ConfigError([_at(entry, problem, *below)])
 
 
-def _place(entry: Entry) -> str:
-    return str(entry.path or entry.module)
+def _at(entry: Entry, problem: str, *below: str | int) -> ConfigProblem:
+    return ConfigProblem("", path_text(("plugins", Item(entry.label))) + key_text(("", *below)), problem)

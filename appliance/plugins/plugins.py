@@ -71,13 +71,13 @@ class Plugins:
         plugins: list[Loaded] = []
         fresh: list[Loaded] = []
         problems: list[ConfigProblem] = []
-        for position, entry in enumerate(new.plugins):
+        for entry in new.plugins:
             old = before.get(entry.label)
             if old is not None and await _is_same(old, entry):
                 plugins.append(old)
                 continue
             try:
-                fresh.append(await load(entry, position, clock=self._clock))
+                fresh.append(await load(entry, clock=self._clock))
                 plugins.append(fresh[-1])
             except ConfigError as error:
                 problems += error.problems

@@ -31,7 +31,7 @@ def lines(path: Path) -> list[dict[str, object]]:
 
 @asynccontextmanager
 async def loaded(file: Path, **config: object):
-    plugin = await load(Entry(path=FILE, timeout=10.0, config={"file": str(file), **config}), 0)
+    plugin = await load(Entry(path=FILE, timeout=10.0, config={"file": str(file), **config}))
     try:
         yield plugin
     finally:
@@ -152,15 +152,15 @@ async def test_a_line_that_was_cut_short_spoils_no_other(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("config", "key", "says"),
     [
-        ({"file": "audit.jsonl"}, "plugins[0].config.file", "write the whole path"),
-        ({}, "plugins[0].config.file", "is missing"),
-        ({"file": "/nowhere/audit.jsonl"}, "plugins[0]", "FileNotFoundError"),
-        ({"file": "/dev/null", "mesages": True}, "plugins[0].config.mesages", "did you mean 'messages'?"),
+        ({"file": "audit.jsonl"}, "plugins[audit_log].config.file", "write the whole path"),
+        ({}, "plugins[audit_log].config.file", "is missing"),
+        ({"file": "/nowhere/audit.jsonl"}, "plugins[audit_log]", "FileNotFoundError"),
+        ({"file": "/dev/null", "mesages": True}, "plugins[audit_log].config.mesages", "did you mean 'messages'?"),
     ],
 )
 async def test_a_configuration_that_cannot_be_used_is_named(config, key, says):
     with pytest.raises(ConfigError) as caught:
-        await load(Entry(path=FILE, config=config), 0)
+        await load(Entry(path=FILE, config=config))
     [problem] = caught.value.problems
     assert problem.key == key
     assert says in problem.problem

@@ -62,15 +62,16 @@ def plugin(tmp_path):
 
 async def problems(entry: Entry) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        await load(entry, 2)
-    place = str(entry.path or entry.module)
-    assert {problem.place for problem in caught.value.problems} == {place}
-    return [f"{problem.key}: {problem.problem}" for problem in caught.value.problems]
+        await load(entry)
+    assert {problem.place for problem in caught.value.problems} == {""}  # the configuration knows it
+    return [
+        f"{problem.key}: {problem.problem}".replace(f"{entry.path}: ", "FILE: ") for problem in caught.value.problems
+    ]
 
 
 async def refusal(entry: Entry) -> str:
     """What the hook ``admit`` says."""
-    loaded = await load(entry, 0)
+    loaded = await load(entry)
     try:
         with pytest.raises(RefusedByPlugin) as caught:
             await loaded.guards["admit"].decide(visit=VISIT)
@@ -87,7 +88,7 @@ async def test_functions_of_a_file(plugin):
 async def test_a_class_with_settings_lives_in_one_thread(plugin):
     entry = plugin(CLASS, config={"words": ["good", "bye"]})
     assert await refusal(entry) == "good bye True"
-    loaded = await load(entry, 0)
+    loaded = await load(entry)
     with capture_logs() as logs:
         await loaded.stop()
     assert [(line["event"], str(line["exc_info"])) for line in logs] == [
@@ -104,7 +105,7 @@ async def test_a_hook_takes_the_arguments_it_wants(plugin):
 async def test_a_hook_that_is_set_to_none_is_not_wanted(plugin):
     source = CLASS.replace("self.thread =", "self.close = None; self.thread =")
     source += "\n        @hook\n        def close(self, who, ending): pass\n"
-    loaded = await load(plugin(source), 0)
+    loaded = await load(plugin(source))
     assert list(loaded.guards) == ["admit"]
     with capture_logs():
         await loaded.stop()
@@ -145,38 +146,38 @@ async def test_an_entry_point_goes_before_a_module(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "config", "says"),
     [
-        ("x = ", {}, ["plugins[2]: SyntaxError: invalid syntax (polite.py, line 1)"]),
-        ("import no_such_module", {}, ["plugins[2]: ModuleNotFoundError: No module named 'no_such_module'"]),
-        ("raise SystemExit(3)", {}, ["plugins[2]: RuntimeError: SystemExit(3)"]),
+        ("x = ", {}, ["plugins[polite]: FILE: SyntaxError: invalid syntax (polite.py, line 1)"]),
+        ("import no_such_module", {}, ["plugins[polite]: FILE: ModuleNotFoundError: No module named 'no_such_module'"]),
+        ("raise SystemExit(3)", {}, ["plugins[polite]: FILE: RuntimeError: SystemExit(3)"]),
         (
             "x = 1",
             {},
             [
-                "plugins[2]: has no hook; there are admit, open, client_message, canister_message, close, event",
+                "plugins[polite]: has no hook; there are admit, open, client_message, canister_message, close, event",
             ],
         ),
-        (FUNCTIONS, {"a": 1}, ["plugins[2].config: takes no configuration"]),
+        (FUNCTIONS, {"a": 1}, ["plugins[polite].config: takes no configuration"]),
         (
             CLASS,
             {"word": [], "at_least": "x"},
             [
-                "plugins[2].config.at_least: must be a whole number, not 'x'",
-                "plugins[2].config.word: unknown key; did you mean 'words'?",
+                "plugins[polite].config.at_least: must be a whole number, not 'x'",
+                "plugins[polite].config.word: unknown key; did you mean 'words'?",
             ],
         ),
-        (CLASS, {"zzzz": 1}, ["plugins[2].config.zzzz: unknown key; known here are words, at_least"]),
+        (CLASS, {"zzzz": 1}, ["plugins[polite].config.zzzz: unknown key; known here are words, at_least"]),
         (
             FUNCTIONS.replace("def admit", "async def admit"),
             {},
             [
-                "plugins[2]: admit is a coroutine function; a hook is a plain one, which may block in its plugin's "
-                "thread",
+                "plugins[polite]: admit is a coroutine function; a hook is a plain one, which may block in its "
+                "plugin's thread",
             ],
         ),
         (
             CLASS.replace("self.thread =", "raise OSError('no such folder');"),
             {},
-            ["plugins[2]: OSError: no such folder"],
+            ["plugins[polite]: FILE: OSError: no such folder"],
         ),
     ],
 )
@@ -188,21 +189,23 @@ async def test_what_cannot_be_loaded_is_named(plugin, source, config, says):
 async def test_hooks_and_arguments_that_do_not_exist_are_named(plugin, name, says):
     source = f"from appliance.plugins import hook\n@hook\ndef {name}(visitor): pass\n@hook\ndef close(): pass\n"
     [problem] = await problems(plugin(source))
-    assert problem.startswith("plugins[2]: ")
+    assert problem.startswith("plugins[polite]: ")
     assert says in problem
 
 
 async def test_a_file_or_module_that_is_not_there(tmp_path):
     [problem] = await problems(Entry(path=tmp_path / "none.py"))
-    assert problem.startswith("plugins[2]: FileNotFoundError: ")
-    assert await problems(Entry(module="no.such")) == ["plugins[2]: ModuleNotFoundError: No module named 'no'"]
+    assert problem.startswith("plugins[none]: FILE: FileNotFoundError: ")
+    assert await problems(Entry(module="no.such")) == [
+        "plugins[such]: no.such: ModuleNotFoundError: No module named 'no'"
+    ]
 
 
 async def test_code_that_does_not_come_to_an_end_is_left_behind(plugin, monkeypatch):
     monkeypatch.setattr(module, "LOAD_S", 0.01)
     monkeypatch.setattr(threading, "gate", threading.Event(), raising=False)
     assert await problems(plugin("import threading\nthreading.gate.wait()")) == [
-        "plugins[2]: does not load within 0.01 s"
+        "plugins[polite]: does not load within 0.01 s"
     ]
     threading.gate.set()
 
@@ -211,7 +214,7 @@ async def test_a_plugin_that_hangs_is_left_behind(plugin, monkeypatch):
     monkeypatch.setattr(module, "STOP_S", 0.01)
     monkeypatch.setattr(threading, "gate", threading.Event(), raising=False)
     source = "import threading\nfrom appliance.plugins import hook\n@hook\ndef event(): threading.gate.wait()\n"
-    loaded = await load(plugin(source), 0)
+    loaded = await load(plugin(source))
     loaded.guards["event"].tell(event=None)
     with capture_logs() as logs:
         await loaded.stop()

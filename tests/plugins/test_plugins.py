@@ -200,7 +200,7 @@ async def test_a_plugin_that_cannot_be_loaded_changes_nothing_and_all_faults_are
         await bench.plugins.prepare(
             bench.config({"path": broken, "name": "x"}, scribe(path, "fresh"), scribe(path, "b", sais=1))
         )
-    assert [problem.key for problem in caught.value.problems] == ["plugins[0]", "plugins[2].config.sais"]
+    assert [problem.key for problem in caught.value.problems] == ["plugins[x]", "plugins[b].config.sais"]
     assert bench.heard() == ["fresh made", "fresh stop"]
     assert bench.hooks.admit is before
     assert [state.name for state in bench.plugins.states()] == ["a"]
