@@ -2,11 +2,12 @@
 
 import logging
 import sys
+from typing import Literal
 
 import structlog
 from structlog.typing import Processor
 
-from appliance.config.schema import Log
+from appliance.config.schema import Config, Log
 
 
 def configure_logging(settings: Log) -> None:
@@ -35,3 +36,50 @@ def configure_logging(settings: Log) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Logging:
+    """What is logged, as a part of the gateway that follows the configuration. A level that was set by hand stays until
+    the section ``log`` changes.
+    """
+
+    def __init__(self, settings: Log) -> None:
+        self.level: Level = settings.level
+        self._settings = settings
+        configure_logging(settings)
+
+    def set_level(self, level: Level) -> None:
+        """Log this from now on."""
+        self.level = level
+        configure_logging(self._settings.model_copy(update={"level": level}))
+
+    async def prepare(self, new: Config) -> "Relogging":
+        """Get ready to log as another configuration says."""
+        return Relogging(self, new.log)
+
+    def follow(self, settings: Log) -> None:
+        """Log as this section says, if it is another one."""
+        if settings != self._settings:
+            self._settings = settings
+            self.set_level(settings.level)
+
+
+class Relogging:
+    """A log that is ready to follow another configuration."""
+
+    def __init__(self, logging: Logging, settings: Log) -> None:
+        self._logging = logging
+        self._settings = settings
+
+    def swap(self) -> None:
+        """Do it."""
+        self._logging.follow(self._settings)
+
+    async def discard(self) -> None:
+        """Do not: there is nothing to release."""
+
+    async def retire(self) -> None:
+        """It is done: there is nothing to release."""
