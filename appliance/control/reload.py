@@ -8,7 +8,7 @@ time, the one before comes back.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
@@ -39,6 +39,8 @@ _log = structlog.get_logger(__name__)
 ResultT = TypeVar("ResultT")
 OutcomeT = TypeVar("OutcomeT", bound=Outcome | None)
 
+RETIRE_S = 5.0
+"""The longest that an apply waits for what it replaced to be released."""
 RETRY_S = 5.0
 """Between attempts to take back what was not confirmed, where the one before cannot be had at once."""
 
@@ -242,7 +244,8 @@ class Reloads:
         self.history.keep = running.config.control.keep
         if not on_trial:
             await self._mark(record, "good")
-        self._begin(retire_all(changes))
+        # so that who asked finds it done, unless that takes its time
+        await asyncio.wait([self._begin(retire_all(changes))], timeout=RETIRE_S)
 
     async def _swapped(self, config: Config) -> list[Change]:
         """Let every part follow a configuration. Raises what one of them raises where none has followed."""
@@ -387,9 +390,3 @@ class Reloads:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waited has it; nobody may have
-
-
-async def follow(reloads: Reloads, changes: AsyncIterable[object]) -> None:
-    """Reload each time the file, or one that it names, changes."""
-    async for _ in changes:
-        await reloads.attempt(trigger="watch", actor=str(reloads.source.file))

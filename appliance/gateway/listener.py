@@ -76,16 +76,17 @@ class Listener:
     async def prepare(self, new: Config) -> "Moving":
         """Get ready to serve the addresses of another configuration: binds those that are new.
 
-        Raises ConfigError for TLS files that cannot be used, OSError where an address is not to be had.
+        Raises ConfigError for TLS files that cannot be used and, once it serves, for an address that is not to be had;
+        before, that is an OSError.
         """
         settings = new.gateway
         tls = _Tls() if settings.tls is None else _Tls.load(settings.tls)
         here, coming = list(self.bound), list[Bound]()
         try:
-            for place in places(settings):
+            for place, key in zip(places(settings), _keys(settings), strict=True):
                 old = next((bound for bound in here if bound.is_at(place.address)), None)
                 if old is None:
-                    coming.append(await bind(place, with_tls=tls.context is not None))
+                    coming.append(await self._bind(place, key, with_tls=tls.context is not None))
                     continue
                 here.remove(old)
                 is_same = old.place == place and tls.digest == self.tls.digest
@@ -94,6 +95,14 @@ class Listener:
             _release(coming, keep=self.bound)
             raise
         return Moving(self, settings, coming, tls)
+
+    async def _bind(self, place: Place, key: str, *, with_tls: bool) -> Bound:
+        try:
+            return await bind(place, with_tls=with_tls)
+        except OSError as error:
+            if not self.bound:  # a start may be tried again, the configuration is not at fault
+                raise
+            raise ConfigError([ConfigProblem("", key, error.strerror or str(error))]) from None
 
     def factory(self, place: Place) -> Factory:
         """What makes the connections of a place."""
@@ -193,6 +202,11 @@ class _Tls:
         context = load_tls(tls)
         files = tls.certificate.read_bytes() + b"\0" + tls.key.read_bytes()
         return cls(context, hashlib.sha256(files).digest())
+
+
+def _keys(settings: Settings) -> list[str]:
+    """The key of each place, in their order."""
+    return ["gateway.listen", *(f"gateway.listeners[{more.address}].address" for more in settings.listeners)]
 
 
 def _release(bound: list[Bound], *, keep: list[Bound]) -> None:

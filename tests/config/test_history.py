@@ -152,7 +152,7 @@ def test_a_write_that_fails_adds_nothing(
 
 
 def choice(text: str, *before: tuple[str, State, str]) -> tuple[str, int | None, bool]:
-    """What is run of this file, and whether it is warned of, after generations of a text, a state, what the file said."""
+    """What is run of this file after generations of a text, a state and what the file said, and if that is told."""
     history = History(None, keep=50)
     for its_text, state, file in before:
         add(history, its_text, state, file)

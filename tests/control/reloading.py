@@ -31,6 +31,8 @@ class NotedChange:
         self._part.note("discard")
 
     async def retire(self) -> None:
+        if self._part.before_retire is not None:
+            await self._part.before_retire()
         self._part.note("retire")
 
 
@@ -42,6 +44,7 @@ class NotedPart:
         self.config: Config | None = None
         self.errors: dict[str, BaseException] = {}
         self.before_prepare: Callable[[], Coroutine[Any, Any, object]] | None = None
+        self.before_retire: Callable[[], Coroutine[Any, Any, object]] | None = None
         self._notes = notes
 
     async def prepare(self, new: Config) -> NotedChange:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from appliance.config.history import hash_of
 from appliance.control.outcome import Outcome
-from appliance.control.reload import RETRY_S, follow
+from appliance.control.reload import RETRY_S
 from appliance.errors import (
     ConfigError,
     ConfigProblem,
@@ -67,7 +67,6 @@ async def test_a_start_is_a_good_generation(it: Bench) -> None:
 
 async def test_every_part_prepares_then_all_swap_then_all_retire(it: Bench) -> None:
     outcome = await reload(it, NEW)
-    await settled()
     assert it.notes == [f"{name} {step}" for step in ("prepare", "swap", "retire") for name in "abc"]
     assert it.followed is it.reloads.config
     assert it.followed.log.level == "debug"
@@ -374,6 +373,20 @@ async def test_it_is_seen_through_where_the_caller_is_gone(it: Bench) -> None:
     assert it.followed.log.level == "debug"
 
 
+async def test_what_takes_long_to_release_keeps_nobody_waiting_and_nothing_from_following(
+    it: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.control.reload.RETIRE_S", 0)
+    gate = asyncio.Event()
+    it.parts[0].before_retire = gate.wait
+    assert (await reload(it, NEW)).result == "applied"
+    assert (await reload(it, OLD)).result == "applied"
+    assert "a retire" not in it.notes
+    gate.set()
+    await settled()
+    assert it.notes.count("a retire") == it.notes.count("c retire") == 2
+
+
 async def test_an_end_in_the_middle_of_it_discards_what_was_prepared(tmp_path: Path) -> None:
     begun = asyncio.Event()
 
@@ -389,18 +402,6 @@ async def test_an_end_in_the_middle_of_it_discards_what_was_prepared(tmp_path: P
         await caller
     assert it.notes == ["a prepare", "a discard"]
     assert it.states[-1] == (2, NEW, "rejected")
-
-
-async def test_a_change_of_the_file_is_followed_and_a_bad_one_ends_nothing(it: Bench) -> None:
-    async def changes() -> AsyncIterator[None]:
-        for text in (NEW, "", "log: {level: error}\n"):
-            it.write(text)
-            yield None
-
-    await follow(it.reloads, changes())
-    assert [outcome.result for outcome in it.told] == ["started", "applied", "rejected", "applied"]
-    assert {outcome.trigger for outcome in it.told[1:]} == {"watch"}
-    assert it.followed.log.level == "error"
 
 
 # --- trials -----------------------------------------------------------------------------------------------------------

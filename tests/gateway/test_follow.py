@@ -203,8 +203,10 @@ async def test_addresses_come_and_go_and_sockets_stay():
 async def test_an_address_that_is_taken_changes_nothing():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         async with served() as it:
-            listeners = [{"address": "127.0.0.2:0"}, {"address": f"127.0.0.1:{taken.getsockname()[1]}"}]
-            with pytest.raises(OSError, match="Address already in use"):
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            listeners = [{"address": "127.0.0.2:0"}, {"address": address}]
+            told = rf"gateway\.listeners\[{address}\]\.address: cannot listen on .*: Address already in use"
+            with pytest.raises(ConfigError, match=told):
                 await it.listener.prepare(moved(it, listeners=listeners))
             assert len(it.listener.urls) == 1
             await greeted(it.listener.url)
