@@ -6,6 +6,7 @@ dashboard and the alerts are made from this file, and nothing is exported that i
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Literal, NamedTuple, get_args
 
 from appliance.config.schema import Metrics as Settings
@@ -39,6 +40,16 @@ class Label:
     values: frozenset[str] | None
     bound: int
 
+    @property
+    def known(self) -> list[str]:
+        """The values that are known beforehand, in order."""
+        return sorted(self.values or ())
+
+    @property
+    def has_other(self) -> bool:
+        """Whether something may be shown as `OTHER`."""
+        return self.bound > len(self.values or ())
+
     def of(self, value: object) -> str:
         """The value to show: the text of this one if the label can be that, else `OTHER`."""
         text = str(value)
@@ -64,10 +75,7 @@ class Metric:
     @property
     def bound(self) -> int:
         """How many combinations of label values there can be."""
-        product = 1
-        for label in self.labels:
-            product *= label.bound
-        return product
+        return prod(label.bound for label in self.labels)
 
 
 class _Group(NamedTuple):
@@ -137,8 +145,6 @@ _CANISTERS = _Group("Canisters")
 _CONFIG = _Group("Configuration")
 _PLUGINS = _Group("Plugins")
 _PROCESS = _Group("Process")
-
-INFO = _CONFIG.gauge("icws_info", "Always 1.", VERSION, PRINCIPAL)
 
 CONNECTIONS = _CONNECTIONS.gauge("icws_connections", "Sockets that are there.")
 CONNECTIONS_LIMIT = _CONNECTIONS.gauge("icws_connections_limit", "`gateway.max_connections`.")
@@ -221,6 +227,7 @@ CANISTER_DELIVERED = _CANISTERS.counter(
     "icws_canister_delivered_total", "Messages of a canister that went to their client.", CANISTER
 )
 
+INFO = _CONFIG.gauge("icws_info", "Always 1.", VERSION, PRINCIPAL)
 CONFIG_GENERATION = _CONFIG.gauge("icws_config_generation", "The generation of the configuration that runs.")
 RELOAD_SUCCESSFUL = _CONFIG.gauge(
     "icws_config_last_reload_successful", "1 if the last attempt to change the configuration went well."

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import product
 from typing import Any, Protocol, TypeAlias
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -214,11 +215,16 @@ def _reloads(counts: ReloadCounts) -> Iterator[Sample]:
     yield m.REJECTED_KEYS, (), counts.faults
     if reloads.trial is not None:
         yield m.CONFIRM_BY, (), reloads.trial.confirm_by_ns / 1e9
+    for values in product(m.TRIGGER.known, m.RESULT.known):
+        yield m.RELOADS, values, 0
     for (trigger, result), number in counts.outcomes.items():
         yield m.RELOADS, (m.TRIGGER.of(trigger), result), number
 
 
 def _by(metric: Metric, label: Label, numbers: Mapping[Any, int]) -> Iterator[Sample]:
+    """With a 0 for what did not happen: an alert would not see a series begin with its first 1."""
+    for value in label.known:
+        yield metric, (value,), 0
     for key, number in numbers.items():
         yield metric, (label.of(key),), number
 
