@@ -21,7 +21,14 @@ Facts = Mapping[str, Any]
 
 
 @remote_command
-@click.option("--kind", "kinds", type=click.Choice(get_args(EventKind)), multiple=True, help="Only these. Repeatable.")
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(get_args(EventKind)),
+    metavar="KIND",
+    multiple=True,
+    help=f"Only these, repeatable: {', '.join(get_args(EventKind))}.",
+)
 @click.option("--after", type=click.IntRange(0), metavar="ID", help="Begin with those that came since this event.")
 @click.option("--facts", "with_facts", is_flag=True, help="With all that is known of each.")
 def events(kinds: tuple[str, ...], after: int | None, *, with_facts: bool) -> None:

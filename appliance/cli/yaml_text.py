@@ -7,7 +7,6 @@ from typing import Any
 from appliance.config.document import resolve_scalar
 
 _PLAIN = re.compile(r"[A-Za-z0-9./_-][A-Za-z0-9 ./_@+-]*(?::[A-Za-z0-9./_-]+)*")
-_QUOTED = re.compile(r'["\\\x00-\x1f\x7f]')
 _MARGIN = 40
 """Where comments begin, unless the line is longer."""
 _NOTHING = object()
@@ -79,6 +78,16 @@ def _is_plain(text: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    return (
-        '"' + _QUOTED.sub(lambda found: f"\\{found[0]}" if found[0] in '"\\' else f"\\x{ord(found[0]):02x}", text) + '"'
-    )
+    """In double quotes (YAML 1.2.2, section 5.7): what cannot be seen is escaped."""
+    return '"' + "".join(character if _is_seen(character) else _escaped(character) for character in text) + '"'
+
+
+def _is_seen(character: str) -> bool:
+    return character.isprintable() and character not in '"\\'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
