@@ -4,19 +4,23 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import structlog
 
 from appliance.config.files import files_of
+from appliance.config.load import Loaded
 from appliance.config.plan import Plan, PlannedChange
 from appliance.config.schema import Config
 from appliance.config.source import Start
 from appliance.config.watch import Watch
+from appliance.control.events import Events
 from appliance.control.metrics import Collector
-from appliance.control.models import Plugin
+from appliance.control.models import EventKind, Plugin
 from appliance.control.notify import Notifier
 from appliance.control.page.routes import page_routes
 from appliance.control.plane import control_plane
@@ -24,8 +28,10 @@ from appliance.control.ports import Control
 from appliance.control.reload import Reloads
 from appliance.control.tokens import Tokens
 from appliance.crypto import Verifier
+from appliance.errors import ConfigError
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.listener import Listener
+from appliance.gateway.news import NEWS
 from appliance.gateway.tasks import Tasks
 from appliance.ic.agent import Agent
 from appliance.ic.endpoints import Endpoints
@@ -34,7 +40,7 @@ from appliance.ic.network import resolve_root_key, root_key_warning
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.log import Logging
-from appliance.plugins.plugins import Plugins, PluginState
+from appliance.plugins.plugins import Plugins, PluginState, Swap
 
 _log = structlog.get_logger(__name__)
 
@@ -86,8 +92,7 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
         gateway, agent, transport = await stack.enter_async_context(_gateway(config))
         plugins = Plugins(gateway.hooks)
         stack.push_async_callback(plugins.stop)
-        loading = await plugins.prepare(config)
-        loading.swap()
+        (await _first(plugins, begun.loaded)).swap()
         gateway.news.subscribe(lambda news: plugins.publish(news.kind, news.facts, at_ns=news.at_ns))
         listener = await stack.enter_async_context(Listener(gateway))
         tokens = Tokens(config.control.tokens)
@@ -116,8 +121,37 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
             ready = await control.health.ready()
             return [f"{check.name}: {check.detail}" for check in ready.checks or () if not check.ok]
 
+        await stack.enter_async_context(_telling(plugins, control.events))
         control.health.started = True
         yield Service(gateway, listener, agent, transport), control
+
+
+async def _first(plugins: Plugins, loaded: Loaded) -> Swap:
+    """The plugins to begin with. Raises ConfigError with the places of what is wrong."""
+    try:
+        return await plugins.prepare(loaded.config)
+    except ConfigError as error:
+        raise ConfigError([replace(each, place=loaded.place_of(each.key)) for each in error.problems]) from error
+
+
+@asynccontextmanager
+async def _telling(plugins: Plugins, events: Events) -> AsyncIterator[None]:
+    """Let plugins know what the control plane publishes beside the news of the gateway, which they have already."""
+    listening = events.listen([kind for kind in get_args(EventKind) if kind not in NEWS])
+
+    async def pass_on() -> None:
+        async for event in listening.events():
+            if event is not None:
+                plugins.publish(event.kind, event.data, at_ns=round(event.at.timestamp() * 1e9))
+
+    telling = asyncio.ensure_future(pass_on())
+    try:
+        yield
+    finally:
+        listening.close()
+        with suppress(asyncio.CancelledError):
+            await telling
+        events.forget(listening)
 
 
 async def run(begun: Start, logging: Logging) -> None:
@@ -134,11 +168,13 @@ async def run(begun: Start, logging: Logging) -> None:
         with _signals(stop, lambda: tasks.start(_reload(reloads, notifier, "signal"))):
             if begun.loaded.config.watch:
                 tasks.start(_follow_files(reloads, notifier))
-            watchdog = tasks.start(notifier.watch())
-            notifier.ready(_status(service, control))
+            status = partial(_status, service, reloads)
+            reloads.observers.append(lambda _: notifier.status(status()))
+            tasks.start(notifier.watch())
+            tasks.start(notifier.follow(status))
+            notifier.ready(status())
             await stop.wait()
             await _wind_down(service, notifier)
-        watchdog.cancel()
         await tasks.cancel()
 
 
@@ -229,8 +265,11 @@ async def _follow_files(reloads: Reloads, notifier: Notifier) -> None:
         await _reload(reloads, notifier, "watch")
 
 
-def _status(service: Service, control: Control) -> str:
-    return f"Serving {service.url}, configuration {control.reloads.generation}"
+def _status(service: Service, reloads: Reloads) -> str:
+    """What people who ask systemd are told."""
+    refused = "" if reloads.last.is_good else f"; the last reload was refused: {reloads.last.problem}"
+    count = len(service.gateway.hub)
+    return f"Serving {count} session{'s' * (count != 1)} at {service.url}, configuration {reloads.generation}{refused}"
 
 
 async def _wind_down(service: Service, notifier: Notifier) -> None:

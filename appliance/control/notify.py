@@ -18,6 +18,8 @@ FEEDS = 3
 """Times that the watchdog is fed within its limit, so that one that comes late does no harm."""
 REPORT_S = 1.0
 """How often a service that stops says how far it is."""
+STATUS_S = 5.0
+"""How often it is looked whether the status is another one."""
 EXTENSION_S = 15.0
 """How much time it asks for each time; systemd takes the longer one of this and its own limit."""
 
@@ -55,6 +57,15 @@ class Notifier:
     def status(self, text: str) -> None:
         """One line for ``systemctl status``."""
         self._send(status=text, patience_s=0)
+
+    async def follow(self, describe: Callable[[], str], *, sleep: Sleep = asyncio.sleep) -> None:
+        """Keep the status as it is described, until cancelled."""
+        told = ""
+        while self._address:
+            if (status := describe()) != told and not self._is_stopping:
+                self.status(status)
+                told = status
+            await sleep(STATUS_S)
 
     @contextmanager
     def reloading(self) -> Iterator[None]:

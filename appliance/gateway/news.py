@@ -8,11 +8,14 @@ from appliance.gateway.hooks import Happening
 
 _log = structlog.get_logger(__name__)
 
+NEWS = ("session.opened", "session.closed", "canister.state")
+"""The kinds there are."""
+
 Reader = Callable[[Happening], None]
 
 
 class News:
-    """``session.opened``, ``session.closed`` and ``canister.state``, with facts that can be written as JSON."""
+    """Tells all readers, with facts that can be written as JSON."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         """``clock`` is nanoseconds since 1970."""

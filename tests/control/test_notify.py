@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from appliance.control.notify import EXTENSION_S, FEEDS, REPORT_S, Notifier
+from appliance.control.notify import EXTENSION_S, FEEDS, REPORT_S, STATUS_S, Notifier
 
 
 class Systemd:
@@ -98,6 +98,17 @@ def test_reloads_within_one_another_are_one(systemd):
             pass
         assert [message[0] for message in systemd.heard()] == ["RELOADING=1"]
     assert systemd.heard() == [["READY=1"]]
+
+
+async def test_a_status_is_told_when_it_is_another_one(systemd):
+    steps, texts = Steps(5), iter("aabbc")
+    await run(Notifier(systemd.address).follow(lambda: next(texts), sleep=steps), steps)
+    assert systemd.heard() == [["STATUS=a"], ["STATUS=b"], ["STATUS=c"]]
+    assert steps.slept == [STATUS_S] * 5
+
+
+async def test_without_a_service_manager_nothing_is_followed():
+    await Notifier(None).follow(lambda: "a")
 
 
 async def test_the_watchdog_is_fed_within_its_limit_while_all_is_well(systemd):
