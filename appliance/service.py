@@ -27,6 +27,7 @@ from appliance.control.plane import control_plane
 from appliance.control.ports import Control
 from appliance.control.reload import Reloads
 from appliance.control.tokens import Tokens
+from appliance.control.tracing import tracing
 from appliance.crypto import Verifier
 from appliance.errors import ConfigError
 from appliance.gateway.gateway import Gateway
@@ -90,6 +91,7 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
     config = begun.loaded.config
     async with AsyncExitStack() as stack:
         gateway, agent, transport = await stack.enter_async_context(_gateway(config))
+        await stack.enter_async_context(tracing(gateway.recorder))
         plugins = Plugins(gateway.hooks)
         stack.push_async_callback(plugins.stop)
         (await _first(plugins, begun.loaded)).swap()

@@ -39,7 +39,7 @@ With the extra `otel` (`pip install 'icws[otel]'`), and where the environment ha
 | `message` | its session | the poll that brought it | nonce, size |
 
 `OTEL_TRACES_SAMPLER` and the other variables of OpenTelemetry hold; a session is sampled as a whole. Without the two
-variables nothing of OpenTelemetry is loaded.
+variables its SDK is not even loaded.
 """
 
 
