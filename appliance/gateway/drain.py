@@ -59,6 +59,7 @@ class Drain:
         self._jitter = jitter
         self.started_at = self._clock()
         self._is_over = asyncio.Event()
+        self._task: asyncio.Task[object] | None = None
 
     @property
     def left(self) -> int:
@@ -79,10 +80,12 @@ class Drain:
         return max(0.0, until_first) + self.left * self._interval_s(self.left)
 
     def cancel(self) -> None:
-        """Close no more."""
+        """Close no more, and end `run`."""
         if not self.is_over:
             self.state = "cancelled"
             self._is_over.set()
+            if self._task is not None:
+                self._task.cancel()
 
     async def wait(self) -> None:
         """Until nothing more will be closed."""
@@ -90,6 +93,16 @@ class Drain:
 
     async def run(self) -> None:
         """Wait for the grace, then close one after the other, the longest connected first."""
+        self._task = asyncio.current_task()
+        try:
+            await self._close_all()
+        except asyncio.CancelledError:
+            if self.state != "cancelled":
+                raise
+        finally:
+            self._is_over.set()
+
+    async def _close_all(self) -> None:
         await self._sleep(self.pacing.grace_s)
         waiting = list(self._who())
         self.total = len(waiting)
@@ -103,7 +116,6 @@ class Drain:
                 await self._sleep(interval_s * (0.5 + self._jitter()))
         if self.state == "closing":
             self.state = "done"
-        self._is_over.set()
 
     def _interval_s(self, left: int) -> float:
         return self.pacing.interval_s(left, self.started_at + self.pacing.deadline_s - self._clock())

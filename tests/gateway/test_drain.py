@@ -98,3 +98,19 @@ def test_a_drain_that_is_cancelled_during_its_grace_closes_nobody():
         assert not any(client.errors for client in clients)
 
     asyncio.run(run())
+
+
+async def test_a_drain_that_is_cancelled_waits_for_nothing_more():
+    it = Drain(list, RuntimeError, Pacing(1.0, grace_s=3600.0))
+    running = asyncio.create_task(it.run())
+    await asyncio.sleep(0)
+    it.cancel()
+    await running
+    await it.wait()
+    assert it.state == "cancelled"
+    stopped = Drain(list, RuntimeError, Pacing(1.0, grace_s=3600.0))
+    running = asyncio.create_task(stopped.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running})
+    assert running.cancelled()
