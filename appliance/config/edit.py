@@ -1,16 +1,16 @@
 """Edits of the text of ``gateway.yaml`` that leave everything else in it as people wrote it, comments too.
 
-The text must be one that ``load`` accepts. Whoever edits sees to it that the new text means what was wanted: a layout
-that nobody thought of may come out wrong, or raise ConfigError.
+The text must be one that ``load`` accepts. What comes out is read again: where it does not say what was wanted, because
+of a layout that nobody thought of, ConfigError is raised.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import yaml
 
-from appliance.config.document import Path, key_text, resolve_scalar
+from appliance.config.document import Path, key_text, read_value, resolve_scalar
 from appliance.errors import ConfigError, ConfigProblem
 
 Value: TypeAlias = "str | int | float | bool | None | Sequence[Value] | Mapping[str, Value]"
@@ -22,14 +22,56 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 def set_value(text: str, path: Path, value: Value) -> str:
     """The text with this value at this path. Sections above it are made if they are not there."""
+
+    def wanted(found: Any) -> None:
+        for part in path[:-1]:
+            found = found.setdefault(part, {}) if isinstance(part, str) else found[part]
+        found[path[-1]] = value
+
+    return _checked(text, _with_value(text, path, value), path, wanted)
+
+
+def append_item(text: str, path: Path, item: Mapping[str, Value]) -> str:
+    """The text with another section at the end of the list at this path."""
+
+    def wanted(found: Any) -> None:
+        for part in path[:-1]:
+            found = found[part]
+        found.setdefault(path[-1], []).append(item)
+
+    return _checked(text, _with_item(text, path, item), path, wanted)
+
+
+def remove_item(text: str, path: Path) -> str:
+    """The text without the item of a list that this path ends with."""
+
+    def wanted(found: Any) -> None:
+        for part in path[:-1]:
+            found = found[part]
+        del found[path[-1]]
+
+    return _checked(text, _without_item(text, path), path, wanted)
+
+
+def _checked(before: str, after: str, path: Path, wanted: Callable[[Any], None]) -> str:
+    try:
+        old, new = read_value(before, "before"), read_value(after, "after")
+        wanted(old.value)
+    except (ConfigError, LookupError, TypeError, AttributeError):
+        raise _cannot(path) from None
+    if new.problems or new.value != old.value:
+        raise _cannot(path)
+    return after
+
+
+def _with_value(text: str, path: Path, value: Value) -> str:
     for depth in range(1, len(path) + 1):
         if _child(_find(text, path[: depth - 1]), path[depth - 1]) is None:
             return _insert_key(text, _find(text, path[: depth - 1]), path[depth - 1 :], value)
     return _replace(text, path, _flow(value))
 
 
-def append_item(text: str, path: Path, item: Mapping[str, Value]) -> str:
-    """The text with another section at the end of the list at this path."""
+def _with_item(text: str, path: Path, item: Mapping[str, Value]) -> str:
     *above, key = path
     parent = _find(text, tuple(above))
     found = _child(parent, key)
@@ -47,8 +89,7 @@ def append_item(text: str, path: Path, item: Mapping[str, Value]) -> str:
     return _insert_line(text, _end(last), _block(item, " " * (dash - _line_start(text, dash))))
 
 
-def remove_item(text: str, path: Path) -> str:
-    """The text without the item of a list that this path ends with."""
+def _without_item(text: str, path: Path) -> str:
     *above, position = path
     sequence, item = _find(text, tuple(above)), _find(text, path)
     if not isinstance(sequence, yaml.SequenceNode) or not isinstance(position, int):

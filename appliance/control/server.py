@@ -23,6 +23,7 @@ from appliance.config.address import TcpAddress, UnixAddress
 
 _log = structlog.get_logger(__name__)
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+logging.getLogger("uvicorn.access").setLevel(logging.CRITICAL)
 
 MODE = 0o660
 """Of a Unix socket: whoever may write to it is an admin."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from appliance.control.models.base import Answer, GenerationName, Name, Request
 from appliance.control.models.config import Applied
@@ -61,6 +61,12 @@ class Canisters(Answer):
 class AddCanisterRequest(Request):
     """A canister to serve; the rest of its settings are in the configuration."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"id": "bkyz2-fmaaa-aaaaa-qaaaq-cai", "name": "chat", "generation": ["v1", "v2"]}]
+        }
+    )
+
     id: Annotated[str, Field(pattern=PRINCIPAL, max_length=63)]
     name: Name | None = None
     generation: Annotated[list[GenerationName], Field(min_length=1, max_length=3, default=["v2"])]
@@ -72,6 +78,8 @@ class AddCanisterRequest(Request):
 
 class SaveRequest(Request):
     """Whether a change of a canister is to last."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"save": True}]})
 
     save: bool = False
     """Write it to the file too."""

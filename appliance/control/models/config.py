@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from appliance.control.models.base import Answer, ProblemDetails, Request
 
@@ -52,6 +52,8 @@ class ConfigShown(Answer):
 class PlanRequest(Request):
     """A configuration to look at."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "version: 1\n"}]})
+
     text: Text | None = None
     """What ``gateway.yaml`` would hold; the file as it is if absent."""
 
@@ -66,6 +68,8 @@ class Plan(Answer):
 
 class ApplyRequest(PlanRequest):
     """A configuration to run."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"confirm_within_s": 60}]})
 
     confirm_within_s: Annotated[float, Field(ge=1, le=86_400)] | None = None
     """Roll back by itself unless it is confirmed in time."""
@@ -95,12 +99,16 @@ class Applied(Answer):
 class ConfirmRequest(Request):
     """That a configuration which runs on trial is to stay."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"save": True}]})
+
     save: bool = False
     """Write it to the file too."""
 
 
 class RollbackRequest(Request):
     """A generation to go back to."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"generation": 7}]})
 
     generation: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     """The last good one before this if absent."""

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from appliance.control.models.base import Answer, Name, Request, Role
 
@@ -13,6 +13,10 @@ EventKind = Literal["session.opened", "session.closed", "reload", "drain", "cani
 
 class DrainRequest(Request):
     """How to let clients go; what is absent is as the configuration has it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"rate": 50, "deadline_s": 300, "reconnect_after_s": 10}]}
+    )
 
     rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Closes a second."""
@@ -109,6 +113,8 @@ class Plugins(Answer):
 class Log(Request):
     """What is written to the log."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"level": "debug"}]})
+
     level: LogLevel
     """Until the next change of the configuration's ``log`` section or a restart."""
 
@@ -128,6 +134,8 @@ class Tokens(Answer):
 
 class AddTokenRequest(Request):
     """A token to make."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "grafana", "role": "viewer"}]})
 
     name: Name
     role: Role

@@ -120,6 +120,12 @@ class Story(Answer):
 class CloseRequest(Request):
     """Which sessions to close, and what to tell them."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"filter": {"address": "203.0.113.0/24"}, "code": 4510, "reason": "abuse", "dry_run": True}]
+        }
+    )
+
     filter: SessionFilter
     code: Annotated[int, Field(ge=4000, le=4999)] = 4109
     """Close code: up to 4499 clients come back, from 4500 on they do not."""

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query
+from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from appliance.control.answers import Json
@@ -13,7 +14,11 @@ from appliance.control.routing import Operations
 
 router = Operations("health")
 
-Verbose = Annotated[bool, Query(description="With every check, by name.", examples=[True])]
+Verbose = Annotated[
+    bool,
+    BeforeValidator(lambda value: value == "" or value),  # ``?verbose`` is enough
+    Query(description="With every check, by name.", examples=[True]),
+]
 _FAILING = {503: {"model": Health, "description": "It is not"}}
 
 
