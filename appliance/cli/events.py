@@ -58,7 +58,7 @@ def _sentence(kind: str, facts: Facts) -> str:
     """What is worth a line; all of it where the kind, or what it has, is another than expected."""
     sentence = _SENTENCES.get(kind)
     if sentence is not None:
-        with suppress(KeyError, TypeError):
+        with suppress(KeyError, TypeError, ValueError):
             return sentence(facts)
     return flow(facts)
 

@@ -100,7 +100,7 @@ def test_a_token_file_holds_one_token(elsewhere: Path, content: str | bytes | No
 
 
 def test_what_the_api_would_not_take_is_wrong_usage():
-    with pytest.raises(click.UsageError, match="filter.*\n?.*reason: String should have at most 120"):
+    with pytest.raises(click.UsageError, match=r"filter.*\n?.*reason: String should have at most 120"):
         request(CloseRequest, filter=None, reason="x" * 121)
     body = request(CloseRequest, filter=SessionFilter(id="a"), reason=None)
     assert body.model_fields_set == {"filter"}
