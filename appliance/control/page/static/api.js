@@ -46,10 +46,17 @@ export async function send(method, path, { query = {}, body, headers = {}, signa
 export async function call(method, path, options) {
   const response = await send(method, path, options);
   if (!response.ok) throw await problemOf(response);
-  return response.json().catch(() => {
+  const answer = await response.json().catch(() => {
     throw new Unreachable();
   });
+  if (method !== "GET") made.add((answer.applied ?? answer).generation);
+  return answer;
 }
+
+const made = new Set();
+
+/** Whether a generation of the configuration runs because this page asked for it. */
+export const isMade = (generation) => made.has(generation);
 
 export const get = (path, query, signal) => call("GET", path, { query, signal });
 export const post = (path, body = {}, headers) => call("POST", path, { body, headers });

@@ -20,7 +20,7 @@ export function ticks(most, wanted = 4, least = 0) {
 export const spanOf = (seconds) => SPANS_S.find((span) => span >= seconds) ?? SPANS_S.at(-1);
 
 export class Chart {
-  /** `series` are {name, label, area}; `format` writes a value, `least` is the smallest step of the scale. */
+  /** `series` are {name, label, area, thin}; `format` writes a value, `least` is the smallest step of the scale. */
   constructor(id, { series, format, least = 0, idle = 1 }) {
     Object.assign(this, { series, format, least, idle, samples: [], at: null });
     this.figure = document.getElementById(id);
@@ -126,14 +126,14 @@ export class Chart {
     );
   }
 
-  trace({ name, area }, number, visible) {
+  trace({ name, area, thin }, number, visible) {
     return pieces(visible, name).flatMap((piece) => {
       const points = piece.map((sample) => `${this.scale.x(sample.at).toFixed(1)},${this.scale.y(sample[name]).toFixed(1)}`);
       const [first, last] = [piece[0], piece.at(-1)].map((sample) => this.scale.x(sample.at).toFixed(1));
       const floor = this.scale.y(0).toFixed(1);
       return [
         area && draw("polygon", { class: `area series-${number}`, points: `${first},${floor} ${points.join(" ")} ${last},${floor}` }),
-        draw("polyline", { class: `trace series-${number}`, points: (points.length > 1 ? points : [points[0], points[0]]).join(" ") }),
+        draw("polyline", { class: `trace series-${number}${thin ? " thin" : ""}`, points: (points.length > 1 ? points : [points[0], points[0]]).join(" ") }),
       ].filter(Boolean);
     });
   }

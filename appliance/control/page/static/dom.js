@@ -48,6 +48,14 @@ export const badge = (text, mood = "") => make("span", { class: `badge ${mood}`.
 /** Two lines, the second smaller. */
 export const twoLines = (first, second) => (second ? [first, make("span", { class: "sub" }, second)] : [first]);
 
+/** A key of the configuration, which may be broken where its parts meet. */
+export const keyOf = (key) =>
+  make(
+    "code",
+    {},
+    key.split(/(?=[.[])/).flatMap((part) => [make("wbr"), part]),
+  );
+
 /** Names with values, as a `dl` has them: [[name, content], …]. */
 export function showFacts(list, facts) {
   put(

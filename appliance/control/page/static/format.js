@@ -63,7 +63,7 @@ export function clock(seconds) {
 /** A time of day; with its date where that is another day. */
 export function moment(at, { now = new Date(), fine = false } = {}) {
   const date = new Date(at);
-  const time = date.toLocaleTimeString("en-GB", fine ? { fractionalSecondDigits: 3 } : {});
+  const time = date.toLocaleTimeString("en-GB") + (fine ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
   return date.toDateString() === now.toDateString() ? time : `${day(date)} ${time}`;
 }
 

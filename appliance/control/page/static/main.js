@@ -1,6 +1,6 @@
 /** The page as a whole: which view is shown, what all views share, and when they look again. */
 
-import { get, post, Problem } from "./api.js";
+import { get, isMade, post, Problem } from "./api.js";
 import { badge, byId, put, say } from "./dom.js";
 import { confirm } from "./dialog.js";
 import { clock } from "./format.js";
@@ -20,10 +20,12 @@ import * as sessions from "./views/sessions.js";
 
 const VIEWS = { overview, canisters, sessions, config, drain, limits, plugins, events, access };
 const LOOK_MS = 2000;
-const NEWS = {
-  reload: ({ result, generation, actor, problem }) =>
-    problem ? `${result}: ${problem}` : `Generation ${generation} of the configuration runs, by ${actor}`,
-  lost: ({ events: number }) => `${number} events were lost on the way here`,
+const ANSWER_MS = 500;
+const RELOADS = {
+  applied: ({ generation, actor }) => `Generation ${generation} of the configuration runs, by ${actor}`,
+  confirmed: ({ generation, actor }) => `Generation ${generation} of the configuration is confirmed, by ${actor}`,
+  rejected: ({ actor, problem }) => `A configuration of ${actor} was rejected: ${problem}`,
+  "rolled back": ({ generation, actor }) => `Rolled back: generation ${generation} of the configuration runs, by ${actor}`,
 };
 
 let shown = null;
@@ -145,14 +147,24 @@ async function rollBack() {
 // --- the stream ---
 
 const stream = new Stream({
-  onEvent(event) {
+  onEvent(event, isNews) {
     events.take(event);
-    if (NEWS[event.kind]) tell(NEWS[event.kind](event.data), { bad: Boolean(event.data.problem) });
-    if (event.kind === "reload") config.changed();
+    if (!isNews) return;
+    if (event.kind === "lost") tell(`${event.data.events} events were lost on the way here`, { bad: true });
+    if (event.kind === "reload") onReload(event.data);
     if (["reload", "drain", "canister.state"].includes(event.kind)) wake();
   },
   onState: events.setConnected,
 });
+
+/** Tell of what others did; what this page did itself, it tells when it is answered. */
+function onReload(reload) {
+  config.changed();
+  setTimeout(() => {
+    const words = RELOADS[reload.result];
+    if (words && !isMade(reload.generation)) tell(words(reload), { bad: reload.result === "rejected" });
+  }, ANSWER_MS);
+}
 
 // --- beginning ---
 

@@ -32,12 +32,13 @@ export class EventParser {
   }
 }
 
-/** Listens, and again whenever the stream breaks. `onEvent` gets each event, `onState` whether there is a stream. */
+/** Listens, and again whenever the stream breaks. `onEvent` gets each event and whether it is news: older ones come
+ * first. `onState` gets whether there is a stream. */
 export class Stream {
   constructor({ onEvent, onState }) {
     this.onEvent = onEvent;
     this.onState = onState;
-    this.last = null;
+    this.last = "0"; // all that is remembered
     this.failures = 0;
     this.current = null;
   }
@@ -64,9 +65,10 @@ export class Stream {
 
   async listen() {
     this.current = new AbortController();
-    const headers = { Accept: "text/event-stream", ...(this.last && { "Last-Event-ID": this.last }) };
+    const headers = { Accept: "text/event-stream", "Last-Event-ID": this.last };
     const response = await send("GET", "v1/events", { headers, signal: this.current.signal });
     if (!response.ok) throw await problemOf(response);
+    this.openedAt ??= Date.parse(response.headers.get("Date")) || Date.now();
     this.onState(true);
     await this.read(response.body.pipeThrough(new TextDecoderStream()).getReader());
     throw new Unreachable();
@@ -87,6 +89,7 @@ export class Stream {
 
   take({ id, data }) {
     this.last = id ?? this.last;
-    this.onEvent(JSON.parse(data));
+    const event = JSON.parse(data);
+    this.onEvent(event, Date.parse(event.at) >= this.openedAt);
   }
 }

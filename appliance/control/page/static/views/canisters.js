@@ -1,7 +1,7 @@
 /** The canisters: who is there, how they are polled, and what can be done about it. */
 
 import { get, part, post, remove } from "../api.js";
-import { badge, byId, given, make, twoLines, valuesOf } from "../dom.js";
+import { badge, byId, given, make, put, twoLines, valuesOf } from "../dom.js";
 import { confirm, openDialog } from "../dialog.js";
 import { count, duration, many, rate } from "../format.js";
 import { attempt, tell } from "../news.js";
@@ -10,6 +10,7 @@ import { action, Table } from "../table.js";
 const MOODS = { ok: "good", degraded: "bad", paused: "warn", draining: "warn", idle: "" };
 const GENERATIONS = ["v0", "v1", "v2"];
 
+const agoOf = (seconds) => (seconds === null ? "none yet" : `${duration(seconds)} ago`);
 const nameOf = (canister) => canister.name ?? canister.id;
 
 const table = new Table("canister-table", {
@@ -25,8 +26,7 @@ const table = new Table("canister-table", {
       canister.max_clients ? ` of ${count(canister.max_clients)}` : null,
     ],
     waiting_calls: (canister) => count(canister.waiting_calls),
-    lag: ({ polling }) => (polling ? (polling.lag_s === null ? "none yet" : `${duration(polling.lag_s)} ago`) : ""),
-    nonce: ({ polling }) => (polling ? count(polling.next_nonce) : ""),
+    lag: ({ polling }) => (polling ? twoLines(agoOf(polling.lag_s), `next nonce ${count(polling.next_nonce)}`) : ""),
     polls: ({ polling }) => (polling ? rate(polling.polls_per_message) : ""),
     error: ({ polling }) =>
       polling?.last_error ? [polling.last_error, polling.failures ? make("span", { class: "sub" }, `${count(polling.failures)} in a row`) : null] : "",
@@ -44,8 +44,8 @@ const table = new Table("canister-table", {
       ),
   },
   actions: {
-    pause: (canister) => turn(canister, "pause", "is paused: nobody joins and it is not polled"),
-    resume: (canister) => turn(canister, "resume", "goes on"),
+    pause: (canister) => turn(canister, "pause", "Paused"),
+    resume: (canister) => turn(canister, "resume", "Resumed"),
     drain: (canister) => {
       location.hash = `drain?canister=${part(nameOf(canister))}`;
     },
@@ -56,7 +56,7 @@ const table = new Table("canister-table", {
 const turn = (canister, what, done) =>
   attempt(async () => {
     await post(`v1/canisters/${part(canister.id)}/${what}`);
-    tell(`${nameOf(canister)} ${done}`);
+    tell(`${done} ${nameOf(canister)}`);
     look();
   });
 
@@ -75,7 +75,7 @@ async function end(canister) {
         throw error;
       }),
   });
-  if (done) tell(`${nameOf(canister)} is removed`);
+  if (done) tell(`Removed ${nameOf(canister)}`);
   look();
 }
 
@@ -87,7 +87,7 @@ byId("add-canister").addEventListener("click", async () => {
   const form = dialog.querySelector("form");
   form.reset();
   const added = await openDialog(dialog, { submit: () => post("v1/canisters", requestOf(valuesOf(form))) });
-  if (added) tell(`${added.canister} is served`);
+  if (added) tell(`Added ${added.canister}`);
   look();
 });
 
@@ -98,5 +98,13 @@ function requestOf({ id, name, max_clients, paused, save, ...rest }) {
 const look = () => document.dispatchEvent(new Event("look"));
 
 export async function refresh() {
-  table.update((await get("v1/canisters")).items);
+  const { items } = await get("v1/canisters");
+  table.update(items);
+  suggest(items);
 }
+
+/** Let forms that ask for a canister offer these. */
+export const suggest = (items) => put(byId("canister-names"), items.map((each) => make("option", { value: nameOf(each) })));
+
+/** The same, asked for now. */
+export const suggestAll = () => get("v1/canisters").then(({ items }) => suggest(items), () => null);

@@ -1,7 +1,7 @@
 /** The configuration: edited, planned and applied. Its values and its history are values.js and history.js. */
 
 import { get, post } from "../api.js";
-import { badge, byId, make, say, valuesOf } from "../dom.js";
+import { badge, byId, keyOf, make, say, valuesOf } from "../dom.js";
 import { openDialog } from "../dialog.js";
 import { count, many, value } from "../format.js";
 import { showProblem, tell } from "../news.js";
@@ -26,7 +26,7 @@ const planTable = new Table("plan-table", {
   key: (row) => row.key,
   head: "key",
   show: {
-    key: (row) => make("code", {}, row.key),
+    key: (row) => keyOf(row.key),
     old: (row) => (row.in_file ? "what the file said" : make("span", { class: "old" }, value(row.old))),
     new: (row) => (row.in_file ? "what it says now" : make("span", { class: "new" }, value(row.new))),
     effect: (row) => badge(row.effect, EFFECTS[row.effect]),

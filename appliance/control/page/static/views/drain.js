@@ -6,6 +6,7 @@ import { confirm } from "../dialog.js";
 import { count, duration, moment, rate } from "../format.js";
 import { attempt, showProblem, tell } from "../news.js";
 import { action, Table } from "../table.js";
+import { suggestAll } from "./canisters.js";
 
 const WORDS = {
   none: "Nothing was drained since the start.",
@@ -32,6 +33,7 @@ const table = new Table("drain-table", {
 });
 
 export function enter({ query }) {
+  suggestAll();
   if (query.canister) form.elements.canister.value = query.canister;
 }
 

@@ -1,9 +1,10 @@
 /** What happens, as it happens. */
 
 import { badge, byId, make, say } from "../dom.js";
-import { count, moment } from "../format.js";
+import { count, moment, shorten } from "../format.js";
 
 const MOST = 300;
+const MOST_TEXT = 200;
 const MOODS = { "session.opened": "good", "session.closed": "", limit: "warn", reload: "warn", drain: "warn", audit: "", lost: "bad" };
 
 const list = byId("event-list");
@@ -60,7 +61,8 @@ function sentenceOf(data) {
     .filter(([, value]) => value !== null && value !== "")
     .flatMap(([name, value], index) => {
       const text = typeof value === "object" ? JSON.stringify(value) : String(value);
-      const shown = name === "session" ? make("a", { href: `#sessions/${encodeURIComponent(text)}` }, text) : text;
+      const link = { href: `#sessions/${encodeURIComponent(text)}` };
+      const shown = name === "session" ? make("a", link, text) : make("span", { title: text }, shorten(text, name === "client" ? 24 : MOST_TEXT));
       return [index ? ", " : "", `${name.replaceAll("_", " ")} `, shown];
     });
 }

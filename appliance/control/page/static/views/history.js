@@ -1,7 +1,7 @@
 /** The configurations that ran: shown, compared with what runs, run again. */
 
 import { get, post } from "../api.js";
-import { badge, byId, make, put, say } from "../dom.js";
+import { badge, byId, keyOf, make, put, say } from "../dom.js";
 import { confirm } from "../dialog.js";
 import { count, moment, value } from "../format.js";
 import { tell } from "../news.js";
@@ -41,7 +41,7 @@ const difference = new Table("difference-table", {
   key: (row) => row.key,
   head: "key",
   show: {
-    key: (row) => make("code", {}, row.key),
+    key: (row) => keyOf(row.key),
     old: (row) => make("span", { class: "old" }, value(row.old)),
     new: (row) => make("span", { class: "new" }, value(row.new)),
     effect: (row) => badge(row.effect, EFFECTS[row.effect]),

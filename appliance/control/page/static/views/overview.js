@@ -21,7 +21,7 @@ const nameOf = (hop) => HOPS[hop] ?? hop.replaceAll("_", " ");
 
 const charts = [
   new Chart("chart-sessions", {
-    series: [{ name: "sessions", label: "open", area: true }, { name: "connections", label: "connected" }],
+    series: [{ name: "sessions", label: "open", area: true }, { name: "connections", label: "connected", thin: true }],
     format: (value) => count(value, true),
     least: 1,
     idle: 4,

@@ -6,6 +6,7 @@ import { openDialog } from "../dialog.js";
 import { bytes, count, duration, many, shorten } from "../format.js";
 import { tell } from "../news.js";
 import { Table } from "../table.js";
+import { suggestAll } from "./canisters.js";
 import { enterStory, refreshStory } from "./story.js";
 
 const PAGE = 50;
@@ -36,7 +37,7 @@ const table = new Table("session-table", {
 
 function waitingOf({ waiting_bytes, waiting_calls }) {
   const parts = [waiting_calls && many(waiting_calls, "call"), waiting_bytes && bytes(waiting_bytes)].filter(Boolean);
-  return parts.join(", ") || "nothing";
+  return parts.join(", ");
 }
 
 export function enter({ path, query }) {
@@ -47,6 +48,7 @@ export function enter({ path, query }) {
     enterStory(story);
     return;
   }
+  suggestAll();
   for (const input of form.elements) if (input.name) input.value = query[input.name] ?? "";
   if (JSON.stringify(given(valuesOf(form))) !== JSON.stringify(filter)) pages = [null];
   filter = given(valuesOf(form));

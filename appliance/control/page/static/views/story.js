@@ -84,7 +84,7 @@ function showMoments({ moments, dropped }) {
       make(
         "li",
         {},
-        make("time", { class: "when", datetime: each.at, title: `+${duration((Date.parse(each.at) - Date.parse(first.at)) / 1000)}` }, moment(each.at, { fine: true })),
+        make("time", { class: "when", datetime: each.at }, moment(each.at, { fine: true }), make("span", { class: "since" }, since(each, first))),
         make("span", {}, badge(each.kind.replaceAll("_", " "), MOODS[each.kind] ?? "")),
         make("div", {}, make("p", {}, each.sentence), make("small", {}, inOneLine(each.facts))),
       ),
@@ -92,10 +92,13 @@ function showMoments({ moments, dropped }) {
   );
 }
 
+const since = (each, first) => `+${duration((Date.parse(each.at) - Date.parse(first.at)) / 1000)}`;
+
 const inOneLine = (facts) =>
   Object.entries(facts)
     .filter(([, value]) => value !== null && value !== "")
     .map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`)
     .join("  ");
 
+byId("with-facts").addEventListener("change", ({ target }) => byId("moments").classList.toggle("with-facts", target.checked));
 byId("close-session").addEventListener("click", () => close({ id }));

@@ -1,6 +1,6 @@
 /** Every value of the configuration, and where it is from. */
 
-import { byId, make } from "../dom.js";
+import { byId, keyOf, make } from "../dom.js";
 import { value } from "../format.js";
 import { Table } from "../table.js";
 
@@ -11,15 +11,15 @@ const table = new Table("value-table", {
   key: (row) => row.key,
   head: "key",
   show: {
-    key: (row) => make("code", {}, row.key),
+    key: (row) => keyOf(row.key),
     value: (row) => make("span", { class: "new" }, value(row.value)),
     origin: (row) => row.origin,
   },
 });
 
 /** Show those of a configuration. */
-export function showValues({ values, origins }) {
-  rows = flatten(values).map(([key, of]) => ({ key, value: of, origin: originOf(key, origins) }));
+export function showValues({ values, origins, file }) {
+  rows = flatten(values).map(([key, of]) => ({ key, value: of, origin: short(originOf(key, origins), file) }));
   write();
 }
 
@@ -43,6 +43,9 @@ function originOf(key, origins) {
   }
   return "default";
 }
+
+/** Without the folders of the file, which are the same everywhere. */
+const short = (origin, file) => (file && origin.startsWith(file) ? file.split("/").pop() + origin.slice(file.length) : origin);
 
 function write() {
   const wanted = find.value.trim().toLowerCase();
