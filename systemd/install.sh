@@ -26,7 +26,10 @@ install_package() {
     esac
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed; set PYTHON"
     [ -x "$root$home/bin/python" ] || "$python" -m venv "$root$home"
-    "$root$home/bin/python" -I -m pip install --quiet --disable-pip-version-check --upgrade "$1"
+    pip="$root$home/bin/python -I -m pip install --quiet --disable-pip-version-check"
+    $pip --upgrade "$1"
+    # a wheel of the version that is there would be left alone, though it may have been built anew
+    case $1 in *.whl) $pip --force-reinstall --no-deps "$1" ;; esac
     [ -z "$root" ] || sed -i "1s|^#!$root|#!|" "$root$home"/bin/*
     say "$home: $("$root$home/bin/python" -I -m appliance.cli --version)"
 }

@@ -135,7 +135,10 @@ class Connection(asyncio.Protocol):
         if not isinstance(error, GatewayError):
             _log.error("connection failed", peer=self._peer and self._peer.id, exc_info=error)
         if self._protocol.state is State.CONNECTING:
-            self._transport.abort()
+            if self._host.gateway.stopping:  # who comes now is told so when it asks, instead of being reset
+                self._arm(self._settings.close_timeout, self._transport.abort)
+            else:
+                self._transport.abort()
             return
         if self._protocol.state is State.OPEN:
             code, told = close_of(error)

@@ -144,7 +144,7 @@ class Listener:
         self._connections.add(connection)
         self._empty.clear()
         self.gateway.stats.connections += 1
-        if self.gateway.stopping or len(self._connections) > self.settings.max_connections + SURPLUS:
+        if len(self._connections) > self.settings.max_connections + SURPLUS:
             connection.abort()
 
     def lost(self, connection: Connection) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 
 import pytest
 import structlog
@@ -455,8 +454,11 @@ async def test_stopping_closes_everybody_and_tells_the_canister():
             await raw.end()
 
         answers = asyncio.gather(*map(answer, [*sockets, idle]))
-        await it.listener.stop()
+        stopping = asyncio.create_task(it.listener.stop())
         await answers
+        status, headers, _ = await half.request("/")
+        assert (status, headers["retry-after"]) == (503, "5")
+        await stopping
         half.close()
         await it.gateway.stop()
         assert len(it.canister.left) == 5
@@ -465,12 +467,12 @@ async def test_stopping_closes_everybody_and_tells_the_canister():
 
 async def test_stopping_does_not_wait_for_clients_that_do_not_answer():
     async with served(gateway={"close_timeout": "100ms"}) as it:
-        raw = await opened(it)
-        began = time.monotonic()
+        raw, half = await opened(it), await it.raw()
+        await until(lambda: len(it.listener) == 2)
         await it.listener.stop()
-        assert time.monotonic() >= began
         assert len(it.listener) == 0
         raw.close()
+        half.close()
 
 
 async def test_unknown_close_codes_of_clients_do_not_grow_the_counters():
