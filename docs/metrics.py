@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from appliance.control.catalogue import CATALOGUE, Label, Metric
+from appliance.gateway.recorder import SAMPLED
 from docs.promql import by_group
 
 _PAGE = """\
@@ -20,7 +21,12 @@ gateway starts. `grafana.json` beside this page is a dashboard of all of them, `
 All three are made from `appliance/control/catalogue.py` (`make docs`).
 """
 _HOPS = (
-    ("client_to_gateway", "the client wrote its message", "the message is here", "1 in 16; by the client's clock"),
+    (
+        "client_to_gateway",
+        "the client wrote its message",
+        "the message is here",
+        f"1 in {SAMPLED}; by the client's clock",
+    ),
     ("gateway_to_ic", "the message is here", "the IC answered its call", "all; the relay queue is included"),
     ("canister_to_polled", "the canister wrote its message", "the reply to a poll is here", "the oldest of a reply"),
     ("polled_to_written", "the reply is here", "the frame is written", "all; verification is included"),

@@ -6,7 +6,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from appliance.errors import GatewayError
-from appliance.gateway.recorder import Relaying, size_of
+from appliance.gateway.recorder import Relaying, request_id_of
 from appliance.gateway.story import Polled, Story
 from appliance.ic.principal import Principal
 
@@ -59,7 +59,7 @@ class Traces:
         """A call was answered, or came to nothing."""
         if not isinstance(story.link, _Session):
             return
-        call = relaying.call
+        call, size, since_ns, begun_ns = relaying
         span = self._tracer.start_span(
             "relay",
             story.link.context,
@@ -67,11 +67,11 @@ class Traces:
             {
                 "ic.canister": str(Principal(call.canister_id)),
                 "ic.method": call.method_name,
-                "ic.request_id": relaying.request_id.hex(),
-                "icws.bytes": size_of(call),
-                "icws.queued_s": (relaying.begun_ns - relaying.since_ns) / 1e9,
+                "ic.request_id": request_id_of(call).hex(),
+                "icws.bytes": size,
+                "icws.queued_s": (begun_ns - since_ns) / 1e9,
             },
-            start_time=relaying.begun_ns,
+            start_time=begun_ns,
         )
         if error is not None:
             span.set_status(Status(StatusCode.ERROR, error.reason))

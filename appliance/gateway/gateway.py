@@ -28,7 +28,7 @@ from appliance.gateway.drain import Drain, Pacing
 from appliance.gateway.hooks import Hooks
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
-from appliance.gateway.limits import Limits, client_key
+from appliance.gateway.limits import Excess, Limits, client_key
 from appliance.gateway.news import News
 from appliance.gateway.peer import Peer
 from appliance.gateway.poller import Poller
@@ -237,14 +237,13 @@ class Gateway:
         if canister.paused:
             raise CanisterPaused(str(canister.id))
         peer.limited_as = client_key(join)
-        self.meter(peer)
+        if (excess := self.limits.message(peer.limited_as)) is not None:
+            self.limited(peer, excess)
         self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock())
         self.stats.joined += 1
 
-    def meter(self, peer: Peer) -> None:
-        """Count a message of a client whose identity is known. Raises RateLimited."""
-        if peer.limited_as is None or (excess := self.limits.message(peer.limited_as)) is None:
-            return
+    def limited(self, peer: Peer, excess: Excess) -> None:
+        """A client sends more than is allowed. Raises RateLimited where that is enforced."""
         peer.story.limited(self.clock(), excess.scope, excess.delay_ns, enforced=excess.is_enforced)
         if excess.is_enforced:
             raise excess.error()

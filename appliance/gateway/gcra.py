@@ -81,6 +81,7 @@ class Limiter(Generic[Key]):
         self._speed = max(1, round(terms.rate * UNIT / _SECOND_NS))
         self._slack = (terms.burst - 1) * UNIT
         self._count = self._counts.setdefault(terms.mode, [0, 0])
+        self.is_off = terms.mode == "off"
         if terms.mode == "off":
             self._free_at.clear()
             self._noted.clear()

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SECOND_NS = 10**9
-BOUNDS_NS = tuple(
-    step * 10**exponent for exponent in range(5, 11) for step in (1, 2.5, 5) if step * 10**exponent <= 60 * SECOND_NS
-)
+BOUNDS_NS = tuple(step * 10**exponent for exponent in range(4, 10) for step in (10, 25, 50))
 """Upper bounds of the buckets: 100 us to 50 s, three in each power of ten."""
 
 
@@ -16,7 +14,7 @@ class Histogram:
 
     __slots__ = ("bounds", "counts", "sum_ns")
 
-    def __init__(self, bounds: Sequence[float] = BOUNDS_NS) -> None:
+    def __init__(self, bounds: Sequence[int] = BOUNDS_NS) -> None:
         """``bounds`` are nanoseconds, ascending; a duration belongs to the first that is not below it."""
         self.bounds = tuple(bounds)
         self.counts = [0] * (len(self.bounds) + 1)

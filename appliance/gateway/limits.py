@@ -99,7 +99,7 @@ class Limits:
     def connection(self, address: str) -> Excess | None:
         """An address wants to connect. Clients whose address nobody knows are not limited."""
         limiter = self._connections
-        if limiter.terms.mode == "off" or (key := network_of(address)) is None:
+        if limiter.is_off or (key := network_of(address)) is None:
             return None
         delay_ns = limiter.take(key, self._clock())
         return Excess("connections_per_ip", delay_ns, limiter.terms) if delay_ns else None
@@ -107,7 +107,7 @@ class Limits:
     def message(self, key: ClientKey) -> Excess | None:
         """A client wants to send a message."""
         limiter = self._own.get(key[0], self._messages) if self._own else self._messages
-        if limiter.terms.mode == "off":
+        if limiter.is_off:
             return None
         delay_ns = limiter.take(key, self._clock())
         return Excess("messages_per_client", delay_ns, limiter.terms) if delay_ns else None

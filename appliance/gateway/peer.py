@@ -8,7 +8,7 @@ from appliance.config.schema import Gateway as Settings
 from appliance.crypto import Request
 from appliance.errors import CanisterRefused, GatewayError, RefusedByPlugin, Rejected
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
-from appliance.gateway.limits import ClientKey
+from appliance.gateway.limits import ClientKey, Excess, Limits
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.recorder import SAMPLED, Recorder
 from appliance.gateway.relay import RelayQueue
@@ -51,10 +51,11 @@ class Home(Protocol):
     tasks: Tasks
     clock: Callable[[], int]
     recorder: Recorder
+    limits: Limits
     hooks: Hooks
 
-    def meter(self, peer: "Peer") -> None:
-        """Count a message of a peer that may be limited. Raises RateLimited."""
+    def limited(self, peer: "Peer", excess: Excess) -> None:
+        """A peer sends more than is allowed. Raises RateLimited where that is enforced."""
 
     def join(self, join: Join, peer: "Peer") -> None:
         """Register. Raises a GatewayError if the client may not come in."""
@@ -156,8 +157,8 @@ class Peer:
         self.frames_in += 1
         self.bytes_in += len(frame)
         self.story.frame(now_ns, len(frame))
-        if self.limited_as is not None:
-            self._home.meter(self)
+        if self.limited_as is not None and (excess := self._home.limits.message(self.limited_as)) is not None:
+            self._home.limited(self, excess)
         if self.frames_in % SAMPLED == FIRST_SAMPLED:
             receive = partial(self.session.receive, frame, now_ns=now_ns)
             self._perform_all(self._home.recorder.measured(receive, now_ns))
@@ -178,7 +179,9 @@ class Peer:
             else:
                 self._perform_all(self.session.delivered(Delivery(frame, nonce)))
             self.delivered += 1
-            self._home.recorder.delivered(self.story, polled, nonce, len(frame))
+            self.story.deliver(polled, nonce, len(frame))
+            if polled.link is not None:
+                self._home.recorder.traced(self.story, polled, nonce, len(frame))
         except Exception as error:  # a client's trouble stays its own
             self.fail(error)
             return
@@ -218,23 +221,23 @@ class Peer:
         for event in events:
             self.perform(event)
 
-    async def _relay(self, call: Request | Call, since_ns: int) -> None:
+    async def _relay(self, call: Request | Call, size: int, since_ns: int) -> None:
         if self.join is not None and call is self.join.opening:
-            await self._relay_opening(call, since_ns)
+            await self._relay_opening(call, size, since_ns)
             return
         if (decide := self._home.hooks.client_message) is not None:
             await decide(self.who, _told(call))
         try:
-            self._act(self.session.answered(call.method_name, await self._submit(call, since_ns)))
+            self._act(self.session.answered(call.method_name, await self._submit(call, size, since_ns)))
         except (CanisterRefused, Rejected):
             await self._home.last_words(self)
             raise
 
-    async def _relay_opening(self, call: Request | Call, since_ns: int) -> None:
+    async def _relay_opening(self, call: Request | Call, size: int, since_ns: int) -> None:
         try:
             if (decide := self._home.hooks.open) is not None:
                 await decide(self.who)
-            self._act(self.session.answered(call.method_name, await self._submit(call, since_ns)))
+            self._act(self.session.answered(call.method_name, await self._submit(call, size, since_ns)))
         except GatewayError as error:
             self._refused = _never_ran(error)
             self._act(self.session.refused())
@@ -242,9 +245,10 @@ class Peer:
         if not self.has_left:
             self._home.accepted(self)
 
-    async def _submit(self, call: Request | Call, since_ns: int) -> bytes | None:
+    async def _submit(self, call: Request | Call, size: int, since_ns: int) -> bytes | None:
         recorder, clock = self._home.recorder, self._home.clock
-        relaying = recorder.relaying(self.story, call, since_ns, clock())
+        relaying = (call, size, since_ns, clock())
+        recorder.relaying(self.story, relaying)
         try:
             reply = await self._home.submit(call, self)
         except GatewayError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from appliance.crypto import PollReply, Request
 from appliance.errors import GatewayError
@@ -14,8 +14,12 @@ from appliance.gateway.timestamps import of_call, of_frame
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Relay
 
-SAMPLED = 16
+SAMPLED = 32
 """Of so many messages of a client, one is measured in ways that cost microseconds."""
+
+
+Relaying: TypeAlias = tuple[Request | Call, int, int, int]
+"""A call on its way to the IC: the call, its bytes, since when it waited, and when it went (ns since 1970)."""
 
 
 class Spans(Protocol):
@@ -27,7 +31,7 @@ class Spans(Protocol):
     def ended(self, story: Story) -> None:
         """It is gone; ``story.link`` is what ``began`` returned."""
 
-    def relayed(self, story: Story, relaying: "Relaying", at_ns: int, error: GatewayError | None) -> None:
+    def relayed(self, story: Story, relaying: Relaying, at_ns: int, error: GatewayError | None) -> None:
         """A call was answered by the IC, or came to nothing."""
 
     def polled(self, canister_id: Principal, number: int, asked_ns: int, came_ns: int, messages: int) -> object:
@@ -35,20 +39,6 @@ class Spans(Protocol):
 
     def delivered(self, story: Story, polled: Polled, nonce: int, size: int) -> None:
         """A message was passed on; ``polled.link`` is what ``polled`` returned."""
-
-
-@dataclass(frozen=True, slots=True)
-class Relaying:
-    """A call of a client on its way to the IC: since when it waited, and when it went (ns since 1970)."""
-
-    call: Request | Call
-    since_ns: int
-    begun_ns: int
-
-    @property
-    def request_id(self) -> bytes:
-        """Empty for calls that the gateway signs."""
-        return self.call.request_id if isinstance(self.call, Request) else b""
 
 
 @dataclass(slots=True)
@@ -85,22 +75,22 @@ class Recorder:
                 self.latency.client_to_gateway.observe(now_ns - written_ns)
         return events
 
-    def relaying(self, story: Story, call: Request | Call, since_ns: int, now_ns: int) -> Relaying:
+    def relaying(self, story: Story, relaying: Relaying) -> None:
         """A call goes to the IC."""
-        relaying = Relaying(call, since_ns, now_ns)
-        story.relay(now_ns, call.method_name, relaying.request_id, size_of(call), now_ns - since_ns)
-        return relaying
+        call, size, since_ns, now_ns = relaying
+        story.relay(now_ns, call.method_name, request_id_of(call), size, now_ns - since_ns)
 
     def answered(self, story: Story, relaying: Relaying, reply: bytes | None, now_ns: int) -> None:
         """The IC answered it."""
-        story.answered(now_ns, now_ns - relaying.begun_ns, ACCEPTED_ONLY if reply is None else len(reply))
-        self.latency.gateway_to_ic.observe(now_ns - relaying.since_ns)
+        _, _, since_ns, begun_ns = relaying
+        story.answered(now_ns, now_ns - begun_ns, ACCEPTED_ONLY if reply is None else len(reply))
+        self.latency.gateway_to_ic.observe(now_ns - since_ns)
         if self.spans is not None:
             self.spans.relayed(story, relaying, now_ns, None)
 
     def failed(self, story: Story, relaying: Relaying, error: GatewayError, now_ns: int) -> None:
         """It came to nothing."""
-        story.relay_failed(now_ns, now_ns - relaying.begun_ns, str(error))
+        story.relay_failed(now_ns, now_ns - relaying[3], str(error))
         if self.spans is not None:
             self.spans.relayed(story, relaying, now_ns, error)
 
@@ -118,13 +108,12 @@ class Recorder:
             return Polled(number, now_ns)
         return Polled(number, now_ns, self.spans.polled(canister_id, number, asked_ns, came_ns, len(messages)))
 
-    def delivered(self, story: Story, polled: Polled, nonce: int, size: int) -> None:
-        """One of them was passed on."""
-        story.deliver(polled, nonce, size)
-        if self.spans is not None and polled.link is not None:
+    def traced(self, story: Story, polled: Polled, nonce: int, size: int) -> None:
+        """One of them was passed on, and ``polled`` has a link."""
+        if self.spans is not None:
             self.spans.delivered(story, polled, nonce, size)
 
 
-def size_of(call: Request | Call) -> int:
-    """Bytes of a call."""
-    return len(call.arg if isinstance(call, Call) else call.body)
+def request_id_of(call: Request | Call) -> bytes:
+    """Empty for a call that the gateway signs."""
+    return b"" if isinstance(call, Call) else call.request_id

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 
 from appliance.crypto import Request
 from appliance.errors import RelayQueueFull
-from appliance.gateway.recorder import size_of
 from appliance.gateway.tasks import Tasks
 from appliance.protocol.events import Call
 
@@ -18,8 +17,8 @@ from appliance.protocol.events import Call
 class RelayQueue:
     """Waiting calls and the task that works them off, which exists only while there are any.
 
-    ``relay`` sees one call through, which waited since then (ns since 1970), and raises if it failed; ``fail`` is told
-    of it, and what still waits is dropped, for it would be out of order. ``limit`` bounds the calls that wait,
+    ``relay`` sees one call through, of so many bytes and queued then (ns since 1970), and raises if it failed; ``fail``
+    is told of it, and what still waits is dropped, for it would be out of order. ``limit`` bounds the calls that wait,
     ``limit_bytes`` their bytes together.
     """
 
@@ -27,7 +26,7 @@ class RelayQueue:
 
     def __init__(
         self,
-        relay: Callable[[Request | Call, int], Awaitable[None]],
+        relay: Callable[[Request | Call, int, int], Awaitable[None]],
         fail: Callable[[Exception], None],
         *,
         limit: int,
@@ -40,7 +39,7 @@ class RelayQueue:
         self._limit_bytes = limit_bytes
         self._bytes = 0
         self._tasks = tasks
-        self._waiting: deque[tuple[Request | Call, int]] = deque()
+        self._waiting: deque[tuple[Request | Call, int, int]] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -50,10 +49,10 @@ class RelayQueue:
         """Relay after all that were put before. Raises RelayQueueFull."""
         if len(self._waiting) >= self._limit:
             raise RelayQueueFull(self._limit)
-        size = size_of(call)
+        size = len(call.arg if isinstance(call, Call) else call.body)
         if self._waiting and self._bytes + size > self._limit_bytes:
             raise RelayQueueFull(self._limit_bytes, "bytes")
-        self._waiting.append((call, now_ns))
+        self._waiting.append((call, size, now_ns))
         self._bytes += size
         if self._task is None:
             self._task = self._tasks.start(self._run())
@@ -71,9 +70,9 @@ class RelayQueue:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                call, since_ns = self._waiting.popleft()
-                self._bytes -= size_of(call)
-                await self._relay(call, since_ns)
+                call, size, since_ns = self._waiting.popleft()
+                self._bytes -= size
+                await self._relay(call, size, since_ns)
         except Exception as error:  # whatever it is, it ends this client and no other
             self.drop()
             self._fail(error)

@@ -80,6 +80,7 @@ _pack_frame, _pack_relayed, _pack_answered, _pack_delivered, _pack_pinged = (
     _LAYOUTS[code].struct.pack for code in (_FRAME, _RELAYED, _ANSWERED, _DELIVERED, _PINGED)
 )
 _NO_RUN, _PINGS = -1, -2
+_METHODS = {name: name.encode() for name in ("ws_open", "ws_message")}
 _QUOTED = re.compile(r"(?<=Cannot parse header )[0-9a-f]+")
 """What the errors of the Candid library quote of a message that they cannot read."""
 
@@ -121,14 +122,14 @@ class End(NamedTuple):
 class Story:
     """What happened in one connection. What is recorded takes the time first, in nanoseconds since 1970.
 
-    ``ending`` is None while the connection is there. ``total`` and the other counts are of all moments, forgotten ones
-    too. ``link`` is of whoever traces.
+    ``ending`` is None while the connection is there. The counts are of all moments, forgotten ones too. ``link`` is of
+    whoever traces.
     """
 
     __slots__ = (
-        *("_count", "_first_nonce", "_latest", "_moments", "_run", "_size", "address", "canister", "client"),
+        *("_count", "_first_nonce", "_latest", "_moments", "_rounds", "_run", "_size", "address", "canister", "client"),
         *("delivered", "ending", "failed", "frames", "generation", "id", "link", "opened_at_ns", "path", "relayed"),
-        *("started_at_ns", "total"),
+        "started_at_ns",
     )
 
     def __init__(self, at_ns: int) -> None:
@@ -141,15 +142,21 @@ class Story:
         self.canister: str | None = None
         self.client: str | None = None
         self.link: object = None
-        self.frames = self.relayed = self.failed = self.delivered = self.total = 0
+        self.frames = self.relayed = self.failed = self.delivered = 0
         self._moments: list[bytes] = []
         self._latest = -1
+        self._rounds = 0
         self._run = _NO_RUN
         self._count = self._size = self._first_nonce = 0
         self._note(at_ns, "accepted")
 
     def __len__(self) -> int:
         return len(self._moments)
+
+    @property
+    def total(self) -> int:
+        """Moments that were recorded."""
+        return self._rounds * (LIMIT - FIRST) + self._latest + 1
 
     @property
     def dropped(self) -> int:
@@ -188,7 +195,8 @@ class Story:
 
     def relay(self, at_ns: int, method: str, request_id: bytes, size: int, waited_ns: int) -> None:
         """A call goes to the IC after it waited in the queue. ``request_id`` is empty where it is not known."""
-        self._put(_pack_relayed(at_ns, _RELAYED, size, waited_ns, request_id) + method[:MAX_TEXT].encode())
+        name = _METHODS.get(method) or _told(method).encode(errors="replace")
+        self._put(_pack_relayed(at_ns, _RELAYED, size, waited_ns, request_id) + name)
 
     def answered(self, at_ns: int, took_ns: int, size: int) -> None:
         """The IC answered the call, with so many bytes or `ACCEPTED_ONLY`."""
@@ -252,15 +260,15 @@ class Story:
 
     def _put(self, packed: bytes) -> None:
         moments, latest = self._moments, self._latest + 1
-        if len(moments) < LIMIT:
-            moments.append(packed)
-        else:
-            if latest == LIMIT:
-                latest = FIRST
+        if latest == LIMIT:
+            latest = FIRST
+            self._rounds += 1
+        if latest < len(moments):
             moments[latest] = packed
+        else:
+            moments.append(packed)
         self._latest = latest
         self._run = _NO_RUN
-        self.total += 1
 
 
 def _told(text: str) -> str:

@@ -184,7 +184,7 @@ async def test_messages_that_nobody_is_there_for_are_not_written():
         assert bench.gateway.recorder.latency.polled_to_written.count == 1
 
 
-async def test_one_in_sixteen_messages_is_measured_in_full():
+async def test_one_message_in_so_many_is_measured_in_full():
     async with Bench() as bench:
         client, shell = await bench.opened()
         sent = 3 * SAMPLED

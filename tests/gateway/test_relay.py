@@ -28,7 +28,7 @@ class Ic:
         self.errors = []
         self.gates = {}
 
-    async def relay(self, request, since_ns):
+    async def relay(self, request, size, since_ns):
         call = request.number
         self.begun.append(call)
         gate = self.gates[call] = asyncio.get_running_loop().create_future()
