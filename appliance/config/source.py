@@ -61,12 +61,11 @@ class Start:
 def start(source: Source) -> Start:
     """Read the configuration and the history, and decide which is run: see `History.choose`.
 
-    Raises ConfigError for a file that cannot be used, also where another would be run, and OSError where the history is
-    not to be had.
+    Raises ConfigError for a file that cannot be used, also where another would be run, and for a history that cannot be
+    read.
     """
     of_file = source.load()
-    control = of_file.config.control
-    history = History(control.history, keep=control.keep)
+    history = _history(of_file)
     choice = history.choose(of_file.text)
     warnings = [*history.complaints, *filter(None, [choice.warning])]
     if choice.text == of_file.text:
@@ -76,6 +75,15 @@ def start(source: Source) -> Start:
     except ConfigError as error:
         warnings.append(f"the file is run, since generation {choice.record and choice.record.generation}: {error}")
         return Start(source, of_file, history, None, warnings)
+
+
+def _history(loaded: Loaded) -> History:
+    control, key = loaded.config.control, "control.history"
+    try:
+        return History(control.history, keep=control.keep)
+    except OSError as error:
+        problem = f"{control.history} cannot be used: {error.strerror}; null keeps the history in memory only"
+        raise ConfigError([ConfigProblem(loaded.place_of(key), key, problem)]) from None
 
 
 def _load(source: Source, choice: Choice) -> Loaded:

@@ -131,3 +131,12 @@ def test_damage_in_the_history_is_told(file: Path) -> None:
     begun = start(Source(file))
     assert begun.record is None
     assert "000001.json is left out of the history" in begun.warnings[0]
+
+
+def test_a_history_that_cannot_be_used_has_a_place_and_a_key(file: Path) -> None:
+    (file.parent / "taken").write_text("a file")
+    file.write_text("control:\n  history: taken\n")
+    with pytest.raises(
+        ConfigError, match=rf"^{file}:2:12: control\.history: {file.parent}/taken cannot be used: File exis"
+    ):
+        start(Source(file))
