@@ -5,13 +5,18 @@ import sys
 from typing import Literal
 
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 from appliance.config.schema import Config, Log
 
 
 def configure_logging(settings: Log) -> None:
-    """Set up structlog and the standard library's logging alike, so that libraries write the same lines."""
+    """Set up structlog and the standard library's logging alike, so that libraries write the same lines.
+
+    Tracebacks have no local variables: keys and tokens are among them.
+    """
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -19,10 +24,12 @@ def configure_logging(settings: Log) -> None:
     ]
     renderer: Processor
     if settings.format == "json":
-        shared.append(structlog.processors.dict_tracebacks)
+        shared.append(ExceptionRenderer(ExceptionDictTransformer(show_locals=False)))
         renderer = structlog.processors.JSONRenderer(default=str)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],

@@ -180,7 +180,12 @@ class Operations(APIRouter):
         responses = {**documented(problems), **options.pop("responses", {})}
         extra = {ROLE: role or EVERYBODY, **options.pop("openapi_extra", {})}
         return self.api_route(
-            path, methods=[method], operation_id=name, responses=responses, openapi_extra=extra, **options
+            path,
+            methods=[method],
+            operation_id=name,
+            responses=responses,
+            openapi_extra=extra,
+            **{"status_code": 200, **options},
         )
 
 

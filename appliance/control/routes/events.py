@@ -5,9 +5,10 @@ from typing import Annotated, get_args
 
 from fastapi import Header, Query
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from appliance.control.depends import Plane
-from appliance.control.events import Events, as_text
+from appliance.control.events import Events, Listener, as_text
 from appliance.control.models import EventKind
 from appliance.control.problems import Invalid, TooManyListeners
 from appliance.control.routing import Operations
@@ -29,7 +30,27 @@ _STREAM = {
 
 
 class _Stream(StreamingResponse):
+    """Listens as long as it is sent."""
+
     media_type = "text/event-stream"
+
+    def __init__(self, events: Events, kinds: Collection[str] | None, after: int | None) -> None:
+        super().__init__((), headers={"X-Accel-Buffering": "no"})
+        self._events = events
+        self._wanted = (kinds, after)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        listener = self._events.listen(*self._wanted)
+        self.body_iterator = self._text(listener)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._events.forget(listener)
+
+    async def _text(self, listener: Listener) -> AsyncIterator[bytes]:
+        yield as_text(None)  # so that the other end knows at once that it listens
+        async for event in listener.events():
+            yield as_text(event)
 
 
 @router.view("/v1/events", "listenToEvents", Invalid, TooManyListeners, response_class=_Stream, responses=_STREAM)
@@ -45,15 +66,4 @@ async def listen(
     """What happens, as it happens. A listener that is too slow is told how many events it lost."""
     if control.events.is_full:
         raise TooManyListeners(f"{len(control.events)} listen already")
-    stream = _text(control.events, None if kinds is None else set(kinds), last_event_id)
-    return _Stream(stream, headers={"X-Accel-Buffering": "no"})
-
-
-async def _text(events: Events, kinds: Collection[str] | None, after: int | None) -> AsyncIterator[bytes]:
-    listener = events.listen(kinds, after)
-    try:
-        yield as_text(None)  # so that the other end knows at once that it listens
-        async for event in listener.events():
-            yield as_text(event)
-    finally:
-        events.forget(listener)
+    return _Stream(control.events, None if kinds is None else set(kinds), last_event_id)
