@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
         gateway = self._host.gateway
         if (excess := gateway.limits.connection(self.address)) is None:
             return None
-        self._story.limited(gateway.clock(), excess.scope, excess.delay_ns, enforced=excess.is_enforced)
+        excess.write_down(self._story, gateway.news, gateway.clock())
         return too_many(excess) if excess.is_enforced else None
 
     def _answer(self, request: Request, verdict: Route | TurnedAway) -> None:

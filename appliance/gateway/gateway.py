@@ -244,7 +244,7 @@ class Gateway:
 
     def limited(self, peer: Peer, excess: Excess) -> None:
         """A client sends more than is allowed. Raises RateLimited where that is enforced."""
-        peer.story.limited(self.clock(), excess.scope, excess.delay_ns, enforced=excess.is_enforced)
+        excess.write_down(peer.story, self.news, self.clock())
         if excess.is_enforced:
             raise excess.error()
 

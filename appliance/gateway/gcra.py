@@ -105,6 +105,10 @@ class Limiter(Generic[Key]):
         self._count[0] += 1
         return 0
 
+    def times(self, key: Key) -> int:
+        """How often somebody was limited, as far as it is remembered."""
+        return self._noted.get(key, 0)
+
     def waiting(self, now_ns: int) -> Iterator[Waiting[Key]]:
         """Those who were limited lately and would still be."""
         now = self._clock(now_ns)

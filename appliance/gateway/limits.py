@@ -12,6 +12,8 @@ from appliance.config.schema import Config
 from appliance.config.units import format_rate
 from appliance.errors import RateLimited
 from appliance.gateway.gcra import Decision, Key, Limiter, Mode, Terms, Waiting
+from appliance.gateway.news import News
+from appliance.gateway.story import Story
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 
@@ -24,11 +26,15 @@ _NOUNS: dict[Scope, str] = {"connections_per_ip": "connections", "messages_per_c
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """More than is allowed, by these terms. ``delay_ns`` is how long until it would be allowed."""
+    """More than is allowed, by these terms. ``delay_ns`` is how long until it would be allowed; ``key`` is who it was,
+    as text, and ``times`` how often.
+    """
 
     scope: Scope
     delay_ns: int
     terms: Terms
+    key: str = ""
+    times: int = 1
 
     @property
     def is_enforced(self) -> bool:
@@ -43,6 +49,13 @@ class Excess:
     def error(self) -> RateLimited:
         """What a connection is closed with."""
         return RateLimited(_NOUNS[self.scope], format_rate(self.terms.rate), self.terms.burst, self.delay_ns)
+
+    def write_down(self, story: Story, news: News, now_ns: int) -> None:
+        """Into the story always, and as news the first time, the second, the fourth, the eighth and so on."""
+        story.limited(now_ns, self.scope, self.delay_ns, enforced=self.is_enforced)
+        if self.times & (self.times - 1) == 0:
+            delay_s, mode = self.delay_ns / 1e9, self.terms.mode
+            news.tell("limit", scope=self.scope, key=self.key, times=self.times, delay_s=delay_s, mode=mode)
 
     def headers(self) -> dict[str, str]:
         """Of an HTTP answer with status 429 (RFC 6585, and draft-ietf-httpapi-ratelimit-headers)."""
@@ -102,7 +115,9 @@ class Limits:
         if limiter.is_off or (key := network_of(address)) is None:
             return None
         delay_ns = limiter.take(key, self._clock())
-        return Excess("connections_per_ip", delay_ns, limiter.terms) if delay_ns else None
+        if not delay_ns:
+            return None
+        return Excess("connections_per_ip", delay_ns, limiter.terms, key, limiter.times(key))
 
     def message(self, key: ClientKey) -> Excess | None:
         """A client wants to send a message."""
@@ -110,7 +125,9 @@ class Limits:
         if limiter.is_off:
             return None
         delay_ns = limiter.take(key, self._clock())
-        return Excess("messages_per_client", delay_ns, limiter.terms) if delay_ns else None
+        if not delay_ns:
+            return None
+        return Excess("messages_per_client", delay_ns, limiter.terms, _client_at(key), limiter.times(key))
 
     def decisions(self) -> dict[tuple[Scope, Decision, Mode], int]:
         """How often it was decided how, since the start."""
@@ -146,7 +163,7 @@ class Limits:
 
         return [
             report("connections_per_ip", None, self._connections, str),
-            report("messages_per_client", None, self._messages, lambda key: f"{key[1]} at {key[0]}"),
+            report("messages_per_client", None, self._messages, _client_at),
             *(
                 report("messages_per_client", canister_id, limiter, lambda key: key[1])
                 for canister_id, limiter in self._own.items()
@@ -168,6 +185,10 @@ class Limits:
 def client_key(join: Join) -> ClientKey:
     """Who a client is to its canister's limit."""
     return join.canister_id, join.client.partition("_")[0]
+
+
+def _client_at(key: ClientKey) -> str:
+    return f"{key[1]} at {key[0]}"
 
 
 def network_of(address: str) -> str | None:

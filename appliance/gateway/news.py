@@ -8,7 +8,7 @@ from appliance.gateway.hooks import Happening
 
 _log = structlog.get_logger(__name__)
 
-NEWS = ("session.opened", "session.closed", "canister.state")
+NEWS = ("session.opened", "session.closed", "canister.state", "limit")
 """The kinds there are."""
 
 Reader = Callable[[Happening], None]

@@ -166,6 +166,33 @@ async def test_a_reload_changes_the_limit_of_sessions_that_are_open():
         assert shell.error.delay_ns == SECOND
 
 
+async def test_that_somebody_is_limited_is_news_ever_more_rarely():
+    async with Bench(rate_limits=limits(messages="1/m", burst=1, mode="shadow")) as bench:
+        Clock(bench.gateway)
+        told = []
+        bench.gateway.news.subscribe(lambda news: told.append(news) if news.kind == "limit" else None)
+        client, shell = await bench.opened()
+        await bursts(bench, client, shell, 9)
+        assert [news.facts["times"] for news in told] == [1, 2, 4, 8]
+        assert dict(told[0].facts) == {
+            "scope": "messages_per_client",
+            "key": f"{client.principal} at {CANISTER}",
+            "times": 1,
+            "delay_s": 60.0,
+            "mode": "shadow",
+        }
+
+
+async def test_an_address_that_is_limited_is_news():
+    async with served(rate_limits=limits(connections="1/m", burst=1)) as it:
+        Clock(it.gateway)
+        told = []
+        it.gateway.news.subscribe(lambda news: told.append((news.kind, news.facts["key"])))
+        assert [await status_at(it, "/nowhere") for _ in range(2)] == [404, 429]
+        await it.nobody()
+        assert told == [("limit", "127.0.0.1")]
+
+
 async def test_off_means_that_nothing_is_counted():
     async with Bench(rate_limits=limits(messages="1/m", burst=1, mode="off")) as bench:
         client, shell = await bench.opened()
