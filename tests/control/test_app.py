@@ -34,7 +34,6 @@ NAMES = [
     "getMetrics",
     "getReady",
     "getRecentStats",
-    "getRecentStats",
     "getSession",
     "getStarted",
     "getStats",
