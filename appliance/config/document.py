@@ -143,8 +143,12 @@ class _Reader:
     def _check_end(self, text: str) -> None:
         """A last value that runs into the end of the file may be the first half of it."""
         last = self._last
-        if isinstance(last, yaml.ScalarEvent) and not last.style and last.value and text.endswith(last.value):
-            problem = f"the file ends within {last.value!r}; is it cut off? End the line if it is not"
+        if last is None or last.style:
+            return
+        ends_within = text.endswith(last.value) if last.value else text.rstrip(" ").endswith((":", "-"))
+        if ends_within:
+            what = f"within {last.value!r}" if last.value else "before a value"
+            problem = f"the file ends {what}; is it cut off? End the line if it is not"
             self._fail(self._place(last.start_mark), problem)
 
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> object:

@@ -124,7 +124,7 @@ def test_a_syntax_error_comes_after_what_was_found_before() -> None:
     assert "syntax" in syntax
 
 
-@pytest.mark.parametrize("text", ["a: 200", "a: true", "a:\n  - tex"])
+@pytest.mark.parametrize("text", ["a: 200", "a: true", "a:\n  - tex", "a:", "a: ", "a: {b: 1}\nc:", "a:\n  -"])
 def test_an_unquoted_value_at_the_very_end_may_be_cut_off(text: str) -> None:
     assert "is it cut off?" in fatal(text.encode())[-1]
     assert read(text + "\n").problems == []
