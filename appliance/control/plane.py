@@ -20,6 +20,7 @@ from appliance.control.health import Health, Pulse
 from appliance.control.models import AuditEntry, DrainProgress, EventKind, Plugin
 from appliance.control.outcome import Outcome
 from appliance.control.ports import Control, Log
+from appliance.control.recall import Recall, sample_of
 from appliance.control.reload import Reloads
 from appliance.control.routes.overview import reload_shown
 from appliance.control.server import Server
@@ -61,7 +62,7 @@ async def control_plane(
     """
     loop = asyncio.get_running_loop()
     settings = reloads.config.control
-    events, pulse = Events(), Pulse()
+    events, pulse, recall = Events(), Pulse(), Recall(lambda: sample_of(gateway, listener))
 
     def tell_entry(entry: AuditEntry) -> None:
         events.publish("audit", entry.model_dump())
@@ -82,11 +83,12 @@ async def control_plane(
             {"loop": pulse.check}, ready_checks(gateway, listener, IcProbe(ic, gateway), pulse.check)
         ),
         pulse=pulse,
+        recall=recall,
         drains=Drains(gateway, tell_drain, loop.time),
         metrics=metrics,
         plugins=plugins,
     )
-    async with pulse, _telling(control), _served(control, settings.listen, page):
+    async with pulse, recall, _telling(control), _served(control, settings.listen, page):
         yield control
 
 

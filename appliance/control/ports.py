@@ -10,6 +10,7 @@ from appliance.control.drains import Drains
 from appliance.control.events import Events
 from appliance.control.health import Health, Pulse
 from appliance.control.models import LogLevel, Plugin
+from appliance.control.recall import Recall
 from appliance.control.reload import Reloads
 from appliance.control.tokens import Tokens
 from appliance.gateway.gateway import Gateway
@@ -41,6 +42,7 @@ class Control:
     events: Events
     health: Health
     pulse: Pulse
+    recall: Recall
     drains: Drains
     metrics: Callable[[], bytes]
     """All of them, as Prometheus reads them."""

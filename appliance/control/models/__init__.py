@@ -52,7 +52,19 @@ from appliance.control.models.operation import (
     Token,
     Tokens,
 )
-from appliance.control.models.overview import CheckResult, Health, Hop, Identity, Reload, Stats, Status, WhoAmI
+from appliance.control.models.overview import (
+    CheckResult,
+    Health,
+    Hop,
+    HopSum,
+    Identity,
+    Reload,
+    Sample,
+    Samples,
+    Stats,
+    Status,
+    WhoAmI,
+)
 from appliance.control.models.sessions import (
     Closed,
     CloseRequest,
@@ -99,6 +111,7 @@ __all__ = [
     "HistoryEntry",
     "HistoryText",
     "Hop",
+    "HopSum",
     "Identity",
     "Limit",
     "LimitedKey",
@@ -118,6 +131,8 @@ __all__ = [
     "Request",
     "Role",
     "RollbackRequest",
+    "Sample",
+    "Samples",
     "SaveRequest",
     "Session",
     "SessionFilter",

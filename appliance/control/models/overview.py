@@ -95,6 +95,36 @@ class Stats(Answer):
     """How late the event loop was at the last look."""
 
 
+class HopSum(Answer):
+    """How often one part of a message's way was measured, and how long it took in all."""
+
+    name: str
+    count: int
+    sum_s: float
+
+
+class Sample(Answer):
+    """What the counters said at one moment."""
+
+    at: datetime
+    sessions: int
+    """Those that were open."""
+    connections: int
+    """Sockets of clients."""
+    counters: dict[str, int]
+    totals: dict[str, int]
+    """Of the counters that are split in `Stats.by`."""
+    hops: list[HopSum]
+
+
+class Samples(Answer):
+    """The last minutes, for charts that begin before they are looked at."""
+
+    every_s: float
+    items: list[Sample]
+    """The oldest first."""
+
+
 class CheckResult(Answer):
     """One named check of readiness."""
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 
 from appliance.control.depends import Plane, Sender
-from appliance.control.models import Hop, Identity, Reload, Stats, Status, WhoAmI
+from appliance.control.models import Hop, Identity, Reload, Samples, Stats, Status, WhoAmI
 from appliance.control.outcome import Outcome
 from appliance.control.ports import Control
 from appliance.control.routing import Operations
@@ -70,6 +70,12 @@ async def stats(control: Plane) -> Stats:
         hops=_hops(control),
         loop_lag_s=control.pulse.lag_s,
     )
+
+
+@router.view("/v1/stats/recent", "getRecentStats")
+async def recent(control: Plane) -> Samples:
+    """Counters as they were in the last minutes."""
+    return Samples(every_s=control.recall.every_s, items=control.recall.samples)
 
 
 def reload_shown(outcome: Outcome) -> Reload:

@@ -4,7 +4,8 @@ import { get } from "./api.js";
 
 const KEPT_MS = 600_000;
 const ERRORS_OVER_MS = 60_000;
-/** What counts as an error: splits of /v1/stats, with how the page calls them. */
+const AWAY_MS = 10_000;
+/** What counts as an error: counters of the API that are split by reason, with how the page calls them. */
 export const ERRORS = [
   ["refused", "sockets closed for an error"],
   ["rejected_requests", "connections not let in"],
@@ -12,54 +13,74 @@ export const ERRORS = [
   ["failed_polls", "failed polls"],
 ];
 
-const looks = [];
-const samples = [];
+let looks = [];
 const listeners = new Set();
 
-/** Call with every new sample: the list of them (the oldest first), the latest status and statistics. */
+/** Call with every new look: the samples (the oldest first), the latest status and statistics. */
 export const onSample = (listener) => listeners.add(listener);
 
 /** Look at the counters once. */
 export async function look() {
   const [status, stats] = await Promise.all([get("v1/status"), get("v1/stats")]);
   const now = lookOf(status, stats);
-  const before = looks.at(-1);
-  if (before && (now.at <= before.at || isEarlierThan(stats, before.stats))) looks.length = 0; // another process
-  looks.push(now);
-  samples.push(sampleOf(looks, now));
-  while (looks[0].at < now.at - ERRORS_OVER_MS - 10_000) looks.shift();
-  while (samples[0].at < now.at - KEPT_MS) samples.shift();
+  if (!looks.length || now.at - looks.at(-1).at > AWAY_MS) await recall(now.at);
+  looks = follow(looks, now);
+  const samples = samplesOf(looks);
   for (const listener of listeners) listener(samples, status, stats);
-  return { status, stats };
 }
 
-const isEarlierThan = (stats, before) => Object.keys(before.counters).some((name) => stats.counters[name] < before.counters[name]);
+/** What the gateway remembers of the time in which this page did not look. */
+async function recall(before) {
+  const { items } = await get("v1/stats/recent");
+  for (const item of items) {
+    const at = Date.parse(item.at);
+    if (at < before && at > (looks.at(-1)?.at ?? -Infinity)) looks = follow(looks, { ...item, at });
+  }
+}
 
-const lookOf = (status, stats) => ({ at: Date.parse(stats.at), status, stats });
+const lookOf = ({ sessions, connections }, { at, counters, by, hops }) => ({
+  at: Date.parse(at),
+  sessions,
+  connections,
+  counters,
+  totals: Object.fromEntries(Object.entries(by).map(([name, split]) => [name, sum(Object.values(split))])),
+  hops,
+});
 
-/** The values at the last of these looks, by what has changed since those before. */
-export function sampleOf(all, now) {
-  const before = all.at(-2);
-  const seconds = before && (now.at - before.at) / 1000;
-  const perSecond = (name) => (before ? (now.stats.counters[name] - before.stats.counters[name]) / seconds : null);
-  const minuteAgo = all.find(({ at }) => at >= now.at - ERRORS_OVER_MS);
+const sum = (numbers) => numbers.reduce((total, each) => total + each, 0);
+
+/** These looks with another: without those that are too old, or of another process, whose counters began anew. */
+export function follow(before, now) {
+  const last = before.at(-1);
+  const isNew = last && (now.at <= last.at || Object.keys(now.counters).some((name) => now.counters[name] < last.counters[name]));
+  return [...(isNew ? [] : before.filter(({ at }) => at >= now.at - KEPT_MS)), now];
+}
+
+/** The values at each look, by what has changed since those before. */
+export function samplesOf(all) {
+  let since = 0;
+  return all.map((now, index) => {
+    while (all[since].at < now.at - ERRORS_OVER_MS) since += 1;
+    return sampleOf(all[index - 1], now, all[since]);
+  });
+}
+
+function sampleOf(before, now, minuteAgo) {
+  const perSecond = (name) => (before ? ((now.counters[name] - before.counters[name]) * 1000) / (now.at - before.at) : null);
   const sample = {
     at: now.at,
-    sessions: now.status.sessions,
-    connections: now.status.connections,
+    sessions: now.sessions,
+    connections: now.connections,
     up: perSecond("relayed"),
     down: perSecond("delivered"),
   };
-  for (const [name] of ERRORS) sample[name] = before ? total(now.stats, name) - total(minuteAgo.stats, name) : null;
-  for (const hop of now.stats.hops) sample[hop.name] = before ? meanSince(before.stats, hop) : null;
+  for (const [name] of ERRORS) sample[name] = before ? (now.totals[name] ?? 0) - (minuteAgo.totals[name] ?? 0) : null;
+  for (const hop of now.hops) sample[hop.name] = before ? meanSince(before, hop) : null;
   return sample;
 }
 
-/** All of a split counter. */
-export const total = (stats, name) => Object.values(stats.by[name] ?? {}).reduce((sum, each) => sum + each, 0);
-
-function meanSince(stats, hop) {
-  const before = stats.hops.find(({ name }) => name === hop.name);
-  const times = hop.count - (before?.count ?? 0);
-  return times > 0 ? (hop.sum_s - (before?.sum_s ?? 0)) / times : null;
+function meanSince({ hops }, hop) {
+  const before = hops.find(({ name }) => name === hop.name) ?? { count: 0, sum_s: 0 };
+  const times = hop.count - before.count;
+  return times > 0 ? (hop.sum_s - before.sum_s) / times : null;
 }

@@ -11,6 +11,7 @@ import { enterHistory, refreshHistory } from "./history.js";
 import { showValues } from "./values.js";
 
 export const EFFECTS = { live: "good", "new sessions": "warn", restart: "bad" };
+const EFFECT_WORDS = { live: "at once", "new sessions": "for new sessions", restart: "with a restart" };
 const TABS = ["edit", "values", "history"];
 
 const text = byId("config-text");
@@ -112,26 +113,22 @@ function showPlan({ changes, refused }) {
 
 function summaryOf(changes) {
   if (!changes.length) return "Nothing would change.";
-  const kinds = Object.keys(EFFECTS)
-    .map((effect) => [changes.filter((each) => each.effect === effect).length, effect])
+  const kinds = Object.entries(EFFECT_WORDS)
+    .map(([effect, words]) => [changes.filter((each) => each.effect === effect).length, words])
     .filter(([number]) => number)
-    .map(([number, effect]) => `${number} ${effect === "new sessions" ? "for new sessions" : effect === "restart" ? "with a restart" : effect}`);
+    .map(([number, words]) => `${number} ${words}`);
   const sessions = Math.max(...changes.map((each) => each.sessions));
-  return `${many(changes.length, "change")}: ${kinds.join(", ")}. At most ${many(sessions, "session")} touched by one of them.`;
+  return `${many(changes.length, "change")}: ${kinds.join(", ")}. Open sessions touched: ${count(sessions)}.`;
 }
 
 byId("plan").addEventListener("click", async () => {
   if (await plan(text.value)) byId("plan-result").focus();
 });
-byId("plan-file").addEventListener("click", async () => {
-  if (!(await plan(null))) return;
-  byId("plan-result").focus();
-  await apply(null);
-});
 
 // --- apply ---
 
 byId("apply").addEventListener("click", () => apply(text.value));
+byId("apply-file").addEventListener("click", () => apply(null));
 
 async function apply(source) {
   const found = await plan(source);

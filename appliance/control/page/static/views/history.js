@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { badge, byId, keyOf, make, put, say } from "../dom.js";
 import { confirm } from "../dialog.js";
-import { count, moment, value } from "../format.js";
+import { moment, value } from "../format.js";
 import { tell } from "../news.js";
 import { action, Table } from "../table.js";
 
@@ -45,7 +45,6 @@ const difference = new Table("difference-table", {
     old: (row) => make("span", { class: "old" }, value(row.old)),
     new: (row) => make("span", { class: "new" }, value(row.new)),
     effect: (row) => badge(row.effect, EFFECTS[row.effect]),
-    sessions: (row) => count(row.sessions),
   },
 });
 
@@ -89,7 +88,7 @@ function linesOf(text) {
     [/^\+/, "added"],
     [/^-/, "removed"],
   ];
-  return text.split("\n").map((line) => {
+  return text.trimEnd().split("\n").map((line) => {
     const [, kind] = kinds.find(([pattern]) => pattern.test(line)) ?? [];
     return kind ? make("span", { class: kind }, line) : `${line}\n`;
   });

@@ -110,12 +110,14 @@ function showTiles(sample, status, stats) {
   const perSecond = (value) => [rate(value), make("small", {}, " /s")];
   const errors = ERRORS.reduce((sum, [name]) => sum + (sample[name] ?? 0), 0);
   tile("sessions", [count(status.sessions)], many(status.connections, "connection"));
-  tile("up", perSecond(sample.up), `${count(stats.counters.relayed, true)} since the start`);
-  tile("down", perSecond(sample.down), `${count(stats.counters.delivered, true)} since the start`);
+  tile("up", perSecond(sample.up), messages(stats.counters.relayed));
+  tile("down", perSecond(sample.down), messages(stats.counters.delivered));
   tile("errors", [count(errors)], "in the last minute");
   tile("canisters", [count(status.canisters)], status.departing ? `${many(status.departing, "client")} still to report` : "listed");
   tile("lag", [duration(stats.loop_lag_s)], "at the last look");
 }
+
+const messages = (number) => `${count(number, true)} message${number === 1 ? "" : "s"} so far`;
 
 function tile(name, figure, note) {
   put(byId(`tile-${name}`), ...figure);
