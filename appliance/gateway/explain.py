@@ -70,8 +70,9 @@ def _opening(story: Story, now_ns: int) -> str:
 
 def _traffic(story: Story) -> Iterator[str]:
     if story.frames:
-        sent = f"{_counted(story.frames, 'message')} came from the client"
-        yield f"{sent}; the IC answered {_counted(story.relayed, 'call')} for it, and {story.failed} came to nothing."
+        answered = f"the IC answered {_counted(story.relayed, 'call')} for it"
+        failed = f", and {story.failed} came to nothing" if story.failed else ""
+        yield f"{_counted(story.frames, 'message')} came from the client; {answered}{failed}."
     if story.delivered:
         yield f"{_counted(story.delivered, 'message')} of the canister went to the client."
 

@@ -36,7 +36,7 @@ def test_a_session_that_lives():
         f"Connection {story.id} came from 203.0.113.7 on 2023-11-14 at 22:13:20 UTC.",
         "It opened a WebSocket of generation v2 at /v2, as client abcde_7 of canister bkyz2-fmaaa-aaaaa-qaaaq-cai.",
         "Its session opened after 4 s and has been open for 2 min 1 s.",
-        "1 message came from the client; the IC answered 1 call for it, and 0 came to nothing.",
+        "1 message came from the client; the IC answered 1 call for it.",
         "1 message of the canister went to the client.",
         "It is there now, for 2 min 5 s.",
     ]
@@ -72,6 +72,12 @@ def test_how_a_session_ended(end, told):
     lines = summary(lived(end=end), now_ns=T0 + 1000 * SECOND)
     assert lines[2] == "Its session opened after 4 s and was open for 2 s."
     assert lines[-1] == told
+
+
+def test_calls_that_came_to_nothing_are_counted():
+    story = lived()
+    story.relay_failed(T0 + 5 * SECOND, SECOND, "rejected")
+    assert "the IC answered 1 call for it, and 1 came to nothing." in summary(story, now_ns=T0)[3]
 
 
 def test_a_client_that_was_turned_away():
