@@ -164,10 +164,10 @@ async def run(begun: Start, logging: Logging) -> None:
     """
     stop, tasks, notifier = asyncio.Event(), Tasks(), Notifier.from_environment()
     async with operating(begun, logging) as (service, control):
-        # worded as the reference gateway words it, for people and scripts that look for it
-        _log.info(f"Gateway Agent principal: {service.principal!s}")
         reloads = control.reloads
         with _signals(stop, lambda: tasks.start(_reload(reloads, notifier, "signal"))):
+            # worded as the reference gateway words it, for people and scripts that look for it
+            _log.info(f"Gateway Agent principal: {service.principal!s}")
             if begun.loaded.config.watch:
                 tasks.start(_follow_files(reloads, notifier))
             status = partial(_status, service, reloads)
