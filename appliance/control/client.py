@@ -26,6 +26,7 @@ MAX_ANSWER = 64 * 1024**2
 CONFIG_INVALID = "config-invalid"
 
 _SHOWN = 200  # characters of an answer that is none of ours
+_PARTS = ("body", "query", "path", "header")  # of requests, as places of faults
 _PROBLEM_TYPE = "application/problem+json"
 
 T = TypeVar("T", bound=BaseModel)
@@ -65,9 +66,9 @@ class ControlRefused(ControlError):
     reason = "control_refused"
 
     def __str__(self) -> str:
-        detail = self.details.detail
-        faults = [fault_text(fault) for fault in self.details.errors or []]
-        return "\n".join([detail, *(f"  {fault}" for fault in faults if fault not in detail)])
+        detail, faults = self.details.detail, self.details.errors or []
+        is_told = any(fault.problem in detail for fault in faults)  # the detail sums up the first of them then
+        return "\n".join(([] if is_told else [detail]) + [fault_text(fault) for fault in faults])
 
     @property
     def kind(self) -> str:
@@ -88,7 +89,9 @@ def kind_of(details: ProblemDetails) -> str:
 
 
 def fault_text(fault: Fault) -> str:
-    """As a ConfigProblem is written."""
+    """As a ConfigProblem is written; that something was in the body of the request is of no interest."""
+    if fault.key and fault.place in _PARTS:
+        return f"{fault.key}: {fault.problem}"
     return str(ConfigProblem(fault.place, fault.key, fault.problem))
 
 
@@ -175,10 +178,10 @@ class Client:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
             connection.request(method, prefix + path, content, headers)
-            response = connection.getresponse()
-            if not (200 <= response.status < 300 or response.status in also):
-                raise self._problem(response)
-            yield response
+            with connection.getresponse() as response:
+                if not (200 <= response.status < 300 or response.status in also):
+                    raise self._problem(response)
+                yield response
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ControlUnreachable(self.url, _why(error)) from error
         finally:
@@ -191,6 +194,8 @@ class Client:
         data = response.read(MAX_ANSWER + 1)
         if len(data) > MAX_ANSWER:
             raise ControlUnreachable(self.url, f"its answer has more than {MAX_ANSWER} bytes")
+        if response.length:
+            raise http.client.IncompleteRead(data, response.length)
         return data
 
     def _problem(self, response: http.client.HTTPResponse) -> GatewayError:
@@ -205,8 +210,8 @@ class Client:
             return model.model_validate_json(data)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            problem = f"its answer is not a {model.__name__} ({where}: {first['msg']}); is it of another version?"
+            what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+            problem = f"its answer is not a {model.__name__} ({what}); is it of another version?"
             raise ControlUnreachable(self.url, problem) from error
 
 
