@@ -73,6 +73,13 @@ class Bound:
         for one in self.sockets:
             self.servers.append(await create(factory, sock=one, ssl=tls, backlog=BACKLOG, **keeps))
 
+    def pause(self) -> None:
+        """Accept no more, where the loop can be told: asyncio's loses what it has accepted when a server closes."""
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for one in getattr(server, "sockets", ()):
+                loop.remove_reader(one.fileno())
+
     def close(self, *, unlink: bool) -> None:
         """Accept no more; sockets that were accepted stay. With ``unlink`` a Unix socket is removed from its folder."""
         for server in self.servers:

@@ -19,6 +19,8 @@ from appliance.gateway.gateway import Gateway
 
 _log = structlog.get_logger(__name__)
 
+SETTLING = 3
+"""Turns of the loop that it takes from an accepted socket to a connection."""
 SURPLUS = 1000
 """Sockets beyond ``max_connections`` that are still given an answer; more are dropped unheard."""
 
@@ -114,9 +116,13 @@ class Listener:
         """
         if not self.bound:
             return
+        left_s = self.gateway.begin_stop()
+        for bound in self.bound:
+            bound.pause()
+        await _settle()
         for bound in self.bound:
             bound.close(unlink=True)
-        left_s = self.gateway.begin_stop()
+        await _settle()
         for connection in list(self._connections):
             connection.close(GatewayStopping())
         with contextlib.suppress(TimeoutError):
@@ -228,3 +234,9 @@ def load_tls(tls: Tls) -> ssl.SSLContext:
             [ConfigProblem(str(tls.certificate), "gateway.tls", f"with key {tls.key}: {error}")]
         ) from None
     return context
+
+
+async def _settle() -> None:
+    """Let every socket that was accepted become a connection."""
+    for _ in range(SETTLING):
+        await asyncio.sleep(0)

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import socket
 import ssl
 
@@ -78,3 +79,18 @@ def test_unusable_tls_files_are_named(tmp_path, pair):
     for wrong in (Tls(certificate=tmp_path / "none", key=key), Tls(certificate=key, key=certificate)):
         with pytest.raises(ConfigError, match="tls"):
             load_tls(wrong)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_whoever_was_accepted_when_it_stops_gets_an_answer(turns):
+    async with served() as it:
+        with contextlib.ExitStack() as clients:
+            for _ in range(5):
+                client = clients.enter_context(socket.create_connection(("127.0.0.1", it.listener.port)))
+                client.sendall(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await it.listener.stop()
+            # those who were not accepted were left to the system, which resets them with the socket that they came to
+            assert it.stats.connections == it.stats.rejected_requests.total()
+            assert len(it.listener) == 0
