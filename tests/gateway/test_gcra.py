@@ -128,16 +128,27 @@ def test_keys_do_not_share():
     assert limiter.take("one", 0) == SECOND // 5
 
 
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, SECOND // 10)), max_size=200))
+@given(st.lists(st.tuples(st.integers(0, 13), st.sampled_from([0, 0, SECOND // 50, SECOND // 10])), max_size=100))
 def test_what_is_remembered_is_bounded_and_who_used_up_nothing_goes_first(steps):
-    limiter, now = Limiter[int](Terms(rate=5.0, burst=2), now_ns=0, remembered=10), 0
-    alone = {key: Limiter[int](Terms(rate=5.0, burst=2), now_ns=0) for key in range(41)}
+    limit = Terms(rate=5.0, burst=1)
+    limiter, now = Limiter[int](limit, now_ns=0, remembered=10), 0
+    alone = {key: Limiter[int](limit, now_ns=0) for key in range(14)}
     for key, gap in steps:
         now += gap
         delay, alone_delay = limiter.take(key, now), alone[key].take(key, now)
         assert len(limiter) <= 10
-        if not limiter.forgotten:
-            assert delay == alone_delay
+        if limiter.forgotten:
+            break
+        assert delay == alone_delay
+
+
+def test_where_everybody_has_used_up_something_the_oldest_is_forgotten():
+    limiter = Limiter[int](Terms(rate=1.0, burst=1), now_ns=0, remembered=10)
+    for key in range(11):
+        assert limiter.take(key, 0) == 0
+    assert (len(limiter), limiter.forgotten) == (10, 1)
+    limited = [key for key in range(11) if limiter.take(key, 1)]
+    assert len(limited) >= 9
 
 
 def test_of_those_who_were_limited_the_last_are_noted():
