@@ -14,7 +14,6 @@ from appliance.gateway.explain import explain
 from appliance.gateway.peer import FIRST_SAMPLED
 from appliance.gateway.recorder import SAMPLED
 from appliance.gateway.story import End, Story
-from appliance.gateway.timestamps import of_frame
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER, Client
 from tests.gateway.fake_ic import OK, err
@@ -221,16 +220,3 @@ async def test_who_is_turned_away_has_a_story_too():
         assert kinds(story) == ["accepted", "turned_away"]
         assert story.moments[-1].facts["status"] == 404
         assert it.gateway.stories.find(story.id) is story
-
-
-@given(st.integers(1 << 32, (1 << 64) - 1), st.binary(max_size=300))
-def test_the_time_of_a_canister_is_found_in_its_frame(time_ns, content):
-    message = {"client_key": b"key", "sequence_num": 1, "timestamp": time_ns, "is_service_message": False}
-    frame = encode_cbor({"key": "gateway_0", "content": encode_cbor({**message, "content": content}), "cert": b"c"})
-    assert of_frame(frame) == time_ns
-
-
-@given(st.binary(max_size=60).map(lambda rest: b"itimestamp\x1b" + rest) | st.binary(max_size=60))
-def test_where_there_is_no_time_none_is_found(frame):
-    found = of_frame(frame)
-    assert found is None or found.to_bytes(8, "big") in frame
