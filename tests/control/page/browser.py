@@ -14,8 +14,9 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 from tests.interop import node
 
-HERE = Path(__file__).parent
-SHOTS = HERE.parents[1] / "build" / "screenshots"
+ROOT = Path(__file__).resolve().parents[3]
+SHOTS = ROOT / "build" / "screenshots"
+AXE = ROOT / "tests" / "control" / "axe"
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
 CHROMIUM = "ICWS_CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -40,7 +41,7 @@ def find() -> str:
 
 def axe() -> str:
     """The source of axe-core. Raises node.Unavailable."""
-    return (node.prepared(HERE / "axe") / "node_modules/axe-core/axe.min.js").read_text()
+    return (node.prepared(AXE) / "node_modules/axe-core/axe.min.js").read_text()
 
 
 @asynccontextmanager
