@@ -3,16 +3,13 @@
 from typing import Any
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
-MEDIA_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 
 
-class Json(Response):
+class Json(JSONResponse):
     """An answer in JSON."""
-
-    media_type = MEDIA_TYPE
 
     def render(self, content: Any) -> bytes:
         """Serialise; what JSON does not know is written as text."""

@@ -90,7 +90,9 @@ def operations() -> list[Operation]:
 async def _on_wrong_method(request: Request, _: Exception) -> Response:
     """With all methods that the path takes."""
     path = request.url.path
-    methods = {method for route in operations() if route.path_regex.match(path) for method in route.methods or ()}
+    here = [route for route in operations() if route.path_regex.match(path)]
+    exact = [route for route in here if route.path == path]
+    methods = {method for route in exact or here for method in route.methods or ()}
     allowed = ", ".join(sorted(methods or {"GET"}))
     problem = MethodNotAllowed(f"{request.method} is not possible here, but {allowed} is", headers={"Allow": allowed})
     return answer(problem, path)

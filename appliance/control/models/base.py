@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Role = Literal["viewer", "operator", "admin"]
 """What a token may do: look, act on sessions and canisters, change the configuration and the tokens. Each may do what
@@ -10,6 +10,15 @@ those before it may."""
 GenerationName = Literal["v0", "v1", "v2"]
 """A wire generation."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number, and 7.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""For numbers without a fraction; behind their bounds."""
 
 
 class Answer(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from appliance.control.models.base import Answer, GenerationName, Name, Request
+from appliance.control.models.base import WHOLE, Answer, GenerationName, Name, Request
 from appliance.control.models.config import Applied
 
 PRINCIPAL = r"^[a-z0-9]{1,5}(-[a-z0-9]{1,5}){0,12}$"
@@ -70,7 +70,7 @@ class AddCanisterRequest(Request):
     id: Annotated[str, Field(pattern=PRINCIPAL, max_length=63)]
     name: Name | None = None
     generation: Annotated[list[GenerationName], Field(min_length=1, max_length=3, default=["v2"])]
-    max_clients: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    max_clients: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] | None = None
     paused: bool = False
     save: bool = False
     """Write it to the file too."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from appliance.control.models.base import Answer, ProblemDetails, Request
+from appliance.control.models.base import WHOLE, Answer, ProblemDetails, Request
 
 Effect = Literal["live", "new sessions", "restart"]
 """When a changed key takes effect."""
@@ -110,7 +110,7 @@ class RollbackRequest(Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"generation": 7}]})
 
-    generation: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    generation: Annotated[int, Field(ge=1, lt=2**31), WHOLE] | None = None
     """The last good one before this if absent."""
 
 

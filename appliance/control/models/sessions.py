@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from appliance.control.models.base import Answer, GenerationName, Request
+from appliance.control.models.base import WHOLE, Answer, GenerationName, Request
 
 SessionState = Literal["new", "hello", "opening", "open"]
 """Accepted; waiting for the client's opening message; waiting for the canister's answer to it; messages flow."""
@@ -127,7 +127,7 @@ class CloseRequest(Request):
     )
 
     filter: SessionFilter
-    code: Annotated[int, Field(ge=4000, le=4999)] = 4109
+    code: Annotated[int, Field(ge=4000, le=4999), WHOLE] = 4109
     """Close code: up to 4499 clients come back, from 4500 on they do not."""
     reason: Annotated[str, Field(min_length=1, max_length=120)] | None = None
     """What the clients are told; 123 bytes at most."""
