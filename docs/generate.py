@@ -15,6 +15,7 @@ from appliance.errors import GatewayError, TooLarge
 from appliance.protocol.generations import SESSIONS
 from appliance.protocol.session import draw
 from docs.alerts import render_alerts
+from docs.api import render_api
 from docs.grafana import render_grafana
 from docs.metrics import render_metrics
 
@@ -89,6 +90,7 @@ def files() -> Mapping[Path, str]:
     return {
         top / "gateway.yaml": render_yaml(),
         top / "docs" / "configuration.md": render_markdown(),
+        top / "docs" / "api.md": render_api(),
         top / "docs" / "close-codes.md": render_close_codes(),
         top / "docs" / "generations.md": render_generations(),
         top / "docs" / "metrics.md": render_metrics(),
