@@ -16,7 +16,7 @@ from appliance.cli.words import counted, time
 from appliance.cli.yaml_text import yaml_lines
 from appliance.config.describe import render_yaml
 from appliance.config.json_schema import json_schema
-from appliance.config.load import Loaded, load
+from appliance.config.load import DEFAULT, Loaded, load
 from appliance.config.written import written
 from appliance.control.client import path_to
 from appliance.control.models import ConfigShown
@@ -44,7 +44,7 @@ def show_(file: Path | None, *, origin: bool, changed: bool, running: bool) -> N
         if file is not None:
             raise click.UsageError("--running asks the gateway, leave FILE out")
         answer = client().get(ConfigShown, path_to("config"))
-        unless = _defaults(Path(answer.file) if answer.file else None) if changed else None
+        unless = _unset(answer) if changed else None
         show(answer, _running_lines(answer, origin=origin, unless=unless))
         return
     file = file or config_file()
@@ -119,6 +119,19 @@ def _value_of(loaded: Loaded | None, name: str) -> tuple[Any, str]:
 def _defaults(file: Path | None) -> Mapping[str, Any]:
     """What a file in this place would mean that says nothing."""
     return written(load(file, text=_NOTHING_SAID).config)
+
+
+def _unset(shown: ConfigShown) -> Mapping[str, Any]:
+    """What nobody has set, and what somebody has set as it would be anyway."""
+    known: dict[str, Any] = dict(_defaults(Path(shown.file) if shown.file else None))
+    for key, origin in shown.origins.items():
+        if origin == DEFAULT:
+            *above, name = key.split(".")
+            values, target = shown.values, known
+            for part in above:
+                values, target = values[part], target[part]
+            target[name] = values[name]
+    return known
 
 
 def _lines(

@@ -1,4 +1,3 @@
-import asyncio
 import json
 
 import click
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 from appliance.cli.events import _lines
 from appliance.control.models import Event
 from tests.cli.conftest import Icws
+from tests.gateway.bench import until
 
 AT = "2026-03-04T05:06:07.089Z"
 WHO = {
@@ -76,8 +76,7 @@ async def test_events_come_until_the_gateway_ends(icws: Icws):
     async with icws.plane.connect() as session:
         await session.receive()
         await icws("canisters", "pause", "chat")
-    while list(icws.plane.gateway.roster):
-        await asyncio.sleep(0.001)
+    await until(lambda: not list(icws.plane.gateway.roster))
     icws.plane.control.events.close()
     lines = await icws.lines("events", "--after", 0)
     assert [line.split()[1] for line in lines if line.startswith(("0", "1", "2"))] == [

@@ -1,6 +1,6 @@
 import pytest
 
-from appliance.client import ConnectionClosed
+from appliance.client import Connection, ConnectionClosed
 from tests.cli.conftest import Icws
 
 LIMITED = """
@@ -8,6 +8,11 @@ rate_limits:
   connections_per_ip: {rate: 1/h, burst: 1, mode: shadow}
   messages_per_client: {rate: 1/h, burst: 2}
 """
+
+
+async def hear_out(session: Connection) -> None:
+    while True:
+        await session.receive()
 
 
 async def test_every_limit_and_who_has_to_wait(icws: Icws):
@@ -20,8 +25,7 @@ async def test_every_limit_and_who_has_to_wait(icws: Icws):
         for _ in range(3):
             await session.send({"text": "hello", "timestamp": 0})
         with pytest.raises(ConnectionClosed, match="4108"):
-            while True:
-                await session.receive()
+            await hear_out(session)
     text = (await icws("limits")).stdout
     heading, connections, messages = text.splitlines()[:3]
     assert heading.split() == ["LIMIT", "MODE", "RATE", "BURST", "KEYS", "ALLOWED", "LIMITED", "SHADOWED"]

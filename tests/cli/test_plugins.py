@@ -1,14 +1,12 @@
-from pathlib import Path
-
 from tests.cli.conftest import Icws
+from tests.cli.processes import TOP
 
 
 async def test_those_that_are_loaded_and_what_went_wrong(icws: Icws):
     assert await icws.lines("plugins") == ["no plugin is loaded"]
-    top = Path(__file__).resolve().parents[2]
     log = icws.plane.file.with_name("audit.jsonl")
     with icws.plane.file.open("a") as stream:
-        stream.write(f"\nplugins: [{{path: {top}/plugins/audit_log.py, config: {{file: {log}}}}}]\n")
+        stream.write(f"\nplugins: [{{path: {TOP}/plugins/audit_log.py, config: {{file: {log}}}}}]\n")
     await icws("reload")
     async with icws.plane.connect() as session:
         await session.receive()

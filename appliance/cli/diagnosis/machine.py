@@ -205,7 +205,7 @@ def _running(status: Status) -> Finding:
     mood = "stopping" if status.stopping else "draining" if status.draining else ""
     text = (
         f"icws {status.version} is up for {duration(status.uptime_s)} with {counted(status.sessions, 'open session')}; "
-        f"generation {status.generation} of the configuration since {ago(status.last_reload.at)}"
+        f"generation {status.generation} of the configuration runs, looked at {ago(status.last_reload.at)}"
     )
     if mood:
         return warning(

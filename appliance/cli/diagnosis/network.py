@@ -19,6 +19,7 @@ from appliance.ic.transport import HttpTransport
 
 LEDGER = Principal.from_text("ryjl3-tyaaa-aaaaa-aaaba-cai")
 """A canister that the mainnet has for good."""
+_SET_CLOCK = "set the clock: timedatectl set-ntp true"
 SKEW_S = 10.0
 """Beyond which a clock should be set, although everything works."""
 
@@ -107,6 +108,7 @@ async def _clock(
     if key is None:
         return
     agent = Agent(transport, AnonymousIdentity(), Verifier(key))
+    last = ""
     for canister_id in dict.fromkeys((*canisters, LEDGER)):
         before_ns = time.time_ns()
         try:
@@ -116,6 +118,9 @@ async def _clock(
             ahead_s = (certificate.time_ns - (before_ns + time.time_ns()) / 2) / 1e9
         except GatewayError as error:
             last = str(error)
+            if isinstance(error, IcRefused) and "expiry" in error.text:
+                yield fault("clock", f"what is signed now has another time than the IC's: {error.text}", _SET_CLOCK)
+                return
             continue
         yield _skew(config, ahead_s)
         return
@@ -131,7 +136,7 @@ def _judge(certificate: Certificate, canister_id: Principal, key: bytes) -> None
 def _skew(config: Config, ahead_s: float) -> Finding:
     limit_s = config.verification.max_certificate_age
     behind = f"this clock is {duration(abs(ahead_s))} {'behind' if ahead_s > 0 else 'ahead of'} the IC"
-    advice = "set the clock: timedatectl set-ntp true (the certificate may also be old, of an endpoint that lags)"
+    advice = f"{_SET_CLOCK} (or the certificate is old, of an endpoint that lags)"
     if abs(ahead_s) > limit_s:
         return fault("clock", f"{behind}: every certificate is refused beyond {duration(limit_s)}", advice)
     if abs(ahead_s) > SKEW_S:
