@@ -89,10 +89,6 @@ class Plugins:
             raise ConfigError(problems)
         return Swap(self, plugins, fresh, [plugin for plugin in self._loaded if plugin not in plugins])
 
-    async def has_changed(self) -> bool:
-        """Whether a file that was loaded is another now, so that a reload of the same configuration does something."""
-        return not all([await _is_same(plugin, plugin.entry) for plugin in self._loaded])
-
     async def stop(self) -> None:
         """Call no plugin any more, and end all."""
         gone, self._loaded = self._loaded, ()
