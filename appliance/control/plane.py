@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast, get_args
 
-import structlog
 from starlette.routing import BaseRoute
 
 from appliance.config.address import UnixAddress, parse_address
@@ -30,8 +29,6 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Happening
 from appliance.gateway.listener import Listener
 from appliance.gateway.tasks import Tasks
-
-_log = structlog.get_logger(__name__)
 
 AUDIT_FILE = "audit.jsonl"
 """In the folder of the history."""
@@ -99,8 +96,6 @@ async def _served(control: Control, listen: str | None, page: Sequence[BaseRoute
         return
     address = parse_address(listen)
     is_unix = isinstance(address, UnixAddress)
-    if not is_unix and control.tokens.path is None:
-        _log.warning("the control plane has no tokens (control.tokens), so nobody may use it", listen=listen)
     app = Guard(
         create_app(control, page=page),
         control.tokens,

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,15 +97,17 @@ control:
 
 
 @asynccontextmanager
-async def running(*, tcp: bool = False, more: str = "") -> AsyncIterator[Plane]:
-    """Everything; ``more`` is appended to ``gateway.yaml``, and begins within ``control``."""
+async def running(
+    *, tcp: bool = False, more: str = "", edit: Callable[[str], str] = lambda text: text
+) -> AsyncIterator[Plane]:
+    """Everything. ``more`` is appended to ``gateway.yaml``, of which ``edit`` has the last word."""
     with tempfile.TemporaryDirectory(prefix="icws") as name, _logging_kept():
         folder = Path(name)
         async with Localnet() as localnet:
             identity = load_or_create_identity(folder / "data/identity.pem")
             canister_id = localnet.create_canister(PingPong(gateway=identity.principal))
             file = folder / "gateway.yaml"
-            file.write_text(text_of(localnet, canister_id, "127.0.0.1:0" if tcp else "unix:control.sock", more))
+            file.write_text(edit(text_of(localnet, canister_id, "127.0.0.1:0" if tcp else "unix:control.sock", more)))
             grants = [Grant(role, role, hash_token(secret)) for role, secret in SECRETS.items()]
             (folder / "tokens").write_text("".join(f"{grant}\n" for grant in grants))
             async with _around(localnet, canister_id, file, is_tcp=tcp) as plane:

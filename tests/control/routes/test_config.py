@@ -8,7 +8,6 @@ import yaml
 from tests.control.plane import OTHER, SECRETS, Plane
 from tests.gateway.bench import until
 
-
 PLUGIN = """\
 from appliance.plugins import Section, hook
 

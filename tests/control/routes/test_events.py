@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.control.plane import Plane
+from appliance.client.errors import ConnectFailed
+from tests.control.plane import Plane, running
 from tests.gateway.bench import until
 
 
@@ -100,3 +101,19 @@ async def test_the_end_of_the_gateway_is_the_end_of_the_stream(plane: Plane) -> 
         plane.control.events.close()
         with pytest.raises(EOFError):
             await stream.next("drain")
+
+
+async def test_somebody_who_has_to_wait_and_a_canister_that_is_paused_are_told() -> None:
+    limits = "rate_limits: {connections_per_ip: {rate: 1/h, burst: 1}}\n"
+    async with (
+        running(more=limits) as plane,
+        listening(plane, kinds=["limit", "canister.state"]) as stream,
+        plane.connect(),
+    ):
+        with pytest.raises(ConnectFailed, match="429"):
+            await plane.connect().__aenter__()
+        limited = (await stream.next("limit"))["data"]
+        assert (limited["scope"], limited["key"], limited["mode"]) == ("connections_per_ip", "127.0.0.1", "enforce")
+        await plane.post("/v1/canisters/chat/pause")
+        paused = (await stream.next("canister.state"))["data"]
+        assert (paused["canister"], paused["state"]) == (str(plane.canister_id), "paused")

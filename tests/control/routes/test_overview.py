@@ -24,7 +24,8 @@ async def test_the_status_tells_of_a_trial_and_of_a_file_that_does_not_run(plane
     status = await plane.get("/v1/status")
     assert status["differs_from_file"] is False
     assert status["confirm_by"] == status["last_reload"]["confirm_by"] is not None
-    assert (status["generation"], status["last_reload"]["result"], status["last_reload"]["changes"]) == (2, "applied", 1)
+    last = status["last_reload"]
+    assert (status["generation"], last["result"], last["changes"]) == (2, "applied", 1)
 
 
 async def test_a_refused_reload_is_the_last_one(plane: Plane) -> None:
