@@ -3,8 +3,8 @@
 import click
 
 from appliance.cli.remote import client, remote_command
-from appliance.cli.show import show
 from appliance.cli.table import Column, table, width
+from appliance.cli.telling import tell
 from appliance.cli.words import time
 from appliance.control.client import path_to
 from appliance.control.models import Audit, AuditEntry
@@ -30,7 +30,7 @@ def audit(limit: int) -> None:
         if found.items
         else ["nobody has tried to change anything"]
     )
-    show(found, rows)
+    tell(found, rows)
 
 
 def _row(entry: AuditEntry) -> list[str]:

@@ -7,8 +7,8 @@ import click
 from appliance.cli.completing import complete_canister
 from appliance.cli.reload import applied_lines
 from appliance.cli.remote import client, remote_group, request
-from appliance.cli.show import show
 from appliance.cli.table import Column, facts, table, width
+from appliance.cli.telling import tell
 from appliance.cli.words import counted, duration, number
 from appliance.control.client import path_to
 from appliance.control.models import AddCanisterRequest, Canister, CanisterChanged, Canisters, Polling, SaveRequest
@@ -39,7 +39,7 @@ def canisters(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         found = client().get(Canisters, path_to("canisters"))
         rows = table(_COLUMNS, map(_row, found.items), room=width()) if found.items else ["no canister is listed"]
-        show(found, rows)
+        tell(found, rows)
 
 
 @canisters.command("show")
@@ -47,7 +47,7 @@ def canisters(context: click.Context) -> None:
 def show_(canister: str) -> None:
     """Show one canister (principal or name) and how it is polled."""
     found = client().get(Canister, path_to("canisters", canister))
-    show(found, facts(_pairs(found), room=width()))
+    tell(found, facts(_pairs(found), room=width()))
 
 
 @canisters.command()
@@ -109,12 +109,12 @@ def remove(canister: str, *, save: bool, force: bool) -> None:
     """Serve a canister no more. Its sessions are closed, at the pace that `drain` in the configuration says."""
     query = {name: "true" for name, said in (("save", save), ("force", force)) if said}
     changed = client().ask(CanisterChanged, "DELETE", path_to("canisters", canister), query=query)
-    show(changed, _changed_lines(changed))
+    tell(changed, _changed_lines(changed))
 
 
 def _change(path: str, body: AddCanisterRequest | SaveRequest) -> None:
     changed = client().post(CanisterChanged, path, body)
-    show(changed, _changed_lines(changed))
+    tell(changed, _changed_lines(changed))
 
 
 def _changed_lines(changed: CanisterChanged) -> Iterator[str]:

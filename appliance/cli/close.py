@@ -9,8 +9,8 @@ import click
 from appliance.cli.completing import complete_session
 from appliance.cli.filters import filters, session_table
 from appliance.cli.remote import client, remote_command, request, wants_json
-from appliance.cli.show import show
 from appliance.cli.table import width
+from appliance.cli.telling import tell
 from appliance.cli.words import counted
 from appliance.control.client import Client, path_to
 from appliance.control.models import Closed, CloseRequest, SessionFilter, Sessions
@@ -33,8 +33,8 @@ def close(
 ) -> None:
     """Close SESSION, or all sessions that fit all of the filters.
 
-    First it is looked who that would be, and asked. A filter that is empty, and so means everybody, is refused: for
-    that there is `icws drain`.
+    First it looks who that would be, and asks. A filter that is empty, and so means everybody, is refused: for that
+    there is `icws drain`.
     """
     which = request(SessionFilter, id=session, **wanted)
     if not which.model_fields_set:
@@ -43,12 +43,12 @@ def close(
     body = request(CloseRequest, filter=which, dry_run=True, code=code, reason=reason)
     counted_first = asked.post(Closed, path_to("sessions", "close"), body)
     if dry_run or not counted_first.matched:
-        show(counted_first, _preview(asked, counted_first, wanted, session))
+        tell(counted_first, _preview(asked, counted_first, wanted, session))
         return
     if not yes:
         _ask(asked, counted_first, wanted, session)
     closed = asked.post(Closed, path_to("sessions", "close"), body.model_copy(update={"dry_run": False}))
-    show(closed, [f"closed {counted(closed.closed, 'session')}"])
+    tell(closed, [f"closed {counted(closed.closed, 'session')}"])
 
 
 def _ask(asked: Client, found: Closed, wanted: dict[str, Any], session: str | None) -> None:

@@ -10,8 +10,8 @@ from click.shell_completion import CompletionItem
 
 from appliance.cli.explained_key import find_key, key_lines, known_keys
 from appliance.cli.remote import RemoteCommand, client, config_file, json_option
-from appliance.cli.show import json_text, show
 from appliance.cli.table import facts, width
+from appliance.cli.telling import json_text, tell
 from appliance.cli.words import counted, time
 from appliance.cli.yaml_text import yaml_lines
 from appliance.config.describe import render_yaml
@@ -45,14 +45,14 @@ def show_(file: Path | None, *, origin: bool, changed: bool, running: bool) -> N
             raise click.UsageError("--running asks the gateway, leave FILE out")
         answer = client().get(ConfigShown, path_to("config"))
         unless = _unset(answer) if changed else None
-        show(answer, _running_lines(answer, origin=origin, unless=unless))
+        tell(answer, _running_lines(answer, origin=origin, unless=unless))
         return
     file = file or config_file()
     loaded = _load(file)
     values = written(loaded.config)
     unless = _defaults(file) if changed else None
     plain = {"values": values, "origins": dict(loaded.origins)}
-    show(plain, _lines(values, loaded.origins, origin=origin, unless=unless))
+    tell(plain, _lines(values, loaded.origins, origin=origin, unless=unless))
 
 
 def _complete_key(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -78,7 +78,7 @@ def explain(key: str, *, file: Path | None) -> None:
     loaded = _load_quietly(file or config_file())
     value, origin = _value_of(loaded, found.name)
     answer = found.answer() | ({"value": value, "origin": origin} if origin else {})
-    show(answer, key_lines(found, value, origin, room=width()))
+    tell(answer, key_lines(found, value, origin, room=width()))
 
 
 @config.command(short_help="Print the JSON Schema of the file.")
@@ -94,8 +94,7 @@ def default() -> None:
 
 
 def _load(file: Path) -> Loaded:
-    environment = {name: value for name, value in os.environ.items() if name != "ICWS_CONFIG"}
-    return load(file, environment=environment)
+    return load(file, environment=os.environ)
 
 
 def _load_quietly(file: Path) -> Loaded | None:

@@ -4,7 +4,7 @@ import click
 
 from appliance.cli.reload import applied_lines
 from appliance.cli.remote import client, remote_command
-from appliance.cli.show import show
+from appliance.cli.telling import tell
 from appliance.control.client import path_to
 from appliance.control.models import Applied, ConfirmRequest
 
@@ -14,4 +14,4 @@ from appliance.control.models import Applied, ConfirmRequest
 def confirm(*, save: bool) -> None:
     """Keep the configuration that `icws reload --confirm-within` applied; otherwise it is rolled back."""
     applied = client().post(Applied, path_to("config", "confirm"), ConfirmRequest(save=save))
-    show(applied, applied_lines(applied))
+    tell(applied, applied_lines(applied))

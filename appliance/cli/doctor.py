@@ -18,8 +18,8 @@ from appliance.cli.diagnosis.canister import Examination
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
 from appliance.cli.diagnosis.opening import opened
 from appliance.cli.remote import RemoteCommand, client, config_file, place, wants_json
-from appliance.cli.show import json_text
 from appliance.cli.table import width
+from appliance.cli.telling import json_text
 from appliance.cli.words import counted
 from appliance.config.load import load
 from appliance.config.schema import Config
@@ -140,7 +140,6 @@ def _on_this_machine(report: _Report) -> tuple[Config | None, Status | None]:
 
 
 def _configuration(report: _Report, file: Path) -> Config | None:
-    environment = {name: value for name, value in os.environ.items() if name != "ICWS_CONFIG"}
     topic = "configuration"
     if not file.exists():
         report.add(
@@ -150,7 +149,7 @@ def _configuration(report: _Report, file: Path) -> Config | None:
             ),
         )
     try:
-        config = load(file if file.exists() else None, environment=environment).config
+        config = load(file if file.exists() else None, environment=os.environ).config
     except ConfigError as error:
         for problem in error.problems:
             report.add(

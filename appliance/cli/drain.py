@@ -8,8 +8,8 @@ import click
 from appliance.cli.completing import complete_canister
 from appliance.cli.options import DURATION, RATE
 from appliance.cli.remote import client, remote_group, request, wants_json
-from appliance.cli.show import show
 from appliance.cli.table import facts, width
+from appliance.cli.telling import tell
 from appliance.cli.words import ago, duration, number
 from appliance.config.units import format_rate
 from appliance.control.client import Client, path_to
@@ -105,7 +105,7 @@ def _eta(state: DrainProgress) -> str:
 
 
 def _show(state: Drain) -> None:
-    show(state, _lines(state))
+    tell(state, _lines(state))
 
 
 def _lines(state: Drain) -> Iterator[str]:

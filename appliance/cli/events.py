@@ -8,8 +8,8 @@ import click
 
 from appliance.cli.changes import flow
 from appliance.cli.remote import client, remote_command, wants_json
-from appliance.cli.show import json_text
 from appliance.cli.table import folded, shortened, width
+from appliance.cli.telling import json_text
 from appliance.cli.words import clock, counted, duration
 from appliance.control.models import Event, EventKind
 

@@ -8,8 +8,8 @@ import click
 from appliance.cli.changes import flow
 from appliance.cli.completing import complete_session
 from appliance.cli.remote import client, remote_command
-from appliance.cli.show import show
 from appliance.cli.table import facts, folded, width
+from appliance.cli.telling import tell
 from appliance.cli.words import clock, counted, duration, time
 from appliance.control.client import path_to
 from appliance.control.models import Moment, Story
@@ -24,7 +24,7 @@ def explain(session: str, *, with_facts: bool) -> None:
     What was said in it is never recorded. Times are UTC; behind each is the time since the line before.
     """
     story = client().get(Story, path_to("sessions", session, "story"))
-    show(story, _lines(story, with_facts=with_facts))
+    tell(story, _lines(story, with_facts=with_facts))
 
 
 def _lines(story: Story, *, with_facts: bool) -> Iterator[str]:

@@ -7,8 +7,8 @@ import click
 from appliance.cli.changes import change_lines
 from appliance.cli.completing import complete_generation
 from appliance.cli.remote import client, remote_command
-from appliance.cli.show import show
 from appliance.cli.table import Column, facts, table, width
+from appliance.cli.telling import tell
 from appliance.cli.words import ago, time
 from appliance.control.client import path_to
 from appliance.control.models import Difference, History, HistoryEntry, HistoryText
@@ -21,25 +21,36 @@ _COLUMNS = [
     Column("BY", least=8),
     Column("PROBLEM", least=8, rank=2),
 ]
+_RUNNING = 0
+"""Stands for the generation that runs, whichever that is."""
 _SIGNS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @remote_command
 @click.argument("generation", type=click.IntRange(1), required=False, shell_complete=complete_generation)
-@click.option("--diff", "other", type=click.IntRange(1), metavar="M", help="Show what changes from M to GENERATION.")
+@click.option(
+    "--diff",
+    "other",
+    type=click.IntRange(0),
+    is_flag=False,
+    flag_value=_RUNNING,
+    metavar="M",
+    help="Show what changes from M, or else from what runs, to GENERATION.",
+)
 def history(generation: int | None, other: int | None) -> None:
     """List the configurations that are kept, the newest first; show one in full, or what tells two apart."""
     if generation is None:
         if other is not None:
             raise click.UsageError("--diff needs the GENERATION to compare with")
         kept = client().get(History, path_to("config", "history"))
-        show(kept, table(_COLUMNS, map(_row, kept.items), room=width()))
+        tell(kept, table(_COLUMNS, map(_row, kept.items), room=width()))
     elif other is None:
         entry = client().get(HistoryText, path_to("config", "history", generation))
-        show(entry, _entry_lines(entry))
+        tell(entry, _entry_lines(entry))
     else:
-        difference = client().get(Difference, path_to("config", "history", generation, "diff"), **{"with": other})
-        show(difference, _difference_lines(difference))
+        query = {"with": other or None}
+        difference = client().get(Difference, path_to("config", "history", generation, "diff"), **query)
+        tell(difference, _difference_lines(difference))
 
 
 def _row(entry: HistoryEntry) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from appliance.cli.remote import client, remote_command
-from appliance.cli.show import show
 from appliance.cli.table import Column, table, width
+from appliance.cli.telling import tell
 from appliance.cli.words import duration, number
 from appliance.config.units import format_rate
 from appliance.control.client import path_to
@@ -35,7 +35,7 @@ def limits() -> None:
     SHADOWED is how often it would have turned away, had its mode not been shadow.
     """
     found = client().get(Limits, path_to("limits"))
-    show(found, _lines(found))
+    tell(found, _lines(found))
 
 
 def _lines(found: Limits) -> Iterator[str]:

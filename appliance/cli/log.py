@@ -5,7 +5,7 @@ from typing import get_args
 import click
 
 from appliance.cli.remote import client, remote_command
-from appliance.cli.show import show
+from appliance.cli.telling import tell
 from appliance.control.client import path_to
 from appliance.control.models import Log, LogLevel
 
@@ -19,4 +19,4 @@ def log(level: LogLevel | None) -> None:
         found = asked.get(Log, path_to("log"))
     else:
         found = asked.ask(Log, "PUT", path_to("log"), body=Log(level=level))
-    show(found, [found.level])
+    tell(found, [found.level])

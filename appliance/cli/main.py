@@ -26,6 +26,7 @@ SECTIONS = {
         "plugins": "List the plugins.",
         "events": "Print what happens, as it happens.",
         "audit": "List who has changed what.",
+        "metrics": "Print the metrics for Prometheus.",
     },
     "Change its configuration": {
         "plan": "Show what a reload would change.",

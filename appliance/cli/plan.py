@@ -7,8 +7,8 @@ import click
 from appliance.cli.changes import change_lines
 from appliance.cli.exits import EXIT_CONFIG
 from appliance.cli.remote import client, explained, remote_command
-from appliance.cli.show import show
 from appliance.cli.table import width
+from appliance.cli.telling import tell
 from appliance.cli.texts import called, renamed, text_of
 from appliance.control.client import error_of, path_to
 from appliance.control.models import Plan, PlanRequest
@@ -26,7 +26,7 @@ def plan(file: Path | None) -> None:
     asked = client()
     with called(file):
         found = asked.post(Plan, path_to("config", "plan"), PlanRequest(text=text_of(file)))
-    show(found, change_lines(found.changes, room=width()))
+    tell(found, change_lines(found.changes, room=width()))
     if found.refused is not None:
         error = error_of(renamed(found.refused, file), asked.url)
         click.echo(explained(error), err=True)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from appliance.cli.remote import client, remote_command
-from appliance.cli.show import show
 from appliance.cli.table import Column, table, width
+from appliance.cli.telling import tell
 from appliance.cli.words import number
 from appliance.control.client import path_to
 from appliance.control.models import Plugin, Plugins
@@ -24,7 +24,7 @@ _COLUMNS = [
 def plugins() -> None:
     """List the plugins in the order in which they are asked, with their hooks and what went wrong."""
     found = client().get(Plugins, path_to("plugins"))
-    show(found, _lines(found))
+    tell(found, _lines(found))
 
 
 def _lines(found: Plugins) -> Iterator[str]:

@@ -8,8 +8,8 @@ import click
 from appliance.cli.changes import change_lines, confirm_line, waiting_lines
 from appliance.cli.options import DURATION
 from appliance.cli.remote import client, remote_command, request
-from appliance.cli.show import show
 from appliance.cli.table import coloured, width
+from appliance.cli.telling import tell
 from appliance.cli.texts import called, text_of
 from appliance.control.client import path_to
 from appliance.control.models import Applied, ApplyRequest
@@ -56,7 +56,7 @@ def reload(
     )
     with called(file):
         applied = client().post(Applied, path_to("config", "apply"), body, if_match=if_match)
-    show(applied, applied_lines(applied))
+    tell(applied, applied_lines(applied))
 
 
 def applied_lines(applied: Applied) -> Iterator[str]:

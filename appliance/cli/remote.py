@@ -232,8 +232,14 @@ def format_options(command: click.Command, ctx: click.Context, formatter: click.
 def _options() -> Iterator[PlaceOption]:
     file = click.Path(path_type=Path)
     yield PlaceOption(["--json"], is_flag=True, default=None, help="Answer in JSON.")
-    yield PlaceOption(["--socket"], type=file, envvar="ICWS_SOCKET", help="The Unix socket of its API.")
-    yield PlaceOption(["--url"], metavar="URL", envvar="ICWS_URL", help="Its API over TCP, http://host:port.")
-    yield PlaceOption(["--token-file"], type=file, envvar="ICWS_TOKEN_FILE", help="Holds the token for it.")
+    yield PlaceOption(
+        ["--socket"], type=file, envvar="ICWS_SOCKET", show_envvar=True, help="The Unix socket of its API."
+    )
+    yield PlaceOption(
+        ["--url"], metavar="URL", envvar="ICWS_URL", show_envvar=True, help="Its API over TCP, http://host:port."
+    )
+    yield PlaceOption(
+        ["--token-file"], type=file, envvar="ICWS_TOKEN_FILE", show_envvar=True, help="Holds the token for it."
+    )
     where = f"Says where it is otherwise; {CONFIG}, or {INSTALLED} where there is none."
-    yield PlaceOption(["-c", "--config"], type=file, envvar="ICWS_CONFIG", help=where)
+    yield PlaceOption(["-c", "--config"], type=file, envvar="ICWS_CONFIG", show_envvar=True, help=where)

@@ -5,7 +5,7 @@ import click
 from appliance.cli.completing import complete_generation
 from appliance.cli.reload import applied_lines
 from appliance.cli.remote import client, remote_command
-from appliance.cli.show import show
+from appliance.cli.telling import tell
 from appliance.control.client import path_to
 from appliance.control.models import Applied, RollbackRequest
 
@@ -18,4 +18,4 @@ def rollback(generation: int | None) -> None:
     The file stays as it is, so that the next reload or start would go by it.
     """
     applied = client().post(Applied, path_to("config", "rollback"), RollbackRequest(generation=generation))
-    show(applied, applied_lines(applied))
+    tell(applied, applied_lines(applied))

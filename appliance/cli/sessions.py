@@ -8,8 +8,8 @@ import click
 from appliance.cli.completing import complete_session
 from appliance.cli.filters import filters, session_table
 from appliance.cli.remote import client, remote_command
-from appliance.cli.show import show
 from appliance.cli.table import facts, width
+from appliance.cli.telling import tell
 from appliance.cli.words import ago, counted, number, size, time
 from appliance.control.client import Client, path_to
 from appliance.control.models import Session, Sessions
@@ -30,10 +30,10 @@ def sessions(session: str | None, *, limit: int, everybody: bool, **wanted: Any)
     """
     if session is not None:
         found = client().get(Session, path_to("sessions", session))
-        show(found, facts(_pairs(found), room=width()))
+        tell(found, facts(_pairs(found), room=width()))
         return
     some = _fetch(client(), wanted, None if everybody else limit)
-    show(some, _lines(some))
+    tell(some, _lines(some))
 
 
 def _fetch(asked: Client, wanted: dict[str, Any], limit: int | None) -> Sessions:

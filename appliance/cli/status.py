@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import click
 
 from appliance.cli.remote import client, remote_command
-from appliance.cli.show import show
 from appliance.cli.table import coloured, facts, folded, width
+from appliance.cli.telling import tell
 from appliance.cli.words import ago, counted, duration, number, time
 from appliance.control.client import path_to
 from appliance.control.models import Health, Hop, Stats, Status
@@ -29,7 +29,7 @@ def status(*, ready: bool) -> None:
     stats = asked.get(Stats, path_to("stats"))
     answer = {"status": state, "ready": health, "stats": stats}
     plain = {name: part.model_dump(mode="json") for name, part in answer.items()}
-    show(plain, _lines(state, health, stats))
+    tell(plain, _lines(state, health, stats))
     if ready and health.status != "ok":
         raise SystemExit(1)
 

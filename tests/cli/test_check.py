@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def test_every_problem_is_a_line_and_the_exit_code_is_78(folder: Path):
         ["gateway.yaml:3:14", "log.level"],
         ["variable ICWS_POLLING__TIMEOUT", "polling.timeout"],
     ]
+
+
+def test_a_program_gets_the_problems_one_by_one(folder: Path):
+    (folder / "gateway.yaml").write_text("gateway:\n  listn: x\n")
+    result = check("--json")
+    assert result.exit_code == 78
+    problem = "unknown key; did you mean 'listen'?"
+    assert json.loads(result.stdout) == {
+        "usable": False,
+        "problems": [{"place": "gateway.yaml:2:3", "key": "gateway.listn", "problem": problem}],
+    }
+    assert json.loads(check(str(SHIPPED), "--json").stdout) == {"usable": True, "problems": []}
 
 
 def test_a_file_that_is_not_there(folder: Path):

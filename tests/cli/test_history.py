@@ -33,6 +33,11 @@ async def test_two_are_told_apart_by_keys_and_by_lines(icws: Icws):
     assert lines[:3] == ["from generation 1 to 2:", "~ polling.min_interval  at once", "    5ms → 9ms"]
     assert "-polling: {min_interval: 5ms, max_interval: 20ms}" in lines
     assert "+polling: {min_interval: 9ms, max_interval: 20ms}" in lines
+    assert (await icws.lines("history", 1, "--diff"))[:3] == [
+        "from generation 2 to 1:",
+        "~ polling.min_interval  at once",
+        "    9ms → 5ms",
+    ]
     assert await icws.lines("history", 1, "--diff", 1) == ["from generation 1 to 1:", "nothing changes"]
     assert (await icws.json("history", 2, "--diff", 1))["changes"][0]["new"] == "9ms"
 

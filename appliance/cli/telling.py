@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from appliance.cli.remote import wants_json
 
 
-def show(answer: Any, lines: Iterable[str]) -> None:
+def tell(answer: Any, lines: Iterable[str]) -> None:
     """Print an answer of the API as JSON if that is wanted, else these lines."""
     if wants_json():
         click.echo(json_text(answer))
