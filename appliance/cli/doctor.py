@@ -17,6 +17,7 @@ from appliance.cli.diagnosis import machine, message, network
 from appliance.cli.diagnosis.canister import Examination
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
 from appliance.cli.diagnosis.opening import opened
+from appliance.cli.explained_key import nearest_key
 from appliance.cli.remote import RemoteCommand, client, config_file, place, wants_json
 from appliance.cli.table import width
 from appliance.cli.telling import json_text
@@ -152,10 +153,8 @@ def _configuration(report: _Report, file: Path) -> Config | None:
         config = load(file if file.exists() else None, environment=os.environ).config
     except ConfigError as error:
         for problem in error.problems:
-            report.add(
-                topic,
-                fault("file", str(problem), f"icws config explain {problem.key.split('[')[0]}" if problem.key else ""),
-            )
+            known = nearest_key(problem.key)
+            report.add(topic, fault("file", str(problem), f"icws config explain {known}" if known else ""))
         return None
     if file.exists():
         report.add(topic, ok("file", f"{file} can be used"))

@@ -57,6 +57,14 @@ def find_key(text: str) -> Found:
     return Found(".".join(parts), replace(found, path=parts), in_list)
 
 
+def nearest_key(text: str) -> str:
+    """The key of this name, or else the section that it would be in; empty at the top."""
+    known, parts = set(known_keys()), _outside_brackets(text).split(".")
+    while parts and ".".join(parts) not in known:
+        parts.pop()
+    return ".".join(parts)
+
+
 def known_keys(section: type[Section] = Config, above: tuple[str, ...] = ()) -> Iterator[str]:
     """All names of keys."""
     for key in keys(section, above):

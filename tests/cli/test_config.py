@@ -5,7 +5,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from appliance.cli.explained_key import find_key, known_keys
+from appliance.cli.explained_key import find_key, known_keys, nearest_key
 from appliance.cli.main import main
 from appliance.config.describe import render_yaml
 from appliance.config.json_schema import json_schema
@@ -116,6 +116,20 @@ def test_a_key_is_explained_although_the_file_is_broken_or_not_there(file: Path)
 @pytest.mark.parametrize("text", ["canisters[0].name", "canisters[bkyz2-fmaaa.x].name", "canisters.name"])
 def test_what_is_in_brackets_does_not_matter(text: str):
     assert find_key(text).name == "canisters.name"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("gateway.listn", "gateway"),
+        ("canisters[0].name", "canisters.name"),
+        ("odd", ""),
+        ("", ""),
+        ("log.level", "log.level"),
+    ],
+)
+def test_the_nearest_key_is_the_one_to_read_about(text: str, key: str):
+    assert nearest_key(text) == key
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ async def test_a_broken_file_is_found_and_the_running_gateway_too(icws: Icws):
     icws.plane.file.write_text("gateway: {listn: 1}\ncontrol: {listen: unix:control.sock}\n")
     text = (await icws("doctor", code=1)).stdout
     assert f"✗ file            {icws.plane.file}:1:11: gateway.listn: unknown key" in text
-    assert "→ icws config explain gateway" in text
+    assert "→ icws config explain gateway\n" in text
     assert "✓ gateway         icws" in text
 
 
