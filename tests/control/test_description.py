@@ -25,7 +25,7 @@ class Running(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__()
-        self.url = ""
+        self.url = self.session = ""
         self.over = asyncio.Event()
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -38,15 +38,15 @@ class Running(threading.Thread):
                 self._ready.set()
 
     async def _serve(self) -> None:
-        async with running(tcp=True) as plane:
-            self.url = plane.control.url
+        async with running(tcp=True) as plane, plane.connect():
+            self.url, self.session = plane.control.url, next(iter(plane.gateway.roster)).id
             self._ready.set()
             await self.over.wait()
 
-    def __enter__(self) -> str:
+    def __enter__(self) -> "Running":
         self.start()
         self._ready.wait()
-        return self.url
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self.over.set)
@@ -54,16 +54,20 @@ class Running(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def served() -> Iterator[Running]:
     with Running() as found:
         yield found
 
 
-def schemathesis(url: str, *more: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(SETTINGS), "run", f"{url}/openapi.json"]
+def schemathesis(served: Running, folder: Path, *more: str) -> tuple[int, str]:
+    """``folder`` is where it keeps what it found."""
+    settings = folder / SETTINGS.name
+    settings.write_text(f'parameters = {{"path.session" = "{served.session}"}}\n\n{SETTINGS.read_text()}')
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(settings)]
+    command += ["run", f"{served.url}/openapi.json"]
     command += ["--header", f"Authorization: {ADMIN['Authorization']}", "--no-color", "--seed", "1"]
     command += ["--workers", "2", "--max-examples", str(EXAMPLES), "--phases", "examples,coverage,fuzzing", *more]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -76,23 +80,23 @@ def described(url: str) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(600)
-def test_every_answer_is_documented_and_none_is_a_failure(url: str) -> None:
+def test_every_answer_is_documented_and_none_is_a_failure(served: Running, tmp_path: Path) -> None:
     """The events are tested on their own, since they never end, and so is what takes the token away."""
     without = ["--exclude-operation-id", "listenToEvents", "--exclude-operation-id", "removeToken"]
-    code, told = schemathesis(url, *without)
+    code, told = schemathesis(served, tmp_path, *without)
     assert code == 0, told
-    assert f"Tested: {len(described(url)) - 2}" in told, told
-    assert httpx.get(f"{url}/livez", verify=False).json() == {"status": "ok"}  # noqa: S501
+    assert f"Tested: {len(described(served.url)) - 2}" in told, told
+    assert httpx.get(f"{served.url}/livez", verify=False).json() == {"status": "ok"}  # noqa: S501
 
 
 @pytest.mark.timeout(600)
-def test_tokens_come_to_an_end_as_it_is_documented(url: str) -> None:
-    code, told = schemathesis(url, "--include-operation-id", "removeToken")
+def test_tokens_come_to_an_end_as_it_is_documented(served: Running, tmp_path: Path) -> None:
+    code, told = schemathesis(served, tmp_path, "--include-operation-id", "removeToken")
     assert code == 0, told
 
 
-def test_every_problem_that_is_documented_has_a_kind_of_its_own(url: str) -> None:
-    for name, operation in described(url).items():
+def test_every_problem_that_is_documented_has_a_kind_of_its_own(served: Running) -> None:
+    for name, operation in described(served.url).items():
         kinds = [
             example["value"]["type"]
             for response in operation["responses"].values()
