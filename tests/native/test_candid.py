@@ -321,3 +321,18 @@ def test_bombs_are_refused(bomb: bytes) -> None:
     for decode in (_native.decode_candid, _native.CandidTypes("(opt nat)").decode, _native.CandidTypes("()").decode):
         with pytest.raises(CandidError):
             decode(bomb)
+
+
+@given(st.binary(min_size=4, max_size=400).filter(lambda data: not data.startswith(b"DIDL")))
+def test_an_error_quotes_nothing_of_what_was_decoded_and_no_source_file(data: bytes) -> None:
+    with pytest.raises(CandidError) as caught:
+        _native.CandidTypes("(record {a: nat64})").decode(data)
+    assert data.hex() not in str(caught.value)
+    assert ".rs" not in str(caught.value)
+
+
+def test_an_error_of_subtyping_names_no_source_file() -> None:
+    with pytest.raises(CandidError) as caught:
+        _native.CandidTypes("(record {a: nat64})").decode(b"DIDL\x01\x6e\x71\x01\x00\x05abc")
+    assert "Subtyping error: Type mismatch" in str(caught.value)
+    assert ".rs" not in str(caught.value)
