@@ -41,8 +41,8 @@ class Drains:
     def _every(self) -> list[tuple[Drain, str | None]]:
         """Those that are on, and those whose end was not told yet."""
         gateway = self._gateway
-        running = {drain: str(canister) for canister, drain in gateway.canister_drains.items()}
-        found: dict[Drain, str | None] = {drain: canister for drain, (canister, _, _) in self._told.items()} | running
+        running: dict[Drain, str | None] = {drain: str(canister) for canister, drain in gateway.canister_drains.items()}
+        found = {drain: canister for drain, (canister, _, _) in self._told.items()} | running
         if gateway.drain is not None:
             found[gateway.drain] = None
         for drain in [drain for drain, (_, state, _) in self._told.items() if state in ("done", "cancelled")]:

@@ -166,8 +166,8 @@ class Gateway:
     def _follow_canister(self, old: Canister | None, new: Canister | None, canister_id: Principal) -> None:
         if new is None or (old is not None and ("v0" in old.generation) != ("v0" in new.generation)):
             self.drain_canister(canister_id, lambda: CanisterRemoved(str(canister_id)))
-        elif (drain := self.canister_drains.pop(canister_id, None)) is not None:
-            drain.cancel()
+        elif old is None and (drain := self.canister_drains.pop(canister_id, None)) is not None:
+            drain.cancel()  # it is served again
         if (poller := self.pollers.get(canister_id)) is not None:
             poller.follow(self.config.polling_of(canister_id))
             if new is not None and new.paused != poller.is_paused:

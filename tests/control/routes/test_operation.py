@@ -81,6 +81,15 @@ async def test_a_drain_of_a_canister_is_cancelled(plane: Plane) -> None:
         assert (await plane.get("/v1/canisters/chat"))["state"] == "ok"
 
 
+async def test_a_change_of_something_else_lets_a_drain_go_on(plane: Plane) -> None:
+    async with plane.connect():
+        await plane.post("/v1/drain", {"canister": "chat", "grace_s": 600})
+        text = plane.file.read_text().replace("max_interval: 20ms", "max_interval: 30ms")
+        assert (await plane.post("/v1/config/apply", {"text": text}))["result"] == "applied"
+        assert (await plane.get("/v1/drain", canister="chat"))["state"] == "waiting"
+        await plane.http.delete("/v1/drain", params={"canister": "chat"})
+
+
 @pytest.mark.parametrize("body", [{"rate": 0}, {"rate": -1}, {"grace_s": -1}, {"deadline_s": 1e9}, {"canister": ""}])
 async def test_a_drain_that_makes_no_sense_is_refused(plane: Plane, body: dict[str, Any]) -> None:
     assert (await plane.http.post("/v1/drain", json=body)).status_code == 422
