@@ -1,8 +1,10 @@
 """Who may do what with the page, over TCP."""
 
+import re
+
 from playwright.async_api import Browser, expect
 
-from tests.control.page.browser import tab
+from tests.control.page.browser import Tab, tab
 from tests.control.page.steps import LATER_MS, clients, enter_token
 from tests.control.plane import SECRETS, Plane
 
@@ -35,6 +37,15 @@ async def test_without_a_token_nothing_is_asked_for_again(browser: Browser, tcp:
         await expect(shown.page.locator("#who")).to_have_text("token:viewer, viewer")
 
 
+async def test_over_a_unix_socket_a_token_that_is_not_known_can_be_left_out(desk: Tab) -> None:
+    await desk.page.evaluate("sessionStorage.setItem('icws.token', 'old')")
+    await desk.page.reload()
+    await expect(desk.page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Nobody has this token")
+    await desk.page.keyboard.press("Escape")
+    await expect(desk.page.locator("#who")).to_have_text(re.compile("^unix:.*, admin$"))
+    await expect(desk.page.get_by_role("dialog")).to_have_count(0)
+
+
 async def test_a_viewer_sees_and_is_offered_nothing_more(browser: Browser, tcp: Plane) -> None:
     async with clients(tcp, 1), tab(browser, f"{tcp.control.url}/") as shown:
         await enter_token(shown, SECRETS["viewer"])
@@ -59,7 +70,7 @@ async def test_what_a_role_may_not_do_is_said_in_the_words_of_the_api(browser: B
         tokens = tcp.file.with_name("tokens")
         tokens.write_text(tokens.read_text().replace("operator operator", "operator viewer"))
         await shown.page.get_by_role("button", name="Pause chat").click()
-        await expect(shown.page.locator("#toasts")).to_have_text("Token:operator is viewer, this needs operator.")
+        await expect(shown.page.locator("#toasts")).to_have_text("token:operator is viewer, this needs operator.")
         assert not tcp.gateway.config.canisters[0].paused
 
 

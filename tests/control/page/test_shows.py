@@ -29,7 +29,7 @@ async def test_charts_go_on_without_a_reload(plane: Plane, desk: Tab) -> None:
             await talk(client)
         await expect(trace).not_to_have_attribute("points", before or "", timeout=LATER_MS)
     await expect(desk.page.locator("#tile-sessions")).to_have_text("0", timeout=LATER_MS)
-    delivered = f"{plane.gateway.stats.delivered} messages so far"
+    delivered = f"{plane.gateway.stats.delivered} so far"
     await expect(desk.page.locator("#tile-down-note")).to_have_text(delivered, timeout=LATER_MS)
     await expect(desk.page.locator("#closes tbody")).to_contain_text("the client left", timeout=LATER_MS)
     assert await desk.page.evaluate("performance.getEntriesByType('navigation').length") == 1
@@ -55,6 +55,13 @@ async def test_a_chart_is_read_with_the_keyboard(plane: Plane, desk: Tab) -> Non
             re.compile(r"\d\d:\d\d.*open \d")
         )
         await expect(desk.page.locator("#chart-sessions .crosshair")).to_have_count(1)
+
+
+async def test_the_principal_is_copied_for_whoever_writes_a_canister(plane: Plane, desk: Tab) -> None:
+    await desk.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await desk.page.get_by_role("button", name="Copy the principal").click()
+    await expect(desk.page.locator("#toasts")).to_have_text("Copied.")
+    assert await desk.page.evaluate("navigator.clipboard.readText()") == str(plane.gateway.principal)
 
 
 async def test_a_session_is_found_and_its_story_is_told(plane: Plane, desk: Tab) -> None:
@@ -111,8 +118,12 @@ async def test_who_is_limited_is_shown_with_a_way_to_the_sessions(browser: Brows
             await asyncio.gather(*(talk(client) for _ in range(8)))
         row = shown.page.locator("#limited-table tbody tr")
         await expect(row).to_contain_text("messages per client", timeout=LATER_MS)
-        await expect(shown.page.get_by_role("link", name="Sessions of")).to_be_visible()
         await shown.shot("limits-waiting")
+        await shown.page.get_by_role("link", name="Sessions of").click()
+        form = shown.page.locator("#session-filter")
+        await expect(form.locator("[name=client]")).to_have_value(str(client.principal))
+        await expect(form.locator("[name=canister]")).to_have_value(str(plane.canister_id))
+        await expect(shown.page.locator("#problem")).to_be_empty()
 
 
 async def test_plugins_are_shown_with_how_they_do(browser: Browser, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import { askForToken, token } from "./token.js";
 export class Problem extends Error {
   constructor(details) {
     super(details.detail || details.title);
-    this.kind = String(details.type ?? "").split(":").pop();
+    this.kind = String(details.type ?? "")
+      .split(":")
+      .pop();
     this.title = details.title;
     this.status = details.status;
     this.faults = details.errors ?? [];
@@ -27,7 +29,11 @@ export async function send(method, path, { query = {}, body, headers = {}, signa
     const used = token();
     const response = await fetch(address(path, query), {
       method,
-      headers: { ...headers, ...(used && { Authorization: `Bearer ${used}` }), ...(body && { "Content-Type": "application/json" }) },
+      headers: {
+        ...headers,
+        ...(used && { Authorization: `Bearer ${used}` }),
+        ...(body && { "Content-Type": "application/json" }),
+      },
       body: body && JSON.stringify(body),
       cache: "no-store",
       credentials: "same-origin",

@@ -94,7 +94,13 @@ export class Chart {
     put(
       this.legend,
       this.series.map(({ name, label }, index) =>
-        make("li", {}, make("span", { class: `key series-${index + 1}` }), label, make("b", {}, sample ? this.format(sample[name]) : "–")),
+        make(
+          "li",
+          {},
+          make("span", { class: `key series-${index + 1}` }),
+          label,
+          make("b", {}, sample ? this.format(sample[name]) : "–"),
+        ),
       ),
       pointed ? make("li", {}, `at ${moment(pointed.at)}`) : null,
     );
@@ -104,7 +110,8 @@ export class Chart {
     const parts = this.series.map(({ name, label }) => {
       const known = visible.map((sample) => sample[name]).filter((value) => value !== null && value !== undefined);
       if (!known.length) return `${label}: nothing measured`;
-      return `${label}: ${this.format(known.at(-1))}, between ${this.format(Math.min(...known))} and ${this.format(Math.max(...known))}`;
+      const [now, least, most] = [known.at(-1), Math.min(...known), Math.max(...known)].map(this.format);
+      return `${label}: ${now}, between ${least} and ${most}`;
     });
     return `${this.title} in the last ${duration(span)}. ${parts.join("; ")}. Arrow keys read it.`;
   }
@@ -122,18 +129,31 @@ export class Chart {
   times(span, end) {
     const label = (ago) => (ago ? `${duration(ago)} ago` : "now");
     return [span, span / 2, 0].map((ago, index) =>
-      draw("text", { x: this.scale.x(end - ago * 1000), y: HEIGHT - 4, "text-anchor": ["start", "middle", "end"][index] }, label(ago)),
+      draw(
+        "text",
+        { x: this.scale.x(end - ago * 1000), y: HEIGHT - 4, "text-anchor": ["start", "middle", "end"][index] },
+        label(ago),
+      ),
     );
   }
 
   trace({ name, area, thin }, number, visible) {
     return pieces(visible, name).flatMap((piece) => {
-      const points = piece.map((sample) => `${this.scale.x(sample.at).toFixed(1)},${this.scale.y(sample[name]).toFixed(1)}`);
+      const points = piece.map(
+        (sample) => `${this.scale.x(sample.at).toFixed(1)},${this.scale.y(sample[name]).toFixed(1)}`,
+      );
       const [first, last] = [piece[0], piece.at(-1)].map((sample) => this.scale.x(sample.at).toFixed(1));
       const floor = this.scale.y(0).toFixed(1);
       return [
-        area && draw("polygon", { class: `area series-${number}`, points: `${first},${floor} ${points.join(" ")} ${last},${floor}` }),
-        draw("polyline", { class: `trace series-${number}${thin ? " thin" : ""}`, points: (points.length > 1 ? points : [points[0], points[0]]).join(" ") }),
+        area &&
+          draw("polygon", {
+            class: `area series-${number}`,
+            points: `${first},${floor} ${points.join(" ")} ${last},${floor}`,
+          }),
+        draw("polyline", {
+          class: `trace series-${number}${thin ? " thin" : ""}`,
+          points: (points.length > 1 ? points : [points[0], points[0]]).join(" "),
+        }),
       ].filter(Boolean);
     });
   }
@@ -145,7 +165,10 @@ export class Chart {
         ? null
         : draw("circle", { class: `dot series-${index + 1}`, cx: x, cy: this.scale.y(sample[name]), r: 4 }),
     );
-    return [draw("line", { class: "crosshair", x1: x, x2: x, y1: EDGE.top, y2: HEIGHT - EDGE.bottom }), ...dots.filter(Boolean)];
+    return [
+      draw("line", { class: "crosshair", x1: x, x2: x, y1: EDGE.top, y2: HEIGHT - EDGE.bottom }),
+      ...dots.filter(Boolean),
+    ];
   }
 }
 

@@ -55,7 +55,9 @@ export async function confirm({ title, text, action, danger = false, submit }) {
   const dialog = byId("confirm-dialog");
   const button = dialog.querySelector("[type=submit]");
   dialog.querySelector("h2").textContent = title;
-  dialog.querySelector(".text").replaceChildren(...[text].flat().map((each) => (each.nodeType ? each : make("p", {}, each))));
+  dialog
+    .querySelector(".text")
+    .replaceChildren(...[text].flat().map((each) => (each.nodeType ? each : make("p", {}, each))));
   button.textContent = action;
   button.className = danger ? "danger" : "primary";
   return openDialog(dialog, { submit });
@@ -75,6 +77,7 @@ const reachable = (dialog) =>
 
 /** The opener may be gone: its row was rewritten, or its view left. */
 function giveBack(opener) {
-  const target = opener?.isConnected && opener.getClientRects().length ? opener : document.querySelector(".view:not([hidden]) h1");
+  const target =
+    opener?.isConnected && opener.getClientRects().length ? opener : document.querySelector(".view:not([hidden]) h1");
   target?.focus();
 }

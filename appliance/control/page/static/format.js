@@ -83,5 +83,11 @@ export function value(of) {
   return typeof of === "string" ? of : JSON.stringify(of);
 }
 
+/** A number of times a second, minute or hour, whichever is readable. */
+export function pace(perSecond) {
+  if (perSecond >= 1 || !perSecond) return `${rate(perSecond)} /s`;
+  return perSecond * 60 >= 1 ? `${rate(perSecond * 60)} /min` : `${rate(perSecond * 3600)} /h`;
+}
+
 /** "1 session", "2 sessions". */
 export const many = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;

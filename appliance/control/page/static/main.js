@@ -25,7 +25,8 @@ const RELOADS = {
   applied: ({ generation, actor }) => `Generation ${generation} of the configuration runs, by ${actor}`,
   confirmed: ({ generation, actor }) => `Generation ${generation} of the configuration is confirmed, by ${actor}`,
   rejected: ({ actor, problem }) => `A configuration of ${actor} was rejected: ${problem}`,
-  "rolled back": ({ generation, actor }) => `Rolled back: generation ${generation} of the configuration runs, by ${actor}`,
+  "rolled back": ({ generation, actor }) =>
+    `Rolled back: generation ${generation} of the configuration runs, by ${actor}`,
 };
 
 let shown = null;
@@ -62,7 +63,8 @@ function show({ moveFocus }) {
 
 function mark(link, place) {
   const to = parse(link.getAttribute("href"));
-  const isHere = to.name === place.name && (link.closest("#navigation") || (to.path[0] ?? "") === (place.path[0] ?? ""));
+  const isHere =
+    to.name === place.name && (link.closest("#navigation") || (to.path[0] ?? "") === (place.path[0] ?? ""));
   if (isHere) link.setAttribute("aria-current", "page");
   else link.removeAttribute("aria-current");
 }
@@ -144,6 +146,17 @@ async function rollBack() {
   if (said) wake();
 }
 
+/** Copy what stands in `data-copy`, where the browser lets a page do that. */
+async function copy(event) {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const done = await navigator.clipboard?.writeText(button.dataset.copy).then(
+    () => true,
+    () => false,
+  );
+  tell(done ? "Copied" : "This browser does not copy here; select the text", { bad: !done });
+}
+
 // --- the stream ---
 
 const stream = new Stream({
@@ -174,6 +187,7 @@ function closeMenu() {
 }
 
 function listen() {
+  document.addEventListener("click", copy);
   addEventListener("hashchange", () => show({ moveFocus: true }));
   document.addEventListener("visibilitychange", () => wake());
   document.addEventListener("look", () => wake());

@@ -13,7 +13,15 @@ export function showProblem(alert, error, onFault) {
   }
   complain(error);
   const faults = (error.faults ?? []).filter((fault) => fault.problem);
-  const said = faults.length ? [make("ul", {}, faults.map((fault) => faultLine(fault, onFault)))] : [];
+  const said = faults.length
+    ? [
+        make(
+          "ul",
+          {},
+          faults.map((fault) => faultLine(fault, onFault)),
+        ),
+      ]
+    : [];
   const first = error.title ? [make("strong", {}, `${error.title}. `)] : [];
   put(alert, ...first, ...(faults.length && error.title ? [] : [sentence(error.message)]), ...said);
 }
@@ -25,9 +33,9 @@ function faultLine(fault, onFault) {
   return make("li", {}, button ?? place, `: ${fault.problem}`);
 }
 
-/** With a capital at the beginning and a full stop at the end. */
+/** With a capital at the beginning, unless that is a name with a mark in it, and a full stop at the end. */
 export function sentence(text) {
-  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  const whole = /^[a-z]+[\s,.]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.?!…]$/.test(whole) ? whole : `${whole}.`;
 }
 

@@ -4,7 +4,9 @@ import { get } from "./api.js";
 
 const KEPT_MS = 600_000;
 const ERRORS_OVER_MS = 60_000;
+const MEAN_OVER_MS = 10_000;
 const AWAY_MS = 10_000;
+const APART_MS = 1000; // looks that are closer say nothing about a second
 /** What counts as an error: counters of the API that are split by reason, with how the page calls them. */
 export const ERRORS = [
   ["refused", "sockets closed for an error"],
@@ -24,7 +26,7 @@ export async function look() {
   const [status, stats] = await Promise.all([get("v1/status"), get("v1/stats")]);
   const now = lookOf(status, stats);
   if (!looks.length || now.at - looks.at(-1).at > AWAY_MS) await recall(now.at);
-  looks = follow(looks, now);
+  if (!(now.at - looks.at(-1)?.at < APART_MS)) looks = follow(looks, now);
   const samples = samplesOf(looks);
   for (const listener of listeners) listener(samples, status, stats);
 }
@@ -52,21 +54,26 @@ const sum = (numbers) => numbers.reduce((total, each) => total + each, 0);
 /** These looks with another: without those that are too old, or of another process, whose counters began anew. */
 export function follow(before, now) {
   const last = before.at(-1);
-  const isNew = last && (now.at <= last.at || Object.keys(now.counters).some((name) => now.counters[name] < last.counters[name]));
+  const isNew =
+    last && (now.at <= last.at || Object.keys(now.counters).some((name) => now.counters[name] < last.counters[name]));
   return [...(isNew ? [] : before.filter(({ at }) => at >= now.at - KEPT_MS)), now];
 }
 
 /** The values at each look, by what has changed since those before. */
 export function samplesOf(all) {
-  let since = 0;
+  const since = [0, 0];
   return all.map((now, index) => {
-    while (all[since].at < now.at - ERRORS_OVER_MS) since += 1;
-    return sampleOf(all[index - 1], now, all[since]);
+    const [minuteAgo, whileAgo] = [ERRORS_OVER_MS, MEAN_OVER_MS].map((span, which) => {
+      while (all[since[which]].at < now.at - span) since[which] += 1;
+      return all[since[which]];
+    });
+    return sampleOf(all[index - 1], now, { minuteAgo, whileAgo });
   });
 }
 
-function sampleOf(before, now, minuteAgo) {
-  const perSecond = (name) => (before ? ((now.counters[name] - before.counters[name]) * 1000) / (now.at - before.at) : null);
+function sampleOf(before, now, { minuteAgo, whileAgo }) {
+  const perSecond = (name) =>
+    before ? ((now.counters[name] - before.counters[name]) * 1000) / (now.at - before.at) : null;
   const sample = {
     at: now.at,
     sessions: now.sessions,
@@ -75,7 +82,7 @@ function sampleOf(before, now, minuteAgo) {
     down: perSecond("delivered"),
   };
   for (const [name] of ERRORS) sample[name] = before ? (now.totals[name] ?? 0) - (minuteAgo.totals[name] ?? 0) : null;
-  for (const hop of now.hops) sample[hop.name] = before ? meanSince(before, hop) : null;
+  for (const hop of now.hops) sample[hop.name] = before ? meanSince(whileAgo, hop) : null;
   return sample;
 }
 

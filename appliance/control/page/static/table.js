@@ -57,7 +57,12 @@ export class Table {
     const cells = this.columns.map(({ label, style, isHead }) =>
       make(
         isHead ? "th" : "td",
-        { role: isHead ? "rowheader" : "cell", scope: isHead ? "row" : null, class: style || null, "data-label": label },
+        {
+          role: isHead ? "rowheader" : "cell",
+          scope: isHead ? "row" : null,
+          class: style || null,
+          "data-label": label,
+        },
         make("div"),
       ),
     );
@@ -69,7 +74,10 @@ export class Table {
       const content = [this.show[name](item)].flat();
       const cell = node.children[index];
       put(cell.firstElementChild, ...content);
-      cell.classList.toggle("bare", content.every((each) => each === "" || each === null || each === undefined));
+      cell.classList.toggle(
+        "bare",
+        content.every((each) => each === "" || each === null || each === undefined),
+      );
     });
   }
 }

@@ -14,11 +14,14 @@ export const token = () => current;
 /** Whether one was asked for and not given. */
 export const isMissing = () => refused;
 
-/** Get another token than the one that was used; resolves to whether there is one. `why` is what the API said. */
+/**
+ * Get another token than the one that was used, or none instead of a wrong one: over a Unix socket none is needed.
+ * Resolves to whether it is worth trying again. `why` is what the API said.
+ */
 export function askForToken(used, why) {
   if (used !== current) return Promise.resolve(true);
   if (refused) return Promise.resolve(false);
-  asking ??= ask(used ? why : "").finally(() => {
+  asking ??= ask(used, used ? why : "").finally(() => {
     asking = null;
   });
   return asking;
@@ -37,14 +40,14 @@ export function forgetToken() {
   tell();
 }
 
-async function ask(why) {
+async function ask(used, why) {
   const dialog = byId("token-dialog");
   const input = dialog.querySelector("input");
   input.value = "";
   const entered = await openDialog(dialog, { problem: why, submit: () => input.value.trim() || null });
   keep(entered);
   input.value = "";
-  refused = entered === null;
+  refused = entered === null && used === null;
   tell();
   return !refused;
 }

@@ -25,7 +25,11 @@ const audit = new Table("audit-table", {
     actor: (entry) => [entry.actor, make("span", { class: "sub" }, entry.role)],
     action: (entry) => entry.action,
     target: (entry) => entry.target ?? "",
-    status: (entry) => badge(entry.problem ? `${entry.status} ${entry.problem}` : String(entry.status), entry.status < 400 ? "good" : "bad"),
+    status: (entry) =>
+      badge(
+        entry.problem ? `${entry.status} ${entry.problem}` : String(entry.status),
+        entry.status < 400 ? "good" : "bad",
+      ),
     detail: (entry) => detailOf(entry),
   },
 });
@@ -34,7 +38,12 @@ function detailOf({ before, after }) {
   const sides = { before, after };
   const parts = Object.keys(given(sides)).map((side) => `${side}: ${value(sides[side])}`);
   if (!parts.length) return "";
-  return make("details", {}, make("summary", {}, "before and after"), parts.map((each) => make("div", { class: "code" }, each)));
+  return make(
+    "details",
+    {},
+    make("summary", {}, "before and after"),
+    parts.map((each) => make("div", { class: "code" }, each)),
+  );
 }
 
 async function end(token) {
@@ -64,19 +73,15 @@ byId("add-token").addEventListener("click", async () => {
 });
 
 async function showToken(token) {
-  byId("shown-token").textContent = token;
-  byId("copied").textContent = "";
+  showIt(token);
   await openDialog(byId("shown-token-dialog"));
-  byId("shown-token").textContent = "";
+  showIt("");
 }
 
-byId("copy-token").addEventListener("click", async () => {
-  const copied = await navigator.clipboard?.writeText(byId("shown-token").textContent).then(
-    () => "Copied.",
-    () => null,
-  );
-  byId("copied").textContent = copied ?? "This browser does not copy here; select the text.";
-});
+function showIt(token) {
+  byId("shown-token").textContent = token;
+  byId("copy-token").dataset.copy = token;
+}
 
 const look = () => document.dispatchEvent(new Event("look"));
 

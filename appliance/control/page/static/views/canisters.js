@@ -18,25 +18,41 @@ const table = new Table("canister-table", {
   head: "canister",
   show: {
     canister: (canister) =>
-      canister.name ? twoLines(canister.name, canister.id) : [canister.id, canister.listed ? null : make("span", { class: "sub" }, "not listed")],
+      canister.name
+        ? twoLines(canister.name, canister.id)
+        : [canister.id, canister.listed ? null : make("span", { class: "sub" }, "not listed")],
     state: (canister) => badge(canister.state, MOODS[canister.state]),
     generation: (canister) => canister.generation.join(", "),
     clients: (canister) => [
-      make("a", { href: `#sessions?canister=${part(canister.id)}`, "aria-label": `${many(canister.clients, "client")} of ${nameOf(canister)}` }, count(canister.clients)),
+      make(
+        "a",
+        {
+          href: `#sessions?canister=${part(canister.id)}`,
+          "aria-label": `${many(canister.clients, "client")} of ${nameOf(canister)}`,
+        },
+        count(canister.clients),
+      ),
       canister.max_clients ? ` of ${count(canister.max_clients)}` : null,
     ],
     waiting_calls: (canister) => count(canister.waiting_calls),
     lag: ({ polling }) => (polling ? twoLines(agoOf(polling.lag_s), `next nonce ${count(polling.next_nonce)}`) : ""),
     polls: ({ polling }) => (polling ? rate(polling.polls_per_message) : ""),
     error: ({ polling }) =>
-      polling?.last_error ? [polling.last_error, polling.failures ? make("span", { class: "sub" }, `${count(polling.failures)} in a row`) : null] : "",
+      polling?.last_error
+        ? [
+            polling.last_error,
+            polling.failures ? make("span", { class: "sub" }, `${count(polling.failures)} in a row`) : null,
+          ]
+        : "",
     actions: (canister) =>
       make(
         "div",
         { class: "actions-cell", "data-needs": "operator" },
         canister.listed
           ? [
-              canister.state === "paused" ? action("resume", "Resume", nameOf(canister)) : action("pause", "Pause", nameOf(canister)),
+              canister.state === "paused"
+                ? action("resume", "Resume", nameOf(canister))
+                : action("pause", "Pause", nameOf(canister)),
               action("drain", "Drain", nameOf(canister)),
               action("end", "Remove…", nameOf(canister)),
             ]
@@ -66,7 +82,11 @@ async function end(canister) {
   const path = `v1/canisters/${part(canister.id)}`;
   const done = await confirm({
     title: `Remove ${nameOf(canister)}?`,
-    text: [`${many(canister.clients, "client")} of it will be closed at a pace, and told not to come back.`, save, force],
+    text: [
+      `${many(canister.clients, "client")} of it will be closed at a pace, and told not to come back.`,
+      save,
+      force,
+    ],
     action: "Remove",
     danger: true,
     submit: () =>
@@ -104,7 +124,15 @@ export async function refresh() {
 }
 
 /** Let forms that ask for a canister offer these. */
-export const suggest = (items) => put(byId("canister-names"), items.map((each) => make("option", { value: nameOf(each) })));
+export const suggest = (items) =>
+  put(
+    byId("canister-names"),
+    items.map((each) => make("option", { value: nameOf(each) })),
+  );
 
 /** The same, asked for now. */
-export const suggestAll = () => get("v1/canisters").then(({ items }) => suggest(items), () => null);
+export const suggestAll = () =>
+  get("v1/canisters").then(
+    ({ items }) => suggest(items),
+    () => null,
+  );

@@ -67,9 +67,18 @@ function showRunning() {
   byId("config-hidden").hidden = running.text !== null;
   byId("editor").hidden = running.text === null;
   if (!isEdited()) load();
-  const waiting = running.pending_restart.length ? `; waiting for a restart: ${running.pending_restart.join(", ")}` : "";
-  say(byId("config-note"), `Generation ${running.generation} runs${running.file ? `, from ${running.file}` : ""}${waiting}.`);
-  banner("config-changed", base.etag !== running.etag, `Generation ${running.generation} runs meanwhile; your edits are of generation ${base.generation}.`);
+  const waiting = running.pending_restart.length
+    ? `; waiting for a restart: ${running.pending_restart.join(", ")}`
+    : "";
+  say(
+    byId("config-note"),
+    `Generation ${running.generation} runs${running.file ? `, from ${running.file}` : ""}${waiting}.`,
+  );
+  banner(
+    "config-changed",
+    base.etag !== running.etag,
+    `Generation ${running.generation} runs meanwhile; your edits are of generation ${base.generation}.`,
+  );
   banner("config-differs", running.differs_from_file, "The file on disk says something else than what runs.");
 }
 
@@ -108,7 +117,8 @@ function showPlan({ changes, refused }) {
   byId("plan-result").hidden = false;
   planTable.update(changes);
   say(byId("plan-summary"), summaryOf(changes));
-  if (refused) showProblem(alert, { title: refused.title, message: refused.detail, faults: refused.errors ?? [] }, goTo);
+  if (refused)
+    showProblem(alert, { title: refused.title, message: refused.detail, faults: refused.errors ?? [] }, goTo);
 }
 
 function summaryOf(changes) {
@@ -138,7 +148,10 @@ async function apply(source) {
     return;
   }
   applyForm.reset();
-  offer("allow_restart", found.changes.some((each) => each.effect === "restart"));
+  offer(
+    "allow_restart",
+    found.changes.some((each) => each.effect === "restart"),
+  );
   offer("force", found.refused?.type.endsWith("force-needed"));
   offer("save", source !== null && running.file);
   byId("trial").hidden = true;
@@ -209,4 +222,3 @@ byId("config-undo").addEventListener("click", () => {
   showProblem(alert, null);
 });
 byId("config-load").addEventListener("click", load);
-

@@ -9,7 +9,7 @@ import { action, Table } from "../table.js";
 import { suggestAll } from "./canisters.js";
 
 const WORDS = {
-  none: "Nothing was drained since the start.",
+  none: "The gateway as a whole is not drained.",
   waiting: "Waiting before the first close, for balancers to see that this gateway is not ready.",
   closing: "Closing sessions.",
   done: "Done.",
@@ -67,7 +67,9 @@ form.addEventListener("submit", async (event) => {
   showProblem(alert, null);
   const begun = await confirm({
     title: wanted.canister ? `Drain ${wanted.canister}?` : "Drain this gateway?",
-    text: wanted.canister ? "All of its sessions will be closed." : "Every session will be closed, and the gateway says that it is not ready.",
+    text: wanted.canister
+      ? "All of its sessions will be closed."
+      : "Every session will be closed, and the gateway says that it is not ready.",
     action: "Drain",
     danger: true,
     submit: () => post("v1/drain", wanted),

@@ -5,7 +5,15 @@ import { count, moment, shorten } from "../format.js";
 
 const MOST = 300;
 const MOST_TEXT = 200;
-const MOODS = { "session.opened": "good", "session.closed": "", limit: "warn", reload: "warn", drain: "warn", audit: "", lost: "bad" };
+const MOODS = {
+  "session.opened": "good",
+  "session.closed": "",
+  limit: "warn",
+  reload: "warn",
+  drain: "warn",
+  audit: "",
+  lost: "bad",
+};
 
 const list = byId("event-list");
 const form = byId("event-kinds");
@@ -58,11 +66,14 @@ function lineOf({ at, kind, data }) {
 /** The facts in a line; what names a session leads to it. */
 function sentenceOf(data) {
   return Object.entries(data)
-    .filter(([, value]) => value !== null && value !== "")
+    .filter(([name, value]) => value !== null && value !== "" && name !== "at")
     .flatMap(([name, value], index) => {
       const text = typeof value === "object" ? JSON.stringify(value) : String(value);
       const link = { href: `#sessions/${encodeURIComponent(text)}` };
-      const shown = name === "session" ? make("a", link, text) : make("span", { title: text }, shorten(text, name === "client" ? 24 : MOST_TEXT));
+      const shown =
+        name === "session"
+          ? make("a", link, text)
+          : make("span", { title: text }, shorten(text, name === "client" ? 24 : MOST_TEXT));
       return [index ? ", " : "", `${name.replaceAll("_", " ")} `, shown];
     });
 }

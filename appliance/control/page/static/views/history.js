@@ -18,11 +18,12 @@ const table = new Table("history-table", {
   head: "generation",
   show: {
     generation: (entry) => String(entry.generation),
-    state: (entry) => [
-      badge(entry.state, MOODS[entry.state]),
-      entry.is_running ? [" ", badge("running", "good")] : null,
-      entry.problem ? make("span", { class: "sub" }, entry.problem) : null,
-    ].flat(),
+    state: (entry) =>
+      [
+        badge(entry.state, MOODS[entry.state]),
+        entry.is_running ? [" ", badge("running", "good")] : null,
+        entry.problem ? make("span", { class: "sub" }, entry.problem) : null,
+      ].flat(),
     at: (entry) => make("time", { datetime: entry.at }, moment(entry.at)),
     actor: (entry) => entry.actor,
     trigger: (entry) => entry.trigger,
@@ -30,7 +31,11 @@ const table = new Table("history-table", {
       make(
         "div",
         { class: "actions-cell", "data-needs": "admin" },
-        make("a", { href: `#config/history/${entry.generation}`, "aria-label": `Show generation ${entry.generation}` }, "Show"),
+        make(
+          "a",
+          { href: `#config/history/${entry.generation}`, "aria-label": `Show generation ${entry.generation}` },
+          "Show",
+        ),
         entry.is_running ? null : action("run", "Roll back…", `to generation ${entry.generation}`),
       ),
   },
@@ -73,7 +78,9 @@ export async function refreshHistory(running) {
 function showGeneration(entry, compared, running) {
   const isFirst = byId("generation").hidden;
   byId("generation").hidden = false;
-  const title = compared ? `From generation ${running}, which runs, to generation ${entry.generation}` : `Generation ${entry.generation}, which runs`;
+  const title = compared
+    ? `From generation ${running}, which runs, to generation ${entry.generation}`
+    : `Generation ${entry.generation}, which runs`;
   say(byId("generation-title"), title);
   byId("difference-table").parentElement.hidden = !compared;
   difference.update(compared?.changes ?? []);
@@ -88,10 +95,13 @@ function linesOf(text) {
     [/^\+/, "added"],
     [/^-/, "removed"],
   ];
-  return text.trimEnd().split("\n").map((line) => {
-    const [, kind] = kinds.find(([pattern]) => pattern.test(line)) ?? [];
-    return kind ? make("span", { class: kind }, line) : `${line}\n`;
-  });
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => {
+      const [, kind] = kinds.find(([pattern]) => pattern.test(line)) ?? [];
+      return kind ? make("span", { class: kind }, line) : `${line}\n`;
+    });
 }
 
 async function rollBack(entry) {

@@ -1,12 +1,16 @@
 /** Rate limits, and who runs into them. */
 
-import { get, part } from "../api.js";
+import { get } from "../api.js";
 import { badge, make, twoLines } from "../dom.js";
-import { count, duration, rate } from "../format.js";
+import { count, duration, pace } from "../format.js";
 import { Table } from "../table.js";
 
 const MODES = { enforce: "good", shadow: "warn", off: "" };
-const QUERY = { connections_per_ip: "address", messages_per_client: "client" };
+const FILTERS = {
+  connections_per_ip: (key) => ({ address: key }),
+  messages_per_client: (key) =>
+    Object.fromEntries(key.split(" at ").map((part, index) => [["client", "canister"][index], part])),
+};
 const words = (name) => name.replaceAll("_", " ");
 
 const limits = new Table("limit-table", {
@@ -15,7 +19,7 @@ const limits = new Table("limit-table", {
   show: {
     scope: (limit) => twoLines(words(limit.scope), limit.canister),
     mode: (limit) => badge(limit.mode, MODES[limit.mode]),
-    rate: (limit) => `${rate(limit.rate)} /s`,
+    rate: (limit) => pace(limit.rate),
     burst: (limit) => count(limit.burst),
     keys: (limit) => count(limit.keys),
     allowed: (limit) => count(limit.allowed, true),
@@ -33,8 +37,15 @@ const limited = new Table("limited-table", {
     times: (each) => count(each.times),
     retry_after_s: (each) => duration(each.retry_after_s),
     find: (each) =>
-      QUERY[each.scope]
-        ? make("a", { href: `#sessions?${QUERY[each.scope]}=${part(each.key)}`, "aria-label": `Sessions of ${each.key}` }, "find them")
+      FILTERS[each.scope]
+        ? make(
+            "a",
+            {
+              href: `#sessions?${new URLSearchParams(FILTERS[each.scope](each.key))}`,
+              "aria-label": `Sessions of ${each.key}`,
+            },
+            "find",
+          )
         : "",
   },
 });

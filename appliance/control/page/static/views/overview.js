@@ -21,17 +21,27 @@ const nameOf = (hop) => HOPS[hop] ?? hop.replaceAll("_", " ");
 
 const charts = [
   new Chart("chart-sessions", {
-    series: [{ name: "sessions", label: "open", area: true }, { name: "connections", label: "connected", thin: true }],
+    series: [
+      { name: "sessions", label: "open", area: true },
+      { name: "connections", label: "connected", thin: true },
+    ],
     format: (value) => count(value, true),
     least: 1,
     idle: 4,
   }),
   new Chart("chart-messages", {
-    series: [{ name: "up", label: "to canisters" }, { name: "down", label: "to clients" }],
+    series: [
+      { name: "up", label: "to canisters" },
+      { name: "down", label: "to clients" },
+    ],
     format: rate,
     idle: 4,
   }),
-  new Chart("chart-latency", { series: CHARTED.map((name) => ({ name, label: nameOf(name) })), format: duration, idle: 0.1 }),
+  new Chart("chart-latency", {
+    series: CHARTED.map((name) => ({ name, label: nameOf(name) })),
+    format: duration,
+    idle: 0.1,
+  }),
   new Chart("chart-errors", {
     series: ERRORS.map(([name, label]) => ({ name, label })),
     format: (value) => count(value, true),
@@ -54,12 +64,20 @@ const tables = {
   }),
   reasons: new Table("reasons", {
     key: (row) => `${row.what} ${row.reason}`,
-    show: { what: (row) => row.what, reason: (row) => row.reason.replaceAll("_", " "), count: (row) => count(row.count, true) },
+    show: {
+      what: (row) => row.what,
+      reason: (row) => row.reason.replaceAll("_", " "),
+      count: (row) => count(row.count, true),
+    },
   }),
   closes: new Table("closes", {
     key: (row) => row.code,
     head: "code",
-    show: { code: (row) => row.code, meaning: (row) => meaningOf(Number(row.code)), count: (row) => count(row.count, true) },
+    show: {
+      code: (row) => row.code,
+      meaning: (row) => meaningOf(Number(row.code)),
+      count: (row) => count(row.count, true),
+    },
   }),
   checks: new Table("checks", {
     key: (check) => check.name,
@@ -86,7 +104,9 @@ function meaningOf(code) {
 function rowsOf(stats) {
   const kinds = [...ERRORS, ["doubted", "would be refused"], ["failed_farewells", "canisters not told"]];
   return kinds
-    .flatMap(([split, what]) => Object.entries(stats.by[split] ?? {}).map(([reason, number]) => ({ what, reason, count: number })))
+    .flatMap(([split, what]) =>
+      Object.entries(stats.by[split] ?? {}).map(([reason, number]) => ({ what, reason, count: number })),
+    )
     .filter((row) => row.count)
     .sort((one, other) => other.count - one.count);
 }
@@ -113,11 +133,15 @@ function showTiles(sample, status, stats) {
   tile("up", perSecond(sample.up), messages(stats.counters.relayed));
   tile("down", perSecond(sample.down), messages(stats.counters.delivered));
   tile("errors", [count(errors)], "in the last minute");
-  tile("canisters", [count(status.canisters)], status.departing ? `${many(status.departing, "client")} still to report` : "listed");
+  tile(
+    "canisters",
+    [count(status.canisters)],
+    status.departing ? `${many(status.departing, "client")} still to report` : "listed",
+  );
   tile("lag", [duration(stats.loop_lag_s)], "at the last look");
 }
 
-const messages = (number) => `${count(number, true)} message${number === 1 ? "" : "s"} so far`;
+const messages = (number) => `${count(number, true)} so far`;
 
 function tile(name, figure, note) {
   put(byId(`tile-${name}`), ...figure);
@@ -128,7 +152,7 @@ let identity = null;
 
 function showAbout(status) {
   showFacts(byId("about"), [
-    ["Principal of the gateway", make("code", {}, status.gateway_principal)],
+    ["Principal of the gateway", make("code", {}, status.gateway_principal), " ", copyButton(status.gateway_principal)],
     ["Key", identity?.key_file],
     ["Clients connect to", ...status.urls.flatMap((url) => [make("code", {}, url), make("br")])],
     ["Running for", duration(status.uptime_s)],
@@ -140,9 +164,20 @@ function showAbout(status) {
   ]);
 }
 
+const copyButton = (text) =>
+  make(
+    "button",
+    { type: "button", class: "quiet small", "data-copy": text, "aria-label": "Copy the principal" },
+    "Copy",
+  );
+
 function reloadOf(reload) {
   const mood = { applied: "good", confirmed: "good", rejected: "bad", "rolled back": "warn" }[reload.result];
-  return [badge(reload.result, mood ?? ""), ` ${moment(reload.at)} by ${reload.actor} (${reload.trigger})`, reload.problem ? `: ${reload.problem}` : ""];
+  return [
+    badge(reload.result, mood ?? ""),
+    ` ${moment(reload.at)} by ${reload.actor} (${reload.trigger})`,
+    reload.problem ? `: ${reload.problem}` : "",
+  ];
 }
 
 byId("log-form").addEventListener("submit", async (event) => {
@@ -169,4 +204,3 @@ export async function refresh() {
   const { checks } = await response.json();
   tables.checks.update(checks ?? []);
 }
-

@@ -26,7 +26,8 @@ const table = new Table("session-table", {
     id: (session) => make("a", { href: `#sessions/${part(session.id)}`, class: "code" }, session.id),
     state: (session) => [badge(session.state, STATES[session.state]), " ", session.generation],
     canister: (session) => (session.canister ? (session.canister_name ?? shorten(session.canister, 17)) : ""),
-    client: (session) => (session.client ? make("span", { class: "code", title: session.client }, shorten(session.client, 18)) : ""),
+    client: (session) =>
+      session.client ? make("span", { class: "code", title: session.client }, shorten(session.client, 18)) : "",
     address: (session) => session.address,
     age: (session) => duration(session.age_s),
     in: (session) => twoLines(count(session.frames_in), bytes(session.bytes_in)),
@@ -64,7 +65,8 @@ async function refreshList() {
   next = found.next;
   byId("next-page").disabled = next === null;
   byId("first-page").disabled = pages.length === 1;
-  byId("page-note").textContent = pages.length > 1 || next ? `Page ${pages.length}` : many(found.items.length, "session");
+  byId("page-note").textContent =
+    pages.length > 1 || next ? `Page ${pages.length}` : many(found.items.length, "session");
 }
 
 function turnTo(list) {
@@ -93,7 +95,11 @@ byId("close-sessions").addEventListener("click", () => close(given(valuesOf(form
 /** Close the sessions that fit; they are counted first. Resolves to whether any were. */
 export async function close(wanted) {
   const dialog = byId("close-dialog");
-  const [inside, button, said] = [dialog.querySelector("form"), dialog.querySelector("[type=submit]"), byId("close-count")];
+  const [inside, button, said] = [
+    dialog.querySelector("form"),
+    dialog.querySelector("[type=submit]"),
+    byId("close-count"),
+  ];
   inside.reset();
   byId("close-filter").textContent = inWords(wanted);
   said.textContent = "";

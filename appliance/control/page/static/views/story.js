@@ -36,7 +36,10 @@ export function enterStory(session) {
 export async function refreshStory() {
   if (isClosed) return;
   const asked = id;
-  const [session, story] = await Promise.all([get(`v1/sessions/${part(asked)}`).catch(unlessGone), get(`v1/sessions/${part(asked)}/story`)]);
+  const [session, story] = await Promise.all([
+    get(`v1/sessions/${part(asked)}`).catch(unlessGone),
+    get(`v1/sessions/${part(asked)}/story`),
+  ]);
   if (asked !== id) return;
   isClosed = story.closed;
   byId("close-session").hidden = isClosed;
@@ -84,7 +87,12 @@ function showMoments({ moments, dropped }) {
       make(
         "li",
         {},
-        make("time", { class: "when", datetime: each.at }, moment(each.at, { fine: true }), make("span", { class: "since" }, since(each, first))),
+        make(
+          "time",
+          { class: "when", datetime: each.at },
+          moment(each.at, { fine: true }),
+          make("span", { class: "since" }, since(each, first)),
+        ),
         make("span", {}, badge(each.kind.replaceAll("_", " "), MOODS[each.kind] ?? "")),
         make("div", {}, make("p", {}, each.sentence), make("small", {}, inOneLine(each.facts))),
       ),
@@ -100,5 +108,7 @@ const inOneLine = (facts) =>
     .map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`)
     .join("  ");
 
-byId("with-facts").addEventListener("change", ({ target }) => byId("moments").classList.toggle("with-facts", target.checked));
+byId("with-facts").addEventListener("change", ({ target }) =>
+  byId("moments").classList.toggle("with-facts", target.checked),
+);
 byId("close-session").addEventListener("click", () => close({ id }));

@@ -45,7 +45,8 @@ function originOf(key, origins) {
 }
 
 /** Without the folders of the file, which are the same everywhere. */
-const short = (origin, file) => (file && origin.startsWith(file) ? file.split("/").pop() + origin.slice(file.length) : origin);
+const short = (origin, file) =>
+  file && origin.startsWith(file) ? file.split("/").pop() + origin.slice(file.length) : origin;
 
 function write() {
   const wanted = find.value.trim().toLowerCase();
