@@ -79,7 +79,7 @@ async def test_a_drain_is_begun_watched_and_cancelled(plane: Plane, desk: Tab) -
         await desk.show("drain")
         await desk.page.get_by_label("Closes a second").fill("0.01")
         await desk.page.get_by_label("Done within, s").fill("3600")
-        await desk.page.get_by_label("Clients wait, s").fill("7")
+        await desk.page.get_by_label("Come back after, s").fill("7")
         await desk.page.get_by_role("button", name="Drain…").click()
         await desk.page.get_by_role("dialog").get_by_role("button", name="Drain").click()
         await expect(desk.page.locator("#drain-facts")).to_contain_text("1 of 2", timeout=LATER_MS)
