@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from appliance.config.address import TcpAddress, UnixAddress
+from appliance.gateway.inherited import find_inherited
 
 _log = structlog.get_logger(__name__)
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
@@ -77,6 +78,7 @@ class Server:
         await asyncio.wait({self._task, serves}, return_when=asyncio.FIRST_COMPLETED)
         if serves.cancel():
             await self._task  # raises why it does not serve
+        self._task.add_done_callback(self._ended)
         _log.info("control plane", url=self.url)
         return self
 
@@ -85,6 +87,8 @@ class Server:
         self._server.stop()
         if self._task is not None:
             await self._task
+        for server in self._server.servers:
+            server.close()
         for connection in list(self._server.server_state.connections):
             connection.transport.abort()
         for each in self._sockets:
@@ -92,7 +96,16 @@ class Server:
         if self._file is not None:
             _unlink(*self._file)
 
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not self._server.should_exit:
+            error = None if task.cancelled() else task.exception()
+            _log.error("the control plane has ended, the gateway goes on", url=self.url, exc_info=error)
+
     def _bind_unix(self, path: Path) -> None:
+        self.url = str(self._address)
+        if (inherited := find_inherited(socket.AF_UNIX, str(path))) is not None:
+            self._sockets.append(inherited)  # its file and its mode are the service manager's
+            return
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         _clear(path)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -105,7 +118,6 @@ class Server:
             raise
         self._sockets.append(listening)
         self._file = (path, path.stat().st_ino)
-        self.url = str(self._address)
 
     async def _bind_tcp(self, address: TcpAddress) -> None:
         found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
@@ -119,11 +131,11 @@ class Server:
                     listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 listening.bind((where[0], port, *where[2:]))
                 port = port or int(listening.getsockname()[1])
-        except BaseException:
+        except OSError as error:
             for each in self._sockets:
                 each.close()
             self._sockets.clear()
-            raise
+            raise OSError(error.errno, f"cannot serve the control plane at {address}: {error.strerror}") from None
         self.url = f"http://{TcpAddress(address.host, port)}"
 
 
@@ -132,6 +144,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
+        self.servers = []
         self.serves = asyncio.Event()
         self._told = asyncio.Event()
 

@@ -13,6 +13,7 @@ import pytest
 from appliance.config.address import TcpAddress, UnixAddress
 from appliance.control import server
 from appliance.control.server import Server
+from appliance.gateway import inherited
 from tests.control.plane import client
 from tests.gateway.bench import until
 
@@ -107,6 +108,29 @@ async def test_an_address_that_is_taken_raises_and_leaves_nothing() -> None:
         with pytest.raises(OSError, match="ddress already in use"):
             await Server(Echo(), TcpAddress("127.0.0.1", taken.getsockname()[1])).__aenter__()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_socket_that_the_service_manager_bound_is_served_and_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "control.sock"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        bound.listen()
+        bound.setblocking(False)
+        monkeypatch.setattr(inherited, "inherited_sockets", lambda: (bound,))
+        async with Server(Echo(), UnixAddress(path)) as serving, client(serving.url) as http:
+            assert (await http.get("/")).is_success
+        assert path.exists()
+
+
+async def test_an_end_that_nobody_asked_for_is_told(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with Server(Echo(), UnixAddress(folder / "control.sock")) as serving:
+        assert serving._task is not None
+        serving._task.cancel()
+        await asyncio.wait({serving._task})
+        serving._task = None
+    assert "the control plane has ended" in "".join(capfd.readouterr())
 
 
 async def test_signals_are_none_of_its_business(folder: Path) -> None:

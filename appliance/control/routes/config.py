@@ -1,5 +1,6 @@
 """The configuration: shown, planned, applied, confirmed and rolled back."""
 
+import asyncio
 import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from appliance.config.history import Record
 from appliance.config.json_schema import json_schema
 from appliance.config.plan import PlannedChange, compare
+from appliance.config.source import Source
 from appliance.config.written import written
 from appliance.control.answers import Json, to_json
 from appliance.control.depends import Asked, Noted, Plane, Sender
@@ -170,17 +172,10 @@ async def diff(
 ) -> Difference:
     """What changes from another generation to this one."""
     new, old = _record(control, generation), _record(control, other or control.reloads.generation)
-    source = control.reloads.source
     with refusals():
-        loaded = [source.load(record.text, name=f"generation {record.generation}") for record in (old, new)]
-    before, after = (record.text.splitlines(keepends=True) for record in (old, new))
-    lines = difflib.unified_diff(before, after, f"generation {old.generation}", f"generation {new.generation}")
-    return Difference(
-        old=old.generation,
-        new=new.generation,
-        changes=changes_shown(compare(*loaded)),
-        text="".join(line if line.endswith("\n") else f"{line}\n" for line in lines),
-    )
+        changes = await asyncio.to_thread(_compared, control.reloads.source, old, new)
+    text = await asyncio.to_thread(_unified, old, new)
+    return Difference(old=old.generation, new=new.generation, changes=changes, text=text)
 
 
 # --- what others show and do too ------------------------------------------------------------------------------------
@@ -220,6 +215,18 @@ def confirm_by(control: Control) -> Any:
     """When what runs on trial is rolled back."""
     trial = control.reloads.trial
     return None if trial is None else moment(trial.confirm_by_ns)
+
+
+def _compared(source: Source, old: Record, new: Record) -> list[Change]:
+    """Raises ConfigError."""
+    loaded = [source.load(record.text, name=f"generation {record.generation}") for record in (old, new)]
+    return changes_shown(compare(*loaded))
+
+
+def _unified(old: Record, new: Record) -> str:
+    before, after = (record.text.splitlines(keepends=True) for record in (old, new))
+    lines = difflib.unified_diff(before, after, f"generation {old.generation}", f"generation {new.generation}")
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def _before(control: Control, note: Note) -> None:
