@@ -76,9 +76,7 @@ async def control_plane(
         tokens=tokens,
         audit=Audit(settings.history and settings.history / AUDIT_FILE, listen=tell_entry),
         events=events,
-        health=Health(
-            {"loop": pulse.check}, ready_checks(gateway, listener, IcProbe(ic, gateway), pulse.check)
-        ),
+        health=Health({"loop": pulse.check}, ready_checks(gateway, listener, IcProbe(ic, gateway), pulse.check)),
         pulse=pulse,
         recall=recall,
         drains=Drains(gateway, tell_drain, loop.time),
