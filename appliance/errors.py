@@ -652,6 +652,24 @@ class RelayQueueFull(GatewayError):
 
 
 @dataclass(eq=False)
+class RateLimited(GatewayError):
+    """A client does more than is allowed: ``what`` it does, the ``rate`` as text, and the time until it may again."""
+
+    what: str
+    rate: str
+    burst: int
+    delay_ns: int
+
+    close_code = 4108
+    reason = "rate_limited"
+
+    def __str__(self) -> str:
+        number, _, time = self.rate.partition("/")
+        delay = f"{-(-self.delay_ns // 10**6) / 1000:.3f}".rstrip("0").rstrip(".")
+        return f"the limit is {number} {self.what}/{time}, {self.burst} at once; come back in {delay} s"
+
+
+@dataclass(eq=False)
 class OpenTimeout(GatewayError):
     """The session was not open in time; ``waiting_for`` says what was missing."""
 
@@ -676,6 +694,46 @@ class PingTimeout(GatewayError):
 
     def __str__(self) -> str:
         return f"no pong within {self.limit_s:g} s"
+
+
+@dataclass(eq=False)
+class RefusedByPlugin(GatewayError):
+    """A plugin said no, for good. ``text`` is what the plugin wants the client to be told."""
+
+    plugin: str
+    text: str
+
+    close_code = 4518
+    reason = "refused_by_plugin"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(eq=False)
+class PostponedByPlugin(RefusedByPlugin):
+    """A plugin said not now."""
+
+    retry_after_s: float
+
+    close_code = 4110
+    reason = "postponed_by_plugin"
+
+    def __str__(self) -> str:
+        return f"{self.text}; come back in {self.retry_after_s:g} s"
+
+
+@dataclass(eq=False)
+class PluginUnavailable(RefusedByPlugin):
+    """A plugin that has to be asked does not answer."""
+
+    text: str = "what has to allow this does not answer at the moment, try again later"
+
+    close_code = 1013
+    reason = "plugin_unavailable"
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(eq=False)
@@ -706,14 +764,57 @@ class CanisterFull(GatewayError):
 
 
 @dataclass(eq=False)
+class CanisterPaused(GatewayError):
+    """The operator has paused a canister. A principal as text."""
+
+    canister: str
+
+    close_code = 1013
+    reason = "canister_paused"
+
+    def __str__(self) -> str:
+        return f"canister {self.canister} is paused at this gateway; try again later"
+
+
+@dataclass(eq=False)
+class CanisterRemoved(GatewayError):
+    """The operator has taken a canister, or its generation, out of the configuration. A principal as text."""
+
+    canister: str
+
+    close_code = 4517
+    reason = "canister_removed"
+
+    def __str__(self) -> str:
+        return f"canister {self.canister} is not served here any more"
+
+
+@dataclass(eq=False)
+class ClosedByOperator(GatewayError):
+    """The operator has closed the connection. ``code`` is the close code, ``text`` what the client is told."""
+
+    text: str = "closed by the operator of the gateway"
+    code: int = 4109
+
+    close_code = 4109
+    reason = "closed_by_operator"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(eq=False)
 class GatewayStopping(GatewayError):
-    """The gateway is going down or restarting."""
+    """The gateway is going down or restarting; ``retry_after_s`` is when to come back, None for at once."""
+
+    retry_after_s: float | None = None
 
     close_code = 1012
     reason = "stopping"
 
     def __str__(self) -> str:
-        return "the gateway restarts, open a new connection"
+        when = "" if self.retry_after_s is None else f" in {self.retry_after_s:g} s"
+        return f"the gateway restarts, open a new connection{when}"
 
 
 # --- what an operator did -------------------------------------------------------------------------------------------
@@ -741,3 +842,96 @@ class ConfigError(GatewayError):
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
+
+
+@dataclass(eq=False)
+class RestartNeeded(ConfigError):
+    """A configuration that changes what only a start can change. ``problems`` has each such key."""
+
+    reason = "restart_needed"
+
+
+@dataclass(eq=False)
+class ForceNeeded(ConfigError):
+    """A configuration that would remove every canister while sessions are open."""
+
+    reason = "force_needed"
+
+
+@dataclass(eq=False)
+class ReloadError(GatewayError):
+    """What was asked of the configuration is not possible as things are. Nothing was changed."""
+
+    reason = "reload"
+
+    def __str__(self) -> str:
+        return "the configuration cannot be changed now"
+
+
+@dataclass(eq=False)
+class ReloadFailed(ReloadError):
+    """A part of the gateway could not follow a configuration that it was ready for."""
+
+    reason = "reload_failed"
+
+    def __str__(self) -> str:
+        return (
+            "a part of the gateway could not follow the configuration, so that the one before was put back; see the log"
+        )
+
+
+@dataclass(eq=False)
+class EtagMismatch(ReloadError):
+    """The configuration that runs is not the one that a change was made for. Both by their etag."""
+
+    expected: str
+    running: str
+
+    reason = "etag_mismatch"
+
+    def __str__(self) -> str:
+        return f"the configuration has changed meanwhile: {self.running} runs, not {self.expected}; look at it again"
+
+
+@dataclass(eq=False)
+class ConfirmationPending(ReloadError):
+    """A configuration runs on trial."""
+
+    generation: int
+
+    reason = "confirmation_pending"
+
+    def __str__(self) -> str:
+        return f"generation {self.generation} of the configuration runs on trial; confirm it or roll it back first"
+
+
+@dataclass(eq=False)
+class NothingToConfirm(ReloadError):
+    """No configuration runs on trial."""
+
+    reason = "nothing_to_confirm"
+
+    def __str__(self) -> str:
+        return "no configuration waits to be confirmed; was it rolled back already?"
+
+
+@dataclass(eq=False)
+class NothingToRollBackTo(ReloadError):
+    """No other configuration is known to be good."""
+
+    reason = "nothing_to_roll_back_to"
+
+    def __str__(self) -> str:
+        return "there is no other good generation of the configuration to roll back to"
+
+
+@dataclass(eq=False)
+class GenerationUnknown(ReloadError):
+    """The history of the configuration does not have this generation, or not any more."""
+
+    generation: int
+
+    reason = "generation_unknown"
+
+    def __str__(self) -> str:
+        return f"generation {self.generation} of the configuration is not in the history"

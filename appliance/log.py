@@ -2,15 +2,21 @@
 
 import logging
 import sys
+from typing import Literal
 
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
-from appliance.config.schema import Log
+from appliance.config.schema import Config, Log
 
 
 def configure_logging(settings: Log) -> None:
-    """Set up structlog and the standard library's logging alike, so that libraries write the same lines."""
+    """Set up structlog and the standard library's logging alike, so that libraries write the same lines.
+
+    Tracebacks have no local variables: keys and tokens are among them.
+    """
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -18,10 +24,12 @@ def configure_logging(settings: Log) -> None:
     ]
     renderer: Processor
     if settings.format == "json":
-        shared.append(structlog.processors.dict_tracebacks)
+        shared.append(ExceptionRenderer(ExceptionDictTransformer(show_locals=False)))
         renderer = structlog.processors.JSONRenderer(default=str)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
@@ -35,3 +43,50 @@ def configure_logging(settings: Log) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Logging:
+    """What is logged, as a part of the gateway that follows the configuration. A level that was set by hand stays until
+    the section ``log`` changes.
+    """
+
+    def __init__(self, settings: Log) -> None:
+        self.level: Level = settings.level
+        self._settings = settings
+        configure_logging(settings)
+
+    def set_level(self, level: Level) -> None:
+        """Log this from now on."""
+        self.level = level
+        configure_logging(self._settings.model_copy(update={"level": level}))
+
+    async def prepare(self, new: Config) -> "Relogging":
+        """Get ready to log as another configuration says."""
+        return Relogging(self, new.log)
+
+    def follow(self, settings: Log) -> None:
+        """Log as this section says, if it is another one."""
+        if settings != self._settings:
+            self._settings = settings
+            self.set_level(settings.level)
+
+
+class Relogging:
+    """A log that is ready to follow another configuration."""
+
+    def __init__(self, logging: Logging, settings: Log) -> None:
+        self._logging = logging
+        self._settings = settings
+
+    def swap(self) -> None:
+        """Do it."""
+        self._logging.follow(self._settings)
+
+    async def discard(self) -> None:
+        """Do not: there is nothing to release."""
+
+    async def retire(self) -> None:
+        """It is done: there is nothing to release."""

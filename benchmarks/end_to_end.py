@@ -108,6 +108,7 @@ def configuration(folder: str, net: dict[str, str]) -> Path:
         "gateway": {"listen": "127.0.0.1:0", "identity": f"{folder}/identity.pem"},
         "network": {"url": net["url"], "root_key": net["root_key"]},
         "canisters": [{"id": net["canister"]}],
+        "rate_limits": {"connections_per_ip": {"mode": "shadow"}, "messages_per_client": {"mode": "shadow"}},
     }
     file.write_text(json.dumps(settings))  # JSON is YAML
     return file

@@ -1,4 +1,5 @@
-"""Writes what is made from the code: ``gateway.yaml``, and in ``docs`` the pages of keys, close codes and generations.
+"""Writes what is made from the code: ``gateway.yaml``, and in ``docs`` the pages of keys, close codes, generations and
+metrics, with a dashboard and alerts.
 
 ``python -m docs.generate`` from the top folder; the tests compare the files with what it would write.
 """
@@ -13,6 +14,10 @@ from appliance.config.describe import render_markdown, render_yaml
 from appliance.errors import GatewayError, TooLarge
 from appliance.protocol.generations import SESSIONS
 from appliance.protocol.session import draw
+from docs.alerts import render_alerts
+from docs.api import render_api
+from docs.grafana import render_grafana
+from docs.metrics import render_metrics
 
 _INTRODUCTION = """\
 # Close codes
@@ -85,8 +90,12 @@ def files() -> Mapping[Path, str]:
     return {
         top / "gateway.yaml": render_yaml(),
         top / "docs" / "configuration.md": render_markdown(),
+        top / "docs" / "api.md": render_api(),
         top / "docs" / "close-codes.md": render_close_codes(),
         top / "docs" / "generations.md": render_generations(),
+        top / "docs" / "metrics.md": render_metrics(),
+        top / "docs" / "grafana.json": render_grafana(),
+        top / "docs" / "alerts.yaml": render_alerts(),
     }
 
 

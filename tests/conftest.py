@@ -1,8 +1,11 @@
 """What all tests share."""
 
+import logging
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests import vectors as shared_vectors
@@ -16,3 +19,14 @@ settings.load_profile("untimed")
 def vectors() -> ModuleType:
     """The shared test vectors: ``vectors.load_json("bls/bls_minsig.json")``."""
     return shared_vectors
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """A test that sets up logging, as a service does, does so for itself alone."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()

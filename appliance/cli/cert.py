@@ -2,13 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from appliance.cli.certificate_text import Certificate, age_text, read_certificate_file, time_text, tree_lines
+from appliance.cli.certificate_text import (
+    NO_LIMIT_NS,
+    Certificate,
+    age_text,
+    read_certificate_file,
+    time_text,
+    tree_lines,
+)
+from appliance.cli.remote import json_option
+from appliance.cli.telling import tell
 from appliance.config.schema import Network
 from appliance.config.units import parse_duration
 from appliance.crypto import Verifier
@@ -21,7 +30,6 @@ from appliance.ic.transport import HttpTransport
 
 DEFAULT_CANISTER = Principal.from_text("ryjl3-tyaaa-aaaaa-aaaba-cai")  # exists on the mainnet for good: the ledger
 LONGEST_FILE = 16 * 1024**2
-NO_LIMIT_NS = 2**63 - 1
 
 
 def _principal(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Principal | None:
@@ -66,6 +74,7 @@ def cert() -> None:
 @click.option(
     "--path", "paths", multiple=True, default=["time"], show_default=True, help="What to ask a URL for, a/b/0xff."
 )
+@json_option
 def show(source: str, canister: Principal | None, root_key: str, max_age: float | None, paths: Sequence[str]) -> None:
     """Show the certificate in SOURCE and verify it. The exit code is 1 if it does not hold.
 
@@ -127,17 +136,29 @@ def _label(part: str) -> bytes:
 
 def _show(certificate: Certificate, question: _Question) -> None:
     now_ns = time.time_ns()
-    click.echo(f"certificate of {len(certificate.raw)} bytes")
-    click.echo(f"time:        {time_text(certificate.time_ns)}, {age_text(now_ns - certificate.time_ns)}")
-    click.echo(f"tree digest: {certificate.hash_tree.digest.hex()}")
-    click.echo(f"signed by:   {_signer(certificate)}")
     problem = _problem(certificate, question, now_ns)
-    click.echo(f"verdict:     {_verdict(problem, certificate, question)}")
-    click.echo("tree:")
-    for line in tree_lines(certificate.tree):
-        click.echo(f"  {line}")
+    subnet = None if certificate.subnet_id is None else str(Principal(certificate.subnet_id))
+    plain = {
+        "bytes": len(certificate.raw),
+        "time_ns": certificate.time_ns,
+        "digest": certificate.hash_tree.digest.hex(),
+        "subnet": subnet,
+        "holds": problem is None,
+        "problem": None if problem is None else str(problem),
+    }
+    tell(plain, _lines(certificate, question, problem, now_ns))
     if problem:
         raise SystemExit(1)
+
+
+def _lines(certificate: Certificate, question: _Question, problem: GatewayError | None, now_ns: int) -> Iterator[str]:
+    yield f"certificate of {len(certificate.raw)} bytes"
+    yield f"time:        {time_text(certificate.time_ns)}, {age_text(now_ns - certificate.time_ns)}"
+    yield f"tree digest: {certificate.hash_tree.digest.hex()}"
+    yield f"signed by:   {_signer(certificate)}"
+    yield f"verdict:     {_verdict(problem, certificate, question)}"
+    yield "tree:"
+    yield from (f"  {line}" for line in tree_lines(certificate.tree))
 
 
 def _signer(certificate: Certificate) -> str:

@@ -13,6 +13,8 @@ from appliance.ic.replies import read_leb128
 _EMPTY, _FORK, _LABELED, _LEAF, _PRUNED = range(5)
 _SHOWN = 75  # characters of a value
 _PRINCIPALS_BELOW = frozenset({"canister", "subnet", "canister_ranges", "node"})
+NO_LIMIT_NS = 2**63 - 1
+"""For a verifier that does not judge how old a certificate is."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Node = Sequence[Any]

@@ -1,26 +1,37 @@
 """``icws check``: whether a configuration can be used, and what it means."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from appliance.cli.remote import json_option, wants_json
+from appliance.cli.telling import json_text, tell
 from appliance.config.load import load
 from appliance.config.schema import Config
+from appliance.errors import ConfigError
 from appliance.gateway.listener import load_tls
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default="gateway.yaml", envvar="ICWS_CONFIG")
-def check(file: Path) -> None:
+@click.option("--no-files", is_flag=True, help="Do not look at the certificate and the key that it names.")
+@json_option
+def check(file: Path, *, no_files: bool) -> None:
     """Check FILE (gateway.yaml) together with the environment, as `icws run` would read it.
 
     Every fault is named with its place and key. Exit code 0: it can be used; 78: it cannot.
     """
-    config = load(file, environment=os.environ).config
-    if config.gateway.tls is not None:
-        load_tls(config.gateway.tls)
-    click.echo(f"{file} can be used: {_summary(config)}")
+    try:
+        config = load(file, environment=os.environ).config
+        if config.gateway.tls is not None and not no_files:
+            load_tls(config.gateway.tls)
+    except ConfigError as error:
+        if wants_json():
+            click.echo(json_text({"usable": False, "problems": [asdict(problem) for problem in error.problems]}))
+        raise
+    tell({"usable": True, "problems": []}, [f"{file} can be used: {_summary(config)}"])
 
 
 def _summary(config: Config) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from appliance.cli.remote import json_option
+from appliance.cli.telling import tell
 from appliance.config.schema import Gateway
 from appliance.ic.identity import (
     KeyIdentity,
@@ -34,6 +36,7 @@ def identity() -> None:
     show_default=True,
     help="The kind of the key.",
 )
+@json_option
 def new(file: Path, scheme: Scheme) -> None:
     """Make a new key in FILE, which must not exist."""
     created = create_identity(file, scheme=scheme)
@@ -43,6 +46,7 @@ def new(file: Path, scheme: Scheme) -> None:
 
 @identity.command()
 @_FILE
+@json_option
 def show(file: Path) -> None:
     """Show the principal and the public key of FILE."""
     _show(load_identity(file))
@@ -54,6 +58,7 @@ def show(file: Path) -> None:
 @identity.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @_FILE
+@json_option
 def import_(source: Path, file: Path) -> None:
     """Copy the key in SOURCE to FILE, which must not exist.
 
@@ -68,6 +73,9 @@ def import_(source: Path, file: Path) -> None:
 
 def _show(shown: KeyIdentity) -> None:
     # The first line is worded as the reference gateway words it, for people and scripts that look for it.
-    click.echo(f"Gateway Agent principal: {shown.principal}")
-    click.echo(f"scheme: {shown.scheme}")
-    click.echo(f"public key (DER): {shown.public_key.hex()}")
+    lines = [
+        f"Gateway Agent principal: {shown.principal}",
+        f"scheme: {shown.scheme}",
+        f"public key (DER): {shown.public_key.hex()}",
+    ]
+    tell({"principal": str(shown.principal), "scheme": shown.scheme, "public_key": shown.public_key.hex()}, lines)

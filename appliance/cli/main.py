@@ -4,25 +4,56 @@ from importlib import import_module
 from importlib.metadata import version
 
 import click
+from click.shell_completion import CompletionItem
 
+from appliance.cli.exits import EXIT_CONFIG, EXIT_INTERRUPTED
 from appliance.errors import ConfigError, GatewayError
 
-COMMANDS = {
-    "run": "Run the gateway.",
-    "check": "Check a configuration.",
-    "demo": "See a conversation pass through a gateway, on this machine alone.",
-    "connect": "Talk to a canister through a gateway.",
-    "localnet": "Run a local IC.",
-    "identity": "Make, show or take over the key of the gateway.",
-    "cert": "Look into certificates.",
+SECTIONS = {
+    "Set up and run a gateway": {
+        "run": "Run the gateway.",
+        "check": "Check a configuration.",
+        "config": "Show, explain and document the configuration.",
+        "identity": "Make, show or take over the key of the gateway.",
+        "doctor": "Find out what is wrong with a gateway or a canister.",
+    },
+    "Look at a running gateway": {
+        "status": "Show the gateway at a glance.",
+        "canisters": "List canisters; pause, resume, add or remove one.",
+        "sessions": "List who is connected.",
+        "explain": "Tell what happened in a session.",
+        "limits": "Show who is being limited.",
+        "plugins": "List the plugins.",
+        "events": "Print what happens, as it happens.",
+        "audit": "List who has changed what.",
+        "metrics": "Print the metrics for Prometheus.",
+    },
+    "Change its configuration": {
+        "plan": "Show what a reload would change.",
+        "reload": "Run what the file says now.",
+        "confirm": "Keep what was applied on trial.",
+        "rollback": "Run an earlier configuration again.",
+        "history": "List, show and compare configurations.",
+    },
+    "Act on it": {
+        "close": "Close sessions.",
+        "drain": "Let clients go at a pace.",
+        "log": "Log more or less.",
+        "tokens": "Say who may use the API over TCP.",
+    },
+    "Develop a canister or client": {
+        "demo": "See a conversation pass through a gateway, on one machine.",
+        "localnet": "Run a local IC.",
+        "connect": "Talk to a canister through a gateway.",
+        "cert": "Look into certificates.",
+    },
+    "More": {
+        "completion": "Print what makes a shell complete commands.",
+    },
 }
 """Every command and its sentence, in the order of help."""
 
-EXIT_CONFIG = 78
-"""EX_CONFIG of sysexits.h: starting again does not help."""
-
-EXIT_INTERRUPTED = 130
-"""What shells say of a program that Ctrl-C ended."""
+COMMANDS = {name: sentence for commands in SECTIONS.values() for name, sentence in commands.items()}
 
 
 class Commands(click.Group):
@@ -37,9 +68,25 @@ class Commands(click.Group):
         command = getattr(import_module(f"appliance.cli.{cmd_name}"), cmd_name)
         return command if isinstance(command, click.Command) else None
 
+    def resolve_command(  # noqa: D102
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = _close_to(args[0])
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names alone: what is proposed need not be imported."""
+        names = [CompletionItem(name, help=COMMANDS[name]) for name in COMMANDS if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: D102
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        widest = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{widest}}", sentence) for name, sentence in commands.items()])
 
     def invoke(self, ctx: click.Context) -> object:  # noqa: D102
         try:
@@ -49,8 +96,16 @@ class Commands(click.Group):
             ctx.exit(EXIT_CONFIG)
         except (KeyboardInterrupt, click.Abort):
             ctx.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:  # `icws … | head` has seen enough; click ends quietly
+            raise
         except (GatewayError, OSError) as error:
             raise click.ClickException(str(error)) from error
+
+
+def _close_to(name: str) -> list[str]:
+    from difflib import get_close_matches  # noqa: PLC0415 - for the one who mistypes
+
+    return get_close_matches(name, COMMANDS, n=2)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

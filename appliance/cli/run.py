@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from appliance.cli import loop
-from appliance.config.load import load
-from appliance.log import configure_logging
+from appliance.config.source import Source, start
+from appliance.log import Logging
 from appliance.service import run as serve
 
 
@@ -34,9 +34,8 @@ def run(file: Path, settings: tuple[str, ...]) -> None:
     cannot be used.
     """
     environment = {name: value for name, value in os.environ.items() if name != "ICWS_CONFIG"}
-    config = load(file, environment=environment, settings=settings).config
-    configure_logging(config.log)
+    begun = start(Source(file, environment, settings))
     try:
-        loop.run(serve(config))
+        loop.run(serve(begun, Logging(begun.loaded.config.log)))
     except asyncio.CancelledError:
         raise click.Abort from None

@@ -1,11 +1,18 @@
-"""Addresses as they are written in ``gateway.yaml``: where to listen, and URLs of the IC."""
+"""Addresses as they are written in ``gateway.yaml``: where to listen, URLs of the IC, origins and networks."""
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]")
+
+# RFC 6454 section 6.2: in lower case, and without the port that the scheme has by itself
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+UNIX = "unix:"
+"""What an address of the file system begins with."""
 
 
 class TcpAddress(NamedTuple):
@@ -24,12 +31,12 @@ class UnixAddress(NamedTuple):
     path: Path
 
     def __str__(self) -> str:
-        return f"unix:{self.path}"
+        return f"{UNIX}{self.path}"
 
 
 def parse_address(text: str) -> TcpAddress | UnixAddress:
-    """Read ``host:port``, ``[v6]:port`` or ``unix:/path``. Raises ValueError that says what is wrong."""
-    if text.startswith("unix:"):
+    """Read ``host:port``, ``[v6]:port`` or ``unix:path``. Raises ValueError that says what is wrong."""
+    if text.startswith(UNIX):
         return _unix(text)
     host, colon, port = text.rpartition(":")
     if not colon:
@@ -57,8 +64,28 @@ def check_url(text: str) -> str:
     return text
 
 
+def check_origin(text: str) -> str:
+    """The same text, if a browser may send it as the origin of a page, or ``*``. Raises ValueError."""
+    if text not in ("*", "null") and not _ORIGIN.fullmatch(text):
+        raise ValueError(f"{text!r} is not an origin; write scheme://host, e.g. https://app.example, or *")
+    return text
+
+
+def check_network(text: str) -> str:
+    """A network such as ``10.0.0.0/8`` as everybody writes it, or ``unix``. Raises ValueError that says what is wrong.
+
+    A single address is a network too.
+    """
+    if text == "unix":
+        return text
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a network: {error}; write e.g. 10.0.0.0/8, ::1 or unix") from None
+
+
 def _unix(text: str) -> UnixAddress:
-    path = Path(text.removeprefix("unix:"))
-    if not path.is_absolute():
-        raise ValueError(f"{text!r} needs an absolute path, e.g. unix:/run/icws/gateway.sock")
-    return UnixAddress(path)
+    path = text.removeprefix(UNIX)
+    if not Path(path).name:
+        raise ValueError(f"{text!r} names no socket, write e.g. unix:/run/icws/gateway.sock")
+    return UnixAddress(Path(path))

@@ -11,8 +11,9 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from appliance.config.problems import choices_of, section_in, unit_of
-from appliance.config.schema import Canister, Config, MoreListener, Section, Tls
+from appliance.config.effect import Effect, Live
+from appliance.config.problems import choices_of, effect_of, section_in, unit_of
+from appliance.config.schema import Canister, Config, MoreListener, Plugin, Section, Tls
 
 WIDTH = 100
 EXAMPLES = {
@@ -22,6 +23,9 @@ EXAMPLES = {
     (Canister, "id"): "bkyz2-fmaaa-aaaaa-qaaaq-cai",
     (Canister, "name"): "chat",
     (Canister, "max_clients"): "1000",
+    (Plugin, "path"): "plugins/audit_log.py",
+    (Plugin, "name"): "audit_log",
+    (Plugin, "config"): "{file: data/audit.jsonl}",
 }
 """What is shown for keys without a default."""
 
@@ -29,13 +33,16 @@ _HEAD = """\
 # Configuration of the gateway. Every key is here with its default; a line that is removed changes nothing.
 # `icws check` says what is wrong with this file. Relative paths count from its folder. A variable such as
 # ICWS_GATEWAY__LISTEN sets gateway.listen instead, and `icws run --set gateway.listen=…` wins over both.
+# A reload (`icws reload`) makes a change take effect at once, where it says [new sessions] for those that begin after
+# it, and where it says [restart] at the next start only. No socket is closed for it.
 """
 
 
 @dataclass(frozen=True)
 class Key:
     """A key of the configuration, in words. ``section`` is the one it opens, ``is_list`` if that is repeated and
-    ``is_optional`` if it may be left out altogether (null)."""
+    ``is_optional`` if it may be left out altogether (null). ``effect`` is what a change does; None for a section that
+    is always there, whose keys have their own."""
 
     path: tuple[str, ...]
     default: str
@@ -44,6 +51,7 @@ class Key:
     section: type[Section] | None
     is_list: bool
     is_optional: bool
+    effect: Effect | None
 
     @property
     def is_plain(self) -> bool:
@@ -59,7 +67,8 @@ def keys(section: type[Section] = Config, above: tuple[str, ...] = ()) -> Iterat
         is_optional = field.default is None
         default = EXAMPLES.get((section, name)) or _default(field, inner)
         meaning = field.description or inspect.getdoc(inner) or ""
-        yield Key((*above, name), default, _bounds(field), " ".join(meaning.split()), inner, is_list, is_optional)
+        words = " ".join(meaning.split())
+        yield Key((*above, name), default, _bounds(field), words, inner, is_list, is_optional, effect_of(field))
 
 
 def render_yaml() -> str:
@@ -71,9 +80,9 @@ def render_markdown() -> str:
     """The page of the documentation."""
     lines = ["# Configuration", "", *_INTRODUCTION, ""]
     lines += _table(Config, (), only_values=True)
+    seen: set[type[Section]] = set()
     for key in keys():
-        if key.section is not None:
-            lines += _chapter(key)
+        lines += _chapter(key, seen)
     return "\n".join(lines) + "\n"
 
 
@@ -89,29 +98,34 @@ _INTRODUCTION = [
     "  command line gives them.",
     "- YAML is read as version 1.2 has it: `no` and `on` are text. Anchors, aliases, tags, duplicate and unknown keys",
     "  are errors. `icws check` shows every error with line, column and key, and exits with 78.",
+    "- The column *change* says what a reload does with a key: `live` takes effect at once and closes no socket,",
+    "  `new sessions` is for those that begin after it, `restart` waits for the next start.",
 ]
 
 
-def _chapter(key: Key) -> list[str]:
+def _chapter(key: Key, seen: set[type[Section]]) -> list[str]:
+    """What a section has, once for each that has the same keys."""
     section = key.section
-    if section is None:
+    if section is None or section in seen:
         return []
+    seen.add(section)
     title = ".".join(key.path) + ("[]" if key.is_list else "")
     lines = ["", f"## {title}", "", key.meaning.replace("``", "`"), "", *_table(section, (), only_values=False)]
     for inner in keys(section, key.path):
-        if inner.section is not None and inner.section is not type(getattr(Config(), inner.path[-1], None)):
-            lines += _chapter(inner)
+        lines += _chapter(inner, seen)
     return lines
 
 
 def _table(section: type[Section], above: tuple[str, ...], *, only_values: bool) -> list[str]:
-    rows = ["| key | default | allowed | meaning |", "| --- | --- | --- | --- |"]
+    rows = ["| key | default | allowed | change | meaning |", "| --- | --- | --- | --- | --- |"]
     for key in keys(section, above):
         if key.section is not None and only_values:
             continue
         field = section.model_fields[key.path[-1]]
-        default = "required" if field.is_required() else "" if field.default is None else f"`{_default(field, None)}`"
-        rows.append(f"| `{key.path[-1]}` | {default} | {key.bounds} | {key.meaning.replace('``', '`')} |")
+        empty = key.is_plain or field.default is None
+        default = "required" if field.is_required() else "" if empty else f"`{_default(field, None)}`"
+        effect = key.effect.name if key.effect else ""
+        rows.append(f"| `{key.path[-1]}` | {default} | {key.bounds} | {effect} | {key.meaning.replace('``', '`')} |")
     return rows
 
 
@@ -123,6 +137,8 @@ def _yaml(section: type[Section], above: tuple[str, ...] = ()) -> Iterator[str]:
             yield ""
         bounds = f" ({key.bounds})" if key.bounds else ""
         comment = (key.meaning.removesuffix("." if bounds else "") + bounds).replace("`", "")
+        if key.effect and not isinstance(key.effect, Live):
+            comment += f" [{key.effect.name}]"
         for line in wrap(comment, WIDTH - len(indent)):
             yield f"{indent}# {line}"
         if key.is_plain and key.section:
@@ -146,7 +162,8 @@ def _example(key: Key, indent: str) -> Iterator[str]:
 
 
 def _flow(key: Key) -> str:
-    return "{" + ", ".join(f"{inner.path[-1]}: {inner.default}" for inner in keys(key.section or Config)) + "}"
+    inner = [(part.path[-1], _flow(part) if part.section else part.default) for part in keys(key.section or Config)]
+    return "{" + ", ".join(f"{name}: {value}" for name, value in inner) + "}"
 
 
 def _default(field: FieldInfo, inner: type[Section] | None) -> str:
@@ -157,7 +174,9 @@ def _default(field: FieldInfo, inner: type[Section] | None) -> str:
     if unit:
         return unit.format(value)
     if isinstance(value, list):
-        return "[" + ", ".join(map(str, value)) + "]"
+        return "[" + ", ".join(f'"{part}"' if part == "*" else str(part) for part in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if not isinstance(value, Path) else value.as_posix()
 
 

@@ -48,18 +48,25 @@ def key_text(path: Path) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
-def read_file(data: bytes, name: str) -> Document:
-    """Read the bytes of a file that people call ``name``.
-
-    Raises ConfigError where there is nothing to go on with: too long, not UTF-8, wrong syntax, empty, or cut off.
-    """
+def decode(data: bytes, name: str) -> str:
+    """The text of a file that people call ``name``. Raises ConfigError for what is too long or not UTF-8."""
     if len(data) > MAX_BYTES:
         raise ConfigError([ConfigProblem(name, "", f"has {len(data)} bytes, the limit is {MAX_BYTES}")])
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8")
-        raise ConfigError([ConfigProblem(_place_after(name, before), "", "this is not UTF-8 text")]) from None
+        place = _place_after(name, data[: error.start].decode("utf-8"))
+        raise ConfigError([ConfigProblem(place, "", "this is not UTF-8 text")]) from None
+
+
+def read_document(text: str, name: str) -> Document:
+    """Read the text of a file that people call ``name``, with a byte order mark or without.
+
+    Raises ConfigError where there is nothing to go on with: too long, wrong syntax, empty, or cut off.
+    """
+    if (size := len(text.encode(errors="surrogatepass"))) > MAX_BYTES:
+        raise ConfigError([ConfigProblem(name, "", f"has {size} bytes, the limit is {MAX_BYTES}")])
+    text = text.removeprefix("\ufeff")
     if found := _UNPRINTABLE.search(text):
         place = _place_after(name, text[: found.start()])
         raise ConfigError([ConfigProblem(place, "", f"the control character {found[0]!r} is not allowed")])
@@ -136,8 +143,12 @@ class _Reader:
     def _check_end(self, text: str) -> None:
         """A last value that runs into the end of the file may be the first half of it."""
         last = self._last
-        if isinstance(last, yaml.ScalarEvent) and not last.style and last.value and text.endswith(last.value):
-            problem = f"the file ends within {last.value!r}; is it cut off? End the line if it is not"
+        if last is None or last.style:
+            return
+        ends_within = text.endswith(last.value) if last.value else text.rstrip(" ").endswith((":", "-"))
+        if ends_within:
+            what = f"within {last.value!r}" if last.value else "before a value"
+            problem = f"the file ends {what}; is it cut off? End the line if it is not"
             self._fail(self._place(last.start_mark), problem)
 
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> object:

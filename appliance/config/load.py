@@ -17,10 +17,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from appliance.config.document import MAX_BYTES, Document, Path, key_text, read_file, read_value
+from appliance.config.document import MAX_BYTES, Document, Path, decode, key_text, read_document, read_value
+from appliance.config.files import Content, contents_of
+from appliance.config.keys import labelled, path_text
 from appliance.config.problems import field_at, problem_of, shown
-from appliance.config.schema import Config, Misplaced, Section
+from appliance.config.schema import Config, Section
 from appliance.config.units import WRITTEN
+from appliance.config.values import Misplaced, in_folder
 from appliance.errors import ConfigError, ConfigProblem
 
 PREFIX = "ICWS_"
@@ -34,36 +37,67 @@ _PLACE = re.compile(r":(\d+):(\d+)$")
 @dataclass(frozen=True)
 class Loaded:
     """A configuration and, per key such as ``gateway.listen``, where its value is from: a place in the file, a
-    variable, a setting of the command line, or ``default``. A list is one value."""
+    variable, a setting of the command line, or ``default``. A list is one value in ``origins``; ``places`` knows what
+    was written in it too, under keys such as ``canisters[bkyz2-…].name``. ``text`` is what the file says and
+    ``contents`` what was in the files that the configuration names.
+    """
 
     config: Config
     origins: Mapping[str, str]
+    places: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+    contents: Mapping[str, Content] = field(default_factory=dict)
+
+    def place_of(self, key: str) -> str:
+        """Where a key, or else the nearest one above it, is written."""
+        while key:
+            if place := self.places.get(key):
+                return place
+            key = key[: max(key.rfind("."), key.rfind("["), 0)]
+        return self.places.get("", DEFAULT)
 
 
 def load(
-    file: FilePath | None, *, environment: Mapping[str, str] | None = None, settings: Sequence[str] = ()
+    file: FilePath | None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    settings: Sequence[str] = (),
+    text: str | None = None,
+    name: str | None = None,
 ) -> Loaded:
     """Read the file (None: defaults only), then the variables of `environment`, then `settings` (``key=value``).
 
-    Raises ConfigError with everything that is wrong, in the order of the file, then variables and settings.
+    With `text` that is read as if it were in the file; `name` is what people are to know it by. Raises ConfigError with
+    everything that is wrong, in the order of the file, then variables and settings.
     """
     layers = _Layers()
-    if file is not None:
-        layers.lay(_read(file), ())
-    for name, text in sorted((environment or {}).items()):
-        if path := variable_path(name):
-            layers.lay_text(text, path, f"variable {name}")
+    if text is None and file is not None:
+        text = read_text(file)
+    if text is not None:
+        layers.lay(_read(text, name or str(file or "text")), ())
+    for variable, value in sorted((environment or {}).items()):
+        if path := variable_path(variable):
+            layers.lay_text(value, path, f"variable {variable}")
     for setting in settings:
-        key, equals, text = setting.partition("=")
+        key, equals, value = setting.partition("=")
         if equals and key.strip():
-            layers.lay_text(text, tuple(key.strip().split(".")), f"setting {key.strip()}")
+            layers.lay_text(value, tuple(key.strip().split(".")), f"setting {key.strip()}")
         else:
             layers.problems.append(ConfigProblem(f"setting {setting}", "", "write section.key=value"))
-    config = layers.validated()
     folder = file.absolute().parent if file is not None else FilePath.cwd()
-    return Loaded(
-        _with_absolute_paths(config, folder), {key_text(path): place for path, place in layers.origins(config)}
-    )
+    config = _with_absolute_paths(layers.validated(), folder)
+    origins = {key_text(path): place for path, place in layers.origins(config)}
+    return Loaded(config, origins, layers.places_by_key(config), text or "", contents_of(config))
+
+
+def read_text(file: FilePath) -> str:
+    """What a file says. Raises ConfigError where it cannot be read, is too long or is not UTF-8."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError([ConfigProblem(str(file), "", f"cannot be read: {error.strerror}")]) from None
+    return decode(data, str(file))
 
 
 def variable_path(name: str) -> Path:
@@ -148,6 +182,13 @@ class _Layers:
             else:
                 yield (*above, name), self.places.get((*above, name), DEFAULT)
 
+    def places_by_key(self, config: Config) -> dict[str, str]:
+        """Where keys are written; the parts of a value that is no section count as the value."""
+        places: dict[str, str] = {}
+        for path, place in self.places.items():
+            places.setdefault(path_text(labelled(config, path)), place)
+        return places
+
     def _forget(self, path: Path) -> None:
         for places in (self.places, self.key_places):
             for old in [old for old in places if old[: len(path)] == path]:
@@ -169,12 +210,8 @@ class _Layers:
         return ConfigProblem(DEFAULT, key_text(path), problem_of(error))
 
 
-def _read(file: FilePath) -> Document:
-    try:
-        with file.open("rb") as stream:
-            document = read_file(stream.read(MAX_BYTES + 1), str(file))
-    except OSError as error:
-        raise ConfigError([ConfigProblem(str(file), "", f"cannot be read: {error.strerror}")]) from None
+def _read(text: str, name: str) -> Document:
+    document = read_document(text, name)
     if not isinstance(document.value, dict):
         problem = f"must have keys such as gateway:, not {shown(document.value)}"
         raise ConfigError([*document.problems, ConfigProblem(document.places[()], "", problem)])
@@ -200,16 +237,18 @@ def _with_folder(value: object, path: Path, folder: FilePath) -> object:
         return {key: _with_folder(inner, (*path, key), folder) for key, inner in value.items()}
     if isinstance(value, list):
         return [_with_folder(inner, (*path, position), folder) for position, inner in enumerate(value)]
-    field = field_at(path)
-    return str(folder / value) if isinstance(value, str) and field and field.annotation is FilePath else value
+    mark = in_folder(field_at(path))
+    return mark.absolute(value, folder) if mark else value
 
 
 def _with_absolute_paths(section: SectionT, folder: FilePath) -> SectionT:
     changed: dict[str, object] = {}
-    for name in type(section).model_fields:
+    for name, info in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
             changed[name] = _with_absolute_paths(value, folder)
-        elif isinstance(value, FilePath):
-            changed[name] = folder / value
+        elif isinstance(value, list) and any(isinstance(part, Section) for part in value):
+            changed[name] = [_with_absolute_paths(part, folder) for part in value]
+        elif mark := in_folder(info):
+            changed[name] = mark.absolute(value, folder)
     return section.model_copy(update=changed)

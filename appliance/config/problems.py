@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from appliance.config.document import Path
+from appliance.config.effect import Effect
 from appliance.config.schema import Config, Section
 from appliance.config.units import Unit
 
@@ -21,6 +22,8 @@ _TYPES = {
     "path_type": "must be a path",
     "is_instance_of": "has the wrong type",
 }
+_ELSEWHERE = {"drain_timeout": "drain.deadline"}
+"""Keys that people may have in mind, and what they are called."""
 _BOUNDS = {
     "greater_than_equal": ("ge", "at least"),
     "greater_than": ("gt", "more than"),
@@ -47,6 +50,8 @@ def suggestion(path: Path) -> str:
     """For an unknown key: ``; did you mean 'listen'?``, or where a key of this name belongs, or nothing."""
     *above, key = path
     section = section_at(tuple(above))
+    if key in _ELSEWHERE:
+        return f"; did you mean {_ELSEWHERE[str(key)]}?"
     known = list(section.model_fields) if section else []
     if close := get_close_matches(str(key).lower().replace("-", "_"), known, n=1, cutoff=0.6):
         return f"; did you mean {close[0]!r}?"
@@ -88,6 +93,11 @@ def field_at(path: Path) -> FieldInfo | None:
 def unit_of(field: FieldInfo | None) -> Unit | None:
     """What the number of a field counts, if it is more than a number."""
     return next((fact for fact in field.metadata if isinstance(fact, Unit)), None) if field else None
+
+
+def effect_of(field: FieldInfo | None) -> Effect | None:
+    """The reload class of a field; None for a section whose keys have their own."""
+    return next((fact for fact in field.metadata if isinstance(fact, Effect)), None) if field else None
 
 
 def choices_of(field: FieldInfo | None) -> tuple[object, ...]:

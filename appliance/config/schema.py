@@ -1,68 +1,40 @@
-"""Every section and key of ``gateway.yaml`` with its default, unit and bound. Defaults are nowhere else.
+"""Every section and key of ``gateway.yaml`` with its default, unit, bound and reload class. Defaults are nowhere else.
 
-Durations are seconds and sizes are bytes once read; in the file they are written as ``50ms`` and ``64KiB``.
+Durations are seconds, sizes are bytes and rates are per second once read; in the file they are written as ``50ms``,
+``64KiB`` and ``20/s``. What a change of a key does is the ``Effect`` among its metadata.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from appliance.config.address import check_url, parse_address
-from appliance.config.units import Duration, Size
-from appliance.errors import GatewayError
+from appliance.config.address import TcpAddress, parse_address
+from appliance.config.effect import Live, NewSessions, Restart
+from appliance.config.units import Duration, Rate, Size
+from appliance.config.values import (
+    Address,
+    CanisterId,
+    Endpoint,
+    File,
+    GenerationName,
+    Generations,
+    HostName,
+    LimitMode,
+    Misplaced,
+    Mode,
+    Origin,
+    Proxy,
+    one_or_several,
+    unordered,
+)
 from appliance.ic.principal import Principal
-
-Mode = Literal["enforce", "report", "off"]
-"""What verification does: refuse what fails, only count and log it, or not look."""
-
-
-class Misplaced(ValueError):
-    """A fault of a part of a value; ``at`` is the way to that part."""
-
-    def __init__(self, at: tuple[str | int, ...], problem: str) -> None:
-        super().__init__(problem)
-        self.at = at
-
-
-def _principal(value: object) -> Principal:
-    if isinstance(value, Principal):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("a canister id is text, e.g. bkyz2-fmaaa-aaaaa-qaaaq-cai; put it in quotes")
-    try:
-        return Principal.from_text(value)
-    except GatewayError as error:
-        raise ValueError(str(error)) from None
-
-
-def _one_or_several(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _address(value: str) -> str:
-    parse_address(value)
-    return value
-
-
-def _one_kind(generations: list[str]) -> list[str]:
-    if "v0" in generations and len(generations) > 1:
-        raise ValueError("a canister of v0 answers polls in a format of its own: it serves clients of v0 alone")
-    return sorted(set(generations))
 
 
 def _version(value: object) -> object:
     if value != 1 or isinstance(value, bool):
         raise ValueError(f"{value!r} is no version of this format that is known here; write 1")
     return value
-
-
-GenerationName = Literal["v0", "v1", "v2"]
-"""A wire generation."""
-CanisterId = Annotated[Principal, BeforeValidator(_principal)]
-Endpoint = Annotated[str, AfterValidator(check_url)]
-File = Annotated[Path, Strict(False)]
-"""A path. A relative one counts from the folder of the file it is written in."""
 
 
 class Section(BaseModel):
@@ -76,102 +48,126 @@ class Section(BaseModel):
 class Log(Section):
     """What is written to standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Live()] = "info"
     """The least that is logged; ``debug`` has a line for every frame."""
-    format: Literal["text", "json"] = "text"
+    format: Annotated[Literal["text", "json"], Live()] = "text"
     """Lines for people or for programs."""
 
 
 class Tls(Section):
-    """A certificate chain and its key, both PEM."""
+    """A certificate chain and its key, both PEM. Files that change are read again by a reload."""
 
-    certificate: File
+    certificate: Annotated[File, Live()]
     """File of the certificate chain."""
-    key: File
+    key: Annotated[File, Live()]
     """File of the private key."""
 
 
 class MoreListener(Section):
     """A further address where clients connect, for example one whose clients cannot be told a path."""
 
-    address: Annotated[str, AfterValidator(_address)]
+    address: Annotated[Address, Live()]
     """As ``gateway.listen``."""
-    generation: GenerationName = "v2"
+    generation: Annotated[GenerationName, NewSessions()] = "v2"
     """As ``gateway.generation``."""
+
+
+def _one_listener_each(listeners: list[MoreListener]) -> list[MoreListener]:
+    seen: set[str] = set()
+    for position, listener in enumerate(listeners):
+        # port 0 is another port each time, but nothing tells such listeners apart
+        if listener.address in seen:
+            raise Misplaced((position, "address"), f"the address {listener.address} is listed twice")
+        seen.add(listener.address)
+    return listeners
 
 
 class Gateway(Section):
     """The sockets of clients."""
 
-    listen: Annotated[str, AfterValidator(_address)] = "0.0.0.0:8080"
+    listen: Annotated[Address, Live()] = "0.0.0.0:8080"
     """Where clients connect: ``host:port``, ``[v6]:port`` or ``unix:/path``. Port 0 takes a free one."""
-    generation: GenerationName = "v2"
+    generation: Annotated[GenerationName, NewSessions()] = "v2"
     """The wire generation that is spoken there at the path ``/``. At ``/v0``, ``/v1`` and ``/v2`` it is that one, at
     ``/canister/NAME`` the one of a listed canister."""
-    listeners: list[MoreListener] = []
+    listeners: Annotated[list[MoreListener], AfterValidator(_one_listener_each), Live()] = []
     """Further addresses."""
-    tls: Tls | None = None
+    tls: Annotated[Tls | None, Live()] = None
     """Serve ``wss`` with this certificate; otherwise ``ws``."""
-    identity: File = Path("data/identity.pem")
+    identity: Annotated[File, Restart()] = Path("data/identity.pem")
     """Key of the gateway's principal, created with mode 0600 if absent. Takes PEM, and the reference gateway's
     ``data/key_pair``."""
-    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    origins: Annotated[list[Origin], AfterValidator(unordered), Live()] = ["*"]
+    """Origins of the pages that may connect, e.g. ``https://app.example``; ``*`` is any. Programs that are no browser
+    send none and are let in."""
+    trusted_proxies: Annotated[list[Proxy], AfterValidator(unordered), Live()] = []
+    """Networks of proxies whose ``X-Forwarded-For`` is believed; ``unix`` is whoever comes through a Unix socket."""
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 20_000
     """Sockets at the same time; more are answered with HTTP 503."""
-    max_frame: Annotated[Size, Field(ge=1024, le=16 * 1024**2)] = 2 * 1024**2
+    max_frame: Annotated[Size, Field(ge=1024, le=16 * 1024**2), NewSessions()] = 2 * 1024**2
     """Bytes of one frame of a client. The IC takes 2 MiB."""
-    outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3)] = 4 * 1024**2
+    outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3), NewSessions()] = 4 * 1024**2
     """Bytes that may wait for one client that does not read; beyond, it is closed."""
-    relay_queue: Annotated[int, Field(ge=1, le=10_000)] = 128
+    relay_queue: Annotated[int, Field(ge=1, le=10_000), NewSessions()] = 128
     """Messages of one client that may wait for the IC; beyond, it is closed."""
-    ping_interval: Annotated[Duration, Field(ge=1, le=3600)] = 25.0
+    ping_interval: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 25.0
     """How often a silent client is pinged."""
-    ping_timeout: Annotated[Duration, Field(ge=1, le=3600)] = 20.0
+    ping_timeout: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 20.0
     """How long a pong may take."""
-    handshake_timeout: Annotated[Duration, Field(ge=1, le=600)] = 30.0
+    handshake_timeout: Annotated[Duration, Field(ge=1, le=600), NewSessions()] = 30.0
     """From the accepted socket to the client's first message."""
-    open_timeout: Annotated[Duration, Field(ge=1, le=600)] = 60.0
+    open_timeout: Annotated[Duration, Field(ge=1, le=600), NewSessions()] = 60.0
     """From the first message to the canister's answer to it."""
-    close_timeout: Annotated[Duration, Field(ge=0.1, le=60)] = 5.0
+    close_timeout: Annotated[Duration, Field(ge=0.1, le=60), NewSessions()] = 5.0
     """How long a client may take to answer a close frame."""
-    drain_timeout: Annotated[Duration, Field(ge=0, le=600)] = 20.0
-    """How long stopping may take: closing sockets and telling canisters."""
+
+
+class Drain(Section):
+    """How sessions are closed when the gateway stops or a canister is removed, so that not all come back at once."""
+
+    rate: Annotated[Rate, Field(ge=1, le=100_000), Live()] = 100.0
+    """Sessions closed at most."""
+    grace: Annotated[Duration, Field(ge=0, le=600), Live()] = 0.0
+    """Between saying not to be ready and the first close, for balancers to notice."""
+    deadline: Annotated[Duration, Field(ge=0, le=3600), Live()] = 20.0
+    """How long all of it may take, telling the canisters too; what is left then is closed at once."""
 
 
 class Network(Section):
     """The IC."""
 
-    url: Annotated[list[Endpoint], BeforeValidator(_one_or_several), Field(min_length=1, max_length=16)] = [
+    url: Annotated[list[Endpoint], BeforeValidator(one_or_several), Field(min_length=1, max_length=16), Live()] = [
         "https://icp-api.io"
     ]
     """One or several endpoints of the same network, asked in this order when one fails."""
-    root_key: Annotated[str, Field(pattern=r"^(mainnet|fetch|[0-9a-fA-F]{266})$")] = "mainnet"
+    root_key: Annotated[str, Field(pattern=r"^(mainnet|fetch|[0-9a-fA-F]{266})$"), Restart()] = "mainnet"
     """``mainnet``, the key as 266 hexadecimal digits, or ``fetch`` to trust what the endpoint says at the start (for
     local networks only)."""
-    timeout: Annotated[Duration, Field(ge=0.1, le=300)] = 15.0
+    timeout: Annotated[Duration, Field(ge=0.1, le=300), Live()] = 15.0
     """For one HTTP request. The IC answers a call within 10 s or says that it goes on."""
-    max_reply: Annotated[Size, Field(ge=1024, le=64 * 1024**2)] = 4 * 1024**2
+    max_reply: Annotated[Size, Field(ge=1024, le=64 * 1024**2), Live()] = 4 * 1024**2
     """Bytes of one reply of the IC."""
 
 
 class Verification(Section):
     """What is checked before anything is passed on."""
 
-    certificates: Mode = "enforce"
+    certificates: Annotated[Mode, Live()] = "enforce"
     """Messages of canisters: certificate, tree and content."""
-    envelopes: Mode = "enforce"
+    envelopes: Annotated[Mode, Live()] = "enforce"
     """Messages of clients: signature, delegations, sender and expiry."""
-    max_certificate_age: Annotated[Duration, Field(ge=1, le=86400)] = 300.0
+    max_certificate_age: Annotated[Duration, Field(ge=1, le=86400), Live()] = 300.0
     """How far a certificate's time may be from this clock, either way."""
 
 
 class Polling(Section):
     """How often a canister is asked for messages."""
 
-    min_interval: Annotated[Duration, Field(ge=0.005, le=60)] = 0.05
+    min_interval: Annotated[Duration, Field(ge=0.005, le=60), Live()] = 0.05
     """While messages flow."""
-    max_interval: Annotated[Duration, Field(ge=0.005, le=300)] = 1.0
+    max_interval: Annotated[Duration, Field(ge=0.005, le=300), Live()] = 1.0
     """While nothing happens, and the most that errors slow it down to is ten times this."""
-    timeout: Annotated[Duration, Field(ge=0.1, le=60)] = 5.0
+    timeout: Annotated[Duration, Field(ge=0.1, le=60), Live()] = 5.0
     """For the answer to one poll."""
 
     @model_validator(mode="after")
@@ -181,21 +177,122 @@ class Polling(Section):
         return self
 
 
+class RateLimit(Section):
+    """How much a subject may do. What it has used up is kept across a reload."""
+
+    rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()]
+    """In the long run."""
+    burst: Annotated[int, Field(ge=1, le=1_000_000), Live()]
+    """At once, after a time without any."""
+    mode: Annotated[LimitMode, Live()] = "enforce"
+    """Turn away what is beyond the limit, only count it, or not look."""
+
+
+class ConnectionLimit(RateLimit):
+    """Connections of one IP address (IPv6: of one /64); beyond, HTTP 429 says when to come back."""
+
+    rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 20.0
+    """In the long run."""
+    burst: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 100
+    """At once, after a time without any."""
+
+
+class MessageLimit(RateLimit):
+    """Messages of one client to its canister; beyond, the session is closed with a code that says when to come back."""
+
+    rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 50.0
+    """In the long run."""
+    burst: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 200
+    """At once, after a time without any."""
+
+
+class RateLimits(Section):
+    """How much is taken from whom."""
+
+    connections_per_ip: ConnectionLimit = ConnectionLimit()
+    messages_per_client: MessageLimit = MessageLimit()
+
+
+class CanisterLimits(Section):
+    """How much one canister takes from whom."""
+
+    messages_per_client: MessageLimit = MessageLimit()
+
+
 class Canister(Section):
     """A canister that is served."""
 
-    id: CanisterId
+    id: Annotated[CanisterId, Live()]
     """Its principal."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] | None = None
+    name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"), Live()] = None
     """What people call it, in logs."""
-    generation: Annotated[
-        list[GenerationName], BeforeValidator(_one_or_several), AfterValidator(_one_kind), Field(min_length=1)
-    ] = ["v2"]
+    generation: Annotated[Generations, NewSessions()] = ["v2"]
     """The wire generation of its clients; ``[v1, v2]`` serves both."""
-    max_clients: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    paused: Annotated[bool, Live()] = False
+    """Let no further client in and do not poll; sessions stay."""
+    max_clients: Annotated[int | None, Field(ge=1, le=1_000_000), Live()] = None
     """Clients at the same time; no limit of its own if absent."""
-    polling: Polling | None = None
+    polling: Annotated[Polling | None, Live()] = None
     """Instead of the general ``polling``."""
+    rate_limits: Annotated[CanisterLimits | None, Live()] = None
+    """Instead of the general ``rate_limits``."""
+
+
+class Control(Section):
+    """The control plane: the API, the page and what the command line talks to."""
+
+    listen: Annotated[Address | None, Restart()] = "unix:data/control.sock"
+    """``unix:path``, whose file permissions are the access control, or ``host:port``, which needs ``tokens``; null for
+    no control plane."""
+    tokens: Annotated[File | None, Live()] = None
+    """File of the tokens, one a line: name, role (``viewer``, ``operator`` or ``admin``) and the token's SHA-256 in
+    hexadecimal. Read again by a reload."""
+    hosts: Annotated[list[HostName], AfterValidator(unordered), Live()] = []
+    """Names under which it may be asked, beside addresses and ``localhost``: lower case, without a port. Others are
+    refused, as a site could make its own name lead here."""
+    history: Annotated[File | None, Restart()] = Path("data/history")
+    """Folder where every configuration that was applied is kept, with mode 0600; null keeps them in memory only."""
+    keep: Annotated[int, Field(ge=2, le=10_000), Live()] = 50
+    """Configurations that are kept."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.tokens is None and self.listen is not None and isinstance(parse_address(self.listen), TcpAddress):
+            raise Misplaced(("listen",), f"{self.listen} may be reached by others, so that tokens must name a file")
+        return self
+
+
+class Metrics(Section):
+    """What is measured."""
+
+    canisters: Annotated[int, Field(ge=0, le=1000), Live()] = 50
+    """Canisters with a label of their own, those with the most clients; the others share ``_other``."""
+
+
+class Plugin(Section):
+    """Code of others that is asked or told what happens. Either ``path`` or ``module`` says where it is."""
+
+    path: Annotated[File | None, Live()] = None
+    """Its file. Read again by a reload if it has changed."""
+    module: Annotated[str | None, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"), Live()] = None
+    """Its module, if it is installed."""
+    name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"), Live()] = None
+    """What people call it; that of its file or module if absent."""
+    config: Annotated[dict[str, Any], Live()] = {}
+    """What it is told; its own documentation knows the keys."""
+    timeout: Annotated[Duration, Field(ge=0.001, le=10), Live()] = 0.05
+    """For one answer; a plugin that takes longer again and again is switched off."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if (self.path is None) == (self.module is None):
+            raise ValueError("needs either path or module")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.name or (self.path.stem if self.path is not None else (self.module or "").rpartition(".")[2])
 
 
 def _distinct(canisters: list[Canister]) -> list[Canister]:
@@ -208,20 +305,36 @@ def _distinct(canisters: list[Canister]) -> list[Canister]:
     return canisters
 
 
+def _one_plugin_each(plugins: list[Plugin]) -> list[Plugin]:
+    labels = [plugin.label for plugin in plugins]
+    for position, label in enumerate(labels):
+        if label in labels[:position]:
+            raise Misplaced((position,), f"a plugin {label} is listed twice; give this one another name")
+    return plugins
+
+
 class Config(Section):
     """The whole of ``gateway.yaml``."""
 
-    version: Annotated[Literal[1], BeforeValidator(_version)] = 1
+    version: Annotated[Literal[1], BeforeValidator(_version), Live()] = 1
     """Version of this format."""
+    watch: Annotated[bool, Restart()] = True
+    """Reload when this file, or one that it names, changes. Without it: ``icws reload``, SIGHUP or the API."""
     log: Log = Log()
     gateway: Gateway = Gateway()
+    drain: Drain = Drain()
     network: Network = Network()
     verification: Verification = Verification()
     polling: Polling = Polling()
-    unlisted_canisters: Literal["deny", "allow"] = "deny"
+    rate_limits: RateLimits = RateLimits()
+    unlisted_canisters: Annotated[Literal["deny", "allow"], Live()] = "deny"
     """Whether clients may name canisters that are not listed; those of ``v0`` never may."""
-    canisters: Annotated[list[Canister], AfterValidator(_distinct)] = []
+    canisters: Annotated[list[Canister], AfterValidator(_distinct), Live()] = []
     """The canisters that are served."""
+    control: Control = Control()
+    metrics: Metrics = Metrics()
+    plugins: Annotated[list[Plugin], AfterValidator(_one_plugin_each), Live()] = []
+    """Plugins, in the order in which they are asked."""
 
     def canister(self, canister_id: Principal) -> Canister | None:
         """The settings of a canister, or None if it is not served."""
@@ -240,3 +353,8 @@ class Config(Section):
         """How a canister is polled."""
         canister = self.canister(canister_id)
         return (canister and canister.polling) or self.polling
+
+    def message_limit_of(self, canister_id: Principal) -> MessageLimit:
+        """How many messages a canister takes from one client."""
+        canister = self.canister(canister_id)
+        return ((canister and canister.rate_limits) or self.rate_limits).messages_per_client

@@ -6,6 +6,8 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
+from http import HTTPStatus
 from typing import Protocol, cast
 
 import structlog
@@ -15,28 +17,21 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from appliance.config.schema import Gateway as Settings
-from appliance.errors import GatewayError, OpenTimeout, PingTimeout, SlowClient
+from appliance.errors import GatewayError, OpenTimeout, PingTimeout, RefusedByPlugin, SlowClient, TooLarge
+from appliance.gateway.closing import COMMON_CODES, close_of, cut_reason, reason_of
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.outbox import Outbox
-from appliance.gateway.peer import Peer
-from appliance.gateway.routes import Route, route
+from appliance.gateway.head import TOO_LATE, TOO_LONG, Head
+from appliance.gateway.hooks import Deciding, Ending
+from appliance.gateway.outbox import SHOWN, Outbox, Traced
+from appliance.gateway.peer import Origin, Peer
+from appliance.gateway.remote import remote_address
+from appliance.gateway.routes import Route
+from appliance.gateway.story import By, End, Story
+from appliance.gateway.upgrade import FULL, TurnedAway, judge, too_many, turned_away_by, visit_of
 
 _log = structlog.get_logger(__name__)
 _library_log = logging.getLogger(f"{__name__}.websockets")
 _library_log.setLevel(logging.WARNING)
-
-MAX_HEAD = 64 * 1024
-"""Bytes of an HTTP request."""
-MAX_REASON = 123
-"""Bytes of a close reason: a control frame has 125, the code takes two (RFC 6455 section 5.5)."""
-SHOWN = 24
-"""Bytes of a frame that the log shows at level ``debug``."""
-RETRY_AFTER_S = 5
-"""What a client is told that comes when the gateway is full."""
-
-_END_OF_HEAD = b"\r\n\r\n"
-_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Host(Protocol):
@@ -63,11 +58,14 @@ class Connection(asyncio.Protocol):
         """``generation`` is what is spoken at the path ``/`` of the address that accepted the socket."""
         self._host = host
         self._generation = generation
+        self.address = ""
+        """Of the client, known from the upgrade on."""
         self._settings = host.settings
         self._loop = asyncio.get_running_loop()
         self._protocol = ServerProtocol(max_size=self._settings.max_frame, logger=_library_log)
-        self._head: bytearray | None = bytearray()
+        self._head: Head | None = Head()
         self._parts = bytearray()
+        self._held: bytearray | None = None
         self._trace = _log.is_enabled_for(logging.DEBUG)
         self._peer: Peer | None = None
         self._cause: Exception | None = None
@@ -82,6 +80,7 @@ class Connection(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         self._transport = transport
         self._outbox = Outbox(transport, self._settings.outbox)
+        self._story = Story(self._host.gateway.clock())
         self._host.accepted(self)
         self._arm(self._settings.handshake_timeout, self._late)
 
@@ -90,8 +89,10 @@ class Connection(asyncio.Protocol):
         self._heard_at = self._loop.time()
         try:
             if self._head is not None:
-                data = self._read_head(data)
-            if data:
+                data = self._read_head(self._head, data)
+            if self._held is not None:
+                self._held += data
+            elif data:
                 self._protocol.receive_data(data)
                 self._handle_events()
         except Exception as error:  # whatever it is, it ends this socket and no other
@@ -111,8 +112,10 @@ class Connection(asyncio.Protocol):
         self._outbox.seal(drop=True)
         self._host.lost(self)
         if self._peer is not None:
+            self._host.gateway.roster.remove(self._peer)
             self._host.gateway.leave(self._peer)
             self._report(self._peer)
+        self._host.gateway.recorder.ended(self._story)
 
     def pause_writing(self) -> None:
         """The transport is full."""
@@ -132,11 +135,15 @@ class Connection(asyncio.Protocol):
         if not isinstance(error, GatewayError):
             _log.error("connection failed", peer=self._peer and self._peer.id, exc_info=error)
         if self._protocol.state is State.CONNECTING:
-            self._transport.abort()
+            if self._host.gateway.stopping:  # who comes now is told so when it asks, instead of being reset
+                self._arm(self._settings.close_timeout, self._transport.abort)
+            else:
+                self._transport.abort()
             return
         if self._protocol.state is State.OPEN:
-            told = error if isinstance(error, GatewayError) else GatewayError()
-            self._protocol.send_close(told.close_code, cut_reason(str(told)))
+            code, told = close_of(error)
+            self._story.closing(self._host.gateway.clock(), code, told)
+            self._protocol.send_close(code, cut_reason(told))
         self._outbox.seal(drop=isinstance(error, SlowClient))
         self._begin_closing()
         self._flush()
@@ -155,41 +162,81 @@ class Connection(asyncio.Protocol):
 
     # --- the HTTP upgrade -------------------------------------------------------------------------------------------
 
-    def _read_head(self, data: bytes) -> bytes:
+    def _read_head(self, head: Head, data: bytes) -> bytes:
         """Collect the HTTP request and answer it; returns what came behind it.
 
         Frames that a client sends before it has the answer must not be looked at before the answer is written.
         """
-        head = self._head
-        assert head is not None  # noqa: S101 - the caller looked
-        head += data
-        end = head.find(_END_OF_HEAD, max(0, len(head) - len(data) - len(_END_OF_HEAD)))
-        if end < 0:
-            if len(head) > MAX_HEAD:
-                self._refuse(_TOO_LONG)
+        try:
+            whole = head.feed(data)
+        except TooLarge:
+            self._refuse(TOO_LONG)
+            return b""
+        if whole is None:
             return b""
         self._head = None
-        self._protocol.receive_data(bytes(head[: end + len(_END_OF_HEAD)]))
+        self._protocol.receive_data(whole[0])
         self._handle_events()
-        return bytes(head[end + len(_END_OF_HEAD) :])
+        return whole[1]
 
     def _upgrade(self, request: Request) -> None:
-        leads_to = route(request.path, self._generation, self._host.gateway.config)
-        if not isinstance(leads_to, Route):
-            response = self._protocol.reject(404, leads_to)
-        elif self._host.is_full:
-            response = self._protocol.reject(503, "This gateway has as many clients as it takes, come back later.\n")
-            response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        self.address = self._story.address = self._remote(request)
+        origin, config = request.headers.get("Origin"), self._host.gateway.config
+        verdict = self._limited() or judge(request.path, origin, self._generation, config, is_full=self._host.is_full)
+        if isinstance(verdict, Route) and (admit := self._host.gateway.hooks.admit) is not None:
+            visit = visit_of(self.address, request.path, request.headers.raw_items(), verdict)
+            self._hold(admit(visit), request, verdict)
         else:
+            self._answer(request, verdict)
+
+    def _limited(self) -> TurnedAway | None:
+        gateway = self._host.gateway
+        if (excess := gateway.limits.connection(self.address)) is None:
+            return None
+        excess.write_down(self._story, gateway.news, gateway.clock())
+        return too_many(excess) if excess.is_enforced else None
+
+    def _answer(self, request: Request, verdict: Route | TurnedAway) -> None:
+        if isinstance(verdict, Route):
             response = self._protocol.accept(request)
+        else:
+            response = self._protocol.reject(verdict.status, verdict.text)
+            response.headers.update(verdict.headers)
         self._protocol.send_response(response)
         self._flush()
-        if isinstance(leads_to, Route) and response.status_code == 101:
-            self._begin(leads_to)
+        if isinstance(verdict, Route) and response.status_code == 101:
+            self._begin(verdict, request.path)
         else:
             self._turned_away(response)
 
-    def _begin(self, leads_to: Route) -> None:
+    def _hold(self, deciding: Deciding, request: Request, leads_to: Route) -> None:
+        """Wait for the plugins that decide. Meanwhile nothing is read, and what came with the request is kept."""
+        self._held = bytearray()
+        self._transport.pause_reading()
+        self._host.gateway.tasks.start(self._decide(deciding, request, leads_to))
+
+    async def _decide(self, deciding: Deciding, request: Request, leads_to: Route) -> None:
+        verdict: Route | TurnedAway = leads_to
+        try:
+            await deciding
+        except RefusedByPlugin as refusal:
+            verdict = turned_away_by(refusal)
+        if self._closing:
+            return
+        held, self._held = self._held or b"", None
+        try:
+            self._answer(request, FULL if self._host.is_full else verdict)
+            self._transport.resume_reading()
+            self.data_received(bytes(held))
+        except Exception as error:  # a task has nobody to raise to
+            self.close(error)
+
+    def _remote(self, request: Request) -> str:
+        forwarded_for = ",".join(request.headers.get_all("X-Forwarded-For"))
+        trusted = self._host.gateway.config.gateway.trusted_proxies
+        return remote_address(self._transport.get_extra_info("peername"), forwarded_for, trusted)
+
+    def _begin(self, leads_to: Route, path: str) -> None:
         gateway = self._host.gateway
         self._peer = Peer(
             gateway.session(leads_to.generation),
@@ -198,18 +245,27 @@ class Connection(asyncio.Protocol):
             home=gateway,
             settings=self._settings,
             canister_id=leads_to.canister_id,
+            origin=Origin(self.address, path.partition("?")[0], gateway.clock()),
+            story=self._story,
         )
+        self._story.upgraded(gateway.clock(), path, leads_to.generation)
+        gateway.recorder.began(self._story)
+        gateway.roster.add(self._peer)
         if self._trace:
-            self._outbox.redirect(_Traced(self._transport, self._peer.id))
+            self._outbox.redirect(Traced(self._transport, self._peer.id))
         self._peer.connect()
 
     def _turned_away(self, response: Response) -> None:
         self._host.gateway.stats.rejected_requests[response.status_code] += 1
+        cause = response.body.decode(errors="replace").strip()
+        self._story.turned_away(self._host.gateway.clock(), response.status_code, cause)
         self._begin_closing()
 
     def _refuse(self, response: bytes) -> None:
-        self._host.gateway.stats.rejected_requests[int(response[9:12])] += 1
-        self._head = bytearray()
+        status = int(response[9:12])
+        self._host.gateway.stats.rejected_requests[status] += 1
+        self._story.turned_away(self._host.gateway.clock(), status, HTTPStatus(status).phrase)
+        self._head = Head()
         self._transport.write(response)
         self._transport.close()
         self._begin_closing()
@@ -265,7 +321,7 @@ class Connection(asyncio.Protocol):
 
     def _late(self) -> None:
         if self._peer is None:
-            self._refuse(_TOO_LATE)
+            self._refuse(TOO_LATE)
         elif self._peer.join is None:
             self.close(OpenTimeout(self._settings.handshake_timeout, self._peer.session.opens_with))
         else:
@@ -277,6 +333,7 @@ class Connection(asyncio.Protocol):
             self._arm(self._settings.ping_interval - silent, self._watch_silence)
             return
         try:
+            self._story.pinged(self._host.gateway.clock())
             self._protocol.send_ping(b"")
             self._flush()
         except Exception as error:  # a timer has nobody to raise to
@@ -305,9 +362,9 @@ class Connection(asyncio.Protocol):
         stats = self._host.gateway.stats
         sent = self._protocol.close_sent
         code = sent.code if sent is not None else 1006
-        stats.closed[code if self._cause or code in _COMMON_CODES else 0] += 1
-        if self._cause is not None:
-            stats.refused[self._cause.reason if isinstance(self._cause, GatewayError) else "internal"] += 1
+        stats.closed[code if self._cause or code in COMMON_CODES else 0] += 1
+        if (reason := reason_of(self._cause)) is not None:
+            stats.refused[reason] += 1
         join = peer.join
         _log.info(
             "connection closed",
@@ -318,6 +375,14 @@ class Connection(asyncio.Protocol):
             cause=self._told(),
             seconds=round(self._loop.time() - self._begun_at, 3),
         )
+        by: By = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
+        self._story.ended(End(self._host.gateway.clock(), code, by, self._told(), reason_of(self._cause)))
+        if (tell := self._host.gateway.hooks.close) is not None:
+            seconds = self._loop.time() - self._begun_at
+            tell(peer.who, Ending(code, self._told(), reason, seconds, peer.delivered))
+        if peer.opened_at_ns is not None:
+            facts = asdict(peer.who) | {"code": code, "cause": self._told(), "delivered": peer.delivered}
+            self._host.gateway.news.tell("session.closed", **facts)
 
     def _told(self) -> str:
         if self._cause is not None:
@@ -326,25 +391,3 @@ class Connection(asyncio.Protocol):
         if received is not None:
             return f"client: {received.reason}" if received.reason else "client"
         return str(self._protocol.parser_exc or "connection lost")
-
-
-class _Traced:
-    """The transport of an outbox, with a line in the log for everything that is written."""
-
-    def __init__(self, transport: asyncio.Transport, peer: str) -> None:
-        self._transport = transport
-        self._peer = peer
-
-    def write(self, data: bytes) -> None:
-        _log.debug("> frame", peer=self._peer, bytes=len(data), begins=data[:SHOWN].hex())
-        self._transport.write(data)
-
-
-_COMMON_CODES = frozenset(range(1000, 1016)) | {4000, 4001}
-"""Close codes of clients that are counted one by one, so that nobody can make the counters grow."""
-
-
-def cut_reason(text: str) -> str:
-    """At most 123 bytes of UTF-8, cut between characters."""
-    data = text.encode()
-    return text if len(data) <= MAX_REASON else data[: MAX_REASON - 3].decode(errors="ignore") + "…"

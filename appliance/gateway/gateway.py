@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Self
 
 import structlog
@@ -12,19 +13,28 @@ from appliance.config.schema import Canister, Config
 from appliance.crypto import Request, Verifier
 from appliance.errors import (
     CanisterNotServed,
+    CanisterPaused,
     CanisterRefused,
+    CanisterRemoved,
     GatewayError,
     GatewayStopping,
     WrongCanister,
     WrongGeneration,
 )
 from appliance.gateway.alarm import Alarm, LoopAlarm
+from appliance.gateway.change import Ready
 from appliance.gateway.cursor import Cursor
+from appliance.gateway.drain import Drain, Pacing
+from appliance.gateway.hooks import Hooks
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
+from appliance.gateway.limits import Excess, Limits, client_key
+from appliance.gateway.news import News
 from appliance.gateway.peer import Peer
 from appliance.gateway.poller import Poller
+from appliance.gateway.recorder import Recorder
 from appliance.gateway.replies import Replies
+from appliance.gateway.roster import Roster
 from appliance.gateway.stats import Stats
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
@@ -39,13 +49,15 @@ FAREWELLS = 64
 """``ws_close`` calls under way at the same time."""
 CURSORS = 10_000
 """Canisters whose place in the queue is remembered while nobody is there."""
+CLOSING_SHARE = 0.7
+"""Of the time for stopping: for closing sockets. The rest is for telling the canisters."""
 LAST_WORDS = 3
 """Polls that a refused client waits for: the replica that answers one may be behind the one that refused."""
 
 
 class Gateway:
     """The data plane without sockets. An async context: leaving it says farewell for all that left, within
-    ``gateway.drain_timeout``, and leaves no task behind. Whatever holds sockets must have closed them before.
+    ``drain.deadline``, and leaves no task behind. Whatever holds sockets must have closed them before.
     """
 
     def __init__(
@@ -63,14 +75,25 @@ class Gateway:
         self.principal = principal
         self.clock = clock
         self.stats = Stats()
+        self.recorder = Recorder()
+        self.stories = self.recorder.stories
+        self.limits = Limits(config)
+        self.hooks = Hooks()
+        self.news = News(clock)
         self.hub = Hub()
+        self.roster = Roster()
         self.tasks = Tasks()
         self.pollers: dict[Principal, Poller] = {}
         self.stopping = False
+        self.drain: Drain | None = None
+        self.canister_drains: dict[Principal, Drain] = {}
         self._ic = ic
         self._alarm = alarm
+        self._verifier = verifier
         self._terms = Terms(principal, Envelopes(verifier, config.verification.envelopes))
-        self._replies = Replies(verifier, config.verification.certificates, self.stats, clock=clock)
+        self._replies = Replies(
+            verifier, config.verification.certificates, self.stats, clock=clock, recorder=self.recorder
+        )
         self._poller_tasks: dict[Principal, asyncio.Task[None]] = {}
         self._cursors: dict[Principal, Cursor] = {}
         self._farewells = asyncio.Semaphore(FAREWELLS)
@@ -89,16 +112,26 @@ class Gateway:
         """Clients that are gone and whose canister is not told yet."""
         return self._departing
 
+    @property
+    def verifier(self) -> Verifier:
+        """What verifies now; another configuration may bring another one."""
+        return self._verifier
+
     def session(self, generation: str) -> Session:
         """A new session of a wire generation, by its name."""
         return SESSIONS[generation](self._terms)
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether further clients are let in: the gateway neither stops nor is drained."""
+        return not self.stopping and self.drain is None
 
     def begin_stop(self) -> float:
         """Let nobody in any more. Returns the seconds that are left for stopping; calling again counts on."""
         self.stopping = True
         now = asyncio.get_running_loop().time()
         if self._deadline is None:
-            self._deadline = now + self.config.gateway.drain_timeout
+            self._deadline = now + self.config.drain.deadline
         return max(0.0, self._deadline - now)
 
     async def stop(self) -> None:
@@ -110,15 +143,89 @@ class Gateway:
         if unfinished:
             _log.warning("stopped before all was done", tasks=unfinished)
 
+    # --- what operators ask for -------------------------------------------------------------------------------------
+
+    async def prepare(self, new: Config) -> Ready:
+        """Get ready to follow another configuration. Has changed nothing yet."""
+        verifier, old = self._verifier, self.config.verification
+        if new.verification.max_certificate_age != old.max_certificate_age:
+            age_ns = round(new.verification.max_certificate_age * 1e9)
+            verifier = Verifier(verifier.root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
+        return Ready(lambda: self.follow(new, verifier))
+
+    def follow(self, new: Config, verifier: Verifier) -> None:
+        """Follow another configuration from now on. Sessions of canisters that are not served any more are drained."""
+        old, self.config = self.config, new
+        self._verifier = self._terms.envelopes.verifier = self._replies.verifier = verifier
+        self._terms.envelopes.mode = new.verification.envelopes
+        self._replies.mode = new.verification.certificates
+        self.limits.follow(new)
+        for canister_id in self.hub.canisters():
+            self._follow_canister(old.canister(canister_id), new.canister(canister_id), canister_id)
+
+    def _follow_canister(self, old: Canister | None, new: Canister | None, canister_id: Principal) -> None:
+        if new is None or (old is not None and ("v0" in old.generation) != ("v0" in new.generation)):
+            self.drain_canister(canister_id, lambda: CanisterRemoved(str(canister_id)))
+        elif old is None and (drain := self.canister_drains.pop(canister_id, None)) is not None:
+            drain.cancel()  # it is served again
+        if (poller := self.pollers.get(canister_id)) is not None:
+            poller.follow(self.config.polling_of(canister_id))
+            if new is not None and new.paused != poller.is_paused:
+                poller.pause() if new.paused else poller.resume()
+
+    def start_drain(self, pacing: Pacing, *, retry_after_s: float | None = None) -> Drain:
+        """Let nobody in and close every session at this pace. The drain that was under way is replaced."""
+        if self.drain is not None:
+            self.drain.cancel()
+        self.drain = drain = Drain(lambda: self.roster, lambda: GatewayStopping(retry_after_s), pacing)
+        self.tasks.start(drain.run())
+        return drain
+
+    async def wind_down(self) -> None:
+        """Close every session by the policy of the configuration, before stopping: ``grace`` passes first, and some of
+        the time until ``deadline`` is left for telling the canisters.
+        """
+        policy = self.config.drain
+        self._deadline = asyncio.get_running_loop().time() + policy.grace + policy.deadline
+        pacing = Pacing(policy.rate, policy.grace, policy.grace + CLOSING_SHARE * policy.deadline)
+        await self.start_drain(pacing).wait()
+
+    def cancel_drain(self) -> bool:
+        """Let clients in again; those that were closed stay so. Returns whether there was a drain."""
+        drain, self.drain = self.drain, None
+        if drain is not None:
+            drain.cancel()
+        return drain is not None
+
+    def drain_canister(
+        self, canister_id: Principal, reason: Callable[[], GatewayError], pacing: Pacing | None = None
+    ) -> Drain:
+        """Close the sessions of one canister at a pace, that of the configuration if none is given."""
+        policy = self.config.drain
+        drain = Drain(
+            lambda: list(self.hub.members(canister_id).values()),
+            reason,
+            pacing or Pacing(policy.rate, 0.0, policy.deadline),
+        )
+        if (before := self.canister_drains.get(canister_id)) is not None:
+            before.cancel()
+        self.canister_drains[canister_id] = drain
+        self.tasks.start(drain.run()).add_done_callback(lambda _: self._drained(canister_id, drain))
+        return drain
+
+    def _drained(self, canister_id: Principal, drain: Drain) -> None:
+        if self.canister_drains.get(canister_id) is drain:
+            del self.canister_drains[canister_id]
+
     # --- what peers ask for (peer.Home) -----------------------------------------------------------------------------
 
     def join(self, join: Join, peer: Peer) -> None:
         """Register a verified client.
 
-        Raises GatewayStopping, WrongCanister, CanisterNotServed, WrongGeneration, CanisterFull, DuplicateClient,
-        ClientLeaving or ReplayedEnvelope.
+        Raises GatewayStopping, WrongCanister, CanisterNotServed, WrongGeneration, CanisterPaused, RateLimited,
+        CanisterFull, DuplicateClient, ClientLeaving or ReplayedEnvelope.
         """
-        if self.stopping:
+        if not self.is_accepting:
             raise GatewayStopping
         if peer.canister_id not in (None, join.canister_id):
             raise WrongCanister(str(join.canister_id), str(peer.canister_id))
@@ -127,8 +234,19 @@ class Gateway:
             raise CanisterNotServed(str(join.canister_id))
         if join.generation not in canister.generation:
             raise WrongGeneration(join.generation, " or ".join(canister.generation), str(canister.id))
+        if canister.paused:
+            raise CanisterPaused(str(canister.id))
+        peer.limited_as = client_key(join)
+        if (excess := self.limits.message(peer.limited_as)) is not None:
+            self.limited(peer, excess)
         self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock())
         self.stats.joined += 1
+
+    def limited(self, peer: Peer, excess: Excess) -> None:
+        """A client sends more than is allowed. Raises RateLimited where that is enforced."""
+        excess.write_down(peer.story, self.news, self.clock())
+        if excess.is_enforced:
+            raise excess.error()
 
     def poll(self, peer: Peer, nonce: int | None) -> None:
         """See that the canister of a registered client is polled."""
@@ -143,6 +261,8 @@ class Gateway:
     def opened(self, peer: Peer) -> None:
         """From here on messages flow."""
         self.stats.opened += 1
+        peer.opened_at_ns = self.clock()
+        self.news.tell("session.opened", **asdict(peer.who))
         join = peer.join
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
 
@@ -255,6 +375,9 @@ class Gateway:
             polling=self.config.polling_of(canister_id),
             stats=self.stats,
             alarm=self._alarm(),
+            clock=self.clock,
+            recorder=self.recorder,
+            news=self.news,
             answers_with_end="v1" in canister.generation,
         )
         self.pollers[canister_id] = poller

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from appliance.crypto import Request
 from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, ReplayedEnvelope
+from appliance.gateway.story import Polled
+from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 
 REMEMBERED = 200_000
@@ -20,8 +22,10 @@ class Member(Protocol):
     def is_open(self) -> bool:
         """Whether its session is open."""
 
-    def deliver(self, frame: bytes, nonce: int) -> None:
-        """Send a complete WebSocket frame, a message with this nonce. Never raises and never waits."""
+    def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
+        """Send a complete WebSocket frame, a message with this nonce that a poll brought. Never raises and never
+        waits.
+        """
 
     def fail(self, error: Exception) -> None:
         """Close its socket for this reason."""
@@ -40,6 +44,10 @@ class Hub:
 
     def __len__(self) -> int:
         return sum(map(len, self._canisters.values()))
+
+    def canisters(self) -> list[Principal]:
+        """Those that have members."""
+        return [Principal(canister_id) for canister_id in self._canisters]
 
     def members(self, canister_id: bytes) -> Mapping[bytes, Member]:
         """The members of a canister by client key; changes with the hub while there are any."""

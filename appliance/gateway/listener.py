@@ -2,24 +2,27 @@
 
 import asyncio
 import contextlib
+import hashlib
 import ssl
+from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
 import structlog
 
-from appliance.config.address import TcpAddress, UnixAddress, parse_address
+from appliance.config.schema import Config, Tls
 from appliance.config.schema import Gateway as Settings
-from appliance.config.schema import Tls
 from appliance.errors import ConfigError, ConfigProblem, GatewayStopping
+from appliance.gateway.addresses import Bound, Factory, Place, bind, places
 from appliance.gateway.connection import Connection
 from appliance.gateway.gateway import Gateway
 
 _log = structlog.get_logger(__name__)
 
+SETTLING = 3
+"""Turns of the loop that it takes from an accepted socket to a connection."""
 SURPLUS = 1000
 """Sockets beyond ``max_connections`` that are still given an answer; more are dropped unheard."""
-BACKLOG = 1024
 
 
 class Listener:
@@ -34,66 +37,92 @@ class Listener:
         """Raises ConfigError for TLS files that cannot be used."""
         self.gateway = gateway
         self.settings: Settings = gateway.config.gateway
-        self.port: int | None = None
-        self.urls: list[str] = []
-        self._addresses = [
-            (parse_address(text), generation)
-            for text, generation in [
-                (self.settings.listen, self.settings.generation),
-                *((more.address, more.generation) for more in self.settings.listeners),
-            ]
-        ]
-        self._tls = None if self.settings.tls is None else load_tls(self.settings.tls)
+        self.tls = _Tls() if self.settings.tls is None else _Tls.load(self.settings.tls)
+        self.bound: list[Bound] = []
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._servers: list[asyncio.Server] = []
+
+    @property
+    def port(self) -> int | None:
+        """Of ``gateway.listen``; None on a Unix socket."""
+        return self.bound[0].port if self.bound else None
 
     @property
     def url(self) -> str:
         """Of ``gateway.listen``."""
-        return self.urls[0] if self.urls else ""
+        return self.bound[0].url if self.bound else ""
+
+    @property
+    def urls(self) -> list[str]:
+        """Of all addresses."""
+        return [bound.url for bound in self.bound]
 
     def __len__(self) -> int:
         return len(self._connections)
 
     async def __aenter__(self) -> Self:
         """Bind. Raises OSError where an address is not to be had."""
+        moving = await self.prepare(self.gateway.config)
+        moving.swap()
         try:
-            for address, generation in self._addresses:
-                url = await self._bind(address, generation)
-                self.urls.append(url)
-                _log.info("listening", url=url, generation=generation)
+            await moving.retire()
         except BaseException:
             await self.stop()
             raise
         return self
 
-    async def _bind(self, address: UnixAddress | TcpAddress, generation: str) -> str:
-        loop, factory = asyncio.get_running_loop(), partial(Connection, self, generation)
-        if isinstance(address, UnixAddress):
-            self._servers.append(
-                await loop.create_unix_server(factory, str(address.path), ssl=self._tls, backlog=BACKLOG)
-            )
-            return str(address)
-        server = await loop.create_server(
-            factory, address.host, address.port, ssl=self._tls, backlog=BACKLOG, reuse_address=True
-        )
-        self._servers.append(server)
-        port = int(server.sockets[0].getsockname()[1])
-        self.port = port if self.port is None else self.port
-        return f"{'ws' if self._tls is None else 'wss'}://{_reachable(address.host)}:{port}"
-
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    async def prepare(self, new: Config) -> "Moving":
+        """Get ready to serve the addresses of another configuration: binds those that are new.
+
+        Raises ConfigError for TLS files that cannot be used and, once it serves, for an address that is not to be had;
+        before, that is an OSError.
+        """
+        settings = new.gateway
+        tls = _Tls() if settings.tls is None else _Tls.load(settings.tls)
+        here, coming = list(self.bound), list[Bound]()
+        try:
+            for place, key in zip(places(settings), _keys(settings), strict=True):
+                old = next((bound for bound in here if bound.is_at(place.address)), None)
+                if old is None:
+                    coming.append(await self._bind(place, key, with_tls=tls.context is not None))
+                    continue
+                here.remove(old)
+                is_same = old.place == place and tls.digest == self.tls.digest
+                coming.append(old if is_same else old.again(place, with_tls=tls.context is not None))
+        except BaseException:
+            _release(coming, keep=self.bound)
+            raise
+        return Moving(self, settings, coming, tls)
+
+    async def _bind(self, place: Place, key: str, *, with_tls: bool) -> Bound:
+        try:
+            return await bind(place, with_tls=with_tls)
+        except OSError as error:
+            if not self.bound:  # a start may be tried again, the configuration is not at fault
+                raise
+            raise ConfigError([ConfigProblem("", key, error.strerror or str(error))]) from None
+
+    def factory(self, place: Place) -> Factory:
+        """What makes the connections of a place."""
+        return partial(Connection, self, place.generation)
+
     async def stop(self) -> None:
-        """Accept no more, close every socket and wait for it, at most ``close_timeout`` and ``drain_timeout``."""
-        if not self._servers:
+        """Accept no more, close every socket and wait for it, at most ``close_timeout`` and what is left of the time
+        for draining.
+        """
+        if not self.bound:
             return
-        for server in self._servers:
-            server.close()
         left_s = self.gateway.begin_stop()
+        for bound in self.bound:
+            bound.pause()
+        await _settle()
+        for bound in self.bound:
+            bound.close(unlink=True)
+        await _settle()
         for connection in list(self._connections):
             connection.close(GatewayStopping())
         with contextlib.suppress(TimeoutError):
@@ -101,28 +130,27 @@ class Listener:
         for connection in list(self._connections):
             connection.abort()
         await self._empty.wait()
-        for server in self._servers:
-            await server.wait_closed()
-        self._unlink(len(self._servers))
-        self._servers.clear()
+        for bound in self.bound:
+            await bound.wait_closed()
+        self.bound.clear()
 
     # --- connection.Host --------------------------------------------------------------------------------------------
 
     @property
     def is_full(self) -> bool:
-        """Whether a further client has to be turned away: all places are taken, or the gateway stops.
+        """Whether a further client has to be turned away: all places are taken, or the gateway lets nobody in.
 
         A client that is gone keeps its place until its canister is told, so that nobody can pile up farewells.
         """
         taken = len(self._connections) - 1 + self.gateway.departing
-        return self.gateway.stopping or taken >= self.settings.max_connections
+        return not self.gateway.is_accepting or taken >= self.settings.max_connections
 
     def accepted(self, connection: Connection) -> None:
         """A socket is there."""
         self._connections.add(connection)
         self._empty.clear()
         self.gateway.stats.connections += 1
-        if self.gateway.stopping or len(self._connections) > self.settings.max_connections + SURPLUS:
+        if len(self._connections) > self.settings.max_connections + SURPLUS:
             connection.abort()
 
     def lost(self, connection: Connection) -> None:
@@ -131,11 +159,68 @@ class Listener:
         if not self._connections:
             self._empty.set()
 
-    def _unlink(self, bound: int) -> None:
-        """Remove the sockets of those addresses that were bound."""
-        for address, _ in self._addresses[:bound]:
-            if isinstance(address, UnixAddress):
-                address.path.unlink(missing_ok=True)
+
+class Moving:
+    """A listener that is ready to serve other addresses."""
+
+    def __init__(self, listener: Listener, settings: Settings, coming: list[Bound], tls: "_Tls") -> None:
+        self._listener = listener
+        self._settings = settings
+        self._coming = coming
+        self._going = [bound for bound in listener.bound if bound not in coming]
+        self._tls = tls
+
+    def swap(self) -> None:
+        """From now on the new settings hold. Sockets that are there stay as they are."""
+        self._listener.settings = self._settings
+        self._listener.tls = self._tls
+        self._listener.bound = self._coming
+
+    async def discard(self) -> None:
+        """Give up the addresses that were taken."""
+        _release(self._coming, keep=self._listener.bound)
+
+    async def retire(self) -> None:
+        """Accept at the new addresses, then no more at those that are not served any more. Raises OSError."""
+        for bound in self._coming:
+            if not bound.servers:
+                await bound.serve(self._listener.factory(bound.place), self._tls.context)
+                _log.info("listening", url=bound.url, generation=bound.place.generation)
+        for bound in self._going:
+            is_gone = not any(
+                bound.is_at(coming.place.address) or coming.is_at(bound.place.address) for coming in self._coming
+            )
+            bound.close(unlink=is_gone)
+            if is_gone:
+                _log.info("not listening any more", url=bound.url)
+
+
+@dataclass(frozen=True)
+class _Tls:
+    """A server context, and what its files held; neither where there is no TLS."""
+
+    context: ssl.SSLContext | None = None
+    digest: bytes = b""
+
+    @classmethod
+    def load(cls, tls: Tls) -> Self:
+        """Raises ConfigError."""
+        context = load_tls(tls)
+        files = tls.certificate.read_bytes() + b"\0" + tls.key.read_bytes()
+        return cls(context, hashlib.sha256(files).digest())
+
+
+def _keys(settings: Settings) -> list[str]:
+    """The key of each place, in their order."""
+    return ["gateway.listen", *(f"gateway.listeners[{more.address}].address" for more in settings.listeners)]
+
+
+def _release(bound: list[Bound], *, keep: list[Bound]) -> None:
+    """Close what nobody is accepted at yet."""
+    addresses = {one.place.address for one in keep}
+    for one in bound:
+        if one not in keep:
+            one.close(unlink=one.place.address not in addresses)
 
 
 def load_tls(tls: Tls) -> ssl.SSLContext:
@@ -151,6 +236,7 @@ def load_tls(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def _reachable(host: str) -> str:
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"[{local}]" if ":" in local else local
+async def _settle() -> None:
+    """Let every socket that was accepted become a connection."""
+    for _ in range(SETTLING):
+        await asyncio.sleep(0)

@@ -5,10 +5,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+import structlog
+
 from appliance.errors import SlowClient
+
+_log = structlog.get_logger(__name__)
 
 CONTROL_ROOM = 256
 """Bytes above the limit for the close frame."""
+SHOWN = 24
+"""Bytes of a frame that the log shows at level ``debug``."""
 
 
 class Transport(Protocol):
@@ -21,10 +27,11 @@ class Transport(Protocol):
 class Outbox:
     """Passes frames to a transport in order and keeps them while the transport is full.
 
-    ``limit`` bounds the bytes kept. Everything that goes to the client goes through here, so that order is one matter.
+    ``limit`` bounds the bytes kept, ``waiting`` counts them, and ``passed`` those of all frames that were put.
+    Everything that goes to the client goes through here, so that order is one matter.
     """
 
-    __slots__ = ("_finish", "_frames", "_limit", "_paused", "_sealed", "_transport", "waiting")
+    __slots__ = ("_finish", "_frames", "_limit", "_paused", "_sealed", "_transport", "passed", "waiting")
 
     def __init__(self, transport: Transport, limit: int) -> None:
         self._transport = transport
@@ -34,6 +41,7 @@ class Outbox:
         self._sealed = False
         self._finish: Callable[[], None] | None = None
         self.waiting = 0
+        self.passed = 0
 
     def redirect(self, transport: Transport) -> None:
         """Write to another transport from now on."""
@@ -43,6 +51,7 @@ class Outbox:
         """Send a complete frame. Raises SlowClient when too much waits; does nothing once sealed."""
         if self._sealed:
             return
+        self.passed += len(frame)
         if self._paused:
             self._keep(frame, self._limit)
         else:
@@ -96,3 +105,16 @@ class Outbox:
             raise SlowClient(waiting, limit)
         self._frames.append(frame)
         self.waiting = waiting
+
+
+class Traced:
+    """The transport of an outbox, with a line in the log for everything that is written."""
+
+    def __init__(self, transport: Transport, peer: str) -> None:
+        self._transport = transport
+        self._peer = peer
+
+    def write(self, data: bytes) -> None:
+        """Log it and pass it on."""
+        _log.debug("> frame", peer=self._peer, bytes=len(data), begins=data[:SHOWN].hex())
+        self._transport.write(data)

@@ -1,13 +1,18 @@
 """One connected client: its session, its outbox and its relay queue."""
 
-import secrets
-from typing import Protocol, assert_never
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, Protocol, assert_never
 
 from appliance.config.schema import Gateway as Settings
 from appliance.crypto import Request
-from appliance.errors import CanisterRefused, GatewayError, Rejected
+from appliance.errors import CanisterRefused, GatewayError, RefusedByPlugin, Rejected
+from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
+from appliance.gateway.limits import ClientKey, Excess, Limits
 from appliance.gateway.outbox import Outbox
+from appliance.gateway.recorder import SAMPLED, Recorder
 from appliance.gateway.relay import RelayQueue
+from appliance.gateway.story import Polled, Story
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Doubted, Event, Join, Opened, Poll, Relay, Send
@@ -15,6 +20,16 @@ from appliance.protocol.session import Delivery, Session, State
 
 LARGE_MESSAGES = 8
 """Messages of the largest size that may wait for the IC; of small ones ``relay_queue`` may."""
+FIRST_SAMPLED = 2
+"""The first message after the opening one."""
+
+
+class Origin(NamedTuple):
+    """Where a connection comes from: the client's address, the path of its upgrade, and when (ns since 1970)."""
+
+    address: str = ""
+    path: str = "/"
+    at_ns: int = 0
 
 
 class Shell(Protocol):
@@ -34,6 +49,13 @@ class Home(Protocol):
     """The gateway, as its peers know it."""
 
     tasks: Tasks
+    clock: Callable[[], int]
+    recorder: Recorder
+    limits: Limits
+    hooks: Hooks
+
+    def limited(self, peer: "Peer", excess: Excess) -> None:
+        """A peer sends more than is allowed. Raises RateLimited where that is enforced."""
 
     def join(self, join: Join, peer: "Peer") -> None:
         """Register. Raises a GatewayError if the client may not come in."""
@@ -61,12 +83,14 @@ class Peer:
     """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave.
 
     ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
-    that may be for it, ``delivered`` how many came since.
+    that may be for it, ``delivered`` how many came since. ``limited_as`` is who it is to the rate limits, None before
+    it joined.
     """
 
     __slots__ = (
-        *("_home", "_refused", "_shell", "canister_id", "delivered", "first_nonce", "has_left", "id", "join"),
-        *("outbox", "relays", "session", "was_doubted"),
+        *("_home", "_refused", "_shell", "bytes_in", "canister_id", "delivered", "first_nonce", "frames_in"),
+        *("has_left", "id", "join", "limited_as", "opened_at_ns", "origin", "outbox", "relays", "session", "story"),
+        "was_doubted",
     )
 
     def __init__(
@@ -78,8 +102,11 @@ class Peer:
         home: Home,
         settings: Settings,
         canister_id: Principal | None = None,
+        origin: Origin = Origin(),  # noqa: B008 - a value
+        story: Story | None = None,
     ) -> None:
-        self.id = secrets.token_hex(4)
+        self.story = story or Story(origin.at_ns)
+        self.id = self.story.id
         self.session = session
         self.outbox = outbox
         self.relays = RelayQueue(
@@ -90,7 +117,12 @@ class Peer:
             tasks=home.tasks,
         )
         self.join: Join | None = None
+        self.limited_as: ClientKey | None = None
         self.canister_id = canister_id
+        self.origin = origin
+        self.opened_at_ns: int | None = None
+        self.frames_in = 0
+        self.bytes_in = 0
         self.first_nonce = 0
         self.delivered = 0
         self.has_left = False
@@ -109,19 +141,35 @@ class Peer:
         """Whether the canister may have registered this client, so that it has to be told of its leaving."""
         return self.join is not None and not self._refused
 
+    @property
+    def who(self) -> Who:
+        """What plugins are told of it."""
+        origin, join = self.origin, self.join
+        canister, client = (None, None) if join is None else (str(join.canister_id), join.client)
+        return Who(self.id, origin.address, origin.path, self.session.name, canister, client)
+
     def connect(self) -> None:
         """The WebSocket is established. Raises GatewayError."""
         self._perform_all(self.session.connect())
 
     def receive(self, frame: bytes, *, now_ns: int) -> None:
         """A binary message came. Raises GatewayError."""
-        self._perform_all(self.session.receive(frame, now_ns=now_ns))
+        self.frames_in += 1
+        self.bytes_in += len(frame)
+        self.story.frame(now_ns, len(frame))
+        if self.limited_as is not None and (excess := self._home.limits.message(self.limited_as)) is not None:
+            self._home.limited(self, excess)
+        if self.frames_in % SAMPLED == FIRST_SAMPLED:
+            receive = partial(self.session.receive, frame, now_ns=now_ns)
+            self._perform_all(self._home.recorder.measured(receive, now_ns))
+        else:
+            self._perform_all(self.session.receive(frame, now_ns=now_ns))
 
     def receive_text(self) -> None:
         """A text message began. Raises GatewayError."""
         self._perform_all(self.session.receive_text())
 
-    def deliver(self, frame: bytes, nonce: int) -> None:
+    def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
         """Send a message of the canister. Never raises and never waits."""
         if nonce < self.first_nonce:
             return  # of an earlier session of the same client key
@@ -131,8 +179,14 @@ class Peer:
             else:
                 self._perform_all(self.session.delivered(Delivery(frame, nonce)))
             self.delivered += 1
+            self.story.deliver(polled, nonce, len(frame))
+            if polled.link is not None:
+                self._home.recorder.traced(self.story, polled, nonce, len(frame))
         except Exception as error:  # a client's trouble stays its own
             self.fail(error)
+            return
+        if (tell := self._home.hooks.canister_message) is not None:
+            tell(self.who, CanisterMessage(nonce, frame))
 
     def fail(self, error: Exception) -> None:
         """Close the socket for this reason."""
@@ -146,16 +200,19 @@ class Peer:
             case Join():
                 self._home.join(event, self)
                 self.join = event
+                self.story.joined(self._home.clock(), str(event.canister_id), event.client)
                 self._shell.joined()
             case Poll(nonce):
                 self.first_nonce = nonce or 0
                 self._home.poll(self, nonce)
             case Relay(call):
-                self.relays.put(call)
+                self.relays.put(call, self._home.clock())
             case Opened():
+                self.story.opened(self._home.clock())
                 self._shell.opened()
                 self._home.opened(self)
             case Doubted(error):
+                self.story.doubted(self._home.clock(), str(error))
                 self._home.doubt(error, self)
             case _:
                 assert_never(event)
@@ -164,27 +221,56 @@ class Peer:
         for event in events:
             self.perform(event)
 
-    async def _relay(self, call: Request | Call) -> None:
+    async def _relay(self, call: Request | Call, size: int, since_ns: int) -> None:
         if self.join is not None and call is self.join.opening:
-            await self._relay_opening(call)
+            await self._relay_opening(call, size, since_ns)
             return
+        if (decide := self._home.hooks.client_message) is not None:
+            await decide(self.who, _told(call))
         try:
-            self._act(self.session.answered(call.method_name, await self._home.submit(call, self)))
+            self._act(self.session.answered(call.method_name, await self._submit(call, size, since_ns)))
         except (CanisterRefused, Rejected):
             await self._home.last_words(self)
             raise
 
-    async def _relay_opening(self, call: Request | Call) -> None:
+    async def _relay_opening(self, call: Request | Call, size: int, since_ns: int) -> None:
         try:
-            self._act(self.session.answered(call.method_name, await self._home.submit(call, self)))
+            if (decide := self._home.hooks.open) is not None:
+                await decide(self.who)
+            self._act(self.session.answered(call.method_name, await self._submit(call, size, since_ns)))
         except GatewayError as error:
-            self._refused = isinstance(error, CanisterRefused) or (isinstance(error, Rejected) and error.certified)
+            self._refused = _never_ran(error)
             self._act(self.session.refused())
             raise
         if not self.has_left:
             self._home.accepted(self)
 
+    async def _submit(self, call: Request | Call, size: int, since_ns: int) -> bytes | None:
+        recorder, clock = self._home.recorder, self._home.clock
+        relaying = (call, size, since_ns, clock())
+        recorder.relaying(self.story, relaying)
+        try:
+            reply = await self._home.submit(call, self)
+        except GatewayError as error:
+            recorder.failed(self.story, relaying, error, clock())
+            raise
+        recorder.answered(self.story, relaying, reply, clock())
+        return reply
+
     def _act(self, events: list[Event]) -> None:
         """Perform what follows from an answer, unless nobody is there any more."""
         if not self.has_left:
             self._perform_all(events)
+
+
+def _told(call: Request | Call) -> ClientMessage:
+    """What plugins are told of a call."""
+    request_id = call.request_id.hex() if isinstance(call, Request) else None
+    return ClientMessage(call.method_name, call.arg, request_id)
+
+
+def _never_ran(error: GatewayError) -> bool:
+    """Whether the canister cannot have registered the client."""
+    if isinstance(error, Rejected):
+        return error.certified
+    return isinstance(error, CanisterRefused | RefusedByPlugin)

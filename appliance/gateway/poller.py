@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import structlog
@@ -15,9 +17,12 @@ from appliance.gateway.alarm import Alarm
 from appliance.gateway.cursor import Cursor
 from appliance.gateway.hub import Member
 from appliance.gateway.ic import Source
+from appliance.gateway.news import News
 from appliance.gateway.pace import Pace
+from appliance.gateway.recorder import Recorder
 from appliance.gateway.replies import Replies
 from appliance.gateway.stats import Stats
+from appliance.gateway.story import NOTHING, Polled
 from appliance.ic.principal import Principal
 from appliance.protocol.session import Generation
 
@@ -28,6 +33,22 @@ FIRST_PROBE = 2
 LAST_PROBE = 256
 """After how many empty replies, while an accepted client gets nothing, what may be its first is asked for again; twice
 as many each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollerFacts:
+    """What is known of a poller. ``last_good_ns`` is when the last poll went well (ns since 1970), ``wait_s`` the time
+    between two polls at the moment, ``polls`` and ``delivered`` count since it began.
+    """
+
+    state: Literal["ok", "degraded", "paused"]
+    next_nonce: int
+    last_good_ns: int | None
+    wait_s: float
+    failures: int
+    polls: int
+    delivered: int
+    last_error: str | None
 
 
 class Poller:
@@ -46,9 +67,14 @@ class Poller:
         stats: Stats,
         alarm: Alarm,
         jitter: Callable[[], float] = random.random,
+        clock: Callable[[], int] = time.time_ns,
+        recorder: Recorder | None = None,
+        news: News | None = None,
         answers_with_end: bool = False,
     ) -> None:
-        """``answers_with_end``: the canister answers nonce 0 with the end of its queue, as those of v1 do."""
+        """``clock`` is nanoseconds since 1970. ``answers_with_end``: the canister answers nonce 0 with the end of its
+        queue, as those of v1 do.
+        """
         self.canister_id = canister_id
         self.pace = Pace(polling)
         self.state: Literal["ok", "degraded"] = "ok"
@@ -61,11 +87,20 @@ class Poller:
         self._stats = stats
         self._alarm = alarm
         self._jitter = jitter
+        self._clock = clock
+        self._recorder = recorder or Recorder()
+        self._news = news or News(clock)
+        self._number = self._asked_ns = self._came_ns = 0
+        self._last_good_ns: int | None = None
+        self._polls = 0
+        self._delivered = 0
         self._expecting: dict[bytes, int] = {}
         self._empty = 0
         self._probe_at = FIRST_PROBE
         self._waiters: list[asyncio.Future[None]] = []
         self._has_ended = False
+        self._may_poll = asyncio.Event()
+        self._may_poll.set()
         self._answers_with_end = answers_with_end
         self._first_message = asyncio.Lock()
         cursor.joining = True
@@ -96,6 +131,43 @@ class Poller:
         if not is_first:
             yield
 
+    @property
+    def facts(self) -> PollerFacts:
+        """What is known of it now."""
+        return PollerFacts(
+            state="paused" if self.is_paused else self.state,
+            next_nonce=self._cursor.next_nonce,
+            last_good_ns=self._last_good_ns,
+            wait_s=self.pace.wait_s,
+            failures=self.pace.failures,
+            polls=self._polls,
+            delivered=self._delivered,
+            last_error=None if self.last_error is None else str(self.last_error),
+        )
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it does not ask at the moment, because it was told so."""
+        return not self._may_poll.is_set()
+
+    def follow(self, polling: Polling) -> None:
+        """Keep another pace from now on."""
+        if polling != self.pace.polling:
+            self.pace = Pace(polling, min(self.pace.wait_s, polling.max_interval), self.pace.failures)
+            self._alarm.ring()
+
+    def pause(self) -> None:
+        """Ask no more until `resume`. A poll that is under way goes on."""
+        self._may_poll.clear()
+        self._news.tell("canister.state", canister=str(self.canister_id), state="paused", cause=None)
+        _release(self._waiters)
+
+    def resume(self) -> None:
+        """Ask again, at once."""
+        self._may_poll.set()
+        self._news.tell("canister.state", canister=str(self.canister_id), state=self.state, cause=None)
+        self._alarm.ring()
+
     async def _polled(self) -> None:
         self.nudge()
         await self.drained()
@@ -111,8 +183,10 @@ class Poller:
             self._empty, self._probe_at = 0, FIRST_PROBE
 
     async def drained(self) -> None:
-        """Wait until a poll that begins from now on came to the end of the queue, or failed, or polling ended."""
-        if self._has_ended:
+        """Wait until a poll that begins from now on came to the end of the queue, or failed, or polling ended or was
+        paused.
+        """
+        if self._has_ended or self.is_paused:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -129,6 +203,9 @@ class Poller:
             while True:
                 if await self._alarm.wait(self.pace.wait_s):
                     self.pace = self.pace.nudged()
+                if self.is_paused:
+                    await self._may_poll.wait()
+                    continue
                 await self.poll()
         finally:
             self.end()
@@ -159,6 +236,8 @@ class Poller:
 
     async def _ask(self, nonce: int) -> PollReply:
         self._stats.polls += 1
+        self._polls += 1
+        self._number, self._asked_ns = self._stats.polls, self._clock()
         reply = await self._source.query(
             self.canister_id,
             "ws_get_messages",
@@ -166,6 +245,7 @@ class Poller:
             timeout_s=self.pace.polling.timeout,
             avoid_last_endpoint=self.pace.failures > 0,
         )
+        self._came_ns = self._clock()
         return await self._replies.open(reply, self.canister_id, self._generation)
 
     async def _ask_whole(self, nonce: int) -> PollReply:
@@ -177,7 +257,8 @@ class Poller:
         """Pass the messages on that are new; returns how many they were."""
         stats, take, expecting = self._stats, self._cursor.take, self._expecting
         members = self._members()
-        fresh = gaps = 0
+        fresh = gaps = delivered = 0
+        polled = self._record(reply) if reply.messages else NOTHING
         for message in reply.messages:
             nonce = message.nonce
             verdict = take(message)
@@ -193,14 +274,23 @@ class Poller:
                 continue
             if expecting and nonce >= expecting.get(key, nonce):
                 self.expect_no_more(key)
-            member.deliver(message.frame, nonce)
-            stats.delivered += 1
+            member.deliver(message.frame, nonce, polled)
+            delivered += 1
+        stats.delivered += delivered
+        self._delivered += delivered
+        if delivered:
+            self._recorder.latency.polled_to_written.observe(self._clock() - self._came_ns, delivered)
         if fresh:
             self._cursor.time_ns = max(self._cursor.time_ns, reply.time_ns or 0)
         if gaps:
             stats.gaps += gaps
             _log.warning("messages are missing", canister=str(self.canister_id), gaps=gaps)
         return fresh
+
+    def _record(self, reply: PollReply) -> Polled:
+        return self._recorder.polled(
+            self.canister_id, self._number, reply, asked_ns=self._asked_ns, came_ns=self._came_ns, now_ns=self._clock()
+        )
 
     async def _suspect(self) -> None:
         """An accepted client gets nothing: see whether the canister forgot its queue, and us behind its end."""
@@ -226,7 +316,9 @@ class Poller:
     def _recovered(self) -> None:
         if self.state == "degraded":
             _log.info("polling works again", canister=str(self.canister_id))
+            self._news.tell("canister.state", canister=str(self.canister_id), state="ok", cause=None)
         self.state, self.last_error = "ok", None
+        self._last_good_ns = self._clock()
 
     def _failed(self, error: Exception) -> None:
         retry_after_s = error.retry_after_s if isinstance(error, IcUnreachable) else None
@@ -236,6 +328,8 @@ class Poller:
             _log.error("polling failed", canister=str(self.canister_id), exc_info=error)
         elif self.state == "ok":
             _log.warning("polling is degraded", canister=str(self.canister_id), cause=str(error))
+        if self.state == "ok":
+            self._news.tell("canister.state", canister=str(self.canister_id), state="degraded", cause=str(error))
         self.state, self.last_error = "degraded", error
 
 

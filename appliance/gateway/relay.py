@@ -17,15 +17,16 @@ from appliance.protocol.events import Call
 class RelayQueue:
     """Waiting calls and the task that works them off, which exists only while there are any.
 
-    ``relay`` sees one call through and raises if it failed; ``fail`` is told of it, and what still waits is dropped,
-    for it would be out of order. ``limit`` bounds the calls that wait, ``limit_bytes`` their bytes together.
+    ``relay`` sees one call through, of so many bytes and queued then (ns since 1970), and raises if it failed; ``fail``
+    is told of it, and what still waits is dropped, for it would be out of order. ``limit`` bounds the calls that wait,
+    ``limit_bytes`` their bytes together.
     """
 
     __slots__ = ("_bytes", "_fail", "_limit", "_limit_bytes", "_relay", "_task", "_tasks", "_waiting")
 
     def __init__(
         self,
-        relay: Callable[[Request | Call], Awaitable[None]],
+        relay: Callable[[Request | Call, int, int], Awaitable[None]],
         fail: Callable[[Exception], None],
         *,
         limit: int,
@@ -38,20 +39,20 @@ class RelayQueue:
         self._limit_bytes = limit_bytes
         self._bytes = 0
         self._tasks = tasks
-        self._waiting: deque[Request | Call] = deque()
+        self._waiting: deque[tuple[Request | Call, int, int]] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, call: Request | Call) -> None:
+    def put(self, call: Request | Call, now_ns: int) -> None:
         """Relay after all that were put before. Raises RelayQueueFull."""
         if len(self._waiting) >= self._limit:
             raise RelayQueueFull(self._limit)
-        size = _size(call)
+        size = len(call.arg if isinstance(call, Call) else call.body)
         if self._waiting and self._bytes + size > self._limit_bytes:
             raise RelayQueueFull(self._limit_bytes, "bytes")
-        self._waiting.append(call)
+        self._waiting.append((call, size, now_ns))
         self._bytes += size
         if self._task is None:
             self._task = self._tasks.start(self._run())
@@ -69,16 +70,11 @@ class RelayQueue:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                call = self._waiting.popleft()
-                self._bytes -= _size(call)
-                await self._relay(call)
+                call, size, since_ns = self._waiting.popleft()
+                self._bytes -= size
+                await self._relay(call, size, since_ns)
         except Exception as error:  # whatever it is, it ends this client and no other
             self.drop()
             self._fail(error)
         finally:
             self._task = None
-
-
-def _size(call: Request | Call) -> int:
-    """Bytes that it keeps while it waits."""
-    return len(call.arg if isinstance(call, Call) else call.body)

@@ -81,9 +81,13 @@ class Endpoint:
 class Endpoints:
     """The endpoints of one network, in the order of preference."""
 
-    def __init__(self, urls: Iterable[str]) -> None:
-        """Raises Malformed for an address that is none, ValueError for no address at all."""
-        self.all = [Endpoint(url) for url in dict.fromkeys(normalise_url(url) for url in urls)]
+    def __init__(self, urls: Iterable[str], known: Iterable[Endpoint] = ()) -> None:
+        """Those that are ``known`` keep their health. Raises Malformed for an address that is none, ValueError for no
+        address at all.
+        """
+        here = {endpoint.url: endpoint for endpoint in known}
+        normal = dict.fromkeys(normalise_url(url) for url in urls)
+        self.all = [here.get(url) or Endpoint(url) for url in normal]
         if not self.all:
             raise ValueError("at least one endpoint is needed")
 

@@ -95,6 +95,15 @@ class HttpTransport:
         self._monotonic_ns = monotonic_ns
         self._session: aiohttp.ClientSession | None = None
 
+    def follow(self, urls: Iterable[str], *, timeout_s: float, max_reply: int) -> None:
+        """Ask other endpoints, or the same otherwise, from now on; what is known of their health stays known.
+
+        Requests that are under way go on. Raises as the constructor does, and has changed nothing then.
+        """
+        self._endpoints = Endpoints(urls, known=self._endpoints.all)
+        self._timeout_s = timeout_s
+        self._max_reply = max_reply
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -13,9 +13,11 @@ Mode = Literal["enforce", "report", "off"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Envelopes:
-    """Opens what clients have signed. ``mode`` says what happens to what does not verify."""
+    """Opens what clients have signed. ``mode`` says what happens to what does not verify. Both may be changed, for all
+    sessions at once.
+    """
 
     verifier: Verifier
     mode: Mode = "enforce"

@@ -1,6 +1,7 @@
 """``icws cert`` on real certificates."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from types import ModuleType
@@ -57,6 +58,15 @@ def test_a_certificate_is_shown_in_plain_words(file: Path) -> None:
     ]:
         assert line in lines
     assert "… (240 bytes)" in result.stdout
+
+
+def test_a_program_gets_the_verdict(file: Path) -> None:
+    found = json.loads(show(file, "--root-key", KEY, "--json").stdout)
+    assert (found["holds"], found["problem"], found["subnet"], found["time_ns"]) == (True, None, None, NOW_NS)
+    assert found["bytes"] == file.stat().st_size
+    other = show(file, "--json")
+    assert other.exit_code == 1
+    assert json.loads(other.stdout)["problem"].startswith("certificate signature is not valid")
 
 
 def test_a_read_state_reply_is_as_good_as_its_certificate(file: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,18 @@ def test_every_problem_is_a_line_and_the_exit_code_is_78(folder: Path):
     ]
 
 
+def test_a_program_gets_the_problems_one_by_one(folder: Path):
+    (folder / "gateway.yaml").write_text("gateway:\n  listn: x\n")
+    result = check("--json")
+    assert result.exit_code == 78
+    problem = "unknown key; did you mean 'listen'?"
+    assert json.loads(result.stdout) == {
+        "usable": False,
+        "problems": [{"place": "gateway.yaml:2:3", "key": "gateway.listn", "problem": problem}],
+    }
+    assert json.loads(check(str(SHIPPED), "--json").stdout) == {"usable": True, "problems": []}
+
+
 def test_a_file_that_is_not_there(folder: Path):
     result = check("absent.yaml")
     assert (result.exit_code, result.stderr) == (78, "absent.yaml: cannot be read: No such file or directory\n")
@@ -56,3 +69,10 @@ def test_tls_files_are_tried(folder: Path):
     result = check()
     assert result.exit_code == 78
     assert result.stderr.startswith(f"{folder / 'c.pem'}: gateway.tls: ")
+
+
+def test_without_its_files_a_configuration_is_checked_by_who_may_not_read_them(folder: Path):
+    (folder / "gateway.yaml").write_text("gateway: {tls: {certificate: c.pem, key: k.pem}}\n")
+    assert check("--no-files").exit_code == 0
+    (folder / "gateway.yaml").write_text("gateway: {tls: {certificate: c.pem}}\n")
+    assert check("--no-files").exit_code == 78

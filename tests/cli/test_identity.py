@@ -1,5 +1,6 @@
 """``icws identity`` on real files."""
 
+import json
 import stat
 from pathlib import Path
 
@@ -44,6 +45,18 @@ def test_show_says_the_same_as_new(tmp_path: Path) -> None:
     made = run("new", path)
     shown = run("show", path)
     assert (shown.exit_code, shown.stdout, shown.stderr) == (0, made.stdout, "")
+
+
+def test_a_program_gets_the_public_half(tmp_path: Path) -> None:
+    path = tmp_path / "identity.pem"
+    made = json.loads(run("new", path, "--json").stdout)
+    identity = load_identity(path)
+    assert made == json.loads(run("show", path, "--json").stdout)
+    assert made == {
+        "principal": str(identity.principal),
+        "scheme": "ed25519",
+        "public_key": identity.public_key.hex(),
+    }
 
 
 def test_show_warns_of_a_file_that_others_can_read(tmp_path: Path) -> None:

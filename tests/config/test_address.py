@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.address import TcpAddress, UnixAddress, check_url, parse_address
+from appliance.config.address import TcpAddress, UnixAddress, check_network, check_origin, check_url, parse_address
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,7 @@ from appliance.config.address import TcpAddress, UnixAddress, check_url, parse_a
         ("localhost:0", TcpAddress("localhost", 0)),
         ("[::1]:65535", TcpAddress("::1", 65535)),
         ("unix:/run/icws/gateway.sock", UnixAddress(Path("/run/icws/gateway.sock"))),
+        ("unix:gateway.sock", UnixAddress(Path("gateway.sock"))),
     ],
 )
 def test_an_address_is_read_and_written(text: str, address: TcpAddress | UnixAddress) -> None:
@@ -33,7 +34,8 @@ def test_an_address_is_read_and_written(text: str, address: TcpAddress | UnixAdd
         ("localhost:٣", "no port"),
         ("::1:8080", "in brackets"),
         ("[]:8080", "names no host"),
-        ("unix:run.sock", "absolute"),
+        ("unix:", "names no socket"),
+        ("unix:/", "names no socket"),
         ("http://localhost:1", "in brackets"),
         ("a/b:1", "names no host"),
         ("", "host:port"),
@@ -65,3 +67,28 @@ def test_urls_of_endpoints(url: str) -> None:
 def test_what_is_no_endpoint_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"may have|is not a URL"):
         check_url(url)
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "https://app.example", "http://127.0.0.1:5173", "http://[::1]"])
+def test_origins(origin: str) -> None:
+    assert check_origin(origin) == origin
+
+
+@pytest.mark.parametrize("origin", ["app.example", "https://App.example", "https://a/", "https://*.a", "https://", ""])
+def test_what_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(ValueError, match="is not an origin"):
+        check_origin(origin)
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [("10.0.0.0/8", "10.0.0.0/8"), ("127.0.0.1", "127.0.0.1/32"), ("FE80::/10", "fe80::/10"), ("unix", "unix")],
+)
+def test_networks_are_written_as_everybody_writes_them(text: str, network: str) -> None:
+    assert check_network(text) == network == check_network(network)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "10.0.0.0/33", "localhost", "", "10.0.0"])
+def test_what_is_no_network_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a network"):
+        check_network(text)

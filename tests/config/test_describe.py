@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from appliance.config.describe import keys
-from appliance.config.problems import keys_of
-from appliance.config.schema import Config
+from appliance.config.effect import Effect
+from appliance.config.problems import field_at, keys_of
+from appliance.config.schema import Config, Section
 from docs.generate import files
 
 
@@ -25,3 +26,12 @@ def test_the_page_has_every_key() -> None:
     page = next(text for path, text in files().items() if path.name == "configuration.md")
     for path in keys_of(Config):
         assert f"`{path[-1]}`" in page or f"## {'.'.join(path)}" in page, path
+
+
+def test_every_key_has_one_reload_class_and_a_section_that_is_always_there_none() -> None:
+    for path in keys_of(Config):
+        field = field_at(path)
+        assert field is not None
+        effects = [fact for fact in field.metadata if isinstance(fact, Effect)]
+        is_plain = isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        assert len(effects) == (0 if is_plain else 1), path

@@ -2,17 +2,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.document import MAX_BYTES, Document, key_text, read_file, read_value, resolve_scalar
+from appliance.config.document import (
+    MAX_BYTES,
+    Document,
+    decode,
+    key_text,
+    read_document,
+    read_value,
+    resolve_scalar,
+)
 from appliance.errors import ConfigError
 
 
 def read(text: str) -> Document:
-    return read_file(text.encode(), "g.yaml")
+    return read_document(text, "g.yaml")
+
+
+def read_file(data: bytes) -> Document:
+    return read_document(decode(data, "g.yaml"), "g.yaml")
 
 
 def fatal(data: bytes) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        read_file(data, "g.yaml")
+        read_file(data)
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -100,13 +112,19 @@ def test_what_ends_the_reading(data: bytes, problem: str) -> None:
     assert fatal(data)[-1].startswith(problem)
 
 
+@pytest.mark.parametrize(("text", "problem"), [("\ud800", "control"), ("#" * (MAX_BYTES + 1), "has 1048577 bytes")])
+def test_text_that_was_never_a_file_is_held_to_the_same(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        read_document(text, "the request")
+
+
 def test_a_syntax_error_comes_after_what_was_found_before() -> None:
     duplicate, syntax = fatal(b"a: 1\na: 2\nb: [\n")
     assert "twice" in duplicate
     assert "syntax" in syntax
 
 
-@pytest.mark.parametrize("text", ["a: 200", "a: true", "a:\n  - tex"])
+@pytest.mark.parametrize("text", ["a: 200", "a: true", "a:\n  - tex", "a:", "a: ", "a: {b: 1}\nc:", "a:\n  -"])
 def test_an_unquoted_value_at_the_very_end_may_be_cut_off(text: str) -> None:
     assert "is it cut off?" in fatal(text.encode())[-1]
     assert read(text + "\n").problems == []
@@ -118,7 +136,7 @@ def test_a_closed_value_at_the_very_end_is_whole(text: str) -> None:
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
-    assert read_file(b"\xef\xbb\xbfa: 1\n", "g.yaml").value == {"a": 1}
+    assert read_file(b"\xef\xbb\xbfa: 1\n").value == {"a": 1}
 
 
 def test_values_from_outside_have_the_name_as_place() -> None:
@@ -139,7 +157,7 @@ def test_keys_are_written_as_people_do() -> None:
 
 def check_outcome(data: bytes) -> None:
     try:
-        problems = read_file(data, "g.yaml").problems
+        problems = read_file(data).problems
     except ConfigError as error:
         problems = error.problems or pytest.fail("an error without a problem")
     assert all(problem.place.startswith("g.yaml") for problem in problems)

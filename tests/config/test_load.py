@@ -1,3 +1,4 @@
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.describe import keys, render_yaml
+from appliance.config.describe import render_yaml
+from appliance.config.files import Content
 from appliance.config.load import Loaded, load, variable_path
-from appliance.config.problems import keys_of
-from appliance.config.schema import Config, Polling
+from appliance.config.problems import effect_of, field_at, keys_of
+from appliance.config.schema import CanisterLimits, Config, Polling
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.ic.principal import Principal
 
@@ -44,16 +46,19 @@ def told(file: Path) -> list[ConfigProblem]:
 
 
 def test_the_shipped_file_says_the_defaults() -> None:
-    config = load(SHIPPED).config
-    defaults = Config()
-    identity = SHIPPED.parent / defaults.gateway.identity
-    assert config == defaults.model_copy(update={"gateway": defaults.gateway.model_copy(update={"identity": identity})})
+    here = SHIPPED.parent
+    assert load(SHIPPED).config == Config.model_validate(
+        {
+            "gateway": {"identity": here / "data" / "identity.pem"},
+            "control": {"listen": f"unix:{here}/data/control.sock", "history": here / "data" / "history"},
+        }
+    )
 
 
 def test_the_shipped_file_names_every_key() -> None:
     text = SHIPPED.read_text()
     for path in keys_of(Config):
-        assert re.search(rf"[ {{]{path[-1]}: |^{path[-1]}:", text, re.MULTILINE), path
+        assert re.search(rf"[ {{]{path[-1]}: |^ *{path[-1]}:", text, re.MULTILINE), path
 
 
 def test_the_shipped_file_is_made_from_the_schema() -> None:
@@ -62,13 +67,17 @@ def test_the_shipped_file_is_made_from_the_schema() -> None:
 
 def test_the_commented_examples_of_the_shipped_file_are_right(folder: Path) -> None:
     text = SHIPPED.read_text()
-    text = re.sub(r"^( *)(tls: null|canisters: \[\]|listeners: \[\])\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^( *)# ( *(?:- )?(?:[a-z_]+: .*|tls:|canisters:|listeners:))$", r"\1\2", text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)(tls: null|(?:canisters|listeners|plugins): \[\])\n", "", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^( *)# ( *(?:- )?(?:[a-z_]+: .*|tls:|canisters:|listeners:|plugins:))$", r"\1\2", text, flags=re.MULTILINE
+    )
     config = read(text).config
     assert config.gateway.tls is not None
     assert [more.address for more in config.gateway.listeners] == ["0.0.0.0:8081"]
     assert [str(canister.id) for canister in config.canisters] == [CHAT]
     assert config.canisters[0].polling == Polling()
+    assert config.canisters[0].rate_limits == CanisterLimits()
+    assert [plugin.label for plugin in config.plugins] == ["audit_log"]
 
 
 def test_every_error_is_told_at_once_in_the_order_of_the_file(folder: Path) -> None:
@@ -99,7 +108,7 @@ log:
         "g.yaml:6:11: gateway.outbox: must be at least 64KiB, not '1KiB'",
         "g.yaml:7:20: gateway.max_connections: must be a whole number, not '5'",
         "g.yaml:8:8: gateway.tls.key: is missing",
-        "g.yaml:9:1: listen: unknown key; did you mean gateway.listen?",
+        "g.yaml:9:1: listen: unknown key; did you mean gateway.listen or control.listen?",
         "g.yaml:10:17: network.url[0]: 'ftp://x' is not a URL",
         "g.yaml:10:37: network.root_key: 'abc' is not possible here: ",
         "g.yaml:11:30: verification.certificates: must be enforce or report or off, not 'enforced'; did you mean",
@@ -129,6 +138,25 @@ log:
         ("gateway: {max_connections: 0}\n", "g.yaml:1:28: gateway.max_connections: must be at least 1, not 0"),
         ("polling: {timeout: 100h}\n", "g.yaml:1:20: polling.timeout: must be at most 1m, not '100h'"),
         ("network: {url: []}\n", "g.yaml:1:16: network.url: must have at least 1 entries"),
+        (
+            "gateway: {drain_timeout: 1s}\n",
+            "g.yaml:1:11: gateway.drain_timeout: unknown key; did you mean drain.deadline?",
+        ),
+        ("gateway: {origins: [https://a/b]}\n", "g.yaml:1:21: gateway.origins[0]: 'https://a/b' is not an origin"),
+        ("gateway: {trusted_proxies: [10.0.0.1/8]}\n", "g.yaml:1:29: gateway.trusted_proxies[0]: '10.0.0.1/8' is not"),
+        (
+            "gateway: {listeners: [{address: 'a:1'}, {address: 'a:1'}]}\n",
+            "g.yaml:1:51: gateway.listeners[1].address: the",
+        ),
+        ("drain: {rate: 100}\n", "g.yaml:1:15: drain.rate: 100 is not a rate"),
+        ("drain: {rate: 0/s}\n", "g.yaml:1:15: drain.rate: must be at least 1/s, not '0/s'"),
+        (
+            "rate_limits: {connections_per_ip: {mode: on}}\n",
+            "g.yaml:1:42: rate_limits.connections_per_ip.mode: must be",
+        ),
+        ("control: {listen: '[::]:9000'}\n", "g.yaml:1:19: control.listen: [::]:9000 may be reached by others"),
+        ("plugins: [{name: a}]\n", "g.yaml:1:11: plugins[0]: needs either path or module"),
+        ("plugins: [{path: x/a.py}, {module: x.a}]\n", "g.yaml:1:27: plugins[1]: a plugin a is listed twice"),
         ("<<: 5\n", "g.yaml:1:1: <<: unknown key"),
         ("a string\n", "g.yaml:1:1: must have keys such as gateway:"),
         (f"canisters: [{{id: {CHAT}}}, {{id: {CHAT}}}]\n", "g.yaml:1:53: canisters[1].id: canister bkyz2"),
@@ -164,9 +192,9 @@ def test_the_command_line_wins_over_the_environment_over_the_file(folder: Path) 
 
 def test_every_key_has_an_origin(folder: Path) -> None:
     origins = load(None).origins
-    wholes = {"canisters", "gateway.tls", "gateway.listeners"}
+    wholes = {"canisters", "gateway.tls", "gateway.listeners", "plugins"}
     expected = {".".join(path) for path in keys_of(Config) if not {".".join(path[:end]) for end in (1, 2)} & wholes}
-    sections = {".".join(key.path) for key in keys() if key.is_plain}
+    sections = {".".join(path) for path in keys_of(Config) if effect_of(field_at(path)) is None}
     assert set(origins) == expected - sections | wholes
     assert set(origins.values()) == {"default"}
 
@@ -220,6 +248,15 @@ def test_relative_paths_count_from_the_file_or_the_working_directory(folder: Pat
     assert gateway.tls.certificate == folder / "etc" / "a.pem"
     assert gateway.tls.key == folder / "b.pem"
     assert gateway.identity == folder / "etc" / "data" / "identity.pem"
+    assert load(None).config.control.listen == f"unix:{folder}/data/control.sock"
+    file.write_text(
+        "gateway: {listeners: [{address: 'unix:a.sock'}]}\ncontrol: {listen: null}\nplugins: [{path: a.py}]\n"
+    )
+    config = load(file, environment={"ICWS_GATEWAY__LISTEN": "unix:b.sock"}).config
+    assert config.gateway.listeners[0].address == f"unix:{folder}/etc/a.sock"
+    assert config.gateway.listen == f"unix:{folder}/b.sock"
+    assert config.plugins[0].path == folder / "etc" / "a.py"
+    assert config.control.listen is None
     nested = load(None, settings=["gateway.tls={certificate: c.pem, key: /k.pem}"]).config.gateway
     assert nested.tls is not None
     assert nested.tls.certificate == folder / "c.pem"
@@ -263,3 +300,47 @@ def test_a_file_cut_off_within_a_line_is_refused(tmp_path_factory: pytest.TempPa
     file.write_bytes(data)
     whole = not last.strip() or b"#" in last or last.rstrip().endswith((b"]", b"null"))
     assert whole or told(file)
+
+
+def test_text_is_read_as_if_it_were_in_the_file(folder: Path) -> None:
+    (folder / "etc").mkdir()
+    text = "gateway: {identity: key.pem}\nlog: {level: info}\n"
+    loaded = load(Path("etc/absent.yaml"), text=text, name="the request", settings=["log.level=error"])
+    assert loaded.config.gateway.identity == folder / "etc" / "key.pem"
+    assert loaded.origins["gateway.identity"] == "the request:1:21"
+    assert loaded.origins["log.level"] == "setting log.level"
+    assert loaded.text == text
+
+
+def test_every_key_of_a_list_has_its_place_by_what_it_is(folder: Path) -> None:
+    text = f"""\
+canisters:
+  - {{id: aaaaa-aa}}
+  - id: {CHAT}
+    generation: [v1, v2]
+plugins: [{{path: a.py, config: {{x: [1]}}}}]
+gateway: {{listeners: [{{address: '[::1]:1', generation: v1}}]}}
+"""
+    loaded = read(text)
+    assert loaded.place_of(f"canisters[{CHAT}].id") == "g.yaml:3:9"
+    assert loaded.place_of(f"canisters[{CHAT}].generation") == "g.yaml:4:17"
+    assert loaded.place_of(f"canisters[{CHAT}].polling.timeout") == "g.yaml:3:5"
+    assert loaded.place_of("canisters[never-heard-of].id") == "g.yaml:2:3"
+    assert loaded.place_of("plugins[a].config.x") == "g.yaml:5:32"
+    assert loaded.place_of("gateway.listeners[[::1]:1].generation") == "g.yaml:6:56"
+    assert loaded.place_of("gateway.tls.key") == "g.yaml:6:10"
+    assert loaded.place_of("nonsense") == "g.yaml:1:1"
+    assert load(None).place_of("gateway.tls") == "default"
+
+
+def test_what_is_in_the_files_that_are_named_is_known(folder: Path) -> None:
+    for name in ("a.pem", "tokens", "audit.py"):
+        (folder / name).write_text(name)
+    text = """\
+gateway: {tls: {certificate: a.pem, key: absent.pem}, identity: a.pem}
+control: {tokens: tokens, history: tokens}
+plugins: [{path: audit.py}, {module: x.y}]
+"""
+    contents = read(text).contents
+    assert set(contents) == {"gateway.tls.certificate", "control.tokens", "plugins[audit].path"}
+    assert contents["control.tokens"] == Content(folder / "tokens", hashlib.sha256(b"tokens").hexdigest())

@@ -1,14 +1,17 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from appliance.config.units import (
     WRITTEN,
     Duration,
+    Rate,
     format_duration,
+    format_rate,
     format_size,
     parse_duration,
+    parse_rate,
     parse_size,
 )
 
@@ -41,18 +44,43 @@ def test_what_is_no_size_is_refused(value: object) -> None:
         parse_size(value)
 
 
+@pytest.mark.parametrize(
+    ("text", "rate"), [("20/s", 20.0), ("90/m", 1.5), ("6/h", 6 / 3600), ("0.5/s", 0.5), ("3 / m", 0.05), ("0/s", 0.0)]
+)
+def test_rates_are_read(text: str, rate: float) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("value", ["20", "", "/s", "20/d", "20/S", "-1/s", "1/2s", "٣/s", 20, 0.5, True, None, ["1/s"]])
+def test_what_is_no_rate_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a rate"):
+        parse_rate(value)
+
+
+@given(st.builds(lambda number, unit: parse_rate(f"{number}/{unit}"), st.integers(0, 10**9), st.sampled_from("smh")))
+@example(0.1)
+def test_a_formatted_rate_reads_as_itself(rate: float) -> None:
+    assert parse_rate(format_rate(rate)) == rate
+
+
+@given(st.floats(1 / 3600, 1e6))
+def test_any_rate_reads_as_itself(rate: float) -> None:
+    assert parse_rate(format_rate(rate)) == rate
+
+
 @given(st.integers(0, 10**15))
 def test_a_formatted_size_reads_as_itself(size: int) -> None:
     assert parse_size(format_size(size)) == size
 
 
-@given(st.integers(0, 10**10).map(lambda ms: ms / 1000))
+@given(st.integers(0, 10**10).map(lambda ms: ms / 1000) | st.floats(0.001, 1e6))
 def test_a_formatted_duration_reads_as_itself(seconds: float) -> None:
-    assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=1e-12)
+    assert parse_duration(format_duration(seconds)) == seconds
 
 
-def test_a_number_is_seconds_in_code_and_refused_where_people_write() -> None:
-    duration = TypeAdapter(Duration)
-    assert duration.validate_python(0.5) == 0.5
-    with pytest.raises(ValidationError, match="a number with a unit"):
-        duration.validate_python(0.5, context=WRITTEN)
+@pytest.mark.parametrize(("quantity", "hint"), [(Duration, "a number with a unit"), (Rate, "a number per second")])
+def test_a_number_is_seconds_in_code_and_refused_where_people_write(quantity: object, hint: str) -> None:
+    adapter = TypeAdapter(quantity)
+    assert adapter.validate_python(0.5) == 0.5
+    with pytest.raises(ValidationError, match=hint):
+        adapter.validate_python(0.5, context=WRITTEN)

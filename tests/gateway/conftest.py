@@ -1,7 +1,9 @@
 """Tests with real sockets run on every event loop that the service may use."""
 
 import asyncio
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,10 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.
 if uvloop is not None:
     LOOPS["uvloop"] = uvloop.new_event_loop
 
-WITH_SOCKETS = {"test_connection.py", "test_listener.py", "test_localnet.py"}
+WITH_SOCKETS = {
+    *("test_connection.py", "test_follow.py", "test_hooks.py", "test_limited.py", "test_listener.py"),
+    "test_localnet.py",
+}
 
 
 def pytest_asyncio_loop_factories(
@@ -22,3 +27,27 @@ def pytest_asyncio_loop_factories(
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Both loops where there are sockets, asyncio's own elsewhere."""
     return LOOPS if item.path.name in WITH_SOCKETS else {"asyncio": LOOPS["asyncio"]}
+
+
+def _self_signed(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    try:
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed, it makes the certificate of this test")
+    return certificate, key
+
+
+@pytest.fixture
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost and its key."""
+    return _self_signed(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def other_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Another one."""
+    return _self_signed(tmp_path_factory.mktemp("tls"))

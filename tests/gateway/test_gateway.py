@@ -328,7 +328,7 @@ async def test_stopping_lets_nobody_in_and_says_farewell_for_all():
 
 
 async def test_stopping_does_not_wait_for_an_ic_that_is_gone():
-    async with Bench(gateway={"drain_timeout": "1ms"}) as bench:
+    async with Bench(drain={"deadline": "1ms"}) as bench:
         _, shell = await bench.opened()
 
         async def never():

@@ -171,7 +171,7 @@ async def test_the_root_of_a_listener_speaks_what_the_configuration_says(generat
 
 @EACH
 async def test_a_further_listener_speaks_its_own_generation_at_its_root(generation):
-    listeners = [{"address": "127.0.0.1:0", "generation": name} for name in GENERATIONS]
+    listeners = [{"address": f"127.0.0.{2 + at}:0", "generation": name} for at, name in enumerate(GENERATIONS)]
     async with running(generation=generation, gateway={"listen": "127.0.0.1:0", "listeners": listeners}) as network:
         urls = dict(zip(GENERATIONS, network.listener.urls[1:], strict=True))
         async with playing(network, url=urls[generation]):

@@ -1,7 +1,7 @@
 import asyncio
+import contextlib
 import socket
 import ssl
-import subprocess
 
 import pytest
 from websockets.asyncio.client import connect, unix_connect
@@ -25,7 +25,7 @@ async def test_a_port_that_is_taken_is_an_error():
             update={"gateway": it.gateway.config.gateway.model_copy(update={"listen": f"127.0.0.1:{it.listener.port}"})}
         )
         it.gateway.config, before = config, it.gateway.config
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(OSError, match="Address already in use"):
             await Listener(it.gateway).__aenter__()
         it.gateway.config = before
 
@@ -49,21 +49,6 @@ async def test_a_unix_socket_is_served_and_removed(tmp_path):
         async with unix_connect(str(path), "ws://localhost/", compression=None) as client:
             assert await client.recv() == greeting()
     assert not path.exists()
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    """A self-signed certificate for localhost and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", key, "-out", certificate, "-days", "1", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    try:
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed, it makes the certificate of this test")
-    return certificate, key
 
 
 async def test_tls(pair):
@@ -94,3 +79,18 @@ def test_unusable_tls_files_are_named(tmp_path, pair):
     for wrong in (Tls(certificate=tmp_path / "none", key=key), Tls(certificate=key, key=certificate)):
         with pytest.raises(ConfigError, match="tls"):
             load_tls(wrong)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_whoever_was_accepted_when_it_stops_gets_an_answer(turns):
+    async with served() as it:
+        with contextlib.ExitStack() as clients:
+            for _ in range(5):
+                client = clients.enter_context(socket.create_connection(("127.0.0.1", it.listener.port)))
+                client.sendall(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await it.listener.stop()
+            # those who were not accepted were left to the system, which resets them with the socket that they came to
+            assert it.stats.connections == it.stats.rejected_requests.total()
+            assert len(it.listener) == 0

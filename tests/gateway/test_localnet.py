@@ -142,7 +142,8 @@ async def stage(*, subnet: bool = False) -> AsyncIterator[Stage]:
         proxy = Proxy(net.url)
         config = Config.model_validate(
             {
-                "gateway": {"listen": "127.0.0.1:0", "close_timeout": "1s", "drain_timeout": "10s"},
+                "gateway": {"listen": "127.0.0.1:0", "close_timeout": "1s"},
+                "drain": {"deadline": "10s"},
                 "canisters": [{"id": str(canister)}],
                 "polling": {"min_interval": "5ms", "max_interval": "50ms"},
             }

@@ -18,6 +18,7 @@ from appliance.gateway.pace import SLOWEST
 from appliance.gateway.poller import FIRST_PROBE, Poller
 from appliance.gateway.replies import Replies
 from appliance.gateway.stats import Stats
+from appliance.gateway.story import Polled
 from tests.gateway.bench import ManualAlarm, until
 from tests.gateway.clients import CANISTER, GATEWAY, Client, payload_of
 from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc
@@ -34,7 +35,7 @@ class Member:
     def is_open(self) -> bool:
         return bool(self.frames)
 
-    def deliver(self, frame: bytes, nonce: int) -> None:
+    def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
         self.frames.append(frame)
 
     def fail(self, error: Exception) -> None:
@@ -442,3 +443,33 @@ async def test_what_came_while_a_queue_was_thought_empty_is_read_from_its_beginn
         await it.poller.poll()
     assert len(member.frames) == 24  # all but message 0, which such a canister cannot be asked for
     assert it.cursor.next_nonce == 25
+
+
+async def test_the_facts_say_how_it_goes():
+    it = Setup()
+    key, _ = it.member()
+    it.poller = Poller(
+        CANISTER,
+        2,
+        source=it.ic,
+        replies=Replies(it.verifier, "enforce", it.stats),
+        members=lambda: it.members,
+        cursor=it.cursor,
+        polling=POLLING,
+        stats=it.stats,
+        alarm=it.alarm,
+        jitter=lambda: 0.0,
+        clock=lambda: 77,
+    )
+    assert it.poller.facts.last_good_ns is None
+    it.canister.send(key)
+    await it.poller.poll()
+    facts = it.poller.facts
+    assert (facts.state, facts.next_nonce, facts.last_good_ns) == ("ok", 1, 77)
+    assert (facts.polls, facts.delivered, facts.failures, facts.last_error) == (1, 1, 0, None)
+    it.ic.spoil = lambda reply: b"nonsense"
+    await it.poller.poll()
+    assert it.poller.facts.state == "degraded"
+    assert it.poller.facts.last_error
+    it.poller.pause()
+    assert it.poller.facts.state == "paused"

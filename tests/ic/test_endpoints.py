@@ -131,3 +131,11 @@ def test_nobody_is_left_alone_for_ever() -> None:
 def test_at_least_one_endpoint_is_needed() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Endpoints([])
+
+
+def test_endpoints_that_are_known_keep_their_health():
+    old = Endpoints(["https://one.example", "https://two.example"])
+    old.all[0].failed("down", 0)
+    new = Endpoints(["https://three.example", "https://ONE.example/"], known=old.all)
+    assert [endpoint.url for endpoint in new.all] == ["https://three.example", "https://one.example"]
+    assert new.all[1] is old.all[0]

@@ -302,3 +302,17 @@ async def test_a_refusal_is_the_same_everywhere(transport_for: TransportFor) -> 
     with pytest.raises(IcRefused):
         await first_answer(transport_for("http://a", "http://b"), attempt)
     assert attempt.asked == ["a"]
+
+
+async def test_other_endpoints_are_asked_as_soon_as_it_is_told(ic: ScriptedIc, transport_for: TransportFor) -> None:
+    ic.script(answer(b"reply"), answer(b"a longer reply"))
+    transport = transport_for("http://127.0.0.1:1")
+    with pytest.raises(IcUnreachable):
+        await send(transport)
+    transport.follow([ic.url], timeout_s=5, max_reply=5)
+    assert await send(transport) == Reply(200, b"reply")
+    with pytest.raises(TooLarge):
+        await send(transport)
+    with pytest.raises(Malformed):
+        transport.follow(["nonsense"], timeout_s=5, max_reply=5)
+    assert transport.urls == [ic.url]

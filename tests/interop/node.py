@@ -30,12 +30,13 @@ def _projects() -> Mapping[str, Future[Path]]:
     """All of them; what is missing is installed at the same time, since most of that is waiting."""
     folders = [file.parent for file in HERE.glob("*/package.json")]
     pool = ThreadPoolExecutor(len(folders), thread_name_prefix="npm")
-    prepared = {folder.name: pool.submit(_prepared, folder) for folder in folders}
+    futures = {folder.name: pool.submit(prepared, folder) for folder in folders}
     pool.shutdown(wait=False)
-    return prepared
+    return futures
 
 
-def _prepared(folder: Path) -> Path:
+def prepared(folder: Path) -> Path:
+    """A folder with a package.json, with its packages installed from its lock file. Raises Unavailable."""
     if shutil.which("node") is None:
         raise Unavailable("the interop tests need node 20 or newer on the PATH")
     if not _is_installed(folder):

@@ -367,3 +367,18 @@ def test_a_text_that_is_wrong_says_where() -> None:
         types.encode_text("(1, 2)")
     with pytest.raises(TooLarge):
         types.encode_text(" " * ((1 << 20) + 1))
+
+
+@given(st.binary(min_size=4, max_size=400).filter(lambda data: not data.startswith(b"DIDL")))
+def test_an_error_quotes_nothing_of_what_was_decoded_and_no_source_file(data: bytes) -> None:
+    with pytest.raises(CandidError) as caught:
+        _native.CandidTypes("(record {a: nat64})").decode(data)
+    assert data.hex() not in str(caught.value)
+    assert ".rs" not in str(caught.value)
+
+
+def test_an_error_of_subtyping_names_no_source_file() -> None:
+    with pytest.raises(CandidError) as caught:
+        _native.CandidTypes("(record {a: nat64})").decode(b"DIDL\x01\x6e\x71\x01\x00\x05abc")
+    assert "Subtyping error: Type mismatch" in str(caught.value)
+    assert ".rs" not in str(caught.value)

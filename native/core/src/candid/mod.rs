@@ -139,15 +139,26 @@ pub fn int_from_le_bytes(bytes: &[u8]) -> IDLValue {
     IDLValue::Int(::candid::Int(num_bigint::BigInt::from_signed_bytes_le(bytes)))
 }
 
-/// The crate's error with all of its causes, in one line of bounded length.
+/// The crate's error with all of its causes, in one line of bounded length. It quotes what it was given in hexadecimal,
+/// and its own source files: neither is for those who read it, and the first may be a secret of somebody.
 fn explain(problem: &::candid::Error) -> Error {
-    let mut text = format!("{problem:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+    let problem = format!("{problem:#}");
+    let told = problem.split_whitespace().filter(|word| !word.contains(".rs:"));
+    let told = told.map(|word| if is_quoted(word) { "…:" } else { word }).collect::<Vec<_>>();
+    let mut text = told.join(" ").replace(" : ", ": ").replace(" at:", ":");
+    text.truncate(text.trim_end_matches(" at").len());
     if text.len() > MAX_PROBLEM {
         let end = (0..=MAX_PROBLEM).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }
     Error::Candid(text)
+}
+
+/// Whether a word is bytes in hexadecimal.
+fn is_quoted(word: &str) -> bool {
+    let digits = word.trim_end_matches(':');
+    digits.len() >= 8 && digits.len().is_multiple_of(2) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

@@ -1,0 +1,165 @@
+"""``icws canisters``: who is served, how they are polled, and changes of that."""
+
+from collections.abc import Iterator
+
+import click
+
+from appliance.cli.completing import complete_canister
+from appliance.cli.reload import applied_lines
+from appliance.cli.remote import client, remote_group, request
+from appliance.cli.table import Column, facts, table, width
+from appliance.cli.telling import tell
+from appliance.cli.words import counted, duration, number
+from appliance.control.client import path_to
+from appliance.control.models import AddCanisterRequest, Canister, CanisterChanged, Canisters, Polling, SaveRequest
+
+_COLUMNS = [
+    Column("CANISTER", least=7, cut="middle"),
+    Column("NAME", least=8),
+    Column("STATE"),
+    Column("WIRE", rank=3),
+    Column("CLIENTS", align="right"),
+    Column("CALLS", align="right", rank=5),
+    Column("LAG", align="right", rank=2),
+    Column("NONCE", align="right", rank=4),
+    Column("PROBLEM", least=7, rank=1),
+]
+_CANISTER = click.argument("canister", shell_complete=complete_canister)
+_SAVE = click.option("--save", is_flag=True, help="Write it to the gateway's file, too, so that it lasts.")
+
+
+@remote_group
+@click.pass_context
+def canisters(context: click.Context) -> None:
+    """List the canisters that are served, or change which are.
+
+    A change is an apply of the configuration with that change: it is in `icws history` and can be rolled back. Without
+    --save it lasts until the next reload or start.
+    """
+    if context.invoked_subcommand is None:
+        found = client().get(Canisters, path_to("canisters"))
+        rows = table(_COLUMNS, map(_row, found.items), room=width()) if found.items else ["no canister is listed"]
+        tell(found, rows)
+
+
+@canisters.command("show")
+@_CANISTER
+def show_(canister: str) -> None:
+    """Show one canister (principal or name) and how it is polled."""
+    found = client().get(Canister, path_to("canisters", canister))
+    tell(found, facts(_pairs(found), room=width()))
+
+
+@canisters.command()
+@_CANISTER
+@_SAVE
+def pause(canister: str, *, save: bool) -> None:
+    """Let no further client in and stop polling. Sessions stay, and their messages to the canister go on."""
+    _change(path_to("canisters", canister, "pause"), SaveRequest(save=save))
+
+
+@canisters.command()
+@_CANISTER
+@_SAVE
+def resume(canister: str, *, save: bool) -> None:
+    """Let clients in again and poll at once."""
+    _change(path_to("canisters", canister, "resume"), SaveRequest(save=save))
+
+
+@canisters.command()
+@click.argument("canister_id", metavar="ID")
+@click.option("--name", help="What people call it.")
+@click.option(
+    "--generation",
+    "generations",
+    type=click.Choice(["v0", "v1", "v2"]),
+    multiple=True,
+    help="The wire generation of its clients, v2 by default. Repeatable.",
+)
+@click.option("--max-clients", type=click.IntRange(1), help="Clients at the same time.")
+@click.option("--paused", is_flag=True, help="Let nobody in yet.")
+@_SAVE
+def add(
+    canister_id: str,
+    *,
+    name: str | None,
+    generations: tuple[str, ...],
+    max_clients: int | None,
+    paused: bool,
+    save: bool,
+) -> None:
+    """Serve the canister with this ID from now on."""
+    body = request(
+        AddCanisterRequest,
+        id=canister_id,
+        name=name,
+        generation=list(generations) or None,
+        max_clients=max_clients,
+        paused=paused,
+        save=save,
+    )
+    _change(path_to("canisters"), body)
+
+
+@canisters.command()
+@_CANISTER
+@_SAVE
+@click.option("--force", is_flag=True, help="Also where it is the last canister and has sessions.")
+def remove(canister: str, *, save: bool, force: bool) -> None:
+    """Serve a canister no more. Its sessions are closed, at the pace that `drain` in the configuration says."""
+    query = {name: "true" for name, said in (("save", save), ("force", force)) if said}
+    changed = client().ask(CanisterChanged, "DELETE", path_to("canisters", canister), query=query)
+    tell(changed, _changed_lines(changed))
+
+
+def _change(path: str, body: AddCanisterRequest | SaveRequest) -> None:
+    changed = client().post(CanisterChanged, path, body)
+    tell(changed, _changed_lines(changed))
+
+
+def _changed_lines(changed: CanisterChanged) -> Iterator[str]:
+    yield f"canister {changed.canister}"
+    yield from applied_lines(changed.applied)
+
+
+def _row(canister: Canister) -> list[str]:
+    polling = canister.polling
+    most = f" of {number(canister.max_clients)}" if canister.max_clients else ""
+    return [
+        canister.id,
+        (canister.name or "-") if canister.listed else "not listed",
+        canister.state,
+        ",".join(canister.generation),
+        f"{number(canister.clients)}{most}",
+        number(canister.waiting_calls),
+        duration(polling.lag_s) if polling else "-",
+        number(polling.next_nonce) if polling else "-",
+        " ".join((polling.last_error or "").split()) if polling else "",
+    ]
+
+
+def _pairs(canister: Canister) -> Iterator[tuple[str, str]]:
+    most = f", {number(canister.max_clients)} at most" if canister.max_clients else ""
+    yield "canister", canister.id
+    yield "name", canister.name or "-"
+    yield "listed", "yes" if canister.listed else "no, it is here while it has clients"
+    yield "state", canister.state
+    yield "wire", ", ".join(canister.generation)
+    yield "clients", f"{number(canister.clients)}{most}; {counted(canister.sessions, 'open session')}"
+    yield "calls", f"{number(canister.waiting_calls)} wait for the IC"
+    if canister.polling is None:
+        yield "polling", "is not polled"
+    else:
+        yield from _polling_pairs(canister.polling)
+
+
+def _polling_pairs(polling: Polling) -> Iterator[tuple[str, str]]:
+    yield "polling", polling.state
+    yield "lag", f"{duration(polling.lag_s)} since the last good poll, next in {duration(polling.wait_s)}"
+    each = "" if polling.polls_per_message is None else f", {polling.polls_per_message:.1f} polls a message"
+    yield "so far", f"{number(polling.polls)} polls, {number(polling.delivered)} messages delivered{each}"
+    yield "next nonce", str(polling.next_nonce)
+    if polling.failures:
+        yield "failures", f"{number(polling.failures)} in a row"
+    if polling.last_error:
+        yield "last error", polling.last_error

@@ -1,0 +1,156 @@
+"""``icws config``: the configuration shown, explained and documented."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from appliance.cli.explained_key import find_key, key_lines, known_keys
+from appliance.cli.remote import RemoteCommand, client, config_file, json_option
+from appliance.cli.table import facts, width
+from appliance.cli.telling import json_text, tell
+from appliance.cli.words import counted, time
+from appliance.cli.yaml_text import yaml_lines
+from appliance.config.describe import render_yaml
+from appliance.config.json_schema import json_schema
+from appliance.config.load import DEFAULT, Loaded, load
+from appliance.config.written import written
+from appliance.control.client import path_to
+from appliance.control.models import ConfigShown
+from appliance.errors import ConfigError
+
+_NOTHING_SAID = "version: 1\n"
+
+
+@click.group()
+def config() -> None:
+    """Show the configuration, explain a key of it, or print what documents all of it."""
+
+
+@config.command("show", cls=RemoteCommand, short_help="Show every value, and where it is from.")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--origin", is_flag=True, help="Behind each value, where it is from.")
+@click.option("--changed", is_flag=True, help="Only what is not as it is by default.")
+@click.option("--running", is_flag=True, help="What the running gateway has, instead of what the file says.")
+def show_(file: Path | None, *, origin: bool, changed: bool, running: bool) -> None:
+    """Show every value of FILE (gateway.yaml) together with the environment, as `icws run` would read it.
+
+    Or, with --running, what a running gateway works with now: it is asked.
+    """
+    if running:
+        if file is not None:
+            raise click.UsageError("--running asks the gateway, leave FILE out")
+        answer = client().get(ConfigShown, path_to("config"))
+        unless = _unset(answer) if changed else None
+        tell(answer, _running_lines(answer, origin=origin, unless=unless))
+        return
+    file = file or config_file()
+    loaded = _load(file)
+    values = written(loaded.config)
+    unless = _defaults(file) if changed else None
+    plain = {"values": values, "origins": dict(loaded.origins)}
+    tell(plain, _lines(values, loaded.origins, origin=origin, unless=unless))
+
+
+def _complete_key(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    return [CompletionItem(key) for key in known_keys() if key.startswith(begun)]
+
+
+@config.command(short_help="Explain a key, and say which value it has.")
+@click.argument("key", shell_complete=_complete_key)
+@click.option(
+    "-c",
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    envvar="ICWS_CONFIG",
+    help="Where its value is looked up.",
+)
+@json_option
+def explain(key: str, *, file: Path | None) -> None:
+    """Explain KEY, e.g. polling.min_interval or canisters.paused: what it means, its default, what it may be, what a
+    change of it does, and which value it has now, from where. A section is explained with all of its keys.
+    """
+    found = find_key(key)
+    loaded = _load_quietly(file or config_file())
+    value, origin = _value_of(loaded, found.name)
+    answer = found.answer() | ({"value": value, "origin": origin} if origin else {})
+    tell(answer, key_lines(found, value, origin, room=width()))
+
+
+@config.command(short_help="Print the JSON Schema of the file.")
+def schema() -> None:
+    """Print the JSON Schema of the file, for editors and other programs."""
+    click.echo(json_text(json_schema()))
+
+
+@config.command(short_help="Print a file with every key.")
+def default() -> None:
+    """Print a file with every key, its default and its meaning."""
+    click.echo(render_yaml(), nl=False)
+
+
+def _load(file: Path) -> Loaded:
+    return load(file, environment=os.environ)
+
+
+def _load_quietly(file: Path) -> Loaded | None:
+    """None where there is nothing to be had, which `icws check` explains."""
+    try:
+        return _load(file)
+    except ConfigError:
+        return None
+
+
+def _value_of(loaded: Loaded | None, name: str) -> tuple[Any, str]:
+    """What a key has now, and where that is from; nothing for what is a section or in a list."""
+    if loaded is None or name not in loaded.origins:
+        return None, ""
+    value: Any = written(loaded.config)
+    for part in name.split("."):
+        value = value[part]
+    return value, loaded.origins[name]
+
+
+def _defaults(file: Path | None) -> Mapping[str, Any]:
+    """What a file in this place would mean that says nothing."""
+    return written(load(file, text=_NOTHING_SAID).config)
+
+
+def _unset(shown: ConfigShown) -> Mapping[str, Any]:
+    """What nobody has set, and what somebody has set as it would be anyway."""
+    known: dict[str, Any] = dict(_defaults(Path(shown.file) if shown.file else None))
+    for key, origin in shown.origins.items():
+        if origin == DEFAULT:
+            *above, name = key.split(".")
+            values, target = shown.values, known
+            for part in above:
+                values, target = values[part], target[part]
+            target[name] = values[name]
+    return known
+
+
+def _lines(
+    values: Mapping[str, Any], origins: Mapping[str, str], *, origin: bool, unless: Mapping[str, Any] | None
+) -> Iterator[str]:
+    lines = list(yaml_lines(values, origins if origin else None, unless=unless))
+    yield from lines or ["# everything is as it is by default"]
+
+
+def _running_lines(shown: ConfigShown, *, origin: bool, unless: Mapping[str, Any] | None) -> Iterator[str]:
+    for line in facts(_running_pairs(shown), room=width()):
+        yield f"# {line}"
+    yield from _lines(shown.values, shown.origins, origin=origin, unless=unless)
+
+
+def _running_pairs(shown: ConfigShown) -> Iterator[tuple[str, str]]:
+    yield "generation", f"{shown.generation}, etag {shown.etag}"
+    yield "file", f"{shown.file or 'none'}{', which says something else now' if shown.differs_from_file else ''}"
+    if shown.confirm_by is not None:
+        yield "on trial", f"rolled back at {time(shown.confirm_by)} UTC unless confirmed"
+    if shown.pending_restart:
+        keys = ", ".join(shown.pending_restart)
+        yield "restart", f"{counted(len(shown.pending_restart), 'key')} wait for it: {keys}"

@@ -1,0 +1,62 @@
+"""What an examination finds."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import click
+
+from appliance.cli.table import folded
+
+Level = Literal["ok", "note", "warning", "fault"]
+
+_MARKS = {"ok": ("✓", "green"), "note": ("·", "cyan"), "warning": ("!", "yellow"), "fault": ("✗", "red")}
+_MARGIN = 4
+_SUBJECT = 14
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: how it is, and what can be done about it where something can."""
+
+    level: Level
+    subject: str
+    text: str
+    advice: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """For a program."""
+        return asdict(self)
+
+    def lines(self, room: int | None) -> Iterator[str]:
+        """For people."""
+        mark, colour = _MARKS[self.level]
+        width = None if room is None else room - _MARGIN - _SUBJECT - 2
+        first, *rest = folded(self.text, width)
+        yield f"  {click.style(mark, fg=colour, bold=True)} {self.subject:<{_SUBJECT}}  {first}".rstrip()
+        indent = " " * (_MARGIN + _SUBJECT + 2)
+        yield from (f"{indent}{line}" for line in rest)
+        if self.advice:
+            first, *rest = folded(self.advice, None if width is None else width - 2)
+            yield f"{indent}{click.style('→', bold=True)} {first}"
+            yield from (f"{indent}  {line}" for line in rest)
+
+
+def ok(subject: str, text: str) -> Finding:
+    """It is as it should be."""
+    return Finding("ok", subject, text)
+
+
+def note(subject: str, text: str, advice: str = "") -> Finding:
+    """Nothing is wrong, but it is good to know."""
+    return Finding("note", subject, text, advice)
+
+
+def warning(subject: str, text: str, advice: str) -> Finding:
+    """It works, or may; and should be changed."""
+    return Finding("warning", subject, text, advice)
+
+
+def fault(subject: str, text: str, advice: str) -> Finding:
+    """It does not work."""
+    return Finding("fault", subject, text, advice)

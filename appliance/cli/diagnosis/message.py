@@ -1,0 +1,173 @@
+"""One message of a canister, and everything that a client checks before it believes it, step by step (IC interface
+specification, "Certificate"; IC-PROTOCOL D)."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.cli.certificate_text import NO_LIMIT_NS, Certificate, age_text, read_certificate_file, time_text
+from appliance.cli.diagnosis.canister import Polled
+from appliance.cli.diagnosis.findings import Finding, fault, note, ok
+from appliance.cli.words import counted, duration
+from appliance.crypto import CandidTypes, HashTree, Verifier, verify_bls
+from appliance.errors import (
+    CertificateNotAuthorized,
+    CertificateRangesUnknown,
+    CertificateSignatureInvalid,
+    GatewayError,
+    Malformed,
+)
+from appliance.ic.principal import Principal
+
+STATE_ROOT = b"\x0dic-state-root"
+_PAGE = "record {{messages: vec record {{key: text; {content}: blob}}; cert: blob; tree: blob}}"
+_REPLY = f"(variant {{{{Ok: {_PAGE}; Err: text}}}})"
+_OTHER_NETWORK = "is network.root_key that of this network? If it is, somebody between here and the IC forges answers"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A message with what is to prove it."""
+
+    key: str
+    content: bytes
+    certificate: Certificate
+    tree: HashTree
+    tree_bytes: int
+    messages: int
+
+
+def read_evidence(polled: Polled) -> Evidence:
+    """The newest message of an answer to a poll. Raises Malformed or CandidError."""
+    types = CandidTypes(_REPLY.format(content="val" if polled.generation == "v0" else "content"))
+    (answer,) = types.decode(polled.reply)
+    page: dict[str, Any] = answer["Ok"]  # type: ignore[index]  # the Candid type says so
+    if not page["messages"]:
+        raise Malformed("reply", "it has no message")
+    newest = page["messages"][-1]
+    content = newest["val" if polled.generation == "v0" else "content"]
+    certificate = read_certificate_file(page["cert"])
+    tree = HashTree.from_cbor(page["tree"])
+    return Evidence(newest["key"], content, certificate, tree, len(page["tree"]), len(page["messages"]))
+
+
+def steps(
+    polled: Polled, canister_id: Principal, root_key: bytes, *, max_age_s: float, now_ns: int
+) -> Iterator[Finding]:
+    """What holds and what does not."""
+    try:
+        evidence = read_evidence(polled)
+        certificate = evidence.certificate
+        yield ok(
+            "1 reply",
+            f"{counted(evidence.messages, 'message')}, the newest {evidence.key} with {len(evidence.content)} bytes; "
+            f"certificate of {len(certificate.raw)} bytes, tree of {evidence.tree_bytes}",
+        )
+        yield _age(certificate, max_age_s, now_ns)
+    except GatewayError as error:
+        yield fault("1 reply", str(error), "is it a WebSocket canister, with an unchanged CDK?")
+        return
+    yield from _delegation(certificate, canister_id, root_key, now_ns)
+    yield _signature(certificate, root_key)
+    yield _certified_data(certificate, evidence.tree, canister_id)
+    yield _witness(evidence)
+    yield _all_of_it(polled, canister_id, root_key, max_age_s, now_ns)
+
+
+def _age(certificate: Certificate, max_age_s: float, now_ns: int) -> Finding:
+    age_ns = now_ns - certificate.time_ns
+    text = f"made {age_text(age_ns)}, at {time_text(certificate.time_ns)}"
+    if abs(age_ns) > max_age_s * 1e9:
+        advice = "set the clock (timedatectl set-ntp true); or the endpoint lags: name another in network.url"
+        return fault("2 time", f"{text}; {duration(max_age_s)} is the limit", advice)
+    return ok("2 time", text)
+
+
+def _delegation(certificate: Certificate, canister_id: Principal, root_key: bytes, now_ns: int) -> Iterator[Finding]:
+    if certificate.delegation is None or certificate.subnet_id is None:
+        yield ok("3 delegation", "none: the root key itself signed")
+        yield ok("4 canister", "the root key may speak for every canister")
+        return
+    verifier = Verifier(root_key, max_age_ns=NO_LIMIT_NS, max_ahead_ns=NO_LIMIT_NS)
+    subnet = Principal(certificate.subnet_id)
+    root_subnet = Principal.self_authenticating(root_key)
+    try:
+        verifier.verify_subnet_certificate(certificate.delegation.raw, root_subnet, now_ns=now_ns)
+        since = time_text(certificate.delegation.time_ns)
+        yield ok("3 delegation", f"the root key delegates to subnet {subnet} (as of {since})")
+    except GatewayError as error:
+        yield fault("3 delegation", f"to subnet {subnet}: {error}", _OTHER_NETWORK)
+    try:
+        verifier.verify_certificate(certificate.raw, canister_id, now_ns=now_ns)
+    except (CertificateNotAuthorized, CertificateRangesUnknown) as error:
+        yield fault("4 canister", str(error), "is the canister on this network? Is an endpoint in between that forges?")
+    except GatewayError:
+        yield note("4 canister", "cannot be told, as a signature does not hold")
+    else:
+        yield ok("4 canister", f"subnet {subnet} may speak for {canister_id}")
+
+
+def _signature(certificate: Certificate, root_key: bytes) -> Finding:
+    try:
+        key, whose = root_key, "root key"
+        if certificate.delegation is not None and certificate.subnet_id is not None:
+            path = [b"subnet", certificate.subnet_id, b"public_key"]
+            key, whose = certificate.delegation.hash_tree.lookup(path) or b"", "subnet"
+        verify_bls(key, certificate.signature, STATE_ROOT + certificate.hash_tree.digest)
+    except CertificateSignatureInvalid as error:
+        return fault("5 signature", str(error), _OTHER_NETWORK)
+    except GatewayError as error:
+        return fault("5 signature", f"the key to check it with is not there: {error}", _OTHER_NETWORK)
+    return ok(
+        "5 signature", f"the BLS signature of the {whose} holds over the state {_short(certificate.hash_tree.digest)}"
+    )
+
+
+def _certified_data(certificate: Certificate, tree: HashTree, canister_id: Principal) -> Finding:
+    subject = "6 data"
+    try:
+        data = certificate.hash_tree.lookup([b"canister", canister_id, b"certified_data"])
+    except GatewayError as error:
+        return fault(subject, str(error), "the reply's certificate is not the one that the CDK makes")
+    if data is None:
+        return fault(subject, f"the certificate has no certified data of {canister_id}", "is the CDK unchanged?")
+    if data != tree.digest:
+        text = f"the canister certified {_short(data)}, the tree of the reply is {_short(tree.digest)}"
+        advice = (
+            "something else in the canister sets its certified data too, e.g. certified assets or an HTTP cache: "
+            "there is one value only, put both trees under one root"
+        )
+        return fault(subject, text, advice)
+    return ok(subject, f"the canister certified the tree {_short(data)} of the reply")
+
+
+def _witness(evidence: Evidence) -> Finding:
+    subject = "7 witness"
+    digest = hashlib.sha256(evidence.content).digest()
+    try:
+        leaf = evidence.tree.lookup([b"websocket", evidence.key.encode()])
+    except GatewayError as error:
+        return fault(subject, str(error), "is the CDK unchanged?")
+    if leaf != digest:
+        found = "nothing" if leaf is None else _short(leaf)
+        text = f"at websocket/{evidence.key} the tree has {found}, the content's hash is {_short(digest)}"
+        return fault(
+            subject, text, "the message is not what the canister certified: is an endpoint in between that forges?"
+        )
+    return ok(subject, f"the tree has the SHA-256 of the content, {_short(digest)}, at websocket/{evidence.key}")
+
+
+def _all_of_it(polled: Polled, canister_id: Principal, root_key: bytes, max_age_s: float, now_ns: int) -> Finding:
+    """What the gateway does, and each client again."""
+    limit_ns = int(max_age_s * 1e9)
+    verifier = Verifier(root_key, max_age_ns=limit_ns, max_ahead_ns=limit_ns)
+    try:
+        opened = verifier.open_poll_reply(polled.reply, canister_id, generation=polled.wire, now_ns=now_ns)
+    except GatewayError as error:
+        return fault("8 gateway", f"would not deliver this reply: {error}", "the findings above say why")
+    return ok("8 gateway", f"would deliver {counted(len(opened.messages), 'message')} of this reply")
+
+
+def _short(digest: bytes) -> str:
+    return f"{digest.hex()[:12]}…"

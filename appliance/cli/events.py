@@ -1,0 +1,114 @@
+"""``icws events``: what happens, as it happens."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, get_args
+
+import click
+
+from appliance.cli.changes import flow
+from appliance.cli.remote import client, remote_command, wants_json
+from appliance.cli.table import folded, shortened, width
+from appliance.cli.telling import json_text
+from appliance.cli.words import clock, counted, duration
+from appliance.control.models import Event, EventKind
+
+_INDENT = 30
+_CLIENT = 20
+"""Characters of a client."""
+
+Facts = Mapping[str, Any]
+
+
+@remote_command
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(get_args(EventKind)),
+    metavar="KIND",
+    multiple=True,
+    help=f"Only these, repeatable: {', '.join(get_args(EventKind))}.",
+)
+@click.option("--after", type=click.IntRange(0), metavar="ID", help="Begin with those that came since this event.")
+@click.option("--facts", "with_facts", is_flag=True, help="With all that is known of each.")
+def events(kinds: tuple[str, ...], after: int | None, *, with_facts: bool) -> None:
+    """Print what happens until interrupted: sessions, reloads, drains, canisters, limits and changes by people.
+
+    With --json each is one line. Times are UTC. Ends with exit code 0 when the gateway does.
+    """
+    for event in client().events(list(kinds) or None, after):
+        if wants_json():
+            click.echo(json_text(event, compact=True))
+        else:
+            click.echo("\n".join(_lines(event, width(), with_facts=with_facts)))
+
+
+def _lines(event: Event, room: int | None, *, with_facts: bool) -> list[str]:
+    known = {name: value for name, value in event.data.items() if value is not None}
+    below = None if room is None else room - _INDENT
+    first, *rest = folded(_sentence(event.kind, known), below)
+    lines = [f"{clock(event.at)}  {click.style(f'{event.kind:<14}', bold=True)}  {first}"]
+    lines += [f"{'':{_INDENT}}{line}" for line in rest]
+    if with_facts:
+        lines += [f"{'':{_INDENT}}{click.style(line, dim=True)}" for line in folded(flow(known), below)]
+    return lines
+
+
+def _sentence(kind: str, facts: Facts) -> str:
+    """What is worth a line; all of it where the kind, or what it has, is another than expected."""
+    sentence = _SENTENCES.get(kind)
+    if sentence is not None:
+        with suppress(KeyError, TypeError, ValueError):
+            return sentence(facts)
+    return flow(facts)
+
+
+def _who(facts: Facts) -> str:
+    client_ = facts.get("client")
+    named = f" of {shortened(client_, _CLIENT, 'middle')}" if client_ else ""
+    where = f" with {facts['canister']}" if facts.get("canister") else ""
+    return f"{facts['session']}{named}{where}, from {facts['address']}"
+
+
+def _closed(facts: Facts) -> str:
+    cause = f" ({facts['cause']})" if facts.get("cause") else ""
+    return f"{facts.get('code', 'no code')}{cause}: {_who(facts)}"
+
+
+def _reload(facts: Facts) -> str:
+    problem = f": {facts['problem']}" if facts.get("problem") else ""
+    until = f"; on trial until {facts['confirm_by']}" if facts.get("confirm_by") else ""
+    what = f"generation {facts['generation']}, {counted(facts['changes'], 'change')}"
+    return f"{facts['result']}, {what}, by {facts['actor']} ({facts['trigger']}){until}{problem}"
+
+
+def _drain(facts: Facts) -> str:
+    whose = f" of canister {facts['canister']}" if facts.get("canister") else ""
+    eta = f", {duration(facts['eta_s'])} left" if facts.get("eta_s") else ""
+    return f"{facts['state']}{whose}: {facts['closed']} closed of {facts['total']}{eta}"
+
+
+def _canister(facts: Facts) -> str:
+    cause = f": {facts['cause']}" if facts.get("cause") else ""
+    return f"{facts['canister']} is {facts['state']}{cause}"
+
+
+def _audit(facts: Facts) -> str:
+    target = f" {facts['target']}" if facts.get("target") else ""
+    problem = f" {facts['problem']}" if facts.get("problem") else ""
+    return f"{facts['actor']} ({facts['role']}): {facts['action']}{target}, answered {facts['status']}{problem}"
+
+
+def _lost(facts: Facts) -> str:
+    return f"{counted(facts['events'], 'event')} came too fast to be shown"
+
+
+_SENTENCES: Mapping[str, Callable[[Facts], str]] = {
+    "session.opened": _who,
+    "session.closed": _closed,
+    "reload": _reload,
+    "drain": _drain,
+    "canister.state": _canister,
+    "audit": _audit,
+    "lost": _lost,
+}

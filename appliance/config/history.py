@@ -1,0 +1,172 @@
+"""Every configuration that was applied: its text, when, by whom, and what became of it.
+
+One file each, so that a crash damages one at most; it is written whole before anything is done with the configuration,
+with mode 0600 in a folder of mode 0700, since a configuration may hold secrets of plugins. Without a folder all of it
+is kept in memory.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from appliance.config.files import TEMPORARY, sync_folder, write_whole
+from appliance.errors import GenerationUnknown
+
+State = Literal["candidate", "good", "rejected", "rolled back"]
+"""Being applied or on trial; applied; given up before anything was changed; applied and taken back."""
+
+_NAME = re.compile(r"([0-9]{1,9})\.json")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One generation of the configuration. ``at_ns`` is nanoseconds since 1970, ``file_hash`` what was in
+    ``gateway.yaml`` then (None: nothing that could be read) and ``problem`` why it is not good.
+    """
+
+    generation: int
+    text: str
+    state: State
+    at_ns: int
+    actor: str
+    trigger: str
+    file_hash: str | None = None
+    problem: str | None = None
+
+    @property
+    def hash(self) -> str:
+        """Of its text."""
+        return hash_of(self.text)
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether it was being applied when the process ended, or was taken back: it is not to be run by itself."""
+        return self.state in ("candidate", "rolled back")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to run at a start. ``record`` is None for a text that no generation has yet, and ``warning`` says why it is
+    not that of the file."""
+
+    text: str
+    record: Record | None = None
+    warning: str | None = None
+
+
+def hash_of(text: str) -> str:
+    """The SHA-256 of a text in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class History:
+    """Generations of the configuration, in memory and in a folder.
+
+    ``complaints`` has a sentence for each file of the folder that cannot be used.
+    """
+
+    def __init__(self, folder: Path | None, *, keep: int) -> None:
+        """Read what is there. Raises OSError where the folder is not to be had."""
+        self.folder = folder
+        self.keep = keep
+        self.complaints: list[str] = []
+        self._records: dict[int, Record] = {}
+        self._last = 0
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._read(folder)
+
+    def __iter__(self) -> Iterator[Record]:
+        """The newest first."""
+        return iter(sorted(self._records.values(), key=lambda record: -record.generation))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, generation: int) -> Record:
+        """Raises GenerationUnknown."""
+        if generation not in self._records:
+            raise GenerationUnknown(generation)
+        return self._records[generation]
+
+    def good(self, *, before: int | None = None) -> Record | None:
+        """The newest good one, of those before a generation if it is given."""
+        return next((r for r in self if r.state == "good" and (before is None or r.generation < before)), None)
+
+    def add(
+        self, text: str, state: State, *, at_ns: int, actor: str, trigger: str, file_hash: str | None = None
+    ) -> Record:
+        """Keep a further generation, and forget the oldest where there are too many. Raises OSError."""
+        record = Record(self._last + 1, text, state, at_ns, actor, trigger, file_hash)
+        self._write(record)
+        self._last = record.generation
+        self._prune()
+        return record
+
+    def mark(self, generation: int, state: State, problem: str | None = None) -> Record:
+        """Say what became of a generation. Raises OSError and GenerationUnknown."""
+        record = replace(self[generation], state=state, problem=problem)
+        self._write(record)
+        return record
+
+    def choose(self, text: str) -> Choice:
+        """What to run at a start where this is what the file says.
+
+        That is the file, but not one whose apply was never finished or was taken back, nor one that has not changed
+        since another configuration took its place: then it is the last good one.
+        """
+        good, of_file = self.good(), next((record for record in self if record.hash == hash_of(text)), None)
+        if good is None or good.text == text:
+            return Choice(text, good)
+        if of_file is not None and of_file.was_given_up:
+            fate = "was taken back" if of_file.state == "rolled back" else "was never finished"
+            why = f"the file is generation {of_file.generation}, whose apply {fate}"
+        elif good.file_hash == hash_of(text):
+            why = f"generation {good.generation} of {good.actor} took the place of what the file says"
+        else:
+            return Choice(text)
+        return Choice(good.text, good, f"{why}: generation {good.generation} is run. A reload runs the file")
+
+    def _write(self, record: Record) -> None:
+        if self.folder is not None:
+            data = json.dumps({**asdict(record), "hash": record.hash}, ensure_ascii=False, indent=1)
+            write_whole(self.folder / f"{record.generation:06}.json", data.encode(), mode=0o600)
+        self._records[record.generation] = record
+
+    def _prune(self) -> None:
+        """Forget the oldest: what was rejected before what ran, and never the last good one or the newest."""
+        good = self.good()
+        stay = {self._last, *([good.generation] if good else [])}
+        order = sorted(self._records.values(), key=lambda record: (record.state != "rejected", record.generation))
+        surplus = [record.generation for record in order if record.generation not in stay]
+        for generation in surplus[: max(0, len(self._records) - self.keep)]:
+            if self.folder is not None:
+                (self.folder / f"{generation:06}.json").unlink(missing_ok=True)
+            del self._records[generation]
+
+    def _read(self, folder: Path) -> None:
+        for file in sorted(folder.iterdir()):
+            if file.name.endswith(TEMPORARY):
+                file.unlink(missing_ok=True)
+            elif match := _NAME.fullmatch(file.name):
+                self._last = max(self._last, int(match[1]))
+                try:
+                    self._records[int(match[1])] = _record(json.loads(file.read_bytes()), int(match[1]))
+                except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+                    self.complaints.append(f"{file} is left out of the history, it is damaged: {error!r}")
+        sync_folder(folder)
+
+
+def _record(values: Any, generation: int) -> Record:
+    """Raises ValueError, TypeError or KeyError for what was not written by us, or not in full."""
+    if not isinstance(values, dict):
+        raise ValueError("not what was written")
+    expected = values.pop("hash")
+    record = Record(**values)
+    if record.hash != expected or record.generation != generation or record.state not in get_args(State):
+        raise ValueError("not what was written")
+    return record

@@ -1,0 +1,90 @@
+"""Where the configuration comes from, each time it is read, and which one is run at a start."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.config.files import write_whole
+from appliance.config.history import Choice, History, Record, hash_of
+from appliance.config.load import Loaded, load, read_text
+from appliance.errors import ConfigError, ConfigProblem
+
+_DEFAULTS = "version: 1\n"
+"""What a file would say where there is none."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file (None: defaults only) with the environment and the settings of the command line that go over it."""
+
+    file: Path | None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    settings: Sequence[str] = ()
+
+    def read(self) -> str:
+        """What the file says now. Raises ConfigError where it cannot be read."""
+        return _DEFAULTS if self.file is None else read_text(self.file)
+
+    def load(self, text: str | None = None, *, name: str | None = None) -> Loaded:
+        """The configuration of the file as it is now, or of a text as if it were in the file, which people are to know
+        as `name`. Raises ConfigError."""
+        if text is None:
+            text, name = self.read(), str(self.file or "defaults")
+        return load(self.file, environment=self.environment, settings=self.settings, text=text, name=name or "text")
+
+    def hash(self) -> str | None:
+        """Of what the file says now; None where it cannot be read."""
+        with contextlib.suppress(ConfigError):
+            return hash_of(self.read())
+        return None
+
+    def save(self, text: str) -> None:
+        """Make the file say this; it is there whole or as it was, with its mode. Raises ConfigError and OSError."""
+        if self.file is None:
+            raise ConfigError([ConfigProblem("defaults", "", "there is no file to write to; start with one")])
+        target = self.file.resolve()
+        write_whole(target, text.encode(), mode=target.stat().st_mode & 0o777 if target.exists() else 0o600)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What to start with. ``record`` is the generation that it is, None for a new one."""
+
+    source: Source
+    loaded: Loaded
+    history: History
+    record: Record | None = None
+    warnings: Sequence[str] = ()
+
+
+def start(source: Source) -> Start:
+    """Read the configuration and the history, and decide which is run: see `History.choose`.
+
+    Raises ConfigError for a file that cannot be used, also where another would be run, and for a history that cannot be
+    read.
+    """
+    of_file = source.load()
+    history = _history(of_file)
+    choice = history.choose(of_file.text)
+    warnings = [*history.complaints, *filter(None, [choice.warning])]
+    if choice.text == of_file.text:
+        return Start(source, of_file, history, choice.record, warnings)
+    try:
+        return Start(source, _load(source, choice), history, choice.record, warnings)
+    except ConfigError as error:
+        warnings.append(f"the file is run, since generation {choice.record and choice.record.generation}: {error}")
+        return Start(source, of_file, history, None, warnings)
+
+
+def _history(loaded: Loaded) -> History:
+    control, key = loaded.config.control, "control.history"
+    try:
+        return History(control.history, keep=control.keep)
+    except OSError as error:
+        problem = f"{control.history} cannot be used: {error.strerror}; null keeps the history in memory only"
+        raise ConfigError([ConfigProblem(loaded.place_of(key), key, problem)]) from None
+
+
+def _load(source: Source, choice: Choice) -> Loaded:
+    return source.load(choice.text, name=f"generation {choice.record and choice.record.generation}")

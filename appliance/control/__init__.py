@@ -1,0 +1,1 @@
+"""The control plane: what operators see and do, over HTTP."""

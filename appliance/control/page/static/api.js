@@ -1,0 +1,92 @@
+/** Talks to the API. A request that is not answered as it was meant raises Problem, with the API's own sentences. */
+
+import { askForToken, token } from "./token.js";
+
+/** What the API answered instead (RFC 9457). */
+export class Problem extends Error {
+  constructor(details) {
+    super(details.detail || details.title);
+    this.kind = String(details.type ?? "")
+      .split(":")
+      .pop();
+    this.title = details.title;
+    this.status = details.status;
+    this.faults = details.errors ?? [];
+  }
+}
+
+/** There was no answer. */
+export class Unreachable extends Error {
+  constructor() {
+    super("The control plane does not answer.");
+    this.faults = [];
+  }
+}
+
+/** The answer to a request, as it came. Asks for a token where one is needed. */
+export async function send(method, path, { query = {}, body, headers = {}, signal } = {}) {
+  for (;;) {
+    const used = token();
+    const response = await fetch(address(path, query), {
+      method,
+      headers: {
+        ...headers,
+        ...(used && { Authorization: `Bearer ${used}` }),
+        ...(body && { "Content-Type": "application/json" }),
+      },
+      body: body && JSON.stringify(body),
+      cache: "no-store",
+      credentials: "same-origin",
+      redirect: "error",
+      signal,
+    }).catch((error) => {
+      throw signal?.aborted ? error : new Unreachable();
+    });
+    if (response.status !== 401) return response;
+    const problem = await problemOf(response);
+    if (!(await askForToken(used, problem.message))) throw problem;
+  }
+}
+
+/** What a request is answered with: the object that its JSON holds. */
+export async function call(method, path, options) {
+  const response = await send(method, path, options);
+  if (!response.ok) throw await problemOf(response);
+  const answer = await response.json().catch(() => {
+    throw new Unreachable();
+  });
+  if (method !== "GET") made.add((answer.applied ?? answer).generation);
+  return answer;
+}
+
+const made = new Set();
+
+/** Whether a generation of the configuration runs because this page asked for it. */
+export const isMade = (generation) => made.has(generation);
+
+export const get = (path, query, signal) => call("GET", path, { query, signal });
+export const post = (path, body = {}, headers) => call("POST", path, { body, headers });
+export const put = (path, body) => call("PUT", path, { body });
+export const remove = (path, query) => call("DELETE", path, { query });
+
+/** Part of a path. */
+export const part = (text) => encodeURIComponent(text);
+
+function address(path, query) {
+  const url = new URL(path, document.baseURI);
+  url.hash = "";
+  for (const [name, value] of Object.entries(query)) {
+    for (const each of [value].flat()) if (each !== null && each !== undefined) url.searchParams.append(name, each);
+  }
+  return url;
+}
+
+/** The problem that a response tells of. */
+export async function problemOf(response) {
+  const text = await response.text().catch(() => "");
+  try {
+    return new Problem(JSON.parse(text));
+  } catch {
+    return new Problem({ status: response.status, title: response.statusText || `HTTP ${response.status}` });
+  }
+}

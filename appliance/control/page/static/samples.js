@@ -1,0 +1,93 @@
+/** What the charts show: the gateway's counters, looked at again and again, as values over time. */
+
+import { get } from "./api.js";
+
+const KEPT_MS = 600_000;
+const ERRORS_OVER_MS = 60_000;
+const MEAN_OVER_MS = 10_000;
+const AWAY_MS = 10_000;
+const APART_MS = 1000; // looks that are closer say nothing about a second
+/** What counts as an error: counters of the API that are split by reason, with how the page calls them. */
+export const ERRORS = [
+  ["refused", "sockets closed for an error"],
+  ["rejected_requests", "connections not let in"],
+  ["failed_relays", "messages not relayed"],
+  ["failed_polls", "failed polls"],
+];
+
+let looks = [];
+const listeners = new Set();
+
+/** Call with every new look: the samples (the oldest first), the latest status and statistics. */
+export const onSample = (listener) => listeners.add(listener);
+
+/** Look at the counters once. */
+export async function look() {
+  const [status, stats] = await Promise.all([get("v1/status"), get("v1/stats")]);
+  const now = lookOf(status, stats);
+  if (!looks.length || now.at - looks.at(-1).at > AWAY_MS) await recall(now.at);
+  if (!(now.at - looks.at(-1)?.at < APART_MS)) looks = follow(looks, now);
+  const samples = samplesOf(looks);
+  for (const listener of listeners) listener(samples, status, stats);
+}
+
+/** What the gateway remembers of the time in which this page did not look. */
+async function recall(before) {
+  const { items } = await get("v1/stats/recent");
+  for (const item of items) {
+    const at = Date.parse(item.at);
+    if (at < before && at > (looks.at(-1)?.at ?? -Infinity)) looks = follow(looks, { ...item, at });
+  }
+}
+
+const lookOf = ({ sessions, connections }, { at, counters, by, hops }) => ({
+  at: Date.parse(at),
+  sessions,
+  connections,
+  counters,
+  totals: Object.fromEntries(Object.entries(by).map(([name, split]) => [name, sum(Object.values(split))])),
+  hops,
+});
+
+const sum = (numbers) => numbers.reduce((total, each) => total + each, 0);
+
+/** These looks with another: without those that are too old, or of another process, whose counters began anew. */
+export function follow(before, now) {
+  const last = before.at(-1);
+  const isNew =
+    last && (now.at <= last.at || Object.keys(now.counters).some((name) => now.counters[name] < last.counters[name]));
+  return [...(isNew ? [] : before.filter(({ at }) => at >= now.at - KEPT_MS)), now];
+}
+
+/** The values at each look, by what has changed since those before. */
+export function samplesOf(all) {
+  const since = [0, 0];
+  return all.map((now, index) => {
+    const [minuteAgo, whileAgo] = [ERRORS_OVER_MS, MEAN_OVER_MS].map((span, which) => {
+      while (all[since[which]].at < now.at - span) since[which] += 1;
+      return all[since[which]];
+    });
+    return sampleOf(all[index - 1], now, { minuteAgo, whileAgo });
+  });
+}
+
+function sampleOf(before, now, { minuteAgo, whileAgo }) {
+  const perSecond = (name) =>
+    before ? ((now.counters[name] - before.counters[name]) * 1000) / (now.at - before.at) : null;
+  const sample = {
+    at: now.at,
+    sessions: now.sessions,
+    connections: now.connections,
+    up: perSecond("relayed"),
+    down: perSecond("delivered"),
+  };
+  for (const [name] of ERRORS) sample[name] = before ? (now.totals[name] ?? 0) - (minuteAgo.totals[name] ?? 0) : null;
+  for (const hop of now.hops) sample[hop.name] = before ? meanSince(whileAgo, hop) : null;
+  return sample;
+}
+
+function meanSince({ hops }, hop) {
+  const before = hops.find(({ name }) => name === hop.name) ?? { count: 0, sum_s: 0 };
+  const times = hop.count - before.count;
+  return times > 0 ? (hop.sum_s - before.sum_s) / times : null;
+}

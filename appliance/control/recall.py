@@ -1,0 +1,57 @@
+"""What the counters said in the last minutes, so that a chart shows more than the time since somebody looks at it."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Self
+
+from appliance.control.models import HopSum, Sample
+from appliance.gateway.gateway import Gateway
+from appliance.gateway.listener import Listener
+
+EVERY_S = 5.0
+KEPT = 120
+"""Samples: ten minutes of them."""
+
+
+class Recall:
+    """Takes a sample now and then, and keeps the last of them. An async context."""
+
+    def __init__(self, take: Callable[[], Sample], *, every_s: float = EVERY_S, kept: int = KEPT) -> None:
+        self.every_s = every_s
+        self._take = take
+        self._samples: deque[Sample] = deque(maxlen=kept)
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        self._look()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The oldest first."""
+        return list(self._samples)
+
+    def _look(self) -> None:
+        self._samples.append(self._take())
+        self._timer = asyncio.get_running_loop().call_later(self.every_s, self._look)
+
+
+def sample_of(gateway: Gateway, listener: Listener) -> Sample:
+    """What the counters say now, where they are split only their sums."""
+    values = {each.name: getattr(gateway.stats, each.name) for each in fields(gateway.stats)}
+    latencies = {each.name: getattr(gateway.recorder.latency, each.name) for each in fields(gateway.recorder.latency)}
+    return Sample(
+        at=datetime.now(UTC),
+        sessions=sum(1 for peer in gateway.roster if peer.is_open),
+        connections=len(listener),
+        counters={name: value for name, value in values.items() if isinstance(value, int)},
+        totals={name: value.total() for name, value in values.items() if isinstance(value, Counter)},
+        hops=[HopSum(name=name, count=each.count, sum_s=each.sum_ns / 1e9) for name, each in latencies.items()],
+    )

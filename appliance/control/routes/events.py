@@ -1,0 +1,69 @@
+"""The stream of events."""
+
+from collections.abc import AsyncIterator, Collection
+from typing import Annotated, get_args
+
+from fastapi import Header, Query
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from appliance.control.depends import Plane
+from appliance.control.events import Events, Listener, as_text
+from appliance.control.models import EventKind
+from appliance.control.problems import Invalid, TooManyListeners
+from appliance.control.routing import Operations
+
+router = Operations("events")
+
+_LAST = 2**62
+_STREAM = {
+    200: {
+        "description": "Events as they happen (HTML standard, server-sent events); `data` is an Event",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'id: 7\nevent: drain\ndata: {"id":7,"at":"2026-01-01T00:00:00Z","kind":"drain", …}\n\n',
+            }
+        },
+    }
+}
+
+
+class _Stream(StreamingResponse):
+    """Listens as long as it is sent."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: Events, kinds: Collection[str] | None, after: int | None) -> None:
+        super().__init__((), headers={"X-Accel-Buffering": "no"})
+        self._events = events
+        self._wanted = (kinds, after)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        listener = self._events.listen(*self._wanted)
+        self.body_iterator = self._text(listener)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._events.forget(listener)
+
+    async def _text(self, listener: Listener) -> AsyncIterator[bytes]:
+        yield as_text(None)  # so that the other end knows at once that it listens
+        async for event in listener.events():
+            yield as_text(event)
+
+
+@router.view("/v1/events", "listenToEvents", Invalid, TooManyListeners, response_class=_Stream, responses=_STREAM)
+async def listen(
+    control: Plane,
+    kinds: Annotated[
+        list[EventKind] | None, Query(max_length=len(get_args(EventKind)), description="Only these; repeatable.")
+    ] = None,
+    last_event_id: Annotated[
+        int | None, Header(ge=0, le=_LAST, description="Begin with what came after this event, as far as it is known.")
+    ] = None,
+) -> _Stream:
+    """What happens, as it happens. A listener that is too slow is told how many events it lost."""
+    if control.events.is_full:
+        raise TooManyListeners(f"{len(control.events)} listen already")
+    return _Stream(control.events, None if kinds is None else set(kinds), last_event_id)

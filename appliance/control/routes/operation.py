@@ -1,0 +1,153 @@
+"""Running the gateway: drain, limits, plugins, log, metrics and the audit log."""
+
+from typing import Annotated
+
+from fastapi import Query
+from starlette.responses import Response
+
+from appliance.control.depends import Noted, Plane
+from appliance.control.models import (
+    Audit,
+    Drain,
+    DrainRequest,
+    Limit,
+    LimitedKey,
+    Limits,
+    Log,
+    Plugins,
+)
+from appliance.control.ports import Control
+from appliance.control.problems import Conflict, Invalid, NotFound
+from appliance.control.routing import Operations
+from appliance.control.selection import listed_canister
+from appliance.errors import GatewayStopping
+from appliance.gateway.drain import Pacing
+from appliance.gateway.limits import Report
+
+router = Operations("operation")
+
+OfCanister = Annotated[str | None, Query(min_length=1, max_length=63, description="Principal or name; of all without.")]
+METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
+_METRICS = {
+    200: {
+        "description": "Every metric of the catalogue",
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": "icws_sessions 12\n"}},
+    }
+}
+
+
+@router.view("/v1/drain", "getDrain", NotFound, Invalid)
+async def drain_progress(control: Plane, canister: OfCanister = None) -> Drain:
+    """How far the drain is, of all clients or of one canister's."""
+    return _drain(control, canister)
+
+
+@router.change("POST", "/v1/drain", "startDrain", NotFound, Conflict)
+async def start_drain(control: Plane, note: Noted, body: DrainRequest) -> Drain:
+    """Let clients go at a pace. Without a canister nobody is let in any more, until the drain is cancelled, and the
+    gateway is not ready from now on; with one, only its clients go, and pausing it keeps others away.
+    """
+    gateway, policy = control.gateway, control.gateway.config.drain
+    if gateway.stopping:
+        raise Conflict("the gateway stops")
+    note.target, note.before = body.canister, _drain(control, body.canister).state
+    pacing = Pacing(
+        policy.rate if body.rate is None else body.rate,
+        policy.grace if body.grace_s is None else body.grace_s,
+        policy.deadline if body.deadline_s is None else body.deadline_s,
+    )
+    if body.canister is None:
+        gateway.start_drain(pacing, retry_after_s=body.reconnect_after_s)
+    else:
+        canister_id = listed_canister(body.canister, gateway.config).id
+        gateway.drain_canister(canister_id, lambda: GatewayStopping(body.reconnect_after_s), pacing)
+    note.after = body.model_dump(exclude_none=True)
+    control.drains.look()
+    return _drain(control, body.canister)
+
+
+@router.change("DELETE", "/v1/drain", "cancelDrain", NotFound, Conflict)
+async def cancel_drain(control: Plane, note: Noted, canister: OfCanister = None) -> Drain:
+    """Close no more, and let clients in again. Those that are closed stay so."""
+    gateway = control.gateway
+    note.target, note.before = canister, _drain(control, canister).model_dump(exclude_none=True)
+    if gateway.stopping:
+        raise Conflict("the gateway stops")
+    of = None if canister is None else listed_canister(canister, gateway.config).id
+    drain = gateway.drain if of is None else gateway.canister_drains.get(of)
+    if drain is None:
+        raise Conflict("there is no drain")
+    drain.cancel()
+    cancelled = control.drains.progress(of)
+    control.drains.look()
+    if of is None:
+        gateway.cancel_drain()
+    else:
+        del gateway.canister_drains[of]
+    note.after = "cancelled"
+    return Drain(**cancelled.model_dump(), canisters=control.drains.of_canisters())
+
+
+@router.view("/v1/limits", "getLimits")
+async def limits(control: Plane) -> Limits:
+    """Every rate limit, and who has to wait."""
+    return Limits(items=[_limit(report) for report in control.gateway.limits.reports()])
+
+
+@router.view("/v1/plugins", "listPlugins")
+async def plugins(control: Plane) -> Plugins:
+    """Those that are loaded, in the order in which they are asked."""
+    return Plugins(items=list(control.plugins()))
+
+
+@router.view("/v1/log", "getLog")
+async def log(control: Plane) -> Log:
+    """The least that is logged."""
+    return Log(level=control.log.level)
+
+
+@router.change("PUT", "/v1/log", "setLog")
+async def set_log(control: Plane, note: Noted, body: Log) -> Log:
+    """Log more or less, until the next change of the configuration's `log` section or a restart."""
+    note.before = control.log.level
+    control.log.set_level(body.level)
+    note.after = control.log.level
+    return Log(level=control.log.level)
+
+
+@router.view("/v1/audit", "getAudit", Invalid)
+async def audit(control: Plane, limit: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 100) -> Audit:
+    """Who has changed what, the newest first."""
+    return Audit(items=control.audit.recent(limit))
+
+
+@router.view("/metrics", "getMetrics", response_class=Response, responses=_METRICS)
+async def metrics(control: Plane) -> Response:
+    """For Prometheus."""
+    return Response(control.metrics(), media_type=METRICS_TYPE)
+
+
+# --- what is shown --------------------------------------------------------------------------------------------------
+
+
+def _drain(control: Control, canister: str | None) -> Drain:
+    of = None if canister is None else listed_canister(canister, control.gateway.config).id
+    return Drain(**control.drains.progress(of).model_dump(), canisters=control.drains.of_canisters())
+
+
+def _limit(report: Report) -> Limit:
+    count = report.decisions
+    return Limit(
+        scope=report.scope,
+        canister=None if report.canister is None else str(report.canister),
+        mode=report.terms.mode,
+        rate=report.terms.rate,
+        burst=report.terms.burst,
+        keys=report.remembered,
+        allowed=sum(number for (decision, _), number in count.items() if decision == "allowed"),
+        limited=count.get(("limited", "enforce"), 0),
+        shadowed=count.get(("limited", "shadow"), 0),
+        waiting=[
+            LimitedKey(key=each.key, retry_after_s=each.delay_ns / 1e9, times=each.times) for each in report.waiting
+        ],
+    )

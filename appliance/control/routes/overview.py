@@ -1,0 +1,103 @@
+"""The gateway as a whole."""
+
+from collections import Counter
+from dataclasses import fields
+from datetime import UTC, datetime
+
+from appliance.control.depends import Plane, Sender
+from appliance.control.models import Hop, Identity, Reload, Samples, Stats, Status, WhoAmI
+from appliance.control.outcome import Outcome
+from appliance.control.ports import Control
+from appliance.control.routing import Operations
+from appliance.control.times import moment
+from appliance.gateway.histogram import Histogram
+
+router = Operations("overview")
+
+
+@router.view("/v1/status", "getStatus")
+async def status(control: Plane) -> Status:
+    """The gateway at a glance."""
+    gateway, listener, reloads = control.gateway, control.listener, control.reloads
+    file = reloads.source.file
+    return Status(
+        version=control.version,
+        started_at=moment(control.started_at_ns),
+        uptime_s=(gateway.clock() - control.started_at_ns) / 1e9,
+        generation=reloads.generation,
+        config_hash=reloads.hash,
+        config_file=None if file is None else str(file),
+        differs_from_file=await reloads.differs_from_file(),
+        confirm_by=None if reloads.trial is None else moment(reloads.trial.confirm_by_ns),
+        draining=gateway.drain is not None,
+        stopping=gateway.stopping,
+        sessions=sum(1 for peer in gateway.roster if peer.is_open),
+        connections=len(listener),
+        departing=gateway.departing,
+        canisters=len(gateway.config.canisters),
+        gateway_principal=str(gateway.principal),
+        url=listener.url,
+        urls=listener.urls,
+        last_reload=reload_shown(reloads.last),
+    )
+
+
+@router.view("/v1/whoami", "getWhoAmI")
+async def who_am_i(actor: Sender) -> WhoAmI:
+    """Who asks, with which role: what else it may do."""
+    return WhoAmI(name=actor.name, role=actor.role)
+
+
+@router.view("/v1/identity", "getIdentity")
+async def identity(control: Plane) -> Identity:
+    """Who the gateway is to canisters."""
+    return Identity(principal=str(control.gateway.principal), key_file=str(control.gateway.config.gateway.identity))
+
+
+@router.view("/v1/stats", "getStats")
+async def stats(control: Plane) -> Stats:
+    """Counters since the start, and how long the parts of a message's way take."""
+    counted = control.gateway.stats
+    values = {each.name: getattr(counted, each.name) for each in fields(counted)}
+    return Stats(
+        at=datetime.now(UTC),
+        counters={name: value for name, value in values.items() if isinstance(value, int)},
+        by={
+            name: {str(label): number for label, number in value.items()}
+            for name, value in values.items()
+            if isinstance(value, Counter)
+        },
+        hops=_hops(control),
+        loop_lag_s=control.pulse.lag_s,
+    )
+
+
+@router.view("/v1/stats/recent", "getRecentStats")
+async def recent(control: Plane) -> Samples:
+    """Counters as they were in the last minutes."""
+    return Samples(every_s=control.recall.every_s, items=control.recall.samples)
+
+
+def reload_shown(outcome: Outcome) -> Reload:
+    """What came of an attempt to run another configuration."""
+    return Reload(
+        at=moment(outcome.at_ns),
+        result=outcome.result,
+        trigger=outcome.trigger,
+        actor=outcome.actor,
+        generation=outcome.generation,
+        changes=len(outcome.plan),
+        confirm_by=None if outcome.confirm_by_ns is None else moment(outcome.confirm_by_ns),
+        problem=outcome.problem,
+    )
+
+
+def _hops(control: Control) -> list[Hop]:
+    latencies = control.gateway.recorder.latency
+    return [_hop(each.name, getattr(latencies, each.name)) for each in fields(latencies)]
+
+
+def _hop(name: str, histogram: Histogram) -> Hop:
+    count = histogram.count
+    p50_s, p90_s, p99_s = (histogram.quantile_s(part) if count else None for part in (0.5, 0.9, 0.99))
+    return Hop(name=name, count=count, sum_s=histogram.sum_ns / 1e9, p50_s=p50_s, p90_s=p90_s, p99_s=p99_s)

@@ -1,0 +1,47 @@
+"""Tokens of the API."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import Path as InPath
+
+from appliance.control.depends import Noted, Plane
+from appliance.control.models import AddTokenRequest, Name, NewToken, Token, Tokens
+from appliance.control.problems import Conflict, NotFound
+from appliance.control.routing import Operations
+from appliance.errors import ConfigError
+
+router = Operations("tokens")
+
+Named = Annotated[Name, InPath(description="Of a token.", examples=["grafana"])]
+
+
+@router.view("/v1/tokens", "listTokens", role="admin")
+async def listed(control: Plane) -> Tokens:
+    """Who may use the API over TCP, with which role."""
+    return Tokens(items=[Token(name=grant.name, role=grant.role) for grant in control.tokens])
+
+
+@router.change("POST", "/v1/tokens", "addToken", Conflict, role="admin", status_code=201)
+async def add(control: Plane, note: Noted, body: AddTokenRequest) -> NewToken:
+    """Make a token. The answer is the only place where it is shown; the file has its hash."""
+    note.target, note.after = body.name, body.role
+    try:
+        token = await asyncio.to_thread(control.tokens.add, body.name, body.role)
+    except (ValueError, OSError, ConfigError) as error:
+        raise Conflict(str(error)) from None
+    return NewToken(name=body.name, role=body.role, token=token)
+
+
+@router.change("DELETE", "/v1/tokens/{name}", "removeToken", NotFound, Conflict, role="admin")
+async def remove(control: Plane, note: Noted, name: Named) -> Token:
+    """End a token at once."""
+    grant = next((grant for grant in control.tokens if grant.name == name), None)
+    if grant is None:
+        raise NotFound(f"there is no token named {name}")
+    note.before = grant.role
+    try:
+        await asyncio.to_thread(control.tokens.remove, name)
+    except (KeyError, OSError, ConfigError) as error:
+        raise Conflict(str(error)) from None
+    return Token(name=name, role=grant.role)

@@ -1,0 +1,105 @@
+"""Traces as OpenTelemetry wants them. Needs the extra ``otel``; only ``control.tracing`` imports this module."""
+
+from typing import NamedTuple
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+
+from appliance.errors import GatewayError
+from appliance.gateway.recorder import Relaying, request_id_of
+from appliance.gateway.story import Polled, Story
+from appliance.ic.principal import Principal
+
+
+class _Session(NamedTuple):
+    """The span of a connection, and what makes others its children."""
+
+    span: Span
+    context: Context
+
+
+class Traces:
+    """Makes spans of what the recorder tells (``gateway.recorder.Spans``): sessions, with relays and messages as their
+    children, and polls, to which messages are linked.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def began(self, story: Story) -> object:
+        """A WebSocket is established. Returns None where it is not sampled: then nothing of it is traced."""
+        attributes = {
+            "icws.session": story.id,
+            "icws.generation": story.generation,
+            "client.address": story.address,
+            "url.path": story.path,
+        }
+        span = self._tracer.start_span(
+            "session", Context(), SpanKind.SERVER, attributes, start_time=story.started_at_ns
+        )
+        return _Session(span, set_span_in_context(span, Context())) if span.is_recording() else None
+
+    def ended(self, story: Story) -> None:
+        """The socket is gone."""
+        if not isinstance(story.link, _Session):
+            return
+        span, ending = story.link.span, story.ending
+        if story.canister is not None and story.client is not None:
+            span.set_attributes({"icws.canister": story.canister, "icws.client": story.client})
+        span.set_attributes({"icws.messages.in": story.frames, "icws.messages.out": story.delivered})
+        if story.opened_at_ns is not None:
+            span.add_event("open", timestamp=story.opened_at_ns)
+        if ending is not None:
+            span.set_attributes({"icws.close.code": ending.code, "icws.close.by": ending.by})
+            if ending.reason is not None:
+                span.set_status(Status(StatusCode.ERROR, f"{ending.reason}: {ending.cause}"))
+        span.end(None if ending is None else ending.at_ns)
+
+    def relayed(self, story: Story, relaying: Relaying, at_ns: int, error: GatewayError | None) -> None:
+        """A call was answered, or came to nothing."""
+        if not isinstance(story.link, _Session):
+            return
+        call, size, since_ns, begun_ns = relaying
+        span = self._tracer.start_span(
+            "relay",
+            story.link.context,
+            SpanKind.CLIENT,
+            {
+                "ic.canister": str(Principal(call.canister_id)),
+                "ic.method": call.method_name,
+                "ic.request_id": request_id_of(call).hex(),
+                "icws.bytes": size,
+                "icws.queued_s": (begun_ns - since_ns) / 1e9,
+            },
+            start_time=begun_ns,
+        )
+        if error is not None:
+            span.set_status(Status(StatusCode.ERROR, error.reason))
+        span.end(at_ns)
+
+    def polled(self, canister_id: Principal, number: int, asked_ns: int, came_ns: int, messages: int) -> object:
+        """A poll brought messages. Returns what they are linked to."""
+        span = self._tracer.start_span(
+            "poll",
+            Context(),
+            SpanKind.CLIENT,
+            {"ic.canister": str(canister_id), "icws.poll": number, "icws.messages": messages},
+            start_time=asked_ns,
+        )
+        span.end(came_ns)
+        return span.get_span_context()
+
+    def delivered(self, story: Story, polled: Polled, nonce: int, size: int) -> None:
+        """A message was passed on."""
+        if not isinstance(story.link, _Session):
+            return
+        links = [Link(polled.link)] if isinstance(polled.link, SpanContext) else []
+        span = self._tracer.start_span(
+            "message",
+            story.link.context,
+            SpanKind.PRODUCER,
+            {"icws.nonce": nonce, "icws.bytes": size, "icws.poll": polled.number},
+            links=links,
+            start_time=polled.at_ns,
+        )
+        span.end(polled.at_ns)

@@ -1,0 +1,195 @@
+"""The file of tokens: one a line, ``name role sha256``, where only the hash of a token is written."""
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import structlog
+
+from appliance.config.files import write_whole
+from appliance.config.schema import Config
+from appliance.control.models import Role
+from appliance.errors import ConfigError, ConfigProblem
+
+_log = structlog.get_logger(__name__)
+
+PREFIX = "icws_"
+"""What tokens begin with, for people and for tools that look for secrets where they do not belong."""
+MAX_BYTES = 1024**2
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A line of the file: whoever holds the token with this hash has this name and role."""
+
+    name: str
+    role: Role
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.role} {self.sha256}"
+
+
+def hash_token(token: str) -> str:
+    """What is written of a token. It is random enough (256 bits) for a plain hash to keep it secret."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def parse_tokens(text: str, name: str) -> tuple[list[Grant], list[ConfigProblem]]:
+    """The grants of a file that people call ``name``, and what is wrong with other lines. ``#`` begins a comment."""
+    grants: dict[str, Grant] = {}
+    problems: list[ConfigProblem] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            grant = _grant(words, grants)
+        except ValueError as error:
+            problems.append(ConfigProblem(f"{name}:{number}", "control.tokens", str(error)))
+        else:
+            grants[grant.name] = grant
+    return list(grants.values()), problems
+
+
+def _grant(words: list[str], taken: Collection[str]) -> Grant:
+    if len(words) != 3:
+        raise ValueError("write a name, a role and the SHA-256 of the token")
+    name, role, sha256 = words
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name[:70]!r} is no name: letters, digits, dots, dashes and underscores")
+    if name in taken:
+        raise ValueError(f"the name {name} is there twice")
+    if role not in ROLES:
+        raise ValueError(f"{role[:70]!r} is no role: viewer, operator or admin")
+    if not _HASH.fullmatch(sha256.lower()):
+        raise ValueError("the SHA-256 of the token has 64 hexadecimal digits; the token itself does not belong here")
+    return Grant(name, role, sha256.lower())
+
+
+class Tokens:
+    """Who may use the API with a token. The file is read again whenever it has changed.
+
+    A line that is wrong gives access to nobody and takes it from nobody else; a file that is not there lets nobody in.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._grants: list[Grant] = []
+        self._seen: tuple[Path | None, tuple[int, ...]] | None = None
+        self._changing = threading.Lock()
+
+    def __iter__(self) -> Iterator[Grant]:
+        self._refresh()
+        return iter(list(self._grants))
+
+    def find(self, token: str) -> Grant | None:
+        """Whose token this is. Takes the same time whichever it is, and however much of it is right."""
+        self._refresh()
+        sha256, found = hash_token(token), None
+        for grant in self._grants:
+            if hmac.compare_digest(grant.sha256, sha256):
+                found = grant
+        return found
+
+    def check(self) -> None:
+        """Raises ConfigError where the file cannot be used as it is."""
+        if self.path is not None:
+            _, problems = parse_tokens(_read(self.path), str(self.path))
+            if problems:
+                raise ConfigError(problems)
+
+    async def prepare(self, new: Config) -> "Moving":
+        """Get ready to use the file of another configuration (a part that reloads change). Raises ConfigError."""
+        path = new.control.tokens
+        await asyncio.to_thread(Tokens(path).check)
+        return Moving(self, path)
+
+    def add(self, name: str, role: Role) -> str:
+        """Make a token. Returns it; it is not kept. Raises ValueError for a name that is taken, OSError."""
+        token = PREFIX + secrets.token_urlsafe(32)
+        with self._changing:
+            if any(grant.name == name for grant in self):
+                raise ValueError(f"there is a token named {name} already")
+            self._write([*self._lines(), str(Grant(name, role, hash_token(token)))])
+        return token
+
+    def remove(self, name: str) -> None:
+        """End a token. Raises KeyError where there is none of this name, OSError."""
+        with self._changing:
+            if all(grant.name != name for grant in self):
+                raise KeyError(name)
+            self._write([line for line in self._lines() if line.partition("#")[0].split()[:1] != [name]])
+
+    def _lines(self) -> list[str]:
+        return _read(self._file()).splitlines() if self._file().exists() else []
+
+    def _file(self) -> Path:
+        if self.path is None:
+            raise FileNotFoundError("no file of tokens is configured (control.tokens)")
+        return self.path
+
+    def _write(self, lines: list[str]) -> None:
+        write_whole(self._file().resolve(), "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
+
+    def _refresh(self) -> None:
+        state = (self.path, _state(self.path))
+        if state == self._seen:
+            return
+        self._grants, problems = [], list[ConfigProblem]()
+        if self.path is not None:
+            try:
+                self._grants, problems = parse_tokens(_read(self.path), str(self.path))
+            except ConfigError as error:
+                problems = error.problems
+        self._seen = state
+        for problem in problems:
+            _log.warning("tokens: nobody gets in by this", place=problem.place, problem=problem.problem)
+
+
+class Moving:
+    """Tokens that are ready to be read from another file."""
+
+    def __init__(self, tokens: Tokens, path: Path | None) -> None:
+        self._tokens = tokens
+        self._path = path
+
+    def swap(self) -> None:
+        """Read that one from now on."""
+        self._tokens.path = self._path
+
+    async def discard(self) -> None:
+        """Do not: there is nothing to release."""
+
+    async def retire(self) -> None:
+        """It is done: there is nothing to release."""
+
+
+def _state(path: Path | None) -> tuple[int, ...]:
+    """What changes whenever a file does."""
+    if path is None:
+        return ()
+    try:
+        facts = path.stat()
+    except OSError:
+        return (0,)
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MAX_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise ConfigError([ConfigProblem(str(path), "control.tokens", f"cannot be read: {error.strerror}")]) from None

@@ -1,0 +1,76 @@
+"""Traces for OpenTelemetry, if the environment asks for them and the extra ``otel`` is there. Else its SDK is not even
+loaded.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import entry_points, version
+
+import structlog
+
+from appliance.gateway.recorder import Recorder, Spans
+
+_log = structlog.get_logger(__name__)
+
+_EXPORTER = "OTEL_TRACES_EXPORTER"
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_NAMES = {"otlp": "otlp_proto_http"}
+"""OpenTelemetry's names for exporters, where several packages have one of that name."""
+_EXPORTERS = "opentelemetry_traces_exporter"
+"""The group of entry points under which packages announce exporters."""
+
+
+def wanted_exporter(environ: Mapping[str, str]) -> str | None:
+    """The exporter that OpenTelemetry's variables ask for, None if they ask for no traces."""
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    default = "otlp" if any(environ.get(name) for name in _ENDPOINTS) else "none"
+    name = environ.get(_EXPORTER) or default
+    return None if name == "none" else _NAMES.get(name, name)
+
+
+@asynccontextmanager
+async def tracing(recorder: Recorder, environ: Mapping[str, str] = os.environ) -> AsyncIterator[None]:
+    """Trace what the recorder is told until the block is left, then send the rest. Where traces are asked for and
+    cannot be made, that is logged, and the gateway runs without.
+    """
+    name = wanted_exporter(environ)
+    begun = None if name is None else _begin(name)
+    if begun is None:
+        yield
+        return
+    recorder.spans, shut_down = begun
+    _log.info("traces are exported", exporter=name)
+    try:
+        yield
+    finally:
+        recorder.spans = None
+        await asyncio.to_thread(shut_down)
+
+
+def _begin(name: str) -> tuple[Spans, Callable[[], None]] | None:
+    """Who makes spans, and how to end it."""
+    try:
+        # an extra, which takes its time to load
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+        from appliance.control.spans import Traces  # noqa: PLC0415
+
+        (exporter,) = entry_points(group=_EXPORTERS, name=name)
+        processor = BatchSpanProcessor(exporter.load()())
+    except ImportError:
+        _log.warning("traces are asked for, but the extra is not installed: pip install 'icws[otel]'")
+        return None
+    except ValueError as error:
+        _log.warning("traces are asked for, but there is no such exporter", exporter=name, cause=str(error))
+        return None
+    resource = Resource.create({"service.version": version("icws")})
+    if str(resource.attributes["service.name"]).startswith("unknown_service"):
+        resource = resource.merge(Resource({"service.name": "icws"}))
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(processor)
+    return Traces(provider.get_tracer("icws", version("icws"))), provider.shutdown

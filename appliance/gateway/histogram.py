@@ -1,0 +1,78 @@
+"""How long things take, in plain counters that cost a fraction of a microsecond; whoever shows them reads them."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+SECOND_NS = 10**9
+BOUNDS_NS = tuple(step * 10**exponent for exponent in range(4, 10) for step in (10, 25, 50))
+"""Upper bounds of the buckets: 100 us to 50 s, three in each power of ten."""
+
+
+class Histogram:
+    """Durations by bucket. ``counts`` has one number for each bound and one for what is longer than all."""
+
+    __slots__ = ("bounds", "counts", "sum_ns")
+
+    def __init__(self, bounds: Sequence[int] = BOUNDS_NS) -> None:
+        """``bounds`` are nanoseconds, ascending; a duration belongs to the first that is not below it."""
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.sum_ns = 0
+
+    def observe(self, duration_ns: int, times: int = 1) -> None:
+        """Something took that long, and so did others of its kind if ``times`` says so.
+
+        What took less than nothing, because two clocks disagree, took nothing.
+        """
+        if duration_ns > 0:
+            self.counts[bisect_left(self.bounds, duration_ns)] += times
+            self.sum_ns += duration_ns * times
+        else:
+            self.counts[0] += times
+
+    @property
+    def count(self) -> int:
+        """How many durations there were."""
+        return sum(self.counts)
+
+    def at_most(self) -> list[tuple[float, int]]:
+        """For every bound, in seconds, how many durations were not above it; the last bound is infinite."""
+        pairs, total = [], 0
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            total += count
+            pairs.append((bound / SECOND_NS, total))
+        return pairs
+
+    def quantile_s(self, part: float) -> float | None:
+        """About how many seconds the fastest ``part`` (0 to 1) of all took at most: linear within a bucket, and the
+        last bound for what is beyond it. None where there was nothing yet.
+        """
+        total, below, lower = self.count, 0, 0.0
+        if not total:
+            return None
+        for bound, count in zip((*self.bounds, self.bounds[-1]), self.counts, strict=True):
+            if count and below + count >= part * total:
+                return (lower + (bound - lower) * max(0.0, part * total - below) / count) / SECOND_NS
+            below, lower = below + count, bound
+        return lower / SECOND_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """The way of messages, hop by hop, and what verifying them takes."""
+
+    client_to_gateway: Histogram = field(default_factory=Histogram)
+    """From the time that a client wrote into its message to the message's arrival. Two clocks: where they disagree, so
+    does this. Sampled, and only for generations that write a time."""
+    gateway_to_ic: Histogram = field(default_factory=Histogram)
+    """From a client's message to the IC's answer, the time in the relay queue included."""
+    canister_to_polled: Histogram = field(default_factory=Histogram)
+    """From the time that the canister wrote into its message to the poll that brought it; of the oldest new message of
+    each reply. Two clocks here, too."""
+    polled_to_written: Histogram = field(default_factory=Histogram)
+    """From the reply of the IC to the frame at the client's socket, verification included."""
+    reply_verification: Histogram = field(default_factory=Histogram)
+    """Opening one reply to a poll: decoding, certificate, tree, frames."""
+    frame_verification: Histogram = field(default_factory=Histogram)
+    """Opening one message of a client: decoding, signature, delegations."""

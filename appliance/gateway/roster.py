@@ -1,0 +1,79 @@
+"""Who is connected, for people who look after the gateway: every socket behind its upgrade, joined or not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from appliance.gateway.peer import Peer
+from appliance.protocol.session import State
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one connection. Times are nanoseconds since 1970, None for what has not happened.
+
+    ``canister`` and ``client`` are text, None before the client joined. ``waiting_bytes`` wait for the client to read,
+    ``waiting_calls`` for the IC.
+    """
+
+    id: str
+    address: str
+    path: str
+    generation: str
+    state: State
+    canister: str | None
+    client: str | None
+    connected_at_ns: int
+    opened_at_ns: int | None
+    frames_in: int
+    bytes_in: int
+    delivered: int
+    bytes_out: int
+    waiting_bytes: int
+    waiting_calls: int
+
+
+class Roster:
+    """The peers by their ids, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._peers: dict[str, Peer] = {}
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(list(self._peers.values()))
+
+    def get(self, peer_id: str) -> Peer | None:
+        """The peer with this id, None if it is not here."""
+        return self._peers.get(peer_id)
+
+    def add(self, peer: Peer) -> None:
+        """A peer has come."""
+        self._peers[peer.id] = peer
+
+    def remove(self, peer: Peer) -> None:
+        """It has gone."""
+        self._peers.pop(peer.id, None)
+
+
+def facts_of(peer: Peer) -> Facts:
+    """What is known of a peer now."""
+    join = peer.join
+    return Facts(
+        id=peer.id,
+        address=peer.origin.address,
+        path=peer.origin.path,
+        generation=peer.session.name,
+        state=peer.session.state,
+        canister=None if join is None else str(join.canister_id),
+        client=None if join is None else join.client,
+        connected_at_ns=peer.origin.at_ns,
+        opened_at_ns=peer.opened_at_ns,
+        frames_in=peer.frames_in,
+        bytes_in=peer.bytes_in,
+        delivered=peer.delivered,
+        bytes_out=peer.outbox.passed,
+        waiting_bytes=peer.outbox.waiting,
+        waiting_calls=len(peer.relays),
+    )

@@ -1,0 +1,55 @@
+"""All stories: of those who are connected, and of those who were lately."""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+
+from appliance.gateway.story import Story
+
+CLOSED = 2000
+"""Stories that are kept when their connection is over."""
+CLOSED_MOMENTS = 100_000
+"""Moments in all of them: long stories leave room for fewer."""
+TURNED_AWAY = 200
+"""Stories of connections that never became a WebSocket. They are kept apart, lest a flood of them wash the others
+away."""
+
+
+class Stories:
+    """By the id of the connection."""
+
+    def __init__(self, *, closed: int = CLOSED, moments: int = CLOSED_MOMENTS, turned_away: int = TURNED_AWAY) -> None:
+        self.turned_away: deque[Story] = deque(maxlen=turned_away)
+        """The last that were, the newest last."""
+        self._live: dict[str, Story] = {}
+        self._closed: OrderedDict[str, Story] = OrderedDict()
+        self._limit = closed
+        self._limit_moments = moments
+        self._moments = 0
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._closed) + len(self.turned_away)
+
+    def begin(self, story: Story) -> None:
+        """The WebSocket of a connection is established."""
+        self._live[story.id] = story
+
+    def end(self, story: Story) -> None:
+        """A connection is over. One that never sent a request has no story."""
+        if self._live.pop(story.id, None) is None:
+            if len(story) > 1:
+                self.turned_away.append(story)
+            return
+        self._closed[story.id] = story
+        self._moments += len(story)
+        while len(self._closed) > self._limit or self._moments > self._limit_moments:
+            _, forgotten = self._closed.popitem(last=False)
+            self._moments -= len(forgotten)
+
+    def find(self, story_id: str) -> Story | None:
+        """The story with this id, None if it is not known or forgotten."""
+        found = self._live.get(story_id) or self._closed.get(story_id)
+        return found or next((story for story in self.turned_away if story.id == story_id), None)
+
+    def closed(self) -> Iterator[Story]:
+        """Those of connections that are over, the newest first."""
+        return reversed(self._closed.values())

@@ -1,0 +1,291 @@
+"""The flight recorder: what happened in a connection, moment by moment, for people who ask why.
+
+Moments hold times, sizes, numbers, request ids and the sentences of errors; never what a client or a canister said.
+They are kept packed: every connection has some, and most are never looked at.
+"""
+
+import re
+import secrets
+from struct import Struct
+from typing import Literal, NamedTuple, TypeAlias
+
+FIRST = 32
+"""Moments of the beginning that are kept."""
+LIMIT = 256
+"""Moments that are kept in all: of those after the beginning, the last."""
+MAX_TEXT = 200
+"""Characters of a text in a moment."""
+ACCEPTED_ONLY = -1
+"""Bytes of an answer where all that can be known is that the IC has taken the call."""
+
+Kind = Literal[
+    "accepted",
+    "turned_away",
+    "upgraded",
+    "frame",
+    "joined",
+    "relayed",
+    "answered",
+    "failed",
+    "opened",
+    "delivered",
+    "limited",
+    "doubted",
+    "pinged",
+    "closing",
+    "ended",
+]
+By = Literal["gateway", "client", "network"]
+"""Who ended a connection."""
+Fact: TypeAlias = int | float | str | bool | None
+
+
+class _Layout(NamedTuple):
+    """How a moment of one kind is packed: time, code, numbers by their names, and a text behind them."""
+
+    kind: Kind
+    numbers: tuple[str, ...]
+    text: str | None
+    struct: Struct
+
+
+def _layout(kind: Kind, numbers: str = "", text: str | None = None) -> _Layout:
+    """``numbers`` has ``name:format`` of each."""
+    pairs = [pair.split(":") for pair in numbers.split()]
+    return _Layout(kind, tuple(name for name, _ in pairs), text, Struct("<qB" + "".join(code for _, code in pairs)))
+
+
+_LAYOUTS = (
+    _layout("accepted"),
+    _layout("turned_away", "status:H", "cause"),
+    _layout("upgraded"),
+    _layout("frame", "bytes:I"),
+    _layout("joined"),
+    _layout("relayed", "bytes:I waited_ns:q request_id:32s", "method"),
+    _layout("answered", "took_ns:q bytes:q"),
+    _layout("failed", "took_ns:q", "cause"),
+    _layout("opened"),
+    _layout("delivered", "poll:Q messages:I bytes:Q first_nonce:Q last_nonce:Q"),
+    _layout("limited", "delay_ns:q enforced:?", "scope"),
+    _layout("doubted", "", "cause"),
+    _layout("pinged", "times:I"),
+    _layout("closing", "code:H", "cause"),
+    _layout("ended", "code:H by:B", "cause"),
+)
+_BY: tuple[By, ...] = ("gateway", "client", "network")
+_CODES: dict[Kind, int] = {layout.kind: code for code, layout in enumerate(_LAYOUTS)}
+_FRAME, _RELAYED, _ANSWERED = _CODES["frame"], _CODES["relayed"], _CODES["answered"]
+_DELIVERED, _PINGED = _CODES["delivered"], _CODES["pinged"]
+_pack_frame, _pack_relayed, _pack_answered, _pack_delivered, _pack_pinged = (
+    _LAYOUTS[code].struct.pack for code in (_FRAME, _RELAYED, _ANSWERED, _DELIVERED, _PINGED)
+)
+_NO_RUN, _PINGS = -1, -2
+_METHODS = {name: name.encode() for name in ("ws_open", "ws_message")}
+_QUOTED = re.compile(r"(?<=Cannot parse header )[0-9a-f]+")
+"""What the errors of the Candid library quote of a message that they cannot read."""
+
+
+class Moment(NamedTuple):
+    """One thing that happened, ``at_ns`` since 1970. ``facts`` can be written as JSON."""
+
+    at_ns: int
+    kind: Kind
+    facts: dict[str, Fact]
+
+
+class Polled(NamedTuple):
+    """A poll that brought messages: its number, and when they are passed on (ns since 1970). ``link`` is of whoever
+    traces.
+    """
+
+    number: int
+    at_ns: int
+    link: object = None
+
+
+NOTHING = Polled(0, 0)
+"""A poll that brought none."""
+
+
+class End(NamedTuple):
+    """How a connection ended: when (ns since 1970), with which close code, by whom, and why: as a sentence, and as the
+    label of the error, None where no error did.
+    """
+
+    at_ns: int
+    code: int
+    by: By
+    cause: str
+    reason: str | None
+
+
+class Story:
+    """What happened in one connection. What is recorded takes the time first, in nanoseconds since 1970.
+
+    ``ending`` is None while the connection is there. The counts are of all moments, forgotten ones too. ``link`` is of
+    whoever traces.
+    """
+
+    __slots__ = (
+        *("_count", "_first_nonce", "_latest", "_moments", "_rounds", "_run", "_size", "address", "canister", "client"),
+        *("delivered", "ending", "failed", "frames", "generation", "id", "link", "opened_at_ns", "path", "relayed"),
+        "started_at_ns",
+    )
+
+    def __init__(self, at_ns: int) -> None:
+        """A socket was accepted."""
+        self.id = secrets.token_hex(4)
+        self.started_at_ns = at_ns
+        self.opened_at_ns: int | None = None
+        self.ending: End | None = None
+        self.address = self.path = self.generation = ""
+        self.canister: str | None = None
+        self.client: str | None = None
+        self.link: object = None
+        self.frames = self.relayed = self.failed = self.delivered = 0
+        self._moments: list[bytes] = []
+        self._latest = -1
+        self._rounds = 0
+        self._run = _NO_RUN
+        self._count = self._size = self._first_nonce = 0
+        self._note(at_ns, "accepted")
+
+    def __len__(self) -> int:
+        return len(self._moments)
+
+    @property
+    def total(self) -> int:
+        """Moments that were recorded."""
+        return self._rounds * (LIMIT - FIRST) + self._latest + 1
+
+    @property
+    def dropped(self) -> int:
+        """Moments that are forgotten: those between the beginning and the last."""
+        return self.total - len(self._moments)
+
+    @property
+    def moments(self) -> list[Moment]:
+        """Those that are kept, in their order."""
+        packed = self._moments
+        if self.dropped:
+            oldest = self._latest + 1
+            packed = [*packed[:FIRST], *packed[oldest:], *packed[FIRST:oldest]]
+        return [_unpacked(moment) for moment in packed]
+
+    # --- what is recorded -------------------------------------------------------------------------------------------
+
+    def turned_away(self, at_ns: int, status: int, cause: str) -> None:
+        """The HTTP request was answered with another status than 101."""
+        self._note(at_ns, "turned_away", status, text=cause)
+
+    def upgraded(self, at_ns: int, path: str, generation: str) -> None:
+        """The WebSocket is established, for a wire generation."""
+        self.path, self.generation = path.partition("?")[0][:MAX_TEXT], generation
+        self._note(at_ns, "upgraded")
+
+    def frame(self, at_ns: int, size: int) -> None:
+        """A message of the client came."""
+        self.frames += 1
+        self._put(_pack_frame(at_ns, _FRAME, size))
+
+    def joined(self, at_ns: int, canister: str, client: str) -> None:
+        """The opening message was verified."""
+        self.canister, self.client = canister, client
+        self._note(at_ns, "joined")
+
+    def relay(self, at_ns: int, method: str, request_id: bytes, size: int, waited_ns: int) -> None:
+        """A call goes to the IC after it waited in the queue. ``request_id`` is empty where it is not known."""
+        name = _METHODS.get(method) or _told(method).encode(errors="replace")
+        self._put(_pack_relayed(at_ns, _RELAYED, size, waited_ns, request_id) + name)
+
+    def answered(self, at_ns: int, took_ns: int, size: int) -> None:
+        """The IC answered the call, with so many bytes or `ACCEPTED_ONLY`."""
+        self.relayed += 1
+        self._put(_pack_answered(at_ns, _ANSWERED, took_ns, size))
+
+    def relay_failed(self, at_ns: int, took_ns: int, cause: str) -> None:
+        """The call came to nothing."""
+        self.failed += 1
+        self._note(at_ns, "failed", took_ns, text=cause)
+
+    def opened(self, at_ns: int) -> None:
+        """The session is open."""
+        self.opened_at_ns = at_ns
+        self._note(at_ns, "opened")
+
+    def deliver(self, polled: Polled, nonce: int, size: int) -> None:
+        """A message of the canister was passed on. Those of one poll are one moment."""
+        self.delivered += 1
+        number, at_ns, _ = polled
+        if self._run == number:
+            self._count += 1
+            self._size += size
+            self._moments[self._latest] = _pack_delivered(
+                at_ns, _DELIVERED, number, self._count, self._size, self._first_nonce, nonce
+            )
+            return
+        self._put(_pack_delivered(at_ns, _DELIVERED, number, 1, size, nonce, nonce))
+        self._run, self._count, self._size, self._first_nonce = number, 1, size, nonce
+
+    def limited(self, at_ns: int, scope: str, delay_ns: int, *, enforced: bool) -> None:
+        """More came than is allowed."""
+        self._note(at_ns, "limited", delay_ns, enforced, text=scope)
+
+    def doubted(self, at_ns: int, cause: str) -> None:
+        """Something does not verify, and is only reported."""
+        self._note(at_ns, "doubted", text=cause)
+
+    def pinged(self, at_ns: int) -> None:
+        """The client was silent and is asked whether it is there. Pings in a row are one moment."""
+        if self._run == _PINGS:
+            self._count += 1
+            self._moments[self._latest] = _pack_pinged(at_ns, _PINGED, self._count)
+            return
+        self._put(_pack_pinged(at_ns, _PINGED, 1))
+        self._run, self._count = _PINGS, 1
+
+    def closing(self, at_ns: int, code: int, cause: str) -> None:
+        """The gateway closes the connection."""
+        self._note(at_ns, "closing", code, text=cause)
+
+    def ended(self, ending: End) -> None:
+        """The socket is gone."""
+        cause = _told(ending.cause)
+        self.ending = ending._replace(cause=cause)
+        self._note(ending.at_ns, "ended", ending.code, _BY.index(ending.by), text=cause)
+
+    def _note(self, at_ns: int, kind: Kind, *numbers: int, text: str = "") -> None:
+        code = _CODES[kind]
+        self._put(_LAYOUTS[code].struct.pack(at_ns, code, *numbers) + _told(text).encode(errors="replace"))
+
+    def _put(self, packed: bytes) -> None:
+        moments, latest = self._moments, self._latest + 1
+        if latest == LIMIT:
+            latest = FIRST
+            self._rounds += 1
+        if latest < len(moments):
+            moments[latest] = packed
+        else:
+            moments.append(packed)
+        self._latest = latest
+        self._run = _NO_RUN
+
+
+def _told(text: str) -> str:
+    """A sentence as it is kept."""
+    return _QUOTED.sub("…", text)[:MAX_TEXT]
+
+
+def _unpacked(packed: bytes) -> Moment:
+    layout = _LAYOUTS[packed[8]]
+    at_ns, _, *numbers = layout.struct.unpack_from(packed)
+    facts = {name: _fact(name, value) for name, value in zip(layout.numbers, numbers, strict=True)}
+    if layout.text is not None:
+        facts[layout.text] = packed[layout.struct.size :].decode()
+    return Moment(at_ns, layout.kind, facts)
+
+
+def _fact(name: str, value: int | bytes) -> Fact:
+    if isinstance(value, bytes):
+        return value.hex() if any(value) else None
+    return _BY[value] if name == "by" else value

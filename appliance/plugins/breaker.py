@@ -1,0 +1,46 @@
+"""When to leave a hook alone that fails, as a value."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+FAILURE = 20
+"""What a failure takes from the budget, in units of what a success gives back."""
+BUDGET = 100
+"""Five failures in a row, or one among twenty calls for long."""
+FIRST_REST_S = 30.0
+LAST_REST_S = 600.0
+"""How long a hook is left alone after its budget is spent; twice as long each time that a trial fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """``spent`` of the budget; ``rests_until_s`` is set while the hook is off, and ``rest_s`` is how long it rests."""
+
+    spent: int = 0
+    rests_until_s: float | None = None
+    rest_s: float = FIRST_REST_S
+
+    @property
+    def state(self) -> Literal["on", "off"]:
+        """``off`` until a trial succeeds."""
+        return "on" if self.rests_until_s is None else "off"
+
+    def allows(self, now_s: float) -> bool:
+        """Whether the hook may be called now. While it is off that is one trial after each rest."""
+        return self.rests_until_s is None or now_s >= self.rests_until_s
+
+    def called(self, now_s: float) -> "Breaker":
+        """It is called: a trial is not followed by another before its result is there, or the rest is over again."""
+        return self if self.rests_until_s is None else replace(self, rests_until_s=now_s + self.rest_s)
+
+    def succeeded(self) -> "Breaker":
+        """A call was answered in time."""
+        return Breaker(max(0, self.spent - 1)) if self.rests_until_s is None else Breaker()
+
+    def failed(self, now_s: float) -> "Breaker":
+        """A call raised or took too long."""
+        if self.rests_until_s is not None:
+            rest_s = min(2 * self.rest_s, LAST_REST_S)
+            return replace(self, rests_until_s=now_s + rest_s, rest_s=rest_s)
+        spent = min(self.spent + FAILURE, BUDGET)
+        return Breaker(spent, now_s + FIRST_REST_S if spent == BUDGET else None)

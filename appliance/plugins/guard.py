@@ -1,0 +1,161 @@
+"""One hook of one plugin: called within its budget, counted, and left alone when it fails too often."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import structlog
+
+from appliance.errors import PluginUnavailable, PostponedByPlugin, RefusedByPlugin
+from appliance.plugins.breaker import Breaker
+from appliance.plugins.specification import Refusal
+from appliance.plugins.worker import Worker
+
+_log = structlog.get_logger(__name__)
+
+SLOW = "no answer within {:g} s"
+FULL = "too many calls wait for it"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the calls of a hook. ``failures`` raised, were answered with nonsense, or found no place to wait;
+    ``slow`` took longer than they may; ``seconds`` is the time of all that ended."""
+
+    calls: int = 0
+    failures: int = 0
+    slow: int = 0
+    refusals: int = 0
+    seconds: float = 0.0
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What a call came to."""
+
+    answer: object
+    error: BaseException | None
+    seconds: float
+
+
+class Guard:
+    """Calls ``function``, a hook of the plugin ``label``, in the plugin's thread."""
+
+    def __init__(
+        self,
+        label: str,
+        name: str,
+        function: Callable[..., object],
+        worker: Worker,
+        *,
+        timeout_s: float,
+        required: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``required``: what it cannot decide is refused. ``clock`` is monotonic, in seconds."""
+        self.name = name
+        self.tally = Tally()
+        self._label = label
+        self._function = function
+        self._worker = worker
+        self._timeout_s = timeout_s
+        self._required = required
+        self._clock = clock
+        self._breaker = Breaker()
+        self._lock = threading.Lock()  # the loop counts what it gives up, the plugin's thread what it did
+
+    @property
+    def state(self) -> Literal["on", "off"]:
+        """``off`` while it is left alone."""
+        return self._breaker.state
+
+    async def decide(self, **facts: object) -> None:
+        """Raises RefusedByPlugin if the plugin says no, or if it fails and is required."""
+        if not self._begin():
+            self._undecided()
+            return
+        try:
+            result = await self._worker.ask(partial(self._call, facts), self._timeout_s)
+        except TimeoutError:
+            self._failed(SLOW.format(self._timeout_s), slow=True)
+            self._undecided()
+            return
+        answer = result.answer
+        if result.error is None and not (answer is None or isinstance(answer, Refusal)):
+            problem = f"{type(answer).__name__} is neither None nor a Refusal"
+            result = _Result(None, TypeError(problem), result.seconds)
+        self._ended(result)
+        if result.error is not None:
+            self._undecided()
+        elif isinstance(answer, Refusal):
+            self.tally.refusals += 1
+            raise _refused(self._label, answer)
+
+    def tell(self, size: int = 0, **facts: object) -> None:
+        """Pass on what happened, and go on. ``size`` is the bytes of it. Never raises."""
+        if self._begin() and not self._worker.put(lambda: self._ended(self._call(facts)), size):
+            self._failed(FULL)
+
+    def _begin(self) -> bool:
+        now_s = self._clock()
+        with self._lock:
+            if not self._breaker.allows(now_s):
+                return False
+            self._breaker = self._breaker.called(now_s)
+            self.tally.calls += 1
+        return True
+
+    def _call(self, facts: dict[str, object]) -> _Result:
+        begun_s = self._clock()
+        try:
+            answer, error = self._function(**facts), None
+        except BaseException as raised:  # sys.exit() of a plugin ends nobody
+            answer, error = None, raised
+        return _Result(answer, error, self._clock() - begun_s)
+
+    def _ended(self, result: _Result) -> None:
+        with self._lock:
+            self.tally.seconds += result.seconds
+        if result.error is not None:
+            self._failed(_sentence(result.error), error=result.error)
+        elif result.seconds > self._timeout_s:
+            self._failed(f"took {result.seconds:.3g} s", slow=True)
+        else:
+            with self._lock:
+                self._breaker, before = self._breaker.succeeded(), self._breaker
+            if before.state == "off":
+                _log.info("a hook works again", plugin=self._label, hook=self.name)
+
+    def _failed(self, problem: str, *, slow: bool = False, error: BaseException | None = None) -> None:
+        with self._lock:
+            self.tally.slow += slow
+            self.tally.failures += not slow
+            self.tally.last_error = problem
+            self._breaker, before = self._breaker.failed(self._clock()), self._breaker
+            is_off = self._breaker.state == "off"
+        if is_off and before.state == "on":
+            _log.error("a hook is switched off for a while", plugin=self._label, hook=self.name, cause=problem)
+        elif not before.spent:  # the first of a row
+            _log.warning("a hook failed", plugin=self._label, hook=self.name, cause=problem, exc_info=error)
+
+    def _undecided(self) -> None:
+        if self._required:
+            raise PluginUnavailable(self._label)
+
+
+def _refused(label: str, refusal: Refusal) -> RefusedByPlugin:
+    if refusal.retry_after_s is None:
+        return RefusedByPlugin(label, refusal.reason)
+    return PostponedByPlugin(label, refusal.reason, refusal.retry_after_s)
+
+
+def _sentence(error: BaseException) -> str:
+    """What an error of a plugin says, whatever it does when asked."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

@@ -1,0 +1,178 @@
+"""From an entry of the configuration to a plugin that can be called."""
+
+import hashlib
+import importlib
+import importlib.metadata
+import inspect
+import itertools
+import sys
+import time
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import pluggy
+import structlog
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from appliance.config.document import key_text
+from appliance.config.keys import Item, path_text
+from appliance.config.problems import problem_of
+from appliance.config.schema import Plugin as Entry
+from appliance.config.units import WRITTEN
+from appliance.errors import ConfigError, ConfigProblem
+from appliance.plugins.guard import Guard
+from appliance.plugins.specification import DECIDING, PROJECT, TELLING, Specification
+from appliance.plugins.worker import Worker
+
+_log = structlog.get_logger(__name__)
+
+LOAD_S = 10.0
+"""How long the code of a plugin may take to load."""
+STOP_S = 2.0
+"""How long it may take to do what waits, and to stop."""
+
+_numbers = itertools.count(1)
+
+
+class Loaded:
+    """A plugin: its hooks by name, each behind a guard. Whoever loads it stops it."""
+
+    def __init__(
+        self,
+        entry: Entry,
+        digest: str | None,
+        guards: dict[str, Guard],
+        worker: Worker,
+        stop: Callable[[], object],
+    ) -> None:
+        """``digest`` is of the file that was run, None where it is an installed module."""
+        self.entry = entry
+        self.digest = digest
+        self.guards = guards
+        self._worker = worker
+        self._stop = stop
+
+    async def stop(self) -> None:
+        """Let it do what waits, then end it. One that does not end is left behind."""
+        label = self.entry.label
+        try:
+            await self._worker.ask(self._stop, STOP_S, anyway=True)
+        except TimeoutError:
+            _log.warning("a plugin does not stop", plugin=label, seconds=STOP_S)
+        except Exception as error:  # it leaves anyway
+            _log.warning("a plugin failed to stop", plugin=label, exc_info=error)
+        self._worker.end()
+
+
+async def load(entry: Entry, *, clock: Callable[[], float] = time.monotonic) -> Loaded:
+    """Run the code of a plugin, in a thread that it keeps from then on.
+
+    Raises ConfigError, whose problems have keys and no places.
+    """
+    worker = Worker(entry.label)
+    try:
+        return await worker.ask(partial(_build, entry, worker, clock), LOAD_S)
+    except BaseException as error:
+        worker.end()
+        if isinstance(error, TimeoutError):
+            raise _error(entry, f"does not load within {LOAD_S:g} s") from None
+        if isinstance(error, ConfigError) or not isinstance(error, Exception):
+            raise
+        raise _error(entry, f"{entry.path or entry.module}: {type(error).__name__}: {error}") from error
+
+
+def digest_of(path: Path) -> str | None:
+    """Of the content of a file; None if it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> Loaded:
+    found, digest = _run(entry.path) if entry.path else _installed(str(entry.module))
+    plugin = _made(getattr(found, "Plugin", found), entry)
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Specification)
+    try:
+        manager.register(plugin, entry.label)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise _error(entry, " ".join(str(error).split())) from None
+    callers = {caller.name: caller for caller in manager.get_hookcallers(plugin) or ()}
+    if not callers.keys() & {*DECIDING, *TELLING}:
+        raise _error(entry, f"has no hook; there are {', '.join((*DECIDING, *TELLING))}")
+    for name in callers:
+        if inspect.iscoroutinefunction(getattr(plugin, name)):
+            problem = f"{name} is a coroutine function; a hook is a plain one, which may block in its plugin's thread"
+            raise _error(entry, problem)
+    guards = {
+        name: Guard(
+            entry.label,
+            name,
+            caller,
+            worker,
+            timeout_s=entry.timeout,
+            required=bool(getattr(plugin, "required", False)),
+            clock=clock,
+        )
+        for name, caller in callers.items()
+        if name != "stop"
+    }
+    return Loaded(entry, digest, guards, worker, manager.hook.stop)
+
+
+def _installed(name: str) -> tuple[object, None]:
+    """What an entry point of this name leads to, else the module."""
+    for point in importlib.metadata.entry_points(group=f"{PROJECT}.plugins", name=name):
+        return point.load(), None
+    return importlib.import_module(name), None
+
+
+def _run(path: Path) -> tuple[ModuleType, str]:
+    """A module from a file, as its bytes are now: a cache would take a change within a second for none."""
+    source = path.read_bytes()
+    module = ModuleType(f"{PROJECT}_plugin_{path.stem}_{next(_numbers)}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses and pydantic look there
+    try:
+        exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102 - this is what a plugin is
+    except BaseException:
+        del sys.modules[module.__name__]
+        raise
+    return module, hashlib.sha256(source).hexdigest()
+
+
+def _made(found: object, entry: Entry) -> object:
+    """An instance, where a class was found."""
+    settings = getattr(found, "Settings", None)
+    if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
+        if entry.config:
+            raise _error(entry, "takes no configuration", "config")
+        return found() if isinstance(found, type) else found
+    try:
+        told = settings.model_validate(entry.config, context=WRITTEN)
+    except ValidationError as errors:
+        raise ConfigError([_problem(entry, error, settings) for error in errors.errors()]) from None
+    return found(told) if isinstance(found, type) else found
+
+
+def _problem(entry: Entry, error: ErrorDetails, settings: type[BaseModel]) -> ConfigProblem:
+    problem = problem_of(error)
+    if error["type"] == "extra_forbidden":
+        close = get_close_matches(str(error["loc"][-1]), settings.model_fields, n=1)
+        known = f"did you mean {close[0]!r}?" if close else f"known here are {', '.join(settings.model_fields)}"
+        problem = f"unknown key; {known}"
+    return _at(entry, problem, "config", *error["loc"])
+
+
+def _error(entry: Entry, problem: str, *below: str) -> ConfigError:
+    return ConfigError([_at(entry, problem, *below)])
+
+
+def _at(entry: Entry, problem: str, *below: str | int) -> ConfigProblem:
+    return ConfigProblem("", path_text(("plugins", Item(entry.label))) + key_text(("", *below)), problem)

@@ -1,0 +1,77 @@
+#!/bin/sh
+# Installs the gateway as a systemd service, or brings an installation up to date. What is there of the operator's
+# stays: the configuration, the drop-ins, the key. Nothing is started.
+#
+#   systemd/install.sh [PACKAGE]       PACKAGE is what pip installs: a wheel, or this checkout if absent
+#   systemd/install.sh --no-package    units, configuration and plugins only
+#
+# PYTHON is the interpreter to make the environment with (python3). With DESTDIR everything goes below that folder.
+set -eu
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(dirname "$here")
+root=${DESTDIR-}
+home=/opt/icws
+python=${PYTHON:-python3}
+
+say() { printf '%s\n' "$*"; }
+fail() { say "install.sh: $*" >&2; exit 1; }
+
+install_package() {
+    real=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))') || fail "$python does not run"
+    case $real in
+        /usr/* | /bin/* | $home/*) ;;
+        *) fail "$real cannot run under the service, which executes nothing outside of /usr and $home; set PYTHON" ;;
+    esac
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed; set PYTHON"
+    [ -x "$root$home/bin/python" ] || "$python" -m venv "$root$home"
+    pip="$root$home/bin/python -I -m pip install --quiet --disable-pip-version-check"
+    $pip --upgrade "$1"
+    # a wheel of the version that is there would be left alone, though it may have been built anew
+    case $1 in *.whl) $pip --force-reinstall --no-deps "$1" ;; esac
+    [ -z "$root" ] || sed -i "1s|^#!$root|#!|" "$root$home"/bin/*
+    say "$home: $("$root$home/bin/python" -I -m appliance.cli --version)"
+}
+
+# The shipped configuration, with its own data where the unit lets it write.
+configuration() {
+    sed -e 's|^  identity: data/identity\.pem$|  identity: /var/lib/icws/identity.pem|' \
+        -e 's|^  listen: unix:data/control\.sock$|  listen: unix:/run/icws/control.sock|' \
+        -e 's|^  history: data/history$|  history: /var/lib/icws/history|' "$top/gateway.yaml"
+}
+
+put() { # SOURCE TARGET
+    mkdir -p "$root$(dirname "$2")"
+    if cmp -s "$1" "$root$2"; then return; fi
+    install -m 644 "$1" "$root$2"
+    say "$2"
+}
+
+case ${1-} in
+    --no-package) ;;
+    -*) fail "unknown option $1" ;;
+    *) install_package "${1:-$top}" ;;
+esac
+
+mkdir -p "$root/usr/local/bin"
+ln -sfn $home/bin/icws "$root/usr/local/bin/icws"
+for unit in icws.service icws.socket; do
+    put "$here/$unit" "/usr/local/lib/systemd/system/$unit"
+done
+for plugin in "$top"/plugins/*.py; do
+    put "$plugin" "$home/plugins/$(basename "$plugin")"
+done
+for dropin in "$here"/drop-ins/*.conf; do
+    put "$dropin" "$home/share/drop-ins/$(basename "$dropin")"
+done
+if [ ! -e "$root/etc/icws/gateway.yaml" ]; then
+    mkdir -p "$root/etc/icws"
+    configuration > "$root/etc/icws/gateway.yaml"
+    say /etc/icws/gateway.yaml
+fi
+
+if [ -z "$root" ] && [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+fi
+say "Installed. List canisters in /etc/icws/gateway.yaml, then: systemctl enable --now icws"

@@ -1,0 +1,95 @@
+"""Completion, as the scripts of the shells ask for it."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from appliance.cli.completing import complete_canister
+from appliance.cli.main import COMMANDS, main
+from tests.cli.conftest import Icws
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    ("shell", "mark"),
+    [
+        ("bash", "complete -o nosort -F _icws_completion icws"),
+        ("zsh", "#compdef icws"),
+        ("fish", "complete --no-files"),
+    ],
+)
+def test_each_shell_has_its_script(shell: str, mark: str):
+    result = CliRunner().invoke(main, ["completion", shell])
+    assert result.exit_code == 0
+    assert mark in result.stdout
+    assert "_ICWS_COMPLETE" in result.stdout
+    assert CliRunner().invoke(main, ["completion", "tcsh"]).exit_code == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_takes_its_script(shell: str, tmp_path: Path):
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    script = tmp_path / "script"
+    script.write_text(CliRunner().invoke(main, ["completion", shell]).stdout)
+    subprocess.run([shell, "-n", str(script)], check=True)  # noqa: S603
+
+
+def proposed(words: str, **environment: str) -> list[str]:
+    """What bash is given for the last of these words."""
+    split = words.split(" ")
+    asked = {"_ICWS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(split) - 1), **environment}
+    result = subprocess.run([BIN / "icws"], env=os.environ | asked, capture_output=True, text=True, check=True)  # noqa: S603
+    return [line.split(",", 1)[1] for line in result.stdout.splitlines() if line]
+
+
+def test_commands_and_options_are_proposed():
+    assert proposed("icws re") == ["reload"]
+    assert set(COMMANDS) <= set(proposed("icws "))
+    assert proposed("icws canisters p") == ["pause"]
+    assert "--confirm-within" in proposed("icws reload --")
+    assert proposed("icws log d") == ["debug"]
+    assert proposed("icws sessions --generation v") == ["v0", "v1", "v2"]
+
+
+def test_keys_of_the_configuration_are_proposed():
+    assert proposed("icws config explain polling.m") == ["polling.min_interval", "polling.max_interval"]
+
+
+def test_names_of_commands_come_without_importing_any():
+    script = (
+        "import os, sys; from appliance.cli.main import main\n"
+        "try: main(prog_name='icws', complete_var='_ICWS_COMPLETE')\n"
+        "except SystemExit: print([m for m in ('asyncio', 'aiohttp', 'pydantic', 'yaml') if m in sys.modules])"
+    )
+    environment = os.environ | {"_ICWS_COMPLETE": "bash_complete", "COMP_WORDS": "icws ", "COMP_CWORD": "1"}
+    output = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)  # noqa: S603
+    assert output.stdout.splitlines()[-1] == "[]"
+
+
+async def test_what_a_running_gateway_has_is_proposed(icws: Icws):
+    async with icws.plane.connect():
+        (peer,) = icws.plane.gateway.roster
+        environment = {"ICWS_CONFIG": str(icws.plane.file)}
+
+        async def ask(words: str) -> list[str]:
+            return await asyncio.to_thread(proposed, words, **environment)
+
+        assert await ask("icws canisters pause ") == ["chat"]
+        assert await ask(f"icws explain {peer.id[:4]}") == [peer.id]
+        assert await ask("icws rollback ") == ["1"]
+        assert await ask("icws close --canister c") == ["chat"]
+
+
+def test_nothing_is_proposed_where_nobody_answers(tmp_path: Path):
+    with click.Context(main) as context:
+        assert complete_canister(context, click.Argument(["x"]), "") == []
+    assert proposed("icws explain ", ICWS_SOCKET=str(tmp_path / "none")) == []

@@ -1,0 +1,94 @@
+import json
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.cli.events import _lines
+from appliance.control.models import Event
+from tests.cli.conftest import Icws
+from tests.gateway.bench import until
+
+AT = "2026-03-04T05:06:07.089Z"
+WHO = {
+    "session": "9f86d081",
+    "address": "127.0.0.1",
+    "client": "os2we-" * 10,
+    "canister": "bkyz2-fmaaa-aaaaa-qaaaq-cai",
+}
+RELOAD = {"result": "applied", "trigger": "api", "actor": "unix:root", "generation": 2, "changes": 1}
+
+
+def sentence(kind: str, **data: object) -> str:
+    event = Event.model_validate({"id": 1, "at": AT, "kind": kind, "data": data})
+    (line,) = _lines(event, None, with_facts=False)
+    return click.unstyle(line).removeprefix(f"05:06:07.089  {kind:<14}  ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        (
+            "session.opened",
+            WHO,
+            "9f86d081 of os2we-os2we-o…os2we- with bkyz2-fmaaa-aaaaa-qaaaq-cai, from 127.0.0.1",
+        ),
+        (
+            "session.closed",
+            {"session": "9f86d081", "address": "unix", "client": None, "code": 1012, "cause": "it restarts"},
+            "1012 (it restarts): 9f86d081, from unix",
+        ),
+        ("reload", RELOAD, "applied, generation 2, 1 change, by unix:root (api)"),
+        (
+            "reload",
+            {**RELOAD, "result": "rejected", "problem": "no"},
+            "rejected, generation 2, 1 change, by unix:root (api): no",
+        ),
+        ("drain", {"state": "closing", "closed": 1, "total": 3, "eta_s": 2.0}, "closing: 1 closed of 3, 2s left"),
+        ("canister.state", {"canister": "a", "state": "degraded", "cause": "x"}, "a is degraded: x"),
+        (
+            "audit",
+            {"actor": "unix:a", "role": "admin", "action": "setLog", "target": None, "status": 200},
+            "unix:a (admin): setLog, answered 200",
+        ),
+        ("lost", {"events": 3}, "3 events came too fast to be shown"),
+        ("limit", {"scope": "a", "n": 1}, "{scope: a, n: 1}"),
+    ],
+)
+def test_what_is_worth_a_line(kind: str, data: dict[str, object], expected: str):
+    assert sentence(kind, **data) == expected
+
+
+@given(
+    kind=st.sampled_from(["session.opened", "session.closed", "reload", "drain", "canister.state", "audit", "lost"]),
+    data=st.dictionaries(
+        st.sampled_from([*WHO, *RELOAD, "state", "eta_s", "events"]), st.none() | st.integers() | st.text()
+    ),
+)
+def test_what_another_version_may_send_is_shown_too(kind: str, data: dict[str, object]):
+    event = Event.model_validate({"id": 1, "at": AT, "kind": kind, "data": data})
+    assert _lines(event, 80, with_facts=True)
+
+
+async def test_events_come_until_the_gateway_ends(icws: Icws):
+    """What was before is had by asking for it; the stream ends with the control plane."""
+    async with icws.plane.connect() as session:
+        await session.receive()
+        await icws("canisters", "pause", "chat")
+    await until(lambda: not list(icws.plane.gateway.roster))
+    icws.plane.control.events.close()
+    lines = await icws.lines("events", "--after", 0)
+    assert [line.split()[1] for line in lines if line.startswith(("0", "1", "2"))] == [
+        "session.opened",
+        "canister.state",
+        "reload",
+        "audit",
+        "session.closed",
+    ]
+    events = (await icws("events", "--after", 0, "--json", "--kind", "reload", "--kind", "audit")).stdout.splitlines()
+    assert [json.loads(event)["kind"] for event in events] == ["reload", "audit"]
+
+
+async def test_an_unknown_kind_is_wrong_usage(icws: Icws):
+    await icws("events", "--kind", "odd", code=2)

@@ -1,0 +1,66 @@
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.cli.conftest import Icws
+
+
+async def test_who_is_there(icws: Icws):
+    assert await icws.lines("sessions") == ["no session"]
+    async with icws.plane.connect() as session:
+        await session.receive()
+        (peer,) = icws.plane.gateway.roster
+        lines = await icws.lines("sessions")
+        assert lines[0].split()[:4] == ["SESSION", "CANISTER", "CLIENT", "STATE"]
+        assert lines[1].split()[:4] == [peer.id, "chat", str(peer.who.client), "open"]
+        assert lines[2] == "1 session"
+
+
+async def test_filters_go_together(icws: Icws):
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(icws.plane.connect())
+        clients = [peer.who.client for peer in icws.plane.gateway.roster]
+        assert len(await icws.rows("sessions", "--canister", "chat", "--state", "open")) == 4
+        assert len(await icws.rows("sessions", "--client", clients[0])) == 2
+        assert await icws.lines("sessions", "--client", clients[0], "--generation", "v1") == ["no session"]
+        assert await icws.lines("sessions", "--address", "10.0.0.0/8") == ["no session"]
+        assert await icws.lines("sessions", "--min-age", "1h") == ["no session"]
+
+
+async def test_there_may_be_more_than_are_shown(icws: Icws, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("appliance.cli.sessions._PAGE", 2)
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            await stack.enter_async_context(icws.plane.connect())
+        every = [peer.id for peer in icws.plane.gateway.roster]
+        some = await icws.lines("sessions", "--limit", 3)
+        assert [line.split()[0] for line in some[1:4]] == every[:3]
+        assert some[4] == "3 sessions, and there are more: --all or --limit N"
+        assert [row[0] for row in await icws.rows("sessions", "--all")] == [*every, "5"]
+        answer = await icws.json("sessions", "--limit", 3)
+        assert [each["id"] for each in answer["items"]] == every[:3]
+        assert answer["next"]
+
+
+async def test_one_is_shown_in_full(icws: Icws):
+    async with icws.plane.connect() as session:
+        await session.receive()
+        (peer,) = icws.plane.gateway.roster
+        text = (await icws("sessions", peer.id)).stdout
+        assert f"session      {peer.id}\nstate        open\nclient       {peer.who.client}\n" in text
+        assert f"canister     chat, {icws.plane.canister_id}\n" in text
+        assert "path         /v2 (wire generation v2)\n" in text
+        assert (await icws.json("sessions", peer.id))["id"] == peer.id
+    assert "its story may still be there" in (await icws("sessions", peer.id, code=1)).stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--state", "odd"], ["--generation", "v3"], ["--min-age", "5"], ["--limit", "0"]]
+)
+async def test_wrong_usage_is_2(icws: Icws, arguments: list[str]):
+    await icws("sessions", *arguments, code=2)
+
+
+async def test_what_only_the_gateway_can_judge_is_told_by_it(icws: Icws):
+    assert "address" in (await icws("sessions", "--address", "nonsense", code=1)).stderr

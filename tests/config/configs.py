@@ -1,0 +1,113 @@
+"""Configurations for laws: two values of every key, and any combination of them."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from appliance.config.schema import Config
+from appliance.config.units import WRITTEN
+
+KEY = "0a" * 133
+CANISTERS = ["bkyz2-fmaaa-aaaaa-qaaaq-cai", "aaaaa-aa", "bd3sg-teaaa-aaaaa-qaaba-cai"]
+
+VALUES: dict[str, list[Any]] = {
+    "version": [1],
+    "watch": [False, True],
+    "log.level": ["debug", "info"],
+    "log.format": ["json", "text"],
+    "gateway.listen": ["127.0.0.1:1", "[::1]:2", "unix:/a.sock"],
+    "gateway.generation": ["v1", "v0"],
+    "gateway.tls": [None, {"certificate": "/a.pem", "key": "/a.key"}, {"certificate": "/a.pem", "key": "/b.key"}],
+    "gateway.tls.certificate": ["/a.pem", "/b.pem"],
+    "gateway.tls.key": ["/a.key", "/b.key"],
+    "gateway.identity": ["/a.pem", "/b.pem"],
+    "gateway.origins": [["https://a"], ["https://b", "https://a"], []],
+    "gateway.trusted_proxies": [["unix"], ["10.0.0.0/8", "::1"]],
+    "gateway.max_connections": [1, 7],
+    "gateway.max_frame": ["1KiB", "1025"],
+    "gateway.outbox": ["64KiB", "100000"],
+    "gateway.relay_queue": [1, 2],
+    "gateway.ping_interval": ["1s", "1.1s"],
+    "gateway.ping_timeout": ["1s", "2s"],
+    "gateway.handshake_timeout": ["1s", "2s"],
+    "gateway.open_timeout": ["1s", "10m"],
+    "gateway.close_timeout": ["100ms", "0.333s"],
+    "drain.rate": ["1/s", "90/m"],
+    "drain.grace": ["1s", "2s"],
+    "drain.deadline": ["1s", "1h"],
+    "network.url": [["http://a"], ["http://b", "http://a"], ["http://a", "http://b"]],
+    "network.root_key": ["fetch", KEY],
+    "network.timeout": ["1s", "100ms"],
+    "network.max_reply": ["1KiB", "1MB"],
+    "verification.certificates": ["report", "off"],
+    "verification.envelopes": ["report", "off"],
+    "verification.max_certificate_age": ["1s", "1d"],
+    "polling.min_interval": ["5ms", "0.0123456789s"],
+    "polling.max_interval": ["2s", "5m"],
+    "polling.timeout": ["1s", "2s"],
+    "rate_limits.connections_per_ip.rate": ["1/h", "0.1/s"],
+    "rate_limits.connections_per_ip.burst": [1, 2],
+    "rate_limits.connections_per_ip.mode": ["off", "shadow"],
+    "rate_limits.messages_per_client.rate": ["7/m", "1000/s"],
+    "rate_limits.messages_per_client.burst": [1, 2],
+    "rate_limits.messages_per_client.mode": ["off", "shadow"],
+    "unlisted_canisters": ["allow", "deny"],
+    "control.listen": [None, "unix:/c.sock"],
+    "control.hosts": [["icws.example"], []],
+    "control.tokens": ["/tokens", "/more-tokens"],
+    "control.history": [None, "/history"],
+    "control.keep": [2, 3],
+    "metrics.canisters": [0, 1],
+}
+"""By key; the first is no default."""
+
+ITEMS: dict[str, tuple[str, list[Any], dict[str, list[Any]]]] = {
+    "canisters": (
+        "id",
+        CANISTERS,
+        {
+            "name": ["x"],
+            "generation": ["v0", ["v1", "v2"]],
+            "paused": [True],
+            "max_clients": [1, 2],
+            "polling": [{"min_interval": "10ms"}, {"min_interval": "10ms", "max_interval": "3s", "timeout": "1s"}],
+            "rate_limits": [{"messages_per_client": {"burst": 3}}, {"messages_per_client": {"rate": "1/m"}}, {}],
+        },
+    ),
+    "gateway.listeners": ("address", ["a:1", "[::1]:8081", "unix:/b.sock"], {"generation": ["v0", "v1"]}),
+    "plugins": (
+        "path",
+        ["/audit_log.py", "/b.py", "/c.py"],
+        {"config": [{"file": "x"}, {"deep": [1, {"y": None}]}], "timeout": ["1ms", "1s"]},
+    ),
+}
+"""What is repeated: the key that tells the items apart, its values, and the values of the others."""
+
+
+def config(values: dict[str, Any]) -> Config:
+    """By keys such as ``log.level``."""
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        section, *above = tree, *key.split(".")[:-1]
+        for part in above:
+            section = section.setdefault(part, {})
+        section[key.split(".")[-1]] = value
+    return Config.model_validate(tree, context=WRITTEN)
+
+
+def _items(key: str) -> st.SearchStrategy[list[Any]]:
+    identity, names, others = ITEMS[key]
+    fields = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in others.items()})
+    items = st.lists(st.tuples(st.sampled_from(names), fields), unique_by=lambda item: item[0])
+    return items.filter(_one_name_each).map(lambda items: [{identity: name} | inner for name, inner in items])
+
+
+def _one_name_each(items: list[tuple[str, dict[str, Any]]]) -> bool:
+    return sum("name" in inner for _, inner in items) <= 1
+
+
+def configs() -> st.SearchStrategy[Config]:
+    """Any."""
+    inner = {"gateway.tls.certificate", "gateway.tls.key"}
+    plain = {key: st.sampled_from(values) for key, values in VALUES.items() if key not in inner}
+    return st.fixed_dictionaries({}, optional=plain | {key: _items(key) for key in ITEMS}).map(config)

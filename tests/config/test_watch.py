@@ -1,0 +1,198 @@
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from appliance.config.watch import Watch, places_of
+
+LONG_S = 30
+
+
+class Changes:
+    """What a watch tells, one after the other."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.told: asyncio.Queue[None] = asyncio.Queue()
+        self._task = asyncio.create_task(self._listen(watch))
+
+    async def _listen(self, watch: Watch) -> None:
+        async for _ in watch:
+            self.told.put_nowait(None)
+
+    async def one(self) -> None:
+        await asyncio.wait_for(self.told.get(), LONG_S)
+
+    async def end(self) -> None:
+        self._task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self._task
+
+
+@asynccontextmanager
+async def watched(*files: Path, look_ms: int = 60_000) -> AsyncIterator[Changes]:
+    """Looks so seldom that only what is told counts. What comes late is sorted out by what is in the files."""
+    changes = Changes(Watch(lambda: list(files), look_ms=look_ms, debounce_ms=400))
+    try:
+        yield changes
+        assert changes.told.empty()
+    finally:
+        await changes.end()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "gateway.yaml").write_text("0")
+    return tmp_path
+
+
+def in_place(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+def by_rename(file: Path, text: str) -> None:
+    new = file.with_name("new")
+    new.write_text(text)
+    new.rename(file)
+
+
+def removed_and_made_again(file: Path, text: str) -> None:
+    file.unlink()
+    file.write_text(text)
+
+
+def as_editors_do(file: Path, text: str) -> None:
+    file.rename(file.with_suffix(".bak"))
+    file.write_text(text)
+
+
+@pytest.mark.parametrize("write", [in_place, by_rename, removed_and_made_again, as_editors_do])
+async def test_a_change_is_told_however_it_is_written(folder: Path, write: Callable[[Path, str], None]) -> None:
+    file = folder / "gateway.yaml"
+    async with watched(file) as changes:
+        for number in range(1, 4):
+            write(file, str(number))
+            await changes.one()
+
+
+async def test_what_a_mounted_config_map_does_is_told(tmp_path: Path) -> None:
+    """gateway.yaml -> ..data/gateway.yaml, ..data -> a folder; another ..data is renamed over it."""
+
+    def revision(number: int) -> None:
+        inner = tmp_path / f"..{number}"
+        inner.mkdir()
+        (inner / "gateway.yaml").write_text(str(number))
+        (tmp_path / "..data_tmp").symlink_to(inner.name)
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+
+    revision(0)
+    file = tmp_path / "gateway.yaml"
+    file.symlink_to("..data/gateway.yaml")
+    async with watched(file) as changes:
+        for number in range(1, 4):
+            revision(number)
+            await changes.one()
+            assert file.read_text() == str(number)
+
+
+async def test_a_link_on_the_way_that_is_turned_is_told(tmp_path: Path) -> None:
+    for release in ("1", "2"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "gateway.yaml").write_text(release)
+    (tmp_path / "etc").mkdir()
+    current = tmp_path / "etc" / "current"
+    current.symlink_to("../1")
+    async with watched(current / "gateway.yaml") as changes:
+        (tmp_path / "turned").symlink_to("../2")
+        (tmp_path / "turned").rename(current)
+        await changes.one()
+        (tmp_path / "2" / "gateway.yaml").write_text("3")
+        await changes.one()
+
+
+async def test_many_writes_at_once_are_one_change(folder: Path) -> None:
+    file = folder / "gateway.yaml"
+    async with watched(file) as changes:
+        for number in range(50):
+            in_place(file, f"{number}\n" * 1000)
+        await changes.one()
+        in_place(file, "the end")
+        await changes.one()
+
+
+async def test_what_says_the_same_is_no_change(folder: Path) -> None:
+    file = folder / "gateway.yaml"
+    async with watched(file) as changes:
+        by_rename(file, "0")
+        os.utime(file)
+        (folder / "another.yaml").write_text("1")
+        file.chmod(0o600)
+        in_place(file, "1")
+        await changes.one()
+
+
+async def test_a_file_that_is_gone_is_no_change_until_it_is_back(folder: Path) -> None:
+    file, other = folder / "gateway.yaml", folder / "tls.pem"
+    async with watched(file, other) as changes:
+        file.unlink()
+        other.write_text("it was not there")
+        await changes.one()
+        file.write_text("0")  # as it was
+        other.write_text("again")
+        await changes.one()
+        file.write_text("1")
+        await changes.one()
+
+
+async def test_a_folder_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "etc" / "gateway.yaml"
+    async with watched(file, look_ms=50) as changes:
+        file.parent.mkdir()
+        file.write_text("1")
+        await changes.one()
+
+
+async def test_files_that_are_named_later_are_watched_from_then_on(folder: Path) -> None:
+    file, plugin = folder / "gateway.yaml", folder / "plugins" / "audit.py"
+    plugin.parent.mkdir()
+    plugin.write_text("0")
+    changes = Changes(Watch(lambda: [file, plugin] if file.read_text() == "1" else [file], look_ms=50))
+    plugin.write_text("nobody looks")
+    file.write_text("1")
+    await changes.one()
+    file.write_text("2")
+    await changes.one()
+    file.write_text("1")
+    await changes.one()
+    plugin.write_text("2")
+    await changes.one()
+    await changes.end()
+
+
+async def test_what_changed_before_anybody_listened_is_told(folder: Path) -> None:
+    watch = Watch(lambda: [folder / "gateway.yaml"])
+    (folder / "gateway.yaml").write_text("1")
+    changes = Changes(watch)
+    await changes.one()
+    await changes.end()
+
+
+def test_every_folder_with_a_link_on_the_way_counts(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "c" / "real.yaml").write_text("")
+    (tmp_path / "b" / "link.yaml").symlink_to(tmp_path / "c" / "real.yaml")
+    (tmp_path / "a" / "gateway.yaml").symlink_to("../b/link.yaml")
+    places = places_of([tmp_path / "a" / "gateway.yaml"])
+    assert {tmp_path / name for name in ("a", "b", "c", "c/real.yaml")} == {
+        place for place in places if tmp_path in place.parents
+    }
+
+
+def test_links_that_lead_nowhere_end(tmp_path: Path) -> None:
+    (tmp_path / "x").symlink_to("y")
+    (tmp_path / "y").symlink_to("x")
+    assert tmp_path in places_of([tmp_path / "x"])
+    assert places_of([tmp_path / "absent" / "gateway.yaml"]) == {}

@@ -1,0 +1,133 @@
+"""Parts of the script by themselves."""
+
+import json
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from tests.control.page.browser import Tab, forwarded, tab
+from tests.control.plane import running
+
+
+async def run(shown: Tab, module: str, script: str, value: Any = None) -> Any:
+    """What a function of the script's own modules makes of a value."""
+    return await shown.page.evaluate(
+        f"async (value) => {{ const m = await import('./static/{module}'); return ({script})(m, value); }}", value
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ("m.duration(0)", "0 ms"),
+        ("m.duration(0.00042)", "420 µs"),
+        ("m.duration(0.0421)", "42.1 ms"),
+        ("m.duration(2.44)", "2.4 s"),
+        ("m.duration(59.6)", "60 s"),
+        ("m.duration(185)", "3 min 5 s"),
+        ("m.duration(90061)", "1 d 1 h"),
+        ("m.duration(null)", "\u2013"),
+        ("m.bytes(1023)", "1023 B"),
+        ("m.bytes(1536)", "1.5 KiB"),
+        ("m.bytes(5 * 1024 ** 3)", "5 GiB"),
+        ("m.clock(65)", "1:05"),
+        ("m.clock(3661)", "1:01:01"),
+        ("m.clock(-1)", "0:00"),
+        ("m.count(1234567)", "1,234,567"),
+        ("m.count(1234567, true)", "1.2 M"),
+        ("m.rate(0.1234)", "0.12"),
+        ("m.rate(123.4)", "123"),
+        ("m.pace(20)", "20 /s"),
+        ("m.pace(1 / 60)", "1 /min"),
+        ("m.pace(1 / 3600)", "1 /h"),
+        ("m.shorten('abcdefghij', 7)", "abc…hij"),
+        ("m.shorten('short', 7)", "short"),
+        ("m.many(1, 'session')", "1 session"),
+        ("m.many(2000, 'session')", "2,000 sessions"),
+    ],
+)
+async def test_numbers_are_written_as_people_read_them(plain: Tab, call: str, text: str) -> None:
+    assert await run(plain, "format.js", f"(m) => {call}") == text
+
+
+async def test_the_scale_of_a_chart_covers_what_is_shown(plain: Tab) -> None:
+    values = [10.0**power * factor for power in range(-7, 8) for factor in (1, 1.0001, 1.9, 2, 4.99, 5, 7.3, 9.999)]
+    for most, marks in zip(
+        values, await run(plain, "chart.js", "(m, values) => values.map((v) => m.ticks(v))", values), strict=True
+    ):
+        assert marks[0] == 0
+        assert most <= marks[-1] * (1 + 1e-9) <= most * 2 + marks[1]
+        assert 2 <= len(marks) <= 6
+        steps = {round((b - a) / marks[1], 6) for a, b in pairwise(marks)}
+        assert steps == {1.0}
+    assert await run(plain, "chart.js", "(m) => m.ticks(3, 4, 1)") == [0, 1, 2, 3]
+
+
+async def test_a_stream_is_read_alike_wherever_it_is_cut(plain: Tab) -> None:
+    text = ': hello\n\nid: 1\nevent: reload\ndata: {"a": 1,\ndata: "b": 2}\n\n'
+    text += "id:2\r\ndata:x\r\n\r\nevent: none\n\ndata\n\n"
+    whole = [{"id": "1", "event": "reload", "data": '{"a": 1,\n"b": 2}'}, {"id": "2", "data": "x"}, {"data": ""}]
+    script = """(m, text) => Array.from({ length: text.length }, (_, at) => {
+      const parser = new m.EventParser();
+      return [...parser.push(text.slice(0, at)), ...parser.push(text.slice(at))];
+    })"""
+    for found in await run(plain, "stream.js", script, text):
+        assert found == whole
+
+
+def look(at: int, count: int, refused: int) -> dict[str, Any]:
+    return {
+        "at": at,
+        "sessions": 3,
+        "connections": 4,
+        "counters": {"relayed": count, "delivered": count * 2},
+        "totals": {"refused": refused},
+        "hops": [{"name": "gateway_to_ic", "count": count, "sum_s": count * 0.25}],
+    }
+
+
+async def test_charts_show_what_has_changed_between_two_looks(plain: Tab) -> None:
+    looks = [look(0, 0, 5), look(2000, 10, 6), look(61_000, 10, 9), look(63_000, 10, 9)]
+    first, second, third, fourth = await run(plain, "samples.js", "(m, looks) => m.samplesOf(looks)", looks)
+    assert (first["up"], first["refused"], first["gateway_to_ic"], first["sessions"]) == (None, None, None, 3)
+    assert (second["up"], second["down"], second["refused"], second["gateway_to_ic"]) == (5, 10, 1, 0.25)
+    assert (third["up"], third["refused"], third["gateway_to_ic"]) == (0, 3, None), "errors are of the last minute"
+    assert fourth["refused"] == 0
+
+
+async def test_counters_that_began_anew_are_of_another_process(plain: Tab) -> None:
+    script = "(m, looks) => looks.reduce((before, now) => m.follow(before, now), []).map(({ at }) => at)"
+    assert await run(plain, "samples.js", script, [look(0, 5, 0), look(2000, 6, 0)]) == [0, 2000]
+    assert await run(plain, "samples.js", script, [look(0, 5, 0), look(2000, 4, 0)]) == [2000]
+    assert await run(plain, "samples.js", script, [look(0, 5, 0), look(700_000, 6, 0)]) == [700_000]
+
+
+async def test_nested_values_are_written_as_keys(plain: Tab) -> None:
+    values = {
+        "a": {"b": 1, "empty": {}},
+        "canisters": [{"id": "x-cai", "polling": {"timeout": "5s"}}],
+        "origins": ["*"],
+    }
+    flat = await run(plain, "views/values.js", "(m, values) => m.flatten(values)", values)
+    assert json.loads(json.dumps(flat)) == [
+        ["a.b", 1],
+        ["a.empty", {}],
+        ["canisters[x-cai].id", "x-cai"],
+        ["canisters[x-cai].polling.timeout", "5s"],
+        ["origins", ["*"]],
+    ]
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def plain(browser: Browser) -> AsyncIterator[Tab]:
+    """A tab for all tests that only run parts of the script."""
+    async with (
+        running() as plane,
+        forwarded(plane.control.url.removeprefix("unix:")) as url,
+        tab(browser, url) as shown,
+    ):
+        yield shown

@@ -1,0 +1,157 @@
+"""What the page shows of a running gateway, and that it follows what happens."""
+
+import asyncio
+import re
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+from websockets.asyncio.client import connect as websocket
+
+from appliance.errors import GatewayError
+from tests.control.page.browser import ROOT, Tab, forwarded, tab
+from tests.control.page.steps import LATER_MS, clients, edit, talk
+from tests.control.plane import Plane, running
+from tests.gateway.bench import until
+
+MANY = 60
+"""Sockets, more than a page of them."""
+
+
+async def test_charts_go_on_without_a_reload(plane: Plane, desk: Tab) -> None:
+    trace = desk.page.locator("#chart-messages .trace.series-2")
+    async with clients(plane, 2) as talking:
+        await expect(desk.page.locator("#tile-sessions")).to_have_text("2", timeout=LATER_MS)
+        await expect(trace).to_be_attached(timeout=LATER_MS)
+        before = await trace.get_attribute("points")
+        for client in talking:
+            await talk(client)
+        await expect(trace).not_to_have_attribute("points", before or "", timeout=LATER_MS)
+    await expect(desk.page.locator("#tile-sessions")).to_have_text("0", timeout=LATER_MS)
+    delivered = f"{plane.gateway.stats.delivered} so far"
+    await expect(desk.page.locator("#tile-down-note")).to_have_text(delivered, timeout=LATER_MS)
+    await expect(desk.page.locator("#closes tbody")).to_contain_text("the client left", timeout=LATER_MS)
+    assert await desk.page.evaluate("performance.getEntriesByType('navigation').length") == 1
+
+
+async def test_a_chart_shows_what_was_before_somebody_looked(browser: Browser, plane: Plane, url: str) -> None:
+    plane.control.recall.every_s = 0.05
+    async with plane.control.recall, clients(plane, 1):
+        await until(lambda: len([each for each in plane.control.recall.samples if each.sessions]) > 3)
+    async with tab(browser, url) as shown:
+        trace = shown.page.locator("#chart-sessions .area")
+        await expect(trace).to_have_attribute("points", re.compile(r"(\S+ ){6}"), timeout=LATER_MS)
+
+
+async def test_a_chart_is_read_with_the_keyboard(plane: Plane, desk: Tab) -> None:
+    chart = desk.page.locator("#chart-sessions svg")
+    async with clients(plane, 1):
+        await expect(chart).to_have_attribute("aria-label", re.compile("open: 1, between"), timeout=LATER_MS)
+        await expect(desk.page.locator("#chart-sessions .trace").first).to_be_attached()
+        await chart.focus()
+        await desk.page.keyboard.press("Home")
+        await expect(desk.page.locator("#chart-sessions [role=status]")).to_contain_text(
+            re.compile(r"\d\d:\d\d.*open \d")
+        )
+        await expect(desk.page.locator("#chart-sessions .crosshair")).to_have_count(1)
+
+
+async def test_the_principal_is_copied_for_whoever_writes_a_canister(plane: Plane, desk: Tab) -> None:
+    await desk.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await desk.page.get_by_role("button", name="Copy the principal").click()
+    await expect(desk.page.locator("#toasts")).to_have_text("Copied.")
+    assert await desk.page.evaluate("navigator.clipboard.readText()") == str(plane.gateway.principal)
+
+
+async def test_a_session_is_found_and_its_story_is_told(plane: Plane, desk: Tab) -> None:
+    async with clients(plane, 2):
+        one, other = (await plane.get("/v1/sessions"))["items"]
+        await desk.show("sessions")
+        await desk.page.get_by_label("Client", exact=True).fill(one["client"][:12])
+        await desk.page.get_by_role("button", name="Filter").click()
+        rows = desk.page.locator("#session-table tbody tr")
+        await expect(rows).to_have_count(1, timeout=LATER_MS)
+        assert one["client"][:12] in desk.page.url, "the address is one to pass on"
+        await rows.get_by_role("link", name=one["id"]).click()
+        await expect(desk.page.get_by_role("heading", name=f"Session {one['id']}")).to_be_focused()
+        await expect(desk.page.locator("#moments")).to_contain_text("The session is open", timeout=LATER_MS)
+        await expect(desk.page.locator("#session-facts")).to_contain_text(one["client"])
+        assert other["client"] not in await desk.page.locator("#session-story").inner_text()
+
+
+async def test_many_sessions_are_paged_through(plane: Plane, desk: Tab) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(MANY):
+            await stack.enter_async_context(websocket(f"{plane.control.listener.url}/v2"))
+        known = {session["id"] for session in (await plane.get("/v1/sessions", limit=1000))["items"]}
+        assert len(known) == MANY
+        await desk.show("sessions")
+        ids = desk.page.locator("#session-table tbody a")
+        await expect(ids).to_have_count(50, timeout=LATER_MS)
+        first = set(await ids.all_inner_texts())
+        await desk.page.get_by_role("button", name="Next page").click()
+        await expect(ids).to_have_count(MANY - 50, timeout=LATER_MS)
+        assert first | set(await ids.all_inner_texts()) == known
+        await expect(desk.page.get_by_role("button", name="Next page")).to_be_disabled()
+
+
+async def test_what_looks_like_markup_is_shown_as_text(desk: Tab) -> None:
+    await desk.show("sessions?address=%3Cimg%20id%3Devil%3E")
+    await expect(desk.page.locator("#problem")).to_contain_text("<img id=evil>", timeout=LATER_MS)
+    await desk.show("config")
+    await edit(desk, "name: chat", '"<img id=evil>": chat')
+    await desk.page.get_by_role("button", name="Plan", exact=True).click()
+    await expect(desk.page.locator("#config-edit .alert")).to_contain_text("<img id=evil>", timeout=LATER_MS)
+    await expect(desk.page.locator("#evil")).to_have_count(0)
+
+
+async def test_who_is_limited_is_shown_with_a_way_to_the_sessions(browser: Browser) -> None:
+    more = "rate_limits: {messages_per_client: {rate: 1/m, burst: 3}}\n"
+    async with (
+        running(more=more) as plane,
+        forwarded(plane.control.url.removeprefix("unix:")) as url,
+        tab(browser, url, path="#limits") as shown,
+        plane.connect() as client,
+    ):
+        with pytest.raises(GatewayError):
+            await asyncio.gather(*(talk(client) for _ in range(8)))
+        row = shown.page.locator("#limited-table tbody tr")
+        await expect(row).to_contain_text("messages per client", timeout=LATER_MS)
+        await shown.shot("limits-waiting")
+        await shown.page.get_by_role("link", name="Sessions of").click()
+        form = shown.page.locator("#session-filter")
+        await expect(form.locator("[name=client]")).to_have_value(str(client.principal))
+        await expect(form.locator("[name=canister]")).to_have_value(str(plane.canister_id))
+        await expect(shown.page.locator("#problem")).to_be_empty()
+
+
+async def test_plugins_are_shown_with_how_they_do(browser: Browser, tmp_path: Path) -> None:
+    more = f"plugins: [{{path: {ROOT}/plugins/audit_log.py, config: {{file: {tmp_path}/log.jsonl}}}}]\n"
+    async with (
+        running(more=more) as plane,
+        forwarded(plane.control.url.removeprefix("unix:")) as url,
+        tab(browser, url, path="#plugins") as shown,
+    ):
+        row = shown.page.locator("#plugin-table tbody tr")
+        await expect(row).to_contain_text("audit_log", timeout=LATER_MS)
+        await expect(row.locator(".badge")).to_have_text("on")
+        [calls] = [each["calls"] for each in (await plane.get("/v1/plugins"))["items"]]
+        async with clients(plane, 1):
+            await expect(row.locator("[data-label=Calls]")).not_to_have_text(str(calls), timeout=LATER_MS)
+        await shown.shot("plugins-one")
+
+
+async def test_events_come_by_themselves(plane: Plane, desk: Tab) -> None:
+    await desk.show("events")
+    lines = desk.page.locator("#event-list li:visible")
+    async with clients(plane, 1):
+        await expect(lines.filter(has_text="session.opened")).to_have_count(1)
+        await desk.page.get_by_role("button", name="Pause").click()
+    await expect(desk.page.locator("#event-note")).to_contain_text("more wait")
+    await desk.page.get_by_role("button", name="Pause").click()
+    await expect(lines.filter(has_text="session.closed")).to_have_count(1)
+    await desk.page.get_by_label("session.opened").uncheck()
+    await expect(lines.filter(has_text="session.opened")).to_have_count(0)
+    await lines.filter(has_text="session.closed").get_by_role("link").click()
+    await expect(desk.page.locator("#session-facts")).to_contain_text("closed with code 1000", timeout=LATER_MS)

@@ -1,0 +1,160 @@
+from typing import Any
+
+import pytest
+
+from appliance.config.source import Source
+from appliance.errors import CanisterPaused
+from tests.control.plane import OTHER, Plane, running
+from tests.gateway.bench import until
+
+
+async def shown(plane: Plane, name: str = "chat") -> Any:
+    return await plane.get(f"/v1/canisters/{name}")
+
+
+async def test_a_canister_is_shown_with_who_is_there_and_how_it_is_polled(plane: Plane) -> None:
+    idle = await shown(plane)
+    assert idle == (await plane.get("/v1/canisters"))["items"][0]
+    assert (idle["id"], idle["name"], idle["listed"]) == (str(plane.canister_id), "chat", True)
+    assert (idle["state"], idle["clients"], idle["sessions"], idle["polling"]) == ("idle", 0, 0, None)
+    async with plane.connect():
+        busy = await shown(plane, str(plane.canister_id))
+    assert (busy["state"], busy["clients"], busy["sessions"]) == ("ok", 1, 1)
+    polling = busy["polling"]
+    assert polling["polls"] >= 1
+    assert polling["next_nonce"] >= polling["delivered"] >= 1
+    assert polling["polls_per_message"] == polling["polls"] / polling["delivered"]
+    assert polling["lag_s"] >= 0
+    assert (polling["failures"], polling["last_error"]) == (0, None)
+    assert (await plane.http.get("/v1/canisters/nobody")).status_code == 404
+
+
+async def test_one_that_is_not_listed_is_shown_while_it_has_clients() -> None:
+    async with running() as plane:
+        text = plane.file.read_text()
+        listed = text[text.index("canisters:") : text.index("control:")]
+        await plane.post(
+            "/v1/config/apply", {"text": text.replace(listed, "unlisted_canisters: allow\n"), "allow_restart": False}
+        )
+        assert (await plane.get("/v1/canisters"))["items"] == []
+        async with plane.connect():
+            (found,) = (await plane.get("/v1/canisters"))["items"]
+            assert (found["listed"], found["name"], found["clients"]) == (False, None, 1)
+            assert (await shown(plane, found["id"]))["id"] == str(plane.canister_id)
+            response = await plane.http.post(f"/v1/canisters/{found['id']}/pause")
+            assert response.status_code == 404
+
+
+async def test_a_paused_canister_lets_nobody_in_and_keeps_who_is_there(plane: Plane) -> None:
+    async with plane.connect() as connection:
+        paused = await plane.post("/v1/canisters/chat/pause")
+        assert paused["canister"] == str(plane.canister_id)
+        assert [change["key"] for change in paused["applied"]["changes"]] == [f"canisters[{plane.canister_id}].paused"]
+        found = await shown(plane)
+        assert (found["state"], found["sessions"], found["polling"]["state"]) == ("paused", 1, "paused")
+        with pytest.raises(Exception, match="is paused at this gateway"):
+            async with plane.connect():
+                pass
+        await plane.post("/v1/canisters/chat/resume")
+        assert (await shown(plane))["state"] == "ok"
+        await connection.send({"text": "hello", "timestamp": 0})
+        while "hello" not in (await connection.receive()).value["text"]:
+            pass
+    assert str(CanisterPaused(str(plane.canister_id))).startswith("canister")
+
+
+async def test_pausing_twice_is_pausing_once(plane: Plane) -> None:
+    await plane.post("/v1/canisters/chat/pause")
+    again = await plane.post("/v1/canisters/chat/pause")
+    assert (again["applied"]["result"], again["applied"]["generation"]) == ("unchanged", 2)
+    await plane.post("/v1/canisters/chat/resume")
+    assert (await plane.post("/v1/canisters/chat/resume"))["applied"]["generation"] == 3
+
+
+async def test_a_canister_comes_and_goes(plane: Plane) -> None:
+    body = {"id": OTHER, "name": "other", "generation": ["v1", "v2"], "max_clients": 5}
+    response = await plane.http.post("/v1/canisters", json=body)
+    assert response.status_code == 201
+    found = await shown(plane, "other")
+    assert (found["id"], found["generation"], found["max_clients"]) == (OTHER, ["v1", "v2"], 5)
+    assert (await plane.http.post("/v1/canisters", json=body)).status_code == 409
+    assert (await plane.http.post("/v1/canisters", json={"id": OTHER})).status_code == 409
+    gone = plane.read(await plane.http.delete("/v1/canisters/other"))
+    assert gone["canister"] == OTHER
+    assert [canister["name"] for canister in (await plane.get("/v1/canisters"))["items"]] == ["chat"]
+    assert plane.reloads.loaded.text == plane.file.read_text()
+    actions = [(entry["action"], entry["target"]) for entry in (await plane.get("/v1/audit"))["items"]]
+    assert actions == [("removeCanister", OTHER), *[("addCanister", OTHER)] * 3]
+
+
+async def test_what_is_saved_is_in_the_file_with_all_else_that_was(plane: Plane) -> None:
+    before = plane.file.read_text()
+    added = plane.read(await plane.http.post("/v1/canisters", json={"id": OTHER, "save": True}))
+    assert added["applied"]["differs_from_file"] is False
+    assert "# the first" in plane.file.read_text()
+    assert [str(canister.id) for canister in Source(plane.file).load().config.canisters] == [
+        str(plane.canister_id),
+        OTHER,
+    ]
+    plane.read(await plane.http.delete(f"/v1/canisters/{OTHER}", params={"save": True}))
+    assert plane.file.read_text() == before
+    await plane.post("/v1/canisters/chat/pause", {"save": True})
+    assert plane.file.read_text() == before.replace("    name: chat\n", "    name: chat\n    paused: true\n")
+
+
+async def test_nothing_is_saved_over_what_somebody_has_written(plane: Plane) -> None:
+    await plane.post("/v1/canisters/chat/pause")
+    response = await plane.http.post("/v1/canisters/chat/resume", json={"save": True})
+    assert response.status_code == 409
+    assert "would be overwritten" in response.json()["detail"]
+    assert (await shown(plane))["state"] == "paused"
+
+
+async def test_sessions_of_a_removed_canister_are_closed(plane: Plane) -> None:
+    await plane.http.post("/v1/canisters", json={"id": OTHER})
+    async with plane.connect():
+        removed = plane.read(await plane.http.delete("/v1/canisters/chat"))
+        assert removed["applied"]["changes"][0]["sessions"] == 1
+        await until(lambda: not len(plane.control.listener))
+
+
+async def test_the_last_canister_with_sessions_goes_by_force_only(plane: Plane) -> None:
+    async with plane.connect():
+        response = await plane.http.delete("/v1/canisters/chat")
+        assert (response.status_code, response.json()["type"]) == (409, "urn:icws:problem:force-needed")
+        plane.read(await plane.http.delete("/v1/canisters/chat", params={"force": True}))
+        await until(lambda: not len(plane.control.listener))
+
+
+async def test_a_canister_that_cannot_be_is_refused(plane: Plane) -> None:
+    for body, status in (
+        ({"id": "aaaaa-ab"}, 422),
+        ({"id": "AAAAA-AA"}, 422),
+        ({"id": OTHER, "name": "a b"}, 422),
+        ({"id": OTHER, "generation": ["v0", "v1"]}, 422),
+        ({"id": OTHER, "generation": []}, 422),
+        ({"id": OTHER, "name": "chat"}, 409),
+        ({"id": OTHER, "polling": {}}, 422),
+    ):
+        response = await plane.http.post("/v1/canisters", json=body)
+        assert response.status_code == status, response.text
+    assert plane.reloads.generation == 1
+
+
+async def test_a_file_that_cannot_be_edited_is_left_to_people(plane: Plane) -> None:
+    text = plane.file.read_text()
+    odd = text.replace(f"  - id: {plane.canister_id}  # the first\n", f"  -  # a - b\n    id: {plane.canister_id}\n")
+    await plane.post("/v1/config/apply", {"text": f"{odd}# - more\n"})
+    response = await plane.http.post("/v1/canisters", json={"id": OTHER})
+    assert response.status_code == 409
+    assert "edit it by hand" in response.json()["detail"]
+    assert plane.reloads.generation == 2
+
+
+async def test_canisters_that_are_set_elsewhere_are_changed_there(plane: Plane) -> None:
+    source = plane.reloads.source
+    plane.reloads.source = Source(source.file, {"ICWS_CANISTERS": f"[{{id: {OTHER}}}]"})
+    await plane.post("/v1/config/apply", {"text": plane.file.read_text() + "#\n"})
+    response = await plane.http.delete(f"/v1/canisters/{OTHER}")
+    assert response.status_code == 409
+    assert "variable ICWS_CANISTERS" in response.json()["detail"]

@@ -1,0 +1,69 @@
+from structlog.testing import capture_logs
+
+from appliance.errors import IcUnreachable
+from appliance.gateway.hooks import Happening
+from appliance.gateway.news import News
+from tests.gateway.bench import until
+from tests.gateway.clients import CANISTER
+from tests.gateway.served import served
+
+
+def test_every_reader_is_told_and_one_that_fails_harms_nobody():
+    news, heard = News(lambda: 7), []
+
+    def fails(happening: Happening) -> None:
+        raise ValueError("oops")
+
+    news.tell("early")
+    news.subscribe(fails)
+    news.subscribe(heard.append)
+    with capture_logs() as logs:
+        news.tell("reload", generation=2)
+    assert heard == [Happening("reload", 7, {"generation": 2})]
+    assert [line["kind"] for line in logs] == ["reload"]
+
+
+async def test_sessions_are_told_when_they_open_and_close():
+    heard: list[Happening] = []
+    async with served() as it:
+        it.gateway.news.subscribe(heard.append)
+        async with it.websocket():
+            pass  # never a session
+        async with it.session() as (client, _):
+            pass
+        await it.nobody()
+    assert [happening.kind for happening in heard] == ["session.opened", "session.closed"]
+    opened, closed = (dict(happening.facts) for happening in heard)
+    assert closed == opened | {"code": 1000, "cause": "client", "delivered": 1}
+    assert opened["client"].startswith(str(client.principal))
+    assert {**opened, "client": None, "session": None} == {
+        "session": None,
+        "address": "127.0.0.1",
+        "path": "/",
+        "generation": "v2",
+        "canister": str(CANISTER),
+        "client": None,
+    }
+
+
+async def fails() -> None:
+    raise IcUnreachable("the endpoint", "it is gone")
+
+
+async def test_a_canister_that_fails_and_recovers_is_told_once_each():
+    heard: list[Happening] = []
+    async with served(polling={"min_interval": "5ms", "max_interval": "5ms"}) as it:
+        it.gateway.news.subscribe(heard.append)
+        async with it.session():
+            poller = it.gateway.pollers[CANISTER]
+            works, it.ic.before_query = it.ic.before_query, fails
+            await until(lambda: poller.pace.failures > 2)
+            it.ic.before_query = works
+            await until(lambda: poller.state == "ok")
+            poller.pause()
+            poller.resume()
+        await it.nobody()
+    states = [happening.facts for happening in heard if happening.kind == "canister.state"]
+    assert [facts["state"] for facts in states] == ["degraded", "ok", "paused", "ok"]
+    assert {facts["canister"] for facts in states} == {str(CANISTER)}
+    assert [facts["cause"] is None for facts in states] == [False, True, True, True]

@@ -1,0 +1,106 @@
+import asyncio
+import sys
+import threading
+
+import pytest
+
+from appliance.plugins.worker import MAX_WAITING, MAX_WAITING_BYTES, Worker
+from tests.gateway.bench import until
+
+LONG_S = 30.0
+
+
+@pytest.fixture
+def gate() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def worker(gate):
+    it = Worker("test")
+    yield it
+    gate.set()
+    it.end()
+    it._thread.join(LONG_S)
+    assert not it.is_alive
+
+
+async def test_what_is_put_runs_in_order_and_elsewhere(worker):
+    ran: list[tuple[int, bool]] = []
+    for number in range(100):
+        assert worker.put(lambda number=number: ran.append((number, threading.current_thread() is here)))
+    here = threading.main_thread()
+    assert await worker.ask(lambda: len(ran), LONG_S) == 100
+    assert ran == [(number, False) for number in range(100)]
+
+
+async def test_what_is_raised_reaches_who_asks(worker):
+    def fails() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await worker.ask(fails, LONG_S)
+    assert await worker.ask(lambda: 5, LONG_S) == 5
+
+
+async def test_an_exit_ends_nobody(worker):
+    with pytest.raises(RuntimeError, match="SystemExit"):
+        await worker.ask(sys.exit, LONG_S)
+    assert await worker.ask(lambda: 5, LONG_S) == 5
+
+
+async def test_who_asks_does_not_wait_longer_than_it_wants(worker, gate):
+    with pytest.raises(TimeoutError):
+        await worker.ask(gate.wait, 0.001)
+    with pytest.raises(TimeoutError):
+        await worker.ask(lambda: 5, 0.001)  # its turn does not come
+    gate.set()
+    assert await worker.ask(lambda: 5, LONG_S) == 5  # what came too late for its asker has done no harm
+
+
+async def test_so_many_wait_and_no_more(worker, gate):
+    worker.put(gate.wait)
+    await until(lambda: not len(worker))  # it is under way
+    for _ in range(MAX_WAITING):
+        assert worker.put(lambda: None)
+    assert not worker.put(lambda: None)
+    with pytest.raises(TimeoutError):
+        await worker.ask(lambda: 5, LONG_S)
+    gate.set()
+    assert await worker.ask(lambda: 5, LONG_S, anyway=True) == 5
+    assert worker.put(lambda: None)
+
+
+async def test_so_many_bytes_wait_and_one_that_is_larger_alone(worker, gate):
+    worker.put(gate.wait)
+    await until(lambda: not len(worker))
+    assert worker.put(lambda: None, MAX_WAITING_BYTES + 1)
+    assert not worker.put(lambda: None, 1)
+    gate.set()
+    await until(lambda: not len(worker))
+    assert worker.put(lambda: None, MAX_WAITING_BYTES)
+
+
+async def test_after_the_end_nothing_is_taken_and_what_waited_is_done(gate):
+    worker, ran = Worker("test"), []
+    worker.put(gate.wait)
+    worker.put(lambda: ran.append(1))
+    worker.end()
+    assert not worker.put(lambda: ran.append(2))
+    gate.set()
+    await until(lambda: not worker.is_alive)
+    assert ran == [1]
+
+
+def test_an_answer_for_a_loop_that_is_gone_is_dropped(gate):
+    worker = Worker("test")
+
+    async def ask() -> None:
+        with pytest.raises(TimeoutError):
+            await worker.ask(gate.wait, 0.001)
+
+    asyncio.run(ask())
+    gate.set()
+    worker.end()
+    worker._thread.join(LONG_S)
+    assert not worker.is_alive

@@ -1,0 +1,143 @@
+"""The installation, below a scratch folder."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.config.load import load
+from appliance.config.schema import Config
+
+TOP = Path(__file__).resolve().parents[2]
+SCRIPT = TOP / "systemd" / "install.sh"
+WRITABLE = ("/var/lib/icws", "/run/icws", "/var/log/icws")
+
+
+def install(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        [SCRIPT, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "DESTDIR": str(root), **environment},
+    )
+
+
+def tree(root: Path) -> dict[str, tuple[int, bytes | str]]:
+    """Everything below a folder, with mode and content."""
+    found: dict[str, tuple[int, bytes | str]] = {}
+    for path in sorted(root.rglob("*")):
+        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else ""
+        found[f"/{path.relative_to(root)}"] = (stat.S_IMODE(path.lstat().st_mode), content)
+    return found
+
+
+@pytest.fixture
+def root(tmp_path):
+    result = install(tmp_path, "--no-package")
+    assert (result.returncode, result.stderr) == (0, "")
+    return tmp_path
+
+
+def test_everything_is_in_its_place(root):
+    files = {path: mode for path, (mode, content) in tree(root).items() if content != "" and mode != 0o777}
+    assert files == dict.fromkeys(
+        [
+            "/etc/icws/gateway.yaml",
+            "/opt/icws/plugins/audit_log.py",
+            *(f"/opt/icws/share/drop-ins/{path.name}" for path in sorted((TOP / "systemd" / "drop-ins").iterdir())),
+            "/usr/local/lib/systemd/system/icws.service",
+            "/usr/local/lib/systemd/system/icws.socket",
+        ],
+        0o644,
+    )
+    assert tree(root)["/usr/local/bin/icws"][1] == "/opt/icws/bin/icws"
+
+
+def test_again_changes_nothing(root):
+    before = tree(root)
+    result = install(root, "--no-package")
+    assert (result.returncode, len(result.stdout.splitlines())) == (0, 1)
+    assert tree(root) == before
+
+
+def test_what_is_the_operators_stays_and_what_is_ours_is_brought_up_to_date(root):
+    configuration, unit = root / "etc/icws/gateway.yaml", root / "usr/local/lib/systemd/system/icws.service"
+    drop_in = root / "etc/systemd/system/icws.service.d/own.conf"
+    before = tree(root)
+    configuration.write_text("canisters: []\n")
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text("[Service]\n")
+    unit.write_text("old")
+    result = install(root, "--no-package")
+    assert "/usr/local/lib/systemd/system/icws.service" in result.stdout.splitlines()
+    assert configuration.read_text() == "canisters: []\n"
+    assert drop_in.read_text() == "[Service]\n"
+    assert (
+        tree(root)["/usr/local/lib/systemd/system/icws.service"] == before["/usr/local/lib/systemd/system/icws.service"]
+    )
+
+
+def test_the_configuration_keeps_its_data_where_the_unit_may_write(root):
+    config = load(root / "etc/icws/gateway.yaml").config
+    kept = [config.gateway.identity, config.control.history, str(config.control.listen).removeprefix("unix:")]
+    for path in kept:
+        assert str(path).startswith(WRITABLE)
+    elsewhere = {"gateway": {"identity"}, "control": {"listen", "history"}}
+    assert config.model_dump(exclude=elsewhere) == Config().model_dump(exclude=elsewhere)
+
+
+def test_an_interpreter_that_the_unit_would_not_run_is_refused(tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "/home/somebody/bin/python3"\n')
+    python.chmod(0o755)
+    result = install(tmp_path / "root", PYTHON=str(python))
+    assert result.returncode == 1
+    assert "/home/somebody/bin/python3 cannot run under the service" in result.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_package_is_installed_for_where_it_will_be(tmp_path):
+    """With an interpreter that stands in for one below /usr, and a package that takes no compiler."""
+    package = tmp_path / "package"
+    (package / "appliance").mkdir(parents=True)
+    (package / "appliance" / "__init__.py").write_text("")
+    (package / "appliance" / "cli.py").write_text(
+        "def main(): print('icws, version 9')\nif __name__ == '__main__': main()\n"
+    )
+    (package / "pyproject.toml").write_text(
+        "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+    )
+    (package / "backend.py").write_text(BACKEND)
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\ncase "$2" in *realpath*) echo /usr/bin/python3;; *) exec {sys.executable} "$@";; esac\n'
+    )
+    python.chmod(0o755)
+    root = tmp_path / "root"
+    result = install(root, str(package), PYTHON=str(python))
+    assert result.returncode == 0, result.stderr
+    assert "/opt/icws: icws, version 9" in result.stdout
+    assert (root / "opt/icws/bin/icws").read_text().splitlines()[0] == "#!/opt/icws/bin/python"
+
+
+BACKEND = """
+import zipfile
+
+INFO = "icws-9.dist-info"
+
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name = "icws-9-py3-none-any.whl"
+    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
+        for module in ("__init__", "cli"):
+            wheel.write(f"appliance/{module}.py")
+        wheel.writestr(f"{INFO}/METADATA", "Metadata-Version: 2.1\\nName: icws\\nVersion: 9\\n")
+        wheel.writestr(f"{INFO}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{INFO}/entry_points.txt", "[console_scripts]\\nicws = appliance.cli:main\\n")
+        wheel.writestr(f"{INFO}/RECORD", "")
+    return name
+"""

@@ -1,0 +1,147 @@
+"""The units as systemd reads them, without running it."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.config.schema import Config
+
+FOLDER = Path(__file__).resolve().parents[2] / "systemd"
+DROP_INS = sorted(path.stem for path in (FOLDER / "drop-ins").glob("*.conf"))
+MOST_EXPOSED = 11
+"""In tenths, as systemd-analyze counts."""
+MORE_EXPOSED = {"low-ports": 14}
+
+analyzed = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+@pytest.fixture
+def units(tmp_path):
+    """The units in a folder of their own, with a program that is there."""
+    program = tmp_path / "opt" / "bin" / "icws"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+
+    def copy(*drop_ins: str) -> Path:
+        for name in ("icws.service", "icws.socket"):
+            text = (FOLDER / name).read_text().replace("/opt/icws", str(tmp_path / "opt"))
+            (tmp_path / name).write_text(text)
+        for drop_in in drop_ins:
+            target = tmp_path / "icws.service.d" / f"{drop_in}.conf"
+            target.parent.mkdir(exist_ok=True)
+            text = (FOLDER / "drop-ins" / f"{drop_in}.conf").read_text().replace("/opt/icws", str(tmp_path / "opt"))
+            target.write_text(text)
+        return tmp_path / "icws.service"
+
+    return copy
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("systemd-analyze")
+    assert program is not None
+    environment = {"PATH": "/usr/bin:/bin"}
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+
+
+def verified(unit: Path) -> tuple[int, str]:
+    """What systemd has to say: its exit code alone does not tell unknown keys."""
+    result = analyze("verify", unit)
+    return result.returncode, result.stderr
+
+
+def directives(name: str) -> dict[str, list[str]]:
+    """The last section's keys of a unit, with all their values."""
+    found: dict[str, list[str]] = {}
+    for line in (FOLDER / name).read_text().splitlines():
+        if match := re.fullmatch(r"([A-Za-z]+)=(.*)", line):
+            found.setdefault(match[1], []).append(match[2])
+    return found
+
+
+@analyzed
+@pytest.mark.parametrize("drop_ins", [(), *((name,) for name in DROP_INS), tuple(DROP_INS)], ids="+".join)
+def test_systemd_has_nothing_to_say(units, drop_ins):
+    assert verified(units(*drop_ins)) == (0, "")
+
+
+@analyzed
+def test_the_socket_is_one(units):
+    assert verified(units().with_name("icws.socket")) == (0, "")
+
+
+@analyzed
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("WatchdogSec=", "WatchdogSecs="),
+        ("@system-service", "@system-servic"),
+        ("Type=notify", "Type=notifi"),
+        ("ExecStart=/", "ExecStart=/nowhere/"),
+    ],
+)
+def test_a_fault_would_be_seen(units, old, new):
+    unit = units()
+    unit.write_text(unit.read_text().replace(old, new))
+    assert verified(unit) != (0, "")
+
+
+@analyzed
+def test_a_fault_in_a_drop_in_would_be_seen(units):
+    unit = units("low-ports")
+    drop_in = unit.with_name("icws.service.d") / "low-ports.conf"
+    drop_in.write_text(drop_in.read_text().replace("PrivateUsers=", "PrivateUser="))
+    assert verified(unit) != (0, "")
+
+
+@analyzed
+@pytest.mark.parametrize("drop_ins", [(), *((name,) for name in DROP_INS)], ids="+".join)
+def test_it_is_exposed_as_little_as_it_says(units, drop_ins):
+    most = max([MOST_EXPOSED, *(MORE_EXPOSED.get(name, 0) for name in drop_ins)])
+    unit = units(*drop_ins)
+    result = analyze("security", "--offline=true", "--no-pager", f"--threshold={most}", unit)
+    assert result.returncode == 0, result.stdout
+    assert analyze("security", "--offline=true", "--no-pager", "--threshold=5", unit).returncode != 0
+
+
+def test_it_may_take_longer_to_stop_than_the_drain():
+    [stop_s] = directives("icws.service")["TimeoutStopSec"]
+    drain = Config().drain
+    assert int(stop_s.removesuffix("s")) > drain.grace + drain.deadline
+
+
+def test_a_configuration_that_cannot_be_used_is_not_tried_again():
+    from appliance.cli.main import EXIT_CONFIG
+
+    assert directives("icws.service")["RestartPreventExitStatus"] == [str(EXIT_CONFIG)]
+
+
+def test_a_reload_checks_first():
+    first, second = directives("icws.service")["ExecReload"]
+    assert first.split()[1:] == ["check", "--no-files", "/etc/icws/gateway.yaml"]
+    assert second.split()[1:] == ["reload", "--config", "/etc/icws/gateway.yaml"]
+
+
+@pytest.mark.parametrize("command", ["ExecStart", "ExecReload"])
+def test_the_commands_exist_and_take_these_options(command):
+    from click.testing import CliRunner
+
+    from appliance.cli.main import main
+
+    for line in directives("icws.service")[command]:
+        name, *options = line.split()[1:]
+        assert CliRunner().invoke(main, [name, *options, "--help"]).exit_code == 0
+
+
+def test_the_socket_is_at_the_address_of_the_shipped_configuration():
+    assert directives("icws.socket")["ListenStream"] == [Config().gateway.listen]
+
+
+def test_no_value_has_a_comment_behind_it():
+    for path in FOLDER.rglob("*.*"):
+        if path.suffix in (".service", ".socket", ".conf"):
+            for line in path.read_text().splitlines():
+                assert line.startswith("#") or "#" not in line, f"{path.name}: {line}"

@@ -1,0 +1,216 @@
+"""The whole service: a configuration file, a gateway, its control plane, and reloads while people talk."""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.client import connect
+from appliance.config.schema import Config, Log
+from appliance.config.source import Source, start
+from appliance.control.ports import Control
+from appliance.crypto import Verifier
+from appliance.ic.principal import Principal
+from appliance.localnet.net import Localnet
+from appliance.localnet.pingpong import APP_MESSAGE, PingPong
+from appliance.log import Logging
+from appliance.service import Service, operating, serving
+from tests.gateway.bench import until
+
+OTHER = "ryjl3-tyaaa-aaaaa-aaaba-cai"
+PATIENCE_S = 90
+
+
+class House:
+    """A service that is looked after by its file."""
+
+    def __init__(self, net: Localnet, canister: Principal, file: Path) -> None:
+        self.net = net
+        self.canister = canister
+        self.file = file
+        self.service: Service
+        self.control: Control
+
+    def write(self, more: str = "", *, listeners: str = "", canisters: str = "") -> None:
+        self.file.write_text(f"""\
+gateway:
+  listen: 127.0.0.1:0
+  listeners: [{listeners}]
+network: {{url: '{self.net.url}', root_key: {self.net.root_key.hex()}}}
+watch: false
+control: {{listen: 'unix:control.sock', history: history}}
+canisters:
+  - {{id: {self.canister}, name: chat}}
+{canisters}
+{more}
+""")
+
+    async def reload(self) -> bool:
+        """Whether the file was taken."""
+        return (await self.control.reloads.attempt(trigger="signal", actor="test")).is_good
+
+
+@asynccontextmanager
+async def house(folder: Path) -> AsyncIterator[House]:
+    async with Localnet() as net:
+        it = House(net, net.create_canister(PingPong()), folder / "gateway.yaml")
+        it.write()
+        begun = start(Source(it.file, settings=["rate_limits.connections_per_ip.mode=off"]))
+        async with operating(begun, Logging(Log(level="error"))) as (it.service, it.control):
+            yield it
+
+
+class Talker:
+    """Says numbers as fast as they come back, and sees that none is lost, repeated or overtaken."""
+
+    def __init__(self, it: House, verifier: Verifier) -> None:
+        self._it = it
+        self._verifier = verifier
+        self.heard = 0
+        self.is_open = asyncio.Event()
+
+    async def talk(self, until: asyncio.Event, places: asyncio.Semaphore) -> None:
+        async with places:
+            opening = connect(
+                self._it.service.url, self._it.canister, verifier=self._verifier, message_type=APP_MESSAGE
+            )
+            session = await opening.__aenter__()
+        try:
+            assert (await session.receive()).value["text"] == "ping"
+            self.is_open.set()
+            while not until.is_set():
+                await session.send({"text": str(self.heard), "timestamp": 0})
+                message = await session.receive()
+                assert message.value["text"] == f"{self.heard} ping"
+                assert message.session == 1
+                self.heard += 1
+        finally:
+            await opening.__aexit__(None, None, None)
+
+
+ACCEPTED = [
+    {"more": "polling: {min_interval: 10ms, max_interval: 200ms}"},
+    {"more": "polling: {min_interval: 5ms, max_interval: 100ms}\nlog: {level: error}"},
+    {"more": "rate_limits: {messages_per_client: {rate: 900/s, burst: 900, mode: enforce}}"},
+    {"more": "rate_limits: {messages_per_client: {rate: 800/s, burst: 800, mode: shadow}}"},
+    {"listeners": "{address: '127.0.0.2:0', generation: v1}"},
+    {"listeners": "{address: '127.0.0.3:0'}, {address: '127.0.0.4:0', generation: v0}"},
+    {"canisters": f"  - {{id: {OTHER}, name: other, generation: v1}}"},
+    {"canisters": f"  - {{id: {OTHER}, name: another, max_clients: 5, paused: true}}"},
+    {"more": "verification: {max_certificate_age: 4m, envelopes: report}\nunlisted_canisters: allow"},
+    {"more": "drain: {rate: 10/s, deadline: 1m}\nmetrics: {canisters: 3}"},
+]
+
+
+def rejected(taken: int) -> list[dict[str, str]]:
+    return [
+        {"more": "polling: {min_interval: 10ms, max_intervall: 200ms}"},
+        {"more": "polling: {min_interval: 10s, max_interval: 1s}"},
+        {"more": "polling: [half"},
+        {"listeners": f"{{address: '127.0.0.5:0'}}, {{address: '127.0.0.1:{taken}'}}"},
+        {"more": "plugins: [{path: nowhere.py}]"},
+        {"canisters": "  - {id: not-a-principal}"},
+        {"more": "control: {}\n"},
+    ]
+
+
+@pytest.mark.timeout(300)
+async def test_reloads_under_traffic_lose_no_socket_no_message_and_no_configuration(tmp_path):
+    async with house(tmp_path) as it:
+        verifier, stop, places = Verifier(it.net.root_key), asyncio.Event(), asyncio.Semaphore(50)
+        talkers = [Talker(it, verifier) for _ in range(500)]
+        tasks = [asyncio.create_task(talker.talk(stop, places)) for talker in talkers]
+        for task in tasks:
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.wait_for(asyncio.gather(*(talker.is_open.wait() for talker in talkers)), PATIENCE_S)
+        assert not any(task.done() for task in tasks)
+
+        accepted = refused = 0
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            bad = itertools.cycle(rejected(taken.getsockname()[1]))
+            for good in itertools.islice(itertools.cycle(ACCEPTED), 50):
+                it.write(**good)
+                assert await it.reload()
+                running = it.control.reloads.config
+                assert it.service.gateway.config is running
+                accepted += 1
+                it.write(**next(bad))
+                assert not await it.reload()
+                assert it.control.reloads.config is it.service.gateway.config is running
+                refused += 1
+                heard = sum(talker.heard for talker in talkers)
+                # the traffic goes on between reloads
+                await until(lambda heard=heard: sum(talker.heard for talker in talkers) > heard + 50)
+        assert (accepted, refused) == (50, 50)
+
+        stop.set()
+        await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_S)
+        assert it.service.gateway.stats.opened == 500
+        assert not it.service.gateway.stats.gaps
+        assert not it.service.gateway.stats.refused
+        assert all(talker.heard for talker in talkers)
+
+
+async def test_a_gateway_alone_needs_no_control_plane(tmp_path):
+    async with Localnet() as net:
+        canister = net.create_canister(PingPong())
+        config = Config.model_validate(
+            {
+                "gateway": {"listen": "127.0.0.1:0", "identity": str(tmp_path / "identity.pem")},
+                "network": {"url": net.url, "root_key": net.root_key.hex()},
+                "canisters": [{"id": str(canister)}],
+            }
+        )
+        async with (
+            serving(config) as service,
+            connect(service.url, canister, root_key=net.root_key, message_type=APP_MESSAGE) as session,
+        ):
+            assert (await session.receive()).value["text"] == "ping"
+
+
+async def test_an_endpoint_that_is_replaced_is_asked_from_the_next_request_on(tmp_path):
+    async with (
+        house(tmp_path) as it,
+        connect(it.service.url, it.canister, root_key=it.net.root_key, message_type=APP_MESSAGE) as session,
+    ):
+        await session.receive()
+        text = it.file.read_text().replace(f"'{it.net.url}'", f"['http://127.0.0.1:1', '{it.net.url}']")
+        it.file.write_text(text)
+        assert await it.reload()
+        assert it.service.transport.urls == ["http://127.0.0.1:1", it.net.url]
+        await session.send({"text": "hello", "timestamp": 0})
+        assert (await session.receive()).value["text"] == "hello ping"
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "sessions"),
+    [
+        ("polling: {max_interval: 2s}", "polling.max_interval", 2),
+        ("drain: {rate: 7/s}", "drain.rate", 0),
+        ("unlisted_canisters: allow", "unlisted_canisters", 0),
+    ],
+)
+async def test_a_plan_says_how_many_sessions_each_key_concerns(tmp_path, more, key, sessions):
+    async with house(tmp_path) as it, contextlib.AsyncExitStack() as stack:
+        for _ in range(2):
+            opening: Any = connect(it.service.url, it.canister, root_key=it.net.root_key, message_type=APP_MESSAGE)
+            await stack.enter_async_context(opening)
+        it.write(more)
+        plan = await it.control.reloads.plan()
+        assert {change.key: change.sessions for change in plan} == {key: sessions}
+
+
+async def test_a_plan_counts_the_sessions_of_a_canister_that_goes(tmp_path):
+    async with house(tmp_path) as it:
+        it.write(canisters=f"  - {{id: {OTHER}}}")
+        assert await it.reload()
+        async with connect(it.service.url, it.canister, root_key=it.net.root_key, message_type=APP_MESSAGE):
+            it.file.write_text(it.file.read_text().replace(f"  - {{id: {it.canister}, name: chat}}\n", ""))
+            plan = await it.control.reloads.plan()
+            assert [(change.canister, change.sessions) for change in plan] == [(str(it.canister), 1)]
