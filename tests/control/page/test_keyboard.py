@@ -32,7 +32,8 @@ async def test_a_dialog_keeps_the_keyboard_and_gives_it_back(plane: Plane, desk:
     opener = desk.page.get_by_role("button", name="Add a canister…")
     await opener.focus()
     await desk.page.keyboard.press("Enter")
-    await expect(desk.page.get_by_label("Principal")).to_be_focused()
+    field = desk.page.get_by_role("dialog").get_by_label("Principal")
+    await expect(field).to_be_focused()
     inside = "document.querySelector('dialog[open]').contains(document.activeElement)"
     seen = set()
     for _ in range(15):
@@ -40,7 +41,7 @@ async def test_a_dialog_keeps_the_keyboard_and_gives_it_back(plane: Plane, desk:
         await desk.page.keyboard.press("Tab")
         assert await desk.page.evaluate(inside)
     assert seen == {"id", "name", "v0", "v1", "v2", "max_clients", "paused", "save", "Cancel", "Add"}
-    await desk.page.get_by_label("Principal").focus()
+    await field.focus()
     await desk.page.keyboard.press("Shift+Tab")
     assert await desk.focused() == "Add"
     await desk.page.keyboard.press("Escape")
