@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 from websockets.asyncio.client import connect as websocket
 
 from appliance.errors import GatewayError
@@ -94,6 +94,22 @@ async def test_many_sessions_are_paged_through(plane: Plane, desk: Tab) -> None:
         await expect(ids).to_have_count(MANY - 50, timeout=LATER_MS)
         assert first | set(await ids.all_inner_texts()) == known
         await expect(desk.page.get_by_role("button", name="Next page")).to_be_disabled()
+
+
+async def test_a_view_that_is_opened_while_the_page_looks_is_filled_at_once(plane: Plane, desk: Tab) -> None:
+    is_looking, is_opened = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        is_looking.set()
+        await is_opened.wait()
+        await route.continue_()
+
+    await desk.page.route("**/v1/stats", hold)
+    await is_looking.wait()
+    await desk.page.evaluate("() => { window.setTimeout = () => 0; }")  # no other look comes by itself
+    await desk.show("canisters")
+    is_opened.set()
+    await expect(desk.page.locator("#canister-table tbody tr")).to_be_visible(timeout=LATER_MS)
 
 
 async def test_what_looks_like_markup_is_shown_as_text(desk: Tab) -> None:

@@ -49,25 +49,37 @@ export async function send(method, path, { query = {}, body, headers = {}, signa
 }
 
 /** What a request is answered with: the object that its JSON holds. */
-export async function call(method, path, options) {
+async function call(method, path, options) {
   const response = await send(method, path, options);
   if (!response.ok) throw await problemOf(response);
-  const answer = await response.json().catch(() => {
+  return response.json().catch(() => {
     throw new Unreachable();
   });
-  if (method !== "GET") made.add((answer.applied ?? answer).generation);
-  return answer;
 }
 
+const asked = new Set(); // changes that are not answered yet
 const made = new Set();
 
-/** Whether a generation of the configuration runs because this page asked for it. */
-export const isMade = (generation) => made.has(generation);
+/** The same where it may change something. */
+function change(method, path, options) {
+  const answered = call(method, path, options).then((answer) => {
+    made.add((answer.applied ?? answer).generation);
+    return answer;
+  });
+  asked.add(answered);
+  return answered.finally(() => asked.delete(answered));
+}
 
-export const get = (path, query, signal) => call("GET", path, { query, signal });
-export const post = (path, body = {}, headers) => call("POST", path, { body, headers });
-export const put = (path, body) => call("PUT", path, { body });
-export const remove = (path, query) => call("DELETE", path, { query });
+/** Whether a generation of the configuration runs because this page asked for it, which its answers tell. */
+export async function isMade(generation) {
+  await Promise.allSettled(asked);
+  return made.has(generation);
+}
+
+export const get = (path, query) => call("GET", path, { query });
+export const post = (path, body = {}, headers) => change("POST", path, { body, headers });
+export const put = (path, body) => change("PUT", path, { body });
+export const remove = (path, query) => change("DELETE", path, { query });
 
 /** Part of a path. */
 export const part = (text) => encodeURIComponent(text);

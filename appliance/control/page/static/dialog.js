@@ -1,6 +1,6 @@
 /** Dialogs: they keep the keyboard inside, close with Escape, and give the focus back to where it was. */
 
-import { byId, make } from "./dom.js";
+import { byId, heading, make } from "./dom.js";
 import { showProblem } from "./news.js";
 
 const FOCUSABLE = "a[href], button, input, select, textarea, [tabindex='0']";
@@ -77,7 +77,6 @@ const reachable = (dialog) =>
 
 /** The opener may be gone: its row was rewritten, or its view left. */
 function giveBack(opener) {
-  const target =
-    opener?.isConnected && opener.getClientRects().length ? opener : document.querySelector(".view:not([hidden]) h1");
+  const target = opener?.isConnected && opener.getClientRects().length ? opener : heading();
   target?.focus();
 }

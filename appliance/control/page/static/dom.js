@@ -4,6 +4,9 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
 
+/** The heading of the view that is shown. */
+export const heading = () => document.querySelector(".view:not([hidden]) h1:not([hidden] *)");
+
 /** An element. Attributes that are null, undefined or false are left out; children may be text, nodes or lists. */
 export function make(name, attributes = {}, ...children) {
   return fill(document.createElement(name), attributes, children);

@@ -1,7 +1,7 @@
 /** The page as a whole: which view is shown, what all views share, and when they look again. */
 
 import { get, isMade, post, Problem } from "./api.js";
-import { badge, byId, put, say } from "./dom.js";
+import { badge, byId, heading, put, say } from "./dom.js";
 import { confirm } from "./dialog.js";
 import { clock } from "./format.js";
 import { attempt, showProblem, tell } from "./news.js";
@@ -20,7 +20,6 @@ import * as sessions from "./views/sessions.js";
 
 const VIEWS = { overview, canisters, sessions, config, drain, limits, plugins, events, access };
 const LOOK_MS = 2000;
-const ANSWER_MS = 500;
 const RELOADS = {
   applied: ({ generation, actor }) => `Generation ${generation} of the configuration runs, by ${actor}`,
   confirmed: ({ generation, actor }) => `Generation ${generation} of the configuration is confirmed, by ${actor}`,
@@ -55,7 +54,7 @@ function show({ moveFocus }) {
   for (const link of document.querySelectorAll("#navigation a, .tabs a")) mark(link, place);
   showProblem(byId("problem"), null);
   shown.view.enter?.(place);
-  const title = document.querySelector(".view:not([hidden]) :is(h1):not([hidden] *)");
+  const title = heading();
   document.title = `${title.textContent} – icws`;
   if (moveFocus) title.focus();
   wake();
@@ -73,11 +72,12 @@ function mark(link, place) {
 async function keepLooking() {
   for (;;) {
     const { view } = shown;
-    if (!document.hidden && !isMissing()) await lookOnce(view);
-    await new Promise((resolve) => {
-      wake = resolve;
-      setTimeout(resolve, LOOK_MS);
+    const woken = new Promise((resolve) => {
+      wake = resolve; // also while it looks: what it sees then may be from before
     });
+    if (!document.hidden && !isMissing()) await lookOnce(view);
+    setTimeout(wake, LOOK_MS);
+    await woken;
   }
 }
 
@@ -171,12 +171,10 @@ const stream = new Stream({
 });
 
 /** Tell of what others did; what this page did itself, it tells when it is answered. */
-function onReload(reload) {
+async function onReload(reload) {
   config.changed();
-  setTimeout(() => {
-    const words = RELOADS[reload.result];
-    if (words && !isMade(reload.generation)) tell(words(reload), { bad: reload.result === "rejected" });
-  }, ANSWER_MS);
+  const words = RELOADS[reload.result];
+  if (words && !(await isMade(reload.generation))) tell(words(reload), { bad: reload.result === "rejected" });
 }
 
 // --- beginning ---
@@ -198,7 +196,7 @@ function listen() {
   });
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();
-    document.querySelector(".view:not([hidden]) h1:not([hidden] *)").focus();
+    heading().focus();
   });
   byId("menu").addEventListener("click", () => {
     const isOpen = byId("navigation").classList.toggle("open");

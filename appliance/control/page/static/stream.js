@@ -46,7 +46,7 @@ export class Stream {
   /** Listen from now on. Never ends. */
   async run() {
     for (;;) {
-      await this.listen().catch((error) => this.onState(false, error));
+      await this.listen().catch(() => this.onState(false));
       const wait = WAIT_MS[Math.min(this.failures, WAIT_MS.length - 1)];
       this.failures += 1;
       await new Promise((resolve) => {

@@ -7,10 +7,9 @@ import { count, many, value } from "../format.js";
 import { showProblem, tell } from "../news.js";
 import { onSample } from "../samples.js";
 import { Table } from "../table.js";
-import { enterHistory, refreshHistory } from "./history.js";
+import { EFFECTS, enterHistory, refreshHistory } from "./history.js";
 import { showValues } from "./values.js";
 
-export const EFFECTS = { live: "good", "new sessions": "warn", restart: "bad" };
 const EFFECT_WORDS = { live: "at once", "new sessions": "for new sessions", restart: "with a restart" };
 const TABS = ["edit", "values", "history"];
 

@@ -8,7 +8,7 @@ import { tell } from "../news.js";
 import { action, Table } from "../table.js";
 
 const MOODS = { good: "good", candidate: "warn", rejected: "bad", "rolled back": "warn" };
-const EFFECTS = { live: "good", "new sessions": "warn", restart: "bad" };
+export const EFFECTS = { live: "good", "new sessions": "warn", restart: "bad" };
 
 let chosen = null;
 let shown = null;

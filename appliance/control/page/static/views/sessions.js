@@ -92,7 +92,7 @@ function seek(wanted) {
 
 byId("close-sessions").addEventListener("click", () => close(given(valuesOf(form))));
 
-/** Close the sessions that fit; they are counted first. Resolves to whether any were. */
+/** Close the sessions that fit; they are counted first. */
 export async function close(wanted) {
   const dialog = byId("close-dialog");
   const [inside, button, said] = [
@@ -103,12 +103,8 @@ export async function close(wanted) {
   inside.reset();
   byId("close-filter").textContent = inWords(wanted);
   said.textContent = "";
-  let counted = null;
-  const forget = (text) => {
-    counted = null;
-    button.textContent = text;
-  };
-  forget("Count them");
+  button.textContent = "Count them";
+  let counted = 0;
   const closed = await openDialog(dialog, {
     submit: async () => {
       const { code, reason } = valuesOf(inside);
@@ -123,7 +119,6 @@ export async function close(wanted) {
   });
   if (closed) tell(`${many(closed.closed, "session")} closed`);
   document.dispatchEvent(new Event("look"));
-  return Boolean(closed);
 }
 
 function inWords(wanted) {
