@@ -93,9 +93,9 @@ class History:
             raise GenerationUnknown(generation)
         return self._records[generation]
 
-    def good(self, *, before: int | None = None) -> Record | None:
-        """The newest good one, of those before a generation if it is given."""
-        return next((r for r in self if r.state == "good" and (before is None or r.generation < before)), None)
+    def good(self) -> Record | None:
+        """The newest good one."""
+        return next((record for record in self if record.state == "good"), None)
 
     def add(
         self, text: str, state: State, *, at_ns: int, actor: str, trigger: str, file_hash: str | None = None

@@ -353,8 +353,3 @@ class Config(Section):
         """How a canister is polled."""
         canister = self.canister(canister_id)
         return (canister and canister.polling) or self.polling
-
-    def message_limit_of(self, canister_id: Principal) -> MessageLimit:
-        """How many messages a canister takes from one client."""
-        canister = self.canister(canister_id)
-        return ((canister and canister.rate_limits) or self.rate_limits).messages_per_client

@@ -131,9 +131,10 @@ class DataPlane:
         facts = {canister_id: poller.facts for canister_id, poller in self._gateway.pollers.items()}
         failing = {str(canister_id): each.last_error for canister_id, each in facts.items() if each.state == "degraded"}
         if not failing:
-            return Finding(True, f"{len(facts)} canisters are polled" if facts else "no canister has clients")
+            polled = "1 canister is polled" if len(facts) == 1 else f"{len(facts)} canisters are polled"
+            return Finding(True, polled if facts else "no canister has clients")
         canister, error = next(iter(failing.items()))
-        told = f"{len(failing)} of {len(facts)} canisters do not answer, {canister} among them: {error}"
+        told = f"no answer from {len(failing)} of {len(facts)} canisters, {canister} among them: {error}"
         return Finding(len(failing) < len(facts), told)
 
     def has_valid_certificate(self) -> Finding:

@@ -231,16 +231,12 @@ async def on_problem(request: Request, problem: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Of what the framework raises: no such path, no such method."""
+    """Of what the framework raises: no such path. Of a wrong method, see ``app``."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict((error.headers if isinstance(error, HTTPException) else None) or {})
-    if status == 405:
-        told: Problem = MethodNotAllowed(f"{request.method} is not possible here", headers=headers)
-    elif status == 404:
-        told = NotFound(f"there is no {request.url.path}", headers=headers)
-    else:
-        told = Invalid("the request cannot be read", headers=headers)
-    return answer(told, request.url.path)
+    if status == 404:
+        return answer(NotFound(f"there is no {request.url.path}", headers=headers), request.url.path)
+    return answer(Invalid("the request cannot be read", headers=headers), request.url.path)
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:

@@ -147,13 +147,13 @@ class Tokens:
         state = (self.path, _state(self.path))
         if state == self._seen:
             return
-        self._grants, problems = [], list[ConfigProblem]()
+        grants, problems = list[Grant](), list[ConfigProblem]()
         if self.path is not None:
             try:
-                self._grants, problems = parse_tokens(_read(self.path), str(self.path))
+                grants, problems = parse_tokens(_read(self.path), str(self.path))
             except ConfigError as error:
                 problems = error.problems
-        self._seen = state
+        self._grants, self._seen = grants, state  # at once: `add` and `remove` are in other threads
         for problem in problems:
             _log.warning("tokens: nobody gets in by this", place=problem.place, problem=problem.problem)
 

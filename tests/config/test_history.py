@@ -61,7 +61,6 @@ def test_the_last_good_one(opened: Callable[..., History], on_disk: bool) -> Non
     for text, state in [("a", "good"), ("b", "good"), ("c", "rejected"), ("d", "candidate")]:
         add(history, text, state)
     assert history.good() == history[2]
-    assert history.good(before=2) == history[1]
 
 
 @given(st.lists(st.sampled_from(STATES), max_size=30), st.integers(2, 6))

@@ -121,11 +121,12 @@ def poller(state: str) -> Any:
 
 
 def test_it_is_well_as_long_as_one_canister_answers() -> None:
-    assert plane().polls().ok
-    assert plane(pollers={"a": poller("ok"), "b": poller("paused")}).polls().ok
+    assert plane().polls() == Finding(True, "no canister has clients")
+    assert plane(pollers={"a": poller("ok")}).polls() == Finding(True, "1 canister is polled")
+    assert plane(pollers={"a": poller("ok"), "b": poller("paused")}).polls() == Finding(True, "2 canisters are polled")
     some = plane(pollers={"a": poller("ok"), "b": poller("degraded")}).polls()
     assert some.ok
-    assert some.detail == "1 of 2 canisters do not answer, b among them: no answer"
+    assert some.detail == "no answer from 1 of 2 canisters, b among them: no answer"
     assert not plane(pollers={"b": poller("degraded")}).polls().ok
 
 

@@ -97,7 +97,7 @@ async def add(asked: Asked, body: AddCanisterRequest) -> CanisterChanged:
 @router.change("DELETE", "/v1/canisters/{canister}", "removeCanister", NotFound, *_REFUSED)
 async def remove(asked: Asked, canister: CanisterId, save: Save = False, force: Force = False) -> CanisterChanged:
     """Serve it no more. Its sessions are closed at the pace that the configuration has for drains."""
-    config = asked.control.gateway.config
+    config = asked.control.reloads.config
     found = listed_canister(canister, config)
     edit = partial(remove_item, path=("canisters", config.canisters.index(found)))
     return await _edited(asked, str(found.id), edit, save=save, force=force)
@@ -119,7 +119,7 @@ async def resume(asked: Asked, canister: CanisterId, body: SaveRequest | None = 
 
 
 async def _pause(asked: Change, canister: str, *, paused: bool, save: bool) -> CanisterChanged:
-    config = asked.control.gateway.config
+    config = asked.control.reloads.config
     found = listed_canister(canister, config)
     path = ("canisters", config.canisters.index(found), "paused")
     edit = partial(set_value, path=path, value=paused) if found.paused != paused else str
@@ -143,12 +143,11 @@ async def _edited(asked: Change, canister: str, edit: Edit, *, save: bool, force
         raise Conflict(str(error)) from None
     with refusals():
         plan = await reloads.plan(text)
-        if any(change.canister != canister for change in plan if change not in reloads.pending_restart):
-            raise Conflict("the file is laid out in a way that cannot be edited here; edit it by hand")
+        rest = [each.key for each in plan if each.canister != canister and each not in reloads.pending_restart]
+        if rest:
+            raise Conflict(f"{', '.join(rest)} would change too; reload first")
         outcome = await reloads.apply(text, trigger=TRIGGER, actor=actor.name, if_match=etag, force=force)
-        if save:
-            await reloads.save()
-    return CanisterChanged(canister=canister, applied=await applied(control, note, outcome))
+    return CanisterChanged(canister=canister, applied=await applied(control, note, outcome, save=save))
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import difflib
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Header, Query
@@ -46,6 +47,7 @@ from appliance.control.problems import (
 )
 from appliance.control.routing import Note, Operations
 from appliance.control.times import moment
+from appliance.errors import ConfigError
 
 router = Operations("config")
 
@@ -74,7 +76,7 @@ async def shown(control: Plane, actor: Sender) -> Response:
         generation=reloads.generation,
         etag=reloads.etag,
         hash=reloads.hash,
-        file=_file(control),
+        file=file_of(control),
         differs_from_file=await reloads.differs_from_file(),
         confirm_by=confirm_by(control),
         pending_restart=_pending(control),
@@ -120,9 +122,7 @@ async def apply(control: Plane, actor: Sender, note: Noted, body: ApplyRequest, 
             allow_restart=body.allow_restart,
             force=body.force,
         )
-        if body.save:
-            await reloads.save()
-    return await applied(control, note, outcome)
+    return await applied(control, note, outcome, save=body.save)
 
 
 @router.change("POST", "/v1/config/confirm", "confirmConfig", Conflict, CannotFollow, ConfigInvalid, role="admin")
@@ -132,9 +132,7 @@ async def confirm(asked: Asked, body: ConfirmRequest | None = None) -> Applied:
     _before(control, note)
     with refusals():
         outcome = await control.reloads.confirm(actor=actor.name)
-        if body is not None and body.save:
-            await control.reloads.save()
-    return await applied(control, note, outcome)
+    return await applied(control, note, outcome, save=body is not None and body.save)
 
 
 @router.change("POST", "/v1/config/rollback", "rollBackConfig", NotFound, *_REFUSED, role="admin")
@@ -181,10 +179,18 @@ async def diff(
 # --- what others show and do too ------------------------------------------------------------------------------------
 
 
-async def applied(control: Control, note: Note, outcome: Outcome) -> Applied:
-    """What runs after an outcome, for the answer and for the audit log."""
+async def applied(control: Control, note: Note, outcome: Outcome, *, save: bool = False) -> Applied:
+    """What runs after an outcome, for the answer and for the audit log; with ``save`` the file says it too.
+
+    Raises Conflict where the file cannot be written: what was done stays done.
+    """
     reloads = control.reloads
     note.after = {"generation": outcome.generation, "result": outcome.result, "changes": _for_the_record(outcome)}
+    if save:
+        try:
+            await reloads.save()
+        except (ConfigError, OSError) as error:
+            raise Conflict(f"generation {outcome.generation} runs, but it cannot be saved: {error}") from error
     return Applied(
         result=outcome.result,
         generation=outcome.generation,
@@ -211,10 +217,16 @@ def changes_shown(changes: Iterable[PlannedChange]) -> list[Change]:
     ]
 
 
-def confirm_by(control: Control) -> Any:
+def confirm_by(control: Control) -> datetime | None:
     """When what runs on trial is rolled back."""
     trial = control.reloads.trial
     return None if trial is None else moment(trial.confirm_by_ns)
+
+
+def file_of(control: Control) -> str | None:
+    """The file of the configuration, for those who are in another folder too."""
+    file = control.reloads.source.file
+    return None if file is None else str(file.absolute())
 
 
 def _compared(source: Source, old: Record, new: Record) -> list[Change]:
@@ -249,11 +261,6 @@ def _expected(if_match: str | None, running: str) -> str | None:
         return None
     tags = [tag.strip().removeprefix('"').removesuffix('"') for tag in if_match.split(",")]
     return running if running in tags else tags[0]
-
-
-def _file(control: Control) -> str | None:
-    file = control.reloads.source.file
-    return None if file is None else str(file)
 
 
 def _pending(control: Control) -> list[str]:

@@ -8,6 +8,7 @@ from appliance.control.depends import Plane, Sender
 from appliance.control.models import Hop, Identity, Reload, Samples, Stats, Status, WhoAmI
 from appliance.control.outcome import Outcome
 from appliance.control.ports import Control
+from appliance.control.routes.config import confirm_by, file_of
 from appliance.control.routing import Operations
 from appliance.control.times import moment
 from appliance.gateway.histogram import Histogram
@@ -19,16 +20,15 @@ router = Operations("overview")
 async def status(control: Plane) -> Status:
     """The gateway at a glance."""
     gateway, listener, reloads = control.gateway, control.listener, control.reloads
-    file = reloads.source.file
     return Status(
         version=control.version,
         started_at=moment(control.started_at_ns),
         uptime_s=(gateway.clock() - control.started_at_ns) / 1e9,
         generation=reloads.generation,
         config_hash=reloads.hash,
-        config_file=None if file is None else str(file),
+        config_file=file_of(control),
         differs_from_file=await reloads.differs_from_file(),
-        confirm_by=None if reloads.trial is None else moment(reloads.trial.confirm_by_ns),
+        confirm_by=confirm_by(control),
         draining=gateway.drain is not None,
         stopping=gateway.stopping,
         sessions=sum(1 for peer in gateway.roster if peer.is_open),

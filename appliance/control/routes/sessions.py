@@ -1,7 +1,8 @@
 """Sessions: found, looked at, explained and closed."""
 
 import asyncio
-from typing import Annotated, cast
+from collections.abc import AsyncIterator, Iterable
+from typing import Annotated, TypeVar, cast
 
 from fastapi import Path as InPath
 from fastapi import Query
@@ -32,8 +33,10 @@ from appliance.gateway.roster import Facts, facts_of
 
 router = Operations("sessions")
 
+T = TypeVar("T")
+
 BREATH = 512
-"""Sessions that are looked at in one go."""
+"""Sessions that are looked at, or closed, in one go."""
 NAMED = 100
 """Sessions that the audit log names."""
 
@@ -95,7 +98,7 @@ async def close(control: Plane, note: Noted, body: CloseRequest) -> Closed:
     asked = body.model_dump(exclude_none=True, exclude={"dry_run"})
     note.before = {**asked, "sessions": [facts.id for _, facts in found[:NAMED]]}
     error = ClosedByOperator(code=body.code) if body.reason is None else ClosedByOperator(body.reason, body.code)
-    for peer, _ in found:
+    async for peer, _ in _unhurried(found):
         peer.fail(error)
     note.after = {"closed": len(found)}
     return Closed(matched=len(found), closed=len(found))
@@ -105,12 +108,18 @@ async def _selected(control: Control, wanted: SessionFilter, place: str) -> list
     gateway = control.gateway
     selection = Selection(wanted, gateway.config, now_ns=gateway.clock(), place=place)
     found: list[tuple[Peer, Facts]] = []
-    for number, peer in enumerate(gateway.roster):
-        if number % BREATH == BREATH - 1:
-            await asyncio.sleep(0)  # others have to be served too
+    async for peer in _unhurried(gateway.roster):
         if (facts := facts_of(peer)) in selection:
             found.append((peer, facts))
     return found
+
+
+async def _unhurried(many: Iterable[T]) -> AsyncIterator[T]:
+    """Each of them; others have to be served too."""
+    for number, each in enumerate(many):
+        if number % BREATH == BREATH - 1:
+            await asyncio.sleep(0)
+        yield each
 
 
 def _session(facts: Facts, control: Control) -> Session:

@@ -87,6 +87,23 @@ async def test_a_canister_comes_and_goes(plane: Plane) -> None:
     assert actions == [("removeCanister", OTHER), *[("addCanister", OTHER)] * 3]
 
 
+async def test_canisters_in_another_order_are_still_told_apart(plane: Plane) -> None:
+    await plane.http.post("/v1/canisters", json={"id": OTHER})
+    text = plane.reloads.loaded.text
+    (chat, other) = (text[text.index("  - id") : text.index(f"  - id: {OTHER}")], f"  - id: {OTHER}\n")
+    await plane.post("/v1/config/apply", {"text": text.replace(chat + other, other + chat)})
+    paused = await plane.post("/v1/canisters/chat/pause")
+    assert [change["key"] for change in paused["applied"]["changes"]] == [f"canisters[{plane.canister_id}].paused"]
+    assert (await shown(plane))["state"] == "paused"
+
+
+async def test_what_would_change_besides_is_not_slipped_in(plane: Plane) -> None:
+    with (plane.file.parent / "tokens").open("a") as tokens:
+        tokens.write("# of somebody else\n")
+    response = await plane.http.post("/v1/canisters/chat/pause")
+    assert (response.status_code, response.json()["detail"]) == (409, "control.tokens would change too; reload first")
+
+
 async def test_what_is_saved_is_in_the_file_with_all_else_that_was(plane: Plane) -> None:
     before = plane.file.read_text()
     added = plane.read(await plane.http.post("/v1/canisters", json={"id": OTHER, "save": True}))

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 from typing import Any
 
 import jsonschema_rs
@@ -140,6 +141,22 @@ async def test_an_apply_may_be_saved_and_overwrites_nobody(plane: Plane) -> None
     assert plane.file.read_text() == body["text"]
     response = await plane.http.post("/v1/config/apply", json={"save": True, "confirm_within_s": 60})
     assert response.status_code == 422
+
+
+async def test_what_cannot_be_saved_runs_all_the_same_and_that_is_said(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("appliance.config.source.write_whole", read_only)
+    body = {"text": edited(plane, "name: chat", "name: talk"), "save": True}
+    response = await plane.http.post("/v1/config/apply", json=body)
+    assert (response.status_code, response.json()["type"]) == (409, "urn:icws:problem:conflict")
+    assert response.json()["detail"].startswith("generation 2 runs, but it cannot be saved: ")
+    assert plane.gateway.config.canisters[0].name == "talk"
+    entry = (await plane.get("/v1/audit"))["items"][0]
+    assert (entry["status"], entry["after"]["generation"]) == (409, 2)
 
 
 @pytest.mark.parametrize("quoted", ["{}", '"{}"', '"other", "{}"', "*"])

@@ -1,3 +1,8 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from tests.control.plane import SECRETS, Plane
 
 
@@ -15,6 +20,13 @@ async def test_the_status_says_what_runs(plane: Plane) -> None:
         during = await plane.get("/v1/status")
     assert (during["sessions"], during["connections"]) == (1, 1)
     assert during["uptime_s"] > before["uptime_s"] >= 0
+
+
+async def test_the_file_is_told_for_those_in_other_folders(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(plane.file.parent)
+    plane.reloads.source = replace(plane.reloads.source, file=Path(plane.file.name))
+    assert (await plane.get("/v1/status"))["config_file"] == str(plane.file)
+    assert (await plane.get("/v1/config"))["file"] == str(plane.file)
 
 
 async def test_the_status_tells_of_a_trial_and_of_a_file_that_does_not_run(plane: Plane) -> None:
