@@ -732,9 +732,6 @@ class PluginUnavailable(RefusedByPlugin):
     close_code = 1013
     reason = "plugin_unavailable"
 
-    def __str__(self) -> str:
-        return self.text
-
 
 @dataclass(eq=False)
 class CanisterForgot(GatewayError):

@@ -10,6 +10,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 from appliance.config.schema import Config, Log
+from appliance.gateway.change import Ready
 
 
 def configure_logging(settings: Log) -> None:
@@ -63,30 +64,12 @@ class Logging:
         self.level = level
         configure_logging(self._settings.model_copy(update={"level": level}))
 
-    async def prepare(self, new: Config) -> "Relogging":
+    async def prepare(self, new: Config) -> Ready:
         """Get ready to log as another configuration says."""
-        return Relogging(self, new.log)
+        return Ready(lambda: self.follow(new.log))
 
     def follow(self, settings: Log) -> None:
         """Log as this section says, if it is another one."""
         if settings != self._settings:
             self._settings = settings
             self.set_level(settings.level)
-
-
-class Relogging:
-    """A log that is ready to follow another configuration."""
-
-    def __init__(self, logging: Logging, settings: Log) -> None:
-        self._logging = logging
-        self._settings = settings
-
-    def swap(self) -> None:
-        """Do it."""
-        self._logging.follow(self._settings)
-
-    async def discard(self) -> None:
-        """Do not: there is nothing to release."""
-
-    async def retire(self) -> None:
-        """It is done: there is nothing to release."""

@@ -30,7 +30,9 @@ from appliance.control.tokens import Tokens
 from appliance.control.tracing import tracing
 from appliance.crypto import Verifier
 from appliance.errors import ConfigError
+from appliance.gateway.change import Ready
 from appliance.gateway.gateway import Gateway
+from appliance.gateway.hooks import Happening
 from appliance.gateway.listener import Listener
 from appliance.gateway.news import NEWS
 from appliance.gateway.tasks import Tasks
@@ -95,7 +97,7 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
         plugins = Plugins(gateway.hooks)
         stack.push_async_callback(plugins.stop)
         (await _first(plugins, begun.loaded)).swap()
-        gateway.news.subscribe(lambda news: plugins.publish(news.kind, news.facts, at_ns=news.at_ns))
+        gateway.news.subscribe(plugins.publish)
         listener = await stack.enter_async_context(Listener(gateway))
         tokens = Tokens(config.control.tokens)
         parts = (_Endpoints(transport), plugins, gateway, listener, tokens, logging)
@@ -144,7 +146,7 @@ async def _telling(plugins: Plugins, events: Events) -> AsyncIterator[None]:
     async def pass_on() -> None:
         async for event in listening.events():
             if event is not None:
-                plugins.publish(event.kind, event.data, at_ns=round(event.at.timestamp() * 1e9))
+                plugins.publish(Happening(event.kind, round(event.at.timestamp() * 1e9), event.data))
 
     telling = asyncio.ensure_future(pass_on())
     try:
@@ -165,19 +167,21 @@ async def run(begun: Start, logging: Logging) -> None:
     stop, tasks, notifier = asyncio.Event(), Tasks(), Notifier.from_environment()
     async with operating(begun, logging) as (service, control):
         reloads = control.reloads
-        with _signals(stop, lambda: tasks.start(_reload(reloads, notifier, "signal"))):
-            # worded as the reference gateway words it, for people and scripts that look for it
-            _log.info(f"Gateway Agent principal: {service.principal!s}")
-            if begun.loaded.config.watch:
-                tasks.start(_follow_files(reloads, notifier))
-            status = partial(_status, service, reloads)
-            reloads.observers.append(lambda _: notifier.status(status()))
-            tasks.start(notifier.watch())
-            tasks.start(notifier.follow(status))
-            notifier.ready(status())
-            await stop.wait()
-            await _wind_down(service, notifier)
-        await tasks.cancel()
+        try:
+            with _signals(stop, lambda: tasks.start(_reload(reloads, notifier, "signal"))):
+                # worded as the reference gateway words it, for people and scripts that look for it
+                _log.info(f"Gateway Agent principal: {service.principal!s}")
+                if begun.loaded.config.watch:
+                    tasks.start(_follow_files(reloads, notifier))
+                status = partial(_status, service, reloads)
+                reloads.observers.append(lambda _: notifier.status(status()))
+                tasks.start(notifier.watch())
+                tasks.start(notifier.follow(status))
+                notifier.ready(status())
+                await stop.wait()
+                await _wind_down(service, notifier)
+        finally:
+            await tasks.cancel()
 
 
 @asynccontextmanager
@@ -229,26 +233,13 @@ class _Endpoints:
     def __init__(self, transport: HttpTransport) -> None:
         self._transport = transport
 
-    async def prepare(self, new: Config) -> "_Asking":
+    async def prepare(self, new: Config) -> Ready:
         """Raises Malformed for a URL that is none."""
-        Endpoints(new.network.url)
-        return _Asking(self._transport, new)
-
-
-class _Asking:
-    def __init__(self, transport: HttpTransport, new: Config) -> None:
-        self._transport = transport
-        self._network = new.network
-
-    def swap(self) -> None:
-        network = self._network
-        self._transport.follow(network.url, timeout_s=network.timeout, max_reply=network.max_reply)
-
-    async def discard(self) -> None:
-        pass
-
-    async def retire(self) -> None:
-        pass
+        network = new.network
+        Endpoints(network.url)
+        return Ready(
+            lambda: self._transport.follow(network.url, timeout_s=network.timeout, max_reply=network.max_reply)
+        )
 
 
 async def _reload(reloads: Reloads, notifier: Notifier, trigger: str) -> None:

@@ -365,23 +365,22 @@ class Connection(asyncio.Protocol):
         stats.closed[code if self._cause or code in COMMON_CODES else 0] += 1
         if (reason := reason_of(self._cause)) is not None:
             stats.refused[reason] += 1
-        join = peer.join
+        story, told, seconds = self._story, self._told(), self._loop.time() - self._begun_at
         _log.info(
             "connection closed",
             peer=peer.id,
-            canister=join and str(join.canister_id),
-            client=join and join.client,
+            canister=story.canister,
+            client=story.client,
             code=code,
-            cause=self._told(),
-            seconds=round(self._loop.time() - self._begun_at, 3),
+            cause=told,
+            seconds=round(seconds, 3),
         )
         by: By = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
-        self._story.ended(End(self._host.gateway.clock(), code, by, self._told(), reason_of(self._cause)))
+        story.ended(End(self._host.gateway.clock(), code, by, told, reason))
         if (tell := self._host.gateway.hooks.close) is not None:
-            seconds = self._loop.time() - self._begun_at
-            tell(peer.who, Ending(code, self._told(), reason, seconds, peer.delivered))
-        if peer.opened_at_ns is not None:
-            facts = asdict(peer.who) | {"code": code, "cause": self._told(), "delivered": peer.delivered}
+            tell(peer.who, Ending(code, told, reason, seconds, story.delivered))
+        if story.opened_at_ns is not None:
+            facts = asdict(peer.who) | {"code": code, "cause": told, "delivered": story.delivered}
             self._host.gateway.news.tell("session.closed", **facts)
 
     def _told(self) -> str:

@@ -261,7 +261,6 @@ class Gateway:
     def opened(self, peer: Peer) -> None:
         """From here on messages flow."""
         self.stats.opened += 1
-        peer.opened_at_ns = self.clock()
         self.news.tell("session.opened", **asdict(peer.who))
         join = peer.join
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
@@ -303,17 +302,17 @@ class Gateway:
     def accepted(self, peer: Peer) -> None:
         """The canister accepted this client: a first message is due."""
         poller = self._poller_of(peer)
-        if poller is not None and peer.join is not None and not peer.delivered:
+        if poller is not None and peer.join is not None and not peer.story.delivered:
             poller.expect(peer.join.client_key, peer.first_nonce)
 
     async def last_words(self, peer: Peer) -> None:
         """Poll until this peer gets something, a few times at most."""
-        delivered = peer.delivered
+        delivered = peer.story.delivered
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.polling.timeout):
                 for _ in range(LAST_WORDS):
                     poller = self._poller_of(peer)
-                    if poller is None or peer.delivered > delivered:
+                    if poller is None or peer.story.delivered > delivered:
                         return
                     await poller.drained()
 

@@ -83,14 +83,13 @@ class Peer:
     """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave.
 
     ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
-    that may be for it, ``delivered`` how many came since. ``limited_as`` is who it is to the rate limits, None before
-    it joined.
+    that may be for it. ``limited_as`` is who it is to the rate limits, None before it joined. ``story`` counts what
+    came and went.
     """
 
     __slots__ = (
-        *("_home", "_refused", "_shell", "bytes_in", "canister_id", "delivered", "first_nonce", "frames_in"),
-        *("has_left", "id", "join", "limited_as", "opened_at_ns", "origin", "outbox", "relays", "session", "story"),
-        "was_doubted",
+        *("_home", "_refused", "_shell", "bytes_in", "canister_id", "first_nonce", "has_left", "id", "join"),
+        *("limited_as", "origin", "outbox", "relays", "session", "story", "was_doubted"),
     )
 
     def __init__(
@@ -120,11 +119,8 @@ class Peer:
         self.limited_as: ClientKey | None = None
         self.canister_id = canister_id
         self.origin = origin
-        self.opened_at_ns: int | None = None
-        self.frames_in = 0
         self.bytes_in = 0
         self.first_nonce = 0
-        self.delivered = 0
         self.has_left = False
         self.was_doubted = False
         self._refused = False
@@ -144,9 +140,8 @@ class Peer:
     @property
     def who(self) -> Who:
         """What plugins are told of it."""
-        origin, join = self.origin, self.join
-        canister, client = (None, None) if join is None else (str(join.canister_id), join.client)
-        return Who(self.id, origin.address, origin.path, self.session.name, canister, client)
+        origin, story = self.origin, self.story
+        return Who(self.id, origin.address, origin.path, self.session.name, story.canister, story.client)
 
     def connect(self) -> None:
         """The WebSocket is established. Raises GatewayError."""
@@ -154,12 +149,11 @@ class Peer:
 
     def receive(self, frame: bytes, *, now_ns: int) -> None:
         """A binary message came. Raises GatewayError."""
-        self.frames_in += 1
         self.bytes_in += len(frame)
         self.story.frame(now_ns, len(frame))
         if self.limited_as is not None and (excess := self._home.limits.message(self.limited_as)) is not None:
             self._home.limited(self, excess)
-        if self.frames_in % SAMPLED == FIRST_SAMPLED:
+        if self.story.frames % SAMPLED == FIRST_SAMPLED:
             receive = partial(self.session.receive, frame, now_ns=now_ns)
             self._perform_all(self._home.recorder.measured(receive, now_ns))
         else:
@@ -178,7 +172,6 @@ class Peer:
                 self.outbox.put(frame)
             else:
                 self._perform_all(self.session.delivered(Delivery(frame, nonce)))
-            self.delivered += 1
             self.story.deliver(polled, nonce, len(frame))
             if polled.link is not None:
                 self._home.recorder.traced(self.story, polled, nonce, len(frame))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 UNIX = "unix"
 """The address of clients on a Unix socket, and what trusts them."""
@@ -13,9 +13,10 @@ def remote_address(peer: object, forwarded_for: str | None, trusted: Sequence[st
 
     ``peer`` is what the socket says (``peername``), ``forwarded_for`` the header ``X-Forwarded-For``, ``trusted`` is
     ``gateway.trusted_proxies``. The header's addresses are believed from the right as long as the one that added them
-    is trusted, and no further: whatever stands left of an untrusted address may be made up.
+    is trusted, and no further: whatever stands left of an untrusted address may be made up. An IPv4 address is one also
+    where a socket for both writes it as IPv6.
     """
-    address = str(peer[0]) if isinstance(peer, tuple) else UNIX
+    address = _plain(str(peer[0])) if isinstance(peer, tuple) else UNIX
     hops = [hop.strip() for hop in (forwarded_for or "").split(",")]
     while hops and _is_trusted(address, trusted):
         hop = _without_port(hops.pop())
@@ -47,6 +48,14 @@ def _without_port(hop: str) -> str | None:
     elif hop.count(":") == 1:
         hop = hop.partition(":")[0]
     try:
-        return str(ip_address(hop))
+        return _plain(str(ip_address(hop)))
     except ValueError:
         return None
+
+
+def _plain(address: str) -> str:
+    """Without ``::ffff:`` before an IPv4 address."""
+    if not address.startswith("::ffff:"):
+        return address
+    mapped = IPv6Address(address).ipv4_mapped
+    return address if mapped is None else str(mapped)

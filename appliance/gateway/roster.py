@@ -59,20 +59,20 @@ class Roster:
 
 def facts_of(peer: Peer) -> Facts:
     """What is known of a peer now."""
-    join = peer.join
+    story = peer.story
     return Facts(
         id=peer.id,
         address=peer.origin.address,
         path=peer.origin.path,
         generation=peer.session.name,
         state=peer.session.state,
-        canister=None if join is None else str(join.canister_id),
-        client=None if join is None else join.client,
+        canister=story.canister,
+        client=story.client,
         connected_at_ns=peer.origin.at_ns,
-        opened_at_ns=peer.opened_at_ns,
-        frames_in=peer.frames_in,
+        opened_at_ns=story.opened_at_ns,
+        frames_in=story.frames,
         bytes_in=peer.bytes_in,
-        delivered=peer.delivered,
+        delivered=story.delivered,
         bytes_out=peer.outbox.passed,
         waiting_bytes=peer.outbox.waiting,
         waiting_calls=len(peer.relays),

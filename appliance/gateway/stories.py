@@ -21,7 +21,8 @@ class Stories:
         self.turned_away: deque[Story] = deque(maxlen=turned_away)
         """The last that were, the newest last."""
         self._live: dict[str, Story] = {}
-        self._closed: OrderedDict[str, Story] = OrderedDict()
+        self._closed: OrderedDict[str, tuple[Story, int]] = OrderedDict()
+        """With the moments that were counted: calls that are settled later add some."""
         self._limit = closed
         self._limit_moments = moments
         self._moments = 0
@@ -39,17 +40,20 @@ class Stories:
             if len(story) > 1:
                 self.turned_away.append(story)
             return
-        self._closed[story.id] = story
+        self._closed[story.id] = story, len(story)
         self._moments += len(story)
         while len(self._closed) > self._limit or self._moments > self._limit_moments:
-            _, forgotten = self._closed.popitem(last=False)
-            self._moments -= len(forgotten)
+            _, (_, moments) = self._closed.popitem(last=False)
+            self._moments -= moments
 
     def find(self, story_id: str) -> Story | None:
         """The story with this id, None if it is not known or forgotten."""
-        found = self._live.get(story_id) or self._closed.get(story_id)
-        return found or next((story for story in self.turned_away if story.id == story_id), None)
+        if (found := self._live.get(story_id)) is not None:
+            return found
+        if (closed := self._closed.get(story_id)) is not None:
+            return closed[0]
+        return next((story for story in self.turned_away if story.id == story_id), None)
 
     def closed(self) -> Iterator[Story]:
         """Those of connections that are over, the newest first."""
-        return reversed(self._closed.values())
+        return (story for story, _ in reversed(self._closed.values()))

@@ -134,7 +134,7 @@ class Story:
 
     def __init__(self, at_ns: int) -> None:
         """A socket was accepted."""
-        self.id = secrets.token_hex(4)
+        self.id = secrets.token_hex(6)  # among 50,000 that are there no two are alike
         self.started_at_ns = at_ns
         self.opened_at_ns: int | None = None
         self.ending: End | None = None

@@ -85,14 +85,6 @@ async def load(entry: Entry, *, clock: Callable[[], float] = time.monotonic) -> 
         raise _error(entry, f"{entry.path or entry.module}: {type(error).__name__}: {error}") from error
 
 
-def digest_of(path: Path) -> str | None:
-    """Of the content of a file; None if it cannot be read."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None
-
-
 def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> Loaded:
     found, digest = _run(entry.path) if entry.path else _installed(str(entry.module))
     plugin = _made(getattr(found, "Plugin", found), entry)

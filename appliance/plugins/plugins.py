@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from appliance.config.files import digest_of
 from appliance.config.schema import Config
 from appliance.config.schema import Plugin as Entry
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Ending, Happening, Hooks, Visit, Who
 from appliance.plugins.guard import Guard
-from appliance.plugins.load import Loaded, digest_of, load
+from appliance.plugins.load import Loaded, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,10 @@ class Plugins:
         """Every plugin in the order of the configuration."""
         return [_state_of(plugin) for plugin in self._loaded]
 
-    def publish(self, kind: str, facts: Mapping[str, object], *, at_ns: int) -> None:
+    def publish(self, happening: Happening) -> None:
         """Tell the plugins that want to know what happened."""
         if self._hooks.event is not None:
-            self._hooks.event(Happening(kind, at_ns, facts))
+            self._hooks.event(happening)
 
     async def prepare(self, new: Config) -> "Swap":
         """Load what is new or has changed, its file too. Raises ConfigError, and has changed nothing then."""

@@ -1,6 +1,7 @@
 """What a plugin may implement. Plugins import this from ``appliance.plugins``."""
 
 from dataclasses import dataclass
+from math import inf
 
 import pluggy
 
@@ -17,10 +18,19 @@ _is_told = pluggy.HookspecMarker(PROJECT)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A plugin's no. The client is told ``reason``, and to come back after ``retry_after_s``; not at all if None."""
+    """A plugin's no. The client is told ``reason``, and to come back after ``retry_after_s``; not at all if None.
+
+    Raises ValueError for a time that is none, and TypeError for what is neither a text nor a number.
+    """
 
     reason: str
     retry_after_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.reason, str):
+            raise TypeError(f"the reason of a refusal is a text, not {type(self.reason).__name__}")
+        if self.retry_after_s is not None and not 0 <= self.retry_after_s < inf:
+            raise ValueError(f"nobody can come back after {self.retry_after_s} s")
 
 
 class Specification:

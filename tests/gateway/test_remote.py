@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from appliance.gateway.remote import UNIX, remote_address
 
 PROXY = "10.0.0.0/8"
-ADDRESSES = st.ip_addresses().map(str)
+ADDRESSES = st.ip_addresses().filter(lambda one: getattr(one, "ipv4_mapped", None) is None).map(str)
 
 
 @given(ADDRESSES, st.text())
@@ -34,3 +34,8 @@ def test_ports_and_brackets_are_understood_and_nonsense_ends_the_chain():
     assert remote_address(("10.1.2.3", 1), "[2001:db8::1]:443", [PROXY]) == "2001:db8::1"
     assert remote_address(("10.1.2.3", 1), "203.0.113.9, unknown", [PROXY]) == "10.1.2.3"
     assert remote_address(("fe80::1%eth0", 1, 0, 2), "203.0.113.9", ["fe80::/10"]) == "203.0.113.9"
+
+
+def test_an_ipv4_address_on_a_socket_for_both_is_one():
+    assert remote_address(("::ffff:203.0.113.9", 1, 0, 0), None, []) == "203.0.113.9"
+    assert remote_address(("::ffff:10.1.2.3", 1, 0, 0), "::ffff:203.0.113.9", [PROXY]) == "203.0.113.9"

@@ -140,6 +140,19 @@ def test_stories_are_found_live_and_closed():
     assert stories.find("nobody") is None
 
 
+def test_what_a_closed_story_still_gets_leaves_no_more_room_for_others():
+    stories = Stories(closed=8, moments=100)
+    for _ in range(50):
+        story = Story(T0)
+        stories.begin(story)
+        for _ in range(49):
+            story.frame(T0, 1)
+        stories.end(story)
+        for _ in range(40):
+            story.answered(T0, 1, 1)
+    assert len(list(stories.closed())) == 2
+
+
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=60))
 def test_closed_stories_are_bounded_in_number_and_in_moments(lengths):
     stories, ended = Stories(closed=8, moments=100, turned_away=3), []

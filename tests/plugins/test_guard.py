@@ -88,6 +88,14 @@ async def test_a_refusal_for_now(bench):
     assert 4000 <= caught.value.close_code <= 4499
 
 
+@pytest.mark.parametrize(
+    "facts", [(None,), ("full", -1.0), ("full", float("inf")), ("full", float("nan")), ("full", "5")]
+)
+def test_a_refusal_that_cannot_be_told_is_an_error_of_the_plugin(facts):
+    with pytest.raises((TypeError, ValueError)):
+        Refusal(*facts)
+
+
 @pytest.mark.parametrize("required", [False, True])
 @pytest.mark.parametrize("fault", ["raises", "nonsense", "exits"])
 async def test_a_hook_that_fails_refuses_only_where_it_is_required(benches, fault, required):

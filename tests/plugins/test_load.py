@@ -7,11 +7,12 @@ from textwrap import dedent
 import pytest
 from structlog.testing import capture_logs
 
+from appliance.config.files import digest_of
 from appliance.config.schema import Plugin as Entry
 from appliance.errors import ConfigError, RefusedByPlugin
 from appliance.gateway.hooks import Visit
 from appliance.plugins import load as module
-from appliance.plugins.load import digest_of, load
+from appliance.plugins.load import load
 
 VISIT = Visit("192.0.2.1", "/", {"user-agent": "browser"}, "v2", None)
 

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.config.schema import Config
 from appliance.errors import ConfigError, RefusedByPlugin
-from appliance.gateway.hooks import CanisterMessage, ClientMessage, Ending, Hooks, Visit, Who
+from appliance.gateway.hooks import CanisterMessage, ClientMessage, Ending, Happening, Hooks, Visit, Who
 from appliance.plugins.breaker import BUDGET, FAILURE, FIRST_REST_S
 from appliance.plugins.plugins import Plugins
 from tests.gateway.bench import until
@@ -116,7 +116,7 @@ def scribe(path: str, says: str, **config: object) -> dict[str, object]:
 async def test_without_plugins_no_hook_is_wanted(bench):
     await bench.follow()
     assert bench.hooks == Hooks()
-    bench.plugins.publish("reload", {}, at_ns=0)  # to nobody
+    bench.plugins.publish(Happening("reload", 0))  # to nobody
 
 
 async def test_only_the_hooks_that_a_plugin_has_are_wanted(bench):
@@ -136,7 +136,7 @@ async def test_every_hook_reaches_the_plugins_that_want_it(bench):
     await bench.hooks.client_message(WHO, ClientMessage("ws_message", b"", None))
     bench.hooks.canister_message(WHO, CanisterMessage(7, b""))
     bench.hooks.close(WHO, ENDING)
-    bench.plugins.publish("reload", {"generation": 2}, at_ns=5)
+    bench.plugins.publish(Happening("reload", 5, {"generation": 2}))
     await bench.plugins.stop()
     assert sorted(bench.heard()) == [
         "a admit 192.0.2.1",
@@ -241,7 +241,7 @@ async def test_the_state_says_which_hooks_fail(bench):
     assert (state.calls, state.failures, state.slow, state.last_error) == (IN_A_ROW, IN_A_ROW, 0, "ValueError: oops")
     for _ in range(IN_A_ROW):
         bench.hooks.close(WHO, ENDING)
-        bench.plugins.publish("reload", {}, at_ns=0)
+        bench.plugins.publish(Happening("reload", 0))
     await until(lambda: bench.plugins.states()[0].state == "off")
     bench.now_s += FIRST_REST_S
     bench.heard()
