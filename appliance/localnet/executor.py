@@ -201,7 +201,8 @@ class Executor:
             case Call() as call:
                 self._ingress.finish(call, outcome, now_ns=self._state.next_time())
             case Pending() as pending:
-                self._queue.append(Response(pending, outcome, context.cycles_available))
+                refund, context.cycles_available = context.cycles_available, 0
+                self._queue.append(Response(pending, outcome, refund))
             case None:
                 pass
 

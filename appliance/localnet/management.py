@@ -67,7 +67,7 @@ class ManagementCanister:
             if field is None:
                 return None
             slot = self._slot(subject(args, field))
-            if method not in OPEN or field == "target_canister":
+            if method not in OPEN:
                 self._admit_controller(slot, sender, method)
         except Refusal as refusal:
             return refusal.rejection

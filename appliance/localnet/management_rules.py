@@ -21,8 +21,8 @@ SUBJECTS = {
 }
 """The field that names the canister that a method is about, where it is not ``canister_id``."""
 
-OPEN = frozenset({*SUBJECTS, "provisional_top_up_canister", "deposit_cycles", "canister_info", "fetch_canister_logs"})
-"""Methods that do not ask at once whether the caller is a controller."""
+OPEN = frozenset({"provisional_top_up_canister"})
+"""Methods about a canister that users may call who are not its controllers."""
 
 FOR_CANISTERS = frozenset({"deposit_cycles", "raw_rand", "canister_info", "fetch_canister_logs"})
 QUERIES = frozenset({"canister_status", "fetch_canister_logs"})

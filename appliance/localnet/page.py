@@ -225,14 +225,11 @@ def _check_origin(http: web.Request) -> None:
 
 
 def _is_this_machine(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
     try:
-        ipaddress.ip_address(name)
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or bool(ipaddress.ip_address(name))
     except ValueError:
         return False
-    return True
 
 
 async def _json(http: web.Request, kinds: dict[str, Any]) -> dict[str, Any]:

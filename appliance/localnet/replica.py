@@ -85,14 +85,15 @@ class Replica:
         """
         chosen = self._free_id() if specified_id is None else specified_id
         self._check_free(chosen)
-        slot = Slot(chosen, controllers=frozenset(controllers))
+        owners = list(controllers)
+        slot = Slot(chosen, controllers=frozenset(owners))
         if canister is not None:
             self._install(slot, canister, arg, caller)
         self.slots.add(slot)
         self.next_number += specified_id is None
         if canister is None:
             self.state.set((b"canister", chosen, b"certified_data"), b"")
-        self.set_controllers(chosen, controllers)
+        self.set_controllers(chosen, owners)
         self._arm()
         return chosen
 
@@ -187,10 +188,6 @@ class Replica:
         slot.controllers = frozenset(ordered)
         slot.version += 1
         self.state.set((b"canister", chosen, b"controllers"), encode_cbor(ordered))
-
-    def hosts(self, canister: Principal) -> bool:
-        """Whether there is such a canister."""
-        return canister in self.slots
 
     def _check_free(self, chosen: Principal) -> None:
         if chosen in self.slots or not is_hosted(chosen):

@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from appliance.errors import GatewayError, Malformed
 from appliance.ic.principal import Principal
@@ -28,6 +28,7 @@ SNAPSHOT = "state-"
 NOTHING = "nothing yet\n"
 """What is current in a folder into which no state was ever written as a whole."""
 PIECE = 1 << 20
+Mark: TypeAlias = tuple[Slot, int, int]
 
 
 @dataclass(eq=False)
@@ -65,7 +66,7 @@ class StateFolder:
         self._number = 0
         self._snapshot: Path | None = None
         self._manifest: dict[str, Any] = {}
-        self._written: dict[Principal, tuple[Slot, int]] = {}
+        self._written: dict[Principal, Mark] = {}
         self._written_net: NetFacts | None = None
         try:
             self.facts = self._read()
@@ -102,8 +103,7 @@ class StateFolder:
                 kept_canister.restore(replica, canister_id, self._snapshot / name, cache=cache)
             except (Damaged, Malformed) as error:
                 raise StateUnusable(self.folder, str(error)) from error
-            slot = replica.slots[canister_id]
-            self._written[canister_id] = (slot, slot.version)
+            self._written[canister_id] = _mark(replica.slots[canister_id])
 
     def save(self, replica: Replica) -> bool:
         """Write what the replica is now; False where nothing but the time has changed. Raises OSError."""
@@ -116,13 +116,13 @@ class StateFolder:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(mode=0o700)
         files = self._write(replica, slots, facts, target)
-        self._manifest = {"format": FORMAT, "canisters": [str(name) for name in slots], "files": files}
-        text = json.dumps(self._manifest)
+        manifest = {"format": FORMAT, "canisters": [str(name) for name in slots], "files": files}
+        text = json.dumps(manifest)
         _write_synced(target / MANIFEST, text)
         _sync(target)
         self._point(f"{target.name} {sha256(text.encode()).hexdigest()}\n")
-        self._snapshot, self._written_net = target, facts
-        self._written = {canister_id: (slot, slot.version) for canister_id, slot in slots.items()}
+        self._snapshot, self._manifest, self._written_net = target, manifest, facts
+        self._written = {canister_id: _mark(slot) for canister_id, slot in slots.items()}
         self._tidy()
         return True
 
@@ -181,8 +181,7 @@ class StateFolder:
         return is_moved or slots.keys() != self._written.keys() or not all(map(self._is_written, slots.values()))
 
     def _is_written(self, slot: Slot) -> bool:
-        written = self._written.get(slot.canister_id)
-        return written is not None and written[0] is slot and written[1] == slot.version
+        return self._written.get(slot.canister_id) == _mark(slot)
 
     def _write(
         self, replica: Replica, slots: dict[Principal, Slot], facts: NetFacts, target: Path
@@ -219,6 +218,11 @@ class StateFolder:
         for old in self.folder.glob(f"{SNAPSHOT}*"):
             if old != self._snapshot:
                 shutil.rmtree(old, ignore_errors=True)
+
+
+def _mark(slot: Slot) -> Mark:
+    """Another one after every change; a message that traps changes the log only."""
+    return slot, slot.version, slot.log_number
 
 
 def _facts(replica: Replica) -> NetFacts:

@@ -109,6 +109,25 @@ def test_who_does_not_answer_is_said_not_to(net: Net) -> None:
     assert net.call(canister, "silent") == problem(canister, "Canister did not reply to the call", "IC0506")
 
 
+def test_cycles_that_have_gone_back_cannot_be_accepted_any_more(net: Net) -> None:
+    late = module(
+        """
+        (table funcref (elem $late))
+        (func $late (param $env i32) (call $msg_cycles_accept128 (i64.const 0) (i64.const 300) (i32.const 0)))
+        (func (export "canister_update reply and call") (call $msg_reply)
+          (call $msg_caller_copy (i32.const 0) (i32.const 0) (call $msg_caller_size))
+          (call $call_new (i32.const 0) (call $msg_caller_size) (i32.const 100) (i32.const 4)
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+          (drop (call $call_perform)))
+        (data (i32.const 100) "read")
+        """
+    )
+    first, second = net.install(RELAY_MODULE), net.install(late)
+    before = net.replica.slots[first].cycles
+    assert net.call(first, "pay", second + b"reply and call") == Reply(b"7")
+    assert [net.replica.slots[canister].cycles for canister in (first, second)] == [before, before]
+
+
 def test_cycles_that_are_not_accepted_come_back(net: Net) -> None:
     first, second = net.install(RELAY_MODULE), net.install(RELAY_MODULE)
     before = net.replica.slots[first].cycles

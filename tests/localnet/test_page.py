@@ -158,6 +158,7 @@ async def test_other_pages_are_not_answered(browser: Browser) -> None:
         {"Sec-Fetch-Site": "same-site"},
         {"Host": f"rebound.example:{port}"},
         {"Host": f"127.0.0.1.example:{port}"},
+        {"Host": "[::1"},
     ):
         assert (await browser.post("fast-forward", body, **headers))[0] == 403
         assert (await browser.get("net", **headers))[0] == 403

@@ -278,7 +278,7 @@ def test_a_failed_installation_changes_nothing() -> None:
     replica = Net().replica
     with pytest.raises(ExecutionError):
         replica.create_canister(Host(), arg=b"fail")
-    assert not replica.hosts(canister_id(0x8000000000100002))
+    assert canister_id(0x8000000000100002) not in replica.slots
 
 
 async def test_a_reinstalled_canister_has_an_empty_state(net: Net) -> None:
@@ -300,7 +300,7 @@ async def test_a_reinstalled_canister_has_an_empty_state(net: Net) -> None:
 def test_the_state_tells_what_is_installed() -> None:
     net = Net()
     controller = Principal(ALICE.principal)
-    chosen = net.replica.create_canister(Log(), controllers=[controller])
+    chosen = net.replica.create_canister(Log(), controllers=iter([controller]))
     get: Callable[[tuple[bytes, ...]], bytes | None] = net.replica.state.get
     assert get((b"canister", chosen, b"metadata", b"candid:service")) == Log.did.encode()
     assert get((b"canister", chosen, b"controllers")) == b"\xd9\xd9\xf7\x81\x58\x1d" + controller

@@ -123,6 +123,18 @@ def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
     assert not net.save(), "nothing has changed since it was written"
 
 
+def test_lines_of_a_message_that_trapped_are_kept(tmp_path: Path) -> None:
+    net = Kept(tmp_path)
+    slot = net.installed()
+    net.save()
+    version = slot.version
+    net.call(slot.canister_id, "add and trap")
+    assert slot.version == version
+    assert net.save()
+    before = seen(net)
+    assert seen(reopened(net)) == before
+
+
 def test_a_canister_made_again_is_another(tmp_path: Path) -> None:
     net = Kept(tmp_path)
     slot = net.installed()

@@ -118,7 +118,9 @@ function chooseMethod() {
 }
 
 async function showLog() {
-  const { next, lines } = await ask(`canisters/${state.id}/log?after=${state.nextLine}`);
+  const { id } = state;
+  const { next, lines } = await ask(`canisters/${id}/log?after=${state.nextLine}`);
+  if (id !== state.id) return; // another canister was opened meanwhile
   const log = at("log");
   const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
   for (const [, time, text] of lines) log.append(`${clock(time)}  ${text}\n`);
@@ -126,7 +128,15 @@ async function showLog() {
   if (isAtEnd) log.scrollTop = log.scrollHeight;
 }
 
-async function refresh() {
+let shown = Promise.resolve();
+
+// One after another, so that no line of the log is shown twice.
+function refresh() {
+  shown = shown.then(show);
+  return shown;
+}
+
+async function show() {
   try {
     const net = await ask("net");
     const ids = net.canisters.map(({ id }) => id);
@@ -138,7 +148,9 @@ async function refresh() {
     }
     showNet(net);
     if (state.id) {
-      showCanister(await ask(`canisters/${state.id}`));
+      const canister = await ask(`canisters/${state.id}`);
+      if (canister.id !== state.id) return; // the refresh of who has opened another one comes next
+      showCanister(canister);
       await showLog();
     }
     at("trouble").hidden = true;

@@ -3,6 +3,7 @@
 import importlib.metadata
 import logging
 import os
+import stat
 import tempfile
 from functools import lru_cache
 from hashlib import sha256
@@ -13,6 +14,7 @@ import wasmtime
 from appliance.localnet.wasm.binary import InvalidModule
 
 STACK_BYTES = 1024 * 1024
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,10 @@ def default_cache() -> Path:
 def compiled(code: bytes, cache: Path | None) -> wasmtime.Module:
     """Compile, or take what was compiled before from the folder. Raises InvalidModule.
 
-    What lies in the folder is executed, so it must be this user's alone; it is made so where it does not exist.
+    What lies in the folder is executed, so one that others can write into is not used; it is made where it does not
+    exist.
     """
-    if cache is None:
+    if cache is None or not _is_private(cache):
         return _compile(code)
     version = importlib.metadata.version("wasmtime")
     path = cache / f"{sha256(code).hexdigest()}-{version}.cwasm"
@@ -66,9 +69,26 @@ def _compile(code: bytes) -> wasmtime.Module:
         raise InvalidModule(str(error)) from error
 
 
+def _is_private(folder: Path) -> bool:
+    """Whether only this user can put something into the folder, which is made where it does not exist."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = folder.stat()
+    except OSError as error:
+        log.warning("compiled modules are not kept: %s", error)
+        return False
+    if facts.st_uid == os.getuid() and not facts.st_mode & WRITABLE_BY_OTHERS:
+        return True
+    log.warning("compiled modules are not kept: %s is not this user's alone", folder)
+    return False
+
+
 def _store(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-    Path(name).replace(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise

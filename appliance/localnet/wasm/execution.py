@@ -147,6 +147,7 @@ class Execution:
 
     def commit(self, state: WasmState) -> None:
         """Put what became of memories and globals into the state that this began with, or into a fork of it."""
+        self.drop_draft()
         if self._memory is not None and self._attached is not None:
             self._attached.commit(self._memory.data_len(self._store), state.memory)
         self.stable.commit(state.stable)
@@ -203,6 +204,12 @@ class Execution:
             draft.cycles,
         )
         self.env.calls.append(call)
+
+    def drop_draft(self) -> None:
+        """Forget the call that was begun, if any; its cycles stay."""
+        if self.draft is not None:
+            self.env.cycles.balance += self.draft.cycles
+            self.draft = None
 
     # --- inside ---
 

@@ -27,7 +27,7 @@ def call_new(  # noqa: PLR0917  # the interface has as many
     reject_env: int,
 ) -> None:
     """Begin a call; one that was begun and not performed is dropped."""
-    _give_up(execution)
+    execution.drop_draft()
     if callee_size > PRINCIPAL_LIMIT:
         raise ContractViolation(
             f"ic0.call_new: a principal of {callee_size} bytes, at most {PRINCIPAL_LIMIT} are allowed"
@@ -85,7 +85,7 @@ def call_perform(execution: Execution) -> int:
     """Have the call made. 2 where there are too many."""
     draft = _draft(execution, "call_perform")
     if len(execution.env.calls) >= QUEUE_LIMIT:
-        _give_up(execution)
+        execution.drop_draft()
         return 2
     execution.draft = None
     execution.perform(draft)
@@ -105,10 +105,3 @@ def _attach(execution: Execution, amount: int) -> None:
         raise ContractViolation(f"{amount} cycles are more than the balance of {cycles.balance}")
     cycles.balance -= amount
     draft.cycles += amount
-
-
-def _give_up(execution: Execution) -> None:
-    """The cycles of a call that is not made stay."""
-    if execution.draft is not None:
-        execution.env.cycles.balance += execution.draft.cycles
-        execution.draft = None

@@ -1,5 +1,6 @@
 """A canister's module, ready to be instantiated."""
 
+import weakref
 import zlib
 from collections.abc import Callable
 from hashlib import sha256
@@ -76,9 +77,11 @@ class Module:
     def _bind(self, function: SystemFunction, parameters: list[str]) -> Callable[..., int | None]:
         masks = [MASKS[parameter] for parameter in parameters]
         allowed, run, name = function.allowed, function.run, function.name
+        weak = weakref.ref(self)  # the engine holds the function, and would hold this module for ever with it
 
         def call(*arguments: int) -> int | None:
-            execution = self.current
+            module = weak()
+            execution = None if module is None else module.current
             if execution is None:  # the start function is not run by instantiation
                 raise Fault(f"ic0.{name} was called outside of an execution")
             if execution.kind not in allowed:

@@ -362,6 +362,9 @@ def test_a_call_that_is_not_performed_is_not_made_and_costs_nothing() -> None:
     said(f"{new()} (call $call_cycles_add (i64.const 60)) {new(9)} (drop (call $call_perform)) (i32.const 0)", env)
     (call,) = env.calls
     assert (call.cycles, env.cycles.balance, len(call.callee), call.method) == (0, 100, 9, "COLOUR")
+    env = Environment(CANISTER, ALICE, START, cycles=Cycles(100))
+    said(f"{new()} (call $call_cycles_add (i64.const 60)) (i32.const 0)", env)
+    assert (env.calls, env.cycles.balance) == ([], 100)
 
 
 def test_too_many_calls_are_refused_by_a_number() -> None:

@@ -1,4 +1,7 @@
+import gc
 import gzip
+import os
+import weakref
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,12 @@ def test_a_function_may_be_imported_twice() -> None:
     assert not Module(wat(f"(module {twice})")).exports
 
 
+def test_a_module_that_nobody_has_any_more_is_dropped() -> None:
+    dropped = weakref.ref(Module(CODE))
+    gc.collect()
+    assert dropped() is None
+
+
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     seen: list[bytes] = []
     compile_ = compiled._compile
@@ -124,6 +133,25 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path: Path, caplog: 
     (tmp_path / "file").write_bytes(b"")
     assert Module(CODE, cache=tmp_path / "file").exports
     assert "compiled modules are not kept" in caplog.text
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702])
+def test_a_folder_that_others_can_write_into_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
+    seen, cache = compilations(monkeypatch), tmp_path / "cache"
+    Module(CODE, cache=cache)
+    cache.chmod(mode)
+    Module(CODE, cache=cache)
+    assert len(seen) == 2
+    assert "is not this user's alone" in caplog.text
+
+
+def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uid = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    assert Module(CODE, cache=tmp_path).exports
+    assert not list(tmp_path.iterdir())
 
 
 def test_modules_of_a_user_lie_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
