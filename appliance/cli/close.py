@@ -34,7 +34,7 @@ def close(
     """Close SESSION, or all sessions that fit all of the filters.
 
     First it looks who that would be, and asks. A filter that is empty, and so means everybody, is refused: for that
-    there is `icws drain`.
+    there is `icws drain start`.
     """
     which = request(SessionFilter, id=session, **wanted)
     if not which.model_fields_set:

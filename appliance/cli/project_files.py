@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from appliance.config.files import write_whole
 from appliance.ic.principal import Principal
 
 DFX_FILE = Path(".dfx", "local", "canister_ids.json")
@@ -64,8 +65,10 @@ def _read(file: Path) -> dict[str, object]:
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace a file as a whole, so that who reads it meanwhile sees the old one or the new."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(text)
-    new.replace(file)
+    """Replace a file as a whole, so that who reads it meanwhile sees the old one or the new.
+
+    An ``.env`` may hold secrets of others, so who may read a file stays as it is.
+    """
+    target = file.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, text.encode(), mode=target.stat().st_mode & 0o777 if target.exists() else 0o644)

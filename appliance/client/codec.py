@@ -80,8 +80,9 @@ def codec_for(generation: Generation, message_type: MessageType | None, type_nam
     belong together.
     """
     if generation == "v0":
-        if message_type is not None:
-            raise wrong("message_type", "it has no place in v0, where values are CBOR")
+        for argument, given in (("message_type", message_type), ("type_name", type_name)):
+            if given is not None:
+                raise wrong(argument, "it has no place in v0, where values are CBOR")
         return CborCodec()
     if message_type is None:
         if type_name is not None:

@@ -4,7 +4,6 @@ import ssl as tls
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 
 from appliance.client.channel import Channel
 from appliance.client.codec import MessageType, codec_for
@@ -93,7 +92,7 @@ async def connect(
             channel,
             opening,
             codec,
-            course=replace(course, backoff=backoff, tries=0, failures=0),
+            course=Course(course.gateways, backoff),
             reconnect=reconnect is not False,
             on_change=on_change,
         )

@@ -64,7 +64,7 @@ class RegisteredOpening(Opening):
         super().__init__(terms)
         self._calls = DirectCalls(transport, terms)
         self._registration = registration
-        self._key = registration.key()
+        self._key: SigningKey  # of the session that is being opened
 
     async def open(self, gateway: str) -> Channel:
         """As Opening.open, once the key is registered. Raises OpenTimeout, CanisterRefused or an IcError."""

@@ -55,6 +55,17 @@ def test_an_env_of_ones_own_is_added_to(tmp_path: Path) -> None:
     assert (tmp_path / ENV_FILE).read_text().startswith("SECRET=1\n\n# DFX CANISTER ENVIRONMENT VARIABLES\n")
 
 
+def test_an_env_stays_where_it_is_and_whose_it_is(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.write_text("SECRET=1\n")
+    secrets.chmod(0o600)
+    (tmp_path / ENV_FILE).symlink_to(secrets)
+    write(tmp_path)
+    assert (tmp_path / ENV_FILE).is_symlink()
+    assert secrets.read_text().startswith("SECRET=1\n\n# DFX")
+    assert secrets.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("text", ["nonsense", "[]", ""])
 def test_a_file_that_is_none_of_ids_is_left_alone(tmp_path: Path, text: str) -> None:
     file = tmp_path / DFX_FILE

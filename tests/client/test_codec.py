@@ -142,7 +142,12 @@ def test_what_is_no_cbor_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("generation", "message_type", "type_name", "argument"),
-    [("v0", RECORD, None, "message_type"), ("v0", DID, "Other", "message_type"), ("v2", None, "Other", "type_name")],
+    [
+        ("v0", RECORD, None, "message_type"),
+        ("v0", DID, "Other", "message_type"),
+        ("v0", None, "Other", "type_name"),
+        ("v2", None, "Other", "type_name"),
+    ],
 )
 def test_arguments_that_do_not_belong_together(
     generation: Generation, message_type: str | None, type_name: str | None, argument: str

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ async def example(name: str, *arguments: object) -> AsyncIterator[asyncio.subpro
             await process.communicate()
 
 
-class Application(WebSocketCanister):
+class Application(WebSocketCanister, ABC):
     """One whose messages are those of an example's interface."""
 
     did_file: ClassVar[str]
@@ -48,8 +49,9 @@ class Application(WebSocketCanister):
     def on_message(self, env: Environment, client: Client, message: bytes) -> None:
         self.hear(env, client, self.types.decode(message)[0])
 
+    @abstractmethod
     def hear(self, env: Environment, client: Client, value: Any) -> None:
-        raise NotImplementedError
+        """Take a message of a client."""
 
 
 class Room(Application):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from appliance.localnet.certification import leb128
 from appliance.localnet.net import Localnet
 from tests.interop.node import Driver
 from tests.localnet.wasm.modules import module
@@ -30,15 +31,7 @@ def built(step: int, size: int) -> bytes:
     """The module, with a custom section that makes it so large."""
     code = module(COUNTER.replace("STEP", str(step)))
     section = b"\x04fill" + bytes(size)
-    return code + b"\0" + _leb128(len(section)) + section
-
-
-def _leb128(number: int) -> bytes:
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
+    return code + b"\0" + leb128(len(section)) + section
 
 
 async def deployed(folder: Path, tmp_path: Path, net: Localnet, target: dict[str, str]) -> dict[str, dict[str, Any]]:
