@@ -35,7 +35,7 @@ demo-canister: $(DEMO_CANISTER) ## Build the demo canister in Rust, which some t
 $(DEMO_CANISTER): demo/build.sh $(wildcard demo/canister/*.toml demo/canister/Cargo.lock demo/canister/*.did demo/canister/src/*.rs)
 	@demo/build.sh
 
-test: setup ## Run all tests
+test: setup ## Run all tests; skips those whose Node.js, Chromium or demo canister is missing
 	cargo test --quiet --manifest-path native/Cargo.toml --package icws-core
 	$(BIN)/python -m pytest
 
@@ -49,7 +49,7 @@ lint: setup ## Check style, types, stubs and layers
 	cargo fmt --check --manifest-path demo/canister/Cargo.toml
 	cargo clippy --quiet --workspace --all-targets --manifest-path native/Cargo.toml -- -D warnings
 
-docs: setup ## Make gateway.yaml and docs/*.md from the schema and the errors
+docs: setup ## Make gateway.yaml and what is generated in docs/ from the code
 	$(BIN)/python -m docs.generate
 
 interop: setup ## Run every client through the gateway and write the table in README.md

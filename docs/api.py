@@ -51,9 +51,7 @@ where a listener was too slow (`lost`).
 
 def render_api() -> str:
     """The whole page."""
-    every = sorted(
-        operations(), key=lambda operation: (str(operation.tags[0]), operation.path_format, _method(operation))
-    )
+    every = sorted(operations(), key=_place)
     lines = [_INTRODUCTION]
     for tag, group in groupby(every, key=lambda operation: str(operation.tags[0])):
         lines += [f"## {tag.capitalize()}", "", "| | | role | |", "| --- | --- | --- | --- |"]

@@ -1,5 +1,5 @@
-"""Writes what is made from the code: ``gateway.yaml``, and in ``docs`` the pages of keys, close codes, generations and
-metrics, with a dashboard and alerts.
+"""Writes what is made from the code: ``gateway.yaml``, and in ``docs`` the pages of keys, the API, close codes,
+generations and metrics, with a dashboard and alerts.
 
 ``python -m docs.generate`` from the top folder; the tests compare the files with what it would write.
 """
