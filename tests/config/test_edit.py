@@ -123,6 +123,11 @@ log: {level: info}
     ]
 
 
+def test_a_layout_in_which_something_else_would_be_said_is_left_alone() -> None:
+    with pytest.raises(ConfigError, match="edit it by hand"):
+        set_value("a:\n  - |\n    one\n  - two\n", ("a", 0), "x")
+
+
 @pytest.mark.parametrize(("text", "path"), [("[]", ("a",)), ("a: 1", ("a", "b")), ("", ("a",)), ("a: []", ("a", 0))])
 def test_what_cannot_be_edited_says_so(text: str, path: tuple[str | int, ...]) -> None:
     with pytest.raises(ConfigError, match="edit it by hand"):

@@ -452,6 +452,20 @@ async def test_what_is_confirmed_stays(it: Bench) -> None:
         await it.reloads.confirm(actor="jane")
 
 
+async def test_what_is_confirmed_while_its_time_runs_out_stays(it: Bench) -> None:
+    await on_trial(it)
+    async with it.reloads._lock:
+        confirming = asyncio.create_task(it.reloads.confirm(actor="jane"))
+        await settled()
+        it.timer.ring()
+        await settled()
+    assert (await confirming).result == "confirmed"
+    with pytest.raises(NothingToConfirm):  # has waited for whatever the timer began
+        await it.reloads.confirm(actor="jane")
+    assert it.states == [(1, OLD, "good"), (2, NEW, "good")]
+    assert it.followed.log.level == "debug"
+
+
 async def test_nothing_else_is_applied_during_a_trial(it: Bench) -> None:
     await on_trial(it)
     with pytest.raises(ConfirmationPending, match="generation 2 of the configuration runs on trial"):

@@ -68,6 +68,13 @@ def test_without_haste_the_rate_is_kept():
     assert round(clients[-1].at - clients[0].at, 6) == 1.0
 
 
+def test_chance_spreads_the_closes_around_the_pace():
+    for jitter, apart in ((0.0, 0.05), (1.0, 0.15)):
+        it, _, time, _ = drain(3, Pacing(10, 0, 60), jitter)
+        asyncio.run(it.run())
+        assert [round(seconds, 6) for seconds in time.slept] == [0, apart, apart]
+
+
 def test_a_short_deadline_raises_the_rate():
     it, clients, _, _ = drain(101, Pacing(1, 0, 2))
     asyncio.run(it.run())

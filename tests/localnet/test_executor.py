@@ -83,6 +83,15 @@ def test_a_callback_that_traps_is_rolled_back_and_cleaned_up(net: Net) -> None:
     assert counted(net, second) == (1, 0)
 
 
+def test_a_cleanup_that_traps_leaves_no_trace(net: Net) -> None:
+    sets_and_traps = "(drop (call $global_timer_set (i64.const 0x7fffffffffffffff))) (call $trap_now (i32.const 0))"
+    head = "(func $on_cleanup (param $env i32) "
+    first, second = net.install(module(RELAY.replace(head, head + sets_and_traps))), net.install(RELAY_MODULE)
+    assert net.call(first, "relay and trap", second + b"echo") == problem(first, "oops")
+    assert counted(net, first) == (1, 0), "the first execution stays"
+    assert net.replica.slots[first].timer_ns == 0
+
+
 def test_calls_of_an_execution_that_traps_are_not_made(net: Net) -> None:
     first, second = net.install(RELAY_MODULE), net.install(RELAY_MODULE)
     assert net.call(first, "trap after calling", second + b"echo") == problem(first, "oops")

@@ -156,13 +156,15 @@ async def test_other_pages_are_not_answered(browser: Browser) -> None:
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
+        {"Host": f"localhost.example:{port}"},
+        {"Host": f"notlocalhost:{port}"},
         {"Host": f"rebound.example:{port}"},
         {"Host": f"127.0.0.1.example:{port}"},
         {"Host": "[::1"},
     ):
         assert (await browser.post("fast-forward", body, **headers))[0] == 403
         assert (await browser.get("net", **headers))[0] == 403
-    for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
+    for host in (f"localhost:{port}", f"dapp.localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
         assert (await browser.post("fast-forward", body, Host=host, Origin=f"http://{host}"))[0] == 200
     url = f"{browser.net.url}/_/api/fast-forward"
     async with browser.client.post(url, data='{"seconds": 1}', headers={"Content-Type": "text/plain"}) as response:

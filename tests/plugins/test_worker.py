@@ -81,6 +81,15 @@ async def test_so_many_bytes_wait_and_one_that_is_larger_alone(worker, gate):
     assert worker.put(lambda: None, MAX_WAITING_BYTES)
 
 
+async def test_bytes_that_are_done_make_room(worker, gate):
+    assert worker.put(lambda: None, MAX_WAITING_BYTES)
+    await until(lambda: not len(worker))
+    worker.put(gate.wait)
+    await until(lambda: not len(worker))
+    assert worker.put(lambda: None, 1)
+    assert worker.put(lambda: None, MAX_WAITING_BYTES - 1)
+
+
 async def test_after_the_end_nothing_is_taken_and_what_waited_is_done(gate):
     worker, ran = Worker("test"), []
     worker.put(gate.wait)

@@ -66,6 +66,7 @@ def test_an_opening_message_joins_then_is_relayed_as_it_came(kind):
     assert join.generation == kind.name
     assert (join.canister_id, join.client_key) == (CANISTER, client.client_key)
     assert join.client == f"{client.principal}_{client.nonce}"
+    assert join.after == (relay.call.sender if kind is V1 else b"")
     assert relay.call is join.opening
     assert relay.call.body.removeprefix(b"\xd9\xd9\xf7") in OPENINGS[kind]
     assert it.state is State.OPENING

@@ -205,6 +205,23 @@ def test_an_upgrade_runs_its_hooks_in_order_and_keeps_stable_memory() -> None:
     assert env.timer_ns == 0, "timers do not outlive an upgrade"
 
 
+def test_the_hook_before_an_upgrade_finds_the_globals_as_they_were_left() -> None:
+    body = rf"""{COUNTER}
+    (func (export "canister_pre_upgrade")
+      (drop (call $stable64_grow (i64.const 1)))
+      (i64.store (i32.const 8) (global.get $calls))
+      (call $stable64_write (i64.const 0) (i64.const 8) (i64.const 8)))
+    (func (export "canister_query kept")
+      (call $stable64_read (i64.const 0) (i64.const 0) (i64.const 8))
+      (call $msg_reply_data_append (i32.const 0) (i32.const 8)) (call $msg_reply))
+    """
+    canister = installed(body)
+    for _ in range(3):
+        update(canister, "add")
+    canister.upgrade(module(body), b"", environment())
+    assert numbers(canister.query("kept", b"", environment())) == (3,)
+
+
 def test_a_hook_can_be_skipped() -> None:
     canister = installed(HOOKS)
     canister.upgrade(module(HOOKS), b"", environment(), skip_pre_upgrade=True)
