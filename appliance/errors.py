@@ -775,7 +775,7 @@ class CanisterPaused(GatewayError):
 
 @dataclass(eq=False)
 class CanisterRemoved(GatewayError):
-    """The operator has taken a canister, or its generation, out of the configuration. A principal as text."""
+    """The operator has taken a canister out of the configuration, or to v0 or from it. A principal as text."""
 
     canister: str
 
