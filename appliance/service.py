@@ -33,8 +33,8 @@ from appliance.errors import ConfigError
 from appliance.gateway.change import Ready
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Happening
-from appliance.gateway.listener import Listener
-from appliance.gateway.news import NEWS
+from appliance.gateway.recording.event_bus import NEWS
+from appliance.gateway.sockets.listener import Listener
 from appliance.gateway.tasks import Tasks
 from appliance.ic.agent import Agent
 from appliance.ic.endpoints import Endpoints

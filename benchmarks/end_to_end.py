@@ -22,7 +22,7 @@ from typing import Any
 from appliance.cli import loop
 from appliance.client import Connection, connect
 from appliance.crypto import Verifier
-from appliance.localnet.pingpong import APP_MESSAGE
+from appliance.localnet.websocket.pingpong import APP_MESSAGE
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

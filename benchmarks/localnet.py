@@ -6,9 +6,9 @@ import sys
 
 from appliance.cli import loop
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment
+from appliance.localnet.canisters.canister import Environment
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.websocket.pingpong import PingPong
 
 
 class Burst(PingPong):

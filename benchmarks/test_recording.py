@@ -8,11 +8,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from appliance.config.schema import Config
 from appliance.crypto import CandidTypes, read_envelope_unverified
-from appliance.gateway.histogram import Histogram
-from appliance.gateway.limits import Limits
-from appliance.gateway.recorder import Recorder
-from appliance.gateway.story import Polled, Story
-from appliance.gateway.timestamps import of_frame
+from appliance.gateway.limits.rate_limits import Limits
+from appliance.gateway.recording.histogram import Histogram
+from appliance.gateway.recording.recorder import Recorder
+from appliance.gateway.recording.timeline import Polled, Story
+from appliance.gateway.recording.timestamps import of_frame
 from appliance.protocol.events import Call, Relay
 from tests.gateway.clients import Client
 from tests.native.canister import CANISTER, NOW_NS

@@ -11,9 +11,9 @@ from appliance.client.v2 import SessionV2
 from appliance.crypto import SigningKey, Verifier, encode_cbor
 from appliance.gateway.hub import Hub
 from appliance.gateway.outbox import Outbox
-from appliance.gateway.replies import Replies
-from appliance.gateway.stats import Stats
-from appliance.gateway.story import NOTHING, Polled
+from appliance.gateway.polling.replies import Replies
+from appliance.gateway.recording.counters import Stats
+from appliance.gateway.recording.timeline import NOTHING, Polled
 from appliance.ic.identity import KeyIdentity
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Call, Join

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from appliance.control.catalogue import CATALOGUE, Label, Metric
-from appliance.gateway.recorder import SAMPLED
+from appliance.gateway.recording.recorder import SAMPLED
 from docs.promql import by_group
 
 _PAGE = """\

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.crypto import CandidTypes
-from appliance.localnet.websocket_canister import WsInitParams
+from appliance.localnet.websocket.canister import WsInitParams
 
 REQUIRE = "ICWS_REQUIRE_INTEROP"
 """Where this environment variable is 1, as in CI, tests fail instead of being skipped for what is not here."""

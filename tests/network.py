@@ -9,15 +9,15 @@ from appliance.client import Connection, connect
 from appliance.config.schema import Config
 from appliance.crypto import CandidTypes, SigningKey, Verifier
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.listener import Listener
+from appliance.gateway.sockets.listener import Listener
 from appliance.ic.agent import Agent
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
-from appliance.localnet.canister import Canister
-from appliance.localnet.clock import Clock
+from appliance.localnet.canisters.canister import Canister
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import APP_MESSAGE, PingPong
+from appliance.localnet.state.clock import Clock
+from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 
 Generation = Literal["v0", "v1", "v2"]
 Make = Callable[[Principal], Canister]

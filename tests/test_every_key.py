@@ -34,7 +34,7 @@ from appliance.errors import ConfigError, GatewayError, RestartNeeded
 from appliance.gateway.peer import Peer
 from appliance.ic.identity import load_or_create_identity
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import APP_MESSAGE, PingPong
+from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from appliance.log import Logging
 from appliance.plugins.plugins import Plugins
 from appliance.service import Service, operating

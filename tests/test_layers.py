@@ -19,6 +19,35 @@ LAYERS = [
     {"cli"},
 ]
 """From the bottom up. What stands side by side does not import each other."""
+ROOMS = {
+    "gateway": [
+        {"tasks", "hooks", "ic", "outbox", "drain", "change"},
+        {"recording"},
+        {"relay", "limits", "hub"},
+        {"polling", "peer"},
+        {"connections"},
+        {"gateway"},
+        {"sockets"},
+    ],
+    "localnet": [
+        {"state"},
+        {"canisters"},
+        {"replica", "wasm", "websocket"},
+        {"management", "storage", "http", "page"},
+        {"net"},
+    ],
+    "cli": [
+        {"exits", "loop", "free_port"},
+        {"remote"},
+        {"output"},
+        {"diagnosis"},
+        {"configure"},
+        {"operate", "develop"},
+        {"main"},
+        {"__main__"},
+    ],
+}
+"""The same inside these packages: their modules and folders, from the bottom up."""
 NOT_FOR_PROTOCOL = {
     *("asyncio", "concurrent", "select", "selectors", "socket", "ssl", "threading"),
     *("aiohttp", "websockets", "uvloop", "wsproto"),
@@ -83,6 +112,21 @@ def test_imports_point_down(module: str) -> None:
         assert part == other_part or other_level < level, f"{module} imports {imported}, which is not below it"
 
 
+def _rooms_of(module: str) -> tuple[str, str] | None:
+    parts = module.split(".")[1:]
+    return (parts[0], parts[1]) if len(parts) > 1 and parts[0] in ROOMS else None
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if _rooms_of(name)])
+def test_rooms_stand_on_each_other(module: str) -> None:
+    package, room = _rooms_of(module) or ("", "")
+    levels = {name: level for level, names in enumerate(ROOMS[package]) for name in names}
+    for imported in _ours(module):
+        found = _rooms_of(imported)
+        if found is not None and found[0] == package and found[1] != room:
+            assert levels[found[1]] < levels[room], f"{module} imports {imported}, which is not below it"
+
+
 def test_there_is_no_cycle() -> None:
     done: set[str] = set()
 
@@ -127,7 +171,7 @@ def test_only_crypto_knows_the_native_module() -> None:
 def test_only_the_connection_knows_the_websocket_library() -> None:
     gateway = [name for name in SOURCES if name.startswith("appliance.gateway")]
     knowing = [name for name in gateway if any(found.split(".")[0] == "websockets" for found in _imports(name))]
-    assert knowing == ["appliance.gateway.connection"]
+    assert knowing == ["appliance.gateway.sockets.connection"]
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES.values() if path.name == "__init__.py"], ids=_name_of)

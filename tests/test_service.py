@@ -18,7 +18,7 @@ from appliance.control.ports import Control
 from appliance.crypto import Verifier
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import APP_MESSAGE, PingPong
+from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from appliance.log import Logging
 from appliance.service import Service, operating, serving
 from tests.gateway.bench import until

@@ -10,14 +10,9 @@ from appliance.cli.exits import EXIT_CONFIG, EXIT_INTERRUPTED
 from appliance.errors import ConfigError, GatewayError
 
 SECTIONS = {
-    "Set up and run a gateway": {
+    "operate": {
         "run": "Run the gateway.",
-        "check": "Check a configuration.",
-        "config": "Show, explain and document the configuration.",
-        "identity": "Make, show or take over the key of the gateway.",
         "doctor": "Find out what is wrong with a gateway or a canister.",
-    },
-    "Look at a running gateway": {
         "status": "Show the gateway at a glance.",
         "canisters": "List canisters; pause, resume, add or remove one.",
         "sessions": "List who is connected.",
@@ -27,33 +22,34 @@ SECTIONS = {
         "events": "Print what happens, as it happens.",
         "audit": "List who has changed what.",
         "metrics": "Print the metrics for Prometheus.",
+        "close": "Close sessions.",
+        "drain": "Let clients go at a pace.",
+        "log": "Log more or less.",
+        "tokens": "Say who may use the API over TCP.",
     },
-    "Change its configuration": {
+    "configure": {
+        "check": "Check a configuration.",
+        "config": "Show, explain and document the configuration.",
+        "identity": "Make, show or take over the key of the gateway.",
         "plan": "Show what a reload would change.",
         "reload": "Run what the file says now.",
         "confirm": "Keep what was applied on trial.",
         "rollback": "Run an earlier configuration again.",
         "history": "List, show and compare configurations.",
     },
-    "Act on it": {
-        "close": "Close sessions.",
-        "drain": "Let clients go at a pace.",
-        "log": "Log more or less.",
-        "tokens": "Say who may use the API over TCP.",
-    },
-    "Develop a canister or client": {
+    "develop": {
         "demo": "See a conversation pass through a gateway, on one machine.",
         "localnet": "Run a local IC.",
         "connect": "Talk to a canister through a gateway.",
         "cert": "Look into certificates.",
-    },
-    "More": {
         "completion": "Print what makes a shell complete commands.",
     },
 }
-"""Every command and its sentence, in the order of help."""
+"""The commands of each folder beside this module and their sentences, in the order of help."""
 
+TITLES = {"operate": "Operate a gateway", "configure": "Configure it", "develop": "Develop a canister or client"}
 COMMANDS = {name: sentence for commands in SECTIONS.values() for name, sentence in commands.items()}
+_FOLDERS = {name: folder for folder, commands in SECTIONS.items() for name in commands}
 
 
 class Commands(click.Group):
@@ -65,7 +61,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: D102
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"appliance.cli.{cmd_name}"), cmd_name)
+        command = getattr(import_module(f"appliance.cli.{_FOLDERS[cmd_name]}.{cmd_name}"), cmd_name)
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(  # noqa: D102
@@ -84,8 +80,8 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: D102
         widest = max(map(len, COMMANDS))
-        for title, commands in SECTIONS.items():
-            with formatter.section(title):
+        for folder, commands in SECTIONS.items():
+            with formatter.section(TITLES[folder]):
                 formatter.write_dl([(f"{name:<{widest}}", sentence) for name, sentence in commands.items()])
 
     def invoke(self, ctx: click.Context) -> object:  # noqa: D102

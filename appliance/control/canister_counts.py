@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from appliance.control.catalogue import OTHER
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.poller import Poller
+from appliance.gateway.polling.poller import Poller
 from appliance.ic.principal import Principal
 
 

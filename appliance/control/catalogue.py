@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, get_args
 from appliance.config.schema import Metrics as Settings
 from appliance.control.outcome import Result
 from appliance.errors import GatewayError
-from appliance.gateway.gcra import Decision, Mode
-from appliance.gateway.limits import Scope
+from appliance.gateway.limits.gcra import Decision, Mode
+from appliance.gateway.limits.rate_limits import Scope
 from appliance.protocol import generations
 from appliance.protocol.session import State
 

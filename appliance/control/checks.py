@@ -11,7 +11,7 @@ from appliance.control.health import Check, Finding
 from appliance.crypto import CertifiedTree
 from appliance.errors import CertificateError, GatewayError
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.listener import Listener
+from appliance.gateway.sockets.listener import Listener
 
 FRESH_S = 10.0
 """How long what was found out about the IC counts."""

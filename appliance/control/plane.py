@@ -27,7 +27,7 @@ from appliance.control.times import moment
 from appliance.control.tokens import Tokens
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Happening
-from appliance.gateway.listener import Listener
+from appliance.gateway.sockets.listener import Listener
 from appliance.gateway.tasks import Tasks
 
 AUDIT_FILE = "audit.jsonl"

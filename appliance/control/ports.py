@@ -14,7 +14,7 @@ from appliance.control.recall import Recall
 from appliance.control.reload import Reloads
 from appliance.control.tokens import Tokens
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.listener import Listener
+from appliance.gateway.sockets.listener import Listener
 
 
 class Log(Protocol):

@@ -9,7 +9,7 @@ from typing import Self
 
 from appliance.control.models import HopSum, Sample
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.listener import Listener
+from appliance.gateway.sockets.listener import Listener
 
 EVERY_S = 5.0
 KEPT = 120

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from appliance.config.schema import Canister, Config
 from appliance.control.models import Fault, SessionFilter
 from appliance.control.problems import Invalid, NotFound
-from appliance.gateway.roster import Facts
+from appliance.gateway.connections import Facts
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

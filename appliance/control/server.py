@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from appliance.config.address import TcpAddress, UnixAddress
-from appliance.gateway.inherited import find_inherited
+from appliance.gateway.sockets.inherited import find_inherited
 
 _log = structlog.get_logger(__name__)
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

@@ -6,8 +6,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from appliance.errors import GatewayError
-from appliance.gateway.recorder import Relaying, request_id_of
-from appliance.gateway.story import Polled, Story
+from appliance.gateway.recording.recorder import Relaying, request_id_of
+from appliance.gateway.recording.timeline import Polled, Story
 from appliance.ic.principal import Principal
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points, version
 
 import structlog
 
-from appliance.gateway.recorder import Recorder, Spans
+from appliance.gateway.recording.recorder import Recorder, Spans
 
 _log = structlog.get_logger(__name__)
 

@@ -21,21 +21,21 @@ from appliance.errors import (
     WrongCanister,
     WrongGeneration,
 )
-from appliance.gateway.alarm import Alarm, LoopAlarm
 from appliance.gateway.change import Ready
-from appliance.gateway.cursor import Cursor
+from appliance.gateway.connections import Roster
 from appliance.gateway.drain import Drain, Pacing
 from appliance.gateway.hooks import Hooks
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
-from appliance.gateway.limits import Excess, Limits, client_key
-from appliance.gateway.news import News
+from appliance.gateway.limits.rate_limits import Excess, Limits, client_key
 from appliance.gateway.peer import Peer
-from appliance.gateway.poller import Poller
-from appliance.gateway.recorder import Recorder
-from appliance.gateway.replies import Replies
-from appliance.gateway.roster import Roster
-from appliance.gateway.stats import Stats
+from appliance.gateway.polling.cursor import Cursor
+from appliance.gateway.polling.poller import Poller
+from appliance.gateway.polling.replies import Replies
+from appliance.gateway.polling.wake_up import Alarm, LoopAlarm
+from appliance.gateway.recording.counters import Stats
+from appliance.gateway.recording.event_bus import News
+from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from appliance.crypto import Request
 from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, ReplayedEnvelope
-from appliance.gateway.story import Polled
+from appliance.gateway.recording.timeline import Polled
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 

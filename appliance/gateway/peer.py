@@ -8,11 +8,11 @@ from appliance.config.schema import Gateway as Settings
 from appliance.crypto import Request
 from appliance.errors import CanisterRefused, GatewayError, RefusedByPlugin, Rejected
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
-from appliance.gateway.limits import ClientKey, Excess, Limits
+from appliance.gateway.limits.rate_limits import ClientKey, Excess, Limits
 from appliance.gateway.outbox import Outbox
-from appliance.gateway.recorder import SAMPLED, Recorder
+from appliance.gateway.recording.recorder import SAMPLED, Recorder
+from appliance.gateway.recording.timeline import Polled, Story
 from appliance.gateway.relay import RelayQueue
-from appliance.gateway.story import Polled, Story
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Doubted, Event, Join, Opened, Poll, Relay, Send

@@ -14,15 +14,15 @@ from aiohttp import web
 from appliance.crypto import SigningKey
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Canister
-from appliance.localnet.certification import Authority, derive
-from appliance.localnet.clock import Clock, SystemClock
-from appliance.localnet.http import HttpInterface, Versions
-from appliance.localnet.management import ManagementCanister
-from appliance.localnet.management_rules import Author
-from appliance.localnet.page import Page
-from appliance.localnet.replica import Replica
-from appliance.localnet.state_folder import StateFolder
+from appliance.localnet.canisters.canister import Canister
+from appliance.localnet.http.server import HttpInterface, Versions
+from appliance.localnet.management.canister import ManagementCanister
+from appliance.localnet.management.rules import Author
+from appliance.localnet.page.routes import Page
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.state.certification import Authority, derive
+from appliance.localnet.state.clock import Clock, SystemClock
+from appliance.localnet.storage.state_folder import StateFolder
 
 SAVE_INTERVAL_S = 2.0
 SETTLE_TIMEOUT_S = 5.0

@@ -17,7 +17,7 @@ import pytest
 from appliance.client import ConnectionClosed, connect
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import APP_MESSAGE, PingPong
+from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from tests.cli.processes import TOP, icws, seen
 
 

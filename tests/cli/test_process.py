@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.websocket.pingpong import PingPong
 from tests.cli.processes import WORDS, icws, running, seen
 
 

@@ -8,7 +8,7 @@ from appliance.client.session import Event, Opened, Received, Send, Session
 from appliance.crypto import CandidTypes, Request, Verifier
 from appliance.ic.agent import Agent
 from appliance.ic.principal import Principal
-from appliance.localnet.clock import ManualClock
+from appliance.localnet.state.clock import ManualClock
 from appliance.protocol import events as gateway_events
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.generations import SESSIONS

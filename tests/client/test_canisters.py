@@ -18,7 +18,7 @@ from appliance.client.v1 import SessionV1
 from appliance.client.v2 import SessionV2
 from appliance.crypto import CandidInterface, CandidTypes, decode_cbor, encode_cbor
 from appliance.ic.principal import ANONYMOUS
-from appliance.localnet.pingpong import APP_MESSAGE, PingPong
+from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from tests.client.canister import CLIENT, GATEWAY, HANDSHAKE, KEY, NONCE, SECOND_NS, frame_of
 from tests.localnet.machine import CANISTER, Machine, payload
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from appliance.client import connect
 from appliance.crypto import CandidInterface
-from appliance.localnet.canister import Environment
+from appliance.localnet.canisters.canister import Environment
 from appliance.localnet.net import Localnet
-from appliance.localnet.websocket_canister import Client, WebSocketCanister
+from appliance.localnet.websocket.canister import Client, WebSocketCanister
 from tests.cli.processes import running as gateway_process
 from tests.cli.processes import seen
 from tests.network import running

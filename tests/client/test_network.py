@@ -27,10 +27,10 @@ from appliance.crypto import Verifier
 from appliance.errors import SignatureInvalid
 from appliance.ic.agent import Agent
 from appliance.ic.transport import HttpTransport
-from appliance.localnet.clock import ManualClock
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import APP_MESSAGE, PingPong
-from appliance.localnet.websocket_canister import WsInitParams
+from appliance.localnet.state.clock import ManualClock
+from appliance.localnet.websocket.canister import WsInitParams
+from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from tests.client.canister import SECOND_NS
 from tests.client.conversation import Conversation, received
 from tests.network import running

@@ -11,10 +11,10 @@ from appliance.client.v0 import client_key_of
 from appliance.errors import CanisterRefused, ConfigError, IcUnreachable, KeyUnusable, OpenTimeout, Rejected
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import ANONYMOUS, Principal
-from appliance.localnet.canister import Environment, Trap
+from appliance.localnet.canisters.canister import Environment, Trap
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import PingPong
-from appliance.localnet.websocket_canister import Client, Result
+from appliance.localnet.websocket.canister import Client, Result
+from appliance.localnet.websocket.pingpong import PingPong
 from tests.network import Network, running
 
 

@@ -25,7 +25,7 @@ from appliance.client import (
 )
 from appliance.client.sync import Connection, connect
 from appliance.errors import CandidError
-from appliance.localnet.pingpong import APP_MESSAGE
+from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from tests.client.canister import CANISTER_ID, Canister
 from tests.client.gateways import SETTINGS, LyingGateway, broken, closing, echo, frame_from, gap, idle, saying
 from tests.network import Network, running

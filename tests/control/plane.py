@@ -21,7 +21,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.ic.identity import load_or_create_identity
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import APP_MESSAGE, PingPong
+from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from appliance.log import Logging
 from appliance.service import operating
 

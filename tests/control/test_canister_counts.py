@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from appliance.control.canister_counts import CanisterTable
 from appliance.control.catalogue import OTHER
-from appliance.gateway.poller import PollerFacts
+from appliance.gateway.polling.poller import PollerFacts
 from appliance.ic.principal import Principal
 
 IDS = [Principal(bytes([number]) * 10) for number in range(8)]

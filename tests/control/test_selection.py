@@ -8,7 +8,7 @@ from appliance.config.schema import Config
 from appliance.control.models import SessionFilter
 from appliance.control.problems import Invalid, NotFound
 from appliance.control.selection import Selection, canister_id_of, listed_canister, page
-from appliance.gateway.roster import Facts
+from appliance.gateway.connections import Facts
 from appliance.protocol.session import State
 
 CHAT = "bkyz2-fmaaa-aaaaa-qaaaq-cai"

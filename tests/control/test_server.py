@@ -13,7 +13,7 @@ import pytest
 from appliance.config.address import TcpAddress, UnixAddress
 from appliance.control import server
 from appliance.control.server import Server
-from appliance.gateway import inherited
+from appliance.gateway.sockets import inherited
 from tests.control.plane import client
 from tests.gateway.bench import until
 

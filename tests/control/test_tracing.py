@@ -154,8 +154,8 @@ PROGRAM = """
 import asyncio, sys
 {before}
 from appliance.control.tracing import tracing
-from appliance.gateway.recorder import Recorder
-from appliance.gateway.story import End, Story
+from appliance.gateway.recording.recorder import Recorder
+from appliance.gateway.recording.timeline import End, Story
 import appliance.service
 
 LOADED = {{"opentelemetry.sdk", "appliance.control.spans"}}

@@ -17,7 +17,7 @@ from appliance.crypto import CandidTypes, SigningKey, Verifier, decode_cbor, enc
 from appliance.ic.agent import Agent
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.transport import HttpTransport
-from appliance.localnet.pingpong import APP_MESSAGE
+from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from tests.network import Network
 
 APP = CandidTypes(f"({APP_MESSAGE})")

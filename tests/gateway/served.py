@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from appliance.config.schema import Config
 from appliance.crypto import Verifier
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.listener import Listener
+from appliance.gateway.sockets.listener import Listener
 from tests.gateway.bench import until
 from tests.gateway.clients import CANISTER, GATEWAY, Client, greeting
 from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc

@@ -10,8 +10,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from appliance.config.schema import Config
 from appliance.errors import CanisterPaused, ConfigError
+from appliance.gateway.connections import facts_of
 from appliance.gateway.drain import Pacing
-from appliance.gateway.roster import facts_of
 from appliance.protocol.session import State
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER, GATEWAY, OTHER_CANISTER, Client

@@ -23,7 +23,7 @@ from appliance.ic.agent import Agent
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.websocket.pingpong import PingPong
 from tests.gateway.bench import until
 from tests.gateway.players import Player, player, playing, register
 from tests.network import running

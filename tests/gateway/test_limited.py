@@ -2,7 +2,7 @@
 
 from appliance.config.schema import Config
 from appliance.errors import RateLimited
-from appliance.gateway.limits import Limits
+from appliance.gateway.limits.rate_limits import Limits
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER, Client
 from tests.gateway.served import served

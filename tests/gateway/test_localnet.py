@@ -13,13 +13,13 @@ from websockets.exceptions import ConnectionClosed
 from appliance.config.schema import Config
 from appliance.crypto import CandidTypes, SigningKey, Verifier
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.listener import Listener
+from appliance.gateway.sockets.listener import Listener
 from appliance.ic.agent import Agent
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.websocket.pingpong import PingPong
 from tests.gateway.bench import until
 from tests.gateway.clients import Client
 

@@ -1,6 +1,6 @@
 import asyncio
 
-from appliance.gateway.alarm import LoopAlarm
+from appliance.gateway.polling.wake_up import LoopAlarm
 from appliance.gateway.tasks import Tasks
 from tests.gateway.bench import until
 

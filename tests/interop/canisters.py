@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Canister, Environment
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.canisters.canister import Canister, Environment
 from appliance.localnet.wasm.canister import WasmCanister
-from appliance.localnet.websocket_canister import WsInitParams
-from appliance.localnet.websocket_wire import SERVICE_MESSAGE
+from appliance.localnet.websocket.canister import WsInitParams
+from appliance.localnet.websocket.pingpong import PingPong
+from appliance.localnet.websocket.wire import SERVICE_MESSAGE
 from tests import demo
 from tests.network import Generation, Network, running
 

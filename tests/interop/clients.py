@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, Self, cast
 
 from appliance.client import Connection, ConnectionClosed, connect
 from appliance.errors import GatewayError
-from appliance.localnet.pingpong import APP_MESSAGE
+from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from tests.interop import node
 from tests.network import Generation, Network
 

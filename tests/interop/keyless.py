@@ -6,8 +6,8 @@ from appliance.crypto import Request, decode_cbor, encode_cbor, encode_content, 
 from appliance.errors import Rejected
 from appliance.gateway.ic import Ic
 from appliance.ic.principal import Principal
-from appliance.localnet.ingress import Rejection
-from appliance.localnet.replica import Replica
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.state.ingress import Rejection
 
 
 class Keyless(Ic):

@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 
 from appliance.crypto import CertifiedMessage, Verifier, decode_cbor
 from appliance.ic.principal import Principal
-from appliance.localnet.websocket_wire import SERVICE_MESSAGE
+from appliance.localnet.websocket.wire import SERVICE_MESSAGE
 from appliance.protocol.generations import SESSIONS
 from tests import vectors
 from tests.network import Generation

@@ -18,16 +18,16 @@ from websockets.asyncio.client import ClientConnection, connect
 from appliance.config.schema import Config
 from appliance.crypto import SigningKey, Verifier, decode_cbor
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.listener import Listener
+from appliance.gateway.sockets.listener import Listener
 from appliance.ic.agent import Agent
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
-from appliance.localnet.canister import Environment
-from appliance.localnet.clock import ManualClock
+from appliance.localnet.canisters.canister import Environment
 from appliance.localnet.net import Localnet
-from appliance.localnet.websocket_canister import WebSocketCanister, WsInitParams
-from appliance.localnet.websocket_wire import SERVICE_MESSAGE
+from appliance.localnet.state.clock import ManualClock
+from appliance.localnet.websocket.canister import WebSocketCanister, WsInitParams
+from appliance.localnet.websocket.wire import SERVICE_MESSAGE
 from tests.interop.keyless import Keyless
 from tests.interop.node import PATIENCE_S
 from tests.interop.recording import CANISTER_ID, Frame, Recording, content_of, is_certified, meaning, open_message

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from appliance.ic.principal import Principal
-from appliance.localnet.greeter import Greeter
+from appliance.localnet.canisters.greeter import Greeter
 from appliance.localnet.net import Localnet
 from tests.interop.node import Driver
 from tests.interop.proxies import lying_boundary

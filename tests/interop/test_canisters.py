@@ -13,8 +13,8 @@ import pytest
 
 from appliance.crypto import SigningKey
 from appliance.ic.identity import KeyIdentity
-from appliance.localnet.clock import ManualClock
-from appliance.localnet.websocket_canister import WsInitParams
+from appliance.localnet.state.clock import ManualClock
+from appliance.localnet.websocket.canister import WsInitParams
 from tests import demo
 from tests.interop.canisters import BACKENDS, PYTHON, RUST, Backend
 from tests.interop.clients import LIVE_OWN, LIVE_SDKS, Live

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from appliance.localnet.certification import leb128
 from appliance.localnet.net import Localnet
+from appliance.localnet.state.certification import leb128
 from tests.interop.node import Driver
 from tests.localnet.wasm.modules import module
 

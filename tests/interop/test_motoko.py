@@ -11,7 +11,7 @@ from appliance.crypto import CandidTypes, Verifier
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import Principal
-from appliance.localnet.outcome import Outcome, Reply
+from appliance.localnet.state.outcome import Outcome, Reply
 from appliance.localnet.wasm.canister import WasmCanister
 from tests.interop.node import HERE, PATIENCE_S
 from tests.localnet.machine import SECOND

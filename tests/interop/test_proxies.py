@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.client import connect
-from appliance.localnet.pingpong import APP_MESSAGE
+from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from tests.interop.proxies import FORGER, forge, lying_gateway
 from tests.network import Generation, running
 

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from appliance.localnet.certification import canister_id
-from appliance.localnet.pingpong import PingPong
-from appliance.localnet.replica import FIRST_CANISTER
+from appliance.localnet.replica.replica import FIRST_CANISTER
+from appliance.localnet.state.certification import canister_id
+from appliance.localnet.websocket.pingpong import PingPong
 from tests.interop.clients import LIVE_OWN, LIVE_SDKS, Client, Live
 from tests.network import Generation, Network, running
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from appliance.errors import OpenTimeout, SignatureInvalid, WrongGeneration
-from appliance.localnet.canister import Environment
+from appliance.localnet.canisters.canister import Environment
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.websocket.pingpong import PingPong
 from tests.interop.clients import SDKS, Sdk
 from tests.interop.node import Driver
 from tests.interop.proxies import Deceit, lying_gateway

@@ -7,14 +7,14 @@ from appliance.crypto import CandidInterface, CertifiedMessage, PollReply, Reque
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Canister
-from appliance.localnet.certification import Authority
-from appliance.localnet.clock import ManualClock
-from appliance.localnet.ingress import Call
-from appliance.localnet.outcome import Outcome, Rejection, Reply
-from appliance.localnet.pingpong import APP_MESSAGE
-from appliance.localnet.replica import Replica
-from appliance.localnet.websocket_wire import SERVICE_MESSAGE, ClientKey
+from appliance.localnet.canisters.canister import Canister
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.state.certification import Authority
+from appliance.localnet.state.clock import ManualClock
+from appliance.localnet.state.ingress import Call
+from appliance.localnet.state.outcome import Outcome, Rejection, Reply
+from appliance.localnet.websocket.pingpong import APP_MESSAGE
+from appliance.localnet.websocket.wire import SERVICE_MESSAGE, ClientKey
 from tests.localnet.machine import SECOND, START, payload
 
 Who = KeyIdentity | AnonymousIdentity

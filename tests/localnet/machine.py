@@ -4,12 +4,12 @@ from typing import Any, Literal
 
 from appliance.crypto import CandidInterface, CertifiedMessage, PollReply, Verifier
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment
-from appliance.localnet.certification import Authority, canister_id
-from appliance.localnet.clock import ManualClock
-from appliance.localnet.python_canister import PythonCanister
-from appliance.localnet.state import CertifiedState
-from appliance.localnet.websocket_canister import WebSocketCanister
+from appliance.localnet.canisters.canister import Environment
+from appliance.localnet.canisters.python_canister import PythonCanister
+from appliance.localnet.state.certification import Authority, canister_id
+from appliance.localnet.state.certified_state import CertifiedState
+from appliance.localnet.state.clock import ManualClock
+from appliance.localnet.websocket.canister import WebSocketCanister
 
 SECOND = 10**9
 START = 1_800_000_000 * SECOND

@@ -6,10 +6,10 @@ from appliance.crypto import Verifier
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.management import ManagementCanister
-from appliance.localnet.management_interface import METHODS
-from appliance.localnet.outcome import Outcome, Rejection, Reply
-from appliance.localnet.slots import Slot
+from appliance.localnet.canisters.management_types import METHODS
+from appliance.localnet.management.canister import ManagementCanister
+from appliance.localnet.replica.slots import Slot
+from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from tests.localnet.wasm.modules import ALICE, COUNTER, module
 from tests.localnet.wasm.net import Net
 

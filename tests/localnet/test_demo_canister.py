@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from appliance.crypto import CandidInterface, CertifiedMessage, decode_cbor
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Trap
-from appliance.localnet.outcome import Rejection
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.canisters.canister import Trap
+from appliance.localnet.state.outcome import Rejection
 from appliance.localnet.wasm.canister import WasmCanister
 from appliance.localnet.wasm.module import Module
-from appliance.localnet.websocket_canister import WsInitParams
-from appliance.localnet.websocket_wire import SERVICE_MESSAGE, ClientKey
+from appliance.localnet.websocket.canister import WsInitParams
+from appliance.localnet.websocket.pingpong import PingPong
+from appliance.localnet.websocket.wire import SERVICE_MESSAGE, ClientKey
 from tests import demo
 from tests.localnet.hosted import ALICE, BOB, GATEWAY, OTHER_GATEWAY, Hosted, Who, app, service_of, text_of
-from tests.localnet.websocket import OK
+from tests.localnet.websocket.conversation import OK
 
 SHORT = WsInitParams(max_number_of_returned_messages=4, send_ack_interval_ms=61_000)
 KEEP_ALIVE = SERVICE_MESSAGE.encode({"KeepAliveMessage": {"last_incoming_sequence_num": 1}})

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.websocket.pingpong import PingPong
 
 
 class Manager:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.remote import json_option, wants_json
-from appliance.cli.telling import json_text, tell
+from appliance.cli.output.printing import json_text, tell
+from appliance.cli.remote.api_options import json_option, wants_json
 from appliance.config.load import load
 from appliance.config.schema import Config
 from appliance.errors import ConfigError
-from appliance.gateway.listener import load_tls
+from appliance.gateway.sockets.listener import load_tls
 
 
 @click.command()

@@ -8,12 +8,12 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from appliance.cli.explained_key import find_key, key_lines, known_keys
-from appliance.cli.remote import RemoteCommand, client, config_file, json_option
-from appliance.cli.table import facts, width
-from appliance.cli.telling import json_text, tell
-from appliance.cli.words import counted, time
-from appliance.cli.yaml_text import yaml_lines
+from appliance.cli.configure.explained_key import find_key, key_lines, known_keys
+from appliance.cli.output.formatting import counted, time
+from appliance.cli.output.printing import json_text, tell
+from appliance.cli.output.table import facts, width
+from appliance.cli.output.yaml_text import yaml_lines
+from appliance.cli.remote.api_options import RemoteCommand, client, config_file, json_option
 from appliance.config.describe import render_yaml
 from appliance.config.json_schema import json_schema
 from appliance.config.load import DEFAULT, Loaded, load

@@ -2,9 +2,9 @@
 
 import click
 
-from appliance.cli.reload import applied_lines
-from appliance.cli.remote import client, remote_command
-from appliance.cli.telling import tell
+from appliance.cli.configure.reload import applied_lines
+from appliance.cli.output.printing import tell
+from appliance.cli.remote.api_options import client, remote_command
 from appliance.control.client import path_to
 from appliance.control.models import Applied, ConfirmRequest
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from appliance.cli.table import facts, folded
-from appliance.cli.yaml_text import scalar
+from appliance.cli.output.table import facts, folded
+from appliance.cli.output.yaml_text import scalar
 from appliance.config.describe import Key, keys
 from appliance.config.load import PREFIX
 from appliance.config.problems import suggestion

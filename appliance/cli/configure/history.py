@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import click
 
-from appliance.cli.changes import change_lines
-from appliance.cli.completing import complete_generation
-from appliance.cli.remote import client, remote_command
-from appliance.cli.table import Column, facts, table, width
-from appliance.cli.telling import tell
-from appliance.cli.words import ago, time
+from appliance.cli.output.changes import change_lines
+from appliance.cli.output.formatting import ago, time
+from appliance.cli.output.printing import tell
+from appliance.cli.output.table import Column, facts, table, width
+from appliance.cli.remote.api_options import client, remote_command
+from appliance.cli.remote.completing import complete_generation
 from appliance.control.client import path_to
 from appliance.control.models import Difference, History, HistoryEntry, HistoryText
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.remote import json_option
-from appliance.cli.telling import tell
+from appliance.cli.output.printing import tell
+from appliance.cli.remote.api_options import json_option
 from appliance.config.schema import Gateway
 from appliance.ic.identity import (
     KeyIdentity,

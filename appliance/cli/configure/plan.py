@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.changes import change_lines
 from appliance.cli.exits import EXIT_CONFIG
-from appliance.cli.remote import client, explained, remote_command
-from appliance.cli.table import width
-from appliance.cli.telling import tell
-from appliance.cli.texts import called, renamed, text_of
+from appliance.cli.output.changes import change_lines
+from appliance.cli.output.printing import tell
+from appliance.cli.output.table import width
+from appliance.cli.remote.api_options import client, explained, remote_command
+from appliance.cli.remote.config_source import called, renamed, text_of
 from appliance.control.client import error_of, path_to
 from appliance.control.models import Plan, PlanRequest
 from appliance.errors import ConfigError

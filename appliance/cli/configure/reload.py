@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.changes import change_lines, confirm_line, waiting_lines
-from appliance.cli.options import DURATION
-from appliance.cli.remote import client, remote_command, request
-from appliance.cli.table import coloured, width
-from appliance.cli.telling import tell
-from appliance.cli.texts import called, text_of
+from appliance.cli.output.changes import change_lines, confirm_line, waiting_lines
+from appliance.cli.output.printing import tell
+from appliance.cli.output.table import coloured, width
+from appliance.cli.remote.api_options import client, remote_command, request
+from appliance.cli.remote.config_source import called, text_of
+from appliance.cli.remote.options import DURATION
 from appliance.control.client import path_to
 from appliance.control.models import Applied, ApplyRequest
 

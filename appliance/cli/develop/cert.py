@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.certificate_text import (
+from appliance.cli.output.certificate_text import (
     NO_LIMIT_NS,
     Certificate,
     age_text,
@@ -16,8 +16,8 @@ from appliance.cli.certificate_text import (
     time_text,
     tree_lines,
 )
-from appliance.cli.remote import json_option
-from appliance.cli.telling import tell
+from appliance.cli.output.printing import tell
+from appliance.cli.remote.api_options import json_option
 from appliance.config.schema import Network
 from appliance.config.units import parse_duration
 from appliance.crypto import Verifier

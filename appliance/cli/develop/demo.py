@@ -21,7 +21,7 @@ from appliance.ic.identity import AnonymousIdentity, KeyIdentity, create_identit
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import APP_MESSAGE, PingPong
+from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from appliance.log import configure_logging
 from appliance.service import Service, serving
 

@@ -11,20 +11,20 @@ import click
 from click.core import ParameterSource
 
 from appliance.cli import loop
+from appliance.cli.develop.project_files import write_ids
+from appliance.cli.develop.wasm_files import WasmFile, collect, pairs
 from appliance.cli.free_port import free_port
-from appliance.cli.project_files import write_ids
-from appliance.cli.wasm_files import WasmFile, collect, pairs
 from appliance.config.schema import Canister, Config, Gateway, Log, Network, Verification
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import ExecutionError
-from appliance.localnet.hosting import NoEngine, default_cache
-from appliance.localnet.management_rules import Refusal
+from appliance.localnet.canisters.canister import ExecutionError
+from appliance.localnet.management.rules import Refusal
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import PingPong
-from appliance.localnet.slots import LogLine, Slot
-from appliance.localnet.websocket_canister import Generation
-from appliance.localnet.websocket_dialect import DIALECTS
+from appliance.localnet.replica.slots import LogLine, Slot
+from appliance.localnet.wasm.hosting import NoEngine, default_cache
+from appliance.localnet.websocket.canister import Generation
+from appliance.localnet.websocket.dialect import DIALECTS
+from appliance.localnet.websocket.pingpong import PingPong
 from appliance.log import configure_logging
 from appliance.service import serving
 

@@ -8,8 +8,8 @@ import click
 
 from appliance.crypto import CandidInterface, encode_candid_text
 from appliance.errors import CandidError, GatewayError
-from appliance.localnet.canister import ExecutionError
-from appliance.localnet.hosting import wasm_canister
+from appliance.localnet.canisters.canister import ExecutionError
+from appliance.localnet.wasm.hosting import wasm_canister
 
 NO_ARGUMENTS = b"DIDL\0\0"
 

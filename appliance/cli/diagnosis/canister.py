@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
-from appliance.cli.words import counted
+from appliance.cli.output.formatting import counted
 from appliance.config.schema import Canister
 from appliance.config.values import GenerationName
 from appliance.crypto import CandidInterface, CandidTypes, read_poll_reply_unverified

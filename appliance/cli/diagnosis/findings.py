@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from appliance.cli.table import folded
+from appliance.cli.output.table import folded
 
 Level = Literal["ok", "note", "warning", "fault"]
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
-from appliance.cli.words import ago, counted, duration, number
+from appliance.cli.output.formatting import ago, counted, duration, number
 from appliance.config.address import TcpAddress, UnixAddress, parse_address
 from appliance.config.schema import Config
 from appliance.control.client import UNIX, Client, ControlRefused, ControlUnreachable, path_to
 from appliance.control.models import Status
 from appliance.errors import ConfigError, GatewayError
-from appliance.gateway.listener import load_tls
+from appliance.gateway.sockets.listener import load_tls
 from appliance.ic.identity import identity_file_problem, load_identity
 
 SPARE_FILES = 1024

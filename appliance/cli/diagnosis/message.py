@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.cli.certificate_text import NO_LIMIT_NS, Certificate, age_text, read_certificate_file, time_text
 from appliance.cli.diagnosis.canister import Polled
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok
-from appliance.cli.words import counted, duration
+from appliance.cli.output.certificate_text import NO_LIMIT_NS, Certificate, age_text, read_certificate_file, time_text
+from appliance.cli.output.formatting import counted, duration
 from appliance.crypto import CandidTypes, HashTree, Verifier, verify_bls
 from appliance.errors import (
     CertificateNotAuthorized,

@@ -4,9 +4,9 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from urllib.parse import urlsplit
 
-from appliance.cli.certificate_text import NO_LIMIT_NS, Certificate, read_certificate_file
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
-from appliance.cli.words import duration
+from appliance.cli.output.certificate_text import NO_LIMIT_NS, Certificate, read_certificate_file
+from appliance.cli.output.formatting import duration
 from appliance.config.schema import Config
 from appliance.crypto import Verifier
 from appliance.errors import GatewayError, IcRefused, IcUnreachable

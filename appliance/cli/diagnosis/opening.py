@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok
-from appliance.cli.words import duration
+from appliance.cli.output.formatting import duration
 from appliance.client import connect
 from appliance.config.schema import Config
 from appliance.control.models import Status

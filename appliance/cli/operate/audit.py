@@ -2,10 +2,10 @@
 
 import click
 
-from appliance.cli.remote import client, remote_command
-from appliance.cli.table import Column, table, width
-from appliance.cli.telling import tell
-from appliance.cli.words import time
+from appliance.cli.output.formatting import time
+from appliance.cli.output.printing import tell
+from appliance.cli.output.table import Column, table, width
+from appliance.cli.remote.api_options import client, remote_command
 from appliance.control.client import path_to
 from appliance.control.models import Audit, AuditEntry
 

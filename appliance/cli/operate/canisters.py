@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import click
 
-from appliance.cli.completing import complete_canister
-from appliance.cli.reload import applied_lines
-from appliance.cli.remote import client, remote_group, request
-from appliance.cli.table import Column, facts, table, width
-from appliance.cli.telling import tell
-from appliance.cli.words import counted, duration, number
+from appliance.cli.configure.reload import applied_lines
+from appliance.cli.output.formatting import counted, duration, number
+from appliance.cli.output.printing import tell
+from appliance.cli.output.table import Column, facts, table, width
+from appliance.cli.remote.api_options import client, remote_group, request
+from appliance.cli.remote.completing import complete_canister
 from appliance.control.client import path_to
 from appliance.control.models import AddCanisterRequest, Canister, CanisterChanged, Canisters, Polling, SaveRequest
 

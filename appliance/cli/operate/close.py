@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from appliance.cli.completing import complete_session
-from appliance.cli.filters import filters, session_table
-from appliance.cli.remote import client, remote_command, request, wants_json
-from appliance.cli.table import width
-from appliance.cli.telling import tell
-from appliance.cli.words import counted
+from appliance.cli.operate.filters import filters, session_table
+from appliance.cli.output.formatting import counted
+from appliance.cli.output.printing import tell
+from appliance.cli.output.table import width
+from appliance.cli.remote.api_options import client, remote_command, request, wants_json
+from appliance.cli.remote.completing import complete_session
 from appliance.control.client import Client, path_to
 from appliance.control.models import Closed, CloseRequest, SessionFilter, Sessions
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import click
 
 from appliance.cli import loop
-from appliance.cli.completing import complete_canister
+from appliance.cli.configure.explained_key import nearest_key
 from appliance.cli.diagnosis import machine, message, network
 from appliance.cli.diagnosis.canister import Examination
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
 from appliance.cli.diagnosis.opening import opened
-from appliance.cli.explained_key import nearest_key
-from appliance.cli.remote import RemoteCommand, client, config_file, place, wants_json
-from appliance.cli.table import width
-from appliance.cli.telling import json_text
-from appliance.cli.words import counted
+from appliance.cli.output.formatting import counted
+from appliance.cli.output.printing import json_text
+from appliance.cli.output.table import width
+from appliance.cli.remote.api_options import RemoteCommand, client, config_file, place, wants_json
+from appliance.cli.remote.completing import complete_canister
 from appliance.config.load import load
 from appliance.config.schema import Config
 from appliance.control.models import Status

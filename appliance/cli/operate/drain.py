@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import click
 
-from appliance.cli.completing import complete_canister
-from appliance.cli.options import DURATION, RATE
-from appliance.cli.remote import client, remote_group, request, wants_json
-from appliance.cli.table import facts, width
-from appliance.cli.telling import tell
-from appliance.cli.words import ago, duration, number
+from appliance.cli.output.formatting import ago, duration, number
+from appliance.cli.output.printing import tell
+from appliance.cli.output.table import facts, width
+from appliance.cli.remote.api_options import client, remote_group, request, wants_json
+from appliance.cli.remote.completing import complete_canister
+from appliance.cli.remote.options import DURATION, RATE
 from appliance.config.units import format_rate
 from appliance.control.client import Client, path_to
 from appliance.control.models import Drain, DrainProgress, DrainRequest

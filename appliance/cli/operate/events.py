@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import click
 
-from appliance.cli.changes import flow
-from appliance.cli.remote import client, remote_command, wants_json
-from appliance.cli.table import folded, shortened, width
-from appliance.cli.telling import json_text
-from appliance.cli.words import clock, counted, duration
+from appliance.cli.output.changes import flow
+from appliance.cli.output.formatting import clock, counted, duration
+from appliance.cli.output.printing import json_text
+from appliance.cli.output.table import folded, shortened, width
+from appliance.cli.remote.api_options import client, remote_command, wants_json
 from appliance.control.models import Event, EventKind
 
 _INDENT = 30

@@ -5,12 +5,12 @@ from datetime import datetime
 
 import click
 
-from appliance.cli.changes import flow
-from appliance.cli.completing import complete_session
-from appliance.cli.remote import client, remote_command
-from appliance.cli.table import facts, folded, width
-from appliance.cli.telling import tell
-from appliance.cli.words import clock, counted, duration, time
+from appliance.cli.output.changes import flow
+from appliance.cli.output.formatting import clock, counted, duration, time
+from appliance.cli.output.printing import tell
+from appliance.cli.output.table import facts, folded, width
+from appliance.cli.remote.api_options import client, remote_command
+from appliance.cli.remote.completing import complete_session
 from appliance.control.client import path_to
 from appliance.control.models import Moment, Story
 

@@ -4,8 +4,8 @@ from typing import get_args
 
 import click
 
-from appliance.cli.remote import client, remote_command
-from appliance.cli.telling import tell
+from appliance.cli.output.printing import tell
+from appliance.cli.remote.api_options import client, remote_command
 from appliance.control.client import path_to
 from appliance.control.models import Log, LogLevel
 

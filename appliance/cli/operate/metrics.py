@@ -2,7 +2,7 @@
 
 import click
 
-from appliance.cli.remote import client, remote_command, wants_json
+from appliance.cli.remote.api_options import client, remote_command, wants_json
 
 
 @remote_command

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import click
 
-from appliance.cli.remote import client, remote_command
-from appliance.cli.table import coloured, facts, folded, width
-from appliance.cli.telling import tell
-from appliance.cli.words import ago, counted, duration, number, time
+from appliance.cli.output.formatting import ago, counted, duration, number, time
+from appliance.cli.output.printing import tell
+from appliance.cli.output.table import coloured, facts, folded, width
+from appliance.cli.remote.api_options import client, remote_command
 from appliance.control.client import path_to
 from appliance.control.models import Health, Hop, Stats, Status
 

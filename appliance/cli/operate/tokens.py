@@ -5,9 +5,9 @@ from typing import get_args
 
 import click
 
-from appliance.cli.remote import client, remote_group, request
-from appliance.cli.table import Column, table, width
-from appliance.cli.telling import tell
+from appliance.cli.output.printing import tell
+from appliance.cli.output.table import Column, table, width
+from appliance.cli.remote.api_options import client, remote_group, request
 from appliance.control.client import path_to
 from appliance.control.models import AddTokenRequest, NewToken, Role, Token, Tokens
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from appliance.cli.table import folded, shortened
-from appliance.cli.words import ago, counted, time
+from appliance.cli.output.formatting import ago, counted, time
+from appliance.cli.output.table import folded, shortened
 from appliance.control.models import Change
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow"}

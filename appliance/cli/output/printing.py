@@ -7,7 +7,7 @@ import click
 import orjson
 from pydantic import BaseModel
 
-from appliance.cli.remote import wants_json
+from appliance.cli.remote.api_options import wants_json
 
 
 def tell(answer: Any, lines: Iterable[str]) -> None:

@@ -125,7 +125,7 @@ def configured_place(file: Path) -> Place:
     """Where the API of a gateway with this configuration is, as far as it can be read. Raises ClickException where it
     has none.
     """
-    from appliance.cli.listening import control_listen  # noqa: PLC0415 - YAML and the schema take their time
+    from appliance.cli.remote.api_address import control_listen  # noqa: PLC0415 - YAML and the schema take their time
 
     listen, source = control_listen(file, os.environ)
     if listen is None:

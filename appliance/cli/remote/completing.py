@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem
 
-from appliance.cli.remote import place
+from appliance.cli.remote.api_options import place
 from appliance.control.client import Client, path_to
 from appliance.control.models import Canisters, History, Sessions
 from appliance.errors import GatewayError

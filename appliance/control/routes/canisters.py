@@ -40,7 +40,7 @@ from appliance.control.routing import Operations
 from appliance.control.selection import listed_canister
 from appliance.errors import ConfigError
 from appliance.gateway.peer import Peer
-from appliance.gateway.poller import PollerFacts
+from appliance.gateway.polling.poller import PollerFacts
 from appliance.ic.principal import Principal
 
 router = Operations("canisters")

@@ -22,7 +22,7 @@ from appliance.control.routing import Operations
 from appliance.control.selection import listed_canister
 from appliance.errors import GatewayStopping
 from appliance.gateway.drain import Pacing
-from appliance.gateway.limits import Report
+from appliance.gateway.limits.rate_limits import Report
 
 router = Operations("operation")
 

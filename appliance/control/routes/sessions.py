@@ -27,9 +27,9 @@ from appliance.control.routing import Operations
 from appliance.control.selection import Selection, page
 from appliance.control.times import moment
 from appliance.errors import ClosedByOperator
-from appliance.gateway.explain import sentence, summary
+from appliance.gateway.connections import Facts, facts_of
 from appliance.gateway.peer import Peer
-from appliance.gateway.roster import Facts, facts_of
+from appliance.gateway.recording.explain import sentence, summary
 
 router = Operations("sessions")
 

@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 from appliance.config.schema import Config
 from appliance.config.units import format_rate
 from appliance.errors import RateLimited
-from appliance.gateway.gcra import Decision, Key, Limiter, Mode, Terms, Waiting
-from appliance.gateway.news import News
-from appliance.gateway.story import Story
+from appliance.gateway.limits.gcra import Decision, Key, Limiter, Mode, Terms, Waiting
+from appliance.gateway.recording.event_bus import News
+from appliance.gateway.recording.timeline import Story
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 

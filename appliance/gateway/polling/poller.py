@@ -13,16 +13,16 @@ import structlog
 from appliance.config.schema import Polling
 from appliance.crypto import CandidTypes, PollReply
 from appliance.errors import CanisterForgot, GatewayError, IcUnreachable
-from appliance.gateway.alarm import Alarm
-from appliance.gateway.cursor import Cursor
 from appliance.gateway.hub import Member
 from appliance.gateway.ic import Source
-from appliance.gateway.news import News
-from appliance.gateway.pace import Pace
-from appliance.gateway.recorder import Recorder
-from appliance.gateway.replies import Replies
-from appliance.gateway.stats import Stats
-from appliance.gateway.story import NOTHING, Polled
+from appliance.gateway.polling.cursor import Cursor
+from appliance.gateway.polling.pace import Pace
+from appliance.gateway.polling.replies import Replies
+from appliance.gateway.polling.wake_up import Alarm
+from appliance.gateway.recording.counters import Stats
+from appliance.gateway.recording.event_bus import News
+from appliance.gateway.recording.recorder import Recorder
+from appliance.gateway.recording.timeline import NOTHING, Polled
 from appliance.ic.principal import Principal
 from appliance.protocol.session import Generation
 

@@ -8,8 +8,8 @@ import structlog
 
 from appliance.crypto import PollReply, Verifier, read_poll_reply_unverified
 from appliance.errors import CanisterRefused, GatewayError
-from appliance.gateway.recorder import Recorder
-from appliance.gateway.stats import Stats
+from appliance.gateway.recording.counters import Stats
+from appliance.gateway.recording.recorder import Recorder
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Mode
 from appliance.protocol.session import Generation

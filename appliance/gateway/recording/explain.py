@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from appliance.gateway.story import ACCEPTED_ONLY, FIRST, End, Kind, Moment, Story
+from appliance.gateway.recording.timeline import ACCEPTED_ONLY, FIRST, End, Kind, Moment, Story
 
 _UNITS = ((1024**2, "MiB"), (1024, "KiB"))
 _REGISTERED = {

@@ -7,10 +7,10 @@ from typing import Protocol, TypeAlias
 
 from appliance.crypto import PollReply, Request
 from appliance.errors import GatewayError
-from appliance.gateway.histogram import Latencies
-from appliance.gateway.stories import Stories
-from appliance.gateway.story import ACCEPTED_ONLY, Polled, Story
-from appliance.gateway.timestamps import of_call, of_frame
+from appliance.gateway.recording.histogram import Latencies
+from appliance.gateway.recording.timeline import ACCEPTED_ONLY, Polled, Story
+from appliance.gateway.recording.timelines import Stories
+from appliance.gateway.recording.timestamps import of_call, of_frame
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Relay
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
-from appliance.gateway.story import Story
+from appliance.gateway.recording.timeline import Story
 
 CLOSED = 2000
 """Stories that are kept when their connection is over."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from appliance.config.address import TcpAddress, UnixAddress, parse_address
 from appliance.config.schema import Gateway as Settings
-from appliance.gateway.inherited import find_inherited
+from appliance.gateway.sockets.inherited import find_inherited
 
 BACKLOG = 1024
 

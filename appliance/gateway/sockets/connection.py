@@ -18,16 +18,16 @@ from websockets.server import ServerProtocol
 
 from appliance.config.schema import Gateway as Settings
 from appliance.errors import GatewayError, OpenTimeout, PingTimeout, RefusedByPlugin, SlowClient, TooLarge
-from appliance.gateway.closing import COMMON_CODES, close_of, cut_reason, reason_of
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.head import TOO_LATE, TOO_LONG, Head
 from appliance.gateway.hooks import Deciding, Ending
 from appliance.gateway.outbox import SHOWN, Outbox, Traced
 from appliance.gateway.peer import Origin, Peer
-from appliance.gateway.remote import remote_address
-from appliance.gateway.routes import Route
-from appliance.gateway.story import By, End, Story
-from appliance.gateway.upgrade import FULL, TurnedAway, judge, too_many, turned_away_by, visit_of
+from appliance.gateway.recording.timeline import By, End, Story
+from appliance.gateway.sockets.client_address import remote_address
+from appliance.gateway.sockets.close_frames import COMMON_CODES, close_of, cut_reason, reason_of
+from appliance.gateway.sockets.request_head import TOO_LATE, TOO_LONG, Head
+from appliance.gateway.sockets.routes import Route
+from appliance.gateway.sockets.upgrade import FULL, TurnedAway, judge, too_many, turned_away_by, visit_of
 
 _log = structlog.get_logger(__name__)
 _library_log = logging.getLogger(f"{__name__}.websockets")

@@ -13,9 +13,9 @@ import structlog
 from appliance.config.schema import Config, Tls
 from appliance.config.schema import Gateway as Settings
 from appliance.errors import ConfigError, ConfigProblem, GatewayStopping
-from appliance.gateway.addresses import Bound, Factory, Place, bind, places
-from appliance.gateway.connection import Connection
 from appliance.gateway.gateway import Gateway
+from appliance.gateway.sockets.addresses import Bound, Factory, Place, bind, places
+from appliance.gateway.sockets.connection import Connection
 
 _log = structlog.get_logger(__name__)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from appliance.config.schema import Config
 from appliance.errors import PostponedByPlugin, RefusedByPlugin
 from appliance.gateway.hooks import Visit
-from appliance.gateway.limits import Excess
-from appliance.gateway.routes import Route, route
+from appliance.gateway.limits.rate_limits import Excess
+from appliance.gateway.sockets.routes import Route, route
 
 RETRY_AFTER_S = 5
 """What a client is told that comes when the gateway is full."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from appliance.ic.principal import Principal
-from appliance.localnet.ingress import Call
+from appliance.localnet.state.ingress import Call
 
 
 @dataclass(frozen=True)

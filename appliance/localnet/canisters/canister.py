@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from appliance.ic.principal import Principal
-from appliance.localnet.calls import Closure, Cycles, OutgoingCall
-from appliance.localnet.outcome import CANISTER_REJECT, Outcome, Rejection, Reply
+from appliance.localnet.canisters.calls import Closure, Cycles, OutgoingCall
+from appliance.localnet.state.outcome import CANISTER_REJECT, Outcome, Rejection, Reply
 
 CERTIFIED_DATA_LIMIT = 32
 REPLY_LIMIT = 2 * 1024 * 1024

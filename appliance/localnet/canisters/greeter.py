@@ -1,8 +1,8 @@
 """A canister to try agents on: a query, an update and the caller's name."""
 
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment
-from appliance.localnet.python_canister import PythonCanister
+from appliance.localnet.canisters.canister import Environment
+from appliance.localnet.canisters.python_canister import PythonCanister
 
 
 class Greeter(PythonCanister):

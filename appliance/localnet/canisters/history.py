@@ -4,7 +4,7 @@ from collections import deque
 from typing import Any, cast
 
 from appliance.ic.principal import Principal
-from appliance.localnet.management_interface import CHANGES
+from appliance.localnet.canisters.management_types import CHANGES
 
 KEPT = 20
 

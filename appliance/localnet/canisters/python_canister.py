@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from appliance.crypto import CandidInterface, CandidMethod
 from appliance.errors import CandidError
-from appliance.localnet.canister import Environment, ExecutionError, MethodNotFound, Trap
-from appliance.localnet.journal import Journal
+from appliance.localnet.canisters.canister import Environment, ExecutionError, MethodNotFound, Trap
+from appliance.localnet.canisters.undo_log import Journal
 
 T = TypeVar("T")
 

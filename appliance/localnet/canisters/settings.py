@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from appliance.ic.principal import Principal
-from appliance.localnet.management_interface import SETTINGS
+from appliance.localnet.canisters.management_types import SETTINGS
 
 NUMBERS = (
     "compute_allocation",

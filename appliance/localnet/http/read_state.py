@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal
-from appliance.localnet.certification import Authority
-from appliance.localnet.ingress import Call
-from appliance.localnet.refusal import Refusal
+from appliance.localnet.http.refusal import Refusal
+from appliance.localnet.state.certification import Authority
+from appliance.localnet.state.ingress import Call
 
 REQUEST_ID_BYTES = 32
 STATUS_LEAVES = {b"status", b"reply", b"reject_code", b"reject_message", b"error_code"}

@@ -10,13 +10,10 @@ from typing import Any, TypeAlias
 
 from appliance.crypto import Request
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.calls import CallContext
-from appliance.localnet.certification import is_hosted
-from appliance.localnet.chunk_store import ChunkStore
-from appliance.localnet.executor import attempt
-from appliance.localnet.hosting import wasm_canister
-from appliance.localnet.management_interface import METHODS
-from appliance.localnet.management_rules import (
+from appliance.localnet.canisters.calls import CallContext
+from appliance.localnet.canisters.chunk_store import ChunkStore
+from appliance.localnet.canisters.management_types import METHODS
+from appliance.localnet.management.rules import (
     FOR_CANISTERS,
     OPEN,
     QUERIES,
@@ -29,9 +26,12 @@ from appliance.localnet.management_rules import (
     stored,
     subject,
 )
-from appliance.localnet.outcome import Outcome, Rejection, Reply
-from appliance.localnet.replica import Replica
-from appliance.localnet.slots import START_CYCLES, Slot
+from appliance.localnet.replica.executor import attempt
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.replica.slots import START_CYCLES, Slot
+from appliance.localnet.state.certification import is_hosted
+from appliance.localnet.state.outcome import Outcome, Rejection, Reply
+from appliance.localnet.wasm.hosting import wasm_canister
 
 Answer: TypeAlias = Callable[[Outcome], None]
 

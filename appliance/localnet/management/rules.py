@@ -6,11 +6,11 @@ from typing import Any
 
 from appliance.errors import CandidError
 from appliance.ic.principal import Principal
-from appliance.localnet.calls import CallContext
-from appliance.localnet.chunk_store import ChunkProblem
-from appliance.localnet.ingress import Call
-from appliance.localnet.management_interface import METHODS, NOT_OFFERED
-from appliance.localnet.outcome import Rejection
+from appliance.localnet.canisters.calls import CallContext
+from appliance.localnet.canisters.chunk_store import ChunkProblem
+from appliance.localnet.canisters.management_types import METHODS, NOT_OFFERED
+from appliance.localnet.state.ingress import Call
+from appliance.localnet.state.outcome import Rejection
 
 MAX_CONTROLLERS = 10
 SUBJECTS = {

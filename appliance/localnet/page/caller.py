@@ -6,8 +6,8 @@ from appliance.crypto import Request, Verifier
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import Identity
 from appliance.ic.principal import Principal
-from appliance.localnet.outcome import Outcome
-from appliance.localnet.replica import Replica
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.state.outcome import Outcome
 
 
 class Caller:

@@ -17,10 +17,10 @@ from appliance.crypto import CandidInterface, decode_candid_text, encode_candid_
 from appliance.errors import CandidError, GatewayError, Malformed
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.localnet.caller import Caller
-from appliance.localnet.outcome import Outcome, Reply
-from appliance.localnet.replica import Replica
-from appliance.localnet.slots import Slot
+from appliance.localnet.page.caller import Caller
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.replica.slots import Slot
+from appliance.localnet.state.outcome import Outcome, Reply
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -252,5 +252,5 @@ async def _file(http: web.Request) -> web.Response:
     if found is None:
         return web.Response(status=404, text="Not Found", headers=HEADERS)
     name, kind = found
-    text = resources.files("appliance.localnet").joinpath("static", name).read_text(encoding="utf-8")
+    text = resources.files("appliance.localnet.page").joinpath("static", name).read_text(encoding="utf-8")
     return web.Response(text=text, content_type=kind, charset="utf-8", headers=HEADERS)

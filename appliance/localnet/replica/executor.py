@@ -12,12 +12,19 @@ from typing import Protocol, TypeAlias, assert_never
 
 from appliance.crypto import Request
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.calls import CallContext, OutgoingCall, Pending
-from appliance.localnet.canister import Canister, Environment, ExecutionError
-from appliance.localnet.ingress import Call, IngressHistory
-from appliance.localnet.outcome import CANISTER_ERROR, CANISTER_REJECT, DESTINATION_INVALID, Outcome, Rejection, Reply
-from appliance.localnet.slots import Slot, Slots
-from appliance.localnet.state import CertifiedState
+from appliance.localnet.canisters.calls import CallContext, OutgoingCall, Pending
+from appliance.localnet.canisters.canister import Canister, Environment, ExecutionError
+from appliance.localnet.replica.slots import Slot, Slots
+from appliance.localnet.state.certified_state import CertifiedState
+from appliance.localnet.state.ingress import Call, IngressHistory
+from appliance.localnet.state.outcome import (
+    CANISTER_ERROR,
+    CANISTER_REJECT,
+    DESTINATION_INVALID,
+    Outcome,
+    Rejection,
+    Reply,
+)
 
 log = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Callable
 
 from appliance.ic.principal import Principal
-from appliance.localnet.calls import OutgoingCall
-from appliance.localnet.canister import QUERY_REPLY_LIMIT, Canister, Environment, Query
-from appliance.localnet.executor import attempt, no_reply
-from appliance.localnet.outcome import CANISTER_ERROR, DESTINATION_INVALID, Outcome, Rejection, Reply
-from appliance.localnet.slots import Slot, Slots
-from appliance.localnet.state import CertifiedState
+from appliance.localnet.canisters.calls import OutgoingCall
+from appliance.localnet.canisters.canister import QUERY_REPLY_LIMIT, Canister, Environment, Query
+from appliance.localnet.replica.executor import attempt, no_reply
+from appliance.localnet.replica.slots import Slot, Slots
+from appliance.localnet.state.certified_state import CertifiedState
+from appliance.localnet.state.outcome import CANISTER_ERROR, DESTINATION_INVALID, Outcome, Rejection, Reply
 
 DEPTH_LIMIT = 6
 """Of calls in calls, as on the IC."""

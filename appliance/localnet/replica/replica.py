@@ -8,15 +8,15 @@ from typing import Self
 
 from appliance.crypto import Request, encode_cbor
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.canister import Actor, Canister, Environment, ExecutionError
-from appliance.localnet.certification import LOCAL_IDS, Authority, Ranges, canister_id, is_hosted
-from appliance.localnet.clock import Alarm, Clock
-from appliance.localnet.executor import Executor, attempt
-from appliance.localnet.ingress import Call, IngressHistory
-from appliance.localnet.outcome import CANISTER_REJECT, DESTINATION_INVALID, Outcome, Rejection
-from appliance.localnet.queries import QueryRun
-from appliance.localnet.slots import Slot, Slots
-from appliance.localnet.state import CertifiedState
+from appliance.localnet.canisters.canister import Actor, Canister, Environment, ExecutionError
+from appliance.localnet.replica.executor import Executor, attempt
+from appliance.localnet.replica.queries import QueryRun
+from appliance.localnet.replica.slots import Slot, Slots
+from appliance.localnet.state.certification import LOCAL_IDS, Authority, Ranges, canister_id, is_hosted
+from appliance.localnet.state.certified_state import CertifiedState
+from appliance.localnet.state.clock import Alarm, Clock
+from appliance.localnet.state.ingress import Call, IngressHistory
+from appliance.localnet.state.outcome import CANISTER_REJECT, DESTINATION_INVALID, Outcome, Rejection
 
 ROUND_LIMIT = 100
 """Messages that are executed before others on the event loop get their turn."""

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from appliance.ic.principal import Principal
-from appliance.localnet.calls import CallContext, Cycles
-from appliance.localnet.canister import Actor, Canister, Environment, Facts, Status
-from appliance.localnet.canister_settings import Settings
-from appliance.localnet.certification import Authority
-from appliance.localnet.chunk_store import ChunkStore
-from appliance.localnet.history import History
-from appliance.localnet.outcome import CANISTER_ERROR, DESTINATION_INVALID, Rejection
+from appliance.localnet.canisters.calls import CallContext, Cycles
+from appliance.localnet.canisters.canister import Actor, Canister, Environment, Facts, Status
+from appliance.localnet.canisters.chunk_store import ChunkStore
+from appliance.localnet.canisters.history import History
+from appliance.localnet.canisters.settings import Settings
+from appliance.localnet.state.certification import Authority
+from appliance.localnet.state.outcome import CANISTER_ERROR, DESTINATION_INVALID, Rejection
 
 LOG_LINES = 1000
 START_CYCLES = 3_000_000 * 10**12

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from appliance.crypto import StateTree, encode_certificate
-from appliance.localnet.certification import Authority, Ranges, leb128
-from appliance.localnet.clock import Clock
+from appliance.localnet.state.certification import Authority, Ranges, leb128
+from appliance.localnet.state.clock import Clock
 
 REFRESH_NS = 500_000_000
 """An unchanged state is signed anew when its time is older than this, as blocks follow each other on the IC."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from appliance.ic.principal import Principal
-from appliance.localnet.certification import leb128
-from appliance.localnet.outcome import Outcome, Rejection, Reply
-from appliance.localnet.state import CertifiedState
+from appliance.localnet.state.certification import leb128
+from appliance.localnet.state.certified_state import CertifiedState
+from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 
 KEEP_NS = 360 * 10**9
 """How long an outcome is kept: the 5 minutes that are promised, and until the request can no longer be accepted again

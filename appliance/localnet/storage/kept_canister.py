@@ -6,13 +6,13 @@ from typing import Any
 
 from appliance.errors import CandidError, Malformed
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import ExecutionError
-from appliance.localnet.canister_settings import Settings
-from appliance.localnet.chunk_store import ChunkProblem
-from appliance.localnet.history import History
-from appliance.localnet.hosting import NoEngine, load_wasm_canister
-from appliance.localnet.replica import Replica
-from appliance.localnet.slots import LogLine, Slot
+from appliance.localnet.canisters.canister import ExecutionError
+from appliance.localnet.canisters.chunk_store import ChunkProblem
+from appliance.localnet.canisters.history import History
+from appliance.localnet.canisters.settings import Settings
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.replica.slots import LogLine, Slot
+from appliance.localnet.wasm.hosting import NoEngine, load_wasm_canister
 
 SLOT_FILE = "canister.json"
 CHUNK = "chunk-"

@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 
 from appliance.errors import GatewayError, Malformed
 from appliance.ic.principal import Principal
-from appliance.localnet import kept_canister
-from appliance.localnet.certification import Authority
-from appliance.localnet.kept_canister import Damaged
-from appliance.localnet.replica import Replica
-from appliance.localnet.slots import Slot
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.replica.slots import Slot
+from appliance.localnet.state.certification import Authority
+from appliance.localnet.storage import kept_canister
+from appliance.localnet.storage.kept_canister import Damaged
 
 FORMAT = 1
 CURRENT, LOCK, MANIFEST, NET_FILE = "current", "lock", "manifest.json", "net.json"

@@ -7,8 +7,8 @@ own, and the start function, which runs at the installation only, becomes an exp
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from appliance.localnet.canister import ExecutionError
-from appliance.localnet.certification import leb128
+from appliance.localnet.canisters.canister import ExecutionError
+from appliance.localnet.state.certification import leb128
 
 MAGIC = b"\0asm\1\0\0\0"
 MEMORY, TABLE, START, GLOBAL = "icws memory", "icws table", "icws start", "icws global "

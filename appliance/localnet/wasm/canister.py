@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from appliance.localnet.calls import Closure, OutgoingCall
-from appliance.localnet.canister import Environment, ExecutionError, MethodNotFound
-from appliance.localnet.outcome import Outcome, Rejection, Reply
+from appliance.localnet.canisters.calls import Closure, OutgoingCall
+from appliance.localnet.canisters.canister import Environment, ExecutionError, MethodNotFound
+from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from appliance.localnet.wasm.binary import START
 from appliance.localnet.wasm.execution import ONE_WAY, Execution, Fault
 from appliance.localnet.wasm.kinds import Kind

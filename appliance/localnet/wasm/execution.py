@@ -8,9 +8,9 @@ import wasmtime
 from wasmtime import TrapCode
 
 from appliance.ic.principal import Principal
-from appliance.localnet.calls import Closure, OutgoingCall
-from appliance.localnet.canister import Environment, ExecutionError
-from appliance.localnet.outcome import Outcome, Rejection, Reply
+from appliance.localnet.canisters.calls import Closure, OutgoingCall
+from appliance.localnet.canisters.canister import Environment, ExecutionError
+from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from appliance.localnet.wasm.binary import GLOBAL, MEMORY, TABLE
 from appliance.localnet.wasm.kinds import LIMITS, Kind
 from appliance.localnet.wasm.state import MemoryFault, StableView, WasmState

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance.localnet.canister import ExecutionError
+from appliance.localnet.canisters.canister import ExecutionError
 
 if TYPE_CHECKING:
     from appliance.localnet.wasm.canister import WasmCanister

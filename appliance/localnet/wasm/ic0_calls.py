@@ -1,6 +1,6 @@
 """System functions that call other canisters. A call is made when the execution is over and has not trapped."""
 
-from appliance.localnet.calls import Closure
+from appliance.localnet.canisters.calls import Closure
 from appliance.localnet.wasm.execution import ContractViolation, Draft, Execution
 from appliance.localnet.wasm.registry import function
 

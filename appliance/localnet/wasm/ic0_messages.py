@@ -1,6 +1,6 @@
 """System functions about the message that is executed: its argument, its sender, its answer."""
 
-from appliance.localnet.outcome import Rejection
+from appliance.localnet.state.outcome import Rejection
 from appliance.localnet.wasm.execution import ContractViolation, Execution
 from appliance.localnet.wasm.registry import function
 

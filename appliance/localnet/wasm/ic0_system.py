@@ -1,6 +1,6 @@
 """System functions about the canister itself, time, certified data and the log."""
 
-from appliance.localnet.canister import CERTIFIED_DATA_LIMIT, Trap
+from appliance.localnet.canisters.canister import CERTIFIED_DATA_LIMIT, Trap
 from appliance.localnet.wasm.execution import ContractViolation, Execution
 from appliance.localnet.wasm.ic0_messages import text
 from appliance.localnet.wasm.kinds import UNREPLICATED

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.localnet.canister import ExecutionError
+from appliance.localnet.canisters.canister import ExecutionError
 from appliance.localnet.wasm.storage import WASM_PAGE, SparseFile
 
 STABLE_LIMIT_PAGES = 500 * 1024**3 // WASM_PAGE

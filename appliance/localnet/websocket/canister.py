@@ -8,10 +8,9 @@ from typing import Any, ClassVar, TypedDict, assert_never
 
 from appliance.errors import CandidError
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment, Trap
-from appliance.localnet.message_queue import MessageQueues
-from appliance.localnet.python_canister import PythonCanister
-from appliance.localnet.websocket_clients import (
+from appliance.localnet.canisters.canister import Environment, Trap
+from appliance.localnet.canisters.python_canister import PythonCanister
+from appliance.localnet.websocket.clients import (
     OK,
     Client,
     Clients,
@@ -24,11 +23,12 @@ from appliance.localnet.websocket_clients import (
     Result,
     WsError,
 )
-from appliance.localnet.websocket_dialect import DIALECTS, Acknowledgements, Generation, WsInitParams
-from appliance.localnet.websocket_interface import interface
-from appliance.localnet.websocket_keys import KeyClients
-from appliance.localnet.websocket_principals import PrincipalClients
-from appliance.localnet.websocket_wire import ClientKey, ClientPublicKey, message_content
+from appliance.localnet.websocket.dialect import DIALECTS, Acknowledgements, Generation, WsInitParams
+from appliance.localnet.websocket.interface import interface
+from appliance.localnet.websocket.keys import KeyClients
+from appliance.localnet.websocket.message_queue import MessageQueues
+from appliance.localnet.websocket.principals import PrincipalClients
+from appliance.localnet.websocket.wire import ClientKey, ClientPublicKey, message_content
 
 __all__ = ["Client", "ClientPublicKey", "Generation", "WebSocketCanister", "WsError", "WsInitParams"]
 

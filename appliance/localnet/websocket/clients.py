@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment
-from appliance.localnet.journal import Journal
-from appliance.localnet.message_queue import MessageQueues
-from appliance.localnet.websocket_dialect import Dialect
-from appliance.localnet.websocket_wire import ClientKey, ClientPublicKey
+from appliance.localnet.canisters.canister import Environment
+from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.websocket.dialect import Dialect
+from appliance.localnet.websocket.message_queue import MessageQueues
+from appliance.localnet.websocket.wire import ClientKey, ClientPublicKey
 
 Client = Principal | ClientPublicKey
 """Whom an application talks to: in v0 the client's 32-byte key, in v1 and v2 its principal."""

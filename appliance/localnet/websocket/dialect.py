@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from appliance.crypto import CandidTypes
-from appliance.localnet.websocket_wire import SERVICE_MESSAGE, SERVICE_MESSAGE_V1
+from appliance.localnet.websocket.wire import SERVICE_MESSAGE, SERVICE_MESSAGE_V1
 
 Generation = Literal["v0", "v1", "v2"]
 

@@ -1,6 +1,6 @@
 """The Candid interface of a WebSocket canister, for each wire generation (IC-PROTOCOL D)."""
 
-from appliance.localnet.websocket_dialect import Generation
+from appliance.localnet.websocket.dialect import Generation
 
 _V0 = """type ClientPublicKey = blob;
 type CanisterIncomingMessage = variant {

@@ -9,10 +9,9 @@ from typing import Any, TypedDict
 from appliance.crypto import decode_cbor, verify_signature
 from appliance.errors import GatewayError, KeyUnusable, Malformed, SignatureInvalid
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment
-from appliance.localnet.journal import Journal
-from appliance.localnet.message_queue import MessageQueues
-from appliance.localnet.websocket_clients import (
+from appliance.localnet.canisters.canister import Environment
+from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.websocket.clients import (
     Admission,
     Client,
     Clients,
@@ -23,8 +22,9 @@ from appliance.localnet.websocket_clients import (
     Key,
     WsError,
 )
-from appliance.localnet.websocket_dialect import Dialect
-from appliance.localnet.websocket_wire import ClientPublicKey
+from appliance.localnet.websocket.dialect import Dialect
+from appliance.localnet.websocket.message_queue import MessageQueues
+from appliance.localnet.websocket.wire import ClientPublicKey
 
 _DER_PREFIX = bytes.fromhex("302a300506032b6570032100")
 _KEY_LENGTH, _SIGNATURE_LENGTH = 32, 64

@@ -10,8 +10,8 @@ from typing import ClassVar, TypedDict
 from appliance.crypto import CandidTypes, decode_cbor, encode_cbor
 from appliance.errors import CandidError, Malformed
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment, Trap
-from appliance.localnet.websocket_canister import Client, Generation, WebSocketCanister, WsInitParams
+from appliance.localnet.canisters.canister import Environment, Trap
+from appliance.localnet.websocket.canister import Client, Generation, WebSocketCanister, WsInitParams
 
 APP_MESSAGE = "record { text : text; timestamp : nat64 }"
 CLOSE = "close"

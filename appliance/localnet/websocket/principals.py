@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from appliance.ic.principal import ANONYMOUS, Principal
-from appliance.localnet import websocket_wire as wire
-from appliance.localnet.canister import Environment
-from appliance.localnet.journal import Journal
-from appliance.localnet.message_queue import MessageQueues
-from appliance.localnet.websocket_clients import (
+from appliance.localnet.canisters.canister import Environment
+from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.websocket import wire
+from appliance.localnet.websocket.clients import (
     OK,
     Admission,
     Client,
@@ -20,8 +19,9 @@ from appliance.localnet.websocket_clients import (
     OutOfTurn,
     WsError,
 )
-from appliance.localnet.websocket_dialect import Dialect, Generation
-from appliance.localnet.websocket_wire import ClientKey, ClientKeyValue, WebsocketMessage
+from appliance.localnet.websocket.dialect import Dialect, Generation
+from appliance.localnet.websocket.message_queue import MessageQueues
+from appliance.localnet.websocket.wire import ClientKey, ClientKeyValue, WebsocketMessage
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from click.testing import CliRunner, Result
 
 from appliance.cli.main import main
 
-SHIPPED = Path(__file__).resolve().parents[2] / "gateway.yaml"
+SHIPPED = Path(__file__).resolve().parents[3] / "gateway.yaml"
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from appliance.cli.explained_key import find_key, known_keys, nearest_key
+from appliance.cli.configure.explained_key import find_key, known_keys, nearest_key
 from appliance.cli.main import main
 from appliance.config.describe import render_yaml
 from appliance.config.json_schema import json_schema

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 
-from appliance.cli.localnet import _show_line, localnet
+from appliance.cli.develop.localnet import _show_line, localnet
 from appliance.client import connect
 from appliance.crypto import CandidTypes, Verifier, decode_cbor
 from appliance.ic.agent import Agent
@@ -21,15 +21,15 @@ from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import APP_MESSAGE
-from appliance.localnet.slots import LogLine, Slot
+from appliance.localnet.replica.slots import LogLine, Slot
+from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from tests import demo
 from tests.cli.processes import icws, seen
 from tests.localnet.machine import CANISTER
 from tests.localnet.wasm.modules import module
 
 GATEWAY = str(Principal.self_authenticating(b"gateway"))
-RUN = "from appliance.cli.localnet import localnet; localnet()"
+RUN = "from appliance.cli.develop.localnet import localnet; localnet()"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

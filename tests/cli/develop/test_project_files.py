@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.project_files import DFX_FILE, ENV_FILE, ICP_FILES, write_ids
-from appliance.localnet.certification import canister_id
+from appliance.cli.develop.project_files import DFX_FILE, ENV_FILE, ICP_FILES, write_ids
+from appliance.localnet.state.certification import canister_id
 
 CHAT, SHOP = canister_id(0x8000000000100001), canister_id(0x8000000000100002)
 

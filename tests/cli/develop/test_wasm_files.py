@@ -6,7 +6,7 @@ import click
 import pytest
 import wasmtime
 
-from appliance.cli.wasm_files import collect, pairs
+from appliance.cli.develop.wasm_files import collect, pairs
 from appliance.crypto import CandidTypes
 
 PLAIN = bytes(wasmtime.wat2wasm("(module)"))

@@ -11,11 +11,11 @@ from appliance.ic.agent import Agent
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
-from appliance.localnet.canister import Environment
+from appliance.localnet.canisters.canister import Environment
+from appliance.localnet.canisters.python_canister import PythonCanister
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import PingPong
-from appliance.localnet.python_canister import PythonCanister
-from appliance.localnet.websocket_interface import interface
+from appliance.localnet.websocket.interface import interface
+from appliance.localnet.websocket.pingpong import PingPong
 
 GENERATIONS = ["v0", "v1", "v2"]
 EVERYTHING_OK = {"listed", "installed", "methods", "polling", "gateway known"}

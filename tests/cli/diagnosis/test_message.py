@@ -19,7 +19,7 @@ from appliance.ic.identity import create_identity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.websocket.pingpong import PingPong
 from appliance.service import serving
 
 KEYS = {"v0": "blob", "v1": "record {client_principal: principal; client_nonce: nat64}"}

@@ -8,9 +8,9 @@ from appliance.cli.diagnosis.findings import Finding
 from appliance.cli.diagnosis.network import of_endpoint
 from appliance.config.schema import Config, Network
 from appliance.ic.principal import Principal
-from appliance.localnet.clock import SystemClock
 from appliance.localnet.net import Localnet
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.state.clock import SystemClock
+from appliance.localnet.websocket.pingpong import PingPong
 from tests.ic.scripted_ic import ROOT, ScriptedIc, TestTime, cbor
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.localnet.pingpong import PingPong
+from appliance.localnet.websocket.pingpong import PingPong
 from tests.cli.conftest import Icws
 from tests.control.plane import OTHER
 

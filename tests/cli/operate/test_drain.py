@@ -38,7 +38,7 @@ async def test_a_drain_is_watched_and_cancelled(icws: Icws):
 
 async def test_a_drain_that_is_cancelled_meanwhile_is_exit_code_1(icws: Icws, monkeypatch: pytest.MonkeyPatch):
     """Whoever waits for it did not get what was waited for."""
-    monkeypatch.setattr("appliance.cli.drain.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("appliance.cli.operate.drain.LOOK_EVERY_S", 0.01)
     gateway = icws.plane.gateway
     async with icws.plane.connect():
         waiting = asyncio.create_task(icws("drain", "start", "--grace", "10m", "--deadline", "20m", "--wait", code=1))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.events import _lines
+from appliance.cli.operate.events import _lines
 from appliance.control.models import Event
 from tests.cli.conftest import Icws
 from tests.gateway.bench import until

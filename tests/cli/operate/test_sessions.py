@@ -29,7 +29,7 @@ async def test_filters_go_together(icws: Icws):
 
 
 async def test_there_may_be_more_than_are_shown(icws: Icws, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("appliance.cli.sessions._PAGE", 2)
+    monkeypatch.setattr("appliance.cli.operate.sessions._PAGE", 2)
     async with AsyncExitStack() as stack:
         for _ in range(5):
             await stack.enter_async_context(icws.plane.connect())

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from appliance.cli.changes import change_lines, confirm_line, flow, sum_of, waiting_lines
+from appliance.cli.output.changes import change_lines, confirm_line, flow, sum_of, waiting_lines
 from appliance.control.models import Change
 
 CANISTER = "canisters[bkyz2-fmaaa-aaaaa-qaaaq-cai]"

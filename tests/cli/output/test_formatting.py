@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.words import ago, clock, counted, duration, number, size, time
+from appliance.cli.output.formatting import ago, clock, counted, duration, number, size, time
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 89000, tzinfo=UTC)
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.table import Column, facts, folded, shortened, table, width
+from appliance.cli.output.table import Column, facts, folded, shortened, table, width
 
 NAME = "bkyz2-fmaaa-aaaaa-qaaaq-cai"
 COLUMNS = [

@@ -4,7 +4,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.yaml_text import scalar, yaml_lines
+from appliance.cli.output.yaml_text import scalar, yaml_lines
 from appliance.config.document import read_document
 
 VALUES: dict[str, Any] = {

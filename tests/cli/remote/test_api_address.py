@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.listening import VARIABLE, control_listen
+from appliance.cli.remote.api_address import VARIABLE, control_listen
 
 
 def listen(folder: Path, text: str | None, **environment: str) -> tuple[str | None, str]:

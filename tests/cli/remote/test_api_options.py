@@ -7,9 +7,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli import remote as module
 from appliance.cli.main import COMMANDS, main
-from appliance.cli.remote import RemoteCommand, client, place, remote_group, request, wants_json
+from appliance.cli.remote import api_options as module
+from appliance.cli.remote.api_options import RemoteCommand, client, place, remote_group, request, wants_json
 from appliance.control.models import CloseRequest, SessionFilter
 from tests.cli.conftest import Icws
 from tests.control.plane import SECRETS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.units import parse_rate
-from appliance.gateway.gcra import NOTED, UNIT, Limiter, Mode
+from appliance.gateway.limits.gcra import NOTED, UNIT, Limiter, Mode
 
 SECOND = 10**9
 

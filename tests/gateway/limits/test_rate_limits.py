@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import Config
-from appliance.gateway.limits import Excess, Limits, client_key, network_of
+from appliance.gateway.limits.rate_limits import Excess, Limits, client_key, network_of
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Join
 from tests.gateway.clients import CANISTER, OTHER_CANISTER

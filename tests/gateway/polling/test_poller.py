@@ -13,12 +13,12 @@ from appliance.errors import (
     CertificateSignatureInvalid,
     IcUnreachable,
 )
-from appliance.gateway.cursor import Cursor
-from appliance.gateway.pace import SLOWEST
-from appliance.gateway.poller import FIRST_PROBE, Poller
-from appliance.gateway.replies import Replies
-from appliance.gateway.stats import Stats
-from appliance.gateway.story import Polled
+from appliance.gateway.polling.cursor import Cursor
+from appliance.gateway.polling.pace import SLOWEST
+from appliance.gateway.polling.poller import FIRST_PROBE, Poller
+from appliance.gateway.polling.replies import Replies
+from appliance.gateway.recording.counters import Stats
+from appliance.gateway.recording.timeline import Polled
 from tests.gateway.bench import ManualAlarm, until
 from tests.gateway.clients import CANISTER, GATEWAY, Client, payload_of
 from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc

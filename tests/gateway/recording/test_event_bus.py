@@ -2,7 +2,7 @@ from structlog.testing import capture_logs
 
 from appliance.errors import IcUnreachable
 from appliance.gateway.hooks import Happening
-from appliance.gateway.news import News
+from appliance.gateway.recording.event_bus import News
 from tests.gateway.bench import until
 from tests.gateway.clients import CANISTER
 from tests.gateway.served import served

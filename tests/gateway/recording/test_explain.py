@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.explain import duration, explain, sentence, size, summary
-from appliance.gateway.story import FIRST, LIMIT, End, Kind, Polled, Story
-from tests.gateway.test_story import EVERYTHING, T0
+from appliance.gateway.recording.explain import duration, explain, sentence, size, summary
+from appliance.gateway.recording.timeline import FIRST, LIMIT, End, Kind, Polled, Story
+from tests.gateway.recording.test_timeline import EVERYTHING, T0
 
 SECOND = 10**9
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from appliance.crypto import encode_cbor
 from appliance.errors import Rejected
-from appliance.gateway.explain import explain
 from appliance.gateway.peer import FIRST_SAMPLED
-from appliance.gateway.recorder import SAMPLED
-from appliance.gateway.story import End, Story
+from appliance.gateway.recording.explain import explain
+from appliance.gateway.recording.recorder import SAMPLED
+from appliance.gateway.recording.timeline import End, Story
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER, Client
 from tests.gateway.fake_ic import OK, err

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.stories import Stories
-from appliance.gateway.story import ACCEPTED_ONLY, FIRST, LIMIT, MAX_TEXT, End, Moment, Polled, Story
+from appliance.gateway.recording.timeline import ACCEPTED_ONLY, FIRST, LIMIT, MAX_TEXT, End, Moment, Polled, Story
+from appliance.gateway.recording.timelines import Stories
 
 T0 = 1_700_000_000_000_000_000
 REQUEST_ID = bytes(range(32))

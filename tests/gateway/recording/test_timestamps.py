@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.crypto import CandidTypes, encode_cbor, read_envelope_unverified
-from appliance.gateway.timestamps import of_call, of_frame
+from appliance.gateway.recording.timestamps import of_call, of_frame
 from appliance.protocol.events import Call
 from tests.gateway.clients import CANISTER, Client, ClientV0
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.remote import UNIX, remote_address
+from appliance.gateway.sockets.client_address import UNIX, remote_address
 
 PROXY = "10.0.0.0/8"
 ADDRESSES = st.ip_addresses().filter(lambda one: getattr(one, "ipv4_mapped", None) is None).map(str)

@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from appliance.gateway.connection import Connection
+from appliance.gateway.sockets.connection import Connection
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER, Client, greeting
 from tests.gateway.fake_ic import OK

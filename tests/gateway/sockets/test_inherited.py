@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from appliance.config.address import TcpAddress, UnixAddress
-from appliance.gateway import inherited
-from appliance.gateway.addresses import Place, bind
-from appliance.gateway.inherited import FIRST, descriptors, find_inherited
+from appliance.gateway.sockets import inherited
+from appliance.gateway.sockets.addresses import Place, bind
+from appliance.gateway.sockets.inherited import FIRST, descriptors, find_inherited
 
 SERVES = """
 import asyncio, os, sys
 from pathlib import Path
 from appliance.config.address import parse_address
-from appliance.gateway.addresses import Place, bind
+from appliance.gateway.sockets.addresses import Place, bind
 
 os.environ["LISTEN_PID"] = str(os.getpid())
 

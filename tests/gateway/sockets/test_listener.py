@@ -8,7 +8,7 @@ from websockets.asyncio.client import connect, unix_connect
 
 from appliance.config.schema import Tls
 from appliance.errors import ConfigError
-from appliance.gateway.listener import Listener, load_tls
+from appliance.gateway.sockets.listener import Listener, load_tls
 from tests.gateway.clients import Client, greeting
 from tests.gateway.served import served
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import TooLarge
-from appliance.gateway.head import MAX_HEAD, Head
+from appliance.gateway.sockets.request_head import MAX_HEAD, Head
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n"
 

@@ -2,8 +2,8 @@ import pytest
 
 from appliance.config.schema import Config
 from appliance.errors import PluginUnavailable, PostponedByPlugin, RefusedByPlugin
-from appliance.gateway.routes import Route
-from appliance.gateway.upgrade import FULL, TurnedAway, judge, turned_away_by, visit_of
+from appliance.gateway.sockets.routes import Route
+from appliance.gateway.sockets.upgrade import FULL, TurnedAway, judge, turned_away_by, visit_of
 from tests.gateway.clients import CANISTER
 
 DAPP = "https://dapp.example"

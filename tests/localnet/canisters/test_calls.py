@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.localnet.calls import Cycles
+from appliance.localnet.canisters.calls import Cycles
 
 AMOUNT = st.integers(0, 2**128 - 1)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.localnet.chunk_store import STORE_LIMIT, ChunkProblem, ChunkStore
+from appliance.localnet.canisters.chunk_store import STORE_LIMIT, ChunkProblem, ChunkStore
 
 
 @given(st.lists(st.binary(max_size=5), max_size=8), st.data())

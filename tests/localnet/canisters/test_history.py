@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.ic.principal import Principal
-from appliance.localnet.history import KEPT, History
+from appliance.localnet.canisters.history import KEPT, History
 
 WHO = Principal(b"alice")
 

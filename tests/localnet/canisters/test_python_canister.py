@@ -3,9 +3,9 @@ from typing import ClassVar
 import pytest
 
 from appliance.crypto import CandidTypes
-from appliance.localnet.canister import Environment, MethodNotFound, Reject, Trap
-from appliance.localnet.greeter import Greeter
-from appliance.localnet.python_canister import PythonCanister
+from appliance.localnet.canisters.canister import Environment, MethodNotFound, Reject, Trap
+from appliance.localnet.canisters.greeter import Greeter
+from appliance.localnet.canisters.python_canister import PythonCanister
 from tests.localnet.machine import CANISTER, Machine, principal
 
 ALICE = principal("alice")

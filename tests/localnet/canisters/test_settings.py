@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.ic.principal import Principal
-from appliance.localnet.canister_settings import NUMBERS, Settings
+from appliance.localnet.canisters.settings import NUMBERS, Settings
 
 PRINCIPALS = st.binary(min_size=1, max_size=29).map(Principal)
 SETTINGS = st.builds(

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.localnet.journal import Journal
+from appliance.localnet.canisters.undo_log import Journal
 
 
 class Owner:

@@ -1,10 +1,10 @@
 import pytest
 
 from appliance.ic.principal import Principal
-from appliance.localnet.certification import Authority
-from appliance.localnet.ingress import Call
-from appliance.localnet.read_state import PathRules, Reader
-from appliance.localnet.refusal import Refusal
+from appliance.localnet.http.read_state import PathRules, Reader
+from appliance.localnet.http.refusal import Refusal
+from appliance.localnet.state.certification import Authority
+from appliance.localnet.state.ingress import Call
 from tests.localnet.machine import CANISTER, principal
 
 AUTHORITY = Authority(seed=b"read_state", subnet=True)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from appliance.crypto import CandidTypes, SigningKey
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.localnet.canister_settings import NUMBERS
-from appliance.localnet.certification import canister_id
-from appliance.localnet.chunk_store import CHUNK_LIMIT
-from appliance.localnet.management_interface import METHODS, NOT_OFFERED
-from appliance.localnet.outcome import Rejection, Reply
-from appliance.localnet.slots import START_CYCLES
+from appliance.localnet.canisters.chunk_store import CHUNK_LIMIT
+from appliance.localnet.canisters.management_types import METHODS, NOT_OFFERED
+from appliance.localnet.canisters.settings import NUMBERS
+from appliance.localnet.replica.slots import START_CYCLES
+from appliance.localnet.state.certification import canister_id
+from appliance.localnet.state.outcome import Rejection, Reply
 from tests.localnet.managed import (
     BOB,
     COUNTER_MODULE,

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.ic.principal import Principal
-from appliance.localnet.management_interface import METHODS, NOT_OFFERED
-from appliance.localnet.management_rules import (
+from appliance.localnet.canisters.management_types import METHODS, NOT_OFFERED
+from appliance.localnet.management.rules import (
     FOR_CANISTERS,
     MAX_CONTROLLERS,
     OPEN,

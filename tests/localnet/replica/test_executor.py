@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.localnet.outcome import Outcome, Rejection, Reply
+from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from tests.localnet.wasm.modules import ALICE, RELAY, module
 from tests.localnet.wasm.net import Net
 

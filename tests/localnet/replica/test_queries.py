@@ -3,10 +3,10 @@
 import pytest
 
 from appliance.crypto import CandidTypes
-from appliance.localnet import queries
-from appliance.localnet.outcome import Rejection, Reply
-from tests.localnet.test_executor import RELAY_MODULE, counted, problem
-from tests.localnet.test_replica import Log
+from appliance.localnet.replica import queries
+from appliance.localnet.state.outcome import Rejection, Reply
+from tests.localnet.replica.test_executor import RELAY_MODULE, counted, problem
+from tests.localnet.replica.test_replica import Log
 from tests.localnet.wasm.modules import RELAY, module
 from tests.localnet.wasm.net import Net
 

@@ -9,12 +9,12 @@ from appliance.errors import PathUnknown
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.canister import Environment, ExecutionError, Reject, Trap
-from appliance.localnet.certification import Authority, canister_id
-from appliance.localnet.clock import ManualClock
-from appliance.localnet.ingress import KEEP_NS, Rejection, Reply
-from appliance.localnet.python_canister import PythonCanister
-from appliance.localnet.replica import Replica
+from appliance.localnet.canisters.canister import Environment, ExecutionError, Reject, Trap
+from appliance.localnet.canisters.python_canister import PythonCanister
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.state.certification import Authority, canister_id
+from appliance.localnet.state.clock import ManualClock
+from appliance.localnet.state.ingress import KEEP_NS, Rejection, Reply
 from tests.localnet.machine import CANISTER, SECOND, START
 
 ALICE = KeyIdentity(SigningKey.from_secret("ed25519", bytes(32)))

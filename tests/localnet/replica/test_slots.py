@@ -1,7 +1,7 @@
 from appliance.ic.principal import Principal
-from appliance.localnet.certification import Authority, canister_id
-from appliance.localnet.greeter import Greeter
-from appliance.localnet.slots import LOG_LINES, Slot, Slots
+from appliance.localnet.canisters.greeter import Greeter
+from appliance.localnet.replica.slots import LOG_LINES, Slot, Slots
+from appliance.localnet.state.certification import Authority, canister_id
 from appliance.localnet.wasm.canister import WasmCanister
 from tests.localnet.machine import CANISTER, START
 from tests.localnet.wasm.modules import COUNTER, module

@@ -13,7 +13,7 @@ from appliance.crypto import (
 )
 from appliance.errors import CertificateError, CertificateNotAuthorized, CertificateRangesUnknown, PathUnknown
 from appliance.ic.principal import Principal
-from appliance.localnet.certification import (
+from appliance.localnet.state.certification import (
     DELEGATION_LIFE_NS,
     QUERY_DOMAIN,
     RANGES,
@@ -23,8 +23,8 @@ from appliance.localnet.certification import (
     is_hosted,
     leb128,
 )
-from appliance.localnet.clock import ManualClock
-from appliance.localnet.state import CertifiedState
+from appliance.localnet.state.certified_state import CertifiedState
+from appliance.localnet.state.clock import ManualClock
 from tests.localnet.machine import CANISTER, START
 
 SEED = b"certification"

@@ -1,7 +1,7 @@
 from appliance.crypto import Verifier
-from appliance.localnet.certification import Authority
-from appliance.localnet.clock import ManualClock
-from appliance.localnet.state import REFRESH_NS, CertifiedState
+from appliance.localnet.state.certification import Authority
+from appliance.localnet.state.certified_state import REFRESH_NS, CertifiedState
+from appliance.localnet.state.clock import ManualClock
 from tests.localnet.machine import CANISTER, START
 
 LEAF = (b"canister", CANISTER, b"certified_data")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.localnet.clock import ManualClock, SystemClock
+from appliance.localnet.state.clock import ManualClock, SystemClock
 
 HOUR = 3600 * 10**9
 

@@ -1,10 +1,10 @@
 import pytest
 
 from appliance.ic.principal import Principal
-from appliance.localnet.certification import Authority
-from appliance.localnet.clock import ManualClock
-from appliance.localnet.ingress import KEEP_NS, Call, IngressHistory, Outcome, Rejection, Reply
-from appliance.localnet.state import CertifiedState
+from appliance.localnet.state.certification import Authority
+from appliance.localnet.state.certified_state import CertifiedState
+from appliance.localnet.state.clock import ManualClock
+from appliance.localnet.state.ingress import KEEP_NS, Call, IngressHistory, Outcome, Rejection, Reply
 from tests.localnet.machine import CANISTER, START
 
 

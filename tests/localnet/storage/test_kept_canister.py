@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from appliance.localnet.greeter import Greeter
-from appliance.localnet.kept_canister import SLOT_FILE, Damaged, is_kept, restore, write
-from appliance.localnet.slots import Slot
+from appliance.localnet.canisters.greeter import Greeter
+from appliance.localnet.replica.slots import Slot
+from appliance.localnet.storage.kept_canister import SLOT_FILE, Damaged, is_kept, restore, write
 from tests.localnet.machine import CANISTER
 from tests.localnet.managed import Managed
 

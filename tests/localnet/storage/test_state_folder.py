@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.localnet import kept_canister
-from appliance.localnet.certification import Authority
-from appliance.localnet.clock import ManualClock
-from appliance.localnet.management import ManagementCanister
-from appliance.localnet.replica import Replica
-from appliance.localnet.state_folder import StateFolder, StateUnusable
+from appliance.localnet.management.canister import ManagementCanister
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.state.certification import Authority
+from appliance.localnet.state.clock import ManualClock
+from appliance.localnet.storage import kept_canister
+from appliance.localnet.storage.state_folder import StateFolder, StateUnusable
 from tests.localnet.machine import START
 from tests.localnet.managed import COUNTER_MODULE, NO_SETTINGS, REINSTALL, UPGRADE, Managed, about
 from tests.localnet.wasm.modules import module

@@ -5,7 +5,7 @@ import re
 import wasmtime
 
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment
+from appliance.localnet.canisters.canister import Environment
 from appliance.localnet.wasm.ic0 import FUNCTIONS
 from tests.localnet.machine import CANISTER, START
 
@@ -118,7 +118,7 @@ def environment(caller: Principal = ALICE) -> Environment:
 
 
 def reply(env: Environment) -> bytes:
-    from appliance.localnet.outcome import Reply
+    from appliance.localnet.state.outcome import Reply
 
     assert isinstance(env.answer, Reply), env.answer
     return env.answer.arg

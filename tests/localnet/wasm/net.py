@@ -4,12 +4,12 @@ import itertools
 from pathlib import Path
 
 from appliance.ic.principal import Principal
-from appliance.localnet.certification import Authority
-from appliance.localnet.clock import ManualClock
-from appliance.localnet.ingress import Call
-from appliance.localnet.outcome import Outcome, Rejection, Reply
-from appliance.localnet.queries import QueryRun
-from appliance.localnet.replica import Replica
+from appliance.localnet.replica.queries import QueryRun
+from appliance.localnet.replica.replica import Replica
+from appliance.localnet.state.certification import Authority
+from appliance.localnet.state.clock import ManualClock
+from appliance.localnet.state.ingress import Call
+from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from appliance.localnet.wasm.canister import WasmCanister
 from tests.localnet.machine import START
 from tests.localnet.wasm.modules import ALICE

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from appliance.localnet.canister import Actor, ExecutionError, MethodNotFound, Trap
-from appliance.localnet.outcome import Rejection
+from appliance.localnet.canisters.canister import Actor, ExecutionError, MethodNotFound, Trap
+from appliance.localnet.state.outcome import Rejection
 from appliance.localnet.wasm import execution
 from appliance.localnet.wasm.canister import WasmCanister
 from appliance.localnet.wasm.execution import ContractViolation, Fault, InstructionLimit

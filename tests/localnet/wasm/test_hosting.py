@@ -3,15 +3,15 @@ import sys
 
 import pytest
 
-from appliance.localnet.hosting import wasm_canister
 from appliance.localnet.wasm.binary import InvalidModule
+from appliance.localnet.wasm.hosting import wasm_canister
 from tests.localnet.wasm.modules import COUNTER, module
 
 WITHOUT_ENGINE = """
 import sys
 sys.modules["wasmtime"] = None
 from pathlib import Path
-from appliance.localnet.hosting import NoEngine, default_cache, load_wasm_canister, wasm_canister
+from appliance.localnet.wasm.hosting import NoEngine, default_cache, load_wasm_canister, wasm_canister
 import appliance.localnet.net
 for use in (default_cache, lambda: load_wasm_canister(Path()), lambda: wasm_canister(b"")):
     try:

@@ -3,9 +3,9 @@
 import pytest
 
 from appliance.ic.principal import Principal
-from appliance.localnet.calls import Closure, Cycles, OutgoingCall
-from appliance.localnet.canister import Environment, ExecutionError, Facts
-from appliance.localnet.outcome import Rejection, Reply
+from appliance.localnet.canisters.calls import Closure, Cycles, OutgoingCall
+from appliance.localnet.canisters.canister import Environment, ExecutionError, Facts
+from appliance.localnet.state.outcome import Rejection, Reply
 from appliance.localnet.wasm.canister import WasmCanister
 from appliance.localnet.wasm.execution import ContractViolation
 from appliance.localnet.wasm.ic0 import FUNCTIONS

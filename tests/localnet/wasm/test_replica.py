@@ -10,15 +10,15 @@ from appliance.ic.envelope import sign_request
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
-from appliance.localnet import replica
-from appliance.localnet.canister import ExecutionError
+from appliance.localnet.canisters.canister import ExecutionError
 from appliance.localnet.net import Localnet
-from appliance.localnet.outcome import Rejection, Reply
-from appliance.localnet.replica import HEARTBEAT_NS
-from appliance.localnet.slots import Slot
+from appliance.localnet.replica import replica
+from appliance.localnet.replica.replica import HEARTBEAT_NS
+from appliance.localnet.replica.slots import Slot
+from appliance.localnet.state.outcome import Rejection, Reply
 from appliance.localnet.wasm.canister import WasmCanister
 from tests.localnet.machine import SECOND, START
-from tests.localnet.test_replica import Log
+from tests.localnet.replica.test_replica import Log
 from tests.localnet.wasm.modules import COUNTER, RELAY, module
 from tests.localnet.wasm.net import Net
 

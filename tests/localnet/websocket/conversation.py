@@ -4,9 +4,9 @@ from typing import Any, ClassVar
 
 from appliance.crypto import CertifiedMessage, SigningKey, encode_cbor
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment, Trap
-from appliance.localnet.websocket_canister import Client, ClientPublicKey, Generation, WebSocketCanister, WsInitParams
-from appliance.localnet.websocket_wire import ClientKey
+from appliance.localnet.canisters.canister import Environment, Trap
+from appliance.localnet.websocket.canister import Client, ClientPublicKey, Generation, WebSocketCanister, WsInitParams
+from appliance.localnet.websocket.wire import ClientKey
 from tests.localnet.machine import CANISTER, Machine, principal
 
 ALICE, BOB, GATEWAY, OTHER_GATEWAY = (principal(name) for name in ("alice", "bob", "gateway", "other gateway"))

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from appliance.crypto import CandidTypes, CertifiedMessage
 from appliance.ic.principal import ANONYMOUS, Principal
-from appliance.localnet.canister import Environment, Trap
-from appliance.localnet.websocket_canister import WsError, WsInitParams
-from appliance.localnet.websocket_wire import SERVICE_MESSAGE
+from appliance.localnet.canisters.canister import Environment, Trap
+from appliance.localnet.websocket.canister import WsError, WsInitParams
+from appliance.localnet.websocket.wire import SERVICE_MESSAGE
 from tests import vectors as shared
 from tests.localnet.machine import START, principal
-from tests.localnet.websocket import ALICE, BOB, GATEWAY, OK, OTHER_GATEWAY, Echo, Ws
+from tests.localnet.websocket.conversation import ALICE, BOB, GATEWAY, OK, OTHER_GATEWAY, Echo, Ws
 
 ACK_S, KEEP_ALIVE_S = 300, 60
 

@@ -6,8 +6,8 @@ import pytest
 
 from appliance.crypto import CandidInterface, CandidTypes
 from appliance.ic.principal import Principal
-from appliance.localnet.websocket_dialect import DIALECTS, Generation
-from appliance.localnet.websocket_interface import interface
+from appliance.localnet.websocket.dialect import DIALECTS, Generation
+from appliance.localnet.websocket.interface import interface
 from tests import vectors as shared
 
 GENERATION_OF: dict[str, Generation] = {"0": "v0", "0.1": "v1", "0.1-0.2": "v1", "1": "v2"}

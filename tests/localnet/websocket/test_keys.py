@@ -6,11 +6,11 @@ import pytest
 
 from appliance.crypto import CandidTypes, encode_cbor
 from appliance.ic.principal import ANONYMOUS, Principal
-from appliance.localnet.canister import Environment
-from appliance.localnet.websocket_canister import WsError, WsInitParams
+from appliance.localnet.canisters.canister import Environment
+from appliance.localnet.websocket.canister import WsError, WsInitParams
 from tests import vectors as shared
 from tests.localnet.machine import CANISTER, START, principal
-from tests.localnet.websocket import (
+from tests.localnet.websocket.conversation import (
     ALICE,
     BOB,
     GATEWAY,

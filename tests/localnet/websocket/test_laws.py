@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from appliance.crypto import CertifiedMessage
 from appliance.errors import CandidError
-from appliance.localnet.canister import Environment, Trap
-from appliance.localnet.websocket_canister import (
+from appliance.localnet.canisters.canister import Environment, Trap
+from appliance.localnet.websocket.canister import (
     Client,
     ClientPublicKey,
     Generation,
@@ -19,9 +19,9 @@ from appliance.localnet.websocket_canister import (
     WsError,
     WsInitParams,
 )
-from appliance.localnet.websocket_clients import Connection
+from appliance.localnet.websocket.clients import Connection
 from tests.localnet.machine import CANISTER, principal
-from tests.localnet.websocket import ALICE, GATEWAY, OK, Echo, Signer, Ws, WsV0, echo
+from tests.localnet.websocket.conversation import ALICE, GATEWAY, OK, Echo, Signer, Ws, WsV0, echo
 
 GENERATIONS: list[Generation] = ["v0", "v1", "v2"]
 every_generation = pytest.mark.parametrize("generation", GENERATIONS)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.crypto import HashTree
-from appliance.localnet.canister import Environment
-from appliance.localnet.journal import Journal
-from appliance.localnet.message_queue import TREE_LABEL, MessageQueues
+from appliance.localnet.canisters.canister import Environment
+from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.websocket.message_queue import TREE_LABEL, MessageQueues
 from tests.localnet.machine import CANISTER, START, principal
 
 GATEWAY, OTHER = principal("gateway"), principal("other gateway")

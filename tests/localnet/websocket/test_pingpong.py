@@ -4,11 +4,11 @@ import pytest
 
 from appliance.crypto import CandidTypes, decode_cbor, encode_cbor
 from appliance.ic.principal import Principal
-from appliance.localnet.canister import Environment, Trap
-from appliance.localnet.pingpong import APP_MESSAGE, CLOSE, PingPong
-from appliance.localnet.websocket_canister import Client, Generation, WsInitParams
+from appliance.localnet.canisters.canister import Environment, Trap
+from appliance.localnet.websocket.canister import Client, Generation, WsInitParams
+from appliance.localnet.websocket.pingpong import APP_MESSAGE, CLOSE, PingPong
 from tests.localnet.machine import START
-from tests.localnet.websocket import ALICE, GATEWAY, OK, Signer, Ws, WsV0
+from tests.localnet.websocket.conversation import ALICE, GATEWAY, OK, Signer, Ws, WsV0
 
 TYPES = CandidTypes(f"({APP_MESSAGE})")
 A = Signer("a")

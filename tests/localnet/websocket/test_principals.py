@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from appliance.crypto import CandidTypes
 from appliance.ic.principal import ANONYMOUS
-from appliance.localnet.canister import Environment, Trap
-from appliance.localnet.websocket_canister import WsError, WsInitParams
-from appliance.localnet.websocket_wire import SERVICE_MESSAGE
+from appliance.localnet.canisters.canister import Environment, Trap
+from appliance.localnet.websocket.canister import WsError, WsInitParams
+from appliance.localnet.websocket.wire import SERVICE_MESSAGE
 from tests import vectors as shared
 from tests.localnet.machine import START, principal
-from tests.localnet.websocket import ALICE, BOB, GATEWAY, NO_GATEWAY, OK, OTHER_GATEWAY, Ws, echo
+from tests.localnet.websocket.conversation import ALICE, BOB, GATEWAY, NO_GATEWAY, OK, OTHER_GATEWAY, Ws, echo
 
 ACK_S, KEEP_ALIVE_S = 60, 10
 NOT_OPEN = {"Err": f"client with principal {ALICE} doesn't have an open connection"}

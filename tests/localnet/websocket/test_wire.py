@@ -6,7 +6,7 @@ import pytest
 
 from appliance.crypto import decode_cbor
 from appliance.ic.principal import Principal
-from appliance.localnet.websocket_wire import ClientKey, ClientPublicKey, message_content
+from appliance.localnet.websocket.wire import ClientKey, ClientPublicKey, message_content
 from tests import vectors as shared
 from tests.localnet.machine import principal
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.certificate_text import age_text, label_text, leaf_text, time_text, tree_lines
+from appliance.cli.output.certificate_text import age_text, label_text, leaf_text, time_text, tree_lines
 from appliance.crypto import HashTree, decode_cbor
 
 NAMES = st.sampled_from(

@@ -5,10 +5,10 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from appliance.cli.completing import complete_canister
-from appliance.cli.options import DURATION
-from appliance.cli.table import Column, table
-from appliance.cli.words import duration, number, size
+from appliance.cli.output.formatting import duration, number, size
+from appliance.cli.output.table import Column, table
+from appliance.cli.remote.completing import complete_canister
+from appliance.cli.remote.options import DURATION
 from appliance.control.models import GenerationName, Session, SessionState
 
 Function = TypeVar("Function", bound=Callable[..., Any])

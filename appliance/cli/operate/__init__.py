@@ -1,0 +1,1 @@
+"""Commands that run a gateway, show it and act on it."""

@@ -1,0 +1,1 @@
+"""Polls of canisters: when, from which nonce, and what a reply is worth."""

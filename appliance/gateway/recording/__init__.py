@@ -1,0 +1,1 @@
+"""What the gateway records: counters, durations, timelines of connections, and events."""

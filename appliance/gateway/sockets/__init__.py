@@ -1,0 +1,1 @@
+"""Sockets of clients: listeners, the HTTP upgrade, WebSocket frames, timers and the close."""

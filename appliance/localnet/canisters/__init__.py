@@ -1,0 +1,1 @@
+"""What a canister is to the replica, and canisters written in Python."""

@@ -1,0 +1,1 @@
+"""The replica: takes calls, executes messages, answers queries."""

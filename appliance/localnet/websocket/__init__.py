@@ -1,0 +1,1 @@
+"""WebSocket canisters of all wire generations, in Python."""
