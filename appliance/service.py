@@ -33,7 +33,7 @@ from appliance.errors import ConfigError
 from appliance.gateway.change import Ready
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Happening
-from appliance.gateway.recording.event_bus import NEWS
+from appliance.gateway.recording.event_bus import GATEWAY_EVENTS
 from appliance.gateway.sockets.listener import Listener
 from appliance.gateway.tasks import Tasks
 from appliance.ic.agent import Agent
@@ -97,7 +97,7 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
         plugins = Plugins(gateway.hooks)
         stack.push_async_callback(plugins.stop)
         (await _first(plugins, begun.loaded)).swap()
-        gateway.news.subscribe(plugins.publish)
+        gateway.event_bus.subscribe(plugins.publish)
         listener = await stack.enter_async_context(Listener(gateway))
         tokens = Tokens(config.control.tokens)
         parts = (_Endpoints(transport), plugins, gateway, listener, tokens, logging)
@@ -140,8 +140,8 @@ async def _first(plugins: Plugins, loaded: Loaded) -> Swap:
 
 @asynccontextmanager
 async def _telling(plugins: Plugins, events: Events) -> AsyncIterator[None]:
-    """Let plugins know what the control plane publishes beside the news of the gateway, which they have already."""
-    listening = events.listen([kind for kind in get_args(EventKind) if kind not in NEWS])
+    """Publish to plugins the events of the control plane; they have those of the gateway already."""
+    listening = events.listen([kind for kind in get_args(EventKind) if kind not in GATEWAY_EVENTS])
 
     async def pass_on() -> None:
         async for event in listening.events():

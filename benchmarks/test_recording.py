@@ -1,4 +1,4 @@
-"""What limits, stories and histograms add to each message; together below 2 microseconds."""
+"""What limits, timelines and histograms add to each message; together below 2 microseconds."""
 
 import time
 from itertools import count
@@ -11,7 +11,7 @@ from appliance.crypto import CandidTypes, read_envelope_unverified
 from appliance.gateway.limits.rate_limits import Limits
 from appliance.gateway.recording.histogram import Histogram
 from appliance.gateway.recording.recorder import Recorder
-from appliance.gateway.recording.timeline import Polled, Story
+from appliance.gateway.recording.timeline import Polled, Timeline
 from appliance.gateway.recording.timestamps import of_frame
 from appliance.protocol.events import Call, Relay
 from tests.gateway.clients import Client
@@ -37,16 +37,16 @@ def test_limit(benchmark: BenchmarkFixture, clients: int) -> None:
 
 
 def test_story_of_a_frame(benchmark: BenchmarkFixture) -> None:
-    benchmark(Story(NOW_NS).frame, NOW_NS, 300)
+    benchmark(Timeline(NOW_NS).frame, NOW_NS, 300)
 
 
 def test_story_of_a_relay(benchmark: BenchmarkFixture) -> None:
-    benchmark(Story(NOW_NS).relay, NOW_NS, "ws_message", bytes(32), 300, 1000)
+    benchmark(Timeline(NOW_NS).relay, NOW_NS, "ws_message", bytes(32), 300, 1000)
 
 
 def test_story_of_a_delivery(benchmark: BenchmarkFixture) -> None:
-    story, numbers = Story(NOW_NS), count()
-    benchmark(lambda: story.deliver(Polled(next(numbers), NOW_NS), 7, 1500))
+    timeline, numbers = Timeline(NOW_NS), count()
+    benchmark(lambda: timeline.deliver(Polled(next(numbers), NOW_NS), 7, 1500))
 
 
 def test_histogram(benchmark: BenchmarkFixture) -> None:
@@ -60,19 +60,19 @@ def test_time_of_a_frame(benchmark: BenchmarkFixture) -> None:
 
 def test_all_that_a_message_up_costs(benchmark: BenchmarkFixture) -> None:
     """Limit, frame, relay, answer and the hop to the IC, as the peer calls them, and the clocks that they read."""
-    limits, recorder, story, clock = Limits(GENEROUS), Recorder(), Story(NOW_NS), time.time_ns
+    limits, recorder, timeline, clock = Limits(GENEROUS), Recorder(), Timeline(NOW_NS), time.time_ns
     key = (CANISTER, "client")
 
     def message() -> None:
         now_ns = clock()
-        story.frame(now_ns, 300)
+        timeline.frame(now_ns, 300)
         limits.message(key)  # type: ignore[arg-type]
         relaying = (OPEN_CALL, 300, now_ns, clock())
-        recorder.relaying(story, relaying)
-        recorder.answered(story, relaying, b"reply", clock())
+        recorder.relaying(timeline, relaying)
+        recorder.answered(timeline, relaying, b"reply", clock())
 
     benchmark(message)
-    assert recorder.latency.gateway_to_ic.count == story.relayed > 0
+    assert recorder.latency.gateway_to_ic.count == timeline.relayed > 0
 
 
 def test_one_message_up_in_so_many_costs_more(benchmark: BenchmarkFixture) -> None:
@@ -97,7 +97,7 @@ def test_one_message_up_in_so_many_costs_more(benchmark: BenchmarkFixture) -> No
 def test_all_that_messages_down_cost(benchmark: BenchmarkFixture, messages: int) -> None:
     """Of one poll: its record, each delivery, and the hop to the sockets."""
     recorder, clock = Recorder(), time.time_ns
-    stories = [Story(NOW_NS) for _ in range(messages)]
+    timelines = [Timeline(NOW_NS) for _ in range(messages)]
     numbers = count()
     frame = b"\x82\x7e\x05\xdc" + b"k" * 120 + b"itimestamp\x1b" + NOW_NS.to_bytes(8, "big") + b"c" * 1400
 
@@ -121,8 +121,8 @@ def test_all_that_messages_down_cost(benchmark: BenchmarkFixture, messages: int)
             came_ns=came_ns,
             now_ns=clock(),  # type: ignore[arg-type]
         )
-        for story in stories:
-            story.deliver(polled, 7, 1500)
+        for timeline in timelines:
+            timeline.deliver(polled, 7, 1500)
         recorder.latency.polled_to_written.observe(clock() - came_ns, messages)
 
     benchmark(poll)

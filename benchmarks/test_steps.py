@@ -12,7 +12,7 @@ from appliance.crypto import SigningKey, Verifier, encode_cbor
 from appliance.gateway.hub import Hub
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.recording.counters import Stats
+from appliance.gateway.recording.counters import Counters
 from appliance.gateway.recording.timeline import NOTHING, Polled
 from appliance.ic.identity import KeyIdentity
 from appliance.protocol.envelopes import Envelopes
@@ -101,7 +101,7 @@ def test_down_hub_look_up_and_put(benchmark: BenchmarkFixture, clients: int) -> 
 
 @pytest.mark.parametrize("messages", [1, 50])
 def test_down_reply_opened_off_the_loop(benchmark: BenchmarkFixture, messages: int) -> None:
-    replies = Replies(Verifier(SECRET.public_key), "enforce", Stats(), clock=lambda: NOW_NS)
+    replies = Replies(Verifier(SECRET.public_key), "enforce", Counters(), clock=lambda: NOW_NS)
     data = poll_reply(messages)
     with asyncio.Runner() as runner:
 

@@ -103,7 +103,7 @@ class House:
     ) -> AsyncIterator[tuple[Connection, Peer]]:
         """An open one at an address, and its peer."""
         url = self.service.listener.urls[place] + path
-        here = {peer.id for peer in self.service.gateway.roster}
+        here = {peer.id for peer in self.service.gateway.connections}
         opening: Any = connect(
             url,
             self.canister,
@@ -114,7 +114,7 @@ class House:
         )
         async with opening as connection:
             assert (await connection.receive()).value["text"] == "ping"
-            (peer,) = [peer for peer in self.service.gateway.roster if peer.id not in here]
+            (peer,) = [peer for peer in self.service.gateway.connections if peer.id not in here]
             yield connection, peer
 
 
@@ -138,9 +138,9 @@ async def upgrade(it: House, path: str = "/v2", **headers: str) -> int:
 
 async def from_elsewhere(it: House, _: Peer) -> str:
     """Whom the gateway takes for the client where a proxy says that it is another."""
-    here = {peer.id for peer in it.service.gateway.roster}
+    here = {peer.id for peer in it.service.gateway.connections}
     async with connect_socket(it.service.url, additional_headers={"X-Forwarded-For": "203.0.113.9"}):
-        (peer,) = [peer for peer in it.service.gateway.roster if peer.id not in here]
+        (peer,) = [peer for peer in it.service.gateway.connections if peer.id not in here]
         return peer.origin.address.partition(":")[0]
 
 

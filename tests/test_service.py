@@ -151,9 +151,9 @@ async def test_reloads_under_traffic_lose_no_socket_no_message_and_no_configurat
 
         stop.set()
         await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_S)
-        assert it.service.gateway.stats.opened == 500
-        assert not it.service.gateway.stats.gaps
-        assert not it.service.gateway.stats.refused
+        assert it.service.gateway.counters.opened == 500
+        assert not it.service.gateway.counters.gaps
+        assert not it.service.gateway.counters.refused
         assert all(talker.heard for talker in talkers)
 
 

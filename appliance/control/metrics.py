@@ -119,7 +119,7 @@ class Collector(Readable):
         yield from self._process()
 
     def _connections(self) -> Iterator[Sample]:
-        gateway, stats = self._gateway, self._gateway.stats
+        gateway, stats = self._gateway, self._gateway.counters
         yield m.CONNECTIONS, (), len(self._sockets)
         yield m.CONNECTIONS_LIMIT, (), gateway.config.gateway.max_connections
         yield m.ACCEPTED, (), stats.connections
@@ -137,7 +137,7 @@ class Collector(Readable):
     def _sessions(self) -> Iterator[Sample]:
         waiting_calls = waiting_bytes = 0
         numbers: Counter[tuple[str, str]] = Counter()
-        for peer in self._gateway.roster:
+        for peer in self._gateway.connections:
             numbers[peer.session.name, peer.session.state.value] += 1
             waiting_calls += len(peer.relays)
             waiting_bytes += peer.outbox.waiting
@@ -147,7 +147,7 @@ class Collector(Readable):
         yield m.OUTBOX_BYTES, (), waiting_bytes
 
     def _messages(self) -> Iterator[Sample]:
-        stats, verifier = self._gateway.stats, self._gateway.verifier
+        stats, verifier = self._gateway.counters, self._gateway.verifier
         yield m.FRAMES, (), stats.frames
         yield m.RELAYED, (), stats.relayed
         yield m.DELIVERED, (), stats.delivered
@@ -163,7 +163,7 @@ class Collector(Readable):
         yield m.SIGNATURES, ("miss",), verifier.cache_misses
         yield from _by(m.FAILED_RELAYS, m.REASON, stats.failed_relays)
         yield from _by(m.FAILED_POLLS, m.REASON, stats.failed_polls)
-        yield from _by(m.DOUBTED, m.REASON, stats.doubted)
+        yield from _by(m.DOUBTED, m.REASON, stats.unverified)
 
     def _limits(self) -> Iterator[Sample]:
         limits = self._gateway.limits

@@ -127,7 +127,7 @@ async def _telling(control: Control) -> AsyncIterator[None]:
             control.drains.look()
             await asyncio.sleep(LOOK_S)
 
-    control.gateway.news.subscribe(on_news)
+    control.gateway.event_bus.subscribe(on_news)
     control.reloads.observers.append(on_outcome)
     looking = tasks.start(look())
     try:

@@ -45,11 +45,11 @@ class Recall:
 
 def sample_of(gateway: Gateway, listener: Listener) -> Sample:
     """What the counters say now, where they are split only their sums."""
-    values = {each.name: getattr(gateway.stats, each.name) for each in fields(gateway.stats)}
+    values = {each.name: getattr(gateway.counters, each.name) for each in fields(gateway.counters)}
     latencies = {each.name: getattr(gateway.recorder.latency, each.name) for each in fields(gateway.recorder.latency)}
     return Sample(
         at=datetime.now(UTC),
-        sessions=sum(1 for peer in gateway.roster if peer.is_open),
+        sessions=sum(1 for peer in gateway.connections if peer.is_open),
         connections=len(listener),
         counters={name: value for name, value in values.items() if isinstance(value, int)},
         totals={name: value.total() for name, value in values.items() if isinstance(value, Counter)},

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from appliance.config.schema import Canister, Config
 from appliance.control.models import Fault, SessionFilter
 from appliance.control.problems import Invalid, NotFound
-from appliance.gateway.connections import Facts
+from appliance.gateway.connections import ConnectionInfo
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -22,7 +22,7 @@ class Selection:
         self._network = None if wanted.address in (None, "unix") else _network(str(wanted.address), place)
         self._until_ns = None if wanted.min_age_s is None else now_ns - round(wanted.min_age_s * 1e9)
 
-    def __contains__(self, facts: Facts) -> bool:
+    def __contains__(self, facts: ConnectionInfo) -> bool:
         wanted = self._wanted
         return (
             wanted.id in (None, facts.id)
@@ -59,7 +59,7 @@ def canister_id_of(name: str, config: Config) -> str:
     return name if canister is None else str(canister.id)
 
 
-def page(found: Iterable[Facts], *, after: str | None, limit: int) -> tuple[list[Facts], str | None]:
+def page(found: Iterable[ConnectionInfo], *, after: str | None, limit: int) -> tuple[list[ConnectionInfo], str | None]:
     """So many of them behind the one that ``after`` names, and what names the last of these if there are more.
 
     The order is that of coming, and stays right when some of them go. Raises Invalid for an ``after`` of nobody's.
@@ -71,7 +71,7 @@ def page(found: Iterable[Facts], *, after: str | None, limit: int) -> tuple[list
     return items, "{}.{}".format(*_key(items[-1])) if more else None
 
 
-def _key(facts: Facts) -> tuple[int, str]:
+def _key(facts: ConnectionInfo) -> tuple[int, str]:
     return facts.connected_at_ns, facts.id
 
 

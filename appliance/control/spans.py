@@ -7,7 +7,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 
 from appliance.errors import GatewayError
 from appliance.gateway.recording.recorder import Relaying, request_id_of
-from appliance.gateway.recording.timeline import Polled, Story
+from appliance.gateway.recording.timeline import Polled, Timeline
 from appliance.ic.principal import Principal
 
 
@@ -19,50 +19,50 @@ class _Session(NamedTuple):
 
 
 class Traces:
-    """Makes spans of what the recorder tells (``gateway.recorder.Spans``): sessions, with relays and messages as their
+    """Makes spans from the recorder (a ``TraceSink``): sessions, with relays and messages as their
     children, and polls, to which messages are linked.
     """
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
-    def began(self, story: Story) -> object:
+    def began(self, timeline: Timeline) -> object:
         """A WebSocket is established. Returns None where it is not sampled: then nothing of it is traced."""
         attributes = {
-            "icws.session": story.id,
-            "icws.generation": story.generation,
-            "client.address": story.address,
-            "url.path": story.path,
+            "icws.session": timeline.id,
+            "icws.generation": timeline.generation,
+            "client.address": timeline.address,
+            "url.path": timeline.path,
         }
         span = self._tracer.start_span(
-            "session", Context(), SpanKind.SERVER, attributes, start_time=story.started_at_ns
+            "session", Context(), SpanKind.SERVER, attributes, start_time=timeline.started_at_ns
         )
         return _Session(span, set_span_in_context(span, Context())) if span.is_recording() else None
 
-    def ended(self, story: Story) -> None:
+    def ended(self, timeline: Timeline) -> None:
         """The socket is gone."""
-        if not isinstance(story.link, _Session):
+        if not isinstance(timeline.link, _Session):
             return
-        span, ending = story.link.span, story.ending
-        if story.canister is not None and story.client is not None:
-            span.set_attributes({"icws.canister": story.canister, "icws.client": story.client})
-        span.set_attributes({"icws.messages.in": story.frames, "icws.messages.out": story.delivered})
-        if story.opened_at_ns is not None:
-            span.add_event("open", timestamp=story.opened_at_ns)
+        span, ending = timeline.link.span, timeline.ending
+        if timeline.canister is not None and timeline.client is not None:
+            span.set_attributes({"icws.canister": timeline.canister, "icws.client": timeline.client})
+        span.set_attributes({"icws.messages.in": timeline.frames, "icws.messages.out": timeline.delivered})
+        if timeline.opened_at_ns is not None:
+            span.add_event("open", timestamp=timeline.opened_at_ns)
         if ending is not None:
             span.set_attributes({"icws.close.code": ending.code, "icws.close.by": ending.by})
             if ending.reason is not None:
                 span.set_status(Status(StatusCode.ERROR, f"{ending.reason}: {ending.cause}"))
         span.end(None if ending is None else ending.at_ns)
 
-    def relayed(self, story: Story, relaying: Relaying, at_ns: int, error: GatewayError | None) -> None:
+    def relayed(self, timeline: Timeline, relaying: Relaying, at_ns: int, error: GatewayError | None) -> None:
         """A call was answered, or came to nothing."""
-        if not isinstance(story.link, _Session):
+        if not isinstance(timeline.link, _Session):
             return
         call, size, since_ns, begun_ns = relaying
         span = self._tracer.start_span(
             "relay",
-            story.link.context,
+            timeline.link.context,
             SpanKind.CLIENT,
             {
                 "ic.canister": str(Principal(call.canister_id)),
@@ -89,14 +89,14 @@ class Traces:
         span.end(came_ns)
         return span.get_span_context()
 
-    def delivered(self, story: Story, polled: Polled, nonce: int, size: int) -> None:
+    def delivered(self, timeline: Timeline, polled: Polled, nonce: int, size: int) -> None:
         """A message was passed on."""
-        if not isinstance(story.link, _Session):
+        if not isinstance(timeline.link, _Session):
             return
         links = [Link(polled.link)] if isinstance(polled.link, SpanContext) else []
         span = self._tracer.start_span(
             "message",
-            story.link.context,
+            timeline.link.context,
             SpanKind.PRODUCER,
             {"icws.nonce": nonce, "icws.bytes": size, "icws.poll": polled.number},
             links=links,

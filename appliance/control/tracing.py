@@ -10,7 +10,7 @@ from importlib.metadata import entry_points, version
 
 import structlog
 
-from appliance.gateway.recording.recorder import Recorder, Spans
+from appliance.gateway.recording.recorder import Recorder, TraceSink
 
 _log = structlog.get_logger(__name__)
 
@@ -41,16 +41,16 @@ async def tracing(recorder: Recorder, environ: Mapping[str, str] = os.environ) -
     if begun is None:
         yield
         return
-    recorder.spans, shut_down = begun
+    recorder.trace_sink, shut_down = begun
     _log.info("traces are exported", exporter=name)
     try:
         yield
     finally:
-        recorder.spans = None
+        recorder.trace_sink = None
         await asyncio.to_thread(shut_down)
 
 
-def _begin(name: str) -> tuple[Spans, Callable[[], None]] | None:
+def _begin(name: str) -> tuple[TraceSink, Callable[[], None]] | None:
     """Who makes spans, and how to end it."""
     try:
         # an extra, which takes its time to load

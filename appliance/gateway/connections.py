@@ -8,7 +8,7 @@ from appliance.protocol.session import State
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ConnectionInfo:
     """What is known of one connection. Times are nanoseconds since 1970, None for what has not happened.
 
     ``canister`` and ``client`` are text, None before the client joined. ``waiting_bytes`` wait for the client to read,
@@ -32,7 +32,7 @@ class Facts:
     waiting_calls: int
 
 
-class Roster:
+class ConnectionRegistry:
     """The peers by their ids, in the order in which they came."""
 
     def __init__(self) -> None:
@@ -57,22 +57,22 @@ class Roster:
         self._peers.pop(peer.id, None)
 
 
-def facts_of(peer: Peer) -> Facts:
+def info_of(peer: Peer) -> ConnectionInfo:
     """What is known of a peer now."""
-    story = peer.story
-    return Facts(
+    timeline = peer.timeline
+    return ConnectionInfo(
         id=peer.id,
         address=peer.origin.address,
         path=peer.origin.path,
         generation=peer.session.name,
         state=peer.session.state,
-        canister=story.canister,
-        client=story.client,
+        canister=timeline.canister,
+        client=timeline.client,
         connected_at_ns=peer.origin.at_ns,
-        opened_at_ns=story.opened_at_ns,
-        frames_in=story.frames,
+        opened_at_ns=timeline.opened_at_ns,
+        frames_in=timeline.frames,
         bytes_in=peer.bytes_in,
-        delivered=story.delivered,
+        delivered=timeline.delivered,
         bytes_out=peer.outbox.passed,
         waiting_bytes=peer.outbox.waiting,
         waiting_calls=len(peer.relays),

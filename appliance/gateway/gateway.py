@@ -22,19 +22,19 @@ from appliance.errors import (
     WrongGeneration,
 )
 from appliance.gateway.change import Ready
-from appliance.gateway.connections import Roster
+from appliance.gateway.connections import ConnectionRegistry
 from appliance.gateway.drain import Drain, Pacing
 from appliance.gateway.hooks import Hooks
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
-from appliance.gateway.limits.rate_limits import Excess, Limits, client_key
+from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key
 from appliance.gateway.peer import Peer
 from appliance.gateway.polling.cursor import Cursor
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.polling.wake_up import Alarm, LoopAlarm
-from appliance.gateway.recording.counters import Stats
-from appliance.gateway.recording.event_bus import News
+from appliance.gateway.polling.wake_up import LoopWakeUp, WakeUp
+from appliance.gateway.recording.counters import Counters
+from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
@@ -68,20 +68,20 @@ class Gateway:
         verifier: Verifier,
         principal: Principal,
         clock: Callable[[], int] = time.time_ns,
-        alarm: Callable[[], Alarm] = LoopAlarm,
+        alarm: Callable[[], WakeUp] = LoopWakeUp,
     ) -> None:
         """``principal`` is the one that ``ic`` signs with; ``clock`` is nanoseconds since 1970."""
         self.config = config
         self.principal = principal
         self.clock = clock
-        self.stats = Stats()
+        self.counters = Counters()
         self.recorder = Recorder()
-        self.stories = self.recorder.stories
+        self.timelines = self.recorder.timelines
         self.limits = Limits(config)
         self.hooks = Hooks()
-        self.news = News(clock)
+        self.event_bus = EventBus(clock)
         self.hub = Hub()
-        self.roster = Roster()
+        self.connections = ConnectionRegistry()
         self.tasks = Tasks()
         self.pollers: dict[Principal, Poller] = {}
         self.stopping = False
@@ -92,7 +92,7 @@ class Gateway:
         self._verifier = verifier
         self._terms = Terms(principal, Envelopes(verifier, config.verification.envelopes))
         self._replies = Replies(
-            verifier, config.verification.certificates, self.stats, clock=clock, recorder=self.recorder
+            verifier, config.verification.certificates, self.counters, clock=clock, recorder=self.recorder
         )
         self._poller_tasks: dict[Principal, asyncio.Task[None]] = {}
         self._cursors: dict[Principal, Cursor] = {}
@@ -177,7 +177,7 @@ class Gateway:
         """Let nobody in and close every session at this pace. The drain that was under way is replaced."""
         if self.drain is not None:
             self.drain.cancel()
-        self.drain = drain = Drain(lambda: self.roster, lambda: GatewayStopping(retry_after_s), pacing)
+        self.drain = drain = Drain(lambda: self.connections, lambda: GatewayStopping(retry_after_s), pacing)
         self.tasks.start(drain.run())
         return drain
 
@@ -237,16 +237,16 @@ class Gateway:
         if canister.paused:
             raise CanisterPaused(str(canister.id))
         peer.limited_as = client_key(join)
-        if (excess := self.limits.message(peer.limited_as)) is not None:
-            self.limited(peer, excess)
+        if (exceeded := self.limits.message(peer.limited_as)) is not None:
+            self.limited(peer, exceeded)
         self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock())
-        self.stats.joined += 1
+        self.counters.joined += 1
 
-    def limited(self, peer: Peer, excess: Excess) -> None:
+    def limited(self, peer: Peer, exceeded: LimitExceeded) -> None:
         """A client sends more than is allowed. Raises RateLimited where that is enforced."""
-        excess.write_down(peer.story, self.news, self.clock())
-        if excess.is_enforced:
-            raise excess.error()
+        exceeded.record(peer.timeline, self.event_bus, self.clock())
+        if exceeded.is_enforced:
+            raise exceeded.error()
 
     def poll(self, peer: Peer, nonce: int | None) -> None:
         """See that the canister of a registered client is polled."""
@@ -260,16 +260,16 @@ class Gateway:
 
     def opened(self, peer: Peer) -> None:
         """From here on messages flow."""
-        self.stats.opened += 1
-        self.news.tell("session.opened", **asdict(peer.who))
+        self.counters.opened += 1
+        self.event_bus.publish("session.opened", **asdict(peer.who))
         join = peer.join
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
 
-    def doubt(self, error: GatewayError, peer: Peer) -> None:
+    def report_unverified(self, error: GatewayError, peer: Peer) -> None:
         """Count what verification would have refused, and log it once for each client."""
-        self.stats.doubted[error.reason] += 1
-        if not peer.was_doubted:
-            peer.was_doubted = True
+        self.counters.unverified[error.reason] += 1
+        if not peer.was_reported:
+            peer.was_reported = True
             _log.warning("a client's message does not verify", peer=peer.id, cause=str(error))
 
     async def submit(self, call: Request | Call, peer: Peer) -> bytes | None:
@@ -280,9 +280,9 @@ class Gateway:
             else:
                 reply = await self._send(call)
         except GatewayError as error:
-            self.stats.failed_relays[error.reason] += 1
+            self.counters.failed_relays[error.reason] += 1
             raise
-        self.stats.relayed += 1
+        self.counters.relayed += 1
         if (poller := self._poller_of(peer)) is not None:
             poller.nudge()
         return reply
@@ -302,17 +302,17 @@ class Gateway:
     def accepted(self, peer: Peer) -> None:
         """The canister accepted this client: a first message is due."""
         poller = self._poller_of(peer)
-        if poller is not None and peer.join is not None and not peer.story.delivered:
+        if poller is not None and peer.join is not None and not peer.timeline.delivered:
             poller.expect(peer.join.client_key, peer.first_nonce)
 
     async def last_words(self, peer: Peer) -> None:
         """Poll until this peer gets something, a few times at most."""
-        delivered = peer.story.delivered
+        delivered = peer.timeline.delivered
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.polling.timeout):
                 for _ in range(LAST_WORDS):
                     poller = self._poller_of(peer)
-                    if poller is None or peer.story.delivered > delivered:
+                    if poller is None or peer.timeline.delivered > delivered:
                         return
                     await poller.drained()
 
@@ -352,10 +352,10 @@ class Gateway:
         except CanisterRefused as error:
             _log.debug("canister had forgotten the client", client=join.client, cause=str(error))
         except GatewayError as error:
-            self.stats.failed_farewells[error.reason] += 1
+            self.counters.failed_farewells[error.reason] += 1
             _log.warning("canister could not be told of a client's leaving", client=join.client, cause=str(error))
             return
-        self.stats.farewells += 1
+        self.counters.farewells += 1
 
     # --- pollers ----------------------------------------------------------------------------------------------------
 
@@ -372,11 +372,11 @@ class Gateway:
             members=lambda: self.hub.members(canister_id),
             cursor=cursor,
             polling=self.config.polling_of(canister_id),
-            stats=self.stats,
+            counters=self.counters,
             alarm=self._alarm(),
             clock=self.clock,
             recorder=self.recorder,
-            news=self.news,
+            event_bus=self.event_bus,
             answers_with_end="v1" in canister.generation,
         )
         self.pollers[canister_id] = poller

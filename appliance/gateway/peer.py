@@ -8,14 +8,14 @@ from appliance.config.schema import Gateway as Settings
 from appliance.crypto import Request
 from appliance.errors import CanisterRefused, GatewayError, RefusedByPlugin, Rejected
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
-from appliance.gateway.limits.rate_limits import ClientKey, Excess, Limits
+from appliance.gateway.limits.rate_limits import ClientKey, LimitExceeded, Limits
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.recording.recorder import SAMPLED, Recorder
-from appliance.gateway.recording.timeline import Polled, Story
+from appliance.gateway.recording.timeline import Polled, Timeline
 from appliance.gateway.relay import RelayQueue
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
-from appliance.protocol.events import Call, Doubted, Event, Join, Opened, Poll, Relay, Send
+from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
 from appliance.protocol.session import Delivery, Session, State
 
 LARGE_MESSAGES = 8
@@ -54,7 +54,7 @@ class Home(Protocol):
     limits: Limits
     hooks: Hooks
 
-    def limited(self, peer: "Peer", excess: Excess) -> None:
+    def limited(self, peer: "Peer", exceeded: LimitExceeded) -> None:
         """A peer sends more than is allowed. Raises RateLimited where that is enforced."""
 
     def join(self, join: Join, peer: "Peer") -> None:
@@ -66,7 +66,7 @@ class Home(Protocol):
     def opened(self, peer: "Peer") -> None:
         """The session of this peer is open."""
 
-    def doubt(self, error: GatewayError, peer: "Peer") -> None:
+    def report_unverified(self, error: GatewayError, peer: "Peer") -> None:
         """Something of this peer did not verify, and is let through."""
 
     async def submit(self, call: Request | Call, peer: "Peer") -> bytes | None:
@@ -83,13 +83,13 @@ class Peer:
     """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave.
 
     ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
-    that may be for it. ``limited_as`` is who it is to the rate limits, None before it joined. ``story`` counts what
+    that may be for it. ``limited_as`` is who it is to the rate limits, None before it joined. ``timeline`` counts what
     came and went.
     """
 
     __slots__ = (
         *("_home", "_refused", "_shell", "bytes_in", "canister_id", "first_nonce", "has_left", "id", "join"),
-        *("limited_as", "origin", "outbox", "relays", "session", "story", "was_doubted"),
+        *("limited_as", "origin", "outbox", "relays", "session", "timeline", "was_reported"),
     )
 
     def __init__(
@@ -102,10 +102,10 @@ class Peer:
         settings: Settings,
         canister_id: Principal | None = None,
         origin: Origin = Origin(),  # noqa: B008 - a value
-        story: Story | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
-        self.story = story or Story(origin.at_ns)
-        self.id = self.story.id
+        self.timeline = timeline or Timeline(origin.at_ns)
+        self.id = self.timeline.id
         self.session = session
         self.outbox = outbox
         self.relays = RelayQueue(
@@ -122,7 +122,7 @@ class Peer:
         self.bytes_in = 0
         self.first_nonce = 0
         self.has_left = False
-        self.was_doubted = False
+        self.was_reported = False
         self._refused = False
         self._shell = shell
         self._home = home
@@ -140,8 +140,8 @@ class Peer:
     @property
     def who(self) -> Who:
         """What plugins are told of it."""
-        origin, story = self.origin, self.story
-        return Who(self.id, origin.address, origin.path, self.session.name, story.canister, story.client)
+        origin, timeline = self.origin, self.timeline
+        return Who(self.id, origin.address, origin.path, self.session.name, timeline.canister, timeline.client)
 
     def connect(self) -> None:
         """The WebSocket is established. Raises GatewayError."""
@@ -150,10 +150,10 @@ class Peer:
     def receive(self, frame: bytes, *, now_ns: int) -> None:
         """A binary message came. Raises GatewayError."""
         self.bytes_in += len(frame)
-        self.story.frame(now_ns, len(frame))
-        if self.limited_as is not None and (excess := self._home.limits.message(self.limited_as)) is not None:
-            self._home.limited(self, excess)
-        if self.story.frames % SAMPLED == FIRST_SAMPLED:
+        self.timeline.frame(now_ns, len(frame))
+        if self.limited_as is not None and (exceeded := self._home.limits.message(self.limited_as)) is not None:
+            self._home.limited(self, exceeded)
+        if self.timeline.frames % SAMPLED == FIRST_SAMPLED:
             receive = partial(self.session.receive, frame, now_ns=now_ns)
             self._perform_all(self._home.recorder.measured(receive, now_ns))
         else:
@@ -172,9 +172,9 @@ class Peer:
                 self.outbox.put(frame)
             else:
                 self._perform_all(self.session.delivered(Delivery(frame, nonce)))
-            self.story.deliver(polled, nonce, len(frame))
+            self.timeline.deliver(polled, nonce, len(frame))
             if polled.link is not None:
-                self._home.recorder.traced(self.story, polled, nonce, len(frame))
+                self._home.recorder.traced(self.timeline, polled, nonce, len(frame))
         except Exception as error:  # a client's trouble stays its own
             self.fail(error)
             return
@@ -193,7 +193,7 @@ class Peer:
             case Join():
                 self._home.join(event, self)
                 self.join = event
-                self.story.joined(self._home.clock(), str(event.canister_id), event.client)
+                self.timeline.joined(self._home.clock(), str(event.canister_id), event.client)
                 self._shell.joined()
             case Poll(nonce):
                 self.first_nonce = nonce or 0
@@ -201,12 +201,12 @@ class Peer:
             case Relay(call):
                 self.relays.put(call, self._home.clock())
             case Opened():
-                self.story.opened(self._home.clock())
+                self.timeline.opened(self._home.clock())
                 self._shell.opened()
                 self._home.opened(self)
-            case Doubted(error):
-                self.story.doubted(self._home.clock(), str(error))
-                self._home.doubt(error, self)
+            case VerificationFailed(error):
+                self.timeline.doubted(self._home.clock(), str(error))
+                self._home.report_unverified(error, self)
             case _:
                 assert_never(event)
 
@@ -241,13 +241,13 @@ class Peer:
     async def _submit(self, call: Request | Call, size: int, since_ns: int) -> bytes | None:
         recorder, clock = self._home.recorder, self._home.clock
         relaying = (call, size, since_ns, clock())
-        recorder.relaying(self.story, relaying)
+        recorder.relaying(self.timeline, relaying)
         try:
             reply = await self._home.submit(call, self)
         except GatewayError as error:
-            recorder.failed(self.story, relaying, error, clock())
+            recorder.failed(self.timeline, relaying, error, clock())
             raise
-        recorder.answered(self.story, relaying, reply, clock())
+        recorder.answered(self.timeline, relaying, reply, clock())
         return reply
 
     def _act(self, events: list[Event]) -> None:

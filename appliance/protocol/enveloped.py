@@ -16,7 +16,7 @@ from appliance.errors import (
     WrongSender,
 )
 from appliance.ic.principal import Principal
-from appliance.protocol.events import Call, Doubted, Event, Join, Opened, Poll, Relay, Send
+from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
 from appliance.protocol.frames import binary_frame
 from appliance.protocol.recognition import spoken_in
 from appliance.protocol.session import Delivery, Input, Session, State, Step, Table, Terms
@@ -56,7 +56,7 @@ class Enveloped(Session):
                 raise WrongGeneration(spoken, self.name) from None
             raise
         events = self.step(_INPUTS.get(request.method_name, Input.OTHER), request)
-        return events if doubt is None else [Doubted(doubt), *events]
+        return events if doubt is None else [VerificationFailed(doubt), *events]
 
     def answered(self, method: str, reply: bytes | None) -> list[Event]:
         """See Session."""

@@ -65,10 +65,10 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubted:
+class VerificationFailed:
     """Verification failed, but is only to be reported. ``error`` is what would have closed the socket."""
 
     error: GatewayError
 
 
-Event = Send | Join | Poll | Relay | Opened | Doubted
+Event = Send | Join | Poll | Relay | Opened | VerificationFailed

@@ -18,7 +18,7 @@ from appliance.errors import (
     WrongSender,
 )
 from appliance.ic.principal import Principal
-from appliance.protocol.events import Call, Doubted, Event, Join, Opened, Poll, Relay, Send
+from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
 from appliance.protocol.frames import text_frame
 from appliance.protocol.recognition import spoken_in
 from appliance.protocol.session import Delivery, Generation, Input, Session, State, Step, Table, Terms
@@ -64,7 +64,7 @@ class V0(Session):
         if doubt is None:
             doubt = self._untimely(message, now_ns)
         events = self.step(Input.MESSAGE, message)
-        return events if doubt is None else [Doubted(doubt), *events]
+        return events if doubt is None else [VerificationFailed(doubt), *events]
 
     def answered(self, method: str, reply: bytes | None) -> list[Event]:
         """See Session. The answer to ``ws_open`` opens the session."""
@@ -101,7 +101,7 @@ class V0(Session):
                 raise WrongGeneration(spoken, self.name) from None
             raise
         events = self.step(Input.OPENING, first)
-        return events if doubt is None else [Doubted(doubt), *events]
+        return events if doubt is None else [VerificationFailed(doubt), *events]
 
     def _untimely(self, message: SignedMessage, now_ns: int) -> GatewayError | None:
         mode = self.terms.envelopes.mode

@@ -13,7 +13,7 @@ from appliance.control.outcome import Outcome
 from appliance.control.reload import Reloads
 
 CHAT = "bkyz2-fmaaa-aaaaa-qaaaq-cai"
-NEWS = "bd3sg-teaaa-aaaaa-qaaba-cai"
+GATEWAY_EVENTS = "bd3sg-teaaa-aaaaa-qaaba-cai"
 
 
 class NotedChange:

@@ -39,7 +39,7 @@ class Running(threading.Thread):
 
     async def _serve(self) -> None:
         async with running(tcp=True) as plane, plane.connect():
-            self.url, self.session = plane.control.url, next(iter(plane.gateway.roster)).id
+            self.url, self.session = plane.control.url, next(iter(plane.gateway.connections)).id
             self._ready.set()
             await self.over.wait()
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance.control.catalogue import CATALOGUE, OTHER, PLUGINS, Metric
 from appliance.control.metrics import Collector
 from appliance.gateway.drain import Pacing
-from appliance.gateway.recording.counters import Stats
+from appliance.gateway.recording.counters import Counters
 from appliance.gateway.recording.histogram import BOUNDS_NS, Latencies
 from tests.control.reloading import bench as reloading
 from tests.gateway.bench import Bench, until
@@ -108,8 +108,8 @@ async def test_a_gateway_that_does_nothing_exports_what_the_catalogue_has():
 )
 async def test_nobody_can_make_the_labels_grow(reasons, codes):
     async with Bench() as bench:
-        stats = bench.gateway.stats
-        for each in fields(Stats):
+        stats = bench.gateway.counters
+        for each in fields(Counters):
             counter = getattr(stats, each.name)
             if isinstance(counter, Counter):
                 is_number = each.name in ("closed", "rejected_requests")
@@ -133,10 +133,10 @@ async def test_nothing_of_the_catalogue_is_only_a_name(tmp_path, certificate):
         )
         await it.reloads.apply("log: {level: debug}\n", trigger="api", actor="alice", confirm_within_s=60)
         _, shell = await bench.opened()
-        await until(lambda: shell.peer.story.delivered)
-        bench.gateway.roster.add(shell.peer)
-        stats = bench.gateway.stats
-        for each in fields(Stats):
+        await until(lambda: shell.peer.timeline.delivered)
+        bench.gateway.connections.add(shell.peer)
+        stats = bench.gateway.counters
+        for each in fields(Counters):
             counter = getattr(stats, each.name)
             if isinstance(counter, Counter):
                 counter[1000] += 1
@@ -172,7 +172,7 @@ async def test_a_conversation_in_numbers():
         bench.canister.on_message = lambda key, payload: bench.canister.send(key, b"pong") or OK
         client, shell = await bench.opened()
         shell.receive(client.message())
-        await until(lambda: shell.peer.story.delivered == 2)
+        await until(lambda: shell.peer.timeline.delivered == 2)
         collector = Collector(bench.gateway, [shell])
         samples = scrape(collector)
         one = {name: values[()] for name, values in samples.items() if () in values}
@@ -193,7 +193,7 @@ async def test_peers_by_generation_and_state():
     async with Bench() as bench:
         _, opened = await bench.opened()
         for shell in (opened, bench.connect(), bench.connect()):
-            bench.gateway.roster.add(shell.peer)
+            bench.gateway.connections.add(shell.peer)
         sessions = scrape(Collector(bench.gateway, []))["icws_sessions"]
         assert sessions == {
             (("generation", "v2"), ("state", "open")): 1,

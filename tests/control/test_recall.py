@@ -32,7 +32,7 @@ async def test_nothing_is_taken_any_more_when_it_is_left() -> None:
 async def test_a_sample_has_what_the_counters_say(plane: Plane) -> None:
     async with plane.connect():
         sample = sample_of(plane.gateway, plane.control.listener)
-    stats = plane.gateway.stats
+    stats = plane.gateway.counters
     assert (sample.sessions, sample.connections) == (1, 1)
     assert sample.counters["joined"] == stats.joined == 1
     assert sample.totals["refused"] == 0

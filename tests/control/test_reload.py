@@ -24,11 +24,11 @@ from appliance.errors import (
     ReloadFailed,
     RestartNeeded,
 )
-from tests.control.reloading import CHAT, NEWS, Bench, bench
+from tests.control.reloading import CHAT, GATEWAY_EVENTS, Bench, bench
 
 OLD = "log: {level: info}\n"
 NEW = "log: {level: debug}\n"
-CANISTERS = f"canisters: [{{id: {CHAT}}}, {{id: {NEWS}}}]\n"
+CANISTERS = f"canisters: [{{id: {CHAT}}}, {{id: {GATEWAY_EVENTS}}}]\n"
 RESTART = "gateway:\n  identity: other.pem\nlog: {level: debug}\n"
 
 
@@ -118,7 +118,7 @@ async def test_a_plan_changes_nothing(it: Bench) -> None:
     it.sessions[CHAT] = 7
     await reload(it, CANISTERS)
     it.notes.clear()
-    it.write(f"canisters: [{{id: {CHAT}, paused: true}}, {{id: {NEWS}}}]\nlog: {{level: debug}}\n")
+    it.write(f"canisters: [{{id: {CHAT}, paused: true}}, {{id: {GATEWAY_EVENTS}}}]\nlog: {{level: debug}}\n")
     changes = await it.reloads.plan()
     assert [(change.key, change.sessions) for change in changes] == [("log.level", 0), (f"canisters[{CHAT}].paused", 7)]
     assert len(await it.reloads.plan(OLD)) == 2
@@ -186,7 +186,7 @@ def test_a_part_that_cannot_prepare_keeps_everything_as_it_was(
 async def test_what_a_part_refuses_has_the_place_of_its_key(it: Bench) -> None:
     it.parts[1].errors["prepare"] = ConfigError(
         [
-            ConfigProblem("", f"canisters[{NEWS}].polling", "is not possible"),
+            ConfigProblem("", f"canisters[{GATEWAY_EVENTS}].polling", "is not possible"),
             ConfigProblem("/a.pem", "gateway.tls", "has expired"),
             ConfigProblem("", "gateway.listen", "is taken"),
         ]
@@ -194,7 +194,7 @@ async def test_what_a_part_refuses_has_the_place_of_its_key(it: Bench) -> None:
     with pytest.raises(ConfigError) as caught:
         await reload(it, "# first\n" + CANISTERS)
     assert [str(problem) for problem in caught.value.problems] == [
-        f"{it.file}:2:48: canisters[{NEWS}].polling: is not possible",
+        f"{it.file}:2:48: canisters[{GATEWAY_EVENTS}].polling: is not possible",
         "/a.pem: gateway.tls: has expired",
         f"{it.file}:2:1: gateway.listen: is taken",
     ]
@@ -310,7 +310,7 @@ async def test_or_it_waits_for_the_next_start_and_the_rest_is_applied(it: Bench)
 
 
 async def test_removing_every_canister_under_sessions_must_be_meant(it: Bench) -> None:
-    it.sessions[NEWS] = 3
+    it.sessions[GATEWAY_EVENTS] = 3
     await reload(it, CANISTERS)
     with pytest.raises(ForceNeeded, match=r"canisters: every canister would be removed while 3 sessions are open"):
         await reload(it, OLD)

@@ -8,14 +8,14 @@ from appliance.config.schema import Config
 from appliance.control.models import SessionFilter
 from appliance.control.problems import Invalid, NotFound
 from appliance.control.selection import Selection, canister_id_of, listed_canister, page
-from appliance.gateway.connections import Facts
+from appliance.gateway.connections import ConnectionInfo
 from appliance.protocol.session import State
 
 CHAT = "bkyz2-fmaaa-aaaaa-qaaaq-cai"
 CONFIG = Config.model_validate({"canisters": [{"id": CHAT, "name": "chat"}]})
 
 
-def facts(**more: Any) -> Facts:
+def facts(**more: Any) -> ConnectionInfo:
     values: dict[str, Any] = {
         "id": "9f86d081",
         "address": "10.1.2.3",
@@ -28,10 +28,10 @@ def facts(**more: Any) -> Facts:
         "opened_at_ns": None,
     }
     numbers = dict.fromkeys(("frames_in", "bytes_in", "delivered", "bytes_out", "waiting_bytes", "waiting_calls"), 0)
-    return Facts(**values | numbers | more)
+    return ConnectionInfo(**values | numbers | more)
 
 
-def is_meant(found: Facts, *, now_ns: int = 10**9, **wanted: Any) -> bool:
+def is_meant(found: ConnectionInfo, *, now_ns: int = 10**9, **wanted: Any) -> bool:
     return found in Selection(SessionFilter(**wanted), CONFIG, now_ns=now_ns)
 
 
@@ -93,7 +93,7 @@ def test_pages_have_everybody_who_stays_once_and_in_order(
 ) -> None:
     here = {identifier: facts(id=identifier, connected_at_ns=at_ns) for at_ns, identifier in pairs}
     stay = set(here)
-    seen: list[Facts] = []
+    seen: list[ConnectionInfo] = []
     after = None
     while True:
         items, after = page(here.values(), after=after, limit=limit)

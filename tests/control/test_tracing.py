@@ -31,7 +31,7 @@ def traced(it: Served, sampler: Sampler = ALWAYS_ON) -> InMemorySpanExporter:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    it.gateway.recorder.spans = Traces(provider.get_tracer("tests"))
+    it.gateway.recorder.trace_sink = Traces(provider.get_tracer("tests"))
     return exporter
 
 
@@ -40,10 +40,10 @@ async def test_calls_and_messages_are_parts_of_their_session_and_messages_know_t
         exporter = traced(it)
         it.canister.on_message = lambda key, payload: it.canister.send(key, b"pong") or OK
         async with it.session() as (client, socket):
-            (peer,) = it.gateway.roster
+            (peer,) = it.gateway.connections
             await socket.send(client.message(b"ping"))
             await socket.recv()
-            await until(lambda: peer.story.relayed == 2)
+            await until(lambda: peer.timeline.relayed == 2)
         await it.nobody()
     spans = {
         name: [span for span in exporter.get_finished_spans() if span.name == name]
@@ -62,7 +62,7 @@ async def test_calls_and_messages_are_parts_of_their_session_and_messages_know_t
         assert span.context.trace_id == session.context.trace_id
         assert session.start_time <= span.start_time <= span.end_time <= session.end_time
     assert [span.attributes["ic.method"] for span in spans["relay"]] == ["ws_open", "ws_message"]
-    recorded = [moment.facts["request_id"] for moment in peer.story.moments if moment.kind == "relayed"]
+    recorded = [moment.facts["request_id"] for moment in peer.timeline.moments if moment.kind == "relayed"]
     assert [span.attributes["ic.request_id"] for span in spans["relay"]] == recorded
     polls = {span.context.span_id: span for span in spans["poll"]}
     assert len(spans["message"]) == 2
@@ -100,8 +100,8 @@ async def test_a_session_that_is_not_sampled_has_no_parts():
     async with served() as it:
         exporter = traced(it, ALWAYS_OFF)
         async with it.session():
-            (peer,) = it.gateway.roster
-            assert peer.story.link is None
+            (peer,) = it.gateway.connections
+            assert peer.timeline.link is None
         await it.nobody()
     assert not exporter.get_finished_spans()
 
@@ -110,9 +110,9 @@ async def test_sessions_from_before_are_left_alone():
     async with served() as it:
         async with it.session() as (client, socket):
             exporter = traced(it)
-            (peer,) = it.gateway.roster
+            (peer,) = it.gateway.connections
             await socket.send(client.message())
-            await until(lambda: peer.story.relayed == 2)
+            await until(lambda: peer.timeline.relayed == 2)
         await it.nobody()
     assert {span.name for span in exporter.get_finished_spans()} <= {"poll"}
 
@@ -155,7 +155,7 @@ import asyncio, sys
 {before}
 from appliance.control.tracing import tracing
 from appliance.gateway.recording.recorder import Recorder
-from appliance.gateway.recording.timeline import End, Story
+from appliance.gateway.recording.timeline import End, Timeline
 import appliance.service
 
 LOADED = {{"opentelemetry.sdk", "appliance.control.spans"}}
@@ -163,13 +163,13 @@ LOADED = {{"opentelemetry.sdk", "appliance.control.spans"}}
 async def main():
     recorder = Recorder()
     async with tracing(recorder):
-        print("traced" if recorder.spans else "not traced", file=sys.stderr)
-        story = Story(10**18)
-        story.upgraded(10**18, "/v2", "v2")
-        recorder.began(story)
-        story.ended(End(10**18 + 5, 1000, "client", "client", None))
-        recorder.ended(story)
-    assert recorder.spans is None
+        print("traced" if recorder.trace_sink else "not traced", file=sys.stderr)
+        timeline = Timeline(10**18)
+        timeline.upgraded(10**18, "/v2", "v2")
+        recorder.began(timeline)
+        timeline.ended(End(10**18 + 5, 1000, "client", "client", None))
+        recorder.ended(timeline)
+    assert recorder.trace_sink is None
     print(any(name in LOADED and module for name, module in sys.modules.items()), file=sys.stderr)
 
 asyncio.run(main())

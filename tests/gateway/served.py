@@ -23,7 +23,7 @@ class Served:
         self.listener = listener
         self.ic = ic
         self.canister = canister
-        self.stats = gateway.stats
+        self.counters = gateway.counters
 
     @asynccontextmanager
     async def websocket(self, path: str = "/", **options: object) -> AsyncIterator[ClientConnection]:

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from appliance.config.schema import Config
 from appliance.errors import CanisterPaused, ConfigError
-from appliance.gateway.connections import facts_of
+from appliance.gateway.connections import info_of
 from appliance.gateway.drain import Pacing
 from appliance.protocol.session import State
 from tests.gateway.bench import Bench, until
@@ -99,11 +99,11 @@ async def test_a_paused_canister_is_not_polled_takes_nobody_and_keeps_its_sessio
         shell.receive(client.message(b"still relayed"))
         await until(lambda: bench.canister.received)
         bench.canister.send(client.client_key, b"held at the canister")
-        polls = bench.gateway.stats.polls
+        polls = bench.gateway.counters.polls
         for _ in range(50):
             bench.alarms[0].ring()
             await asyncio.sleep(0)
-        assert bench.gateway.stats.polls <= polls + 1  # one may have been under way
+        assert bench.gateway.counters.polls <= polls + 1  # one may have been under way
         written = len(shell.wire.written)
         await follow(bench.gateway, config(CANISTER))
         await until(lambda: len(shell.wire.written) > written)
@@ -125,7 +125,7 @@ async def test_verification_follows_for_sessions_that_are_there():
         await follow(bench.gateway, config(CANISTER, **off))
         shell.receive(client.message(break_signature=True))
         await until(lambda: bench.canister.received)
-        assert bench.gateway.stats.doubted["signature"] == 1
+        assert bench.gateway.counters.unverified["signature"] == 1
         await follow(bench.gateway, config(CANISTER))
         shell.receive(client.message(break_signature=True))
         assert shell.error.reason == "signature"
@@ -293,14 +293,14 @@ async def test_the_roster_knows_everybody_by_what_they_did():
         async with it.session(additional_headers=headers, path="/v2?x=1") as (client, socket_):
             await socket_.send(client.message(b"hello"))
             await until(lambda: it.canister.received)
-            (peer,) = it.gateway.roster
-            facts = facts_of(peer)
+            (peer,) = it.gateway.connections
+            facts = info_of(peer)
             assert (facts.address, facts.path, facts.generation) == ("203.0.113.9", "/v2", "v2")
             assert (facts.state, facts.canister) == (State.OPEN, str(CANISTER))
             assert facts.client == f"{client.principal}_{client.nonce}"
             assert facts.frames_in == 2
             assert facts.bytes_in > 0 < facts.bytes_out
             assert facts.connected_at_ns <= facts.opened_at_ns
-            assert it.gateway.roster.get(facts.id) is peer
+            assert it.gateway.connections.get(facts.id) is peer
         await it.nobody()
-        assert len(it.gateway.roster) == 0
+        assert len(it.gateway.connections) == 0

@@ -35,9 +35,9 @@ async def test_a_session_from_greeting_to_farewell():
         shell.lose()
         await until(lambda: bench.canister.left)
         assert bench.canister.left == [client.client_key]
-        stats = bench.gateway.stats
-        assert (stats.joined, stats.opened, stats.relayed, stats.delivered) == (1, 1, 21, 21)
-        await until(lambda: stats.farewells == 1)
+        counters = bench.gateway.counters
+        assert (counters.joined, counters.opened, counters.relayed, counters.delivered) == (1, 1, 21, 21)
+        await until(lambda: counters.farewells == 1)
 
 
 async def test_order_is_kept_where_the_ic_delays_as_it_likes():
@@ -232,8 +232,8 @@ async def test_a_failed_farewell_is_counted_and_that_is_all():
         _, shell = await bench.opened()
         shell.lose()
         await until(lambda: not bench.gateway.departing)
-        assert bench.gateway.stats.failed_farewells == {"call_expired": 1}
-        assert bench.gateway.stats.farewells == 0
+        assert bench.gateway.counters.failed_farewells == {"call_expired": 1}
+        assert bench.gateway.counters.farewells == 0
 
 
 async def test_too_many_waiting_messages_close_their_client_alone():
@@ -303,7 +303,7 @@ async def test_a_reinstalled_canister_sends_its_old_clients_away_and_serves_new_
             await asyncio.sleep(0)
         assert type(old.error).__name__ == "CanisterForgot"
         assert shell.error is None
-        assert bench.gateway.stats.resets == 1
+        assert bench.gateway.counters.resets == 1
 
 
 async def test_in_report_mode_doubts_are_counted():
@@ -311,7 +311,7 @@ async def test_in_report_mode_doubts_are_counted():
         client, shell = Client(), bench.connect()
         shell.receive(client.open(break_signature=True))
         await until(lambda: shell.was_opened)
-        assert bench.gateway.stats.doubted == {"signature": 1}
+        assert bench.gateway.counters.unverified == {"signature": 1}
 
 
 async def test_stopping_lets_nobody_in_and_says_farewell_for_all():

@@ -75,7 +75,7 @@ async def test_a_conversation_and_its_end(generation):
                 assert await client.hear() == f"round {number} ping"
             assert await clients_of(network) == 1
         await nobody(network)
-        assert network.gateway.stats.farewells == 1
+        assert network.gateway.counters.farewells == 1
 
 
 @EACH
@@ -84,7 +84,7 @@ async def test_many_messages_at_once_keep_their_order_both_ways(generation):
         for number in range(35):
             await client.say(f"round {number}")
         assert [await client.hear() for _ in range(35)] == [f"round {number} ping" for number in range(35)]
-        assert not network.gateway.stats.gaps
+        assert not network.gateway.counters.gaps
 
 
 @EACH
@@ -113,7 +113,7 @@ async def test_all_generations_at_once_on_one_gateway():
                 await client.say(f"{client.generation} {number}")
             for client in clients:
                 assert await client.hear() == f"{client.generation} {number} ping"
-        assert not network.gateway.stats.undeliverable
+        assert not network.gateway.counters.undeliverable
 
 
 async def test_clients_of_v1_and_v2_of_one_canister_share_its_poller():
@@ -190,7 +190,7 @@ async def test_a_canister_of_another_generation_is_named(spoken, served):
                 await it.open()
         assert caught.value.rcvd.code == WrongGeneration.close_code
         assert caught.value.rcvd.reason == str(WrongGeneration(spoken, served, str(ids[served])))
-        assert not network.gateway.stats.joined
+        assert not network.gateway.counters.joined
 
 
 @pytest.mark.parametrize(("spoken", "served"), [("v0", "v1"), ("v0", "v2"), ("v1", "v0"), ("v1", "v2")])
@@ -253,7 +253,7 @@ async def test_a_replayed_message_is_refused_and_others_are_unaffected(generatio
             assert reason
             await unharmed(witness)
         await nobody(network)
-        assert network.gateway.stats.refused[refusal.reason] == 1
+        assert network.gateway.counters.refused[refusal.reason] == 1
 
 
 @EACH
@@ -301,7 +301,7 @@ async def test_v0_a_key_that_is_not_registered_gets_a_0_and_the_canisters_words(
         assert code == CanisterRefused.close_code
         assert "has not been previously registered" in reason
         await nobody(network)
-        assert network.gateway.stats.farewells == 0
+        assert network.gateway.counters.farewells == 0
 
 
 async def test_v0_the_registration_ends_with_the_socket_and_a_replay_opens_nothing():
@@ -334,12 +334,12 @@ async def test_v0_polling_begins_where_the_canister_says():
                 await client.say(str(number))
                 await client.hear()
         await nobody(network)
-        polls = network.gateway.stats.polls
+        polls = network.gateway.counters.polls
         network.gateway._cursors.clear()  # as after a restart of the gateway
         async with playing(network):
             pass
-        assert network.gateway.stats.repeated == network.gateway.stats.undeliverable == 0
-        assert network.gateway.stats.polls > polls
+        assert network.gateway.counters.repeated == network.gateway.counters.undeliverable == 0
+        assert network.gateway.counters.polls > polls
 
 
 async def test_v0_a_key_whose_leaving_is_under_way_is_told_to_come_back():
@@ -365,7 +365,7 @@ async def test_v0_a_reinstalled_canister_is_noticed_when_somebody_comes():
             await unharmed(new)
             assert (await old.closed())[0] == 4103
             await unharmed(new)
-        assert network.gateway.stats.resets == 1
+        assert network.gateway.counters.resets == 1
 
 
 async def test_v0_a_client_that_sends_straight_to_the_canister_is_answered_here():
@@ -386,9 +386,9 @@ async def test_v0_a_client_that_goes_before_it_is_opened_is_still_taken_leave_of
         async with player(network, key=key, is_registered=False) as client:
             for event in client.session.start(now_ns=0):
                 await client.socket.send(event.frame)
-            await until(lambda: network.gateway.stats.joined == 1)
+            await until(lambda: network.gateway.counters.joined == 1)
         await nobody(network)
-        assert network.gateway.stats.farewells == 1
+        assert network.gateway.counters.farewells == 1
 
 
 # --- v1 alone ---------------------------------------------------------------------------------------------------------
@@ -409,9 +409,9 @@ async def test_v1_a_client_that_comes_again_is_heard_though_its_leaving_is_told_
         async with player(network, key=key) as again:
             for event in again.session.start(now_ns=again.session.deadline_ns - 60 * 10**9):
                 await again.socket.send(event.frame)
-            await until(lambda: gateway.stats.joined == 3)
-            polls = gateway.stats.polls
-            await until(lambda: gateway.stats.polls > polls + 20)  # time enough for an opening that does not wait
+            await until(lambda: gateway.counters.joined == 3)
+            polls = gateway.counters.polls
+            await until(lambda: gateway.counters.polls > polls + 20)  # time enough for an opening that does not wait
             may_close.set()
             assert await again.hear() == "ping"
             await unharmed(again)

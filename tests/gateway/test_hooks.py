@@ -104,8 +104,8 @@ async def test_a_visit_that_is_refused_is_answered_with_a_status(refusal, status
         assert body.decode() == f"{refusal}\n"
         raw.close()
         await it.nobody()
-        assert it.stats.rejected_requests == {status: 1}
-        assert not it.stats.closed
+        assert it.counters.rejected_requests == {status: 1}
+        assert not it.counters.closed
 
 
 async def test_what_came_with_the_request_is_heard_after_the_decision():
@@ -113,7 +113,7 @@ async def test_what_came_with_the_request_is_heard_after_the_decision():
         it.gateway.hooks.admit = pending = Pending()
         raw = await sent_request(it)
         await until(lambda: pending.asked)
-        assert it.stats.rejected_requests == {}
+        assert it.counters.rejected_requests == {}
         pending.answer.set_result(None)
         head = await raw.reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 ")
@@ -177,7 +177,7 @@ async def test_who_is_refused_at_the_opening_is_unknown_to_the_canister():
         await it.nobody()
         assert it.canister.left == []
         assert it.canister.clients == {}
-        assert it.stats.refused == {"refused_by_plugin": 1}
+        assert it.counters.refused == {"refused_by_plugin": 1}
     [who] = asked
     assert (who.canister, who.generation) == (str(CANISTER), "v2")
     assert who.client.startswith(str(client.principal))

@@ -40,13 +40,13 @@ async def test_too_many_connections_are_answered_with_429():
         assert headers["ratelimit-policy"] == '"connections_per_ip";q=2;w=120'
         assert headers["ratelimit"] == '"connections_per_ip";r=0;t=60'
         assert body == b"the limit is 1 connections/m, 2 at once; come back in 60 s\n"
-        assert it.stats.rejected_requests == {429: 1}
+        assert it.counters.rejected_requests == {429: 1}
         clock.now = 60 * SECOND
         raw = await it.upgraded()
         raw.close()
         await it.nobody()
-        (story,) = it.gateway.stories.turned_away
-        assert [moment.kind for moment in story.moments] == ["accepted", "limited", "turned_away"]
+        (timeline,) = it.gateway.timelines.turned_away
+        assert [moment.kind for moment in timeline.moments] == ["accepted", "limited", "turned_away"]
 
 
 async def test_what_is_refused_for_other_reasons_counts_too():
@@ -85,13 +85,13 @@ async def test_in_shadow_mode_nobody_is_turned_away_and_all_is_counted():
         for _ in range(2):
             async with it.session() as (client, socket):
                 await socket.send(client.message())
-                await until(lambda: it.stats.frames % 2 == 0)
+                await until(lambda: it.counters.frames % 2 == 0)
         await it.nobody()
         decisions = it.gateway.limits.decisions()
         assert decisions["connections_per_ip", "limited", "shadow"] == 1
         assert decisions["messages_per_client", "limited", "shadow"] == 2
-        assert not it.stats.rejected_requests
-        assert not it.stats.refused
+        assert not it.counters.rejected_requests
+        assert not it.counters.refused
 
 
 async def test_too_many_messages_close_with_4108_and_the_delay():
@@ -106,7 +106,7 @@ async def test_too_many_messages_close_with_4108_and_the_delay():
         raw.close()
         await it.nobody()
         assert len(it.canister.received) == 2
-        assert it.stats.refused == {"rate_limited": 1}
+        assert it.counters.refused == {"rate_limited": 1}
         # the same identity has to wait, whatever its new client nonce; then it may
         again = Client(key=client.key)
         raw = await it.upgraded()
@@ -116,7 +116,7 @@ async def test_too_many_messages_close_with_4108_and_the_delay():
         await it.nobody()
         clock.now = 2 * SECOND
         async with it.session(again):
-            assert it.stats.opened == 2
+            assert it.counters.opened == 2
         await it.nobody()
 
 
@@ -136,7 +136,7 @@ async def test_the_message_that_is_too_much_is_not_even_verified():
         assert isinstance(shell.error, RateLimited)
         assert shell.error.delay_ns == 60 * SECOND
         assert shell.peer.session.state is state
-        limited = [moment.facts for moment in shell.peer.story.moments if moment.kind == "limited"]
+        limited = [moment.facts for moment in shell.peer.timeline.moments if moment.kind == "limited"]
         assert limited == [{"delay_ns": 60 * SECOND, "enforced": True, "scope": "messages_per_client"}]
 
 
@@ -170,10 +170,12 @@ async def test_that_somebody_is_limited_is_news_ever_more_rarely():
     async with Bench(rate_limits=limits(messages="1/m", burst=1, mode="shadow")) as bench:
         Clock(bench.gateway)
         told = []
-        bench.gateway.news.subscribe(lambda news: told.append(news) if news.kind == "limit" else None)
+        bench.gateway.event_bus.subscribe(
+            lambda event_bus: told.append(event_bus) if event_bus.kind == "limit" else None
+        )
         client, shell = await bench.opened()
         await bursts(bench, client, shell, 9)
-        assert [news.facts["times"] for news in told] == [1, 2, 4, 8]
+        assert [event_bus.facts["times"] for event_bus in told] == [1, 2, 4, 8]
         assert dict(told[0].facts) == {
             "scope": "messages_per_client",
             "key": f"{client.principal} at {CANISTER}",
@@ -187,7 +189,7 @@ async def test_an_address_that_is_limited_is_news():
     async with served(rate_limits=limits(connections="1/m", burst=1)) as it:
         Clock(it.gateway)
         told = []
-        it.gateway.news.subscribe(lambda news: told.append((news.kind, news.facts["key"])))
+        it.gateway.event_bus.subscribe(lambda event_bus: told.append((event_bus.kind, event_bus.facts["key"])))
         assert [await status_at(it, "/nowhere") for _ in range(2)] == [404, 429]
         await it.nobody()
         assert told == [("limit", "127.0.0.1")]

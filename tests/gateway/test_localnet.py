@@ -166,10 +166,10 @@ async def test_twenty_round_trips_in_order_and_a_farewell(subnet):
                 await player.say(f"{number}-pong")
                 assert await player.hear() == f"{number}-pong ping"
             assert await it.clients() == 1
-        await until(lambda: it.gateway.stats.farewells == 1)
+        await until(lambda: it.gateway.counters.farewells == 1)
         assert await it.clients() == 0
-        assert not it.gateway.stats.failed_polls
-        assert it.gateway.stats.gaps == 0
+        assert not it.gateway.counters.failed_polls
+        assert it.gateway.counters.gaps == 0
 
 
 async def test_messages_sent_at_once_are_answered_in_order():
@@ -204,7 +204,7 @@ PIECES = {"certificate": b"signature\x58\x30", "tree": b"\x49websocket", "conten
 @pytest.mark.parametrize("part", PIECES)
 async def test_one_changed_byte_is_not_delivered_polling_goes_on_and_no_socket_is_lost(part):
     async with stage() as it, it.player() as player:
-        stats = it.gateway.stats
+        counters = it.gateway.counters
 
         def spoil(reply: bytes) -> bytes:
             index = reply.find(PIECES[part])
@@ -213,18 +213,18 @@ async def test_one_changed_byte_is_not_delivered_polling_goes_on_and_no_socket_i
             index += len(PIECES[part]) + (8 if part == "certificate" else -1)
             return reply[:index] + bytes([reply[index] ^ 1]) + reply[index + 1 :]
 
-        delivered = stats.delivered
+        delivered = counters.delivered
         it.proxy.spoil = spoil
         await player.say("pong")
         await until(lambda: it.proxy.spoilt >= 3)
-        assert stats.delivered == delivered
-        assert stats.failed_polls.total() >= 2
+        assert counters.delivered == delivered
+        assert counters.failed_polls.total() >= 2
         assert it.gateway.pollers[it.canister].state == "degraded"
         it.proxy.spoil = lambda reply: reply
         assert await player.hear() == "pong ping"
         assert it.gateway.pollers[it.canister].state == "ok"
-        assert stats.delivered == delivered + 1
-        assert not stats.closed
+        assert counters.delivered == delivered + 1
+        assert not counters.closed
 
 
 async def test_an_outage_of_the_ic_loses_no_message_and_no_socket():
@@ -234,13 +234,13 @@ async def test_an_outage_of_the_ic_loses_no_message_and_no_socket():
         for number in range(3):
             await one.say(f"one {number}")
             await two.say(f"two {number}")
-        await until(lambda: it.gateway.stats.failed_polls.total() >= 3)
+        await until(lambda: it.gateway.counters.failed_polls.total() >= 3)
         await it.net.start_http()
         assert [await one.hear() for _ in range(3)] == [f"one {number} ping" for number in range(3)]
         assert [await two.hear() for _ in range(3)] == [f"two {number} ping" for number in range(3)]
         assert it.gateway.pollers[it.canister].state == "ok"
-        assert not it.gateway.stats.closed
-        assert not it.gateway.stats.failed_relays
+        assert not it.gateway.counters.closed
+        assert not it.gateway.counters.failed_relays
 
 
 async def test_a_reinstalled_canister_is_noticed_when_somebody_comes():
@@ -252,7 +252,7 @@ async def test_a_reinstalled_canister_is_noticed_when_somebody_comes():
             with pytest.raises(ConnectionClosed) as caught:
                 await old.socket.recv()
             assert caught.value.rcvd.code == 4103
-        assert it.gateway.stats.resets == 1
+        assert it.gateway.counters.resets == 1
 
 
 async def test_stopping_tells_the_canister_of_everybody():
@@ -266,4 +266,4 @@ async def test_stopping_tells_the_canister_of_everybody():
             await stop
             await it.gateway.stop()
         assert await it.clients() == 0
-        assert it.gateway.stats.farewells == 2
+        assert it.gateway.counters.farewells == 2

@@ -1,6 +1,6 @@
 import asyncio
 
-from appliance.gateway.polling.wake_up import LoopAlarm
+from appliance.gateway.polling.wake_up import LoopWakeUp
 from appliance.gateway.tasks import Tasks
 from tests.gateway.bench import until
 
@@ -47,7 +47,7 @@ async def test_a_failure_is_not_lost_and_hurts_nobody(capsys):
 
 
 async def test_an_alarm_ends_its_wait_when_rung_before_or_meanwhile():
-    alarm = LoopAlarm()
+    alarm = LoopWakeUp()
     alarm.ring()
     assert await alarm.wait(3600) is True
     assert await alarm.wait(0) is False
@@ -59,7 +59,7 @@ async def test_an_alarm_ends_its_wait_when_rung_before_or_meanwhile():
 
 
 async def test_a_cancelled_wait_leaves_nothing():
-    alarm = LoopAlarm()
+    alarm = LoopWakeUp()
     waiting = asyncio.ensure_future(alarm.wait(3600))
     await asyncio.sleep(0)
     waiting.cancel()

@@ -26,7 +26,7 @@ from appliance.errors import (
 )
 from appliance.protocol.enveloped import REMEMBERED
 from appliance.protocol.envelopes import Envelopes
-from appliance.protocol.events import Doubted, Join, Opened, Poll, Relay, Send
+from appliance.protocol.events import Join, Opened, Poll, Relay, Send, VerificationFailed
 from appliance.protocol.session import Delivery, Input, State, Terms, draw
 from appliance.protocol.v1 import V1
 from appliance.protocol.v2 import V2
@@ -203,11 +203,11 @@ def test_any_change_of_a_byte_of_an_opening_joins_nothing(kind, data):
 def test_report_lets_through_and_says_what_was_wrong(kind):
     it, client = at(kind, State.HELLO, mode="report"), CLIENTS[kind]
     doubted, join, _, relay = receive(it, client.open(break_signature=True))
-    assert isinstance(doubted, Doubted)
+    assert isinstance(doubted, VerificationFailed)
     assert isinstance(doubted.error, SignatureInvalid)
     assert isinstance(join, Join)
     assert isinstance(relay, Relay)
-    assert not any(isinstance(event, Doubted) for event in receive(it, client.message()))
+    assert not any(isinstance(event, VerificationFailed) for event in receive(it, client.message()))
 
 
 @BOTH

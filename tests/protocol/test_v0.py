@@ -24,7 +24,7 @@ from appliance.errors import (
 )
 from appliance.protocol import v0
 from appliance.protocol.envelopes import Envelopes
-from appliance.protocol.events import Doubted, Join, Opened, Poll, Relay, Send
+from appliance.protocol.events import Join, Opened, Poll, Relay, Send, VerificationFailed
 from appliance.protocol.frames import text_frame
 from appliance.protocol.session import Delivery, Input, State, Terms, draw
 from appliance.protocol.v0 import V0
@@ -251,7 +251,7 @@ def test_report_lets_through_and_says_what_was_wrong():
     assert isinstance(join, Join)
     it.answered("ws_open", opened())
     doubted, _ = receive(it, CLIENT.message(number=0, at_ns=1))
-    assert isinstance(doubted, Doubted)
+    assert isinstance(doubted, VerificationFailed)
     assert isinstance(doubted.error, UntimelyMessage)
     with pytest.raises(Malformed):
         receive(it, b"garbage")

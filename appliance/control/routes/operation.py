@@ -140,9 +140,9 @@ def _limit(report: Report) -> Limit:
     return Limit(
         scope=report.scope,
         canister=None if report.canister is None else str(report.canister),
-        mode=report.terms.mode,
-        rate=report.terms.rate,
-        burst=report.terms.burst,
+        mode=report.limit.mode,
+        rate=report.limit.rate,
+        burst=report.limit.burst,
         keys=report.remembered,
         allowed=sum(number for (decision, _), number in count.items() if decision == "allowed"),
         limited=count.get(("limited", "enforce"), 0),

@@ -31,7 +31,7 @@ async def status(control: Plane) -> Status:
         confirm_by=confirm_by(control),
         draining=gateway.drain is not None,
         stopping=gateway.stopping,
-        sessions=sum(1 for peer in gateway.roster if peer.is_open),
+        sessions=sum(1 for peer in gateway.connections if peer.is_open),
         connections=len(listener),
         departing=gateway.departing,
         canisters=len(gateway.config.canisters),
@@ -57,7 +57,7 @@ async def identity(control: Plane) -> Identity:
 @router.view("/v1/stats", "getStats")
 async def stats(control: Plane) -> Stats:
     """Counters since the start, and how long the parts of a message's way take."""
-    counted = control.gateway.stats
+    counted = control.gateway.counters
     values = {each.name: getattr(counted, each.name) for each in fields(counted)}
     return Stats(
         at=datetime.now(UTC),

@@ -27,7 +27,7 @@ from appliance.control.routing import Operations
 from appliance.control.selection import Selection, page
 from appliance.control.times import moment
 from appliance.errors import ClosedByOperator
-from appliance.gateway.connections import Facts, facts_of
+from appliance.gateway.connections import ConnectionInfo, info_of
 from appliance.gateway.peer import Peer
 from appliance.gateway.recording.explain import sentence, summary
 
@@ -54,16 +54,16 @@ async def listed(control: Plane, query: Annotated[SessionQuery, Query()]) -> Ses
 @router.view("/v1/sessions/{session}", "getSession", NotFound, Invalid)
 async def shown(control: Plane, session: SessionId) -> Session:
     """One that is connected."""
-    peer = control.gateway.roster.get(session)
+    peer = control.gateway.connections.get(session)
     if peer is None:
         raise NotFound(f"no session {session} is connected; its story may still be there")
-    return _session(facts_of(peer), control)
+    return _session(info_of(peer), control)
 
 
 @router.view("/v1/sessions/{session}/story", "getStory", NotFound, Invalid)
 async def story(control: Plane, session: SessionId) -> Story:
     """What happened in a session that is connected, or was lately."""
-    told = control.gateway.stories.find(session)
+    told = control.gateway.timelines.find(session)
     if told is None:
         raise NotFound(f"no session {session} is known, or not any more")
     moments = [
@@ -104,12 +104,12 @@ async def close(control: Plane, note: Noted, body: CloseRequest) -> Closed:
     return Closed(matched=len(found), closed=len(found))
 
 
-async def _selected(control: Control, wanted: SessionFilter, place: str) -> list[tuple[Peer, Facts]]:
+async def _selected(control: Control, wanted: SessionFilter, place: str) -> list[tuple[Peer, ConnectionInfo]]:
     gateway = control.gateway
     selection = Selection(wanted, gateway.config, now_ns=gateway.clock(), place=place)
-    found: list[tuple[Peer, Facts]] = []
-    async for peer in _unhurried(gateway.roster):
-        if (facts := facts_of(peer)) in selection:
+    found: list[tuple[Peer, ConnectionInfo]] = []
+    async for peer in _unhurried(gateway.connections):
+        if (facts := info_of(peer)) in selection:
             found.append((peer, facts))
     return found
 
@@ -122,7 +122,7 @@ async def _unhurried(many: Iterable[T]) -> AsyncIterator[T]:
         yield each
 
 
-def _session(facts: Facts, control: Control) -> Session:
+def _session(facts: ConnectionInfo, control: Control) -> Session:
     config: Config = control.gateway.config
     named = config.named(facts.canister) if facts.canister else None
     return Session(

@@ -13,9 +13,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 REMEMBERED = 100_000
 """Keys whose past counts; beyond, those are forgotten first that have used up nothing."""
-NOTED = 1000
+MAX_THROTTLED = 1000
 """Keys that are remembered for having been limited."""
-SPARED = 8
+EVICTION_PROBES = 8
 """Keys that are looked at for one that can be forgotten without a loss."""
 
 _SECOND_NS = 10**9
@@ -24,7 +24,7 @@ UNIT = 3_600_000 * _SECOND_NS
 thousandth of an event an hour, and others are taken as the nearest one."""
 
 
-class Terms(Protocol):
+class RateLimit(Protocol):
     """A limit as it is configured: ``config.schema.RateLimit``."""
 
     @property
@@ -40,7 +40,7 @@ class Terms(Protocol):
         """Whether what is over the limit is turned away, only counted, or not looked at."""
 
 
-class Waiting(NamedTuple, Generic[Key]):
+class ThrottledKey(NamedTuple, Generic[Key]):
     """Somebody who is over the limit and has to wait that long; he was told so ``times`` times."""
 
     key: Key
@@ -55,7 +55,7 @@ class Limiter(Generic[Key]):
     Another rate changes the speed of this clock and nothing else: what was used up stays used up.
     """
 
-    def __init__(self, terms: Terms, *, now_ns: int, remembered: int = REMEMBERED) -> None:
+    def __init__(self, limit: RateLimit, *, now_ns: int, remembered: int = REMEMBERED) -> None:
         self._counts: dict[Mode, list[int]] = {}
         self.forgotten = 0
         """Keys that were forgotten although they had used up something, because there were too many."""
@@ -63,7 +63,7 @@ class Limiter(Generic[Key]):
         self._noted: OrderedDict[Key, int] = OrderedDict()
         self._remembered = remembered
         self._then, self._since_ns, self._speed = 0, now_ns, 0
-        self.follow(terms, now_ns=now_ns)
+        self.follow(limit, now_ns=now_ns)
 
     def __len__(self) -> int:
         return len(self._free_at)
@@ -74,15 +74,15 @@ class Limiter(Generic[Key]):
         pairs: tuple[tuple[Decision, int], ...] = (("allowed", 0), ("limited", 1))
         return {(name, mode): count[at] for mode, count in self._counts.items() if mode != "off" for name, at in pairs}
 
-    def follow(self, terms: Terms, *, now_ns: int) -> None:
-        """Apply other terms from now on. Modes change nothing of what is remembered, but ``off`` remembers nothing."""
+    def follow(self, limit: RateLimit, *, now_ns: int) -> None:
+        """Apply other limit from now on. Modes change nothing of what is remembered, but ``off`` remembers nothing."""
         self._then, self._since_ns = self._clock(now_ns), now_ns
-        self.terms = terms
-        self._speed = max(1, round(terms.rate * UNIT / _SECOND_NS))
-        self._slack = (terms.burst - 1) * UNIT
-        self._count = self._counts.setdefault(terms.mode, [0, 0])
-        self.is_off = terms.mode == "off"
-        if terms.mode == "off":
+        self.limit = limit
+        self._speed = max(1, round(limit.rate * UNIT / _SECOND_NS))
+        self._slack = (limit.burst - 1) * UNIT
+        self._count = self._counts.setdefault(limit.mode, [0, 0])
+        self.is_off = limit.mode == "off"
+        if limit.mode == "off":
             self._free_at.clear()
             self._noted.clear()
 
@@ -109,13 +109,13 @@ class Limiter(Generic[Key]):
         """How often somebody was limited, as far as it is remembered."""
         return self._noted.get(key, 0)
 
-    def waiting(self, now_ns: int) -> Iterator[Waiting[Key]]:
+    def waiting(self, now_ns: int) -> Iterator[ThrottledKey[Key]]:
         """Those who were limited lately and would still be."""
         now = self._clock(now_ns)
         for key, times in self._noted.items():
             delay_ns = self._delay_ns(self._free_at.get(key, now), now)
             if delay_ns > 0:
-                yield Waiting(key, delay_ns, times)
+                yield ThrottledKey(key, delay_ns, times)
 
     def hand_over(self, other: "Limiter[Key]", belongs: Callable[[Key], bool], *, now_ns: int) -> None:
         """What the keys for which ``belongs`` holds have used up counts at another limiter from now on."""
@@ -128,7 +128,7 @@ class Limiter(Generic[Key]):
     def _limit(self, key: Key, free_at: int, now: int) -> int:
         self._count[1] += 1
         self._noted[key] = self._noted.pop(key, 0) + 1
-        if len(self._noted) > NOTED:
+        if len(self._noted) > MAX_THROTTLED:
             self._noted.popitem(last=False)
         # with a smaller burst than before, more may be used up than there is now
         self._free_at[key] = free_at = min(free_at, now + self._slack + UNIT)
@@ -142,7 +142,7 @@ class Limiter(Generic[Key]):
         return self._then + (now_ns - self._since_ns) * self._speed
 
     def _forget_one(self, now: int) -> None:
-        for _ in range(SPARED):
+        for _ in range(EVICTION_PROBES):
             key, free_at = self._free_at.popitem(last=False)
             if free_at <= now:
                 return

@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 from appliance.config.schema import Config
 from appliance.config.units import format_rate
 from appliance.errors import RateLimited
-from appliance.gateway.limits.gcra import Decision, Key, Limiter, Mode, Terms, Waiting
-from appliance.gateway.recording.event_bus import News
-from appliance.gateway.recording.timeline import Story
+from appliance.gateway.limits.gcra import Decision, Key, Limiter, Mode, RateLimit, ThrottledKey
+from appliance.gateway.recording.event_bus import EventBus
+from appliance.gateway.recording.timeline import Timeline
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 
@@ -25,21 +25,21 @@ _NOUNS: dict[Scope, str] = {"connections_per_ip": "connections", "messages_per_c
 
 
 @dataclass(frozen=True, slots=True)
-class Excess:
-    """More than is allowed, by these terms. ``delay_ns`` is how long until it would be allowed; ``key`` is who it was,
+class LimitExceeded:
+    """More than is allowed, by these limit. ``delay_ns`` is how long until it would be allowed; ``key`` is who it was,
     as text, and ``times`` how often.
     """
 
     scope: Scope
     delay_ns: int
-    terms: Terms
+    limit: RateLimit
     key: str = ""
     times: int = 1
 
     @property
     def is_enforced(self) -> bool:
         """Whether it is to be turned away."""
-        return self.terms.mode == "enforce"
+        return self.limit.mode == "enforce"
 
     @property
     def retry_after(self) -> int:
@@ -48,21 +48,21 @@ class Excess:
 
     def error(self) -> RateLimited:
         """What a connection is closed with."""
-        return RateLimited(_NOUNS[self.scope], format_rate(self.terms.rate), self.terms.burst, self.delay_ns)
+        return RateLimited(_NOUNS[self.scope], format_rate(self.limit.rate), self.limit.burst, self.delay_ns)
 
-    def write_down(self, story: Story, news: News, now_ns: int) -> None:
-        """Into the story always, and as news the first time, the second, the fourth, the eighth and so on."""
-        story.limited(now_ns, self.scope, self.delay_ns, enforced=self.is_enforced)
+    def record(self, timeline: Timeline, event_bus: EventBus, now_ns: int) -> None:
+        """Into the timeline always; published the first time, the second, the fourth, the eighth and so on."""
+        timeline.limited(now_ns, self.scope, self.delay_ns, enforced=self.is_enforced)
         if self.times & (self.times - 1) == 0:
-            delay_s, mode = self.delay_ns / 1e9, self.terms.mode
-            news.tell("limit", scope=self.scope, key=self.key, times=self.times, delay_s=delay_s, mode=mode)
+            delay_s, mode = self.delay_ns / 1e9, self.limit.mode
+            event_bus.publish("limit", scope=self.scope, key=self.key, times=self.times, delay_s=delay_s, mode=mode)
 
     def headers(self) -> dict[str, str]:
         """Of an HTTP answer with status 429 (RFC 6585, and draft-ietf-httpapi-ratelimit-headers)."""
-        window = max(1, round(self.terms.burst / self.terms.rate))
+        window = max(1, round(self.limit.burst / self.limit.rate))
         return {
             "Retry-After": str(self.retry_after),
-            "RateLimit-Policy": f'"{self.scope}";q={self.terms.burst};w={window}',
+            "RateLimit-Policy": f'"{self.scope}";q={self.limit.burst};w={window}',
             "RateLimit": f'"{self.scope}";r=0;t={self.retry_after}',
         }
 
@@ -75,12 +75,12 @@ class Report:
 
     scope: Scope
     canister: Principal | None
-    terms: Terms
+    limit: RateLimit
     remembered: int
     forgotten: int
     decisions: dict[tuple[Decision, Mode], int]
     limited: int
-    waiting: list[Waiting[str]]
+    waiting: list[ThrottledKey[str]]
 
 
 class Limits:
@@ -100,16 +100,16 @@ class Limits:
         now_ns = self._clock()
         self._connections.follow(config.rate_limits.connections_per_ip, now_ns=now_ns)
         self._messages.follow(config.rate_limits.messages_per_client, now_ns=now_ns)
-        terms = {each.id: each.rate_limits.messages_per_client for each in config.canisters if each.rate_limits}
-        for canister_id in self._own.keys() - terms.keys():
+        limit = {each.id: each.rate_limits.messages_per_client for each in config.canisters if each.rate_limits}
+        for canister_id in self._own.keys() - limit.keys():
             self._give_up(canister_id, now_ns)
-        for canister_id, own in terms.items():
+        for canister_id, own in limit.items():
             if canister_id in self._own:
                 self._own[canister_id].follow(own, now_ns=now_ns)
             else:
                 self._own[canister_id] = self._part_off(canister_id, own, now_ns)
 
-    def connection(self, address: str) -> Excess | None:
+    def connection(self, address: str) -> LimitExceeded | None:
         """An address wants to connect. Clients whose address nobody knows are not limited."""
         limiter = self._connections
         if limiter.is_off or (key := network_of(address)) is None:
@@ -117,9 +117,9 @@ class Limits:
         delay_ns = limiter.take(key, self._clock())
         if not delay_ns:
             return None
-        return Excess("connections_per_ip", delay_ns, limiter.terms, key, limiter.times(key))
+        return LimitExceeded("connections_per_ip", delay_ns, limiter.limit, key, limiter.times(key))
 
-    def message(self, key: ClientKey) -> Excess | None:
+    def message(self, key: ClientKey) -> LimitExceeded | None:
         """A client wants to send a message."""
         limiter = self._own.get(key[0], self._messages) if self._own else self._messages
         if limiter.is_off:
@@ -127,7 +127,7 @@ class Limits:
         delay_ns = limiter.take(key, self._clock())
         if not delay_ns:
             return None
-        return Excess("messages_per_client", delay_ns, limiter.terms, _client_at(key), limiter.times(key))
+        return LimitExceeded("messages_per_client", delay_ns, limiter.limit, _client_at(key), limiter.times(key))
 
     def decisions(self) -> dict[tuple[Scope, Decision, Mode], int]:
         """How often it was decided how, since the start."""
@@ -153,12 +153,12 @@ class Limits:
             return Report(
                 scope,
                 canister,
-                limiter.terms,
+                limiter.limit,
                 remembered=len(limiter),
                 forgotten=limiter.forgotten,
                 decisions=limiter.decisions,
                 limited=len(everybody),
-                waiting=[Waiting(name(each.key), each.delay_ns, each.times) for each in longest],
+                waiting=[ThrottledKey(name(each.key), each.delay_ns, each.times) for each in longest],
             )
 
         return [
@@ -170,8 +170,8 @@ class Limits:
             ),
         ]
 
-    def _part_off(self, canister_id: Principal, terms: Terms, now_ns: int) -> Limiter[ClientKey]:
-        limiter = Limiter[ClientKey](terms, now_ns=now_ns)
+    def _part_off(self, canister_id: Principal, limit: RateLimit, now_ns: int) -> Limiter[ClientKey]:
+        limiter = Limiter[ClientKey](limit, now_ns=now_ns)
         self._messages.hand_over(limiter, lambda key: key[0] == canister_id, now_ns=now_ns)
         return limiter
 

@@ -18,9 +18,9 @@ from appliance.gateway.ic import Source
 from appliance.gateway.polling.cursor import Cursor
 from appliance.gateway.polling.pace import Pace
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.polling.wake_up import Alarm
-from appliance.gateway.recording.counters import Stats
-from appliance.gateway.recording.event_bus import News
+from appliance.gateway.polling.wake_up import WakeUp
+from appliance.gateway.recording.counters import Counters
+from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.recording.timeline import NOTHING, Polled
 from appliance.ic.principal import Principal
@@ -64,12 +64,12 @@ class Poller:
         members: Callable[[], Mapping[bytes, Member]],
         cursor: Cursor,
         polling: Polling,
-        stats: Stats,
-        alarm: Alarm,
+        counters: Counters,
+        alarm: WakeUp,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], int] = time.time_ns,
         recorder: Recorder | None = None,
-        news: News | None = None,
+        event_bus: EventBus | None = None,
         answers_with_end: bool = False,
     ) -> None:
         """``clock`` is nanoseconds since 1970. ``answers_with_end``: the canister answers nonce 0 with the end of its
@@ -84,12 +84,12 @@ class Poller:
         self._replies = replies
         self._members = members
         self._cursor = cursor
-        self._stats = stats
+        self._counters = counters
         self._alarm = alarm
         self._jitter = jitter
         self._clock = clock
         self._recorder = recorder or Recorder()
-        self._news = news or News(clock)
+        self._event_bus = event_bus or EventBus(clock)
         self._number = self._asked_ns = self._came_ns = 0
         self._last_good_ns: int | None = None
         self._polls = 0
@@ -159,13 +159,13 @@ class Poller:
     def pause(self) -> None:
         """Ask no more until `resume`. A poll that is under way goes on."""
         self._may_poll.clear()
-        self._news.tell("canister.state", canister=str(self.canister_id), state="paused", cause=None)
+        self._event_bus.publish("canister.state", canister=str(self.canister_id), state="paused", cause=None)
         _release(self._waiters)
 
     def resume(self) -> None:
         """Ask again, at once."""
         self._may_poll.set()
-        self._news.tell("canister.state", canister=str(self.canister_id), state=self.state, cause=None)
+        self._event_bus.publish("canister.state", canister=str(self.canister_id), state=self.state, cause=None)
         self._alarm.ring()
 
     async def _polled(self) -> None:
@@ -235,9 +235,9 @@ class Poller:
         return drained
 
     async def _ask(self, nonce: int) -> PollReply:
-        self._stats.polls += 1
+        self._counters.polls += 1
         self._polls += 1
-        self._number, self._asked_ns = self._stats.polls, self._clock()
+        self._number, self._asked_ns = self._counters.polls, self._clock()
         reply = await self._source.query(
             self.canister_id,
             "ws_get_messages",
@@ -255,7 +255,7 @@ class Poller:
 
     def _deliver(self, reply: PollReply) -> int:
         """Pass the messages on that are new; returns how many they were."""
-        stats, take, expecting = self._stats, self._cursor.take, self._expecting
+        counters, take, expecting = self._counters, self._cursor.take, self._expecting
         members = self._members()
         fresh = gaps = delivered = 0
         polled = self._record(reply) if reply.messages else NOTHING
@@ -263,27 +263,27 @@ class Poller:
             nonce = message.nonce
             verdict = take(message)
             if verdict == "repeated":
-                stats.repeated += 1
+                counters.repeated += 1
                 continue
             gaps += verdict == "gap"
             fresh += 1
             key = message.client_key
             member = members.get(key)
             if member is None:
-                stats.undeliverable += 1
+                counters.undeliverable += 1
                 continue
             if expecting and nonce >= expecting.get(key, nonce):
                 self.expect_no_more(key)
             member.deliver(message.frame, nonce, polled)
             delivered += 1
-        stats.delivered += delivered
+        counters.delivered += delivered
         self._delivered += delivered
         if delivered:
             self._recorder.latency.polled_to_written.observe(self._clock() - self._came_ns, delivered)
         if fresh:
             self._cursor.time_ns = max(self._cursor.time_ns, reply.time_ns or 0)
         if gaps:
-            stats.gaps += gaps
+            counters.gaps += gaps
             _log.warning("messages are missing", canister=str(self.canister_id), gaps=gaps)
         return fresh
 
@@ -299,12 +299,12 @@ class Poller:
         if self._empty < self._probe_at or nonce >= self._cursor.next_nonce:
             return
         self._empty, self._probe_at = 0, min(2 * self._probe_at, LAST_PROBE)
-        self._stats.probes += 1
+        self._counters.probes += 1
         if self._cursor.begins_anew(await self._ask(nonce), self._expecting):
             await self._restart(nonce)
 
     async def _restart(self, nonce: int) -> None:
-        self._stats.resets += 1
+        self._counters.resets += 1
         _log.warning("canister restarted its queue", canister=str(self.canister_id))
         members = self._members().items()
         for member in [member for key, member in members if member.is_open and key not in self._expecting]:
@@ -316,20 +316,22 @@ class Poller:
     def _recovered(self) -> None:
         if self.state == "degraded":
             _log.info("polling works again", canister=str(self.canister_id))
-            self._news.tell("canister.state", canister=str(self.canister_id), state="ok", cause=None)
+            self._event_bus.publish("canister.state", canister=str(self.canister_id), state="ok", cause=None)
         self.state, self.last_error = "ok", None
         self._last_good_ns = self._clock()
 
     def _failed(self, error: Exception) -> None:
         retry_after_s = error.retry_after_s if isinstance(error, IcUnreachable) else None
         self.pace = self.pace.failed(jitter=self._jitter(), retry_after_s=retry_after_s)
-        self._stats.failed_polls[error.reason if isinstance(error, GatewayError) else "internal"] += 1
+        self._counters.failed_polls[error.reason if isinstance(error, GatewayError) else "internal"] += 1
         if not isinstance(error, GatewayError):
             _log.error("polling failed", canister=str(self.canister_id), exc_info=error)
         elif self.state == "ok":
             _log.warning("polling is degraded", canister=str(self.canister_id), cause=str(error))
         if self.state == "ok":
-            self._news.tell("canister.state", canister=str(self.canister_id), state="degraded", cause=str(error))
+            self._event_bus.publish(
+                "canister.state", canister=str(self.canister_id), state="degraded", cause=str(error)
+            )
         self.state, self.last_error = "degraded", error
 
 

@@ -8,7 +8,7 @@ import structlog
 
 from appliance.crypto import PollReply, Verifier, read_poll_reply_unverified
 from appliance.errors import CanisterRefused, GatewayError
-from appliance.gateway.recording.counters import Stats
+from appliance.gateway.recording.counters import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Mode
@@ -29,14 +29,14 @@ class Replies:
         self,
         verifier: Verifier,
         mode: Mode,
-        stats: Stats,
+        counters: Counters,
         *,
         clock: Callable[[], int] = time.time_ns,
         recorder: Recorder | None = None,
     ) -> None:
         self.verifier = verifier
         self.mode = mode
-        self._stats = stats
+        self._counters = counters
         self._clock = clock
         self._recorder = recorder or Recorder()
 
@@ -75,7 +75,7 @@ class Replies:
             return read_poll_reply_unverified(reply, generation=generation), error
 
     def _report(self, doubt: GatewayError, canister_id: bytes) -> None:
-        if doubt.reason not in self._stats.doubted:
+        if doubt.reason not in self._counters.unverified:
             canister = str(Principal(canister_id))
             _log.warning("messages of a canister do not verify", canister=canister, cause=str(doubt))
-        self._stats.doubted[doubt.reason] += 1
+        self._counters.unverified[doubt.reason] += 1

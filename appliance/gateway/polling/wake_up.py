@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol
 
 
-class Alarm(Protocol):
+class WakeUp(Protocol):
     """What the poller waits with; tests bring their own."""
 
     def ring(self) -> None:
@@ -14,7 +14,7 @@ class Alarm(Protocol):
         """Wait that long. Returns True, at once, when rung."""
 
 
-class LoopAlarm:
+class LoopWakeUp:
     """An alarm on the event loop's clock."""
 
     def __init__(self) -> None:

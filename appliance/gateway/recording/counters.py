@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Stats:
-    """Counts since the start. Single numbers only grow; ``refused``, ``failed_polls``, ``doubted`` and
+class Counters:
+    """Counts since the start. Single numbers only grow; ``refused``, ``failed_polls``, ``unverified`` and
     ``failed_relays`` count by ``GatewayError.reason``, ``closed`` by close code (1006 where there was none) and
     ``rejected_requests`` by HTTP status.
     """
@@ -23,7 +23,7 @@ class Stats:
     relayed: int = 0
     """Calls of clients that the IC answered or accepted."""
     failed_relays: Counter[str] = field(default_factory=Counter)
-    doubted: Counter[str] = field(default_factory=Counter)
+    unverified: Counter[str] = field(default_factory=Counter)
     """What verification would have refused, were it enforced."""
     refused: Counter[str] = field(default_factory=Counter)
     """Sockets closed for an error."""

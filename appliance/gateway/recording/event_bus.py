@@ -8,25 +8,25 @@ from appliance.gateway.hooks import Happening
 
 _log = structlog.get_logger(__name__)
 
-NEWS = ("session.opened", "session.closed", "canister.state", "limit")
+GATEWAY_EVENTS = ("session.opened", "session.closed", "canister.state", "limit")
 """The kinds there are."""
 
-Reader = Callable[[Happening], None]
+Subscriber = Callable[[Happening], None]
 
 
-class News:
+class EventBus:
     """Tells all readers, with facts that can be written as JSON."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         """``clock`` is nanoseconds since 1970."""
         self._clock = clock
-        self._readers: list[Reader] = []
+        self._readers: list[Subscriber] = []
 
-    def subscribe(self, reader: Reader) -> None:
+    def subscribe(self, reader: Subscriber) -> None:
         """Tell this one too. It must not wait."""
         self._readers.append(reader)
 
-    def tell(self, kind: str, **facts: object) -> None:
+    def publish(self, kind: str, **facts: object) -> None:
         """Something happened. Never raises; costs next to nothing where nobody reads."""
         if not self._readers:
             return
@@ -35,4 +35,4 @@ class News:
             try:
                 reader(happening)
             except Exception as error:  # a reader's trouble stays its own
-                _log.error("somebody who reads the news failed", kind=kind, exc_info=error)
+                _log.error("a subscriber of the event bus failed", kind=kind, exc_info=error)

@@ -1,10 +1,10 @@
-"""Stories as sentences that a person understands."""
+"""Timelines as sentences that a person understands."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from appliance.gateway.recording.timeline import ACCEPTED_ONLY, FIRST, End, Kind, Moment, Story
+from appliance.gateway.recording.timeline import ACCEPTED_ONLY, FIRST, End, Kind, Timeline, TimelineEntry
 
 _UNITS = ((1024**2, "MiB"), (1024, "KiB"))
 _REGISTERED = {
@@ -21,30 +21,30 @@ _REGISTERED = {
 }
 
 
-def explain(story: Story, *, now_ns: int) -> list[str]:
+def explain(timeline: Timeline, *, now_ns: int) -> list[str]:
     """All of it: what it comes to, then moment by moment, each with the time since the beginning."""
-    lines = [*summary(story, now_ns=now_ns), ""]
-    for number, moment in enumerate(story.moments):
-        if story.dropped and number == FIRST:
-            lines.append(f"{'…':>12}  {_counted(story.dropped, 'moment')} in between are forgotten.")
-        since = f"+{(moment.at_ns - story.started_at_ns) / 1e9:.3f} s"
+    lines = [*summary(timeline, now_ns=now_ns), ""]
+    for number, moment in enumerate(timeline.moments):
+        if timeline.dropped and number == FIRST:
+            lines.append(f"{'…':>12}  {_counted(timeline.dropped, 'moment')} in between are forgotten.")
+        since = f"+{(moment.at_ns - timeline.started_at_ns) / 1e9:.3f} s"
         lines.append(f"{since:>12}  {sentence(moment)}")
     return lines
 
 
-def summary(story: Story, *, now_ns: int) -> list[str]:
+def summary(timeline: Timeline, *, now_ns: int) -> list[str]:
     """What it comes to, in a few sentences; they make sense without the moments."""
-    began = datetime.fromtimestamp(story.started_at_ns / 1e9, UTC)
-    where = f"from {story.address}" if story.address else "from an address that is not known yet"
-    lines = [f"Connection {story.id} came {where} on {began:%Y-%m-%d} at {began:%H:%M:%S} UTC."]
-    if story.generation:
-        lines += [_joining(story), _opening(story, now_ns), *_traffic(story)]
-    elif len(story) > 1:
+    began = datetime.fromtimestamp(timeline.started_at_ns / 1e9, UTC)
+    where = f"from {timeline.address}" if timeline.address else "from an address that is not known yet"
+    lines = [f"Connection {timeline.id} came {where} on {began:%Y-%m-%d} at {began:%H:%M:%S} UTC."]
+    if timeline.generation:
+        lines += [_joining(timeline), _opening(timeline, now_ns), *_traffic(timeline)]
+    elif len(timeline) > 1:
         lines.append("It never became a WebSocket.")
-    return [*lines, _end(story, now_ns)]
+    return [*lines, _end(timeline, now_ns)]
 
 
-def sentence(moment: Moment) -> str:
+def sentence(moment: TimelineEntry) -> str:
     """What happened at one moment."""
     return _SENTENCES[moment.kind](moment.facts)
 
@@ -52,37 +52,39 @@ def sentence(moment: Moment) -> str:
 # --- the summary ----------------------------------------------------------------------------------------------------
 
 
-def _joining(story: Story) -> str:
-    spoken = f"It opened a WebSocket of generation {story.generation} at {story.path}"
-    if story.client is None:
+def _joining(timeline: Timeline) -> str:
+    spoken = f"It opened a WebSocket of generation {timeline.generation} at {timeline.path}"
+    if timeline.client is None:
         return f"{spoken}, and never showed which client it is."
-    return f"{spoken}, as client {story.client} of canister {story.canister}."
+    return f"{spoken}, as client {timeline.client} of canister {timeline.canister}."
 
 
-def _opening(story: Story, now_ns: int) -> str:
-    if story.opened_at_ns is not None:
-        until = now_ns if story.ending is None else story.ending.at_ns
-        taken = duration(story.opened_at_ns - story.started_at_ns)
-        state = "has been open for" if story.ending is None else "was open for"
-        return f"Its session opened after {taken} and {state} {duration(until - story.opened_at_ns)}."
-    return "Its session is not open yet." if story.ending is None else "Its session never opened."
+def _opening(timeline: Timeline, now_ns: int) -> str:
+    if timeline.opened_at_ns is not None:
+        until = now_ns if timeline.ending is None else timeline.ending.at_ns
+        taken = duration(timeline.opened_at_ns - timeline.started_at_ns)
+        state = "has been open for" if timeline.ending is None else "was open for"
+        return f"Its session opened after {taken} and {state} {duration(until - timeline.opened_at_ns)}."
+    return "Its session is not open yet." if timeline.ending is None else "Its session never opened."
 
 
-def _traffic(story: Story) -> Iterator[str]:
-    if story.frames:
-        answered = f"the IC answered {_counted(story.relayed, 'call')} for it"
-        failed = f", and {story.failed} came to nothing" if story.failed else ""
-        yield f"{_counted(story.frames, 'message')} came from the client; {answered}{failed}."
-    if story.delivered:
-        yield f"{_counted(story.delivered, 'message')} of the canister went to the client."
+def _traffic(timeline: Timeline) -> Iterator[str]:
+    if timeline.frames:
+        answered = f"the IC answered {_counted(timeline.relayed, 'call')} for it"
+        failed = f", and {timeline.failed} came to nothing" if timeline.failed else ""
+        yield f"{_counted(timeline.frames, 'message')} came from the client; {answered}{failed}."
+    if timeline.delivered:
+        yield f"{_counted(timeline.delivered, 'message')} of the canister went to the client."
 
 
-def _end(story: Story, now_ns: int) -> str:
-    ending = story.ending
+def _end(timeline: Timeline, now_ns: int) -> str:
+    ending = timeline.ending
     if ending is None:
-        is_over = any(moment.kind == "turned_away" for moment in story.moments)
-        return _turned_away(story) if is_over else f"It is there now, for {duration(now_ns - story.started_at_ns)}."
-    lasted = duration(ending.at_ns - story.started_at_ns)
+        is_over = any(moment.kind == "turned_away" for moment in timeline.moments)
+        return (
+            _turned_away(timeline) if is_over else f"It is there now, for {duration(now_ns - timeline.started_at_ns)}."
+        )
+    lasted = duration(ending.at_ns - timeline.started_at_ns)
     match ending.by:
         case "gateway":
             why = f"({_advice(ending)}): {_stopped(ending.cause)}"
@@ -93,8 +95,8 @@ def _end(story: Story, now_ns: int) -> str:
             return f"It was lost after {lasted}, {_REGISTERED[1006]}: {_stopped(ending.cause)}"
 
 
-def _turned_away(story: Story) -> str:
-    return next(sentence(moment) for moment in reversed(story.moments) if moment.kind == "turned_away")
+def _turned_away(timeline: Timeline) -> str:
+    return next(sentence(moment) for moment in reversed(timeline.moments) if moment.kind == "turned_away")
 
 
 def _advice(ending: End) -> str:

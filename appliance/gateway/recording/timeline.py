@@ -85,7 +85,7 @@ _QUOTED = re.compile(r"(?<=Cannot parse header )[0-9a-f]+")
 """What the errors of the Candid library quote of a message that they cannot read."""
 
 
-class Moment(NamedTuple):
+class TimelineEntry(NamedTuple):
     """One thing that happened, ``at_ns`` since 1970. ``facts`` can be written as JSON."""
 
     at_ns: int
@@ -119,7 +119,7 @@ class End(NamedTuple):
     reason: str | None
 
 
-class Story:
+class Timeline:
     """What happened in one connection. What is recorded takes the time first, in nanoseconds since 1970.
 
     ``ending`` is None while the connection is there. The counts are of all moments, forgotten ones too. ``link`` is of
@@ -164,7 +164,7 @@ class Story:
         return self.total - len(self._moments)
 
     @property
-    def moments(self) -> list[Moment]:
+    def moments(self) -> list[TimelineEntry]:
         """Those that are kept, in their order."""
         packed = self._moments
         if self.dropped:
@@ -276,13 +276,13 @@ def _told(text: str) -> str:
     return _QUOTED.sub("…", text)[:MAX_TEXT]
 
 
-def _unpacked(packed: bytes) -> Moment:
+def _unpacked(packed: bytes) -> TimelineEntry:
     layout = _LAYOUTS[packed[8]]
     at_ns, _, *numbers = layout.struct.unpack_from(packed)
     facts = {name: _fact(name, value) for name, value in zip(layout.numbers, numbers, strict=True)}
     if layout.text is not None:
         facts[layout.text] = packed[layout.struct.size :].decode()
-    return Moment(at_ns, layout.kind, facts)
+    return TimelineEntry(at_ns, layout.kind, facts)
 
 
 def _fact(name: str, value: int | bytes) -> Fact:

@@ -1,27 +1,27 @@
-"""All stories: of those who are connected, and of those who were lately."""
+"""All timelines: of those who are connected, and of those who were lately."""
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
-from appliance.gateway.recording.timeline import Story
+from appliance.gateway.recording.timeline import Timeline
 
 CLOSED = 2000
-"""Stories that are kept when their connection is over."""
+"""Timelines that are kept when their connection is over."""
 CLOSED_MOMENTS = 100_000
-"""Moments in all of them: long stories leave room for fewer."""
+"""Moments in all of them: long timelines leave room for fewer."""
 TURNED_AWAY = 200
-"""Stories of connections that never became a WebSocket. They are kept apart, lest a flood of them wash the others
+"""Timelines of connections that never became a WebSocket. They are kept apart, lest a flood of them wash the others
 away."""
 
 
-class Stories:
+class Timelines:
     """By the id of the connection."""
 
     def __init__(self, *, closed: int = CLOSED, moments: int = CLOSED_MOMENTS, turned_away: int = TURNED_AWAY) -> None:
-        self.turned_away: deque[Story] = deque(maxlen=turned_away)
+        self.turned_away: deque[Timeline] = deque(maxlen=turned_away)
         """The last that were, the newest last."""
-        self._live: dict[str, Story] = {}
-        self._closed: OrderedDict[str, tuple[Story, int]] = OrderedDict()
+        self._live: dict[str, Timeline] = {}
+        self._closed: OrderedDict[str, tuple[Timeline, int]] = OrderedDict()
         """With the moments that were counted: calls that are settled later add some."""
         self._limit = closed
         self._limit_moments = moments
@@ -30,30 +30,30 @@ class Stories:
     def __len__(self) -> int:
         return len(self._live) + len(self._closed) + len(self.turned_away)
 
-    def begin(self, story: Story) -> None:
+    def begin(self, timeline: Timeline) -> None:
         """The WebSocket of a connection is established."""
-        self._live[story.id] = story
+        self._live[timeline.id] = timeline
 
-    def end(self, story: Story) -> None:
-        """A connection is over. One that never sent a request has no story."""
-        if self._live.pop(story.id, None) is None:
-            if len(story) > 1:
-                self.turned_away.append(story)
+    def end(self, timeline: Timeline) -> None:
+        """A connection is over. One that never sent a request has no timeline."""
+        if self._live.pop(timeline.id, None) is None:
+            if len(timeline) > 1:
+                self.turned_away.append(timeline)
             return
-        self._closed[story.id] = story, len(story)
-        self._moments += len(story)
+        self._closed[timeline.id] = timeline, len(timeline)
+        self._moments += len(timeline)
         while len(self._closed) > self._limit or self._moments > self._limit_moments:
             _, (_, moments) = self._closed.popitem(last=False)
             self._moments -= moments
 
-    def find(self, story_id: str) -> Story | None:
-        """The story with this id, None if it is not known or forgotten."""
+    def find(self, story_id: str) -> Timeline | None:
+        """The timeline with this id, None if it is not known or forgotten."""
         if (found := self._live.get(story_id)) is not None:
             return found
         if (closed := self._closed.get(story_id)) is not None:
             return closed[0]
-        return next((story for story in self.turned_away if story.id == story_id), None)
+        return next((timeline for timeline in self.turned_away if timeline.id == story_id), None)
 
-    def closed(self) -> Iterator[Story]:
+    def closed(self) -> Iterator[Timeline]:
         """Those of connections that are over, the newest first."""
-        return (story for story, _ in reversed(self._closed.values()))
+        return (timeline for timeline, _ in reversed(self._closed.values()))

@@ -22,7 +22,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Deciding, Ending
 from appliance.gateway.outbox import SHOWN, Outbox, Traced
 from appliance.gateway.peer import Origin, Peer
-from appliance.gateway.recording.timeline import By, End, Story
+from appliance.gateway.recording.timeline import By, End, Timeline
 from appliance.gateway.sockets.client_address import remote_address
 from appliance.gateway.sockets.close_frames import COMMON_CODES, close_of, cut_reason, reason_of
 from appliance.gateway.sockets.request_head import TOO_LATE, TOO_LONG, Head
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         self._transport = transport
         self._outbox = Outbox(transport, self._settings.outbox)
-        self._story = Story(self._host.gateway.clock())
+        self._timeline = Timeline(self._host.gateway.clock())
         self._host.accepted(self)
         self._arm(self._settings.handshake_timeout, self._late)
 
@@ -112,10 +112,10 @@ class Connection(asyncio.Protocol):
         self._outbox.seal(drop=True)
         self._host.lost(self)
         if self._peer is not None:
-            self._host.gateway.roster.remove(self._peer)
+            self._host.gateway.connections.remove(self._peer)
             self._host.gateway.leave(self._peer)
             self._report(self._peer)
-        self._host.gateway.recorder.ended(self._story)
+        self._host.gateway.recorder.ended(self._timeline)
 
     def pause_writing(self) -> None:
         """The transport is full."""
@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
             return
         if self._protocol.state is State.OPEN:
             code, told = close_of(error)
-            self._story.closing(self._host.gateway.clock(), code, told)
+            self._timeline.closing(self._host.gateway.clock(), code, told)
             self._protocol.send_close(code, cut_reason(told))
         self._outbox.seal(drop=isinstance(error, SlowClient))
         self._begin_closing()
@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
         return whole[1]
 
     def _upgrade(self, request: Request) -> None:
-        self.address = self._story.address = self._remote(request)
+        self.address = self._timeline.address = self._remote(request)
         origin, config = request.headers.get("Origin"), self._host.gateway.config
         verdict = self._limited() or judge(request.path, origin, self._generation, config, is_full=self._host.is_full)
         if isinstance(verdict, Route) and (admit := self._host.gateway.hooks.admit) is not None:
@@ -191,10 +191,10 @@ class Connection(asyncio.Protocol):
 
     def _limited(self) -> TurnedAway | None:
         gateway = self._host.gateway
-        if (excess := gateway.limits.connection(self.address)) is None:
+        if (exceeded := gateway.limits.connection(self.address)) is None:
             return None
-        excess.write_down(self._story, gateway.news, gateway.clock())
-        return too_many(excess) if excess.is_enforced else None
+        exceeded.record(self._timeline, gateway.event_bus, gateway.clock())
+        return too_many(exceeded) if exceeded.is_enforced else None
 
     def _answer(self, request: Request, verdict: Route | TurnedAway) -> None:
         if isinstance(verdict, Route):
@@ -246,25 +246,25 @@ class Connection(asyncio.Protocol):
             settings=self._settings,
             canister_id=leads_to.canister_id,
             origin=Origin(self.address, path.partition("?")[0], gateway.clock()),
-            story=self._story,
+            timeline=self._timeline,
         )
-        self._story.upgraded(gateway.clock(), path, leads_to.generation)
-        gateway.recorder.began(self._story)
-        gateway.roster.add(self._peer)
+        self._timeline.upgraded(gateway.clock(), path, leads_to.generation)
+        gateway.recorder.began(self._timeline)
+        gateway.connections.add(self._peer)
         if self._trace:
             self._outbox.redirect(Traced(self._transport, self._peer.id))
         self._peer.connect()
 
     def _turned_away(self, response: Response) -> None:
-        self._host.gateway.stats.rejected_requests[response.status_code] += 1
+        self._host.gateway.counters.rejected_requests[response.status_code] += 1
         cause = response.body.decode(errors="replace").strip()
-        self._story.turned_away(self._host.gateway.clock(), response.status_code, cause)
+        self._timeline.turned_away(self._host.gateway.clock(), response.status_code, cause)
         self._begin_closing()
 
     def _refuse(self, response: bytes) -> None:
         status = int(response[9:12])
-        self._host.gateway.stats.rejected_requests[status] += 1
-        self._story.turned_away(self._host.gateway.clock(), status, HTTPStatus(status).phrase)
+        self._host.gateway.counters.rejected_requests[status] += 1
+        self._timeline.turned_away(self._host.gateway.clock(), status, HTTPStatus(status).phrase)
         self._head = Head()
         self._transport.write(response)
         self._transport.close()
@@ -293,7 +293,7 @@ class Connection(asyncio.Protocol):
             return
         message = bytes(self._parts + frame.data if self._parts else frame.data)
         self._parts.clear()
-        self._host.gateway.stats.frames += 1
+        self._host.gateway.counters.frames += 1
         if self._trace:
             _log.debug("< frame", peer=self._peer.id, bytes=len(message), begins=message[:SHOWN].hex())
         self._peer.receive(message, now_ns=self._host.gateway.clock())
@@ -333,7 +333,7 @@ class Connection(asyncio.Protocol):
             self._arm(self._settings.ping_interval - silent, self._watch_silence)
             return
         try:
-            self._story.pinged(self._host.gateway.clock())
+            self._timeline.pinged(self._host.gateway.clock())
             self._protocol.send_ping(b"")
             self._flush()
         except Exception as error:  # a timer has nobody to raise to
@@ -356,32 +356,32 @@ class Connection(asyncio.Protocol):
         self._arm(self._settings.close_timeout, self._transport.abort)
         self._closing = True
 
-    # --- the story --------------------------------------------------------------------------------------------------
+    # --- the timeline ------------------------------------------------------------------------------------------------
 
     def _report(self, peer: Peer) -> None:
-        stats = self._host.gateway.stats
+        counters = self._host.gateway.counters
         sent = self._protocol.close_sent
         code = sent.code if sent is not None else 1006
-        stats.closed[code if self._cause or code in COMMON_CODES else 0] += 1
+        counters.closed[code if self._cause or code in COMMON_CODES else 0] += 1
         if (reason := reason_of(self._cause)) is not None:
-            stats.refused[reason] += 1
-        story, told, seconds = self._story, self._told(), self._loop.time() - self._begun_at
+            counters.refused[reason] += 1
+        timeline, told, seconds = self._timeline, self._told(), self._loop.time() - self._begun_at
         _log.info(
             "connection closed",
             peer=peer.id,
-            canister=story.canister,
-            client=story.client,
+            canister=timeline.canister,
+            client=timeline.client,
             code=code,
             cause=told,
             seconds=round(seconds, 3),
         )
         by: By = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
-        story.ended(End(self._host.gateway.clock(), code, by, told, reason))
+        timeline.ended(End(self._host.gateway.clock(), code, by, told, reason))
         if (tell := self._host.gateway.hooks.close) is not None:
-            tell(peer.who, Ending(code, told, reason, seconds, story.delivered))
-        if story.opened_at_ns is not None:
-            facts = asdict(peer.who) | {"code": code, "cause": told, "delivered": story.delivered}
-            self._host.gateway.news.tell("session.closed", **facts)
+            tell(peer.who, Ending(code, told, reason, seconds, timeline.delivered))
+        if timeline.opened_at_ns is not None:
+            facts = asdict(peer.who) | {"code": code, "cause": told, "delivered": timeline.delivered}
+            self._host.gateway.event_bus.publish("session.closed", **facts)
 
     def _told(self) -> str:
         if self._cause is not None:

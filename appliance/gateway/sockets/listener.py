@@ -149,7 +149,7 @@ class Listener:
         """A socket is there."""
         self._connections.add(connection)
         self._empty.clear()
-        self.gateway.stats.connections += 1
+        self.gateway.counters.connections += 1
         if len(self._connections) > self.settings.max_connections + SURPLUS:
             connection.abort()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from appliance.config.schema import Config
 from appliance.errors import PostponedByPlugin, RefusedByPlugin
 from appliance.gateway.hooks import Visit
-from appliance.gateway.limits.rate_limits import Excess
+from appliance.gateway.limits.rate_limits import LimitExceeded
 from appliance.gateway.sockets.routes import Route, route
 
 RETRY_AFTER_S = 5
@@ -38,9 +38,9 @@ def judge(path: str, origin: str | None, root: str, config: Config, *, is_full: 
     return FULL if is_full else leads_to
 
 
-def too_many(excess: Excess) -> TurnedAway:
+def too_many(exceeded: LimitExceeded) -> TurnedAway:
     """The answer where an address connects too often."""
-    return TurnedAway(429, f"{excess.error()}\n", excess.headers())
+    return TurnedAway(429, f"{exceeded.error()}\n", exceeded.headers())
 
 
 def visit_of(address: str, path: str, headers: Iterable[tuple[str, str]], leads_to: Route) -> Visit:

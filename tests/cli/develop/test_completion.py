@@ -77,7 +77,7 @@ def test_names_of_commands_come_without_importing_any():
 
 async def test_what_a_running_gateway_has_is_proposed(icws: Icws):
     async with icws.plane.connect():
-        (peer,) = icws.plane.gateway.roster
+        (peer,) = icws.plane.gateway.connections
         environment = {"ICWS_CONFIG": str(icws.plane.file)}
 
         async def ask(words: str) -> list[str]:

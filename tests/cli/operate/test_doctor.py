@@ -39,7 +39,7 @@ async def test_a_message_is_proven_step_by_step_and_nothing_is_changed(icws: Icw
         steps = [finding for finding in findings if finding["topic"] == "one message, step by step"]
         assert [step["subject"] for step in steps] == STEPS
         assert {step["level"] for step in steps} == {"ok"}
-        assert len(list(icws.plane.gateway.roster)) == 1
+        assert len(list(icws.plane.gateway.connections)) == 1
 
 
 async def test_a_session_is_opened_where_that_is_wanted(icws: Icws):

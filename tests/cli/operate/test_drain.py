@@ -33,7 +33,7 @@ async def test_a_drain_is_watched_and_cancelled(icws: Icws):
         assert (await icws.lines("drain", "status"))[0] == "drain      waiting"
         cancelled = await icws.lines("drain", "cancel")
         assert cancelled[0] == "drain     cancelled"
-        assert len(list(icws.plane.gateway.roster)) == 2
+        assert len(list(icws.plane.gateway.connections)) == 2
 
 
 async def test_a_drain_that_is_cancelled_meanwhile_is_exit_code_1(icws: Icws, monkeypatch: pytest.MonkeyPatch):

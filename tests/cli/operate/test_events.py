@@ -76,7 +76,7 @@ async def test_events_come_until_the_gateway_ends(icws: Icws):
     async with icws.plane.connect() as session:
         await session.receive()
         await icws("canisters", "pause", "chat")
-    await until(lambda: not list(icws.plane.gateway.roster))
+    await until(lambda: not list(icws.plane.gateway.connections))
     icws.plane.control.events.close()
     lines = await icws.lines("events", "--after", 0)
     assert [line.split()[1] for line in lines if line.startswith(("0", "1", "2"))] == [

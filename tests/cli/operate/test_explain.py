@@ -6,7 +6,7 @@ from tests.cli.conftest import Icws
 async def test_a_session_is_told_in_sentences_also_after_it_closed(icws: Icws):
     async with icws.plane.connect() as session:
         await session.receive()
-        (peer,) = icws.plane.gateway.roster
+        (peer,) = icws.plane.gateway.connections
         lines = await icws.lines("explain", peer.id)
         assert lines[0] == f"session   {peer.id}, still there"
         assert f"client    {peer.who.client}" in lines
@@ -23,7 +23,7 @@ async def test_a_session_is_told_in_sentences_also_after_it_closed(icws: Icws):
 async def test_the_facts_behind_sentences(icws: Icws):
     async with icws.plane.connect() as session:
         await session.receive()
-        (peer,) = icws.plane.gateway.roster
+        (peer,) = icws.plane.gateway.connections
         text = (await icws("explain", peer.id, "--facts")).stdout
         assert re.search(r"relayed \{.*method: ws_open.*\}", text)
         story = await icws.json("explain", peer.id)
@@ -34,7 +34,7 @@ async def test_lines_keep_to_the_width(icws: Icws):
     icws.environment["COLUMNS"] = "60"
     async with icws.plane.connect() as session:
         await session.receive()
-        (peer,) = icws.plane.gateway.roster
+        (peer,) = icws.plane.gateway.connections
         lines = await icws.lines("explain", peer.id, "--facts")
         long = [line for line in lines if len(line) > 60]
         assert all(len(max(line.split(), key=len)) > 30 for line in long), "only what cannot be folded"

@@ -21,7 +21,7 @@ async def test_every_limit_and_who_has_to_wait(icws: Icws):
     await icws("reload")
     async with icws.plane.connect() as session:
         await session.receive()
-        client = str(next(iter(icws.plane.gateway.roster)).who.client)
+        client = str(next(iter(icws.plane.gateway.connections)).who.client)
         for _ in range(3):
             await session.send({"text": "hello", "timestamp": 0})
         with pytest.raises(ConnectionClosed, match="4108"):

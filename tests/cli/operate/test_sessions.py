@@ -9,7 +9,7 @@ async def test_who_is_there(icws: Icws):
     assert await icws.lines("sessions") == ["no session"]
     async with icws.plane.connect() as session:
         await session.receive()
-        (peer,) = icws.plane.gateway.roster
+        (peer,) = icws.plane.gateway.connections
         lines = await icws.lines("sessions")
         assert lines[0].split()[:4] == ["SESSION", "CANISTER", "CLIENT", "STATE"]
         assert lines[1].split()[:4] == [peer.id, "chat", str(peer.who.client), "open"]
@@ -20,7 +20,7 @@ async def test_filters_go_together(icws: Icws):
     async with AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(icws.plane.connect())
-        clients = [peer.who.client for peer in icws.plane.gateway.roster]
+        clients = [peer.who.client for peer in icws.plane.gateway.connections]
         assert len(await icws.rows("sessions", "--canister", "chat", "--state", "open")) == 4
         assert len(await icws.rows("sessions", "--client", clients[0])) == 2
         assert await icws.lines("sessions", "--client", clients[0], "--generation", "v1") == ["no session"]
@@ -33,7 +33,7 @@ async def test_there_may_be_more_than_are_shown(icws: Icws, monkeypatch: pytest.
     async with AsyncExitStack() as stack:
         for _ in range(5):
             await stack.enter_async_context(icws.plane.connect())
-        every = [peer.id for peer in icws.plane.gateway.roster]
+        every = [peer.id for peer in icws.plane.gateway.connections]
         some = await icws.lines("sessions", "--limit", 3)
         assert [line.split()[0] for line in some[1:4]] == every[:3]
         assert some[4] == "3 sessions, and there are more: --all or --limit N"
@@ -46,7 +46,7 @@ async def test_there_may_be_more_than_are_shown(icws: Icws, monkeypatch: pytest.
 async def test_one_is_shown_in_full(icws: Icws):
     async with icws.plane.connect() as session:
         await session.receive()
-        (peer,) = icws.plane.gateway.roster
+        (peer,) = icws.plane.gateway.connections
         text = (await icws("sessions", peer.id)).stdout
         assert f"session      {peer.id}\nstate        open\nclient       {peer.who.client}\n" in text
         assert f"canister     chat, {icws.plane.canister_id}\n" in text

@@ -40,4 +40,4 @@ async def test_programs_get_all_three_answers(icws: Icws):
     assert set(answer) == {"status", "ready", "stats"}
     assert answer["status"]["gateway_principal"] == str(icws.plane.gateway.principal)
     assert {check["name"] for check in answer["ready"]["checks"]} >= {"started", "listener"}
-    assert answer["stats"]["counters"]["polls"] == icws.plane.gateway.stats.polls
+    assert answer["stats"]["counters"]["polls"] == icws.plane.gateway.counters.polls

@@ -52,7 +52,7 @@ async def test_sessions_are_counted_before_they_are_closed(plane: Plane, desk: T
         await dialog.get_by_label("Reason").fill("maintenance")
         await dialog.get_by_role("button", name="Count them").click()
         await expect(dialog).to_contain_text("2 sessions would be closed")
-        assert len(plane.gateway.roster) == 2, "nobody is closed by counting"
+        assert len(plane.gateway.connections) == 2, "nobody is closed by counting"
         await dialog.get_by_role("button", name="Close 2 sessions").click()
         await expect(dialog).to_have_count(0)
         await expect(opener).to_be_focused()
@@ -71,7 +71,7 @@ async def test_closing_without_a_filter_is_refused_in_a_sentence(plane: Plane, d
         await expect(dialog).to_contain_text("No filter is set")
         await dialog.get_by_role("button", name="Count them").click()
         await expect(dialog.get_by_role("alert")).to_contain_text("says nothing, and would mean everybody")
-        assert len(plane.gateway.roster) == 1
+        assert len(plane.gateway.connections) == 1
 
 
 async def test_a_drain_is_begun_watched_and_cancelled(plane: Plane, desk: Tab) -> None:
@@ -107,7 +107,7 @@ async def test_a_canister_is_drained_while_the_gateway_stays(plane: Plane, desk:
         await desk.shot("drain-canister")
         await desk.page.get_by_role("button", name="Cancel the drain of").click()
         await expect(row.filter(has_text="closing")).to_have_count(0, timeout=LATER_MS)
-        assert len(plane.gateway.roster) == 1
+        assert len(plane.gateway.connections) == 1
 
 
 async def test_the_log_is_made_to_say_more(plane: Plane, desk: Tab) -> None:

@@ -29,7 +29,7 @@ async def test_charts_go_on_without_a_reload(plane: Plane, desk: Tab) -> None:
             await talk(client)
         await expect(trace).not_to_have_attribute("points", before or "", timeout=LATER_MS)
     await expect(desk.page.locator("#tile-sessions")).to_have_text("0", timeout=LATER_MS)
-    delivered = f"{plane.gateway.stats.delivered} so far"
+    delivered = f"{plane.gateway.counters.delivered} so far"
     await expect(desk.page.locator("#tile-down-note")).to_have_text(delivered, timeout=LATER_MS)
     await expect(desk.page.locator("#closes tbody")).to_contain_text("the client left", timeout=LATER_MS)
     assert await desk.page.evaluate("performance.getEntriesByType('navigation').length") == 1

@@ -39,7 +39,7 @@ async def test_those_who_have_not_joined_are_there_too(plane: Plane) -> None:
     head = ["GET /v1 HTTP/1.1", "Host: gateway", "Connection: Upgrade", "Upgrade: websocket"]
     head += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "", ""]
     writer.write("\r\n".join(head).encode())
-    await until(lambda: len(plane.gateway.roster) == 1)
+    await until(lambda: len(plane.gateway.connections) == 1)
     (session,) = (await plane.get("/v1/sessions", state="hello"))["items"]
     assert (session["canister"], session["client"], session["opened_at"]) == (None, None, None)
     assert session["generation"] == "v1"
@@ -81,7 +81,7 @@ async def test_pages_follow_each_other_though_sessions_end(plane: Plane) -> None
         page = await plane.get("/v1/sessions", limit=1)
         assert [session["id"] for session in page["items"]] == everyone[:1]
         await one.close()
-        await until(lambda: len(plane.gateway.roster) == 2)
+        await until(lambda: len(plane.gateway.connections) == 2)
         page = await plane.get("/v1/sessions", limit=1, after=page["next"])
         assert [session["id"] for session in page["items"]] == everyone[1:2]
         page = await plane.get("/v1/sessions", limit=5, after=page["next"])
@@ -137,7 +137,7 @@ async def test_sessions_are_closed_with_the_code_and_the_words_that_were_asked_f
         assert await plane.post("/v1/sessions/close", body) == {"matched": 1, "closed": 1}
         closed = await end_of(one)
         assert (closed.code, closed.text) == (4510, "abuse")
-        await until(lambda: len(plane.gateway.roster) == 1)
+        await until(lambda: len(plane.gateway.connections) == 1)
         assert await listed(plane) == [second]
     entry = (await plane.get("/v1/audit"))["items"][0]
     assert entry["action"] == "closeSessions"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import Config
-from appliance.gateway.limits.rate_limits import Excess, Limits, client_key, network_of
+from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key, network_of
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Join
 from tests.gateway.clients import CANISTER, OTHER_CANISTER
@@ -28,19 +28,19 @@ class Setup:
         self.now = 5 * SECOND
         self.limits = Limits(config(**terms), clock=lambda: self.now)
 
-    def connect(self, times: int, address: str = "192.0.2.7") -> list[Excess | None]:
+    def connect(self, times: int, address: str = "192.0.2.7") -> list[LimitExceeded | None]:
         return [self.limits.connection(address) for _ in range(times)]
 
     def send(self, times: int, key=ALICE) -> list[int]:
         told = [self.limits.message(key) for _ in range(times)]
-        return [0 if excess is None else excess.delay_ns for excess in told]
+        return [0 if exceeded is None else exceeded.delay_ns for exceeded in told]
 
 
 def test_an_address_is_told_when_to_come_back():
     it = Setup(connections="30/m", burst=3)
-    *allowed, excess = it.connect(4)
+    *allowed, exceeded = it.connect(4)
     assert allowed == [None] * 3
-    assert excess.headers() == {
+    assert exceeded.headers() == {
         "Retry-After": "2",
         "RateLimit-Policy": '"connections_per_ip";q=3;w=6',
         "RateLimit": '"connections_per_ip";r=0;t=2',
@@ -54,14 +54,14 @@ def test_an_address_is_told_when_to_come_back():
 
 @given(st.integers(1, 10**14))
 def test_whole_seconds_are_never_too_few_and_at_most_one_too_many(delay_ns):
-    excess = Excess("connections_per_ip", delay_ns, Config().rate_limits.connections_per_ip)
-    assert 0 <= excess.retry_after * SECOND - delay_ns < SECOND
+    exceeded = LimitExceeded("connections_per_ip", delay_ns, Config().rate_limits.connections_per_ip)
+    assert 0 <= exceeded.retry_after * SECOND - delay_ns < SECOND
 
 
 @given(st.integers(1, 10**14))
 def test_the_sentence_tells_milliseconds_never_too_few(delay_ns):
-    excess = Excess("messages_per_client", delay_ns, Config().rate_limits.messages_per_client)
-    error = excess.error()
+    exceeded = LimitExceeded("messages_per_client", delay_ns, Config().rate_limits.messages_per_client)
+    error = exceeded.error()
     told = str(error).rpartition(" in ")[2]
     assert told.endswith(" s")
     assert 0 <= round(float(told[:-2]) * 1000) * 10**6 - delay_ns < 10**6
@@ -114,8 +114,8 @@ def test_a_reload_changes_rates_without_forgetting():
 
 def test_shadow_tells_and_does_not_enforce():
     it = Setup(mode="shadow")
-    excess = it.connect(3)[-1]
-    assert not excess.is_enforced
+    exceeded = it.connect(3)[-1]
+    assert not exceeded.is_enforced
     assert it.limits.decisions()["connections_per_ip", "limited", "shadow"] == 1
 
 

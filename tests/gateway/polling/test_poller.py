@@ -17,7 +17,7 @@ from appliance.gateway.polling.cursor import Cursor
 from appliance.gateway.polling.pace import SLOWEST
 from appliance.gateway.polling.poller import FIRST_PROBE, Poller
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.recording.counters import Stats
+from appliance.gateway.recording.counters import Counters
 from appliance.gateway.recording.timeline import Polled
 from tests.gateway.bench import ManualAlarm, until
 from tests.gateway.clients import CANISTER, GATEWAY, Client, payload_of
@@ -48,7 +48,7 @@ class Setup:
         self.canister = FakeCanister(CANISTER, GATEWAY, batch=batch)
         self.ic = FakeIc(self.canister)
         self.members: dict[bytes, Member] = {}
-        self.stats = Stats()
+        self.counters = Counters()
         self.alarm = ManualAlarm()
         self.cursor = cursor or Cursor()
         self.verifier = Verifier(ROOT.public_key)
@@ -59,11 +59,11 @@ class Setup:
             CANISTER,
             self.generation,
             source=self.ic,
-            replies=Replies(self.verifier, mode, self.stats),
+            replies=Replies(self.verifier, mode, self.counters),
             members=lambda: self.members,
             cursor=self.cursor,
             polling=POLLING,
-            stats=self.stats,
+            counters=self.counters,
             alarm=self.alarm,
             jitter=lambda: 0.0,
             answers_with_end=self.answers_with_end,
@@ -87,7 +87,7 @@ async def test_each_message_goes_to_its_client_with_its_own_proof():
     await it.poller.poll()
     assert (len(first.frames), len(second.frames)) == (2, 1)
     assert it.cursor.next_nonce == 3
-    assert it.stats.delivered == 3
+    assert it.counters.delivered == 3
     verified = [
         it.verifier.open_message(payload_of(frame), CANISTER, generation=2, now_ns=it_now())
         for frame in [*first.frames, *second.frames]
@@ -131,11 +131,11 @@ async def test_nonces_never_move_back_and_nothing_is_delivered_twice():
     await it.poller.poll()
     it.cursor.next_nonce = 1  # as if the reply had been asked for with an older nonce
     await it.poller.poll()
-    assert it.stats.repeated == 0
+    assert it.counters.repeated == 0
     it.ic.canisters[bytes(CANISTER)].poll = lambda nonce: FakeCanister.poll(it.canister, 0)
     it.canister.send(key)
     await it.poller.poll()
-    assert it.stats.repeated == 2
+    assert it.counters.repeated == 2
     assert it.cursor.next_nonce == 3
     assert len(member.frames) == 4  # the second message came twice only because this test moved the cursor
 
@@ -146,12 +146,12 @@ async def test_the_first_nonce_may_be_any_but_a_gap_later_is_counted():
     it.canister.nonce = 700
     it.canister.send(key)
     await it.poller.poll()
-    assert (it.stats.gaps, it.cursor.next_nonce) == (0, 701)
+    assert (it.counters.gaps, it.cursor.next_nonce) == (0, 701)
     it.canister.nonce = 710
     it.canister.send(key)
     it.canister.send(key)
     await it.poller.poll()
-    assert (it.stats.gaps, it.cursor.next_nonce) == (1, 712)
+    assert (it.counters.gaps, it.cursor.next_nonce) == (1, 712)
     assert len(member.frames) == 3
 
 
@@ -164,14 +164,14 @@ async def test_the_place_in_the_queue_outlives_the_poller():
     it.canister.send(key)
     await it.new_poller().poll()
     assert it.nonces == [0, 1]
-    assert (it.stats.gaps, len(member.frames)) == (0, 2)
+    assert (it.counters.gaps, len(member.frames)) == (0, 2)
 
 
 async def test_messages_for_strangers_are_dropped_and_counted():
     it = Setup()
     it.canister.send(Client().client_key)
     await it.poller.poll()
-    assert (it.stats.undeliverable, it.stats.delivered, it.cursor.next_nonce) == (1, 0, 1)
+    assert (it.counters.undeliverable, it.counters.delivered, it.cursor.next_nonce) == (1, 0, 1)
 
 
 async def test_trouble_slows_down_is_shown_and_never_ends():
@@ -190,7 +190,7 @@ async def test_trouble_slows_down_is_shown_and_never_ends():
     assert waits[-1] == SLOWEST * POLLING.max_interval
     assert it.poller.state == "degraded"
     assert isinstance(it.poller.last_error, IcUnreachable)
-    assert it.stats.failed_polls == {"ic_unreachable": 20}
+    assert it.counters.failed_polls == {"ic_unreachable": 20}
     assert member.error is None
     it.poller.nudge()
     assert not it.alarm._rung
@@ -210,7 +210,7 @@ async def test_what_nobody_thought_of_does_not_end_it_either(capsys):
 
     it.ic.before_query = broken
     await it.poller.poll()
-    assert it.stats.failed_polls == {"internal": 1}
+    assert it.counters.failed_polls == {"internal": 1}
     assert "ZeroDivisionError" in capsys.readouterr().out
 
 
@@ -245,7 +245,7 @@ async def test_one_changed_bit_and_nothing_is_delivered_and_another_endpoint_is_
     it.ic.spoil = lambda _: spoilt
     await it.poller.poll()
     assert isinstance(it.poller.last_error, CertificateError)
-    assert (member.frames, it.stats.delivered, it.cursor.next_nonce) == ([], 0, 0)
+    assert (member.frames, it.counters.delivered, it.cursor.next_nonce) == ([], 0, 0)
     it.ic.spoil = lambda reply: reply
     await it.poller.poll()
     assert it.ic.avoided == [False, True]
@@ -272,7 +272,7 @@ async def test_report_delivers_and_counts_and_off_does_not_look():
         it.ic.spoil = lambda reply: flip(reply, signature_in(reply))
         await it.poller.poll()
         assert len(member.frames) == 1
-        assert it.stats.doubted.total() == doubted
+        assert it.counters.unverified.total() == doubted
 
 
 async def test_replies_that_are_nonsense_are_trouble_not_the_end():
@@ -308,11 +308,11 @@ async def test_a_canister_that_restarted_is_found_out_and_its_old_clients_sent_a
     assert isinstance(veteran.error, CanisterForgot)
     assert newcomer.error is None
     assert len(newcomer.frames) == 1
-    assert (it.stats.resets, it.stats.probes, it.cursor.next_nonce) == (1, 1, 1)
+    assert (it.counters.resets, it.counters.probes, it.cursor.next_nonce) == (1, 1, 1)
     it.canister.send(new, b"more")
     await it.poller.poll()
     assert len(newcomer.frames) == 2
-    assert it.stats.gaps == 0
+    assert it.counters.gaps == 0
 
 
 async def test_a_client_that_waits_for_nothing_costs_few_probes_and_no_reset():
@@ -324,9 +324,9 @@ async def test_a_client_that_waits_for_nothing_costs_few_probes_and_no_reset():
     it.poller.expect(waiting, 0)
     for _ in range(100):
         await it.poller.poll()
-    assert it.stats.resets == 0
+    assert it.counters.resets == 0
     assert veteran.error is None
-    assert it.stats.probes == 5  # after 2, 4, 8, 16 and 32 empty replies
+    assert it.counters.probes == 5  # after 2, 4, 8, 16 and 32 empty replies
     assert it.cursor.next_nonce == 1
 
 
@@ -338,8 +338,8 @@ async def test_old_messages_of_a_reused_key_are_no_restart():
     it.poller.expect(key, 0)  # the same key opened again, and the answering replica is behind
     for _ in range(4 * FIRST_PROBE):
         await it.poller.poll()
-    assert it.stats.probes > 0
-    assert (it.stats.resets, len(member.frames)) == (0, 1)
+    assert it.counters.probes > 0
+    assert (it.counters.resets, len(member.frames)) == (0, 1)
 
 
 async def test_nobody_expected_nobody_asks_for_the_beginning():
@@ -349,7 +349,7 @@ async def test_nobody_expected_nobody_asks_for_the_beginning():
     it.poller.expect(key, 0)
     for _ in range(20):
         await it.poller.poll()
-    assert it.stats.probes == 0
+    assert it.counters.probes == 0
 
 
 async def test_drained_waits_for_a_poll_that_began_later_and_reached_the_end():
@@ -452,11 +452,11 @@ async def test_the_facts_say_how_it_goes():
         CANISTER,
         2,
         source=it.ic,
-        replies=Replies(it.verifier, "enforce", it.stats),
+        replies=Replies(it.verifier, "enforce", it.counters),
         members=lambda: it.members,
         cursor=it.cursor,
         polling=POLLING,
-        stats=it.stats,
+        counters=it.counters,
         alarm=it.alarm,
         jitter=lambda: 0.0,
         clock=lambda: 77,

@@ -2,23 +2,23 @@ from structlog.testing import capture_logs
 
 from appliance.errors import IcUnreachable
 from appliance.gateway.hooks import Happening
-from appliance.gateway.recording.event_bus import News
+from appliance.gateway.recording.event_bus import EventBus
 from tests.gateway.bench import until
 from tests.gateway.clients import CANISTER
 from tests.gateway.served import served
 
 
 def test_every_reader_is_told_and_one_that_fails_harms_nobody():
-    news, heard = News(lambda: 7), []
+    event_bus, heard = EventBus(lambda: 7), []
 
     def fails(happening: Happening) -> None:
         raise ValueError("oops")
 
-    news.tell("early")
-    news.subscribe(fails)
-    news.subscribe(heard.append)
+    event_bus.publish("early")
+    event_bus.subscribe(fails)
+    event_bus.subscribe(heard.append)
     with capture_logs() as logs:
-        news.tell("reload", generation=2)
+        event_bus.publish("reload", generation=2)
     assert heard == [Happening("reload", 7, {"generation": 2})]
     assert [line["kind"] for line in logs] == ["reload"]
 
@@ -26,7 +26,7 @@ def test_every_reader_is_told_and_one_that_fails_harms_nobody():
 async def test_sessions_are_told_when_they_open_and_close():
     heard: list[Happening] = []
     async with served() as it:
-        it.gateway.news.subscribe(heard.append)
+        it.gateway.event_bus.subscribe(heard.append)
         async with it.websocket():
             pass  # never a session
         async with it.session() as (client, _):
@@ -53,7 +53,7 @@ async def fails() -> None:
 async def test_a_canister_that_fails_and_recovers_is_told_once_each():
     heard: list[Happening] = []
     async with served(polling={"min_interval": "5ms", "max_interval": "5ms"}) as it:
-        it.gateway.news.subscribe(heard.append)
+        it.gateway.event_bus.subscribe(heard.append)
         async with it.session():
             poller = it.gateway.pollers[CANISTER]
             works, it.ic.before_query = it.ic.before_query, fails

@@ -1,4 +1,4 @@
-"""Sentences of single moments, of whole stories, and of those that the gateway itself wrote."""
+"""Sentences of single moments, of whole timelines, and of those that the gateway itself wrote."""
 
 import re
 from typing import get_args
@@ -8,32 +8,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.gateway.recording.explain import duration, explain, sentence, size, summary
-from appliance.gateway.recording.timeline import FIRST, LIMIT, End, Kind, Polled, Story
+from appliance.gateway.recording.timeline import FIRST, LIMIT, End, Kind, Polled, Timeline
 from tests.gateway.recording.test_timeline import EVERYTHING, T0
 
 SECOND = 10**9
 
 
-def lived(*, end: End | None = None) -> Story:
+def lived(*, end: End | None = None) -> Timeline:
     """A session as it should be."""
-    story = Story(T0)
-    story.address = "203.0.113.7"
-    story.upgraded(T0, "/v2", "v2")
-    story.frame(T0 + SECOND, 300)
-    story.joined(T0 + SECOND, "bkyz2-fmaaa-aaaaa-qaaaq-cai", "abcde_7")
-    story.relay(T0 + SECOND, "ws_open", bytes(range(32)), 300, 0)
-    story.answered(T0 + 3 * SECOND, 2 * SECOND, 34)
-    story.deliver(Polled(5, T0 + 4 * SECOND), 17, 1500)
-    story.opened(T0 + 4 * SECOND)
+    timeline = Timeline(T0)
+    timeline.address = "203.0.113.7"
+    timeline.upgraded(T0, "/v2", "v2")
+    timeline.frame(T0 + SECOND, 300)
+    timeline.joined(T0 + SECOND, "bkyz2-fmaaa-aaaaa-qaaaq-cai", "abcde_7")
+    timeline.relay(T0 + SECOND, "ws_open", bytes(range(32)), 300, 0)
+    timeline.answered(T0 + 3 * SECOND, 2 * SECOND, 34)
+    timeline.deliver(Polled(5, T0 + 4 * SECOND), 17, 1500)
+    timeline.opened(T0 + 4 * SECOND)
     if end is not None:
-        story.ended(end)
-    return story
+        timeline.ended(end)
+    return timeline
 
 
 def test_a_session_that_lives():
-    story = lived()
-    assert summary(story, now_ns=T0 + 125 * SECOND) == [
-        f"Connection {story.id} came from 203.0.113.7 on 2023-11-14 at 22:13:20 UTC.",
+    timeline = lived()
+    assert summary(timeline, now_ns=T0 + 125 * SECOND) == [
+        f"Connection {timeline.id} came from 203.0.113.7 on 2023-11-14 at 22:13:20 UTC.",
         "It opened a WebSocket of generation v2 at /v2, as client abcde_7 of canister bkyz2-fmaaa-aaaaa-qaaaq-cai.",
         "Its session opened after 4 s and has been open for 2 min 1 s.",
         "1 message came from the client; the IC answered 1 call for it.",
@@ -75,26 +75,26 @@ def test_how_a_session_ended(end, told):
 
 
 def test_calls_that_came_to_nothing_are_counted():
-    story = lived()
-    story.relay_failed(T0 + 5 * SECOND, SECOND, "rejected")
-    assert "the IC answered 1 call for it, and 1 came to nothing." in summary(story, now_ns=T0)[3]
+    timeline = lived()
+    timeline.relay_failed(T0 + 5 * SECOND, SECOND, "rejected")
+    assert "the IC answered 1 call for it, and 1 came to nothing." in summary(timeline, now_ns=T0)[3]
 
 
 def test_a_client_that_was_turned_away():
-    story = Story(T0)
-    story.address = "203.0.113.7"
-    story.turned_away(T0, 429, "the limit is 5 connections/s")
-    assert summary(story, now_ns=T0)[1:] == [
+    timeline = Timeline(T0)
+    timeline.address = "203.0.113.7"
+    timeline.turned_away(T0, 429, "the limit is 5 connections/s")
+    assert summary(timeline, now_ns=T0)[1:] == [
         "It never became a WebSocket.",
         "The request was turned away with HTTP 429: the limit is 5 connections/s.",
     ]
 
 
 def test_a_client_that_never_said_who_it_is():
-    story = Story(T0)
-    story.upgraded(T0, "/", "v1")
-    story.ended(End(T0 + SECOND, 1006, "network", "connection lost", None))
-    assert summary(story, now_ns=T0)[1:] == [
+    timeline = Timeline(T0)
+    timeline.upgraded(T0, "/", "v1")
+    timeline.ended(End(T0 + SECOND, 1006, "network", "connection lost", None))
+    assert summary(timeline, now_ns=T0)[1:] == [
         "It opened a WebSocket of generation v1 at /, and never showed which client it is.",
         "Its session never opened.",
         "It was lost after 1 s, without a word: connection lost.",
@@ -104,10 +104,10 @@ def test_a_client_that_never_said_who_it_is():
 def test_every_kind_has_its_sentence():
     sentences = {}
     for kind in get_args(Kind):
-        story = Story(T0)
+        timeline = Timeline(T0)
         if kind != "accepted":
-            EVERYTHING[kind][0](story)
-        sentences[kind] = sentence(story.moments[-1])
+            EVERYTHING[kind][0](timeline)
+        sentences[kind] = sentence(timeline.moments[-1])
         assert re.fullmatch(r"[A-Z0-9][^\n]*[.]", sentences[kind])
     assert len(set(sentences.values())) == len(sentences)
 
@@ -116,44 +116,47 @@ def test_every_kind_has_its_sentence():
     ("record", "told"),
     [
         (
-            lambda story: story.relay(T0, "ws_open", b"", 300, 0),
+            lambda timeline: timeline.relay(T0, "ws_open", b"", 300, 0),
             "A call of ws_open went to the IC (300 bytes, signed by the gateway).",
         ),
         (
-            lambda story: story.relay(T0, "ws_message", bytes(range(32)), 2048, 2 * SECOND),
+            lambda timeline: timeline.relay(T0, "ws_message", bytes(range(32)), 2048, 2 * SECOND),
             "A call of ws_message went to the IC after 2 s in the queue (2.0 KiB, request 0001020304050607…).",
         ),
         (
-            lambda story: story.answered(T0, SECOND, -1),
+            lambda timeline: timeline.answered(T0, SECOND, -1),
             "The IC took the call within 1 s; what came of it cannot be known.",
         ),
         (
-            lambda story: story.limited(T0, "connections_per_ip", SECOND, enforced=False),
+            lambda timeline: timeline.limited(T0, "connections_per_ip", SECOND, enforced=False),
             "It connected more often than is allowed; it was let through, in shadow mode.",
         ),
         (
-            lambda story: story.limited(T0, "messages_per_client", SECOND // 2, enforced=True),
+            lambda timeline: timeline.limited(T0, "messages_per_client", SECOND // 2, enforced=True),
             "It sent messages more often than is allowed; it may again in 500 ms.",
         ),
-        (lambda story: (story.pinged(T0), story.pinged(T0)), "The client was silent and was pinged, 2 times in a row."),
         (
-            lambda story: [story.deliver(Polled(5, T0), nonce, 1000) for nonce in (17, 40)],
+            lambda timeline: (timeline.pinged(T0), timeline.pinged(T0)),
+            "The client was silent and was pinged, 2 times in a row.",
+        ),
+        (
+            lambda timeline: [timeline.deliver(Polled(5, T0), nonce, 1000) for nonce in (17, 40)],
             "2 messages of the canister went to the client (2.0 KiB, nonces 17 to 40), brought by poll 5.",
         ),
     ],
 )
 def test_moments_in_words(record, told):
-    story = Story(T0)
-    record(story)
-    assert sentence(story.moments[-1]) == told
+    timeline = Timeline(T0)
+    record(timeline)
+    assert sentence(timeline.moments[-1]) == told
 
 
 def test_a_long_story_says_what_it_leaves_out():
-    story = lived()
+    timeline = lived()
     for number in range(LIMIT):
-        story.frame(T0 + number * SECOND, 10)
-    lines = explain(story, now_ns=T0 + LIMIT * SECOND)
-    dropped = story.dropped
+        timeline.frame(T0 + number * SECOND, 10)
+    lines = explain(timeline, now_ns=T0 + LIMIT * SECOND)
+    dropped = timeline.dropped
     assert dropped > 0
     moments = lines[lines.index("") + 1 :]
     assert moments[FIRST] == f"           …  {dropped} moments in between are forgotten."

@@ -1,4 +1,4 @@
-"""What a whole gateway writes down of real conversations: stories without a word of what was said, and durations."""
+"""What a whole gateway writes down of real conversations: timelines without a word of what was said, and durations."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from appliance.errors import Rejected
 from appliance.gateway.peer import FIRST_SAMPLED
 from appliance.gateway.recording.explain import explain
 from appliance.gateway.recording.recorder import SAMPLED
-from appliance.gateway.recording.timeline import End, Story
+from appliance.gateway.recording.timeline import End, Timeline
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER, Client
 from tests.gateway.fake_ic import OK, err
@@ -23,15 +23,15 @@ MARK = 24
 """Bytes of a payload that cannot appear by chance."""
 
 
-def kinds(story: Story) -> list[str]:
-    return [moment.kind for moment in story.moments]
+def kinds(timeline: Timeline) -> list[str]:
+    return [moment.kind for moment in timeline.moments]
 
 
-def told(story: Story, now_ns: int = 0) -> str:
-    """Everything that anybody is ever shown of a story."""
-    facts = {name: getattr(story, name) for name in ("id", "address", "path", "generation", "canister", "client")}
-    moments = [[moment.at_ns, moment.kind, moment.facts] for moment in story.moments]
-    return json.dumps([facts, moments, explain(story, now_ns=now_ns)], ensure_ascii=False)
+def told(timeline: Timeline, now_ns: int = 0) -> str:
+    """Everything that anybody is ever shown of a timeline."""
+    facts = {name: getattr(timeline, name) for name in ("id", "address", "path", "generation", "canister", "client")}
+    moments = [[moment.at_ns, moment.kind, moment.facts] for moment in timeline.moments]
+    return json.dumps([facts, moments, explain(timeline, now_ns=now_ns)], ensure_ascii=False)
 
 
 def shapes(payload: bytes) -> list[str]:
@@ -45,9 +45,9 @@ def shapes(payload: bytes) -> list[str]:
     ]
 
 
-def assert_unsaid(story: Story, payload: bytes, *, step: int = 4) -> None:
-    """No stretch of the payload is in the story."""
-    text, escaped = told(story), json.dumps(told(story))
+def assert_unsaid(timeline: Timeline, payload: bytes, *, step: int = 4) -> None:
+    """No stretch of the payload is in the timeline."""
+    text, escaped = told(timeline), json.dumps(told(timeline))
     for at in range(0, len(payload) - 7, step):
         for shape in shapes(payload[at : at + 8]):
             assert len(shape) < 6 or (shape not in text and shape not in escaped), shape
@@ -57,19 +57,19 @@ async def test_a_conversation_is_a_story():
     async with Bench() as bench:
         bench.canister.on_message = lambda key, payload: bench.canister.send(key, b"pong") or OK
         client, shell = await bench.opened()
-        story = shell.peer.story
+        timeline = shell.peer.timeline
         shell.receive(client.message(b"ping"))
-        await until(lambda: story.delivered == 2)
-        assert story.id == shell.peer.id
-        assert (story.canister, story.client) == (str(CANISTER), f"{client.principal}_{client.nonce}")
-        assert [kind for kind in kinds(story) if kind != "answered"] == [
+        await until(lambda: timeline.delivered == 2)
+        assert timeline.id == shell.peer.id
+        assert (timeline.canister, timeline.client) == (str(CANISTER), f"{client.principal}_{client.nonce}")
+        assert [kind for kind in kinds(timeline) if kind != "answered"] == [
             *("accepted", "frame", "joined", "relayed", "opened", "delivered"),
             *("frame", "relayed", "delivered"),
         ]
-        assert kinds(story).count("answered") == story.relayed == 2
-        methods = [moment.facts["method"] for moment in story.moments if moment.kind == "relayed"]
+        assert kinds(timeline).count("answered") == timeline.relayed == 2
+        methods = [moment.facts["method"] for moment in timeline.moments if moment.kind == "relayed"]
         assert methods == ["ws_open", "ws_message"]
-        assert all(len(moment.facts["request_id"]) == 64 for moment in story.moments if moment.kind == "relayed")
+        assert all(len(moment.facts["request_id"]) == 64 for moment in timeline.moments if moment.kind == "relayed")
 
 
 async def test_what_came_to_nothing_says_why():
@@ -78,7 +78,7 @@ async def test_what_came_to_nothing_says_why():
         bench.canister.on_message = lambda key, payload: err("no such room")
         shell.receive(client.message())
         await until(lambda: shell.error)
-        failed = [moment.facts["cause"] for moment in shell.peer.story.moments if moment.kind == "failed"]
+        failed = [moment.facts["cause"] for moment in shell.peer.timeline.moments if moment.kind == "failed"]
         assert failed == []  # the IC answered; what the canister said is why the socket is closed
         assert str(shell.error) == "ws_message: no such room"
 
@@ -91,29 +91,29 @@ async def test_what_came_to_nothing_says_why():
         bench.ic.before_submit = refuse
         shell.receive(client.message())
         await until(lambda: shell.error)
-        failed = [moment.facts["cause"] for moment in shell.peer.story.moments if moment.kind == "failed"]
+        failed = [moment.facts["cause"] for moment in shell.peer.timeline.moments if moment.kind == "failed"]
         assert failed == ["rejected (5): canister trapped"]
-        assert shell.peer.story.failed == 1
+        assert shell.peer.timeline.failed == 1
 
 
 async def test_what_is_only_reported_is_in_the_story():
     async with Bench(verification={"envelopes": "report"}) as bench:
         shell = bench.connect()
         shell.receive(Client().open(break_signature=True))
-        (doubted,) = [moment.facts["cause"] for moment in shell.peer.story.moments if moment.kind == "doubted"]
+        (doubted,) = [moment.facts["cause"] for moment in shell.peer.timeline.moments if moment.kind == "doubted"]
         assert doubted.startswith("signature does not verify")
 
 
 async def test_messages_of_one_poll_are_one_moment():
     async with Bench() as bench:
         client, shell = await bench.opened()
-        story = shell.peer.story
-        await until(lambda: story.delivered == 1)
+        timeline = shell.peer.timeline
+        await until(lambda: timeline.delivered == 1)
         for number in range(5):
             bench.canister.send(client.client_key, b"%d" % number)
         bench.alarms[0].ring()
-        await until(lambda: story.delivered == 6)
-        facts = story.moments[-1].facts
+        await until(lambda: timeline.delivered == 6)
+        facts = timeline.moments[-1].facts
         assert (facts["messages"], facts["first_nonce"], facts["last_nonce"]) == (5, 1, 5)
         assert facts["bytes"] == sum(map(len, shell.wire.written[-5:]))
 
@@ -126,7 +126,7 @@ async def test_no_payload_is_in_a_story(seed):
         bench.canister.on_message = lambda key, payload: bench.canister.send(key, down) or OK
         client, shell = await bench.opened()
         shell.receive(client.message(up))
-        await until(lambda: shell.peer.story.delivered == 2)
+        await until(lambda: shell.peer.timeline.delivered == 2)
         shells = [shell, bench.connect(), bench.connect(), bench.connect(), bench.connect(), bench.connect()]
         for other, frame in zip(
             shells[1:],
@@ -142,9 +142,9 @@ async def test_no_payload_is_in_a_story(seed):
             other.receive(frame)
         for other in shells:
             if other.error is not None:
-                other.peer.story.ended(End(0, 4500, "gateway", str(other.error), None))
-            assert_unsaid(other.peer.story, up)
-            assert_unsaid(other.peer.story, down)
+                other.peer.timeline.ended(End(0, 4500, "gateway", str(other.error), None))
+            assert_unsaid(other.peer.timeline, up)
+            assert_unsaid(other.peer.timeline, down)
 
 
 @given(st.binary(min_size=8, max_size=300), st.booleans())
@@ -153,11 +153,11 @@ async def test_whatever_a_stranger_sends_stays_unsaid(payload, is_argument):
         shell = bench.connect()
         shell.receive(Client().call("ws_open", payload) if is_argument else payload)
         if shell.error is not None:
-            shell.peer.story.ended(End(0, 4500, "gateway", str(shell.error), None))
+            shell.peer.timeline.ended(End(0, 4500, "gateway", str(shell.error), None))
         stretches = [payload[at : at + 8] for at in range(len(payload) - 7)]
-        # what is text may be a word that stories are told with
+        # what is text may be a word that timelines are told with
         unlikely = b"".join(stretch for stretch in stretches if len(set(stretch)) > 6 and not stretch.isascii())
-        assert_unsaid(shell.peer.story, unlikely[: 8 * (len(unlikely) // 8)], step=8)
+        assert_unsaid(shell.peer.timeline, unlikely[: 8 * (len(unlikely) // 8)], step=8)
 
 
 async def test_how_long_each_hop_takes_is_counted():
@@ -165,7 +165,7 @@ async def test_how_long_each_hop_takes_is_counted():
         bench.canister.on_message = lambda key, payload: bench.canister.send(key, b"pong") or OK
         client, shell = await bench.opened()
         shell.receive(client.message())
-        await until(lambda: shell.peer.story.delivered == 2)
+        await until(lambda: shell.peer.timeline.delivered == 2)
         latency = bench.gateway.recorder.latency
         assert latency.gateway_to_ic.count == 2
         assert latency.canister_to_polled.count == 2
@@ -177,10 +177,10 @@ async def test_how_long_each_hop_takes_is_counted():
 async def test_messages_that_nobody_is_there_for_are_not_written():
     async with Bench() as bench:
         _, shell = await bench.opened()
-        await until(lambda: shell.peer.story.delivered == 1)
+        await until(lambda: shell.peer.timeline.delivered == 1)
         bench.canister.send(Client().client_key, b"for a stranger")
         bench.alarms[0].ring()
-        await until(lambda: bench.gateway.stats.undeliverable == 1)
+        await until(lambda: bench.gateway.counters.undeliverable == 1)
         assert bench.gateway.recorder.latency.polled_to_written.count == 1
 
 
@@ -197,18 +197,18 @@ async def test_one_message_in_so_many_is_measured_in_full():
 async def test_stories_of_sockets_begin_and_end():
     async with served() as it:
         async with it.session() as (client, socket):
-            (peer,) = it.gateway.roster
-            story = it.gateway.stories.find(peer.id)
-            assert story is peer.story
-            assert story.address == "127.0.0.1"
+            (peer,) = it.gateway.connections
+            timeline = it.gateway.timelines.find(peer.id)
+            assert timeline is peer.timeline
+            assert timeline.address == "127.0.0.1"
             await socket.send(client.message(b"hello"))
-            await until(lambda: story.relayed == 2)
+            await until(lambda: timeline.relayed == 2)
             await socket.close(1000, "bye")
         await it.nobody()
-        assert it.gateway.stories.find(story.id) is story
-        assert story.ending[1:] == (1000, "client", "client: bye", None)
-        assert kinds(story)[:2] == ["accepted", "upgraded"]
-        assert kinds(story)[-1] == "ended"
+        assert it.gateway.timelines.find(timeline.id) is timeline
+        assert timeline.ending[1:] == (1000, "client", "client: bye", None)
+        assert kinds(timeline)[:2] == ["accepted", "upgraded"]
+        assert kinds(timeline)[-1] == "ended"
 
 
 async def test_who_is_turned_away_has_a_story_too():
@@ -216,8 +216,8 @@ async def test_who_is_turned_away_has_a_story_too():
         raw = await it.raw()
         assert (await raw.request("/nowhere"))[0] == 404
         raw.close()
-        await until(lambda: it.gateway.stories.turned_away)
-        (story,) = it.gateway.stories.turned_away
-        assert kinds(story) == ["accepted", "turned_away"]
-        assert story.moments[-1].facts["status"] == 404
-        assert it.gateway.stories.find(story.id) is story
+        await until(lambda: it.gateway.timelines.turned_away)
+        (timeline,) = it.gateway.timelines.turned_away
+        assert kinds(timeline) == ["accepted", "turned_away"]
+        assert timeline.moments[-1].facts["status"] == 404
+        assert it.gateway.timelines.find(timeline.id) is timeline

@@ -23,10 +23,10 @@ async def upgraded(it: Served) -> Raw:
 async def opening(it: Served) -> Raw:
     """Joined, and the canister does not answer."""
     raw = await it.upgraded()
-    joined = it.stats.joined
+    joined = it.counters.joined
     it.ic.before_submit = lambda request: asyncio.get_running_loop().create_future()
     raw.send(FINAL | BINARY, Client().open())
-    await until(lambda: it.stats.joined > joined)
+    await until(lambda: it.counters.joined > joined)
     return raw
 
 
@@ -54,8 +54,8 @@ async def test_ping_pong_with_a_canister():
                 assert b"ping %d" % number in await socket.recv()
         await it.nobody()
         assert it.canister.left == [client.client_key]
-        assert it.stats.closed == {1000: 1}
-        assert not it.stats.refused
+        assert it.counters.closed == {1000: 1}
+        assert not it.counters.refused
 
 
 @states
@@ -77,8 +77,8 @@ async def test_a_close_is_answered_in_every_state(reach):
         assert await raw.close_frame() == (1000, "bye")
         await raw.end()
         await until(lambda: not len(it.listener))
-        assert it.stats.closed == {1000: 1}
-        assert not it.stats.refused
+        assert it.counters.closed == {1000: 1}
+        assert not it.counters.refused
 
 
 @states
@@ -98,7 +98,7 @@ async def test_half_open_sockets_end(reach):
         raw.writer.write_eof()
         await raw.end()
         await until(lambda: not len(it.listener))
-        assert it.stats.closed == {1006: 1}
+        assert it.counters.closed == {1006: 1}
 
 
 @states
@@ -119,7 +119,7 @@ async def test_text_closes_with_1003(reach):
         raw.send(CLOSE, b"\x03\xeb")
         await raw.end()
         await until(lambda: not len(it.listener))
-        assert it.stats.refused == {"text_frame": 1}
+        assert it.counters.refused == {"text_frame": 1}
 
 
 @states
@@ -184,7 +184,7 @@ async def test_fragments_are_put_together():
         assert first == FINAL | BINARY
         raw.close()
         await it.nobody()
-        assert it.stats.frames == 1
+        assert it.counters.frames == 1
 
 
 async def test_fragments_count_together():
@@ -248,7 +248,7 @@ async def test_what_is_no_upgrade_gets_an_answer_for_people(path, options, statu
         assert body.endswith(b"\n")
         raw.close()
         await it.nobody()
-        assert it.stats.rejected_requests == {status: 1}
+        assert it.counters.rejected_requests == {status: 1}
 
 
 @pytest.mark.parametrize("path", ["/", "/v2", "/v2/", "/?from=app", "/v2?x", f"/canister/{CANISTER}"])
@@ -308,9 +308,9 @@ async def test_connecting_and_closing_before_anything_leaves_nothing():
     async with served() as it:
         for _ in range(3):
             (await it.raw()).close()
-        await until(lambda: it.stats.connections == 3)
+        await until(lambda: it.counters.connections == 3)
         await it.nobody()
-        assert not it.stats.closed
+        assert not it.counters.closed
 
 
 async def test_a_client_that_says_nothing_is_asked_to_leave():
@@ -418,7 +418,7 @@ async def test_a_client_that_does_not_read_is_closed_alone():
             it.canister.send(quick_client.client_key, b"tick")
             assert b"tick" in await quick_socket.recv()
             it.canister.queue.clear()
-        assert it.stats.refused == {"slow_client": 1}
+        assert it.counters.refused == {"slow_client": 1}
         slow.writer.transport.abort()
         it.canister.send(quick_client.client_key, b"tock")
         assert b"tock" in await quick_socket.recv()
@@ -462,7 +462,7 @@ async def test_stopping_closes_everybody_and_tells_the_canister():
         half.close()
         await it.gateway.stop()
         assert len(it.canister.left) == 5
-        assert it.stats.closed == {1012: 6}
+        assert it.counters.closed == {1012: 6}
 
 
 async def test_stopping_does_not_wait_for_clients_that_do_not_answer():
@@ -483,7 +483,7 @@ async def test_unknown_close_codes_of_clients_do_not_grow_the_counters():
             assert (await raw.close_frame())[0] == code
             await raw.end()
         await it.nobody()
-        assert it.stats.closed == {0: 3}
+        assert it.counters.closed == {0: 3}
 
 
 def all_errors(kind=GatewayError):

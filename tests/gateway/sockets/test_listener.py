@@ -61,7 +61,7 @@ async def test_tls(pair):
             await client.send(Client().open())
             await client.recv()
         await it.nobody()
-        assert it.stats.closed == {1000: 1}
+        assert it.counters.closed == {1000: 1}
 
 
 async def test_plain_bytes_on_a_tls_port_leave_nothing(pair):
@@ -92,5 +92,5 @@ async def test_whoever_was_accepted_when_it_stops_gets_an_answer(turns):
                 await asyncio.sleep(0)
             await it.listener.stop()
             # those who were not accepted were left to the system, which resets them with the socket that they came to
-            assert it.stats.connections == it.stats.rejected_requests.total()
+            assert it.counters.connections == it.counters.rejected_requests.total()
             assert len(it.listener) == 0
