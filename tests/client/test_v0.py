@@ -144,14 +144,14 @@ def test_a_key_is_registered_by_its_raw_bytes() -> None:
 def test_the_types_are_those_of_the_canisters_of_that_time(vectors: ModuleType) -> None:
     known = {
         v["name"]: (bytes.fromhex(v["candid_hex"]), v["value"])
-        for v in vectors.load_json("websocket/candid_messages.json")["vectors"]
-        if v["generation"] == "0"
+        for v in vectors.load_json("websocket/candid_messages.json")["messages"]
+        if v["generation"] == "v0"
     }
-    arg, (value,) = known["ws_register arg"]
+    arg, (value,) = known["ws_register arguments"]
     assert REGISTER.decode(arg) == (plain(value),)
-    assert ANSWER.decode(known["ws_register/ws_close/ws_message result Ok"][0]) == ({"Ok": None},)
+    assert ANSWER.decode(known["ws_close results Ok"][0]) == ({"Ok": None},)
     for variant in ("DirectlyFromClient", "RelayedByGateway", "IcWebSocketEstablished"):
-        arg, (value,) = known[f"ws_message {variant}"]
+        arg, (value,) = known[f"ws_message arguments {variant}"]
         assert MESSAGE.decode(arg) == (plain(value),)
 
 

@@ -54,7 +54,7 @@ def test_every_kind_is_an_identity(identity: KeyIdentity) -> None:
 
 
 def test_keys_have_the_principals_that_mainnet_gave_them(vectors: Any) -> None:
-    for case in vectors.load_json("principal/principal.json")["self_authenticating"]:
+    for case in vectors.load_json("principals.json")["self_authenticating"]:
         key = SigningKey.from_secret("ed25519", bytes.fromhex(case["ed25519_seed"]))
         assert str(KeyIdentity(key).principal) == case["principal"]
 

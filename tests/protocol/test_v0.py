@@ -285,7 +285,7 @@ def test_the_drawing_has_every_transition():
 
 
 def test_the_first_messages_of_the_vectors():
-    for case in vectors.load_json("websocket/gen0_first_message.json")["cases"]:
+    for case in vectors.load_json("websocket/first_messages.json")["cases"]:
         it = at(State.HELLO)
         frame = case.get("frame_hex")
         if case["verdict"] == "accept":
@@ -296,7 +296,7 @@ def test_the_first_messages_of_the_vectors():
 
 
 def test_the_recorded_client_is_understood():
-    recorded = vectors.load_json("websocket/session_gen0_sdk_62dcec3.json")
+    recorded = vectors.load_json("websocket/session_62dcec3.json")
     (first,) = [f for f in recorded["frames"] if f["dir"] == "client->gateway" and f["kind"] == "WS binary"]
     it = at(State.HELLO, verifier=Verifier(bytes.fromhex(recorded["root_key_der"])))
     join, relay = receive(it, bytes.fromhex(first["hex"]))

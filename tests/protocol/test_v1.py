@@ -19,7 +19,7 @@ def test_says_nothing_first():
 
 
 def test_a_recorded_client_is_understood():
-    recorded = vectors.load_json("websocket/session_sdk_0.1.2.json")
+    recorded = vectors.load_json("websocket/session_0.1.2.json")
     it = session(bytes.fromhex(recorded["root_key_der"]))
     assert it.connect() == []
     frames = [frame for frame in recorded["frames"] if frame["kind"].startswith("WS binary")]

@@ -33,7 +33,7 @@ def test_a_client_that_opens_for_another_gateway_is_refused():
     assert it.close_call() is None
 
 
-@pytest.mark.parametrize("name", ["session_sdk_0.4.1.json", "session_sdk_0.5.0.json"])
+@pytest.mark.parametrize("name", ["session_0.4.1.json", "session_0.5.0.json"])
 def test_recorded_clients_are_understood(name):
     recorded = vectors.load_json(f"websocket/{name}")
     it = session(Principal(b"\x22" * 28 + b"\x02"), bytes.fromhex(recorded["root_key_der"]))

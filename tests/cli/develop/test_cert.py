@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -129,7 +130,8 @@ def test_published_certificates_have_their_verdicts(vectors: ModuleType) -> None
         for check in canisters:
             result = show(path, "--canister", check["effective_id"])
             assert result.exit_code == (check["verdict"] != "valid"), (entry["file"], check, result.output)
-        assert entry["time"][:10] in show(path).stdout
+        day = datetime.fromtimestamp(entry["time_ns"] // 10**9, UTC).date()
+        assert day.isoformat() in show(path).stdout
 
 
 async def show_url(*arguments: str) -> Result:

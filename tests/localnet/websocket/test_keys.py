@@ -8,7 +8,7 @@ from appliance.crypto import CandidTypes, encode_cbor
 from appliance.ic.principal import ANONYMOUS, Principal
 from appliance.localnet.canisters.canister import Environment
 from appliance.localnet.websocket.canister import WsError, WsInitParams
-from tests import vectors as shared
+from tests import vectors
 from tests.localnet.machine import CANISTER, START, principal
 from tests.localnet.websocket.conversation import (
     ALICE,
@@ -304,7 +304,7 @@ def test_the_application_closes_without_a_word(joined: WsV0) -> None:
 
 
 def test_the_first_message_of_the_reference_gateways_tests_is_understood(ws: WsV0) -> None:
-    vector = shared.load_json("websocket/gen0_first_message.json")
+    vector = vectors.load_json("websocket/first_messages.json")
     key, content, signature = (bytes.fromhex(vector[name]) for name in ("client_key", "content", "sig"))
     ws.register(ANONYMOUS, key)
     answer = ws.open_signed(content, signature)
@@ -312,7 +312,7 @@ def test_the_first_message_of_the_reference_gateways_tests_is_understood(ws: WsV
 
 
 def test_what_the_real_sdk_sent_is_understood(ws: WsV0) -> None:
-    frames = shared.load_json("websocket/session_gen0_sdk_62dcec3.json")["frames"]
+    frames = vectors.load_json("websocket/session_62dcec3.json")["frames"]
     first = next(frame for frame in frames if frame.get("what") == "first message")
     calls = [frame for frame in frames if "arg" in frame]
     assert [call["method"] for call in calls] == ["ws_register", "ws_message"]

@@ -14,7 +14,7 @@ from appliance.ic.principal import ANONYMOUS
 from appliance.localnet.canisters.canister import Environment, Trap
 from appliance.localnet.websocket.canister import WsError, WsInitParams
 from appliance.localnet.websocket.wire import SERVICE_MESSAGE
-from tests import vectors as shared
+from tests import vectors
 from tests.localnet.machine import START, principal
 from tests.localnet.websocket.conversation import ALICE, BOB, GATEWAY, NO_GATEWAY, OK, OTHER_GATEWAY, Ws, echo
 
@@ -273,7 +273,7 @@ def test_a_client_that_answers_stays_for_ever(ws: Ws) -> None:
 
 
 def test_what_the_real_sdk_sent_is_understood(ws: Ws) -> None:
-    sent = [f for f in shared.load_json("websocket/session_sdk_0.1.2.json")["frames"] if "arg" in f]
+    sent = [f for f in vectors.load_json("websocket/session_0.1.2.json")["frames"] if "arg" in f]
     assert [frame["what"] for frame in sent] == ["ws_open", "ws_message", "ws_message"]
     for frame in sent:
         env = ws._env(bytes.fromhex(frame["sender"]))
