@@ -475,7 +475,7 @@ async def test_a_canister_that_is_another_one_takes_its_sessions_with_it(it: Hou
             (it.other, False, 0),
         ]
         assert await reload(it)
-        with pytest.raises(GatewayError, match="not served here any more"):
+        with pytest.raises(GatewayError, match="no longer served here"):
             await connection.receive()
         assert await opens(it, it.other)
 

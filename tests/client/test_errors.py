@@ -27,8 +27,8 @@ from appliance.errors import GatewayError, Malformed
 
 SENTENCES = [
     (MessageUntrusted(4, Malformed("tree", "no map")), "message 4 cannot be trusted: malformed tree: no map"),
-    (SequenceGap(4, 7), "message 7 came where 4 was due: 3 lost or overtaken"),
-    (SequenceRepeated(4, 2), "message 2 came again where 4 was due"),
+    (SequenceGap(4, 7), "expected sequence number 4, got 7: messages were lost or overtaken"),
+    (SequenceRepeated(4, 2), "expected sequence number 4, got 2 again"),
     (MessageForOther(4, "a_1", "b_2"), "message 4 is for client a_1, this one is b_2"),
     (
         MessageLate(4, 400_000_000_000, 300_000_000_000),
@@ -43,7 +43,7 @@ SENTENCES = [
     (ClosedByApplication(), "the canister closed the session: ClosedByApplication"),
     (ConnectionClosed(1006, ""), "connection closed (1006)"),
     (ConnectionClosed(4503, "too late"), "connection closed (4503): too late"),
-    (OutOfTurn("the text '1'", "message 3"), "the text '1' came where message 3 was due"),
+    (OutOfTurn("the text '1'", "message 3"), "expected message 3, got the text '1'"),
     (OpeningRefused(), "the canister did not take the client; is its key registered there?"),
     (
         OtherGeneration("a handshake of v2", "v1"),

@@ -203,7 +203,7 @@ async def test_what_a_part_refuses_has_the_place_of_its_key(it: Bench) -> None:
 
 async def test_a_part_that_fails_to_swap_is_put_back_with_all_others(it: Bench) -> None:
     it.parts[1].errors["swap"] = ValueError("a bug")
-    with pytest.raises(ReloadFailed, match="was put back"):
+    with pytest.raises(ReloadFailed, match="was restored"):
         await reload(it, NEW)
     await settled()
     assert as_before(it)
@@ -468,7 +468,7 @@ async def test_what_is_confirmed_while_its_time_runs_out_stays(it: Bench) -> Non
 
 async def test_nothing_else_is_applied_during_a_trial(it: Bench) -> None:
     await on_trial(it)
-    with pytest.raises(ConfirmationPending, match="generation 2 of the configuration runs on trial"):
+    with pytest.raises(ConfirmationPending, match="revision 2 of the configuration is on trial"):
         await it.reloads.apply(OLD, trigger="signal", actor="SIGHUP")
     assert it.followed.log.level == "debug"
     back = await it.reloads.roll_back(actor="jane")

@@ -124,7 +124,9 @@ def test_what_does_not_verify_as_an_opening_joins_nothing(kind, name):
 @pytest.mark.parametrize(("kind", "other"), [(V1, V2), (V2, V1)])
 def test_a_client_of_the_other_generation_is_told_so(kind, other):
     it = at(kind, State.HELLO)
-    with pytest.raises(WrongGeneration, match=f"an address of {kind.name}, .* of {other.name} belong at /{other.name}"):
+    with pytest.raises(
+        WrongGeneration, match=f"serves clients of {kind.name}; connect to /{other.name} for {other.name}"
+    ):
         receive(it, OPENINGS[other])
     assert it.close_call() is None
 
