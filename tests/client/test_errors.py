@@ -44,18 +44,18 @@ SENTENCES = [
     (ConnectionClosed(1006, ""), "connection closed (1006)"),
     (ConnectionClosed(4503, "too late"), "connection closed (4503): too late"),
     (OutOfTurn("the text '1'", "message 3"), "expected message 3, got the text '1'"),
-    (OpeningRefused(), "the canister did not take the client; is its key registered there?"),
+    (OpeningRefused(), "the canister did not accept the client; is its key registered there?"),
     (
         OtherGeneration("a handshake of v2", "v1"),
         "the gateway sent a handshake of v2, but this client speaks v1; is this the right wire path?",
     ),
     (
         UnexpectedText("1", "v1"),
-        "the gateway sent the text '1', but v1 has binary frames only; is this the right wire path?",
+        "the gateway sent text ('1'), but v1 is binary only; is this the right wire path?",
     ),
     (
         UnexpectedText("x" * 41, "v1"),
-        f"the gateway sent the text '{'x' * 40}…', but v1 has binary frames only; is this the right wire path?",
+        f"the gateway sent text ('{'x' * 40}…'), but v1 is binary only; is this the right wire path?",
     ),
     (ConnectFailed("ws://127.0.0.1:1", "refused"), "cannot connect to ws://127.0.0.1:1: refused"),
 ]
