@@ -143,7 +143,7 @@ def test_there_is_no_cycle() -> None:
 
 SESSIONS_OF_CLIENTS = [
     f"appliance.client.{name}"
-    for name in ("session", "certified", "enveloped", "foreign", "v0", "v1", "v2", "reconnect")
+    for name in ("session", "certified", "enveloped", "wrong_generation", "v0", "v1", "v2", "reconnect")
 ]
 
 

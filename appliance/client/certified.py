@@ -15,8 +15,8 @@ from appliance.client.errors import (
     SequenceRepeated,
     UnexpectedText,
 )
-from appliance.client.foreign import refuse_foreign
 from appliance.client.session import Event, Generation, Limits, Send, State
+from appliance.client.wrong_generation import refuse_foreign
 from appliance.crypto import CertifiedMessage, Verifier
 from appliance.errors import GatewayError, Malformed, OpenTimeout
 from appliance.ic.principal import Principal

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from appliance.client.channel import Channel
 from appliance.client.codec import MessageType, codec_for
 from appliance.client.connection import Connection
-from appliance.client.opening import EnvelopedOpening, Opening, Terms
+from appliance.client.connector import EnvelopedOpening, Opening, Terms
 from appliance.client.reconnect import Backoff, Change, Course
 from appliance.client.register import RegisteredOpening
 from appliance.client.root_key import verifier_for

@@ -8,8 +8,8 @@ from typing import Any, Self, TypeVar
 
 from appliance.client.channel import Channel
 from appliance.client.codec import Codec
+from appliance.client.connector import Opening
 from appliance.client.errors import ClientError, ConnectionClosed
-from appliance.client.opening import Opening
 from appliance.client.reconnect import Change, Course, Lost, Restored, RetryFailed
 from appliance.client.session import Received
 from appliance.errors import GatewayError

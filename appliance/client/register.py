@@ -6,7 +6,7 @@ import asyncio
 from websockets.asyncio.client import ClientConnection
 
 from appliance.client.channel import Channel
-from appliance.client.opening import Opening, Terms
+from appliance.client.connector import Opening, Terms
 from appliance.client.settings import Registration
 from appliance.client.v0 import ANSWER, SessionV0, registration
 from appliance.crypto import SigningKey

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from appliance.client.certified import CertifiedSession
 from appliance.client.errors import OpeningRefused, OutOfTurn, shown
-from appliance.client.foreign import refuse_foreign
 from appliance.client.session import Event, Generation, Limits, Opened, Received, Send, State
+from appliance.client.wrong_generation import refuse_foreign
 from appliance.crypto import CandidTypes, CertifiedMessage, SigningKey, Verifier, encode_cbor
 from appliance.errors import KeyUnusable
 from appliance.ic.principal import Principal

@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 from appliance.client.enveloped import MESSAGE, EnvelopedSession
-from appliance.client.foreign import refuse_foreign
 from appliance.client.session import Event, Generation, Limits, State
+from appliance.client.wrong_generation import refuse_foreign
 from appliance.crypto import CandidTypes, decode_cbor
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal
