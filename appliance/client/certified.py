@@ -16,7 +16,7 @@ from appliance.client.errors import (
     UnexpectedText,
 )
 from appliance.client.session import Event, Generation, Limits, Send, State
-from appliance.client.wrong_generation import refuse_foreign
+from appliance.client.wrong_generation import detect_wrong_generation
 from appliance.crypto import CertifiedMessage, Verifier
 from appliance.errors import GatewayError, Malformed, OpenTimeout
 from appliance.ic.principal import Principal
@@ -83,7 +83,7 @@ class CertifiedSession(ABC):
     def start(self, *, now_ns: int) -> list[Event]:
         """What the client says first. To be called once, when the socket is open. Raises NotOpen after the end."""
         self._refuse_after_end()
-        return self._first_words(now_ns)
+        return self._opening_events(now_ns)
 
     def receive(self, frame: bytes | str, *, now_ns: int) -> list[Event]:
         """Take a message of the gateway: bytes are a binary, a str is a text one.
@@ -105,7 +105,7 @@ class CertifiedSession(ABC):
 
     # --- what a generation says ---------------------------------------------------------------------------------
 
-    def _first_words(self, now_ns: int) -> list[Event]:
+    def _opening_events(self, now_ns: int) -> list[Event]:
         """Nothing, where the gateway speaks first."""
         return []
 
@@ -155,7 +155,7 @@ class CertifiedSession(ABC):
             return self._verifier.open_message(frame, self._canister_id, generation=self._wire, now_ns=now_ns)
         except GatewayError as error:
             if isinstance(error, Malformed):
-                refuse_foreign(frame, self.generation)
+                detect_wrong_generation(frame, self.generation)
             raise MessageUntrusted(self._received + 1, error) from error
 
     def _refuse_unless_open(self) -> None:

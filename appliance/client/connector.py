@@ -23,7 +23,7 @@ ENVELOPED: Mapping[Generation, type[EnvelopedSession]] = {"v1": SessionV1, "v2":
 
 
 @dataclass(frozen=True)
-class Terms:
+class ConnectParameters:
     """What is the same for every session of a connection."""
 
     canister_id: Principal
@@ -35,16 +35,16 @@ class Terms:
     """Nanoseconds since 1970."""
 
 
-class Opening(ABC):
+class Connector(ABC):
     """Opens sessions, each of them for the canister that of a new client."""
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
+    def __init__(self, parameters: ConnectParameters) -> None:
+        self.parameters = parameters
 
     async def open(self, gateway: str) -> Channel:
         """An open session through the gateway with this URL. Raises ConnectFailed, or the GatewayError that ended the
         session before the canister took the client; nothing is left open then."""
-        channel = self._channel(await open_socket(gateway, self.terms.ssl))
+        channel = self._channel(await open_socket(gateway, self.parameters.ssl))
         try:
             await channel.opened()
         except GatewayError as error:
@@ -60,21 +60,21 @@ class Opening(ABC):
         """A new session on a socket that has just been opened."""
 
 
-class EnvelopedOpening(Opening):
+class EnvelopedConnector(Connector):
     """Opens sessions of v1 and v2, each with a nonce of its own."""
 
-    def __init__(self, terms: Terms, generation: Generation) -> None:
-        super().__init__(terms)
+    def __init__(self, parameters: ConnectParameters, generation: Generation) -> None:
+        super().__init__(parameters)
         self._session_class = ENVELOPED[generation]
 
     def _channel(self, socket: ClientConnection) -> Channel:
-        terms = self.terms
+        parameters = self.parameters
         session = self._session_class(
-            terms.canister_id,
-            terms.identity,
-            terms.verifier,
+            parameters.canister_id,
+            parameters.identity,
+            parameters.verifier,
             client_nonce=secrets.randbits(64),
-            now_ns=terms.clock(),
-            limits=terms.limits,
+            now_ns=parameters.clock(),
+            limits=parameters.limits,
         )
-        return Channel(socket, session, terms.clock)
+        return Channel(socket, session, parameters.clock)

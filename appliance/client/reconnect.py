@@ -64,7 +64,7 @@ class Backoff:
 
 
 @dataclass(frozen=True)
-class Course:
+class ReconnectState:
     """Where a connection is or goes next: the first of the gateways that may still be asked."""
 
     gateways: tuple[str, ...]

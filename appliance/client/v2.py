@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from appliance.client.enveloped import MESSAGE, EnvelopedSession
 from appliance.client.session import Event, Generation, Limits, State
-from appliance.client.wrong_generation import refuse_foreign
+from appliance.client.wrong_generation import detect_wrong_generation
 from appliance.crypto import CandidTypes, decode_cbor
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal
@@ -32,7 +32,7 @@ class SessionV2(EnvelopedSession):
             case {"gateway_principal": bytes(principal)}:
                 self.gateway = Principal(principal)
             case _:
-                refuse_foreign(frame, self.generation)
+                detect_wrong_generation(frame, self.generation)
                 raise Malformed("handshake", "it does not name the gateway's principal; is this the right wire path?")
         arg = _OPEN.encode({"client_nonce": self._client_nonce, "gateway_principal": self.gateway})
         self._state = State.OPENING

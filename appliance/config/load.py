@@ -168,7 +168,7 @@ class _Layers:
         try:
             config = Config.model_validate(self.value, context=WRITTEN)
         except ValidationError as errors:
-            self.problems.extend(self._problem(error) for error in errors.errors() if not self._is_told(error))
+            self.problems.extend(self._problem(error) for error in errors.errors() if not self._is_reported(error))
         if config is None or self.problems:
             raise ConfigError(sorted(self.problems, key=_in_order))
         return config
@@ -194,7 +194,7 @@ class _Layers:
             for old in [old for old in places if old[: len(path)] == path]:
                 del places[old]
 
-    def _is_told(self, error: ErrorDetails) -> bool:
+    def _is_reported(self, error: ErrorDetails) -> bool:
         return any(error["loc"][: len(path)] == path for path in self.broken)
 
     def _problem(self, error: ErrorDetails) -> ConfigProblem:

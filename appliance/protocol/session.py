@@ -61,7 +61,7 @@ class Delivery(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SessionContext:
     """What all sessions of a gateway have in common."""
 
     gateway: Principal
@@ -83,8 +83,8 @@ class Session(ABC):
     """The client's opening message in words, for the client that never sends it."""
     table: ClassVar[Table]
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
+    def __init__(self, context: SessionContext) -> None:
+        self.context = context
         self.state = State.NEW
 
     @property
