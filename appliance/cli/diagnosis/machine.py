@@ -17,7 +17,7 @@ from appliance.control.client import UNIX, Client, ControlRefused, ControlUnreac
 from appliance.control.models import Status
 from appliance.errors import ConfigError, GatewayError
 from appliance.gateway.sockets.listener import load_tls
-from appliance.ic.identity import identity_file_problem, load_identity
+from appliance.ic.key_file import identity_file_problem, load_identity
 
 SPARE_FILES = 1024
 """Open files beside the sockets of clients: calls to the IC, the control plane, logs."""
