@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
-from appliance.config.describe import render_markdown, render_yaml
+from appliance.config.render.describe import render_markdown, render_yaml
 from appliance.errors import GatewayError, TooLarge, error_classes
 from appliance.protocol.generations import SESSIONS
 from appliance.protocol.session import draw

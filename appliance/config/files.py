@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.config.effect import Restart
+from appliance.config.fields.effect import Restart
+from appliance.config.fields.values import in_folder
 from appliance.config.keys import Item, KeyPath, is_repeated, label_of, path_text
 from appliance.config.problems import effect_of
 from appliance.config.schema import Config, Section
-from appliance.config.values import in_folder
 
 TEMPORARY = ".tmp"
 """How the name of a file ends that is being written."""

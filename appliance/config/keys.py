@@ -5,8 +5,8 @@ A canister is told apart by its id, a further listener by its address, a plugin 
 
 from typing import Any, NamedTuple
 
-from appliance.config.document import Path
 from appliance.config.schema import Canister, MoreListener, Plugin, Section
+from appliance.config.text.document import Path
 
 
 class Item(NamedTuple):

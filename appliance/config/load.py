@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from appliance.config.document import MAX_BYTES, Document, Path, decode, key_text, read_document, read_value
+from appliance.config.fields.units import WRITTEN
+from appliance.config.fields.values import Misplaced, in_folder
 from appliance.config.files import Content, contents_of
 from appliance.config.keys import labelled, path_text
 from appliance.config.problems import field_at, problem_of, shown
 from appliance.config.schema import Config, Section
-from appliance.config.units import WRITTEN
-from appliance.config.values import Misplaced, in_folder
+from appliance.config.text.document import MAX_BYTES, Document, Path, decode, key_text, read_document, read_value
 from appliance.errors import ConfigError, ConfigProblem
 
 PREFIX = "ICWS_"

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from appliance.config.effect import EffectName, Live, Restart
+from appliance.config.fields.effect import EffectName, Live, Restart
 from appliance.config.files import files_of
 from appliance.config.keys import Item, KeyPath, label_of, path_text
 from appliance.config.load import Loaded
 from appliance.config.problems import effect_of, section_in
 from appliance.config.schema import Config, Section
-from appliance.config.written import read_back, written, written_value
+from appliance.config.text.written import read_back, written, written_value
 
 _ORDERED = ("plugins",)
 """What is repeated and whose order means something."""

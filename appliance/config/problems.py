@@ -7,10 +7,10 @@ from typing import Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from appliance.config.document import Path
-from appliance.config.effect import Effect
+from appliance.config.fields.effect import Effect
+from appliance.config.fields.units import Unit
 from appliance.config.schema import Config, Section
-from appliance.config.units import Unit
+from appliance.config.text.document import Path
 
 _SHOWN = 60
 _TYPES = {

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from appliance.config.address import TcpAddress, parse_address
-from appliance.config.effect import Live, NewSessions, Restart
-from appliance.config.units import Duration, Rate, Size
-from appliance.config.values import (
+from appliance.config.fields.address import TcpAddress, parse_address
+from appliance.config.fields.effect import Live, NewSessions, Restart
+from appliance.config.fields.units import Duration, Rate, Size
+from appliance.config.fields.values import (
     Address,
     CanisterId,
     Endpoint,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.describe import render_yaml
 from appliance.config.files import Content
 from appliance.config.load import Loaded, load, variable_path
 from appliance.config.problems import effect_of, field_at, keys_of
+from appliance.config.render.describe import render_yaml
 from appliance.config.schema import CanisterLimits, Config, Polling
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.ic.principal import Principal

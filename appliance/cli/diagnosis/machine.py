@@ -11,7 +11,7 @@ from pathlib import Path
 
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
 from appliance.cli.output.formatting import ago, counted, duration, number
-from appliance.config.address import TcpAddress, UnixAddress, parse_address
+from appliance.config.fields.address import TcpAddress, UnixAddress, parse_address
 from appliance.config.schema import Config
 from appliance.control.client import UNIX, Client, ControlRefused, ControlUnreachable, path_to
 from appliance.control.models import Status

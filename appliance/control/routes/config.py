@@ -11,10 +11,10 @@ from fastapi import Path as InPath
 from starlette.responses import Response
 
 from appliance.config.history import Record
-from appliance.config.json_schema import json_schema
 from appliance.config.plan import PlannedChange, compare
+from appliance.config.render.json_schema import json_schema
 from appliance.config.source import Source
-from appliance.config.written import written
+from appliance.config.text.written import written
 from appliance.control.answers import Json, to_json
 from appliance.control.depends import Asked, Noted, Plane, Sender
 from appliance.control.models import (

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from appliance.config.effect import Effect, Live
+from appliance.config.fields.effect import Effect, Live
 from appliance.config.problems import choices_of, effect_of, section_in, unit_of
 from appliance.config.schema import Canister, Config, MoreListener, Plugin, Section, Tls
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 from pydantic.fields import FieldInfo
 
-from appliance.config.address import UNIX, check_network, check_origin, check_url, parse_address
+from appliance.config.fields.address import UNIX, check_network, check_origin, check_url, parse_address
 from appliance.errors import GatewayError
 from appliance.ic.principal import Principal
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from appliance.config.document import Path, key_text, read_value, resolve_scalar
+from appliance.config.text.document import Path, key_text, read_value, resolve_scalar
 from appliance.errors import ConfigError, ConfigProblem
 
 Value: TypeAlias = "str | int | float | bool | None | Sequence[Value] | Mapping[str, Value]"

@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from appliance.config.document import key_text
+from appliance.config.fields.units import WRITTEN
 from appliance.config.problems import problem_of, unit_of
 from appliance.config.schema import Config, Section
-from appliance.config.units import WRITTEN
+from appliance.config.text.document import key_text
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.ic.principal import Principal
 
