@@ -49,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Start:
-    """What to start with. ``record`` is the generation that it is, None for a new one."""
+    """What to start with. ``record`` is the revision that it is, None for a new one."""
 
     source: Source
     loaded: Loaded
@@ -73,7 +73,7 @@ def start(source: Source) -> Start:
     try:
         return Start(source, _load(source, choice), history, choice.record, warnings)
     except ConfigError as error:
-        warnings.append(f"the file is run, since generation {choice.record and choice.record.generation}: {error}")
+        warnings.append(f"the file is run, since revision {choice.record and choice.record.revision}: {error}")
         return Start(source, of_file, history, None, warnings)
 
 
@@ -87,4 +87,4 @@ def _history(loaded: Loaded) -> History:
 
 
 def _load(source: Source, choice: Choice) -> Loaded:
-    return source.load(choice.text, name=f"generation {choice.record and choice.record.generation}")
+    return source.load(choice.text, name=f"revision {choice.record and choice.record.revision}")

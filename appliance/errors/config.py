@@ -55,8 +55,8 @@ class EtagMismatch(ReloadError, reason="etag_mismatch"):
 class ConfirmationPending(ReloadError, reason="confirmation_pending"):
     """A configuration runs on trial."""
 
-    generation: int
-    sentence = "revision {generation} of the configuration is on trial; confirm it or roll it back first"
+    revision: int
+    sentence = "revision {revision} of the configuration is on trial; confirm it or roll it back first"
 
 
 class NothingToConfirm(ReloadError, reason="nothing_to_confirm"):
@@ -71,8 +71,8 @@ class NothingToRollBackTo(ReloadError, reason="nothing_to_roll_back_to"):
     sentence = "there is no other good revision of the configuration to roll back to"
 
 
-class GenerationUnknown(ReloadError, reason="generation_unknown"):
+class RevisionUnknown(ReloadError, reason="generation_unknown"):
     """The history of the configuration does not have this revision, or no longer."""
 
-    generation: int
-    sentence = "revision {generation} of the configuration is not in the history"
+    revision: int
+    sentence = "revision {revision} of the configuration is not in the history"

@@ -17,12 +17,12 @@ from appliance.errors import (
     ConfirmationPending,
     EtagMismatch,
     ForceNeeded,
-    GenerationUnknown,
     IcUnreachable,
     NothingToConfirm,
     NothingToRollBackTo,
     ReloadFailed,
     RestartNeeded,
+    RevisionUnknown,
 )
 from tests.control.reloading import CHAT, GATEWAY_EVENTS, Bench, bench
 
@@ -335,7 +335,7 @@ async def test_an_etag_guards_against_lost_updates(it: Bench) -> None:
     await it.reloads.apply(NEW, trigger="api", actor="jane", if_match=etag)
     with pytest.raises(EtagMismatch) as caught:
         await it.reloads.apply(OLD, trigger="api", actor="joe", if_match=etag)
-    assert f"{it.reloads.etag} runs, not {etag}" in str(caught.value)
+    assert f"{it.reloads.etag} is running, not {etag}" in str(caught.value)
     assert it.followed.log.level == "debug"
     await it.reloads.apply(OLD, trigger="api", actor="joe", if_match=it.reloads.etag)
     assert it.reloads.etag not in (etag, "")
@@ -531,7 +531,7 @@ async def test_any_generation_can_be_run_again(it: Bench) -> None:
     assert (outcome.result, outcome.generation, it.followed.log.level) == ("rolled back", 4, "info")
     assert [state for _, _, state in it.states] == ["good", "good", "rolled back", "good"]
     assert it.reloads.history[3].problem == "taken back by jane"
-    with pytest.raises(GenerationUnknown, match="generation 9 "):
+    with pytest.raises(RevisionUnknown, match="revision 9 "):
         await it.reloads.roll_back(9, actor="jane")
     assert (await it.reloads.roll_back(4, actor="jane")).result == "unchanged"
 
