@@ -104,7 +104,9 @@ def _rows() -> Iterator[str]:
     ordered = sorted(closing, key=lambda error: (error.close_code, error.reason, error.__name__))
     for (code, reason), errors in groupby(ordered, key=lambda error: (error.close_code, error.reason)):
         back = _REGISTERED.get(code) or ("yes" if code < 4500 else "no")
-        meaning = " ".join(_MEANINGS.get(error) or _first_sentence(error) for error in errors)
+        # Subclasses that a client cannot tell from their parent by code and label are no news to readers.
+        group = list(errors)
+        meaning = " ".join(_MEANINGS.get(each) or _first_sentence(each) for each in group if each.__base__ not in group)
         yield f"| {code} | {back} | `{reason}` | {meaning} |"
 
 

@@ -26,20 +26,24 @@ class IcRefused(IcError, reason="ic_refused"):
 
 
 class Rejected(IcError, close_code=4102, reason="rejected"):
-    """The IC or the canister rejected the call or query (interface specification, "Reject codes").
-
-    ``certified`` says whether the rejection was read from a certificate.
-    """
+    """The IC or the canister rejected the call or query (interface specification, "Reject codes"). Raise a subclass."""
 
     reject_code: int
     message: str
     error_code: str | None = None
-    certified: bool = False
     sentence = "rejected ({_codes}): {message}"
 
     @property
     def _codes(self) -> str:
         return f"{self.reject_code}, {self.error_code}" if self.error_code else str(self.reject_code)
+
+
+class CertifiedReject(Rejected):
+    """A certificate proves the rejection."""
+
+
+class UncertifiedReject(Rejected):
+    """An endpoint reports the rejection without proof, so that another endpoint may know better."""
 
 
 class CallExpired(IcError, reason="call_expired"):

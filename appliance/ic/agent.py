@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from appliance.crypto import CertifiedTree, Verifier
-from appliance.errors import Rejected
+from appliance.errors import UncertifiedReject
 from appliance.ic import network
 from appliance.ic.api import Api
 from appliance.ic.attempts import Chance, Clock, Pacing, Sleep, carry, system_chance
@@ -206,7 +206,7 @@ class Agent:
         if reply.status == 202:
             return ACCEPTED
         answer = read_call_reply(reply.body)
-        if isinstance(answer, Rejected):
+        if isinstance(answer, UncertifiedReject):
             return RequestStatus("rejected", reject=answer)
         return read_request_status(await self._verify(subject, answer), call.request_id)
 

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from appliance.errors import CallExpired, CertificateError, GatewayError, IcUnreachable, Malformed
+from appliance.errors import CallExpired, CertificateError, CertifiedReject, GatewayError, IcUnreachable, Malformed
 from appliance.ic.envelope import SignedCall
 from appliance.ic.replies import SYS_TRANSIENT, RequestStatus
 
@@ -104,7 +104,7 @@ async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pa
             if status.state == "replied":
                 return status.reply
             if status.reject is not None:
-                if status.reject.certified or status.reject.reject_code != SYS_TRANSIENT:
+                if isinstance(status.reject, CertifiedReject) or status.reject.reject_code != SYS_TRANSIENT:
                     raise status.reject
                 problem = status.reject
             elif read_status is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 from appliance.crypto import CertifiedTree, decode_cbor
-from appliance.errors import Malformed, PathAbsent, Rejected
+from appliance.errors import CertifiedReject, Malformed, PathAbsent, Rejected, UncertifiedReject
 
 SYS_TRANSIENT = 2
 
@@ -57,7 +57,7 @@ def read_certificate(body: bytes, what: str) -> bytes:
 
 
 def read_query_reply(body: bytes) -> bytes:
-    """The argument of the reply to a query. Raises Rejected or Malformed."""
+    """The argument of the reply to a query. Raises UncertifiedReject or Malformed."""
     what = "query reply"
     fields = read_fields(body, what)
     if fields.get("status") != "replied":
@@ -68,7 +68,7 @@ def read_query_reply(body: bytes) -> bytes:
     return field(reply, "arg", bytes, what)
 
 
-def read_call_reply(body: bytes) -> bytes | Rejected:
+def read_call_reply(body: bytes) -> bytes | UncertifiedReject:
     """The certificate in the answer to a call, unverified, or why the call was not even replicated. Raises Malformed.
 
     Version 2 of the endpoint has no status: it answers with a body only to refuse.
@@ -80,11 +80,11 @@ def read_call_reply(body: bytes) -> bytes | Rejected:
     return _rejection(fields, what)
 
 
-def _rejection(fields: Fields, what: str) -> Rejected:
+def _rejection(fields: Fields, what: str) -> UncertifiedReject:
     code = field(fields, "reject_code", int, what)
     error_code = fields.get("error_code")
     message = field(fields, "reject_message", str, what)
-    return Rejected(code, message, error_code if isinstance(error_code, str) else None)
+    return UncertifiedReject(code, message, error_code if isinstance(error_code, str) else None)
 
 
 def read_request_status(tree: CertifiedTree, request_id: bytes) -> RequestStatus:
@@ -103,11 +103,11 @@ def read_request_status(tree: CertifiedTree, request_id: bytes) -> RequestStatus
     return RequestStatus(state)
 
 
-def _certified_rejection(tree: CertifiedTree, path: list[bytes]) -> Rejected:
+def _certified_rejection(tree: CertifiedTree, path: list[bytes]) -> CertifiedReject:
     code = read_leb128(_leaf(tree, path, b"reject_code"))
     message = _leaf(tree, path, b"reject_message").decode(errors="replace")
     error_code = tree.lookup([*path, b"error_code"])
-    return Rejected(code, message, error_code.decode(errors="replace") if error_code else None, certified=True)
+    return CertifiedReject(code, message, error_code.decode(errors="replace") if error_code else None)
 
 
 def _leaf(tree: CertifiedTree, path: list[bytes], label: bytes) -> bytes:
