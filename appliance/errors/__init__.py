@@ -5,8 +5,7 @@ with when the error ends it: a registered code (RFC 6455 section 7.4.1 and the I
 4000-4499 when the client should come back and 4500-4999 when coming back with the same thing is useless. ``reason`` is
 the short label that metrics and logs count by.
 
-The package imports nothing of ours, because the native core raises these classes. Import from here, not from the
-modules: the native core does so by name, too.
+The package imports nothing of ours, because the native core raises these classes, by the names exported here.
 """
 
 from appliance.errors.base import *

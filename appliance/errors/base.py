@@ -22,10 +22,8 @@ class GatewayError(Exception):
     def __init_subclass__(cls, *, close_code: int | None = None, reason: str | None = None, **options: Any) -> None:
         """``close_code`` and ``reason`` replace those of the parent."""
         super().__init_subclass__(**options)
-        if close_code is not None:
-            cls.close_code = close_code
-        if reason is not None:
-            cls.reason = reason
+        cls.close_code = cls.close_code if close_code is None else close_code
+        cls.reason = reason or cls.reason
         dataclass(eq=False)(cls)  # by identity, because an exception in a set or a traceback must stay itself
 
     def __str__(self) -> str:
