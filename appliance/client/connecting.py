@@ -1,4 +1,4 @@
-"""`connect`: from what an application says to an open connection."""
+"""`connect`: opens a connection from the arguments of an application."""
 
 import ssl as tls
 import time
@@ -45,15 +45,15 @@ async def connect(
 ) -> AsyncIterator[Connection]:
     """Open a session with a canister through a gateway, and close it at the end of the block.
 
-    `url` is ``ws://`` or ``wss://``, or a list of such URLs: the first gateway that takes the client is used.
-    `generation` is the wire generation; without one the end of the path says it (``/v0``, ``/v1``, ``/v2``), else it is
+    `url` is ``ws://`` or ``wss://``, or a list of such URLs: the first gateway that accepts the client is used.
+    `generation` is the wire generation; without one it is the end of the path (``/v0``, ``/v1``, ``/v2``), else it is
     v2. `identity` is one of `appliance.ic.identity` or of another library that its `adapt` takes; without one a fresh
     Ed25519 key is made.
 
     Messages are verified by `verifier`, or against `root_key`: 133 bytes of DER, 266 hexadecimal digits, ``mainnet``,
     or ``fetch`` to trust what `network_url` answers, which is the default where there is such a URL, else ``mainnet``.
 
-    `message_type` says what values are: a Candid type such as ``record {text: text}``, or an interface (the path of a
+    `message_type` is the type of values: a Candid type such as ``record {text: text}``, or an interface (the path of a
     ``.did`` file, or its text) of which the type is the one named `type_name`, else the one that the second argument of
     ``ws_message`` is an ``opt`` of. Without it values are bytes. In v0 they are always CBOR.
 
@@ -67,7 +67,7 @@ async def connect(
 
     Raises ConfigError for arguments that contradict each other; ConnectFailed where no socket opens; KeyUnusable;
     CandidError and OSError (in `message_type`); an IcError where the root key cannot be fetched or the client's key not
-    be registered; and the GatewayError that ends the session before the canister took the client. Where there are
+    be registered; and the GatewayError that ends the session before the canister accepted the client. Where there are
     several gateways it is the last one's, with notes of the others.
     """
     gateways = gateways_of(url)
@@ -100,7 +100,7 @@ async def connect(
 
 
 async def _first(connector: Connector, gateways: tuple[str, ...]) -> tuple[Channel, ReconnectState]:
-    """A session through the first gateway that takes the client: each is asked once, and at once."""
+    """A session through the first gateway that accepts the client; each is tried once, without a wait."""
     state = ReconnectState(gateways, Backoff(first=0, attempts=len(gateways)))
     before: list[str] = []
     while True:

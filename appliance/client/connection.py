@@ -1,4 +1,4 @@
-"""A conversation with a canister: over one session, or over one after the other where reconnection is asked for."""
+"""A connection to a canister: one session, or one after the other with `reconnect`."""
 
 import asyncio
 from collections import deque
@@ -26,7 +26,7 @@ class Message:
     """A message of the canister: verified, in order, and for this client."""
 
     value: Any
-    """Decoded as the connection's `message_type` says."""
+    """Decoded by the connection's `message_type`."""
     sequence_num: int
     """From 1 on for each session; service messages of the protocol are counted too."""
     timestamp_ns: int
@@ -38,11 +38,11 @@ class Message:
 
 
 class Connection:
-    """An open conversation with a canister; made by `connect`.
+    """An open connection to a canister; made by `connect`.
 
     Iterating yields each `Message` and ends when the session ends in good order; it raises the GatewayError that ended
-    the session otherwise. Where reconnection is asked for, what is said here of the session is true of the last;
-    iterating over `events` yields the changes between sessions, too.
+    the session otherwise. With `reconnect`, `session` below means the last one, and iterating over `events` also yields
+    the changes between sessions.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Connection:
 
     @property
     def principal(self) -> Principal:
-        """Who the client is to the canister; in v0, who registered its key there."""
+        """The principal of the client; in v0, the one that registered its key."""
         return self._connector.parameters.identity.principal
 
     @property
@@ -125,7 +125,7 @@ class Connection:
         return Message(value, received.sequence_num, received.timestamp_ns, received.certified_at_ns, session)
 
     def events(self) -> "Events":
-        """Messages and changes to iterate over. Changes are for who reads: while 1024 events wait, none is added."""
+        """Messages and changes to iterate over. While 1024 events wait unread, changes are dropped."""
         return Events(self)
 
     def __aiter__(self) -> Self:
@@ -153,7 +153,7 @@ class Connection:
             assert self._channel is not None  # noqa: S101 - what was waited for
             return self._channel
 
-    # --- the runner: it alone reads the socket, and opens the next --------------------------------------------------
+    # --- the runner: the only reader of the socket, which also opens the next ----------------------------------------
 
     async def _run(self) -> None:
         try:
@@ -228,8 +228,7 @@ class Connection:
 
 
 class Events:
-    """What happens to a connection, message by message and change by change; ends and raises as iterating over the
-    connection does."""
+    """The messages and changes of a connection, in order; ends and raises as iterating over the connection does."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

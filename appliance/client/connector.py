@@ -1,4 +1,4 @@
-"""How a session is opened at a gateway, for each wire generation."""
+"""Opens sessions at a gateway, for each wire generation."""
 
 import secrets
 import ssl as tls
@@ -19,12 +19,12 @@ from appliance.ic.identity import Identity
 from appliance.ic.principal import Principal
 
 ENVELOPED: Mapping[Generation, type[EnvelopedSession]] = {"v1": SessionV1, "v2": SessionV2}
-"""Whose messages are envelopes that an identity signs. v0 is not one of them: see `register`."""
+"""Generations whose messages are envelopes that an identity signs. For v0 see `register`."""
 
 
 @dataclass(frozen=True)
 class ConnectParameters:
-    """What is the same for every session of a connection."""
+    """The parameters of every session of a connection."""
 
     canister_id: Principal
     identity: Identity
@@ -36,14 +36,14 @@ class ConnectParameters:
 
 
 class Connector(ABC):
-    """Opens sessions, each of them for the canister that of a new client."""
+    """Opens sessions. To the canister, each is a new client."""
 
     def __init__(self, parameters: ConnectParameters) -> None:
         self.parameters = parameters
 
     async def open(self, gateway: str) -> Channel:
         """An open session through the gateway with this URL. Raises ConnectFailed, or the GatewayError that ended the
-        session before the canister took the client; nothing is left open then."""
+        session before the canister accepted the client; nothing is left open then."""
         channel = self._channel(await open_socket(gateway, self.parameters.ssl))
         try:
             await channel.opened()

@@ -1,6 +1,6 @@
-"""What a client finds wrong, and how a connection can end: one class per fact, all of the package's one tree.
+"""Errors of the client, each a reason for the end of a connection; all of the package's one tree.
 
-Whatever a gateway does wrong ends the connection: a client that went on would trust what it cannot verify. The close
+Every fault of a gateway ends the connection: a client that went on would trust what it cannot verify. The close
 codes are those of the JavaScript SDK, so that operators see the same ones from every client.
 """
 
@@ -162,12 +162,12 @@ class ConnectionClosed(ClientError, reason="connection_closed"):
 
     @property
     def orderly(self) -> bool:
-        """Whether the close frame says so."""
+        """Whether it is a normal close (1000, 1001)."""
         return self.code in (1000, 1001)
 
     @property
     def come_back(self) -> bool:
-        """Whether a new connection may succeed: 4500 to 4999 say that it will not, and so do some registered codes."""
+        """Whether a new connection may succeed: not for 4500 to 4999 and some registered codes."""
         return self.code not in (1002, 1003, 1007, 1008, 1009, 1010) and not 4500 <= self.code <= 4999
 
     @property
@@ -184,5 +184,5 @@ class ConnectFailed(ClientError, reason="connect_failed"):
 
 
 def shown(text: str) -> str:
-    """What a gateway wrote, quoted and cut for a sentence."""
+    """A text of a gateway, quoted and cut for a sentence."""
     return repr(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…")

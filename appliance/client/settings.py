@@ -1,4 +1,4 @@
-"""What the arguments of `connect` mean together: gateways, wire generation, registration and root key."""
+"""Resolves the arguments of `connect`: gateways, wire generation, registration and root key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def gateways_of(url: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def generation_of(gateways: Sequence[str], chosen: Generation | None) -> Generation:
-    """The wire generation: the one that is chosen, else the one that the path of every URL ends with, else v2.
+    """The wire generation: the chosen one, else that at the end of every URL's path, else v2.
 
     Raises ConfigError where these contradict each other.
     """
@@ -56,7 +56,7 @@ def generation_of(gateways: Sequence[str], chosen: Generation | None) -> Generat
 
 @dataclass(frozen=True)
 class Registration:
-    """How a client of v0 makes itself known."""
+    """The registration of a client of v0."""
 
     network_url: str
     given_key: SigningKey | None
@@ -100,7 +100,7 @@ async def verifier_for(root_key: bytes | str | None, network_url: str | None) ->
 
 
 def wrong(argument: str, problem: str) -> ConfigError:
-    """An argument of `connect` that cannot be."""
+    """The error for an argument of `connect`."""
     return ConfigError([ConfigProblem("connect", argument, problem)])
 
 

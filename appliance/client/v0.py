@@ -24,7 +24,7 @@ MESSAGE = CandidTypes(
 )
 """The argument of `ws_message`."""
 ANSWER = CandidTypes("(variant {Ok; Err: text})")
-"""What both answer."""
+"""The answer of both."""
 
 _KEY_LENGTH = 32  # of a raw Ed25519 key, which its DER form ends with (RFC 8410)
 _ANSWERS = 'the text "1" or "0"'

@@ -10,7 +10,7 @@ from appliance.errors import Malformed
 from appliance.ic.principal import Principal
 
 _OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: principal})")
-# The second argument tells SDKs the application's type; a value never travels in it.
+# SDKs read the application's type from the second argument; it never has a value.
 _MESSAGE = CandidTypes(f"({MESSAGE}, opt null)")
 
 
@@ -22,7 +22,7 @@ class SessionV2(EnvelopedSession):
     _wire = 2
     _first_state = State.HANDSHAKE
     gateway: Principal | None = None
-    """The gateway's principal, as it says; known from the handshake on."""
+    """The gateway's principal by its own claim, from the handshake on."""
 
     def _binary(self, frame: bytes, now_ns: int) -> list[Event]:
         return self._handshake(frame, now_ns) if self._state is State.HANDSHAKE else super()._binary(frame, now_ns)

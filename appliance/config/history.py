@@ -1,8 +1,8 @@
-"""Every configuration that was applied: its text, when, by whom, and what became of it.
+"""The revisions of the configuration: the text of each, when and by whom it was applied, and its state.
 
-One file each, so that a crash damages one at most; it is written whole before anything is done with the configuration,
-with mode 0600 in a folder of mode 0700, since a configuration may hold secrets of plugins. Without a folder all of it
-is kept in memory.
+Each has a file, so that a crash damages one at most. The file is written before the configuration is applied: after a
+crash in between the next start knows that it was not finished. Its mode is 0600 in a folder of mode 0700, since a
+configuration may hold secrets of plugins. Without a folder the history is in memory.
 """
 
 import hashlib
@@ -50,8 +50,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Choice:
-    """What to run at a start. ``record`` is None for a text that no revision has yet, and ``warning`` says why it is
-    not that of the file."""
+    """The text to run at a start. ``record`` is None for a text without a revision; ``warning`` is the reason where it
+    is not the text of the file."""
 
     text: str
     record: Record | None = None
@@ -100,7 +100,7 @@ class History:
     def add(
         self, text: str, state: State, *, at_ns: int, actor: str, trigger: str, file_hash: str | None = None
     ) -> Record:
-        """Keep a further revision, and forget the oldest where there are too many. Raises OSError."""
+        """Keep a further revision, and remove the oldest beyond ``keep``. Raises OSError."""
         record = Record(self._last + 1, text, state, at_ns, actor, trigger, file_hash)
         self._write(record)
         self._last = record.revision
@@ -108,28 +108,28 @@ class History:
         return record
 
     def mark(self, revision: int, state: State, problem: str | None = None) -> Record:
-        """Say what became of a revision. Raises OSError and RevisionUnknown."""
+        """Set the state of a revision. Raises OSError and RevisionUnknown."""
         record = replace(self[revision], state=state, problem=problem)
         self._write(record)
         return record
 
     def choose(self, text: str) -> Choice:
-        """What to run at a start where this is what the file says.
+        """Choose the text to run at a start, where ``text`` is that of the file.
 
-        That is the file, but not one whose apply was never finished or was taken back, nor one that has not changed
-        since another configuration took its place: then it is the last good one.
+        It is the file, unless that was rolled back or never finished, or another revision replaced it since and the
+        file has not changed: then it is the last good revision. A crash must not start what failed before.
         """
         good, of_file = self.good(), next((record for record in self if record.hash == hash_of(text)), None)
         if good is None or good.text == text:
             return Choice(text, good)
         if of_file is not None and of_file.was_given_up:
-            fate = "was taken back" if of_file.state == "rolled back" else "was never finished"
+            fate = "was rolled back" if of_file.state == "rolled back" else "was never finished"
             why = f"the file is revision {of_file.revision}, whose apply {fate}"
         elif good.file_hash == hash_of(text):
-            why = f"revision {good.revision} of {good.actor} took the place of what the file says"
+            why = f"revision {good.revision} of {good.actor} replaced the file"
         else:
             return Choice(text)
-        return Choice(good.text, good, f"{why}: revision {good.revision} is run. A reload runs the file")
+        return Choice(good.text, good, f"{why}: revision {good.revision} is used instead. A reload applies the file")
 
     def _write(self, record: Record) -> None:
         if self.folder is not None:
@@ -138,7 +138,7 @@ class History:
         self._records[record.revision] = record
 
     def _prune(self) -> None:
-        """Forget the oldest: what was rejected before what ran, and never the last good one or the newest."""
+        """Remove the oldest: rejected ones first, and never the last good one or the newest."""
         good = self.good()
         stay = {self._last, *([good.revision] if good else [])}
         order = sorted(self._records.values(), key=lambda record: (record.state != "rejected", record.revision))
@@ -157,7 +157,7 @@ class History:
                 try:
                     self._records[int(match[1])] = _record(json.loads(file.read_bytes()), int(match[1]))
                 except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-                    self.complaints.append(f"{file} is left out of the history, it is damaged: {error!r}")
+                    self.complaints.append(f"{file} is left out of the history because it is damaged: {error!r}")
         sync_folder(folder)
 
 

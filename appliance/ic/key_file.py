@@ -16,7 +16,7 @@ def load_identity(path: str | os.PathLike[str]) -> KeyIdentity:
     """Read a private key: PEM as dfx, icp and openssl write it (PKCS#8, SEC1), or binary DER as the reference gateway
     keeps it in ``data/key_pair``. Raises KeyUnusable for a file that is missing, unreadable, encrypted or no key.
 
-    Others being able to read the file is no error here: ``identity_file_problem`` tells.
+    A file that others can read is no error here; see ``identity_file_problem``.
     """
     data = _read_key_file(Path(path))
     try:
@@ -38,9 +38,9 @@ def _read_key_file(path: Path) -> bytes:
 
 
 def identity_file_problem(path: str | os.PathLike[str]) -> str | None:
-    """What is wrong with who may read or change a key file, as a sentence for people; None if nothing is.
+    """The problem with the permissions of a key file, as a sentence; None if there is none.
 
-    Raises KeyUnusable where the file cannot be looked at.
+    Raises KeyUnusable where the file is missing or cannot be examined.
     """
     try:
         mode = Path(path).stat().st_mode

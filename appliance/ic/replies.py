@@ -1,4 +1,4 @@
-"""What the IC answers, read into values (interface specification, "Request status" and "HTTPS Interface")."""
+"""Parses replies of the IC (interface specification, "Request status" and "HTTPS Interface")."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _STATES: Mapping[bytes, State] = {
 
 @dataclass(frozen=True, slots=True)
 class RequestStatus:
-    """How far a call is. ``reply`` has the answer where the state is "replied", ``reject`` the reason where it is
+    """The status of a call. ``reply`` has the answer where the state is "replied", ``reject`` the reason where it is
     "rejected". "absent": the IC proves that it does not know the call (yet); "done": it has forgotten the outcome."""
 
     state: State
@@ -69,7 +69,7 @@ def read_query_reply(body: bytes) -> bytes:
 
 
 def read_call_reply(body: bytes) -> bytes | UncertifiedReject:
-    """The certificate in the answer to a call, unverified, or why the call was not even replicated. Raises Malformed.
+    """The certificate in the answer to a call, unverified, or the rejection before replication. Raises Malformed.
 
     Version 2 of the endpoint has no status: it answers with a body only to refuse.
     """
@@ -88,7 +88,7 @@ def _rejection(fields: Fields, what: str) -> UncertifiedReject:
 
 
 def read_request_status(tree: CertifiedTree, request_id: bytes) -> RequestStatus:
-    """How far a call is, as certified. Raises PathUnknown, PathAbsent or Malformed where the tree does not tell."""
+    """The certified status of a call. Raises PathUnknown, PathAbsent or Malformed for a tree without it."""
     path = [b"request_status", request_id]
     label = tree.lookup([*path, b"status"])
     if label is None:

@@ -1,4 +1,4 @@
-"""What wire generations v1 and v2 share: clients that sign IC envelopes for ``ws_open`` and ``ws_message``."""
+"""The session of wire generations v1 and v2: clients sign IC envelopes for ``ws_open`` and ``ws_message``."""
 
 from abc import abstractmethod
 from collections import deque
@@ -47,7 +47,7 @@ class Enveloped(Session):
         self._recent: deque[bytes] = deque(maxlen=REMEMBERED)
 
     def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
-        """See Session. The envelope is verified before anything else is looked at."""
+        """See Session. The envelope is verified first: no field of it is used before."""
         try:
             request, failure = self.context.envelopes.open(frame, now_ns=now_ns)
         except Malformed:
@@ -73,14 +73,14 @@ class Enveloped(Session):
         return Call(self.canister_id, "ws_close", _CLOSE.encode({"client_key": client_key}))
 
     def violation(self, what: Input, subject: object) -> SessionError:
-        """See Session: for a call, says which one would have been right."""
+        """See Session. For a call the error names the method that is expected."""
         if not isinstance(subject, Request):
             return super().violation(what, subject)
         return WrongMethod(subject.method_name, "ws_open" if self.state is State.HELLO else "ws_message")
 
     @abstractmethod
     def greeting(self) -> bytes | None:
-        """What the gateway says first, if it does."""
+        """The first frame of the gateway; None where the client begins."""
 
     @abstractmethod
     def check_gateway(self, named: Principal | None) -> None:

@@ -37,7 +37,7 @@ _ANSWER = CandidTypes("(variant {Ok; Err: text})")
 MAX_AGE_NS = 300 * 10**9
 """Of a client's message, either way: its signature holds for ever, and sequence numbers begin anew in each session."""
 MAX_HELD = 4 * 1024**2
-"""Bytes of messages that may come for a client before the canister's answer to its opening message does."""
+"""Bytes of messages that are kept for a client until the canister answers its opening message."""
 
 
 class V0(Session):
@@ -56,7 +56,7 @@ class V0(Session):
         self._held_bytes = 0
 
     def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
-        """See Session. The signature is verified before anything else is looked at."""
+        """See Session. The signature is verified first: no field of the message is used before."""
         if self.state is State.HELLO:
             return self._receive_first(frame)
         message, failure = self.context.envelopes.check(lambda: open_message(frame), lambda: read_message(frame))
@@ -123,7 +123,7 @@ class V0(Session):
         return [Join(self.name, self.canister_id, self.client_key, self.client_key.hex(), call), Relay(call)]
 
     def _hold(self, delivery: Delivery) -> list[Event]:
-        """It may be one for an earlier session of the same key: the canister's answer will tell."""
+        """Keep it until the canister's answer: before that, it may be one for an earlier session of the same key."""
         self._held_bytes += len(delivery.frame)
         if self._held_bytes > MAX_HELD:
             raise SlowClient(self._held_bytes, MAX_HELD)
