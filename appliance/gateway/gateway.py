@@ -41,7 +41,7 @@ from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Call, Join
 from appliance.protocol.generations import SESSIONS
-from appliance.protocol.session import Session, Terms
+from appliance.protocol.session import Session, SessionContext
 
 _log = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ class Gateway:
         self._ic = ic
         self._alarm = alarm
         self._verifier = verifier
-        self._terms = Terms(principal, Envelopes(verifier, config.verification.envelopes))
+        self._session_context = SessionContext(principal, Envelopes(verifier, config.verification.envelopes))
         self._replies = Replies(
             verifier, config.verification.certificates, self.counters, clock=clock, recorder=self.recorder
         )
@@ -119,7 +119,7 @@ class Gateway:
 
     def session(self, generation: str) -> Session:
         """A new session of a wire generation, by its name."""
-        return SESSIONS[generation](self._terms)
+        return SESSIONS[generation](self._session_context)
 
     @property
     def is_accepting(self) -> bool:
@@ -156,8 +156,8 @@ class Gateway:
     def follow(self, new: Config, verifier: Verifier) -> None:
         """Follow another configuration from now on. Sessions of canisters that are not served any more are drained."""
         old, self.config = self.config, new
-        self._verifier = self._terms.envelopes.verifier = self._replies.verifier = verifier
-        self._terms.envelopes.mode = new.verification.envelopes
+        self._verifier = self._session_context.envelopes.verifier = self._replies.verifier = verifier
+        self._session_context.envelopes.mode = new.verification.envelopes
         self._replies.mode = new.verification.certificates
         self.limits.follow(new)
         for canister_id in self.hub.canisters():

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, assert_never
 
 from appliance.config.schema import Gateway as Settings
 from appliance.crypto import Request
-from appliance.errors import CanisterRefused, GatewayError, RefusedByPlugin, Rejected
+from appliance.errors import CanisterRefused, CertifiedReject, GatewayError, RefusedByPlugin, Rejected
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
 from appliance.gateway.limits.rate_limits import ClientKey, LimitExceeded, Limits
 from appliance.gateway.outbox import Outbox
@@ -264,6 +264,4 @@ def _told(call: Request | Call) -> ClientMessage:
 
 def _never_ran(error: GatewayError) -> bool:
     """Whether the canister cannot have registered the client."""
-    if isinstance(error, Rejected):
-        return error.certified
-    return isinstance(error, CanisterRefused | RefusedByPlugin)
+    return isinstance(error, CertifiedReject | CanisterRefused | RefusedByPlugin)

@@ -100,11 +100,11 @@ def comparable(message: dict[str, Any]) -> dict[str, Any]:
 def test_the_recorded_session_is_lived_again(recording: Recording) -> None:
     session, now_ns = recording.session(), recording.now_ns
 
-    first_words = session.start(now_ns=now_ns)
+    events = session.start(now_ns=now_ns)
     if "handshake" in recording.frames:
-        assert first_words == []
-        first_words = session.receive(recording.frames["handshake"], now_ns=now_ns)
-    opening = argument(frame_of(first_words), recording.open_type)
+        assert events == []
+        events = session.receive(recording.frames["handshake"], now_ns=now_ns)
+    opening = argument(frame_of(events), recording.open_type)
     assert opening == recording.open_type.decode(bytes.fromhex(recording.opening["arg"]))[0]
 
     assert session.receive(recording.frames["OpenMessage"], now_ns=now_ns) == [Opened()]

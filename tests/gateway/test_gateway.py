@@ -9,6 +9,7 @@ from appliance.errors import (
     CanisterFull,
     CanisterNotServed,
     CanisterRefused,
+    CertifiedReject,
     ClientLeaving,
     DuplicateClient,
     GatewayStopping,
@@ -17,6 +18,7 @@ from appliance.errors import (
     ReplayedEnvelope,
     SignatureInvalid,
     SlowClient,
+    UncertifiedReject,
     WrongCanister,
 )
 from tests.gateway.bench import Bench, until
@@ -179,8 +181,8 @@ async def test_last_words_are_not_waited_for_for_ever():
     ("error", "is_told"),
     [
         (CallExpired("ws_open", "time-out"), True),
-        (Rejected(2, "try later"), True),
-        (Rejected(5, "trapped", certified=True), False),
+        (UncertifiedReject(2, "try later"), True),
+        (CertifiedReject(5, "trapped"), False),
     ],
 )
 async def test_the_canister_is_told_whenever_the_opening_may_have_reached_it(error, is_told):

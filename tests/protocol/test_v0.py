@@ -26,7 +26,7 @@ from appliance.protocol import v0
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Join, Opened, Poll, Relay, Send, VerificationFailed
 from appliance.protocol.frames import text_frame
-from appliance.protocol.session import Delivery, Input, State, Terms, draw
+from appliance.protocol.session import Delivery, Input, SessionContext, State, draw
 from appliance.protocol.v0 import V0
 from tests import vectors
 from tests.gateway.clients import CANISTER, GATEWAY, Client, ClientV0, greeting
@@ -51,7 +51,7 @@ def opened(nonce=NONCE, client=CLIENT):
 
 def at(state, mode="enforce", verifier=None):
     """A session of CLIENT in this state."""
-    it = V0(Terms(GATEWAY, Envelopes(verifier or Verifier(ROOT.public_key), mode)))
+    it = V0(SessionContext(GATEWAY, Envelopes(verifier or Verifier(ROOT.public_key), mode)))
     steps = [it.connect, lambda: receive(it, FIRST), lambda: it.answered("ws_open", opened())]
     for step in steps[: list(State).index(state)]:
         step()
@@ -70,7 +70,7 @@ def msg_of(call):
 
 
 def test_says_nothing_first():
-    assert V0(Terms(GATEWAY, Envelopes(Verifier(ROOT.public_key)))).connect() == []
+    assert V0(SessionContext(GATEWAY, Envelopes(Verifier(ROOT.public_key)))).connect() == []
 
 
 def test_the_first_message_joins_and_the_gateway_opens_with_what_was_signed():

@@ -3,7 +3,7 @@
 from appliance.crypto import Verifier
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Join
-from appliance.protocol.session import Delivery, Terms
+from appliance.protocol.session import Delivery, SessionContext
 from appliance.protocol.v1 import V1
 from tests import vectors
 from tests.gateway.clients import GATEWAY
@@ -11,7 +11,7 @@ from tests.gateway.fake_ic import ROOT
 
 
 def session(root_key=ROOT.public_key):
-    return V1(Terms(GATEWAY, Envelopes(Verifier(root_key))))
+    return V1(SessionContext(GATEWAY, Envelopes(Verifier(root_key))))
 
 
 def test_says_nothing_first():

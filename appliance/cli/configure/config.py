@@ -14,10 +14,10 @@ from appliance.cli.output.printing import json_text, tell
 from appliance.cli.output.table import facts, width
 from appliance.cli.output.yaml_text import yaml_lines
 from appliance.cli.remote.api_options import RemoteCommand, client, config_file, json_option
-from appliance.config.describe import render_yaml
-from appliance.config.json_schema import json_schema
 from appliance.config.load import DEFAULT, Loaded, load
-from appliance.config.written import written
+from appliance.config.render.describe import render_yaml
+from appliance.config.render.json_schema import json_schema
+from appliance.config.text.written import written
 from appliance.control.client import path_to
 from appliance.control.models import ConfigShown
 from appliance.errors import ConfigError

@@ -8,9 +8,9 @@ import click
 
 from appliance.cli.output.table import facts, folded
 from appliance.cli.output.yaml_text import scalar
-from appliance.config.describe import Key, keys
 from appliance.config.load import PREFIX
 from appliance.config.problems import suggestion
+from appliance.config.render.describe import Key, keys
 from appliance.config.schema import Config, Section
 
 

@@ -7,14 +7,8 @@ import click
 from appliance.cli.output.printing import tell
 from appliance.cli.remote.api_options import json_option
 from appliance.config.schema import Gateway
-from appliance.ic.identity import (
-    KeyIdentity,
-    Scheme,
-    create_identity,
-    identity_file_problem,
-    load_identity,
-    save_identity,
-)
+from appliance.ic.identity import KeyIdentity, Scheme
+from appliance.ic.key_file import create_identity, identity_file_problem, load_identity, save_identity
 
 _FILE = click.argument("file", type=click.Path(path_type=Path), default=Gateway().identity)
 

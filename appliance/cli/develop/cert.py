@@ -18,8 +18,8 @@ from appliance.cli.output.certificate_text import (
 )
 from appliance.cli.output.printing import tell
 from appliance.cli.remote.api_options import json_option
+from appliance.config.fields.units import parse_duration
 from appliance.config.schema import Network
-from appliance.config.units import parse_duration
 from appliance.crypto import Verifier
 from appliance.errors import CertificateError, GatewayError, Malformed
 from appliance.ic.agent import Agent

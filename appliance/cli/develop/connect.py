@@ -16,7 +16,7 @@ from appliance.client import Connection, Generation
 from appliance.client import connect as open_session
 from appliance.client.settings import generation_of
 from appliance.errors import CandidError, ConfigError, Malformed
-from appliance.ic.identity import load_identity
+from appliance.ic.key_file import load_identity
 
 TEXT_MESSAGE = "record { text : text; timestamp : nat64 }"
 WAIT_S = 10.0

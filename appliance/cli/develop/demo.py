@@ -17,7 +17,8 @@ from appliance.config.schema import Canister, Config, Gateway, Log, Network
 from appliance.crypto import CandidTypes, SigningKey, Verifier
 from appliance.errors import GatewayError
 from appliance.ic.agent import Agent
-from appliance.ic.identity import AnonymousIdentity, KeyIdentity, create_identity
+from appliance.ic.identity import AnonymousIdentity, KeyIdentity
+from appliance.ic.key_file import create_identity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
 from appliance.cli.output.formatting import counted
+from appliance.config.fields.values import GenerationName
 from appliance.config.schema import Canister
-from appliance.config.values import GenerationName
 from appliance.crypto import CandidInterface, CandidTypes, read_poll_reply_unverified
 from appliance.errors import CandidError, CanisterRefused, GatewayError, IcError, IcUnreachable, Malformed, Rejected
 from appliance.ic.agent import Agent

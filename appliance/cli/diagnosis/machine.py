@@ -11,13 +11,13 @@ from pathlib import Path
 
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
 from appliance.cli.output.formatting import ago, counted, duration, number
-from appliance.config.address import TcpAddress, UnixAddress, parse_address
+from appliance.config.fields.address import TcpAddress, UnixAddress, parse_address
 from appliance.config.schema import Config
 from appliance.control.client import UNIX, Client, ControlRefused, ControlUnreachable, path_to
 from appliance.control.models import Status
 from appliance.errors import ConfigError, GatewayError
 from appliance.gateway.sockets.listener import load_tls
-from appliance.ic.identity import identity_file_problem, load_identity
+from appliance.ic.key_file import identity_file_problem, load_identity
 
 SPARE_FILES = 1024
 """Open files beside the sockets of clients: calls to the IC, the control plane, logs."""

@@ -28,7 +28,8 @@ from appliance.control.models import Status
 from appliance.crypto import Verifier
 from appliance.errors import ConfigError, GatewayError, Malformed
 from appliance.ic.agent import Agent
-from appliance.ic.identity import AnonymousIdentity, Identity, load_identity
+from appliance.ic.identity import AnonymousIdentity, Identity
+from appliance.ic.key_file import load_identity
 from appliance.ic.network import resolve_root_key
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport

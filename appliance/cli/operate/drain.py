@@ -11,7 +11,7 @@ from appliance.cli.output.table import facts, width
 from appliance.cli.remote.api_options import client, remote_group, request, wants_json
 from appliance.cli.remote.completing import complete_canister
 from appliance.cli.remote.options import DURATION, RATE
-from appliance.config.units import format_rate
+from appliance.config.fields.units import format_rate
 from appliance.control.client import Client, path_to
 from appliance.control.models import Drain, DrainProgress, DrainRequest
 

@@ -6,7 +6,7 @@ from appliance.cli.output.formatting import duration, number
 from appliance.cli.output.printing import tell
 from appliance.cli.output.table import Column, table, width
 from appliance.cli.remote.api_options import client, remote_command
-from appliance.config.units import format_rate
+from appliance.config.fields.units import format_rate
 from appliance.control.client import path_to
 from appliance.control.models import Limit, Limits
 

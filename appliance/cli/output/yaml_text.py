@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from appliance.config.document import resolve_scalar
+from appliance.config.text.document import resolve_scalar
 
 _PLAIN = re.compile(r"[A-Za-z0-9./_-][A-Za-z0-9 ./_@+-]*(?::[A-Za-z0-9./_-]+)*")
 _MARGIN = 40

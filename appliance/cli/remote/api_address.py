@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance.config.document import read_document, read_value
+from appliance.config.fields.values import in_folder
 from appliance.config.load import read_text
 from appliance.config.schema import Config
-from appliance.config.values import in_folder
+from appliance.config.text.document import read_document, read_value
 from appliance.errors import ConfigError
 
 VARIABLE = "ICWS_CONTROL__LISTEN"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from appliance.config.document import MAX_BYTES, decode
 from appliance.config.load import read_text
+from appliance.config.text.document import MAX_BYTES, decode
 from appliance.control.client import ConfigRefused, ControlRefused, error_of
 from appliance.control.models import Fault, ProblemDetails
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from appliance.config.units import parse_duration, parse_rate
+from appliance.config.fields.units import parse_duration, parse_rate
 from appliance.errors import GatewayError
 
 

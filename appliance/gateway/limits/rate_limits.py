@@ -8,8 +8,8 @@ from heapq import nlargest
 from ipaddress import IPv6Address, ip_address
 from typing import Literal, TypeAlias
 
+from appliance.config.fields.units import format_rate
 from appliance.config.schema import Config
-from appliance.config.units import format_rate
 from appliance.errors import RateLimited
 from appliance.gateway.limits.gcra import Decision, Key, Limiter, Mode, RateLimit, ThrottledKey
 from appliance.gateway.recording.event_bus import EventBus

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from appliance.config.address import TcpAddress, UnixAddress, parse_address
+from appliance.config.fields.address import TcpAddress, UnixAddress, parse_address
 from appliance.config.schema import Gateway as Settings
 from appliance.gateway.sockets.inherited import find_inherited
 

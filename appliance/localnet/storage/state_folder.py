@@ -31,15 +31,12 @@ PIECE = 1 << 20
 Mark: TypeAlias = tuple[Slot, int, int]
 
 
-@dataclass(eq=False)
 class StateUnusable(GatewayError):
     """The folder of a local network cannot be used."""
 
     folder: Path
     problem: str
-
-    def __str__(self) -> str:
-        return f"the state of the local network in {self.folder} cannot be used: {self.problem}"
+    sentence = "the state of the local network in {folder} cannot be used: {problem}"
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-//! One error for the whole core. Each variant is one exception class of `appliance/errors.py`, with the same facts in
+//! One error for the whole core. Each variant is one exception class of `appliance/errors/`, with the same facts in
 //! the same order; the shell maps them one to one.
 
 use std::fmt;
 
-/// What can go wrong in the core. See `appliance/errors.py` for the sentences people read.
+/// What can go wrong in the core. See `appliance/errors/` for the sentences people read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// Bytes that do not decode as `what`.

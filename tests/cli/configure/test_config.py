@@ -7,10 +7,10 @@ from click.testing import CliRunner, Result
 
 from appliance.cli.configure.explained_key import find_key, known_keys, nearest_key
 from appliance.cli.main import main
-from appliance.config.describe import render_yaml
-from appliance.config.json_schema import json_schema
 from appliance.config.load import load
-from appliance.config.written import written
+from appliance.config.render.describe import render_yaml
+from appliance.config.render.json_schema import json_schema
+from appliance.config.text.written import written
 from tests.cli.conftest import Icws
 
 TEXT = """\

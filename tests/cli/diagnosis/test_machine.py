@@ -12,7 +12,7 @@ from appliance.config.schema import Config, Control, Gateway, MoreListener, Tls
 from appliance.control.client import Client
 from appliance.control.models import Status
 from appliance.control.tokens import Grant, hash_token
-from appliance.ic.identity import create_identity
+from appliance.ic.key_file import create_identity
 from tests.cli.conftest import Icws
 
 

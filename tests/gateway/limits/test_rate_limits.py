@@ -72,7 +72,7 @@ def test_the_sentence_tells_milliseconds_never_too_few(delay_ns):
 def test_the_sentence_has_the_limit():
     it = Setup(messages="30/m", burst=2)
     it.send(2)
-    assert str(it.limits.message(ALICE).error()) == "the limit is 30 messages/m, 2 at once; come back in 2 s"
+    assert str(it.limits.message(ALICE).error()) == "rate limit exceeded: messages 30/m, burst 2; retry in 2 s"
 
 
 def test_clients_and_canisters_do_not_share():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.address import TcpAddress, UnixAddress
+from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.gateway.sockets import inherited
 from appliance.gateway.sockets.addresses import Place, bind
 from appliance.gateway.sockets.inherited import FIRST, descriptors, find_inherited
@@ -16,7 +16,7 @@ from appliance.gateway.sockets.inherited import FIRST, descriptors, find_inherit
 SERVES = """
 import asyncio, os, sys
 from pathlib import Path
-from appliance.config.address import parse_address
+from appliance.config.fields.address import parse_address
 from appliance.gateway.sockets.addresses import Place, bind
 
 os.environ["LISTEN_PID"] = str(os.getpid())

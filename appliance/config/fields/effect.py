@@ -1,4 +1,4 @@
-"""What a change of a key reaches, and when: the reload class that each field of the schema carries."""
+"""Reload classes: when a change of a key takes effect. Each field of the schema has one."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

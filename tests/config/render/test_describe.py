@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.describe import keys
-from appliance.config.effect import Effect
+from appliance.config.fields.effect import Effect
 from appliance.config.problems import field_at, keys_of
+from appliance.config.render.describe import keys
 from appliance.config.schema import Config, Section
 from docs.generate import files
 

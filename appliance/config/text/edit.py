@@ -1,7 +1,12 @@
-"""Edits of the text of ``gateway.yaml`` that leave everything else in it as people wrote it, comments too.
+"""Edits of the text of ``gateway.yaml`` that change no other byte of it: comments, order, quotes and layout stay.
 
-The text must be one that ``load`` accepts. What comes out is read again: where it does not say what was wanted, because
-of a layout that nobody thought of, ConfigError is raised.
+The text must be one that ``load`` accepts. The result is parsed again, and ConfigError is raised where it is not the
+old value with the edit, which a rare layout may cause.
+
+A library that keeps comments (ruamel.yaml's round trip) does not do this: it writes the whole document anew, with its
+own indentation and line breaks, so that a review would show lines that nobody changed; and it reads by rules of its
+own, where ``document`` is stricter. Cutting the text at the marks of the parser is enough, as `_checked` proves each
+time.
 """
 
 import re
@@ -10,11 +15,11 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from appliance.config.document import Path, key_text, read_value, resolve_scalar
+from appliance.config.text.document import Path, key_text, read_value, resolve_scalar
 from appliance.errors import ConfigError, ConfigProblem
 
 Value: TypeAlias = "str | int | float | bool | None | Sequence[Value] | Mapping[str, Value]"
-"""What can be written."""
+"""A value that an edit can write."""
 
 _LOADER: type = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")

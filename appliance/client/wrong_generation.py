@@ -1,4 +1,4 @@
-"""Telling what a gateway sent that speaks another wire generation than the client: a wrong path is the usual reason."""
+"""Detects a gateway that speaks another wire generation than the client, usually because of a wrong path."""
 
 from typing import NamedTuple
 
@@ -21,8 +21,8 @@ _KINDS = (
 )
 
 
-def refuse_foreign(frame: bytes, generation: Generation) -> None:
-    """Raise OtherGeneration for what only a gateway of other generations sends; all else is the caller's matter."""
+def detect_wrong_generation(frame: bytes, generation: Generation) -> None:
+    """Raise OtherGeneration for a frame that only a gateway of other generations sends. Check nothing else."""
     try:
         fields = decode_cbor(frame)
     except GatewayError:

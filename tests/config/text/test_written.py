@@ -6,7 +6,7 @@ from hypothesis import given
 
 from appliance.config.load import load
 from appliance.config.schema import Config
-from appliance.config.written import read_back, written
+from appliance.config.text.written import read_back, written
 from appliance.errors import ConfigError
 from tests.config.configs import config, configs
 

@@ -1,4 +1,4 @@
-"""YAML with the place of everything: reads one document and collects every fault of it that is not a syntax error.
+"""Parses one YAML document with the place of every value, and collects every fault that is no syntax error.
 
 The dialect is YAML 1.2's core schema without what a configuration is better off without: anchors, aliases, tags and
 keys that are not text. ``no`` and ``on`` are text, ``true`` and ``false`` are booleans, and a number with a leading
@@ -31,7 +31,7 @@ _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 
 @dataclass(frozen=True)
 class Document:
-    """What a document says. ``places`` has each value's place, ``key_places`` each key's, both as ``name:line:column``.
+    """A parsed document. ``places`` has each value's place, ``key_places`` each key's, both as ``name:line:column``.
 
     ``broken`` are the paths left out of ``value`` because of a problem with them.
     """
@@ -44,12 +44,12 @@ class Document:
 
 
 def key_text(path: Path) -> str:
-    """A path as people write it: ``canisters[0].id``."""
+    """A path as text: ``canisters[0].id``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def decode(data: bytes, name: str) -> str:
-    """The text of a file that people call ``name``. Raises ConfigError for what is too long or not UTF-8."""
+    """The text of a file, ``name`` in problems. Raises ConfigError for data that is too long or not UTF-8."""
     if len(data) > MAX_BYTES:
         raise ConfigError([ConfigProblem(name, "", f"has {len(data)} bytes, the limit is {MAX_BYTES}")])
     try:
@@ -60,7 +60,7 @@ def decode(data: bytes, name: str) -> str:
 
 
 def read_document(text: str, name: str) -> Document:
-    """Read the text of a file that people call ``name``, with a byte order mark or without.
+    """Parse the text of a file, ``name`` in problems, with or without a byte order mark.
 
     Raises ConfigError where there is nothing to go on with: too long, wrong syntax, empty, or cut off.
     """
@@ -84,7 +84,7 @@ def read_value(text: str, name: str) -> Document:
 
 
 def resolve_scalar(text: str) -> object:
-    """What an unquoted text means: null, a boolean, a number or text. Raises ValueError for what is ambiguous."""
+    """The value of an unquoted text: null, a boolean, a number or text. Raises ValueError for an ambiguous one."""
     if text in _NULL:
         return None
     if text in _BOOL:

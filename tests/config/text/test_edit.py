@@ -5,8 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.document import read_value
-from appliance.config.edit import append_item, remove_item, set_value
+from appliance.config.text.document import read_value
+from appliance.config.text.edit import append_item, remove_item, set_value
 from appliance.errors import ConfigError
 
 IDS = st.sampled_from(["aaaaa-aa", "bkyz2-fmaaa-aaaaa-qaaaq-cai", "rrkah-fqaaa-aaaaa-aaaaq-cai", "no", "1e3", "0x10"])

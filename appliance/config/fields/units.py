@@ -1,4 +1,4 @@
-"""Quantities as people write them: durations (``50ms``, ``5m``), sizes (``64KiB``) and rates (``20/s``)."""
+"""Quantities with units: durations (``50ms``, ``5m``), sizes (``64KiB``) and rates (``20/s``)."""
 
 import re
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,30})?)\s*([A-Za-z]*)")
 _PER = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,30})?)\s*/\s*([a-z])")
 
 WRITTEN = {"written": True}
-"""Validation context of what people wrote, where a duration or a rate needs its unit."""
+"""Validation context of text that people wrote, where a duration or a rate needs its unit."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What a number of the configuration counts."""
+    """The unit of a number in the configuration."""
 
     of: Literal["duration", "size", "rate"]
 
@@ -32,12 +32,12 @@ class Unit:
 def parse_duration(value: object) -> float:
     """Seconds of a text such as ``50ms``, ``1.5s``, ``5m``, ``1h`` or ``30d``.
 
-    Raises ValueError: a number without a unit too, because nobody can tell seconds from milliseconds.
+    Raises ValueError: a number without a unit too, because it could be seconds or milliseconds.
     """
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if match is None or match[2] not in _DURATION:
         raise ValueError(f"{value!r} is not a duration; write a number with a unit: ms, s, m, h or d, e.g. 500ms")
-    # by division, 50 ms is the float that people write as 0.05
+    # Divide, because 50 * 0.001 is not the float 0.05.
     return float(match[1]) / 1000 if match[2] == "ms" else float(match[1]) * _DURATION[match[2]]
 
 

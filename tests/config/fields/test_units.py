@@ -3,7 +3,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from appliance.config.units import (
+from appliance.config.fields.units import (
     WRITTEN,
     Duration,
     Rate,

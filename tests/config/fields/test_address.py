@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.address import TcpAddress, UnixAddress, check_network, check_origin, check_url, parse_address
+from appliance.config.fields.address import (
+    TcpAddress,
+    UnixAddress,
+    check_network,
+    check_origin,
+    check_url,
+    parse_address,
+)
 
 
 @pytest.mark.parametrize(

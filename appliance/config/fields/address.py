@@ -12,7 +12,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 UNIX = "unix:"
-"""What an address of the file system begins with."""
+"""Prefix of the address of a Unix socket."""
 
 
 class TcpAddress(NamedTuple):

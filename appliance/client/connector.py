@@ -1,4 +1,4 @@
-"""How a session is opened at a gateway, for each wire generation."""
+"""Opens sessions at a gateway, for each wire generation."""
 
 import secrets
 import ssl as tls
@@ -19,12 +19,12 @@ from appliance.ic.identity import Identity
 from appliance.ic.principal import Principal
 
 ENVELOPED: Mapping[Generation, type[EnvelopedSession]] = {"v1": SessionV1, "v2": SessionV2}
-"""Whose messages are envelopes that an identity signs. v0 is not one of them: see `register`."""
+"""Generations whose messages are envelopes that an identity signs. For v0 see `register`."""
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What is the same for every session of a connection."""
+class ConnectParameters:
+    """The parameters of every session of a connection."""
 
     canister_id: Principal
     identity: Identity
@@ -35,16 +35,16 @@ class Terms:
     """Nanoseconds since 1970."""
 
 
-class Opening(ABC):
-    """Opens sessions, each of them for the canister that of a new client."""
+class Connector(ABC):
+    """Opens sessions. To the canister, each is a new client."""
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
+    def __init__(self, parameters: ConnectParameters) -> None:
+        self.parameters = parameters
 
     async def open(self, gateway: str) -> Channel:
         """An open session through the gateway with this URL. Raises ConnectFailed, or the GatewayError that ended the
-        session before the canister took the client; nothing is left open then."""
-        channel = self._channel(await open_socket(gateway, self.terms.ssl))
+        session before the canister accepted the client; nothing is left open then."""
+        channel = self._channel(await open_socket(gateway, self.parameters.ssl))
         try:
             await channel.opened()
         except GatewayError as error:
@@ -60,21 +60,21 @@ class Opening(ABC):
         """A new session on a socket that has just been opened."""
 
 
-class EnvelopedOpening(Opening):
+class EnvelopedConnector(Connector):
     """Opens sessions of v1 and v2, each with a nonce of its own."""
 
-    def __init__(self, terms: Terms, generation: Generation) -> None:
-        super().__init__(terms)
+    def __init__(self, parameters: ConnectParameters, generation: Generation) -> None:
+        super().__init__(parameters)
         self._session_class = ENVELOPED[generation]
 
     def _channel(self, socket: ClientConnection) -> Channel:
-        terms = self.terms
+        parameters = self.parameters
         session = self._session_class(
-            terms.canister_id,
-            terms.identity,
-            terms.verifier,
+            parameters.canister_id,
+            parameters.identity,
+            parameters.verifier,
             client_nonce=secrets.randbits(64),
-            now_ns=terms.clock(),
-            limits=terms.limits,
+            now_ns=parameters.clock(),
+            limits=parameters.limits,
         )
-        return Channel(socket, session, terms.clock)
+        return Channel(socket, session, parameters.clock)

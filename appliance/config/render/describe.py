@@ -1,4 +1,4 @@
-"""The schema for people: ``gateway.yaml`` with every key, and the tables of the documentation."""
+"""Renders the schema for readers: ``gateway.yaml`` with every key, and the tables of the documentation."""
 
 import inspect
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from appliance.config.effect import Effect, Live
+from appliance.config.fields.effect import Effect, Live
 from appliance.config.problems import choices_of, effect_of, section_in, unit_of
 from appliance.config.schema import Canister, Config, MoreListener, Plugin, Section, Tls
 
@@ -27,11 +27,11 @@ EXAMPLES = {
     (Plugin, "name"): "audit_log",
     (Plugin, "config"): "{file: data/audit.jsonl}",
 }
-"""What is shown for keys without a default."""
+"""Shown for keys without a default."""
 
 _HEAD = """\
 # Configuration of the gateway. Every key is here with its default; a line that is removed changes nothing.
-# `icws check` says what is wrong with this file. Relative paths count from its folder. A variable such as
+# `icws check` shows the problems of this file. Relative paths count from its folder. A variable such as
 # ICWS_GATEWAY__LISTEN sets gateway.listen instead, and `icws run --set gateway.listen=…` wins over both.
 # A reload (`icws reload`) makes a change take effect at once, where it says [new sessions] for those that begin after
 # it, and where it says [restart] at the next start only. No socket is closed for it.
@@ -104,7 +104,7 @@ _INTRODUCTION = [
 
 
 def _chapter(key: Key, seen: set[type[Section]]) -> list[str]:
-    """What a section has, once for each that has the same keys."""
+    """The table of a section, once for all sections with the same keys."""
     section = key.section
     if section is None or section in seen:
         return []

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.describe import keys, render_yaml
-from appliance.config.document import read_document
-from appliance.config.json_schema import json_schema
+from appliance.config.fields.units import parse_duration, parse_rate, parse_size
 from appliance.config.load import load
+from appliance.config.render.describe import keys, render_yaml
+from appliance.config.render.json_schema import json_schema
 from appliance.config.schema import Config, Section
-from appliance.config.units import parse_duration, parse_rate, parse_size
-from appliance.config.written import written
+from appliance.config.text.document import read_document
+from appliance.config.text.written import written
 from appliance.errors import ConfigError
 
 SCHEMA = json_schema()

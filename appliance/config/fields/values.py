@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 from pydantic.fields import FieldInfo
 
-from appliance.config.address import UNIX, check_network, check_origin, check_url, parse_address
+from appliance.config.fields.address import UNIX, check_network, check_origin, check_url, parse_address
 from appliance.errors import GatewayError
 from appliance.ic.principal import Principal
 
 Mode = Literal["enforce", "report", "off"]
-"""What verification does: refuse what fails, only count and log it, or not look."""
+"""Whether a message that fails verification is refused, only counted and logged, or not verified at all."""
 LimitMode = Literal["enforce", "shadow", "off"]
-"""What a limit does: turn away what is beyond it, only count it, or not look."""
+"""Whether excess is refused, only counted, or not limited at all."""
 
 
 class Misplaced(ValueError):

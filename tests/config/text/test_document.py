@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.document import (
+from appliance.config.text.document import (
     MAX_BYTES,
     Document,
     decode,

@@ -13,11 +13,11 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from appliance.config.effect import Effect
+from appliance.config.fields.effect import Effect
+from appliance.config.fields.values import one_or_several
 from appliance.config.problems import effect_of, section_in, unit_of
 from appliance.config.schema import Config, Section
-from appliance.config.values import one_or_several
-from appliance.config.written import written_value
+from appliance.config.text.written import written_value
 from appliance.ic.principal import Principal
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.client.errors import OtherGeneration
-from appliance.client.foreign import refuse_foreign
 from appliance.client.session import Generation, State
+from appliance.client.wrong_generation import detect_wrong_generation
 from appliance.errors import GatewayError
 from tests.client.canister import HANDSHAKE, NOW_NS, V0, V1, V2, WIRES, Canister, SeedCanister, Wire
 
@@ -52,4 +52,4 @@ def test_frames_of_another_generation_are_named_before_and_after_the_opening(
 
 @given(frame=st.binary(), generation=st.sampled_from(["v0", "v1", "v2"]))
 def test_what_is_nobodys_is_left_to_the_caller(frame: bytes, generation: Generation) -> None:
-    refuse_foreign(frame, generation)
+    detect_wrong_generation(frame, generation)
