@@ -20,6 +20,3 @@ pub use error::{Error, Result};
 pub use messages::{first_message, message, poll};
 pub use requests::{content, delegation, envelope};
 pub use signatures::{canister_signature, cose, key_file, public_key, signature, signing_key, webauthn};
-
-pub(crate) use certification::{cache, ranges, witness};
-pub(crate) use messages::proof;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::request_id::Hash;
+use crate::encoding::request_id::Hash;
 
 /// Values by the SHA-256 of what they were made from. Safe to share between threads.
 ///

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::bls::{self, PublicKey};
-use crate::cache::Cache;
-use crate::cbor::{self, Budget, Value};
-use crate::hash_tree::HashTree;
+use crate::certification::bls::{self, PublicKey};
+use crate::certification::cache::Cache;
+use crate::certification::hash_tree::HashTree;
+use crate::certification::ranges::{Ranges, Verdict};
+use crate::encoding::cbor::{self, Budget, Value};
+use crate::encoding::request_id::{Hash, sha256};
 use crate::principal;
-use crate::ranges::{Ranges, Verdict};
-use crate::request_id::{Hash, sha256};
 use crate::{Error, Result};
 
 const WHAT: &str = "certificate";

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::cbor::{self, Budget, Value};
-use crate::request_id::Hash;
-use crate::witness::Show;
+use crate::encoding::cbor::{self, Budget, Value};
+use crate::encoding::request_id::Hash;
 use crate::{Error, Result};
 
 /// A label, shared between the nodes that need it.
@@ -273,11 +272,6 @@ impl HashTree {
             }
             _ => {}
         }
-    }
-
-    /// The same tree pruned to what shows these paths with all below them, or proves their absence.
-    pub fn witness(&self, paths: &[&[&[u8]]]) -> HashTree {
-        Show::paths(paths).of(self)
     }
 
     // --- CBOR -------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 //! Which canisters a subnet may certify for, by the certificate of its delegation (interface specification, "Delegation").
 
-use crate::cbor::{self, Budget, Value};
-use crate::hash_tree::{HashTree, Lookup};
+use crate::certification::hash_tree::{HashTree, Lookup};
+use crate::encoding::cbor::{self, Budget, Value};
 use crate::{Error, Result};
 
 /// Closed intervals of canister ids, compared bytewise.

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use crate::hash_tree::{Find, Fork, HashTree, Label, MAX_PATH, Shape};
-use crate::request_id::Hash;
-use crate::witness::Show;
+use crate::certification::hash_tree::{Find, Fork, HashTree, Label, MAX_PATH, Shape};
+use crate::certification::witness::Show;
+use crate::encoding::request_id::Hash;
 
 /// A side of a fork may have this many times the labels of the other. With [`SINGLE`] the pair for which one rotation
 /// is known to restore the balance after one insertion or removal.
@@ -194,7 +194,7 @@ fn balanced(left: HashTree, right: HashTree) -> HashTree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash_tree::Lookup;
+    use crate::certification::hash_tree::Lookup;
     use std::collections::BTreeMap;
 
     /// Numbers that look random and are the same each time (a linear congruential generator).

@@ -2,7 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::hash_tree::{Edge, Find, HashTree, MAX_DEPTH, Shape};
+use crate::certification::hash_tree::{Edge, Find, HashTree, MAX_DEPTH, Shape};
+
+impl HashTree {
+    /// The same tree pruned to what shows these paths with all below them, or proves their absence.
+    pub fn witness(&self, paths: &[&[&[u8]]]) -> HashTree {
+        Show::paths(paths).of(self)
+    }
+}
 
 /// What is to be shown of a tree.
 #[derive(Debug)]

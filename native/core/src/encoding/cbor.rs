@@ -263,6 +263,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A map of text keys to values, in this order.
+pub(crate) fn map<'a>(fields: Vec<(&'a str, Value<'a>)>) -> Value<'a> {
+    Value::Map(fields.into_iter().map(|(name, value)| (Value::Text(name), value)).collect())
+}
+
 /// The shortest encoding of a value, without a tag in front.
 pub fn encode(value: &Value<'_>) -> Vec<u8> {
     let mut out = Vec::new();

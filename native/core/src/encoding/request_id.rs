@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::cbor::Value;
+use crate::encoding::cbor::Value;
 use crate::{Error, Result};
 
 /// A SHA-256 hash.

@@ -1,9 +1,8 @@
 //! The first frame of a client of wire generation v0: an Ed25519 key introduces itself to a canister.
 
-use crate::cbor::{self, Budget, Value};
-use crate::content::limit;
-use crate::public_key::ed25519;
-use crate::signature::verify_ed25519;
+use crate::encoding::cbor::{self, Budget, Value};
+use crate::error::check_limit;
+use crate::signatures::signature::{ed25519, verify_ed25519};
 use crate::{Error, Result, principal};
 
 /// The largest frame; real ones have 156 bytes.
@@ -25,7 +24,7 @@ pub struct FirstMessage<'a> {
 
 /// Verifies the frame. Fails with [`Error::Malformed`], [`Error::TooLarge`] or [`Error::SignatureInvalid`].
 pub fn open(frame: &[u8]) -> Result<FirstMessage<'_>> {
-    limit(WHAT, frame.len(), MAX_FRAME, "bytes")?;
+    check_limit(WHAT, frame.len(), MAX_FRAME, "bytes")?;
     let outer = cbor::decode(WHAT, frame, Budget::REQUEST)?;
     let (content, signature) = (field(&outer, "content")?, field(&outer, "sig")?);
     let inner = cbor::decode(WHAT, content, Budget::REQUEST)?;
@@ -44,8 +43,8 @@ fn field<'a>(map: &Value<'a>, name: &str) -> Result<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::map;
-    use crate::signing_key::{Scheme, SigningKey};
+    use crate::encoding::cbor::map;
+    use crate::signatures::signing_key::{Scheme, SigningKey};
 
     fn frame(canister_id: &[u8]) -> Vec<u8> {
         let key = SigningKey::from_secret(Scheme::Ed25519, &[7; 32]).unwrap();

@@ -2,9 +2,9 @@
 
 use ::candid::Principal;
 
-use crate::cbor::{self, Budget, Value};
-use crate::certificate::Verifier;
-use crate::proof::Proof;
+use crate::certification::certificate::Verifier;
+use crate::encoding::cbor::{self, Budget, Value};
+use crate::messages::proof::Proof;
 use crate::{Error, Result};
 
 const WHAT: &str = "message";

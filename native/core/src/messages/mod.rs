@@ -3,4 +3,4 @@
 pub mod first_message;
 pub mod message;
 pub mod poll;
-pub(crate) mod proof;
+mod proof;

@@ -4,11 +4,12 @@ use ::candid::{CandidType, Principal};
 use serde::Deserialize;
 
 use crate::candid::decode_one;
-use crate::cbor;
-use crate::certificate::Verifier;
-use crate::frame;
-use crate::message::{Generation, MessageKey, client_key_bytes};
-use crate::proof::Proof;
+use crate::certification::certificate::Verifier;
+use crate::encoding::cbor;
+use crate::encoding::frame;
+use crate::error::check_limit;
+use crate::messages::message::{Generation, MessageKey, client_key_bytes};
+use crate::messages::proof::Proof;
 use crate::{Error, Result};
 
 /// The longest reply in bytes. The IC answers queries with at most 3 MiB.
@@ -139,7 +140,7 @@ pub fn read_poll_reply_unverified(reply: &[u8], generation: Generation) -> Resul
 
 impl<'a> Reply<'a> {
     fn decode(data: &'a [u8], generation: Generation) -> Result<Self> {
-        refuse_beyond("reply to a poll", data.len(), MAX_REPLY, "bytes")?;
+        check_limit("reply to a poll", data.len(), MAX_REPLY, "bytes")?;
         let refused = |text| Error::CanisterRefused { method: "ws_get_messages", text };
         if generation == Generation::V0 {
             let answer = decode_one::<Answer<MessagesV0<'_>>>(data)?.map_err(refused)?;
@@ -160,7 +161,7 @@ impl<'a> Reply<'a> {
 
     /// Refuses too many messages, and keys that are not of one gateway in ascending order.
     fn checked(self) -> Result<Self> {
-        refuse_beyond("reply to a poll", self.messages.len(), MAX_MESSAGES, "messages")?;
+        check_limit("reply to a poll", self.messages.len(), MAX_MESSAGES, "messages")?;
         if let Some(first) = self.messages.first() {
             MessageKey::parse(first.key)?.check_gateway()?;
         }
@@ -186,7 +187,7 @@ impl<'a> Reply<'a> {
             prove(&entry, &mut witness)?;
             entry.write_payload(generation, &self.cert, &witness, &mut payload);
             total += payload.len();
-            refuse_beyond("reply to a poll", total, MAX_FRAMES, "bytes of frames")?;
+            check_limit("reply to a poll", total, MAX_FRAMES, "bytes of frames")?;
             let (frame, key) = (frame::binary(&payload), entry.key.to_owned());
             messages.push(PolledMessage { client_key: entry.client_key, key, nonce: entry.nonce, frame });
         }
@@ -216,13 +217,6 @@ impl<'a> Entry<'a> {
             cbor::write_bytes(out, value);
         }
     }
-}
-
-fn refuse_beyond(what: &'static str, size: usize, limit: usize, unit: &'static str) -> Result<()> {
-    if size > limit {
-        return Err(Error::TooLarge { what, size: size as u64, limit: limit as u64, unit });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

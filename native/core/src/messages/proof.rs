@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::cbor;
-use crate::certificate::{Certified, Subject, Verifier};
-use crate::hash_tree::HashTree;
+use crate::certification::certificate::{Certified, Subject, Verifier};
+use crate::certification::hash_tree::HashTree;
+use crate::encoding::cbor;
+use crate::encoding::request_id::sha256;
 use crate::principal;
-use crate::request_id::sha256;
 use crate::{Error, Result};
 
 /// The label that messages stand below in the tree of a canister.

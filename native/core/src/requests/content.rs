@@ -1,7 +1,8 @@
 //! The content of a request (interface specification, "HTTPS Interface"): what a sender signs.
 
-use crate::cbor::{self, Value};
-use crate::request_id::{self, Hash};
+use crate::encoding::cbor::{self, Value, map};
+use crate::encoding::request_id::{self, Hash};
+use crate::error::check_limit;
 use crate::{Error, Result, principal};
 
 /// The longest nonce.
@@ -132,11 +133,6 @@ impl<'a> SenderInfo<'a> {
     }
 }
 
-/// A map of fields in their order.
-pub(crate) fn map<'a>(fields: Vec<(&'a str, Value<'a>)>) -> Value<'a> {
-    Value::Map(fields.into_iter().map(|(name, value)| (Value::Text(name), value)).collect())
-}
-
 fn decode_operation<'a>(value: &Value<'a>) -> Result<Operation<'a>> {
     match value.get("request_type").and_then(Value::as_text) {
         Some("call") => Ok(Operation::Call(decode_method(value)?)),
@@ -159,10 +155,10 @@ fn decode_method<'a>(value: &Value<'a>) -> Result<Method<'a>> {
 fn decode_paths<'a>(value: &Value<'a>) -> Result<Vec<Vec<&'a [u8]>>> {
     let paths =
         value.get("paths").and_then(Value::as_array).ok_or_else(|| malformed("paths is missing or no array"))?;
-    limit("paths", paths.len(), MAX_PATHS, "paths")?;
+    check_limit("paths", paths.len(), MAX_PATHS, "paths")?;
     let decode = |path: &Value<'a>| {
         let labels = path.as_array().ok_or_else(|| malformed("a path is no array"))?;
-        limit("path", labels.len(), MAX_LABELS, "labels")?;
+        check_limit("path", labels.len(), MAX_LABELS, "labels")?;
         labels.iter().map(|label| as_bytes(label, "a label")).collect()
     };
     paths.iter().map(decode).collect()
@@ -187,14 +183,6 @@ fn bytes_field<'a>(value: &Value<'a>, name: &str) -> Result<&'a [u8]> {
 
 fn as_bytes<'a>(value: &Value<'a>, name: &str) -> Result<&'a [u8]> {
     value.as_bytes().ok_or_else(|| malformed(format!("{name} is no byte string")))
-}
-
-/// Refuses more of something than its limit.
-pub(crate) fn limit(what: &'static str, size: usize, limit: usize, unit: &'static str) -> Result<()> {
-    if size > limit {
-        return Err(Error::TooLarge { what, size: size as u64, limit: limit as u64, unit });
-    }
-    Ok(())
 }
 
 fn malformed(problem: impl Into<String>) -> Error {

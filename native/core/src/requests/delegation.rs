@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::cbor::Value;
-use crate::certificate::Verifier;
-use crate::public_key::PublicKey;
-use crate::{Error, Result, principal, request_id};
+use crate::certification::certificate::Verifier;
+use crate::encoding::cbor::Value;
+use crate::encoding::request_id;
+use crate::signatures::public_key::PublicKey;
+use crate::{Error, Result, principal};
 
 /// The longest chain the IC accepts.
 pub const MAX_DELEGATIONS: usize = 20;

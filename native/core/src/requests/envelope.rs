@@ -1,13 +1,14 @@
 //! Envelopes: a content with its signature, as HTTP bodies and as WebSocket frames of clients (interface specification,
 //! "Authentication").
 
-use crate::cbor::{self, Budget, Value};
-use crate::certificate::Verifier;
-use crate::content::{Content, MAX_NONCE, Operation, limit, map};
-use crate::delegation::Chain;
-use crate::public_key::PublicKey;
-use crate::signature::invalid;
-use crate::{Error, Result, principal, request_id};
+use crate::certification::certificate::Verifier;
+use crate::encoding::cbor::{self, Budget, Value, map};
+use crate::encoding::request_id;
+use crate::error::check_limit;
+use crate::requests::content::{Content, MAX_NONCE, Operation};
+use crate::requests::delegation::Chain;
+use crate::signatures::public_key::PublicKey;
+use crate::{Error, Result, principal};
 
 /// The largest envelope: what a subnet takes as one ingress message.
 pub const MAX_ENVELOPE: usize = 2 << 20;
@@ -48,7 +49,7 @@ pub struct Request {
 ///
 /// Fails with [`Error::Malformed`], [`Error::TooLarge`], [`Error::KeyUnusable`] or an error of envelopes.
 pub fn open_request(body: &[u8], now_ns: u64, root: &Verifier) -> Result<Request> {
-    limit("envelope", body.len(), MAX_ENVELOPE, "bytes")?;
+    check_limit("envelope", body.len(), MAX_ENVELOPE, "bytes")?;
     let value = cbor::decode("envelope", body, Budget::REQUEST)?;
     Envelope::decode(&value)?.open(body.strip_prefix(&cbor::SELF_DESCRIBED).unwrap_or(body), now_ns, root)
 }
@@ -118,7 +119,7 @@ impl<'a> SignedDelegation<'a> {
 }
 
 fn unwrap_frame(frame: &[u8]) -> Result<(Value<'_>, &[u8])> {
-    limit("frame", frame.len(), MAX_ENVELOPE, "bytes")?;
+    check_limit("frame", frame.len(), MAX_ENVELOPE, "bytes")?;
     let entry = cbor::raw_entry("frame", frame, "envelope", Budget::REQUEST)?;
     entry.ok_or_else(|| Error::malformed("frame", "no envelope in it"))
 }
@@ -165,7 +166,7 @@ impl<'v, 'a> Envelope<'v, 'a> {
         if !anonymous || matches!(self.content.operation, Operation::Call(_)) {
             check_expiry(self.content.ingress_expiry_ns, now_ns)?;
         }
-        limit("nonce", self.content.nonce.map_or(0, <[u8]>::len), MAX_NONCE, "bytes")?;
+        check_limit("nonce", self.content.nonce.map_or(0, <[u8]>::len), MAX_NONCE, "bytes")?;
         let request_id = || request_id::hash_of_map(self.signed);
         if anonymous {
             self.check_anonymous()?;
@@ -185,10 +186,10 @@ impl<'v, 'a> Envelope<'v, 'a> {
 
     fn check_anonymous(&self) -> Result<()> {
         if self.sender_pubkey.is_some() || self.sender_sig.is_some() || self.sender_delegation.is_some() {
-            return Err(invalid("an anonymous request carries no key, signature or delegation"));
+            return Err(Error::signature_invalid("an anonymous request carries no key, signature or delegation"));
         }
         if self.content.sender_info.is_some() {
-            return Err(invalid("an anonymous request carries no sender_info"));
+            return Err(Error::signature_invalid("an anonymous request carries no sender_info"));
         }
         Ok(())
     }
@@ -196,8 +197,8 @@ impl<'v, 'a> Envelope<'v, 'a> {
     fn credentials(&self) -> Result<(&'a [u8], &'a [u8])> {
         match (self.sender_pubkey, self.sender_sig) {
             (Some(key), Some(signature)) => Ok((key, signature)),
-            (None, _) => Err(invalid("sender_pubkey is missing")),
-            (_, None) => Err(invalid("sender_sig is missing")),
+            (None, _) => Err(Error::signature_invalid("sender_pubkey is missing")),
+            (_, None) => Err(Error::signature_invalid("sender_sig is missing")),
         }
     }
 
@@ -222,11 +223,13 @@ impl<'v, 'a> Envelope<'v, 'a> {
             PublicKey::Canister(key) if key.canister_id() == info.signer => key
                 .verify(info.signature, &[SENDER_INFO_SEPARATOR, info.info].concat(), root)
                 .map_err(|error| match error {
-                    Error::SignatureInvalid(problem) => invalid(format!("sender_info: {problem}")),
+                    Error::SignatureInvalid(problem) => Error::signature_invalid(format!("sender_info: {problem}")),
                     other => other,
                 }),
-            PublicKey::Canister(_) => Err(invalid("sender_info: its signer is not the canister of sender_pubkey")),
-            _ => Err(invalid("sender_info: sender_pubkey is not the key of a canister")),
+            PublicKey::Canister(_) => {
+                Err(Error::signature_invalid("sender_info: its signer is not the canister of sender_pubkey"))
+            }
+            _ => Err(Error::signature_invalid("sender_info: sender_pubkey is not the key of a canister")),
         }
     }
 

@@ -1,12 +1,10 @@
 //! Canister signatures (interface specification, "Canister signatures"): a canister certifies that it signed.
 
-use crate::cbor::{self, Budget, Value};
-use crate::certificate::{Certificate, Subject, Verifier};
-use crate::content::limit;
-use crate::hash_tree::{HashTree, Lookup};
-use crate::public_key::unusable;
-use crate::request_id::sha256;
-use crate::signature::invalid;
+use crate::certification::certificate::{Certificate, Subject, Verifier};
+use crate::certification::hash_tree::{HashTree, Lookup};
+use crate::encoding::cbor::{self, Budget, Value};
+use crate::encoding::request_id::sha256;
+use crate::error::check_limit;
 use crate::{Error, Result, principal};
 
 const WHAT: &str = "canister signature";
@@ -28,7 +26,8 @@ impl CanisterKey {
     /// Reads the length and bytes of the canister id, then the seed. Fails with [`Error::KeyUnusable`].
     pub fn parse(data: &[u8]) -> Result<Self> {
         let parts = data.split_first().and_then(|(length, rest)| rest.split_at_checked(usize::from(*length)));
-        let (canister_id, seed) = parts.ok_or_else(|| unusable("the key of a canister signature is cut short"))?;
+        let (canister_id, seed) =
+            parts.ok_or_else(|| Error::key_unusable("the key of a canister signature is cut short"))?;
         Ok(Self { canister_id: canister_id.to_vec(), seed: seed.to_vec() })
     }
 
@@ -42,14 +41,15 @@ impl CanisterKey {
     ///
     /// Fails with [`Error::SignatureInvalid`].
     pub fn verify(&self, signature: &[u8], payload: &[u8], root: &Verifier) -> Result<()> {
-        self.check(signature, payload, root).map_err(|error| invalid(format!("canister signature: {}", reason(error))))
+        self.check(signature, payload, root)
+            .map_err(|error| Error::signature_invalid(format!("canister signature: {}", reason(error))))
     }
 
     fn check(&self, signature: &[u8], payload: &[u8], root: &Verifier) -> Result<()> {
         if !signature.starts_with(&cbor::SELF_DESCRIBED) {
             return Err(malformed("it does not begin with the self-describing tag"));
         }
-        limit(WHAT, signature.len(), MAX_SIGNATURE, "bytes")?;
+        check_limit(WHAT, signature.len(), MAX_SIGNATURE, "bytes")?;
         let fields = cbor::decode(WHAT, signature, BUDGET)?;
         let certificate = fields.get("certificate").and_then(Value::as_bytes);
         let certificate = certificate.ok_or_else(|| malformed("it has no certificate"))?;

@@ -2,9 +2,8 @@
 
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 
-use crate::cbor::{self, Budget, Value};
-use crate::public_key::{ed25519, unusable};
-use crate::signature::{P256Key, invalid, verify_ed25519};
+use crate::encoding::cbor::{self, Budget, Value};
+use crate::signatures::signature::{P256Key, ed25519, verify_ed25519};
 use crate::{Error, Result};
 
 /// Real keys have five entries.
@@ -35,18 +34,18 @@ impl CoseKey {
     /// Reads the CBOR of a key. Fails with [`Error::KeyUnusable`].
     pub fn parse(data: &[u8]) -> Result<Self> {
         let Ok(key @ Value::Map(_)) = cbor::decode("COSE key", data, BUDGET) else {
-            return Err(unusable("not a COSE key in CBOR"));
+            return Err(Error::key_unusable("not a COSE key in CBOR"));
         };
         if let Some(operations) = entry(&key, &Value::Unsigned(4))
             && !operations.as_array().is_some_and(|all| all.iter().any(is_verify))
         {
-            return Err(unusable("its key_ops do not allow to verify"));
+            return Err(Error::key_unusable("its key_ops do not allow to verify"));
         }
         match (entry(&key, &Value::Unsigned(1)), entry(&key, &Value::Unsigned(3))) {
             (Some(Value::Unsigned(1)), Some(&ALG_EDDSA)) => okp(&key),
             (Some(Value::Unsigned(2)), Some(&ALG_ES256)) => ec2(&key),
             (Some(Value::Unsigned(3)), Some(&ALG_RS256)) => rsa(&key),
-            _ => Err(unusable("its COSE kty and alg are none of EdDSA, ES256, RS256")),
+            _ => Err(Error::key_unusable("its COSE kty and alg are none of EdDSA, ES256, RS256")),
         }
     }
 
@@ -57,7 +56,7 @@ impl CoseKey {
             Self::Ed25519(key) => verify_ed25519(key, signature, message),
             Self::Rsa(key) => key
                 .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
-                .map_err(|_| invalid("not made by this RSA key for this message")),
+                .map_err(|_| Error::signature_invalid("not made by this RSA key for this message")),
         }
     }
 }
@@ -81,18 +80,18 @@ fn bytes<'v>(key: &'v Value<'_>, label: &Value<'_>, what: &str) -> Result<&'v [u
 
 fn okp(key: &Value<'_>) -> Result<CoseKey> {
     if entry(key, &MINUS_1) != Some(&Value::Unsigned(6)) {
-        return Err(unusable("its COSE curve is not Ed25519"));
+        return Err(Error::key_unusable("its COSE curve is not Ed25519"));
     }
     Ok(CoseKey::Ed25519(ed25519(bytes(key, &MINUS_2, "x")?)?))
 }
 
 fn ec2(key: &Value<'_>) -> Result<CoseKey> {
     if entry(key, &MINUS_1) != Some(&Value::Unsigned(1)) {
-        return Err(unusable("its COSE curve is not P-256"));
+        return Err(Error::key_unusable("its COSE curve is not P-256"));
     }
     let (x, y) = (bytes(key, &MINUS_2, "x")?, bytes(key, &MINUS_3, "y")?);
     if (x.len(), y.len()) != (32, 32) {
-        return Err(unusable("its coordinates have not 32 bytes each"));
+        return Err(Error::key_unusable("its coordinates have not 32 bytes each"));
     }
     P256Key::from_point(&[&[4], x, y].concat()).map(CoseKey::P256)
 }
@@ -105,10 +104,10 @@ fn rsa(key: &Value<'_>) -> Result<CoseKey> {
     let (n, e) = (number(&MINUS_1, "n")?, number(&MINUS_2, "e")?);
     let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
     if !RSA_SIZES.contains(&n.len()) || (n.len() == *RSA_SIZES.start() && n[0] < 0x80) || !odd(&n) {
-        return Err(unusable("its RSA modulus is even or has not 2048 to 8192 bits"));
+        return Err(Error::key_unusable("its RSA modulus is even or has not 2048 to 8192 bits"));
     }
     if !odd(&e) || e == [1] || e.len() > 5 || (e.len() == 5 && e[0] > 1) {
-        return Err(unusable("its RSA exponent is even, 1, or has more than 33 bits"));
+        return Err(Error::key_unusable("its RSA exponent is even, 1, or has more than 33 bits"));
     }
     Ok(CoseKey::Rsa(RsaPublicKeyComponents { n, e }))
 }
@@ -116,7 +115,7 @@ fn rsa(key: &Value<'_>) -> Result<CoseKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signing_key::{Scheme, SigningKey};
+    use crate::signatures::signing_key::{Scheme, SigningKey};
 
     fn cose(entries: &[(Value<'_>, Value<'_>)]) -> Vec<u8> {
         cbor::encode(&Value::Map(entries.to_vec()))

@@ -8,8 +8,8 @@ use pkcs8::spki::AlgorithmIdentifierRef;
 use sec1::{EcParameters, EcPrivateKey};
 use zeroize::Zeroizing;
 
-use crate::public_key::{EC, ED25519, P256, SECP256K1, unusable};
-use crate::signing_key::{Scheme, SigningKey};
+use crate::signatures::public_key::{EC, ED25519, P256, SECP256K1};
+use crate::signatures::signing_key::{Scheme, SigningKey};
 use crate::{Error, Result};
 
 const ENCRYPTED: &str =
@@ -19,12 +19,12 @@ const ENCRYPTED: &str =
 ///
 /// Fails with [`Error::KeyUnusable`], which says so where the key is encrypted.
 pub fn from_pem(data: &[u8]) -> Result<SigningKey> {
-    let text = std::str::from_utf8(data).map_err(|_| unusable("not a PEM file; is it DER?"))?;
+    let text = std::str::from_utf8(data).map_err(|_| Error::key_unusable("not a PEM file; is it DER?"))?;
     let mut seen = Vec::new();
     for (label, block) in blocks(text) {
         match label {
             "PRIVATE KEY" | "EC PRIVATE KEY" if !block.contains("ENCRYPTED") => return from_der(&decode(block)?),
-            "PRIVATE KEY" | "EC PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => return Err(unusable(ENCRYPTED)),
+            "PRIVATE KEY" | "EC PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => return Err(Error::key_unusable(ENCRYPTED)),
             _ => seen.push(label),
         }
     }
@@ -45,9 +45,9 @@ pub fn from_der(data: &[u8]) -> Result<SigningKey> {
         return sec1_key(&file, None);
     }
     if is_encrypted(data).is_ok() {
-        return Err(unusable(ENCRYPTED));
+        return Err(Error::key_unusable(ENCRYPTED));
     }
-    Err(unusable("neither PKCS#8 nor SEC1 in DER"))
+    Err(Error::key_unusable("neither PKCS#8 nor SEC1 in DER"))
 }
 
 /// Whether this has the form of EncryptedPrivateKeyInfo: how it is encrypted, and the bytes.
@@ -119,13 +119,14 @@ impl<'a> Pkcs8<'a> {
     fn signing_key(&self) -> Result<SigningKey> {
         let key = match self.algorithm.oid {
             ED25519 => {
-                let seed =
-                    <&OctetStringRef>::from_der(self.secret).map_err(|_| unusable("its seed is no octet string"))?;
+                let seed = <&OctetStringRef>::from_der(self.secret)
+                    .map_err(|_| Error::key_unusable("its seed is no octet string"))?;
                 SigningKey::from_secret(Scheme::Ed25519, seed.as_bytes())?
             }
             EC => {
                 let curve = self.algorithm.parameters_oid().ok();
-                let file = EcPrivateKey::from_der(self.secret).map_err(|_| unusable("its EC key is not SEC1"))?;
+                let file =
+                    EcPrivateKey::from_der(self.secret).map_err(|_| Error::key_unusable("its EC key is not SEC1"))?;
                 sec1_key(&file, curve)?
             }
             oid => return Err(Error::KeyUnusable(format!("neither Ed25519 nor an elliptic curve: {oid}"))),
@@ -153,7 +154,7 @@ fn sec1_key(file: &EcPrivateKey<'_>, curve: Option<ObjectIdentifier>) -> Result<
         Some(P256) => Scheme::Prime256v1,
         Some(SECP256K1) => Scheme::Secp256k1,
         Some(oid) => return Err(Error::KeyUnusable(format!("its curve is neither P-256 nor secp256k1: {oid}"))),
-        None => return Err(unusable("it does not name its curve")),
+        None => return Err(Error::key_unusable("it does not name its curve")),
     };
     fitting(SigningKey::from_secret(scheme, file.private_key)?, file.public_key)
 }
@@ -164,7 +165,7 @@ fn fitting(key: SigningKey, attached: Option<&[u8]>) -> Result<SigningKey> {
     let compressed = own.get(64).map(|last| [&[2 + (last & 1)], &own[1..33]].concat());
     match attached {
         Some(attached) if attached != own && Some(attached) != compressed.as_deref() => {
-            Err(unusable("its public half does not belong to its secret half"))
+            Err(Error::key_unusable("its public half does not belong to its secret half"))
         }
         _ => Ok(key),
     }

@@ -5,11 +5,12 @@ use pkcs8::ObjectIdentifier;
 use pkcs8::der::Decode;
 use pkcs8::spki::{SubjectPublicKeyInfoRef, der::asn1::AnyRef};
 
-use crate::canister_signature::CanisterKey;
-use crate::certificate::Verifier;
-use crate::cose::CoseKey;
-use crate::signature::{self, P256Key};
-use crate::{Error, Result, webauthn};
+use crate::certification::certificate::Verifier;
+use crate::signatures::canister_signature::CanisterKey;
+use crate::signatures::cose::CoseKey;
+use crate::signatures::signature::{self, P256Key, ed25519};
+use crate::signatures::webauthn;
+use crate::{Error, Result};
 
 /// Ed25519, RFC 8410.
 pub(crate) const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
@@ -40,14 +41,16 @@ pub enum PublicKey {
 impl PublicKey {
     /// Reads DER. Fails with [`Error::KeyUnusable`].
     pub fn from_der(der: &[u8]) -> Result<Self> {
-        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| unusable("not a public key in strict DER"))?;
-        let key = info.subject_public_key.as_bytes().ok_or_else(|| unusable("its bits are not whole bytes"))?;
+        let info = SubjectPublicKeyInfoRef::from_der(der)
+            .map_err(|_| Error::key_unusable("not a public key in strict DER"))?;
+        let key =
+            info.subject_public_key.as_bytes().ok_or_else(|| Error::key_unusable("its bits are not whole bytes"))?;
         match (info.algorithm.oid, info.algorithm.parameters) {
             (ED25519, None) => Ok(Self::Ed25519(ed25519(key)?)),
             (EC, Some(curve)) => Self::on_curve(curve, key),
             (COSE, None) => Ok(Self::WebAuthn(CoseKey::parse(key)?)),
             (CANISTER, None) => Ok(Self::Canister(CanisterKey::parse(key)?)),
-            (oid, _) => Err(unusable(&format!("no scheme of the Internet Computer for requests: {oid}"))),
+            (oid, _) => Err(Error::key_unusable(format!("no scheme of the Internet Computer for requests: {oid}"))),
         }
     }
 
@@ -56,9 +59,9 @@ impl PublicKey {
             Ok(P256) => P256Key::from_point(key).map(Self::P256),
             Ok(SECP256K1) if key.len() == 65 && key[0] == 4 => k256::ecdsa::VerifyingKey::from_sec1_bytes(key)
                 .map(Self::Secp256k1)
-                .map_err(|_| unusable("the point is not on the curve")),
-            Ok(SECP256K1) => Err(unusable("the point is not an uncompressed one")),
-            _ => Err(unusable("the curve is neither P-256 nor secp256k1")),
+                .map_err(|_| Error::key_unusable("the point is not on the curve")),
+            Ok(SECP256K1) => Err(Error::key_unusable("the point is not an uncompressed one")),
+            _ => Err(Error::key_unusable("the curve is neither P-256 nor secp256k1")),
         }
     }
 
@@ -72,25 +75,17 @@ impl PublicKey {
             (Self::Secp256k1(key), _) => signature::verify_secp256k1(key, signature, message),
             (Self::WebAuthn(key), _) => webauthn::verify(key, signature, message),
             (Self::Canister(key), Some(root)) => key.verify(signature, message, root),
-            (Self::Canister(_), None) => Err(unusable("canister signatures are verified with a root key only")),
+            (Self::Canister(_), None) => {
+                Err(Error::key_unusable("canister signatures are verified with a root key only"))
+            }
         }
     }
-}
-
-/// An Ed25519 key from its 32 bytes.
-pub(crate) fn ed25519(key: &[u8]) -> Result<ed25519_zebra::VerificationKey> {
-    ed25519_zebra::VerificationKey::try_from(key).map_err(|_| unusable("not a point of Ed25519"))
-}
-
-/// The error of a key that cannot be used.
-pub(crate) fn unusable(problem: &str) -> Error {
-    Error::KeyUnusable(problem.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signing_key::{Scheme, SigningKey};
+    use crate::signatures::signing_key::{Scheme, SigningKey};
 
     fn der(scheme: Scheme) -> Vec<u8> {
         SigningKey::from_secret(scheme, &[7; 32]).unwrap().public_key().unwrap()

@@ -4,22 +4,27 @@
 use p256::ecdsa::signature::Verifier as _;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, EcdsaVerificationAlgorithm, UnparsedPublicKey};
 
-use crate::public_key::unusable;
 use crate::{Error, Result};
+
+/// An Ed25519 key from its 32 bytes. Fails with [`Error::KeyUnusable`].
+pub(crate) fn ed25519(key: &[u8]) -> Result<ed25519_zebra::VerificationKey> {
+    ed25519_zebra::VerificationKey::try_from(key).map_err(|_| Error::key_unusable("not a point of Ed25519"))
+}
 
 /// Verifies Ed25519 by the rules of ZIP-215, as the replica does: the points may be encoded in a non-canonical way or be
 /// of small order, the scalar must be canonical, the equation is the cofactored one.
 pub fn verify_ed25519(key: &ed25519_zebra::VerificationKey, signature: &[u8], message: &[u8]) -> Result<()> {
     let signature: [u8; 64] = sized(signature)?;
-    key.verify(&signature.into(), message).map_err(|_| invalid("not made by this Ed25519 key for this message"))
+    key.verify(&signature.into(), message)
+        .map_err(|_| Error::signature_invalid("not made by this Ed25519 key for this message"))
 }
 
 /// Verifies r and s of 32 bytes each. The crate insists on a low s, the IC does not; negating s keeps the meaning.
 pub fn verify_secp256k1(key: &k256::ecdsa::VerifyingKey, signature: &[u8], message: &[u8]) -> Result<()> {
     let signature = k256::ecdsa::Signature::from_bytes(&sized(signature)?.into())
-        .map_err(|_| invalid("r or s is outside the range of the secp256k1 group"))?;
+        .map_err(|_| Error::signature_invalid("r or s is outside the range of the secp256k1 group"))?;
     key.verify(message, &signature.normalize_s())
-        .map_err(|_| invalid("not made by this secp256k1 key for this message"))
+        .map_err(|_| Error::signature_invalid("not made by this secp256k1 key for this message"))
 }
 
 /// A public key on P-256: the curve of browsers and authenticators. `ring` verifies several times faster than the crate
@@ -32,9 +37,9 @@ impl P256Key {
     pub fn from_point(point: &[u8]) -> Result<Self> {
         let bytes = match <[u8; 65]>::try_from(point) {
             Ok(bytes) if bytes[0] == 4 => bytes,
-            _ => return Err(unusable("the point is not an uncompressed one")),
+            _ => return Err(Error::key_unusable("the point is not an uncompressed one")),
         };
-        p256::PublicKey::from_sec1_bytes(point).map_err(|_| unusable("the point is not on the curve"))?;
+        p256::PublicKey::from_sec1_bytes(point).map_err(|_| Error::key_unusable("the point is not on the curve"))?;
         Ok(Self(bytes))
     }
 
@@ -52,15 +57,12 @@ impl P256Key {
     fn check(&self, form: &'static EcdsaVerificationAlgorithm, signature: &[u8], message: &[u8]) -> Result<()> {
         UnparsedPublicKey::new(form, &self.0)
             .verify(message, signature)
-            .map_err(|_| invalid("not made by this P-256 key for this message"))
+            .map_err(|_| Error::signature_invalid("not made by this P-256 key for this message"))
     }
 }
 
-/// The error of a signature that does not verify.
-pub(crate) fn invalid(problem: impl Into<String>) -> Error {
-    Error::SignatureInvalid(problem.into())
-}
-
 fn sized(signature: &[u8]) -> Result<[u8; 64]> {
-    signature.try_into().map_err(|_| invalid(format!("{} bytes, a signature of this scheme has 64", signature.len())))
+    signature
+        .try_into()
+        .map_err(|_| Error::signature_invalid(format!("{} bytes, a signature of this scheme has 64", signature.len())))
 }

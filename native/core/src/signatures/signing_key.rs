@@ -4,7 +4,6 @@ use p256::ecdsa::signature::Signer as _;
 use pkcs8::{EncodePrivateKey, EncodePublicKey};
 use zeroize::Zeroizing;
 
-use crate::public_key::unusable;
 use crate::{Error, Result};
 
 /// DER of an Ed25519 public key before its 32 bytes.
@@ -72,7 +71,7 @@ impl SigningKey {
         let Ok(secret) = <&[u8; 32]>::try_from(secret) else {
             return Err(Error::KeyUnusable(format!("its secret has {} bytes, 32 are needed", secret.len())));
         };
-        let out_of_range = |_| unusable("its secret is zero or beyond the order of the group");
+        let out_of_range = |_| Error::key_unusable("its secret is zero or beyond the order of the group");
         match scheme {
             Scheme::Ed25519 => Ok(Self::Ed25519(Zeroizing::new((*secret).into()))),
             Scheme::Secp256k1 => k256::ecdsa::SigningKey::from_slice(secret).map(Self::Secp256k1).map_err(out_of_range),
@@ -146,7 +145,7 @@ fn raw_ed25519(key: &ed25519_zebra::SigningKey) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::public_key::PublicKey;
+    use crate::signatures::public_key::PublicKey;
 
     #[test]
     fn what_is_signed_verifies_and_nothing_else() {

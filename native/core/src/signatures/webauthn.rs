@@ -6,10 +6,9 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::Result;
-use crate::cbor::{self, Budget, Value};
-use crate::cose::CoseKey;
-use crate::signature::invalid;
+use crate::encoding::cbor::{self, Budget, Value};
+use crate::signatures::cose::CoseKey;
+use crate::{Error, Result};
 
 /// Real ones have three entries.
 const BUDGET: Budget = Budget { depth: 1, items: 16 };
@@ -26,16 +25,16 @@ struct ClientData<'a> {
 /// Fails with [`crate::Error::SignatureInvalid`].
 pub fn verify(key: &CoseKey, signature: &[u8], message: &[u8]) -> Result<()> {
     let fields = cbor::decode("WebAuthn signature", signature, BUDGET)
-        .map_err(|_| invalid("a WebAuthn signature is a map in CBOR"))?;
+        .map_err(|_| Error::signature_invalid("a WebAuthn signature is a map in CBOR"))?;
     let client_data = field(&fields, "client_data_json")?;
     let signed = [field(&fields, "authenticator_data")?, &Sha256::digest(client_data)].concat();
     key.verify(field(&fields, "signature")?, &signed)?;
-    let client_data: ClientData<'_> =
-        serde_json::from_slice(client_data).map_err(|_| invalid("its client data is no JSON with a challenge"))?;
+    let client_data: ClientData<'_> = serde_json::from_slice(client_data)
+        .map_err(|_| Error::signature_invalid("its client data is no JSON with a challenge"))?;
     match BASE64URL_NOPAD.decode(client_data.challenge.as_bytes()) {
         Ok(challenge) if challenge == message => Ok(()),
-        Ok(_) => Err(invalid("its challenge is another message")),
-        Err(_) => Err(invalid("its challenge is not base64url without padding")),
+        Ok(_) => Err(Error::signature_invalid("its challenge is another message")),
+        Err(_) => Err(Error::signature_invalid("its challenge is not base64url without padding")),
     }
 }
 
@@ -44,7 +43,7 @@ fn field<'v>(fields: &'v Value<'_>, name: &str) -> Result<&'v [u8]> {
     match fields.get(name) {
         Some(Value::Bytes(bytes)) => Ok(bytes),
         Some(Value::Text(text)) if name == "client_data_json" => Ok(text.as_bytes()),
-        _ => Err(invalid(format!("its {name} is missing or of another type"))),
+        _ => Err(Error::signature_invalid(format!("its {name} is missing or of another type"))),
     }
 }
 
@@ -53,9 +52,8 @@ mod tests {
     use p256::ecdsa::signature::Signer as _;
 
     use super::*;
-    use crate::Error;
-    use crate::content::map;
-    use crate::signature::P256Key;
+    use crate::encoding::cbor::map;
+    use crate::signatures::signature::P256Key;
 
     fn authenticator() -> (p256::ecdsa::SigningKey, CoseKey) {
         let secret = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::bls::SecretKey;
+use crate::certification::bls::SecretKey;
 
 const NOW: u64 = 1_700_000_000_000_000_000;
 const MINUTE: u64 = 60_000_000_000;

@@ -1,12 +1,12 @@
 use ::candid::Encode;
 
 use super::*;
-use crate::bls::SecretKey;
-use crate::certificate::{Certificate, root_message};
-use crate::hash_tree::HashTree;
-use crate::message::open_message;
-use crate::request_id::sha256;
-use crate::state_tree::StateTree;
+use crate::certification::bls::SecretKey;
+use crate::certification::certificate::{Certificate, root_message};
+use crate::certification::hash_tree::HashTree;
+use crate::certification::state_tree::StateTree;
+use crate::encoding::request_id::sha256;
+use crate::messages::message::open_message;
 
 const CANISTER: &[u8] = &[0x80, 0, 0, 0, 0, 0x10, 0, 1, 1, 1];
 const GATEWAY: &str = "2vxsx-fae";

@@ -1,7 +1,7 @@
 use super::*;
-use crate::bls::SecretKey;
-use crate::content::{Method, SenderInfo};
-use crate::signing_key::{Scheme, SigningKey};
+use crate::certification::bls::SecretKey;
+use crate::requests::content::{Method, SenderInfo};
+use crate::signatures::signing_key::{Scheme, SigningKey};
 
 mod chains;
 
@@ -53,7 +53,7 @@ impl Link {
         fields.extend(self.permissions.map(|permissions| ("permissions", Value::Text(permissions))));
         let delegation = map(fields);
         let hash = request_id::hash_of_map(&delegation).unwrap();
-        let signature = key(by).sign(&[crate::delegation::SEPARATOR, &hash].concat());
+        let signature = key(by).sign(&[crate::requests::delegation::SEPARATOR, &hash].concat());
         cbor::encode(&map(vec![("delegation", delegation), ("signature", Value::Bytes(&signature))]))
     }
 }
@@ -303,7 +303,7 @@ fn what_is_encoded_opens() {
     let mut link =
         SignedDelegation { public_key: &to_2, expiration_ns: NOW, targets: Some(vec![CANISTER]), signature: &[] };
     let delegation = link.to_value().get("delegation").map(request_id::hash_of_map).unwrap().unwrap();
-    let signature = key(1).sign(&[crate::delegation::SEPARATOR, &delegation].concat());
+    let signature = key(1).sign(&[crate::requests::delegation::SEPARATOR, &delegation].concat());
     link.signature = &signature;
     let body = encode(&content, Some(&public(1)), Some(&key(2).sign(&[SEPARATOR, &id].concat())), &[link]);
     let request = open_request(&body, NOW, &root()).unwrap();

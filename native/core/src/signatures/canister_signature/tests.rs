@@ -1,7 +1,7 @@
 use super::*;
-use crate::bls::SecretKey;
-use crate::certificate::{Delegation, root_message};
-use crate::content::map;
+use crate::certification::bls::SecretKey;
+use crate::certification::certificate::{Delegation, root_message};
+use crate::encoding::cbor::map;
 
 const CANISTER: &[u8] = &[0x10];
 const SUBNET: &[u8] = b"subnet";
