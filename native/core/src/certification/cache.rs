@@ -9,6 +9,14 @@ use crate::encoding::request_id::Hash;
 ///
 /// Two generations: what is used moves to the young one, and when that has half of the capacity it becomes the old one
 /// and the old one is forgotten. So whatever is used once within half the capacity of new entries stays.
+///
+/// Not a list of the least recently used (the crate `lru`): that is one more dependency, links every entry into a list
+/// and moves it there at each use, and evicts one by one under the lock. Here a use of a young entry changes nothing, and
+/// both give the same promise to what is in use.
+///
+/// Everybody who shares a cache can evict everybody else: half the capacity of new entries forgets what was not used
+/// meanwhile. An eviction costs a verification, never a wrong verdict. Entries exist only for what was verified, so it
+/// takes valid signatures to evict; those that clients can choose are in caches apart ([`super::certificate`]).
 pub(crate) struct Cache<V> {
     half: usize,
     generations: Mutex<Generations<V>>,

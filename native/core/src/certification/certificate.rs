@@ -129,6 +129,24 @@ struct Verified {
     delegated: Option<Arc<Delegated>>,
 }
 
+/// What has been verified. A cache may answer only for exactly what was verified, so each key is the hash of all that
+/// the verdict depends on: leave one part out, and whoever has one valid certificate can forge others from it.
+struct Caches {
+    /// By the bytes of the certificate.
+    certificates: Cache<Verified>,
+    /// By subnet id and the bytes of the delegation's certificate, which may show the keys of several subnets.
+    delegations: Cache<Arc<Delegated>>,
+    /// By key, signature and digest: certificates of one subnet and round differ only in what is pruned.
+    signatures: Cache<()>,
+}
+
+impl Caches {
+    fn new(entries: usize) -> Self {
+        let (certificates, delegations) = (Cache::new(entries), Cache::new(entries));
+        Self { certificates, delegations, signatures: Cache::new(entries) }
+    }
+}
+
 /// Verifies certificates against one root key. Remembers what it has verified, never what failed; ranges and age are
 /// checked each time. Safe to share between threads.
 pub struct Verifier {
@@ -136,13 +154,11 @@ pub struct Verifier {
     root_key_der: Vec<u8>,
     max_age_ns: u64,
     max_ahead_ns: u64,
-    /// By the bytes of the certificate.
-    certificates: Cache<Verified>,
-    /// By subnet id and the bytes of the delegation's certificate.
-    delegations: Cache<Arc<Delegated>>,
-    /// By key, signature and digest: canisters of one subnet that are asked in the same round differ only in what their
-    /// certificates prune.
-    signatures: Cache<()>,
+    /// For replies of the IC, whose age counts.
+    replies: Caches,
+    /// For canister signatures, whose age does not. Clients choose them: a hostile one with many valid certificates
+    /// fills these and evicts other clients', never what replies are verified with.
+    canister_signatures: Caches,
     /// By key, signature and hash: delegations of users.
     user_delegations: Cache<()>,
     hits: AtomicU64,
@@ -158,9 +174,8 @@ impl Verifier {
             root_key_der: root_key.to_vec(),
             max_age_ns,
             max_ahead_ns,
-            certificates: Cache::new(cache_entries),
-            delegations: Cache::new(cache_entries),
-            signatures: Cache::new(cache_entries),
+            replies: Caches::new(cache_entries),
+            canister_signatures: Caches::new(cache_entries),
             user_delegations: Cache::new(cache_entries * USER_DELEGATIONS),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -170,6 +185,10 @@ impl Verifier {
     /// The root key, DER.
     pub fn root_key(&self) -> &[u8] {
         &self.root_key_der
+    }
+
+    fn caches(&self, now_ns: Option<u64>) -> &Caches {
+        if now_ns.is_some() { &self.replies } else { &self.canister_signatures }
     }
 
     /// How many BLS verifications were spared.
@@ -182,7 +201,8 @@ impl Verifier {
         self.misses.load(Ordering::Relaxed)
     }
 
-    /// Verifies signature, delegation, the subject and, where `now_ns` is given, the age of a certificate.
+    /// Verifies signature, delegation, the subject and the age of a certificate. `now_ns` is None for canister signatures:
+    /// their age does not count.
     ///
     /// Fails with [`Error::Malformed`] or one of the errors that begin with `Certificate` or `Path`.
     pub fn verify(&self, certificate: &[u8], subject: Subject<'_>, now_ns: Option<u64>) -> Result<Arc<Certified>> {
@@ -190,10 +210,12 @@ impl Verifier {
         if let Some(known) = self.recall_named(&name, subject, now_ns) {
             return known;
         }
-        let verified = self.authenticate(certificate)?;
+        let caches = self.caches(now_ns);
+        let verified = self.authenticate(caches, certificate)?;
+        // Only what could be used is kept, so that a flood of valid but stale certificates evicts nothing.
         self.admit(&verified, subject, now_ns)?;
         if certificate.len() <= MAX_KEPT {
-            self.certificates.insert(name, verified.clone());
+            caches.certificates.insert(name, verified.clone());
         }
         Ok(verified.certified)
     }
@@ -209,23 +231,24 @@ impl Verifier {
     }
 
     fn recall_named(&self, name: &Hash, subject: Subject<'_>, now_ns: Option<u64>) -> Option<Result<Arc<Certified>>> {
-        let verified = self.certificates.get(name)?;
+        let verified = self.caches(now_ns).certificates.get(name)?;
         self.hits.fetch_add(1 + u64::from(verified.delegated.is_some()), Ordering::Relaxed);
         Some(self.admit(&verified, subject, now_ns).map(|()| verified.certified))
     }
 
-    /// Checks what depends on the question: subject and age.
+    /// Checks subject and age. Never cached: the same certificate is asked about other canisters, and grows old.
     fn admit(&self, verified: &Verified, subject: Subject<'_>, now_ns: Option<u64>) -> Result<()> {
         self.check_subject(verified, subject)?;
         now_ns.map_or(Ok(()), |now_ns| self.check_age(verified.certified.time_ns, now_ns))
     }
 
     /// Checks the signatures, of the delegation first.
-    fn authenticate(&self, certificate: &[u8]) -> Result<Verified> {
+    fn authenticate(&self, caches: &Caches, certificate: &[u8]) -> Result<Verified> {
         let certificate = Certificate::decode(certificate)?;
-        let delegated = certificate.delegation.as_ref().map(|delegation| self.delegate(delegation)).transpose()?;
+        let delegated =
+            certificate.delegation.as_ref().map(|delegation| self.delegate(caches, delegation)).transpose()?;
         let key = delegated.as_ref().map_or(&self.root_key, |delegated| &delegated.key);
-        self.check_signature(key, &certificate)?;
+        self.check_signature(caches, key, &certificate)?;
         let certified = Certified {
             time_ns: natural("time", certificate.tree.require(&[b"time"])?)?,
             subnet_id: certificate.delegation.map(|delegation| delegation.subnet_id),
@@ -234,10 +257,11 @@ impl Verifier {
         Ok(Verified { certified: Arc::new(certified), delegated })
     }
 
-    fn delegate(&self, delegation: &Delegation) -> Result<Arc<Delegated>> {
+    fn delegate(&self, caches: &Caches, delegation: &Delegation) -> Result<Arc<Delegated>> {
         let Delegation { subnet_id, certificate } = delegation;
+        // The length keeps the two apart: the first bytes of a certificate, an optional tag, could end a subnet id instead.
         let name = sha256(&[&[subnet_id.len() as u8][..], subnet_id, certificate].concat());
-        if let Some(delegated) = self.delegations.get(&name) {
+        if let Some(delegated) = caches.delegations.get(&name) {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(delegated);
         }
@@ -245,11 +269,11 @@ impl Verifier {
         if certificate.delegation.is_some() {
             return Err(Error::CertificateNestedDelegation);
         }
-        self.check_signature(&self.root_key, &certificate)?;
+        self.check_signature(caches, &self.root_key, &certificate)?;
         let der = certificate.tree.require(&[b"subnet", subnet_id, b"public_key"])?;
         let key = PublicKey::from_der(der).map_err(bls::key_of_signature)?;
         let delegated = Arc::new(Delegated { key, ranges: Ranges::read(&certificate.tree, subnet_id)? });
-        self.delegations.insert(name, delegated.clone());
+        caches.delegations.insert(name, delegated.clone());
         Ok(delegated)
     }
 
@@ -264,16 +288,17 @@ impl Verifier {
         Ok(())
     }
 
-    fn check_signature(&self, key: &PublicKey, certificate: &Certificate) -> Result<()> {
+    fn check_signature(&self, caches: &Caches, key: &PublicKey, certificate: &Certificate) -> Result<()> {
         let digest = certificate.tree.digest();
+        // Key and digest have a fixed length, so the parts cannot be shifted into each other.
         let name = sha256(&[&key.to_raw()[..], digest, &certificate.signature].concat());
-        if self.signatures.get(&name).is_some() {
+        if caches.signatures.get(&name).is_some() {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
         key.verify(&certificate.signature, &root_message(digest))?;
-        self.signatures.insert(name, ());
+        caches.signatures.insert(name, ());
         Ok(())
     }
 
@@ -295,10 +320,13 @@ impl Verifier {
             Verdict::Outside => {
                 Err(Error::CertificateNotAuthorized { subnet: subnet(), subject: principal::to_text(id) })
             }
+            // Not shown is not allowed: else a subnet would speak for every canister by pruning its own ranges.
             Verdict::Unknown => Err(Error::CertificateRangesUnknown(subnet())),
         }
     }
 
+    /// Both ways: an old certificate may hide what has happened since, and one from the future would stay fresh for as
+    /// long as its time is ahead. One of the two differences is 0.
     fn check_age(&self, time_ns: u64, now_ns: u64) -> Result<()> {
         let (age_ns, ahead_ns) = (now_ns.saturating_sub(time_ns), time_ns.saturating_sub(now_ns));
         if age_ns > self.max_age_ns {

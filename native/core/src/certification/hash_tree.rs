@@ -44,7 +44,7 @@ pub(crate) struct Fork {
     pub(crate) right: HashTree,
     /// The lowest label shown in both.
     first: Option<Label>,
-    /// What stands leftmost and rightmost, empty nodes apart.
+    /// What stands leftmost and rightmost. Empty nodes do not count: they hide nothing, so a look-up sees past them.
     edges: (Edge, Edge),
     /// How many labels are shown.
     size: usize,
@@ -218,6 +218,11 @@ impl HashTree {
     }
 
     /// The subtree under a label of this forest, in as many steps as the forest is deep.
+    ///
+    /// Why one way down suffices: labels ascend from left to right (`read` refuses others), so a label at or above the
+    /// lowest one shown on the right can only be there, and any other only on the left, or in the pruned trees between.
+    /// Where the walk ends beside a label, the label sought lies between that one and its neighbour, which is what the
+    /// flag of that side was taken from: absent if the neighbour is a label or the border, unknown if it is pruned.
     pub(crate) fn find_label(&self, label: &[u8]) -> Find<'_> {
         let mut tree = self;
         // Whether what stands next to `tree`, outside of it, is pruned.

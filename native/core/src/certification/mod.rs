@@ -5,5 +5,7 @@ mod cache;
 pub mod certificate;
 pub mod hash_tree;
 mod ranges;
+#[cfg(test)]
+mod small_forests;
 pub mod state_tree;
 mod witness;

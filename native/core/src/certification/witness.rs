@@ -119,6 +119,9 @@ fn last(tree: &HashTree) -> Option<&[u8]> {
 }
 
 /// A forest pruned to some of its labels. Empty nodes stay: pruned ones in their place would hide that nothing is there.
+///
+/// Why it proves absence: `kept` has both neighbours of an absent label. All that stood between them was empty, so it
+/// stays as it is, and a reader finds the two side by side.
 fn select(tree: &HashTree, kept: &[Kept<'_>]) -> HashTree {
     match tree.shape() {
         _ if tree.edges().0 == Edge::Blank => tree.clone(),
@@ -148,6 +151,10 @@ fn range(tree: &HashTree, first: &[u8], last: &[u8]) -> HashTree {
 }
 
 /// A forest pruned to the labels from `low` to `high`, where given; `inside` tells which of them are shown in full.
+///
+/// Why it proves the range: every label from `low` to `high` stays, with its place between the others, and both ends are
+/// shown labels or the border of the forest. What becomes pruned is all below `low` or above `high`, so no gap within
+/// holds anything pruned that was not pruned before. Digests are taken over (`fork_as`), so the root stays the same.
 fn cut(tree: &HashTree, low: Option<&[u8]>, high: Option<&[u8]>, inside: &dyn Fn(&[u8]) -> bool) -> HashTree {
     match tree.shape() {
         _ if low.is_none() && high.is_none() => tree.clone(),

@@ -42,58 +42,6 @@ fn a_path_is_found_absent_or_no_leaf() {
     assert!(tree.children(&[b"q"]).unwrap().is_empty());
 }
 
-/// Every arrangement of four nodes in a forest, looked up by the specification's words: flatten, then walk.
-#[test]
-fn lookups_agree_with_the_flattened_forest() {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Tree {
-        Blank,
-        Pruned,
-        Label(u8),
-    }
-    let verdict = |row: &[Tree], label: u8| {
-        let row: Vec<_> = row.iter().filter(|tree| **tree != Tree::Blank).collect();
-        let place = row.iter().position(|tree| matches!(tree, Tree::Label(l) if *l >= label)).unwrap_or(row.len());
-        if row.get(place) == Some(&&Tree::Label(label)) {
-            return "found";
-        }
-        // The gap before `place`: everything back to the label on its left.
-        let gap = row[..place].iter().rev().take_while(|tree| ***tree == Tree::Pruned).count();
-        if gap > 0 { "unknown" } else { "absent" }
-    };
-    for kinds in 0..81u32 {
-        let row: Vec<_> = (0..4)
-            .map(|i| match kinds / 3u32.pow(i) % 3 {
-                0 => Tree::Blank,
-                1 => Tree::Pruned,
-                _ => Tree::Label(2 * i as u8 + 1),
-            })
-            .collect();
-        let tree = |i: usize| match row[i] {
-            Tree::Blank => HashTree::empty(),
-            Tree::Pruned => HashTree::pruned([i as u8; 32]),
-            Tree::Label(label) => HashTree::labeled([label].as_slice().into(), HashTree::leaf(&[label])),
-        };
-        let fork = HashTree::fork;
-        let shapes = [
-            fork(fork(tree(0), tree(1)), fork(tree(2), tree(3))),
-            fork(tree(0), fork(tree(1), fork(tree(2), tree(3)))),
-            fork(fork(fork(tree(0), tree(1)), tree(2)), tree(3)),
-            fork(tree(0), fork(fork(tree(1), tree(2)), tree(3))),
-        ];
-        for shape in &shapes {
-            for label in 0..9u8 {
-                let found = match shape.find(&[&[label]]) {
-                    Find::Found(_) => "found",
-                    Find::Absent => "absent",
-                    Find::Unknown => "unknown",
-                };
-                assert_eq!(found, verdict(&row, label), "{kinds} {label}");
-            }
-        }
-    }
-}
-
 #[test]
 fn what_is_not_well_formed_is_refused() {
     let leaf_in_forest = [0x83, 1, 0x82, 3, 0x40, 0x81, 0];
