@@ -81,6 +81,22 @@ mod tests {
         assert_eq!(cache.get(&[1; 32]), None);
     }
 
+    /// Half of the capacity in new entries forgets nothing that was used; twice the capacity forgets all that was not.
+    #[test]
+    fn room_is_what_was_given() {
+        for capacity in 1..12u8 {
+            let half = capacity.div_ceil(2);
+            let cache = Cache::new(capacity.into());
+            (0..100).for_each(|n| cache.insert([n; 32], n));
+            let kept = (0..100).filter(|n| cache.get(&[*n; 32]).is_some()).count();
+            assert!((half.into()..=2 * usize::from(half)).contains(&kept), "{capacity}: {kept}");
+            (100..100 + half).for_each(|n| cache.insert([n; 32], n));
+            (100..100 + half).for_each(|n| assert_eq!(cache.get(&[n; 32]), Some(n), "{capacity}"));
+            (150..150 + 2 * half).for_each(|n| cache.insert([n; 32], n));
+            (100..100 + half).for_each(|n| assert_eq!(cache.get(&[n; 32]), None, "{capacity}"));
+        }
+    }
+
     #[test]
     fn a_cache_without_room_keeps_nothing() {
         let cache = Cache::new(0);

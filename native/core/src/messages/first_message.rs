@@ -79,6 +79,7 @@ mod tests {
     #[test]
     fn sizes_are_bounded() {
         assert!(matches!(open(&[0; MAX_FRAME + 1]), Err(Error::TooLarge { .. })));
+        assert!(matches!(open(&[0; MAX_FRAME]), Err(Error::Malformed { .. })));
         assert!(matches!(open(&frame(&[0; 30])), Err(Error::TooLarge { what: "canister_id", .. })));
     }
 }

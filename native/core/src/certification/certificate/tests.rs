@@ -177,3 +177,131 @@ fn numbers_have_one_end() {
         assert!(natural("n", bad).is_err(), "{bad:02x?}");
     }
 }
+
+/// One certificate of the root for two subnets: "other" has key 3.
+fn delegation_of_two() -> Vec<u8> {
+    let subnet = |seed| labels([(b"public_key", HashTree::leaf(&key(seed).public_key().to_der()))]);
+    let tree = labels([(b"subnet", labels([(b"other", subnet(3)), (SUBNET, subnet(2))])), (b"time", time(NOW))]);
+    signed(tree, &key(1), None)
+}
+
+fn delegated(subnet_id: &[u8], certificate: Vec<u8>, by: &SecretKey) -> Certificate {
+    let tree = labels([(b"time", time(NOW))]);
+    let signature = by.sign(&root_message(tree.digest())).to_vec();
+    Certificate { tree, signature, delegation: Some(Delegation { subnet_id: subnet_id.to_vec(), certificate }) }
+}
+
+/// A certificate that is valid, and those that have one part of another valid one: tree, signature, key or subnet.
+#[test]
+fn what_is_remembered_vouches_for_nothing_else() {
+    let own = delegated(SUBNET, delegation_of_two(), &key(2));
+    let other_tree = labels([(b"time", time(NOW + 1))]);
+    let other_key = delegated(b"other", delegation_of_two(), &key(3));
+    let another_delegation = labels([
+        (b"subnet", labels([(SUBNET, labels([(b"public_key", HashTree::leaf(&key(4).public_key().to_der()))]))])),
+        (b"time", time(NOW)),
+    ]);
+    let forged = [
+        Certificate { tree: other_tree, ..own.clone() },
+        Certificate { signature: other_key.signature.clone(), ..own.clone() },
+        Certificate { delegation: None, ..own.clone() },
+        Certificate { delegation: other_key.delegation.clone(), ..own.clone() },
+        delegated(SUBNET, signed(another_delegation, &key(1), None), &key(2)),
+    ];
+    for now in [None, Some(NOW)] {
+        let verifier = verifier();
+        for valid in [&own, &other_key] {
+            let subnet = Subject::Subnet(&valid.delegation.as_ref().unwrap().subnet_id);
+            verifier.verify(&valid.encode(), subnet, now).unwrap();
+        }
+        for (number, certificate) in forged.iter().enumerate() {
+            for subject in [Subject::Subnet(SUBNET), Subject::Subnet(b"other"), Subject::Canister(&[0x18])] {
+                let error = verifier.verify(&certificate.encode(), subject, now).unwrap_err();
+                assert!(matches!(error, Error::CertificateSignatureInvalid(_)), "{number}: {error:?}");
+            }
+        }
+    }
+}
+
+/// The tag before a certificate is optional. As the end of the subnet's id it makes the same bytes in a row.
+#[test]
+fn the_parts_of_a_delegation_do_not_run_into_each_other() {
+    let (tagged, verifier) = (delegation_of_two(), verifier());
+    let own = delegated(SUBNET, tagged.clone(), &key(2));
+    verifier.verify(&own.encode(), Subject::Subnet(SUBNET), None).unwrap();
+    let (tag, untagged) = tagged.split_at(3);
+    let longer = [SUBNET, tag].concat();
+    let forged = delegated(&longer, untagged.to_vec(), &key(2));
+    let error = verifier.verify(&forged.encode(), Subject::Subnet(&longer), None).unwrap_err();
+    assert!(matches!(error, Error::PathAbsent(_)), "{error:?}");
+}
+
+/// Neither at first nor from the cache: what a subnet prunes is not its own.
+#[test]
+fn ranges_that_are_not_shown_allow_nothing() {
+    let verifier = verifier();
+    let certificate = delegated(SUBNET, delegation_of_two(), &key(2)).encode();
+    for _ in 0..2 {
+        let error = verifier.verify(&certificate, Subject::Canister(&[0x18]), None).unwrap_err();
+        assert!(matches!(error, Error::CertificateRangesUnknown(_)), "{error:?}");
+        verifier.verify(&certificate, Subject::Subnet(SUBNET), None).unwrap();
+    }
+}
+
+/// A user's delegation is checked once for the same parts, and again for any others, however they are divided.
+#[test]
+fn checks_are_made_once_for_the_same_parts() {
+    let verifier = verifier();
+    let is_checked = |parts: &[&[u8]]| {
+        let mut checked = false;
+        verifier
+            .once(parts, || {
+                checked = true;
+                Ok(())
+            })
+            .unwrap();
+        checked
+    };
+    let known: [&[u8]; 3] = [b"key", b"signature", b"hash"];
+    assert!(verifier.once(&known, || Err(Error::CertificateNestedDelegation)).is_err());
+    assert!(is_checked(&known), "a failure is not remembered");
+    assert!(!is_checked(&known));
+    for at in 0..known.len() {
+        let mut parts = known;
+        parts[at] = b"other";
+        assert!(is_checked(&parts), "part {at}");
+    }
+    assert!(is_checked(&[b"keys", b"ignature", b"hash"]));
+    assert!(is_checked(&[b"key", b"signature", b"hash", b""]));
+}
+
+#[test]
+fn large_certificates_are_verified_and_not_kept() {
+    let verifier = verifier();
+    let of_size = |size: usize| {
+        let sized = |filler| {
+            signed(labels([(b"filler", HashTree::leaf(&vec![0; filler])), (b"time", time(NOW))]), &key(1), None)
+        };
+        let certificate = sized(size - sized(MAX_KEPT / 2).len() + MAX_KEPT / 2);
+        (certificate.len() == size).then_some(certificate).unwrap()
+    };
+    for (size, is_kept) in [(MAX_KEPT, true), (MAX_KEPT + 1, false)] {
+        let certificate = of_size(size);
+        assert!(verifier.verify(&certificate, Subject::Canister(&[9]), None).is_ok());
+        assert_eq!(verifier.recall(&certificate, Subject::Canister(&[9]), None).is_some(), is_kept);
+    }
+}
+
+/// What clients can choose never evicts what replies are verified with.
+#[test]
+fn canister_signatures_have_caches_of_their_own() {
+    let verifier = Verifier::new(&key(1).public_key().to_der(), 5 * MINUTE, MINUTE, 2).unwrap();
+    verifier.verify(&by_subnet(NOW), Subject::Canister(&[0x18]), Some(NOW)).unwrap();
+    for number in 0..8 {
+        verifier.verify(&by_root(NOW + number), Subject::Canister(&[9]), None).unwrap();
+    }
+    let misses = verifier.misses();
+    assert!(verifier.recall(&by_subnet(NOW), Subject::Canister(&[0x18]), Some(NOW)).is_some());
+    assert!(verifier.recall(&by_root(NOW), Subject::Canister(&[9]), Some(NOW)).is_none());
+    assert_eq!(verifier.misses(), misses);
+}

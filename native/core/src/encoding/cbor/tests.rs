@@ -85,3 +85,42 @@ fn numbers_of_both_forms() {
     assert_eq!(Value::Unsigned(5).as_u64(), Some(5));
     assert_eq!(Value::Text("5").as_u64(), None);
 }
+
+/// Every way to nest up to six arrays and maps, of definite and indefinite length: four may be entered.
+#[test]
+fn every_container_counts_as_one_level() {
+    for count in 0..=6u32 {
+        for number in 0..4usize.pow(count) {
+            let mut input = vec![1];
+            for at in 0..count {
+                input = match number / 4usize.pow(at) % 4 {
+                    0 => [&[0x81][..], &input].concat(),
+                    1 => [&[0x9f][..], &input, &[0xff]].concat(),
+                    2 => [&[0xa1, 0][..], &input].concat(),
+                    _ => [&[0xbf, 0][..], &input, &[0xff]].concat(),
+                };
+            }
+            assert_eq!(read(&input).is_ok(), count <= 4, "{input:02x?}");
+            let entry = [&[0xa1, 0x61, b'k'][..], &input].concat();
+            let found = raw_entry("test", &entry, "k", Budget { depth: 4, items: 64 });
+            assert_eq!(found.is_ok(), count <= 4, "{entry:02x?}");
+        }
+    }
+}
+
+#[test]
+fn keys_values_and_elements_count_as_items() {
+    let budget = |items| Budget { depth: 4, items };
+    for (input, items) in [
+        (&[1][..], 1),
+        (&[0x80], 1),
+        (&[0x82, 1, 1], 3),
+        (&[0xa1, 1, 1], 3),
+        (&[0xbf, 1, 1, 2, 2, 0xff], 5),
+        (&[0x81, 0xa1, 1, 0x81, 0xf6], 5),
+        (&[0xc2, 0x41, 1], 1),
+    ] {
+        assert!(decode("test", input, budget(items)).is_ok(), "{input:02x?}");
+        assert!(decode("test", input, budget(items - 1)).is_err(), "{input:02x?}");
+    }
+}

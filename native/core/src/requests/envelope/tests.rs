@@ -315,6 +315,8 @@ fn sizes_are_bounded() {
     let long = vec![0; MAX_ENVELOPE + 1];
     assert!(matches!(open_request(&long, NOW, &root()), Err(Error::TooLarge { what: "envelope", .. })));
     assert!(matches!(open_frame(&long, NOW, &root()), Err(Error::TooLarge { what: "frame", .. })));
+    assert!(matches!(open_request(&long[1..], NOW, &root()), Err(Error::Malformed { .. })));
+    assert!(matches!(open_frame(&long[1..], NOW, &root()), Err(Error::Malformed { .. })));
     let deep = [vec![0x81; 100_000], vec![0]].concat();
     assert!(matches!(open_request(&deep, NOW, &root()), Err(Error::Malformed { .. })));
     assert!(matches!(open_frame(&[0xa0], NOW, &root()), Err(Error::Malformed { what: "frame", .. })));

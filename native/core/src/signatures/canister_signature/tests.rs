@@ -112,7 +112,9 @@ fn the_form_is_strict() {
     let signature = sign(b"seed", b"payload");
     assert!(problem(&signature[3..]).contains("self-describing tag"));
     assert!(problem(&[&cbor::SELF_DESCRIBED[..], &[0xa0]].concat()).contains("no certificate"));
-    assert!(problem(&[&signature[..], &[0; MAX_SIGNATURE]].concat()).contains("the limit is"));
+    let padded = |size: usize| problem(&[&signature[..], &vec![0; size - signature.len()]].concat());
+    assert!(padded(MAX_SIGNATURE + 1).contains("the limit is"));
+    assert!(padded(MAX_SIGNATURE).contains("after the end"));
     for at in 0..signature.len() {
         let mut forged = signature.clone();
         forged[at] ^= 1;

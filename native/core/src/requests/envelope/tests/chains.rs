@@ -91,3 +91,82 @@ fn permissions_bind() {
     assert!(matches!(permitting("queries", call()), Err(Error::DelegationInvalid(_))));
     assert!(matches!(permitting("nothing", query), Err(Error::DelegationInvalid(_))));
 }
+
+/// Whatever forbids a request does so in every link, not in the first or last only.
+#[test]
+fn every_link_binds() {
+    let verdict = |at: usize, change: &dyn Fn(Link) -> Link| {
+        let mut links = [to(2), to(3), to(4)];
+        links[at] = change(links[at].clone());
+        chain(&links).open()
+    };
+    let many = vec![CANISTER; 1001];
+    for at in 0..3 {
+        let queries = verdict(at, &|link| Link { permissions: Some("queries"), ..link });
+        assert!(matches!(queries, Err(Error::DelegationInvalid(_))), "link {at}: {queries:?}");
+        let unknown = verdict(at, &|link| Link { permissions: Some("nothing"), ..link });
+        assert!(matches!(unknown, Err(Error::DelegationInvalid(_))), "link {at}: {unknown:?}");
+        let elsewhere = verdict(at, &|link| link.targets(&[&[9]]));
+        assert!(matches!(elsewhere, Err(Error::CanisterNotTargeted(_))), "link {at}: {elsewhere:?}");
+        let expired = verdict(at, &|link| Link { expiration_ns: NOW - 1, ..link });
+        assert!(matches!(expired, Err(Error::DelegationExpired(_))), "link {at}: {expired:?}");
+        let crowded = verdict(at, &|link| link.targets(&many));
+        assert!(matches!(crowded, Err(Error::DelegationInvalid(_))), "link {at}: {crowded:?}");
+        assert!(verdict(at, &|link| Link { permissions: Some("all"), ..link }.targets(&[&[9], CANISTER])).is_ok());
+    }
+}
+
+/// Every way to limit a chain of three links: its targets are those that no link leaves out.
+#[test]
+fn targets_are_those_of_all_links() {
+    let choices: [Option<&[&[u8]]>; 6] =
+        [None, Some(&[]), Some(&[b"a"]), Some(&[b"b"]), Some(&[b"b", b"a"]), Some(&[b"a", b"c"])];
+    for number in 0..6usize.pow(3) {
+        let limits: Vec<_> = (0..3).map(|at| choices[number / 6usize.pow(at) % 6]).collect();
+        let link = |targets: &Option<&[&'static [u8]]>| crate::requests::delegation::Delegation {
+            public_key: b"",
+            expiration_ns: 0,
+            targets: targets.map(<[_]>::to_vec),
+            queries_only: false,
+            hash: [0; 32],
+            signature: b"",
+        };
+        let targets = Chain { sender_key: b"", delegations: limits.iter().map(link).collect() }.targets();
+        assert_eq!(targets.is_none(), limits.iter().all(Option::is_none), "{limits:?}");
+        for canister in [&b"a"[..], b"b", b"c"] {
+            let is_allowed = targets.as_ref().is_none_or(|targets| targets.contains(canister));
+            let by_all = limits.iter().all(|limit| limit.is_none_or(|limit| limit.contains(&canister)));
+            assert_eq!(is_allowed, by_all, "{limits:?}");
+        }
+    }
+}
+
+/// A link that is known with its key, signature and content is not known with another of these.
+#[test]
+fn links_that_are_known_vouch_for_no_others() {
+    let (root, body) = (root(), chain(&[to(2), to(3)]).body());
+    let sent = |first: Vec<u8>| {
+        let links = [first, to(3).sign(2)];
+        let links = links.iter().map(|link| cbor::decode("link", link, Budget::REQUEST).unwrap()).collect();
+        let mut fields = fields(&body);
+        fields.retain(|(key, _)| *key != Value::Text("sender_delegation"));
+        fields.push((Value::Text("sender_delegation"), Value::Array(links)));
+        open_request(&cbor::encode(&Value::Map(fields)), NOW, &root)
+    };
+    let (known, later) = (to(2).sign(1), Link { expiration_ns: NOW + 1, ..to(2) }.sign(1));
+    assert!(sent(known.clone()).is_ok() && sent(later.clone()).is_ok());
+    let part = |link: &[u8], name: &str| {
+        let link = cbor::decode("link", link, Budget::REQUEST).unwrap();
+        cbor::encode(link.get(name).unwrap())
+    };
+    let joined = |delegation: &[u8], signature: &[u8]| {
+        let mut out = b"\xa2\x6adelegation".to_vec();
+        out.extend([delegation, b"\x69signature", signature].concat());
+        out
+    };
+    assert!(sent(joined(&part(&known, "delegation"), &part(&known, "signature"))).is_ok());
+    for (delegation, signature) in [(&known, &later), (&later, &known)] {
+        let verdict = sent(joined(&part(delegation, "delegation"), &part(signature, "signature")));
+        assert!(matches!(verdict, Err(Error::SignatureInvalid(_))), "{verdict:?}");
+    }
+}
