@@ -44,7 +44,7 @@ lint: setup ## Check style, types, stubs and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest appliance._native
-	$(BIN)/python -m pytest -q tests/test_layers.py
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_layers_rust.py
 	cargo fmt --all --check --manifest-path native/Cargo.toml
 	cargo fmt --check --manifest-path demo/canister/Cargo.toml
 	cargo clippy --quiet --workspace --all-targets --manifest-path native/Cargo.toml -- -D warnings
