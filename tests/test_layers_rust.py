@@ -1,9 +1,9 @@
 """The order of the Rust modules, read from their source: no cycle between modules, and none between rooms.
 
-A module depends on another where a path in it (`use` or inline, from `crate`, `super`, `self` or a child's name) leads to
-an item of that one. A parent may re-export its children: `pub use` is no dependency of the parent, and whoever imports
-the name from the parent depends on the child. So a parent and its child make a cycle only where the child uses an item
-of the parent's own and the parent uses one of the child. Tests may use everything, and do not count.
+A module depends on another where a path in it (`use` or inline, from `crate`, `super`, `self` or the name of a child)
+leads to an item of that one. A parent may re-export its children: `pub use` is no dependency of the parent, and whoever
+imports the name from the parent depends on the child. So a parent and its child make a cycle only where the child uses
+an item of the parent's own and the parent uses one of the child. Tests may use everything, and do not count.
 """
 
 import re
