@@ -1,7 +1,7 @@
 """Break the core modules of the package in small ways, one at a time, and see whether their tests notice.
 
-`python -m tests.mutants --seed 1 --count 60` prints the result as Markdown. The same seed makes the same mutations of the
-same source. Works on a copy: the tree stays as it is.
+`python -m tests.mutants --seed 1 --count 60` prints the result as Markdown. The same seed makes the same mutations of
+the same source. Works on a copy: the tree stays as it is.
 """
 
 import argparse

@@ -34,7 +34,8 @@ impl Ranges {
     }
 
     /// The shard with the highest first id that is not above the canister's decides. Where it is pruned, or no shard is
-    /// shown at all, the flat ranges do.
+    /// shown at all, the flat ranges do. Shards do not overlap, so no other one that is shown can hold the canister. One
+    /// below the first shard shown is refused either way: what is not shown allows nothing.
     pub(crate) fn verdict(&self, canister_id: &[u8]) -> Verdict {
         let contain = |intervals: &Intervals| {
             let inside = intervals.iter().any(|(low, high)| **low <= *canister_id && *canister_id <= **high);

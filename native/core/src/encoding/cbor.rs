@@ -3,6 +3,10 @@
 //! Refused: floats, tags other than self-described (55799, in front only) and bignum (2), indefinite-length strings,
 //! duplicate keys, trailing bytes, invalid UTF-8, and whatever exceeds the [`Budget`]. Any order of keys, lengths that
 //! are not the shortest, and indefinite-length arrays and maps are read, because agents in the field write them.
+//!
+//! Not a crate: what is signed must be hashed and relayed as it was received ([`raw_entry`], fields nobody knows), every
+//! string borrows from the input, and depth and number of values are bounded while reading, not after. Decoders by way of
+//! serde drop unknown fields and duplicate keys before anybody can see them.
 
 use crate::{Error, Result};
 
@@ -107,7 +111,9 @@ pub fn decode<'a>(what: &'static str, input: &'a [u8], budget: Budget) -> Result
 
 /// The value that a text key has in a map, and its bytes as they were received.
 ///
-/// Decodes the whole of `input`, once, as strictly as [`decode`] does.
+/// Decodes the whole of `input`, once, as strictly as [`decode`] does. The budget is that of each entry: the map itself
+/// does not count. The bytes are those received, because encoding the value anew would lose its order and its lengths, and
+/// with them the sender's own body.
 pub fn raw_entry<'a>(
     what: &'static str,
     input: &'a [u8],

@@ -82,7 +82,9 @@ impl<'a> Chain<'a> {
 
     /// Verifies every delegation and then the request with the last key. `message` includes its separator.
     ///
-    /// A client sends the same delegations with all it sends: they are verified once.
+    /// A client sends the same delegations with all it sends: they are verified once, by all that a verdict depends on (key,
+    /// signature, hash). Expiry, targets and permissions are checked each time, and so is the request's own signature,
+    /// which is another one for every request.
     ///
     /// Fails with [`Error::SignatureInvalid`] or [`Error::KeyUnusable`], naming the link.
     pub fn verify(&self, signature: &[u8], message: &[u8], root: &Verifier) -> Result<()> {
@@ -100,14 +102,15 @@ impl<'a> Chain<'a> {
             .map_err(|error| at("request", error))
     }
 
-    /// The canisters that every link allows; None without a limit.
+    /// The canisters that every link allows; None without a limit. An intersection: no holder of a key can allow more than
+    /// was allowed to it. None and the empty set differ: a link with no targets at all allows nothing.
     pub fn targets(&self) -> Option<BTreeSet<&'a [u8]>> {
         let sets = self.delegations.iter().filter_map(|link| link.targets.as_ref());
         sets.map(|targets| targets.iter().copied().collect::<BTreeSet<_>>())
             .reduce(|all, more| all.intersection(&more).copied().collect())
     }
 
-    /// Whether a link excludes update calls.
+    /// Whether any link excludes update calls: whoever was given queries cannot hand on more.
     pub fn queries_only(&self) -> bool {
         self.delegations.iter().any(|link| link.queries_only)
     }

@@ -160,9 +160,12 @@ impl<'v, 'a> Envelope<'v, 'a> {
         }
     }
 
-    /// All checks, in the order of the replica.
+    /// All checks, in the order of the replica, so that a client reads the same error here as from the IC: one with a
+    /// wrong clock learns of its clock, not of its signature. Cheap checks come before expensive ones; nothing is returned
+    /// before the last.
     fn open(&self, raw: &[u8], now_ns: u64, root: &Verifier) -> Result<Request> {
         let anonymous = self.content.sender == principal::ANONYMOUS;
+        // Anonymous queries and reads may be repeated by anybody at any time, so their expiry protects nothing.
         if !anonymous || matches!(self.content.operation, Operation::Call(_)) {
             check_expiry(self.content.ingress_expiry_ns, now_ns)?;
         }

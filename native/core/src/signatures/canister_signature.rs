@@ -46,6 +46,7 @@ impl CanisterKey {
     }
 
     fn check(&self, signature: &[u8], payload: &[u8], root: &Verifier) -> Result<()> {
+        // The decoder takes untagged CBOR too; the replica insists on the tag of canister signatures.
         if !signature.starts_with(&cbor::SELF_DESCRIBED) {
             return Err(malformed("it does not begin with the self-describing tag"));
         }
@@ -54,6 +55,7 @@ impl CanisterKey {
         let certificate = fields.get("certificate").and_then(Value::as_bytes);
         let certificate = certificate.ok_or_else(|| malformed("it has no certificate"))?;
         let tree = HashTree::from_value(fields.get("tree").ok_or_else(|| malformed("it has no tree"))?)?;
+        // Certificate, then certified data, then the signature tree: nothing in the tree means anything before that.
         let certified = root.verify(certificate, Subject::Canister(&self.canister_id), None)?;
         check_subnet_type(certificate)?;
         if certified.tree.require(&[b"canister", &self.canister_id, b"certified_data"])? != tree.digest() {

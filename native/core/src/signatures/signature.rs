@@ -12,14 +12,17 @@ pub(crate) fn ed25519(key: &[u8]) -> Result<ed25519_zebra::VerificationKey> {
 }
 
 /// Verifies Ed25519 by the rules of ZIP-215, as the replica does: the points may be encoded in a non-canonical way or be
-/// of small order, the scalar must be canonical, the equation is the cofactored one.
+/// of small order, the scalar must be canonical, the equation is the cofactored one. Stricter libraries (RFC 8032, or
+/// `verify_strict` of dalek) refuse signatures that the IC takes, and differ among each other: a client would be let in
+/// by its canister and refused here.
 pub fn verify_ed25519(key: &ed25519_zebra::VerificationKey, signature: &[u8], message: &[u8]) -> Result<()> {
     let signature: [u8; 64] = sized(signature)?;
     key.verify(&signature.into(), message)
         .map_err(|_| Error::signature_invalid("not made by this Ed25519 key for this message"))
 }
 
-/// Verifies r and s of 32 bytes each. The crate insists on a low s, the IC does not; negating s keeps the meaning.
+/// Verifies r and s of 32 bytes each. The crate insists on a low s, the IC does not; negating s keeps the meaning. That
+/// makes two signatures of one message, which matters nowhere: requests are told apart by their id, not their signature.
 pub fn verify_secp256k1(key: &k256::ecdsa::VerifyingKey, signature: &[u8], message: &[u8]) -> Result<()> {
     let signature = k256::ecdsa::Signature::from_bytes(&sized(signature)?.into())
         .map_err(|_| Error::signature_invalid("r or s is outside the range of the secp256k1 group"))?;

@@ -28,6 +28,7 @@ pub fn verify(key: &CoseKey, signature: &[u8], message: &[u8]) -> Result<()> {
         .map_err(|_| Error::signature_invalid("a WebAuthn signature is a map in CBOR"))?;
     let client_data = field(&fields, "client_data_json")?;
     let signed = [field(&fields, "authenticator_data")?, &Sha256::digest(client_data)].concat();
+    // The signature first: what follows parses JSON, and only of whoever holds the key.
     key.verify(field(&fields, "signature")?, &signed)?;
     let client_data: ClientData<'_> = serde_json::from_slice(client_data)
         .map_err(|_| Error::signature_invalid("its client data is no JSON with a challenge"))?;
