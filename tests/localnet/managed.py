@@ -7,8 +7,8 @@ from appliance.ic.envelope import sign_request
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.canisters.management_types import METHODS
+from appliance.localnet.canisters.record import Slot
 from appliance.localnet.management.canister import ManagementCanister
-from appliance.localnet.replica.slots import Slot
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from tests.localnet.wasm.modules import ALICE, COUNTER, module
 from tests.localnet.wasm.net import Net

@@ -14,12 +14,12 @@ from appliance.ic.envelope import sign_request
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
-from appliance.localnet.canisters.greeter import Greeter
 from appliance.localnet.management.rules import Refusal
 from appliance.localnet.net import Localnet
-from appliance.localnet.page.caller import Caller
+from appliance.localnet.page.local_agent import Caller
 from appliance.localnet.state.outcome import Reply
 from appliance.localnet.storage.state_folder import StateUnusable
+from tests.localnet.greeter import Greeter
 from tests.localnet.managed import COUNTER_MODULE
 from tests.localnet.wasm.modules import module
 

@@ -18,10 +18,10 @@ from appliance.config.schema import Canister, Config, Gateway, Log, Network, Ver
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import ExecutionError
+from appliance.localnet.canisters.record import LogLine, Slot
 from appliance.localnet.management.rules import Refusal
 from appliance.localnet.net import Localnet
-from appliance.localnet.replica.slots import LogLine, Slot
-from appliance.localnet.wasm.hosting import NoEngine, default_cache
+from appliance.localnet.wasm.loader import NoEngine, default_cache
 from appliance.localnet.websocket.canister import Generation
 from appliance.localnet.websocket.dialect import DIALECTS
 from appliance.localnet.websocket.pingpong import PingPong

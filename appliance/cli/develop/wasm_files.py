@@ -9,7 +9,7 @@ import click
 from appliance.crypto import CandidInterface, encode_candid_text
 from appliance.errors import CandidError, GatewayError
 from appliance.localnet.canisters.canister import ExecutionError
-from appliance.localnet.wasm.hosting import wasm_canister
+from appliance.localnet.wasm.loader import wasm_canister
 
 NO_ARGUMENTS = b"DIDL\0\0"
 

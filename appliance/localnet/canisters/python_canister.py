@@ -8,7 +8,6 @@ from typing import TypeVar
 from appliance.crypto import CandidInterface, CandidMethod
 from appliance.errors import CandidError
 from appliance.localnet.canisters.canister import Environment, ExecutionError, MethodNotFound, Trap
-from appliance.localnet.canisters.undo_log import Journal
 
 T = TypeVar("T")
 
@@ -101,3 +100,47 @@ def _decode(decode: Callable[[bytes], tuple[object, ...]], arg: bytes) -> tuple[
         return decode(arg)
     except CandidError as error:
         raise Trap(f"failed to decode call arguments: {error.problem}") from error
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Journal:
+    """Changes things and remembers how they were, until ``commit`` or ``roll_back``.
+
+    A canister changes all of its state through a journal.
+    """
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], object]] = []
+
+    def commit(self) -> None:
+        """What was done is done."""
+        self._undo.clear()
+
+    def roll_back(self) -> None:
+        """Everything as at the last ``commit``."""
+        while self._undo:
+            self._undo.pop()()
+
+    def set(self, owner: object, attribute: str, value: object) -> None:
+        """Set an attribute that exists."""
+        before = getattr(owner, attribute)
+        self._undo.append(lambda: setattr(owner, attribute, before))
+        setattr(owner, attribute, value)
+
+    def put(self, mapping: dict[K, V], key: K, value: V) -> None:
+        """Set an item."""
+        if key in mapping:
+            before = mapping[key]
+            self._undo.append(lambda: mapping.__setitem__(key, before))
+        else:
+            self._undo.append(lambda: mapping.pop(key))
+        mapping[key] = value
+
+    def remove(self, mapping: dict[K, V], key: K) -> V:
+        """Remove an item and return it. Raises KeyError."""
+        value = mapping.pop(key)
+        self._undo.append(lambda: mapping.__setitem__(key, value))
+        return value

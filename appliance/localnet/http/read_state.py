@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal
-from appliance.localnet.http.refusal import Refusal
+from appliance.localnet.http.errors import Refusal
 from appliance.localnet.state.certification import Authority
 from appliance.localnet.state.ingress import Call
 

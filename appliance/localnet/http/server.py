@@ -11,8 +11,8 @@ from aiohttp import web
 from appliance.crypto import Request, Verifier, encode_cbor
 from appliance.errors import GatewayError, Malformed
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
+from appliance.localnet.http.errors import Refusal, of_request
 from appliance.localnet.http.read_state import PathRules, Reader
-from appliance.localnet.http.refusal import Refusal, of_request
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Ranges, is_hosted
 from appliance.localnet.state.outcome import Rejection, Reply

@@ -13,6 +13,7 @@ from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.canisters.calls import CallContext
 from appliance.localnet.canisters.chunk_store import ChunkStore
 from appliance.localnet.canisters.management_types import METHODS
+from appliance.localnet.canisters.record import START_CYCLES, Slot
 from appliance.localnet.management.rules import (
     FOR_CANISTERS,
     OPEN,
@@ -28,10 +29,9 @@ from appliance.localnet.management.rules import (
 )
 from appliance.localnet.replica.executor import attempt
 from appliance.localnet.replica.replica import Replica
-from appliance.localnet.replica.slots import START_CYCLES, Slot
 from appliance.localnet.state.certification import is_hosted
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
-from appliance.localnet.wasm.hosting import wasm_canister
+from appliance.localnet.wasm.loader import wasm_canister
 
 Answer: TypeAlias = Callable[[Outcome], None]
 

@@ -17,9 +17,9 @@ from appliance.crypto import CandidInterface, decode_candid_text, encode_candid_
 from appliance.errors import CandidError, GatewayError, Malformed
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.localnet.page.caller import Caller
+from appliance.localnet.canisters.record import Slot
+from appliance.localnet.page.local_agent import Caller
 from appliance.localnet.replica.replica import Replica
-from appliance.localnet.replica.slots import Slot
 from appliance.localnet.state.outcome import Outcome, Reply
 
 HEADERS = {

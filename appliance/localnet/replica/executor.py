@@ -14,7 +14,7 @@ from appliance.crypto import Request
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.canisters.calls import CallContext, OutgoingCall, Pending
 from appliance.localnet.canisters.canister import Canister, Environment, ExecutionError
-from appliance.localnet.replica.slots import Slot, Slots
+from appliance.localnet.canisters.record import Slot, Slots
 from appliance.localnet.state.certified_state import CertifiedState
 from appliance.localnet.state.ingress import Call, IngressHistory
 from appliance.localnet.state.outcome import (

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.calls import OutgoingCall
 from appliance.localnet.canisters.canister import QUERY_REPLY_LIMIT, Canister, Environment, Query
+from appliance.localnet.canisters.record import Slot, Slots
 from appliance.localnet.replica.executor import attempt, no_reply
-from appliance.localnet.replica.slots import Slot, Slots
 from appliance.localnet.state.certified_state import CertifiedState
 from appliance.localnet.state.outcome import CANISTER_ERROR, DESTINATION_INVALID, Outcome, Rejection, Reply
 

@@ -9,9 +9,9 @@ from typing import Self
 from appliance.crypto import Request, encode_cbor
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.canisters.canister import Actor, Canister, Environment, ExecutionError
+from appliance.localnet.canisters.record import Slot, Slots
 from appliance.localnet.replica.executor import Executor, attempt
 from appliance.localnet.replica.queries import QueryRun
-from appliance.localnet.replica.slots import Slot, Slots
 from appliance.localnet.state.certification import LOCAL_IDS, Authority, Ranges, canister_id, is_hosted
 from appliance.localnet.state.certified_state import CertifiedState
 from appliance.localnet.state.clock import Alarm, Clock

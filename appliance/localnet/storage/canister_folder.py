@@ -8,11 +8,10 @@ from appliance.errors import CandidError, Malformed
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import ExecutionError
 from appliance.localnet.canisters.chunk_store import ChunkProblem
-from appliance.localnet.canisters.history import History
+from appliance.localnet.canisters.record import History, LogLine, Slot
 from appliance.localnet.canisters.settings import Settings
 from appliance.localnet.replica.replica import Replica
-from appliance.localnet.replica.slots import LogLine, Slot
-from appliance.localnet.wasm.hosting import NoEngine, load_wasm_canister
+from appliance.localnet.wasm.loader import NoEngine, load_wasm_canister
 
 SLOT_FILE = "canister.json"
 CHUNK = "chunk-"

@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 
 from appliance.errors import GatewayError, Malformed
 from appliance.ic.principal import Principal
+from appliance.localnet.canisters.record import Slot
 from appliance.localnet.replica.replica import Replica
-from appliance.localnet.replica.slots import Slot
 from appliance.localnet.state.certification import Authority
-from appliance.localnet.storage import kept_canister
-from appliance.localnet.storage.kept_canister import Damaged
+from appliance.localnet.storage import canister_folder
+from appliance.localnet.storage.canister_folder import Damaged
 
 FORMAT = 1
 CURRENT, LOCK, MANIFEST, NET_FILE = "current", "lock", "manifest.json", "net.json"
@@ -100,14 +100,14 @@ class StateFolder:
         for name in self._manifest["canisters"]:
             try:
                 canister_id = Principal.from_text(name)
-                kept_canister.restore(replica, canister_id, self._snapshot / name, cache=cache)
+                canister_folder.restore(replica, canister_id, self._snapshot / name, cache=cache)
             except (Damaged, Malformed) as error:
                 raise StateUnusable(self.folder, str(error)) from error
             self._written[canister_id] = _mark(replica.slots[canister_id])
 
     def save(self, replica: Replica) -> bool:
         """Write what the replica is now; False where nothing but the time has changed. Raises OSError."""
-        slots = {slot.canister_id: slot for slot in replica.slots if kept_canister.is_kept(slot)}
+        slots = {slot.canister_id: slot for slot in replica.slots if canister_folder.is_kept(slot)}
         facts = _facts(replica)
         if self._snapshot is not None and not self._has_changed(slots, facts):
             return False
@@ -195,7 +195,7 @@ class StateFolder:
                 files |= self._link(self._snapshot / str(canister_id), folder)
                 continue
             path = (b"canister", canister_id, b"certified_data")
-            kept_canister.write(slot, replica.state.get(path) or b"", folder)
+            canister_folder.write(slot, replica.state.get(path) or b"", folder)
             for file in folder.iterdir():
                 _sync(file)
                 files[f"{folder.name}/{file.name}"] = _checksum(file)

@@ -9,9 +9,9 @@ from appliance.localnet.canisters.canister import Environment, ExecutionError, M
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from appliance.localnet.wasm.binary import START
 from appliance.localnet.wasm.execution import ONE_WAY, Execution, Fault
-from appliance.localnet.wasm.kinds import Kind
 from appliance.localnet.wasm.module import Module
 from appliance.localnet.wasm.state import WasmState
+from appliance.localnet.wasm.system_api import Kind
 
 MODULE_FILE = "module.wasm"
 CALLBACKS = (Kind.REPLY, Kind.REJECT)

@@ -34,13 +34,7 @@ def engine() -> wasmtime.Engine:
     return wasmtime.Engine(config)
 
 
-def default_cache() -> Path:
-    """Where compiled modules of this user lie."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "icws" / "wasm"
-
-
-def compiled(code: bytes, cache: Path | None) -> wasmtime.Module:
+def compile_module(code: bytes, cache: Path | None) -> wasmtime.Module:
     """Compile, or take what was compiled before from the folder. Raises InvalidModule.
 
     What lies in the folder is executed, so one that others can write into is not used; it is made where it does not

@@ -12,9 +12,9 @@ from appliance.localnet.canisters.calls import Closure, OutgoingCall
 from appliance.localnet.canisters.canister import Environment, ExecutionError
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from appliance.localnet.wasm.binary import GLOBAL, MEMORY, TABLE
-from appliance.localnet.wasm.kinds import LIMITS, Kind
+from appliance.localnet.wasm.memory import WASM_PAGE, Attached, SparseFile, attach, view
 from appliance.localnet.wasm.state import MemoryFault, StableView, WasmState
-from appliance.localnet.wasm.storage import WASM_PAGE, Attached, SparseFile, attach, view
+from appliance.localnet.wasm.system_api import LIMITS, Kind
 
 T = TypeVar("T")
 

@@ -1,5 +1,6 @@
 """From a module to a canister, also where the engine that runs modules may be missing."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,10 @@ def load_wasm_canister(folder: Path, *, cache: Path | None = None) -> "WasmCanis
 
 
 def default_cache() -> Path:
-    """Where compiled modules of this user lie. Raises NoEngine."""
+    """The folder for this user's compiled modules. Raises NoEngine."""
     _host()
-    from appliance.localnet.wasm import compiled  # noqa: PLC0415  # the engine is optional
-
-    return compiled.default_cache()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "icws" / "wasm"
 
 
 def _host() -> "type[WasmCanister]":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.localnet.canisters.canister import ExecutionError
-from appliance.localnet.wasm.storage import WASM_PAGE, SparseFile
+from appliance.localnet.wasm.memory import WASM_PAGE, SparseFile
 
 STABLE_LIMIT_PAGES = 500 * 1024**3 // WASM_PAGE
 BLOCK = 4096

@@ -1,5 +1,7 @@
 """The kinds of execution, by the letters that the interface specification's table of system functions has for them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -70,3 +72,50 @@ def kinds(letters: str) -> frozenset[Kind]:
     if letters == "* s":
         return EVERY
     return EVERY - {Kind.START} if letters == "*" else frozenset(Kind(letter) for letter in letters.split())
+
+
+TYPES = {"i": "i32", "l": "i64"}
+
+
+@dataclass(frozen=True)
+class SystemFunction:
+    """A function of ``ic0``: what a module sees of it, when it may be called, and what it does.
+
+    Parameters and results are letters: ``i`` and ``l`` are i32 and i64, ``p`` is as wide as the module's pointers.
+    """
+
+    name: str
+    parameters: str
+    results: str
+    allowed: frozenset[Kind]
+    is_for_32_bits: bool
+    run: Callable[..., int | None]
+
+    def signature(self, pointer: str) -> tuple[list[str], list[str]] | None:
+        """Its types for a module with such pointers; None where it is not for that."""
+        if self.is_for_32_bits and pointer == "i64":
+            return None
+        types = {**TYPES, "p": pointer}
+        return [types[letter] for letter in self.parameters], [types[letter] for letter in self.results]
+
+
+class SystemFunctions:
+    """The system functions that one module of ours defines, in ``functions`` by name."""
+
+    def __init__(self) -> None:
+        self.functions: dict[str, SystemFunction] = {}
+
+    def function(
+        self, parameters: str, results: str, allowed: str, *, is_for_32_bits: bool = False
+    ) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+        """Declare the decorated function under its own name.
+
+        It gets the execution and then its arguments as unsigned numbers. ``allowed`` are letters as in `kinds`.
+        """
+
+        def declare(run: Callable[..., int | None]) -> Callable[..., int | None]:
+            name = run.__name__
+            self.functions[name] = SystemFunction(name, parameters, results, kinds(allowed), is_for_32_bits, run)
+            return run
+
+        return declare

@@ -25,9 +25,9 @@ from appliance.localnet.websocket.clients import (
 )
 from appliance.localnet.websocket.dialect import DIALECTS, Acknowledgements, Generation, WsInitParams
 from appliance.localnet.websocket.interface import interface
-from appliance.localnet.websocket.keys import KeyClients
+from appliance.localnet.websocket.key_clients import KeyClients
 from appliance.localnet.websocket.message_queue import MessageQueues
-from appliance.localnet.websocket.principals import PrincipalClients
+from appliance.localnet.websocket.principal_clients import PrincipalClients
 from appliance.localnet.websocket.wire import ClientKey, ClientPublicKey, message_content
 
 __all__ = ["Client", "ClientPublicKey", "Generation", "WebSocketCanister", "WsError", "WsInitParams"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.canisters.python_canister import Journal
 from appliance.localnet.websocket.dialect import Dialect
 from appliance.localnet.websocket.message_queue import MessageQueues
 from appliance.localnet.websocket.wire import ClientKey, ClientPublicKey

@@ -10,7 +10,7 @@ from appliance.crypto import decode_cbor, verify_signature
 from appliance.errors import GatewayError, KeyUnusable, Malformed, SignatureInvalid
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.canisters.python_canister import Journal
 from appliance.localnet.websocket.clients import (
     Admission,
     Client,

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from appliance.crypto import encode_cbor
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.certified_map import CertifiedMap, labeled_digest
-from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.canisters.python_canister import Journal
+from appliance.localnet.websocket.certified_map import CertifiedMap, labeled_digest
 
 TREE_LABEL = b"websocket"
 DELETED_PER_PUSH = 5

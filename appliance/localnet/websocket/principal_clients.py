@@ -5,7 +5,7 @@ from typing import NotRequired, TypedDict
 
 from appliance.ic.principal import ANONYMOUS, Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.canisters.python_canister import Journal
 from appliance.localnet.websocket import wire
 from appliance.localnet.websocket.clients import (
     OK,

@@ -20,8 +20,8 @@ from appliance.ic.agent import Agent
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
+from appliance.localnet.canisters.record import LogLine, Slot
 from appliance.localnet.net import Localnet
-from appliance.localnet.replica.slots import LogLine, Slot
 from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from tests import demo
 from tests.cli.processes import icws, seen

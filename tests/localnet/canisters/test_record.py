@@ -1,8 +1,11 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from appliance.ic.principal import Principal
-from appliance.localnet.canisters.greeter import Greeter
-from appliance.localnet.replica.slots import LOG_LINES, Slot, Slots
+from appliance.localnet.canisters.record import KEPT, LOG_LINES, History, Slot, Slots
 from appliance.localnet.state.certification import Authority, canister_id
 from appliance.localnet.wasm.canister import WasmCanister
+from tests.localnet.greeter import Greeter
 from tests.localnet.machine import CANISTER, START
 from tests.localnet.wasm.modules import COUNTER, module
 
@@ -41,3 +44,26 @@ def test_an_environment_shows_what_is_known_of_the_canister() -> None:
     slots.remove(CANISTER)
     assert CANISTER not in slots
     assert slots.get(canister_id(1)) is None
+
+
+WHO = Principal(b"alice")
+
+
+@given(st.lists(st.booleans(), max_size=2 * KEPT), st.integers(0, 3 * KEPT))
+def test_all_are_counted_and_the_last_are_kept(users: list[bool], wanted: int) -> None:
+    history = History()
+    for version, is_user in enumerate(users):
+        history.add({"code_uninstall": None}, WHO, is_user=is_user, time_ns=version, canister_version=version)
+    assert history.total == len(users)
+    found = history.recent(wanted)
+    assert [change["canister_version"] for change in found] == list(range(len(users)))[-KEPT:][
+        max(0, min(len(users), KEPT) - wanted) :
+    ]
+    assert ["from_user" in change["origin"] for change in found] == [
+        users[change["canister_version"]] for change in found
+    ]
+    again = History.decode(history.encode(), history.total)
+    assert again.total == history.total
+    assert [change["timestamp_nanos"] for change in again.recent(wanted)] == [
+        change["timestamp_nanos"] for change in found
+    ]

@@ -1,7 +1,7 @@
 import pytest
 
 from appliance import errors
-from appliance.localnet.http.refusal import of_request, utc
+from appliance.localnet.http.errors import of_request, utc
 
 NOW = 1_746_143_718_005_285_297
 

@@ -1,8 +1,8 @@
 import pytest
 
 from appliance.ic.principal import Principal
+from appliance.localnet.http.errors import Refusal
 from appliance.localnet.http.read_state import PathRules, Reader
-from appliance.localnet.http.refusal import Refusal
 from appliance.localnet.state.certification import Authority
 from appliance.localnet.state.ingress import Call
 from tests.localnet.machine import CANISTER, principal

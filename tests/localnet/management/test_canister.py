@@ -11,8 +11,8 @@ from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.chunk_store import CHUNK_LIMIT
 from appliance.localnet.canisters.management_types import METHODS, NOT_OFFERED
+from appliance.localnet.canisters.record import START_CYCLES
 from appliance.localnet.canisters.settings import NUMBERS
-from appliance.localnet.replica.slots import START_CYCLES
 from appliance.localnet.state.certification import canister_id
 from appliance.localnet.state.outcome import Rejection, Reply
 from tests.localnet.managed import (

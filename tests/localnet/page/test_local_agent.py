@@ -1,11 +1,11 @@
 from appliance.crypto import CandidTypes
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import ANONYMOUS
-from appliance.localnet.canisters.greeter import Greeter
 from appliance.localnet.net import Localnet
-from appliance.localnet.page.caller import Caller
+from appliance.localnet.page.local_agent import Caller
 from appliance.localnet.state.certification import canister_id
 from appliance.localnet.state.outcome import Rejection, Reply
+from tests.localnet.greeter import Greeter
 
 NOTHING = CandidTypes("()").encode()
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from appliance.localnet.canisters.greeter import Greeter
-from appliance.localnet.replica.slots import Slot
-from appliance.localnet.storage.kept_canister import SLOT_FILE, Damaged, is_kept, restore, write
+from appliance.localnet.canisters.record import Slot
+from appliance.localnet.storage.canister_folder import SLOT_FILE, Damaged, is_kept, restore, write
+from tests.localnet.greeter import Greeter
 from tests.localnet.machine import CANISTER
 from tests.localnet.managed import Managed
 

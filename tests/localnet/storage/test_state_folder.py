@@ -13,7 +13,7 @@ from appliance.localnet.management.canister import ManagementCanister
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Authority
 from appliance.localnet.state.clock import ManualClock
-from appliance.localnet.storage import kept_canister
+from appliance.localnet.storage import canister_folder
 from appliance.localnet.storage.state_folder import StateFolder, StateUnusable
 from tests.localnet.machine import START
 from tests.localnet.managed import COUNTER_MODULE, NO_SETTINGS, REINSTALL, UPGRADE, Managed, about
@@ -286,7 +286,7 @@ def _change(net: Kept, step: str, slot: Any) -> None:
 def _fail_to_save(net: Kept, after: int) -> None:
     """Begin to write a state, and have the disk be full after so many canisters, or at the last step."""
     left = iter(range(after))
-    write = kept_canister.write
+    write = canister_folder.write
 
     def failing(*arguments: Any) -> None:
         if next(left, None) is None:
@@ -297,7 +297,7 @@ def _fail_to_save(net: Kept, after: int) -> None:
         raise OSError("no space left")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kept_canister, "write", failing)
+        patch.setattr(canister_folder, "write", failing)
         patch.setattr(Path, "replace", never)
         with suppress(OSError):
             net.save()

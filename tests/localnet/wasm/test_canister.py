@@ -14,7 +14,7 @@ from appliance.localnet.state.outcome import Rejection
 from appliance.localnet.wasm import execution
 from appliance.localnet.wasm.canister import WasmCanister
 from appliance.localnet.wasm.execution import ContractViolation, Fault, InstructionLimit
-from appliance.localnet.wasm.kinds import LIMITS
+from appliance.localnet.wasm.system_api import LIMITS
 from tests.localnet.wasm.modules import COUNTER, environment, module, reply
 
 

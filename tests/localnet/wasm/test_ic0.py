@@ -8,8 +8,8 @@ from appliance.localnet.canisters.canister import Environment, ExecutionError, F
 from appliance.localnet.state.outcome import Rejection, Reply
 from appliance.localnet.wasm.canister import WasmCanister
 from appliance.localnet.wasm.execution import ContractViolation
-from appliance.localnet.wasm.ic0 import FUNCTIONS
-from appliance.localnet.wasm.kinds import Kind
+from appliance.localnet.wasm.module import SYSTEM_FUNCTIONS
+from appliance.localnet.wasm.system_api import Kind
 from tests.localnet.machine import CANISTER, START
 from tests.localnet.wasm.modules import ALICE, environment, module, reply
 
@@ -94,7 +94,7 @@ trap:                    pp -> ; * s
 
 
 def declared(name: str) -> str:
-    function = FUNCTIONS[name]
+    function = SYSTEM_FUNCTIONS[name]
     letters = sorted(kind.value for kind in function.allowed)
     return f"{name}: {function.parameters} -> {function.results} ; {' '.join(letters)}"
 
@@ -112,7 +112,7 @@ def specified() -> list[str]:
 
 
 def test_the_functions_are_those_of_the_specification() -> None:
-    assert [declared(name) for name in sorted(FUNCTIONS)] == specified()
+    assert [declared(name) for name in sorted(SYSTEM_FUNCTIONS)] == specified()
 
 
 ZEROS = {"i": "(i32.const 0)", "p": "(i32.const 0)", "l": "(i64.const 0)"}
@@ -121,7 +121,7 @@ CALL = OutgoingCall(CANISTER, "x", b"", CALLBACK, CALLBACK, CALLBACK)
 
 
 def calling(name: str) -> str:
-    function = FUNCTIONS[name]
+    function = SYSTEM_FUNCTIONS[name]
     call = f"(call ${name} {' '.join(ZEROS[letter] for letter in function.parameters)})"
     return f"(func $f {f'(drop {call})' if function.results else call})"
 
@@ -177,10 +177,10 @@ def refusal(name: str, kind: Kind) -> str:
     return ""
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+@pytest.mark.parametrize("name", sorted(SYSTEM_FUNCTIONS))
 def test_a_function_is_refused_in_all_other_executions(name: str) -> None:
     refused = {kind: refusal(name, kind) for kind in Kind}
-    allowed = FUNCTIONS[name].allowed
+    allowed = SYSTEM_FUNCTIONS[name].allowed
     expected = {kind: "" if kind in allowed else f"ic0.{name} cannot be called in {kind.title}" for kind in Kind}
     assert refused == expected
 

@@ -11,10 +11,10 @@ from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.canisters.canister import ExecutionError
+from appliance.localnet.canisters.record import Slot
 from appliance.localnet.net import Localnet
 from appliance.localnet.replica import replica
 from appliance.localnet.replica.replica import HEARTBEAT_NS
-from appliance.localnet.replica.slots import Slot
 from appliance.localnet.state.outcome import Rejection, Reply
 from appliance.localnet.wasm.canister import WasmCanister
 from tests.localnet.machine import SECOND, START

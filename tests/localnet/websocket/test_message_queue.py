@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from appliance.crypto import HashTree
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.canisters.python_canister import Journal
 from appliance.localnet.websocket.message_queue import TREE_LABEL, MessageQueues
 from tests.localnet.machine import CANISTER, START, principal
 
