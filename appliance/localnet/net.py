@@ -17,7 +17,7 @@ from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Canister
 from appliance.localnet.http.server import HttpInterface, Versions
 from appliance.localnet.management.canister import ManagementCanister
-from appliance.localnet.management.rules import Author
+from appliance.localnet.management.rules import ChangeOrigin
 from appliance.localnet.page.routes import Page
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Authority, derive
@@ -57,7 +57,7 @@ class Localnet:
         self._folder = None if state_dir is None else StateFolder(state_dir)
         try:
             authority = self._authority(subnet, seed)
-            facts = None if self._folder is None else self._folder.facts
+            facts = None if self._folder is None else self._folder.network
             ahead_ns = 0 if facts is None else facts.ahead_ns
             self.replica = Replica(authority, clock or SystemClock(ahead_ns=ahead_ns))
         except BaseException:
@@ -111,29 +111,29 @@ class Localnet:
     @property
     def names(self) -> dict[str, Principal]:
         """The canisters that have names."""
-        return {slot.name: slot.canister_id for slot in self.replica.slots if slot.name}
+        return {record.name: record.canister_id for record in self.replica.canisters if record.name}
 
     def deploy(self, name: str, module: bytes, *, arg: bytes = b"", controllers: Iterable[Principal] = ()) -> Principal:
         """Have a canister of this name run a module of Wasm: a new one, or the one that has the name, upgraded where
         its code is another. The developer is its controller, besides those that are named.
 
-        Raises Refusal, also for an installation that fails; a canister that was new is then gone.
+        Raises CallRejected, also for an installation that fails; a canister that was new is then gone.
         """
-        author, existing = Author(self.developer.principal), self.names.get(name)
+        origin, existing = ChangeOrigin(self.developer.principal), self.names.get(name)
         if existing is not None:
-            slot = self.replica.slots[existing]
-            if slot.canister is None or slot.canister.module_hash != sha256(module).digest():
-                mode = "install" if slot.canister is None else "upgrade"
-                self.management.install(author, slot, {mode: None}, module, arg)
+            record = self.replica.canisters[existing]
+            if record.canister is None or record.canister.module_hash != sha256(module).digest():
+                mode = "install" if record.canister is None else "upgrade"
+                self.management.install(origin, record, {mode: None}, module, arg)
             return existing
-        slot = self.management.create(author, controllers=[author.principal, *controllers])
-        slot.name = name
+        record = self.management.create(origin, controllers=[origin.principal, *controllers])
+        record.name = name
         try:
-            self.management.install(author, slot, {"install": None}, module, arg)
+            self.management.install(origin, record, {"install": None}, module, arg)
         except BaseException:
-            self.replica.delete_canister(slot.canister_id)
+            self.replica.delete_canister(record.canister_id)
             raise
-        return slot.canister_id
+        return record.canister_id
 
     async def fast_forward(self, seconds: float) -> None:
         """Move the time, and wait until everything is executed that is due by then: a timer once, however often it

@@ -49,14 +49,14 @@ class CallContext:
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingCall:
     """A call of a canister that is not answered yet."""
 
     context: CallContext
     call: OutgoingCall
 
 
-Origin: TypeAlias = Call | Pending | None
+Origin: TypeAlias = Call | PendingCall | None
 
 
 @dataclass

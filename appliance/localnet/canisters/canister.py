@@ -66,7 +66,7 @@ class MethodNotFound(ExecutionError):
 
 
 @dataclass(frozen=True)
-class Facts:
+class CanisterInfo:
     """What the replica knows about a canister and tells it."""
 
     controllers: frozenset[Principal] = frozenset()
@@ -93,11 +93,11 @@ class Environment:
     timer_ns: int = 0
     certificate: Callable[[], bytes] | None = None
     reply_limit: int = REPLY_LIMIT
-    facts: Facts = field(default_factory=Facts)
+    info: CanisterInfo = field(default_factory=CanisterInfo)
     cycles: Cycles = field(default_factory=Cycles)
     is_answered: bool = False
     instructions: int = 0
-    journal: Callable[[str], None] | None = None
+    on_print: Callable[[str], None] | None = None
     certified_data: bytes | None = field(default=None, init=False)
     answer: Outcome | None = field(default=None, init=False)
     calls: list[OutgoingCall] = field(default_factory=list, init=False)
@@ -142,8 +142,8 @@ class Environment:
     def print(self, text: str) -> None:
         """Write a line into the log (``ic0.debug_print``)."""
         log.debug("[canister %s] %s", self.canister_id, text)
-        if self.journal is not None:
-            self.journal(text)
+        if self.on_print is not None:
+            self.on_print(text)
 
 
 class Canister(Protocol):

@@ -18,7 +18,7 @@ class PythonCanister:
     """Fills `Canister`. A subclass has a Candid text and, by the same name, a Python method for each method in it.
 
     Such a method takes the environment and the decoded arguments and returns its result, or a tuple of its results
-    where there is not exactly one. It changes the canister's state through ``journal`` only, so that an execution that
+    where there is not exactly one. It changes the canister's state through ``undo_log`` only, so that an execution that
     raises leaves no trace.
     """
 
@@ -26,7 +26,7 @@ class PythonCanister:
     """The Candid interface, also served as the metadata ``candid:service``."""
 
     def __init__(self) -> None:
-        self.journal = Journal()
+        self.undo_log = UndoLog()
         self._interface = CandidInterface(self.did)
         self._methods = self._interface.methods
 
@@ -82,16 +82,16 @@ class PythonCanister:
         try:
             result = run()
         except ExecutionError:
-            self.journal.roll_back()
+            self.undo_log.roll_back()
             raise
         except Exception as error:
-            self.journal.roll_back()
+            self.undo_log.roll_back()
             log.exception("%s failed", type(self).__name__)
             raise Trap(f"{type(error).__name__}: {error}") from error
         if keep:
-            self.journal.commit()
+            self.undo_log.commit()
         else:
-            self.journal.roll_back()
+            self.undo_log.roll_back()
         return result
 
 
@@ -106,10 +106,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Journal:
+class UndoLog:
     """Changes things and remembers how they were, until ``commit`` or ``roll_back``.
 
-    A canister changes all of its state through a journal.
+    A canister changes all of its state through a undo_log.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The canisters of the replica, each in its slot: what is kept about it besides the code and its state."""
+"""The canisters of the replica, each in its record: what is kept about it besides the code and its state."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,25 +7,25 @@ from typing import Any, cast
 
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.calls import CallContext, Cycles
-from appliance.localnet.canisters.canister import Actor, Canister, Environment, Facts, Status
+from appliance.localnet.canisters.canister import Actor, Canister, CanisterInfo, Environment, Status
 from appliance.localnet.canisters.chunk_store import ChunkStore
 from appliance.localnet.canisters.management_types import CHANGES
 from appliance.localnet.canisters.settings import Settings
 from appliance.localnet.state.certification import Authority
 from appliance.localnet.state.outcome import CANISTER_ERROR, DESTINATION_INVALID, Rejection
 
-KEPT = 20
+HISTORY_LIMIT = 20
 LOG_LINES = 1000
 START_CYCLES = 3_000_000 * 10**12
 """As many as local networks give."""
 
 
-class History:
+class CanisterHistory:
     """Counts all changes and keeps the last ones."""
 
     def __init__(self) -> None:
         self.total = 0
-        self._changes: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._changes: deque[dict[str, Any]] = deque(maxlen=HISTORY_LIMIT)
 
     def add(
         self, details: dict[str, object], who: Principal, *, is_user: bool, time_ns: int, canister_version: int
@@ -51,9 +51,9 @@ class History:
         return CHANGES.encode(list(self._changes))
 
     @staticmethod
-    def decode(data: bytes, total: int) -> "History":
+    def decode(data: bytes, total: int) -> "CanisterHistory":
         """What was kept. Raises CandidError."""
-        history = History()
+        history = CanisterHistory()
         history.total = total
         (changes,) = CHANGES.decode(data)
         history._changes.extend(cast("list[dict[str, Any]]", changes))
@@ -70,7 +70,7 @@ class LogLine:
 
 
 @dataclass(eq=False)
-class Slot:
+class CanisterRecord:
     """A canister id and what has it. ``canister`` is None where no code is installed.
 
     ``version`` grows with every change. ``timer_ns`` and ``heartbeat_ns`` are when those are due, 0 for never.
@@ -90,7 +90,7 @@ class Slot:
     name: str = ""
     settings: Settings = field(default_factory=Settings)
     chunks: ChunkStore = field(default_factory=ChunkStore)
-    history: History = field(default_factory=History)
+    history: CanisterHistory = field(default_factory=CanisterHistory)
     contexts: set[CallContext] = field(default_factory=set)
     log: deque[LogLine] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     on_log: Callable[[LogLine], None] | None = None
@@ -126,7 +126,7 @@ class Slot:
         """The number of the next line."""
         return self._log_number
 
-    def refusal(self) -> Rejection | None:
+    def rejection(self) -> Rejection | None:
         """Why it executes nothing now, or None."""
         if self.status != "running":
             code = "IC0508" if self.status == "stopped" else "IC0509"
@@ -137,61 +137,61 @@ class Slot:
         return None
 
 
-class Slots:
-    """All canisters by id. ``listeners`` are told every line that any of them writes."""
+class CanisterRecords:
+    """All canisters by id. ``log_listeners`` are told every line that any of them writes."""
 
     def __init__(self, authority: Authority) -> None:
-        self.listeners: list[Callable[[Slot, LogLine], None]] = []
+        self.log_listeners: list[Callable[[CanisterRecord, LogLine], None]] = []
         self._authority = authority
-        self._slots: dict[Principal, Slot] = {}
+        self._canisters: dict[Principal, CanisterRecord] = {}
 
     def __contains__(self, canister_id: object) -> bool:
-        return canister_id in self._slots
+        return canister_id in self._canisters
 
-    def __iter__(self) -> Iterator[Slot]:
-        return iter(self._slots.values())
+    def __iter__(self) -> Iterator[CanisterRecord]:
+        return iter(self._canisters.values())
 
-    def __getitem__(self, canister_id: Principal) -> Slot:
+    def __getitem__(self, canister_id: Principal) -> CanisterRecord:
         """Raises KeyError with the id as text."""
         try:
-            return self._slots[canister_id]
+            return self._canisters[canister_id]
         except KeyError:
             raise KeyError(str(canister_id)) from None
 
-    def get(self, canister_id: Principal) -> Slot | None:
-        """The slot, where there is one."""
-        return self._slots.get(canister_id)
+    def get(self, canister_id: Principal) -> CanisterRecord | None:
+        """The record, where there is one."""
+        return self._canisters.get(canister_id)
 
-    def add(self, slot: Slot) -> None:
+    def add(self, record: CanisterRecord) -> None:
         """A canister is created."""
-        self._slots[slot.canister_id] = slot
+        self._canisters[record.canister_id] = record
 
     def remove(self, canister_id: Principal) -> None:
         """A canister is deleted."""
-        del self._slots[canister_id]
+        del self._canisters[canister_id]
 
-    def refusal(self, canister_id: Principal) -> Rejection | None:
+    def rejection(self, canister_id: Principal) -> Rejection | None:
         """Why a canister cannot execute anything: it does not exist, does not run, or has no code."""
-        slot = self._slots.get(canister_id)
-        if slot is None:
+        record = self._canisters.get(canister_id)
+        if record is None:
             return Rejection(DESTINATION_INVALID, f"Canister {canister_id} not found", "IC0301")
-        return slot.refusal()
+        return record.rejection()
 
-    def environment(self, slot: Slot, caller: Principal, time_ns: int) -> Environment:
+    def environment(self, record: CanisterRecord, caller: Principal, time_ns: int) -> Environment:
         """What an execution of the canister sees."""
-        facts = Facts(
-            slot.controllers,
-            slot.version,
-            slot.status,
+        info = CanisterInfo(
+            record.controllers,
+            record.version,
+            record.status,
             self._authority.subnet_id,
             self._authority.root_key,
-            slot.variables,
+            record.variables,
         )
-        env = Environment(slot.canister_id, caller, time_ns, slot.timer_ns, facts=facts, cycles=Cycles(slot.cycles))
-        env.journal = lambda text: self._write(slot, text, time_ns)
+        env = Environment(record.canister_id, caller, time_ns, record.timer_ns, info=info, cycles=Cycles(record.cycles))
+        env.on_print = lambda text: self._write(record, text, time_ns)
         return env
 
-    def _write(self, slot: Slot, text: str, time_ns: int) -> None:
-        line = slot.write_log(text, time_ns=time_ns)
-        for tell in self.listeners:
-            tell(slot, line)
+    def _write(self, record: CanisterRecord, text: str, time_ns: int) -> None:
+        line = record.write_log(text, time_ns=time_ns)
+        for tell in self.log_listeners:
+            tell(record, line)

@@ -11,8 +11,8 @@ from aiohttp import web
 from appliance.crypto import Request, Verifier, encode_cbor
 from appliance.errors import GatewayError, Malformed
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.http.errors import Refusal, of_request
-from appliance.localnet.http.read_state import PathRules, Reader
+from appliance.localnet.http.errors import HttpError, http_error_of
+from appliance.localnet.http.read_state import PathRules, StateReader
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Ranges, is_hosted
 from appliance.localnet.state.outcome import Rejection, Reply
@@ -65,7 +65,7 @@ class HttpInterface:
         app.on_response_prepare.append(_allow_every_origin)
         app.router.add_get("/api/v2/status", self._status)
         app.router.add_route("OPTIONS", "/{path:.*}", _preflight)
-        canister, subnet = r"/api/v{version:\d+}/canister/{about}", r"/api/v{version:\d+}/subnet/{about}"
+        canister, subnet = r"/api/v{version:\d+}/canister/{effective_id}", r"/api/v{version:\d+}/subnet/{effective_id}"
         app.router.add_post(f"{canister}/call", self._call)
         app.router.add_post(f"{canister}/query", self._query)
         app.router.add_post(f"{canister}/read_state", self._read_canister_state)
@@ -89,25 +89,25 @@ class HttpInterface:
         try:
             version = _version(http, self._versions.call)
             request = await self._open(http, "call")
-            self._check_effective_id(request, _about(http))
-        except Refusal as refusal:
-            return _refused(refusal)
+            self._check_effective_id(request, _effective_id_in_url(http))
+        except HttpError as error:
+            return _error_response(error)
         return await self._submit(request, version)
 
     async def _call_subnet(self, http: web.Request) -> web.Response:
-        """Calls that are about no canister: those that create one."""
+        """Calls without an effective canister id: those that create a canister."""
         try:
             version = _version(http, self._versions.call & SUBNET_CALLS)
             request = await self._open(http, "call")
-            self._check_subnet(request, _about(http))
-        except Refusal as refusal:
-            return _refused(refusal)
+            self._check_subnet(request, _effective_id_in_url(http))
+        except HttpError as error:
+            return _error_response(error)
         return await self._submit(request, version)
 
     async def _submit(self, request: Request, version: int) -> web.Response:
         rejection = self._replica.admit(request)
         if rejection is not None:
-            return _not_executed(rejection, version)
+            return _rejection_response(rejection, version)
         is_known = self._replica.ingress.get(request.request_id) is not None
         call = self._replica.submit(request)
         if version == 2 or (is_known and not call.done.is_set()):
@@ -124,9 +124,9 @@ class HttpInterface:
         try:
             version = _version(http, self._versions.query)
             request = await self._open(http, "query")
-            self._check_effective_id(request, _about(http))
-        except Refusal as refusal:
-            return _refused(refusal)
+            self._check_effective_id(request, _effective_id_in_url(http))
+        except HttpError as error:
+            return _error_response(error)
         outcome = self._replica.query(request, _ranges(version))
         response: dict[str, object] = (
             {"status": "replied", "reply": {"arg": outcome.arg}}
@@ -147,23 +147,23 @@ class HttpInterface:
         try:
             version = _version(http, self._versions.read_state)
             request = await self._open(http, "read_state")
-            about = _about(http)
+            effective_id = _effective_id_in_url(http)
             targets = None if request.targets is None else frozenset(request.targets)
-            reader = Reader(Principal(request.sender), targets, about, is_subnet, version)
+            reader = StateReader(Principal(request.sender), targets, effective_id, is_subnet, version)
             self._rules.check(request.paths, reader)
-        except Refusal as refusal:
-            return _refused(refusal)
+        except HttpError as error:
+            return _error_response(error)
         ranges: Ranges = "none" if is_subnet and version > 2 else _ranges(version)
         certificate = self._replica.state.certificate(self._rules.shown(request.paths, reader), ranges)
         return _cbor({"certificate": certificate})
 
     async def _open(self, http: web.Request, expected: Literal["call", "query", "read_state"]) -> Request:
-        """Read and verify the body. Raises Refusal."""
+        """Read and verify the body. Raises HttpError."""
         if http.content_type.lower() != CBOR_TYPE:
-            raise Refusal(400, "Unexpected content-type, expected application/cbor.")
+            raise HttpError(400, "Unexpected content-type, expected application/cbor.")
         request = self._verified(await http.read())
         if request.request_type != expected:
-            raise Refusal(400, f"Malformed request: request_type is {request.request_type}, expected {expected}")
+            raise HttpError(400, f"Malformed request: request_type is {request.request_type}, expected {expected}")
         return request
 
     def _verified(self, body: bytes) -> Request:
@@ -176,38 +176,40 @@ class HttpInterface:
             if clock.ahead_ns:
                 with suppress(GatewayError):
                     return self._verifier.open_request(body, now_ns=now_ns - clock.ahead_ns)
-            raise of_request(error, now_ns=now_ns) from error
+            raise http_error_of(error, now_ns=now_ns) from error
 
-    def _subject(self, request: Request) -> Principal | None:
-        """The canister that a request is about; None where it is about none, or where that is told later."""
+    def _effective_id_of(self, request: Request) -> Principal | None:
+        """The effective canister id of a request; None where it has none, or where it cannot be read yet."""
         target, management = Principal(request.canister_id), self._replica.executor.management
         if target != MANAGEMENT_CANISTER:
             return target
         return None if management is None else management.effective_id(request.method_name, request.arg)
 
-    def _check_effective_id(self, request: Request, about: Principal) -> None:
-        subject = self._subject(request)
-        if subject is not None and subject != about:
-            raise Refusal(400, f"Specified CanisterId {subject} does not match effective canister id in URL {about}")
-        if subject is None and about != MANAGEMENT_CANISTER and not is_hosted(about):
-            raise Refusal(400, f"Effective canister id in URL {about} is not of this subnet")
+    def _check_effective_id(self, request: Request, effective_id: Principal) -> None:
+        subject = self._effective_id_of(request)
+        if subject is not None and subject != effective_id:
+            raise HttpError(
+                400, f"Specified CanisterId {subject} does not match effective canister id in URL {effective_id}"
+            )
+        if subject is None and effective_id != MANAGEMENT_CANISTER and not is_hosted(effective_id):
+            raise HttpError(400, f"Effective canister id in URL {effective_id} is not of this subnet")
 
-    def _check_subnet(self, request: Request, about: Principal) -> None:
-        if about != self._replica.authority.subnet_id:
-            raise Refusal(400, f"Effective subnet id in URL {about} is not this subnet")
-        if request.canister_id != MANAGEMENT_CANISTER or self._subject(request) is not None:
-            raise Refusal(400, f"The method {request.method_name} is about a canister, whose id belongs in the URL")
+    def _check_subnet(self, request: Request, effective_id: Principal) -> None:
+        if effective_id != self._replica.authority.subnet_id:
+            raise HttpError(400, f"Effective subnet id in URL {effective_id} is not this subnet")
+        if request.canister_id != MANAGEMENT_CANISTER or self._effective_id_of(request) is not None:
+            raise HttpError(400, f"The method {request.method_name} is about a canister, whose id belongs in the URL")
 
 
 def _cbor(value: dict[str, object]) -> web.Response:
     return web.Response(body=encode_cbor(value), content_type=CBOR_TYPE)  # type: ignore[arg-type]  # CBOR values only
 
 
-def _refused(refusal: Refusal) -> web.Response:
-    return web.Response(status=refusal.status, text=refusal.text)
+def _error_response(error: HttpError) -> web.Response:
+    return web.Response(status=error.status, text=error.text)
 
 
-def _not_executed(rejection: Rejection, version: int) -> web.Response:
+def _rejection_response(rejection: Rejection, version: int) -> web.Response:
     if version == 2:
         return _cbor(dict(rejection.to_cbor()))
     return _cbor({"status": "non_replicated_rejection", **rejection.to_cbor()})
@@ -220,16 +222,16 @@ def _ranges(version: int) -> Ranges:
 def _version(http: web.Request, served: frozenset[int]) -> int:
     version = int(http.match_info["version"])
     if version not in served:
-        raise Refusal(404, "Not Found")
+        raise HttpError(404, "Not Found")
     return version
 
 
-def _about(http: web.Request) -> Principal:
-    text = http.match_info["about"]
+def _effective_id_in_url(http: web.Request) -> Principal:
+    text = http.match_info["effective_id"]
     try:
         return _parse_principal(text)
     except Malformed as error:
-        raise Refusal(400, f"Invalid URL: Cannot parse {text!r} as a principal: {error.problem}") from error
+        raise HttpError(400, f"Invalid URL: Cannot parse {text!r} as a principal: {error.problem}") from error
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.outcome import Outcome
 
 
-class Caller:
+class LocalAgent:
     """Signs requests and has them verified like everybody's."""
 
     def __init__(self, replica: Replica) -> None:

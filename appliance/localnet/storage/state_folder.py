@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 
 from appliance.errors import GatewayError, Malformed
 from appliance.ic.principal import Principal
-from appliance.localnet.canisters.record import Slot
+from appliance.localnet.canisters.record import CanisterRecord
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Authority
 from appliance.localnet.storage import canister_folder
-from appliance.localnet.storage.canister_folder import Damaged
+from appliance.localnet.storage.canister_folder import CanisterUnreadable
 
 FORMAT = 1
 CURRENT, LOCK, MANIFEST, NET_FILE = "current", "lock", "manifest.json", "net.json"
@@ -28,7 +28,7 @@ SNAPSHOT = "state-"
 NOTHING = "nothing yet\n"
 """What is current in a folder into which no state was ever written as a whole."""
 PIECE = 1 << 20
-Mark: TypeAlias = tuple[Slot, int, int]
+RecordVersion: TypeAlias = tuple[CanisterRecord, int, int]
 
 
 @dataclass(eq=False)
@@ -43,7 +43,7 @@ class StateUnusable(GatewayError):
 
 
 @dataclass(frozen=True)
-class NetFacts:
+class NetworkInfo:
     """What is kept of the network besides its canisters. ``seed`` makes its keys, so the folder is private."""
 
     seed: bytes
@@ -66,10 +66,10 @@ class StateFolder:
         self._number = 0
         self._snapshot: Path | None = None
         self._manifest: dict[str, Any] = {}
-        self._written: dict[Principal, Mark] = {}
-        self._written_net: NetFacts | None = None
+        self._written: dict[Principal, RecordVersion] = {}
+        self._written_network: NetworkInfo | None = None
         try:
-            self.facts = self._read()
+            self.network = self._read()
         except BaseException:
             self.close()
             raise
@@ -82,47 +82,47 @@ class StateFolder:
 
     def authority(self, *, subnet: bool, seed: bytes | None) -> Authority:
         """The keys that were kept, or new ones. Raises StateUnusable where others are wanted than were kept."""
-        if self.facts is None:
+        if self.network is None:
             return Authority(subnet=subnet, seed=seed)
-        if seed not in (None, self.facts.seed):
+        if seed not in (None, self.network.seed):
             raise StateUnusable(self.folder, "it was made with another seed, leave the seed out")
-        if subnet != self.facts.is_delegated:
-            wanted = "with" if self.facts.is_delegated else "without"
+        if subnet != self.network.is_delegated:
+            wanted = "with" if self.network.is_delegated else "without"
             raise StateUnusable(self.folder, f"it was made {wanted} a subnet key of its own, do the same again")
-        return Authority(subnet=subnet, seed=self.facts.seed)
+        return Authority(subnet=subnet, seed=self.network.seed)
 
     def restore(self, replica: Replica, *, cache: Path | None) -> None:
-        """Put everything back into a new replica. Raises StateUnusable, and NoEngine where there is no Wasm engine."""
-        if self.facts is None or self._snapshot is None:
+        """Restore the saved state into a new replica. Raises StateUnusable, and WasmtimeMissing without wasmtime."""
+        if self.network is None or self._snapshot is None:
             return
-        replica.state.resume(self.facts.time_ns)
-        replica.next_number = self.facts.next_number
+        replica.state.resume(self.network.time_ns)
+        replica.next_number = self.network.next_number
         for name in self._manifest["canisters"]:
             try:
                 canister_id = Principal.from_text(name)
                 canister_folder.restore(replica, canister_id, self._snapshot / name, cache=cache)
-            except (Damaged, Malformed) as error:
+            except (CanisterUnreadable, Malformed) as error:
                 raise StateUnusable(self.folder, str(error)) from error
-            self._written[canister_id] = _mark(replica.slots[canister_id])
+            self._written[canister_id] = _version_of(replica.canisters[canister_id])
 
     def save(self, replica: Replica) -> bool:
         """Write what the replica is now; False where nothing but the time has changed. Raises OSError."""
-        slots = {slot.canister_id: slot for slot in replica.slots if canister_folder.is_kept(slot)}
-        facts = _facts(replica)
-        if self._snapshot is not None and not self._has_changed(slots, facts):
+        records = {record.canister_id: record for record in replica.canisters if canister_folder.is_saved(record)}
+        facts = _network_info(replica)
+        if self._snapshot is not None and not self._has_changed(records, facts):
             return False
         self._number += 1
         target = self.folder / f"{SNAPSHOT}{self._number}"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(mode=0o700)
-        files = self._write(replica, slots, facts, target)
-        manifest = {"format": FORMAT, "canisters": [str(name) for name in slots], "files": files}
+        files = self._write(replica, records, facts, target)
+        manifest = {"format": FORMAT, "canisters": [str(name) for name in records], "files": files}
         text = json.dumps(manifest)
         _write_synced(target / MANIFEST, text)
         _sync(target)
         self._point(f"{target.name} {sha256(text.encode()).hexdigest()}\n")
-        self._snapshot, self._manifest, self._written_net = target, manifest, facts
-        self._written = {canister_id: _mark(slot) for canister_id, slot in slots.items()}
+        self._snapshot, self._manifest, self._written_network = target, manifest, facts
+        self._written = {canister_id: _version_of(record) for canister_id, record in records.items()}
         self._tidy()
         return True
 
@@ -143,7 +143,7 @@ class StateFolder:
             raise StateUnusable(self.folder, "another local network is using it") from None
         return lock
 
-    def _read(self) -> NetFacts | None:
+    def _read(self) -> NetworkInfo | None:
         """Check every file against the manifest; None for a folder that nothing was written into."""
         current = self.folder / CURRENT
         if not current.exists():
@@ -163,10 +163,10 @@ class StateFolder:
             self._check_files(snapshot)
             facts = json.loads((snapshot / NET_FILE).read_text())
             facts["seed"] = bytes.fromhex(facts["seed"])
-            self._snapshot, self._written_net = snapshot, NetFacts(**facts)
+            self._snapshot, self._written_network = snapshot, NetworkInfo(**facts)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateUnusable(self.folder, f"{type(error).__name__}: {error}") from error
-        return self._written_net
+        return self._written_network
 
     def _check_files(self, snapshot: Path) -> None:
         if self._manifest["format"] != FORMAT:
@@ -175,27 +175,27 @@ class StateFolder:
             if _checksum(snapshot / name) != wanted:
                 raise StateUnusable(self.folder, f"{snapshot.name}/{name} is not what was written")
 
-    def _has_changed(self, slots: dict[Principal, Slot], facts: NetFacts) -> bool:
-        kept = self._written_net
+    def _has_changed(self, records: dict[Principal, CanisterRecord], facts: NetworkInfo) -> bool:
+        kept = self._written_network
         is_moved = kept is None or (kept.ahead_ns, kept.next_number) != (facts.ahead_ns, facts.next_number)
-        return is_moved or slots.keys() != self._written.keys() or not all(map(self._is_written, slots.values()))
+        return is_moved or records.keys() != self._written.keys() or not all(map(self._is_written, records.values()))
 
-    def _is_written(self, slot: Slot) -> bool:
-        return self._written.get(slot.canister_id) == _mark(slot)
+    def _is_written(self, record: CanisterRecord) -> bool:
+        return self._written.get(record.canister_id) == _version_of(record)
 
     def _write(
-        self, replica: Replica, slots: dict[Principal, Slot], facts: NetFacts, target: Path
+        self, replica: Replica, records: dict[Principal, CanisterRecord], facts: NetworkInfo, target: Path
     ) -> dict[str, list[int]]:
         _write_synced(target / NET_FILE, json.dumps({**facts.__dict__, "seed": facts.seed.hex()}))
         files = {NET_FILE: _checksum(target / NET_FILE)}
-        for canister_id, slot in slots.items():
+        for canister_id, record in records.items():
             folder = target / str(canister_id)
             folder.mkdir(mode=0o700)
-            if self._snapshot is not None and self._is_written(slot):
+            if self._snapshot is not None and self._is_written(record):
                 files |= self._link(self._snapshot / str(canister_id), folder)
                 continue
             path = (b"canister", canister_id, b"certified_data")
-            canister_folder.write(slot, replica.state.get(path) or b"", folder)
+            canister_folder.write(record, replica.state.get(path) or b"", folder)
             for file in folder.iterdir():
                 _sync(file)
                 files[f"{folder.name}/{file.name}"] = _checksum(file)
@@ -220,15 +220,15 @@ class StateFolder:
                 shutil.rmtree(old, ignore_errors=True)
 
 
-def _mark(slot: Slot) -> Mark:
+def _version_of(record: CanisterRecord) -> RecordVersion:
     """Another one after every change; a message that traps changes the log only."""
-    return slot, slot.version, slot.log_number
+    return record, record.version, record.log_number
 
 
-def _facts(replica: Replica) -> NetFacts:
+def _network_info(replica: Replica) -> NetworkInfo:
     authority, clock = replica.authority, replica.clock
     time_ns = replica.state.next_time()
-    return NetFacts(authority.seed, authority.is_delegated, time_ns, clock.ahead_ns, replica.next_number)
+    return NetworkInfo(authority.seed, authority.is_delegated, time_ns, clock.ahead_ns, replica.next_number)
 
 
 def _checksum(path: Path) -> list[int]:

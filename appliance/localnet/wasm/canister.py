@@ -8,7 +8,7 @@ from appliance.localnet.canisters.calls import Closure, OutgoingCall
 from appliance.localnet.canisters.canister import Environment, ExecutionError, MethodNotFound
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from appliance.localnet.wasm.binary import START
-from appliance.localnet.wasm.execution import ONE_WAY, Execution, Fault
+from appliance.localnet.wasm.execution import ONE_WAY, Execution, WasmTrap
 from appliance.localnet.wasm.module import Module
 from appliance.localnet.wasm.state import WasmState
 from appliance.localnet.wasm.system_api import Kind
@@ -224,9 +224,9 @@ def _clean_up(execution: Execution, state: WasmState, closure: Closure) -> None:
 
 def _check_persistence(old: Module, new: Module, keep_memory: bool | None) -> None:
     if keep_memory is None and old.keeps_memory:
-        raise Fault(
+        raise WasmTrap(
             "Missing upgrade option: Enhanced orthogonal persistence requires the `wasm_memory_persistence` "
             "upgrade option."
         )
     if keep_memory and not new.keeps_memory:
-        raise Fault("the main memory can be kept by a module with enhanced orthogonal persistence only")
+        raise WasmTrap("the main memory can be kept by a module with enhanced orthogonal persistence only")

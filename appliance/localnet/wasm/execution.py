@@ -13,7 +13,7 @@ from appliance.localnet.canisters.canister import Environment, ExecutionError
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from appliance.localnet.wasm.binary import GLOBAL, MEMORY, TABLE
 from appliance.localnet.wasm.memory import WASM_PAGE, Attached, SparseFile, attach, view
-from appliance.localnet.wasm.state import MemoryFault, StableView, WasmState
+from appliance.localnet.wasm.state import OutOfBounds, StableView, WasmState
 from appliance.localnet.wasm.system_api import LIMITS, Kind
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class ContractViolation(ExecutionError):
         return f"Canister violated contract: {self}"
 
 
-class Fault(ExecutionError):
+class WasmTrap(ExecutionError):
     """The machine stopped the module."""
 
     @property
@@ -53,7 +53,7 @@ class InstructionLimit(ExecutionError):
         return f"Canister exceeded the limit of {self} instructions for single message execution."
 
 
-FAULTS = {
+TRAP_TEXTS = {
     TrapCode.STACK_OVERFLOW: "stack overflow",
     TrapCode.MEMORY_OUT_OF_BOUNDS: "heap out of bounds",
     TrapCode.HEAP_MISALIGNED: "heap misaligned",
@@ -76,7 +76,7 @@ class Code(Protocol):
     has_memory: bool
 
     def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
-        """A new instance with the module's own memory. Raises Fault."""
+        """A new instance with the module's own memory. Raises WasmTrap."""
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Execution:
         if module.has_memory:
             self._attach(state.memory)
         self._globals = [_checked(self._exports[f"{GLOBAL}{index}"], wasmtime.Global) for index in module.globals]
-        for variable, number in zip(self._globals, state.numbers, strict=bool(state.numbers)):
+        for variable, number in zip(self._globals, state.globals, strict=bool(state.globals)):
             variable.set_value(self._store, number)
 
     # --- for the canister ---
@@ -137,7 +137,7 @@ class Execution:
         table = self._exports.get(TABLE)
         function = table.get(self._store, closure.function) if isinstance(table, wasmtime.Table) else None
         if function is None:
-            raise Fault(f"there is no function {closure.function} in the table")
+            raise WasmTrap(f"there is no function {closure.function} in the table")
         self._call(function, closure.env)
 
     def respond_with(self, outcome: Outcome) -> None:
@@ -151,7 +151,7 @@ class Execution:
         if self._memory is not None and self._attached is not None:
             self._attached.commit(self._memory.data_len(self._store), state.memory)
         self.stable.commit(state.stable)
-        state.numbers = tuple(number.value(self._store) for number in self._globals)
+        state.globals = tuple(number.value(self._store) for number in self._globals)
 
     def close(self) -> None:
         """Drop the instance, with everything that was not committed."""
@@ -167,21 +167,21 @@ class Execution:
     # --- for system functions ---
 
     def read(self, source: int, size: int) -> bytes:
-        """Bytes of the main memory. Raises MemoryFault."""
+        """Bytes of the main memory. Raises OutOfBounds."""
         end = source + size
         if end > len(self._view):
-            self._look_again(end)
+            self._refresh_view(end)
         return self._view[source:end].tobytes()
 
     def write(self, target: int, data: bytes | bytearray) -> None:
-        """Change the main memory. Raises MemoryFault."""
+        """Change the main memory. Raises OutOfBounds."""
         end = target + len(data)
         if end > len(self._view):
-            self._look_again(end)
+            self._refresh_view(end)
         self._view[target:end] = data
 
     def copy(self, data: bytes | bytearray, target: int, offset: int, size: int) -> None:
-        """Copy a part of what the system has into the main memory. Raises MemoryFault, ContractViolation."""
+        """Copy a part of what the system has into the main memory. Raises OutOfBounds, ContractViolation."""
         if offset + size > len(data):
             raise ContractViolation(f"{offset} + {size} is outside the {len(data)} bytes that there are")
         self.write(target, data[offset : offset + size])
@@ -225,26 +225,26 @@ class Execution:
         self._attached = attach(stored, self._address)
         self._view = view(self._address, memory.data_len(self._store))
 
-    def _look_again(self, end: int) -> None:
+    def _refresh_view(self, end: int) -> None:
         """The memory may have grown since it was looked at."""
         if self._memory is not None:
             self._view.release()
             self._view = view(self._address, self._memory.data_len(self._store))
         if end > len(self._view):
-            raise MemoryFault("heap out of bounds")
+            raise OutOfBounds("heap out of bounds")
 
     def _call(self, function: object, *arguments: int) -> None:
         if not isinstance(function, wasmtime.Func):
-            raise Fault("what is called is not a function")
+            raise WasmTrap("what is called is not a function")
         outer, self._module.current = self._module.current, self
         try:
             function(self._store, *arguments)
         except wasmtime.Trap as trap:
             if trap.trap_code == TrapCode.OUT_OF_FUEL:
                 raise InstructionLimit(str(self._limit)) from trap
-            raise Fault(FAULTS.get(trap.trap_code, trap.message)) from trap  # type: ignore[arg-type]
+            raise WasmTrap(TRAP_TEXTS.get(trap.trap_code, trap.message)) from trap  # type: ignore[arg-type]
         except wasmtime.WasmtimeError as error:
-            raise Fault(str(error)) from error
+            raise WasmTrap(str(error)) from error
         finally:
             self._module.current = outer
 

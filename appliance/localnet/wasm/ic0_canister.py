@@ -1,7 +1,7 @@
 """System functions about the canister itself: ids, time, certified data, log, environment variables, stable memory."""
 
 from appliance.localnet.canisters.canister import CERTIFIED_DATA_LIMIT, Trap
-from appliance.localnet.wasm.execution import ContractViolation, Execution, Fault
+from appliance.localnet.wasm.execution import ContractViolation, Execution, WasmTrap
 from appliance.localnet.wasm.ic0_messages import text
 from appliance.localnet.wasm.memory import WASM_PAGE
 from appliance.localnet.wasm.system_api import UNREPLICATED, SystemFunctions
@@ -29,43 +29,43 @@ def canister_self_copy(execution: Execution, target: int, offset: int, size: int
 @ic0.function("", "i", "*")
 def canister_status(execution: Execution) -> int:
     """1 running, 2 stopping, 3 stopped."""
-    return STATUS_NUMBERS[execution.env.facts.status]
+    return STATUS_NUMBERS[execution.env.info.status]
 
 
 @ic0.function("", "l", "*")
 def canister_version(execution: Execution) -> int:
     """Larger after every change of the canister."""
-    return execution.env.facts.version
+    return execution.env.info.version
 
 
 @ic0.function("", "p", "*")
 def subnet_self_size(execution: Execution) -> int:
     """How long the subnet's id is."""
-    return len(execution.env.facts.subnet_id)
+    return len(execution.env.info.subnet_id)
 
 
 @ic0.function("ppp", "", "*")
 def subnet_self_copy(execution: Execution, target: int, offset: int, size: int) -> None:
     """Copy from the subnet's id."""
-    execution.copy(execution.env.facts.subnet_id, target, offset, size)
+    execution.copy(execution.env.info.subnet_id, target, offset, size)
 
 
 @ic0.function("", "p", "I G U RQ Ry Rt C T")
 def root_key_size(execution: Execution) -> int:
     """How long the root key is (DER)."""
-    return len(execution.env.facts.root_key)
+    return len(execution.env.info.root_key)
 
 
 @ic0.function("ppp", "", "I G U RQ Ry Rt C T")
 def root_key_copy(execution: Execution, target: int, offset: int, size: int) -> None:
     """Copy from the root key."""
-    execution.copy(execution.env.facts.root_key, target, offset, size)
+    execution.copy(execution.env.info.root_key, target, offset, size)
 
 
 @ic0.function("pp", "i", "* s")
 def is_controller(execution: Execution, source: int, size: int) -> int:
     """Whether a principal may change the canister."""
-    return int(execution.read(source, size) in execution.env.facts.controllers)
+    return int(execution.read(source, size) in execution.env.info.controllers)
 
 
 @ic0.function("", "i", "* s")
@@ -135,7 +135,7 @@ def trap(execution: Execution, source: int, size: int) -> None:
 @ic0.function("", "p", "*")
 def env_var_count(execution: Execution) -> int:
     """How many environment variables the canister's settings have."""
-    return len(execution.env.facts.variables)
+    return len(execution.env.info.variables)
 
 
 @ic0.function("p", "p", "*")
@@ -153,7 +153,7 @@ def env_var_name_copy(execution: Execution, index: int, target: int, offset: int
 @ic0.function("pp", "i", "*")
 def env_var_name_exists(execution: Execution, source: int, size: int) -> int:
     """Whether there is a variable with the name."""
-    return int(text(execution, source, size) in execution.env.facts.variables)
+    return int(text(execution, source, size) in execution.env.info.variables)
 
 
 @ic0.function("pp", "p", "*")
@@ -178,7 +178,7 @@ def _certificate(execution: Execution) -> bytes:
 
 
 def _name(execution: Execution, index: int) -> bytes:
-    names = sorted(execution.env.facts.variables)
+    names = sorted(execution.env.info.variables)
     if index >= len(names):
         raise ContractViolation(f"there is no environment variable {index}, there are {len(names)}")
     return names[index].encode()
@@ -186,7 +186,7 @@ def _name(execution: Execution, index: int) -> bytes:
 
 def _value(execution: Execution, source: int, size: int) -> bytes:
     name = text(execution, source, size)
-    value = execution.env.facts.variables.get(name)
+    value = execution.env.info.variables.get(name)
     if value is None:
         raise ContractViolation(f"there is no environment variable {name!r}")
     return value.encode()
@@ -197,7 +197,7 @@ def _value(execution: Execution, source: int, size: int) -> bytes:
 
 def _check_small(execution: Execution) -> None:
     if execution.stable.pages > PAGES_OF_32_BITS:
-        raise Fault("the stable memory is too large for 32 bits")
+        raise WasmTrap("the stable memory is too large for 32 bits")
 
 
 @ic0.function("", "i", ALL, is_for_32_bits=True)

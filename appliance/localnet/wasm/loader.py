@@ -10,35 +10,35 @@ if TYPE_CHECKING:
     from appliance.localnet.wasm.canister import WasmCanister
 
 
-class NoEngine(ExecutionError):
+class WasmtimeMissing(ExecutionError):
     """Canisters of Wasm need a package that is not installed."""
 
     def __str__(self) -> str:
         return "canisters of Wasm need wasmtime, which is not installed: pip install 'icws[localnet]'"
 
 
-def wasm_canister(module: bytes, *, cache: Path | None = None) -> "WasmCanister":
-    """A canister that is not installed yet, as `WasmCanister`. Raises NoEngine, and InvalidModule for bad bytes."""
-    return _host()(module, cache=cache)
+def new_wasm_canister(module: bytes, *, cache: Path | None = None) -> "WasmCanister":
+    """A `WasmCanister` that is not installed yet. Raises WasmtimeMissing, and InvalidModule for a bad module."""
+    return _wasm_canister_class()(module, cache=cache)
 
 
 def load_wasm_canister(folder: Path, *, cache: Path | None = None) -> "WasmCanister":
-    """A canister that was saved, as `WasmCanister.load`. Raises NoEngine, OSError, ValueError, InvalidModule."""
-    return _host().load(folder, cache=cache)
+    """The canister that `WasmCanister.save` wrote. Raises WasmtimeMissing, OSError, ValueError, InvalidModule."""
+    return _wasm_canister_class().load(folder, cache=cache)
 
 
 def default_cache() -> Path:
-    """The folder for this user's compiled modules. Raises NoEngine."""
-    _host()
+    """The folder for this user's compiled modules. Raises WasmtimeMissing."""
+    _wasm_canister_class()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "icws" / "wasm"
 
 
-def _host() -> "type[WasmCanister]":
+def _wasm_canister_class() -> "type[WasmCanister]":
     try:
         from appliance.localnet.wasm.canister import WasmCanister  # noqa: PLC0415  # the engine is optional
     except ModuleNotFoundError as error:
         if error.name != "wasmtime":
             raise
-        raise NoEngine from error
+        raise WasmtimeMissing from error
     return WasmCanister

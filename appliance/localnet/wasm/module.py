@@ -11,7 +11,7 @@ import wasmtime
 from appliance.localnet.wasm import binary, ic0_canister, ic0_cycles, ic0_messages
 from appliance.localnet.wasm.binary import MODULE_LIMIT, InvalidModule
 from appliance.localnet.wasm.compilation import compile_module, engine
-from appliance.localnet.wasm.execution import ContractViolation, Execution, Fault
+from appliance.localnet.wasm.execution import ContractViolation, Execution, WasmTrap
 from appliance.localnet.wasm.system_api import SystemFunction
 
 GZIP = b"\x1f\x8b\x08"
@@ -58,11 +58,11 @@ class Module:
         self._instances = self._linker.instantiate_pre(compiled)
 
     def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
-        """A new instance with the module's own memory. Raises Fault."""
+        """A new instance with the module's own memory. Raises WasmTrap."""
         try:
             return self._instances.instantiate(store)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            raise Fault(str(error)) from error
+            raise WasmTrap(str(error)) from error
 
     def _link(self, module: wasmtime.Module, pointer: str) -> None:
         linked: set[str] = set()
@@ -89,7 +89,7 @@ class Module:
             module = weak()
             execution = None if module is None else module.current
             if execution is None:  # the start function is not run by instantiation
-                raise Fault(f"ic0.{name} was called outside of an execution")
+                raise WasmTrap(f"ic0.{name} was called outside of an execution")
             if execution.kind not in allowed:
                 raise ContractViolation(f"ic0.{name} cannot be called in {execution.kind.title}")
             return run(execution, *[value & mask for value, mask in zip(arguments, masks, strict=True)])

@@ -10,10 +10,10 @@ from appliance.localnet.wasm.memory import WASM_PAGE, SparseFile
 
 STABLE_LIMIT_PAGES = 500 * 1024**3 // WASM_PAGE
 BLOCK = 4096
-MEMORY_FILE, STABLE_FILE, NUMBERS_FILE = "memory", "stable_memory", "globals.json"
+MEMORY_FILE, STABLE_FILE, GLOBALS_FILE = "memory", "stable_memory", "globals.json"
 
 
-class MemoryFault(ExecutionError):
+class OutOfBounds(ExecutionError):
     """An access to bytes that are not there. The caller sees the replica's words for it."""
 
     @property
@@ -28,22 +28,22 @@ class WasmState:
 
     memory: SparseFile = field(default_factory=SparseFile)
     stable: SparseFile = field(default_factory=SparseFile)
-    numbers: tuple[int | float, ...] = ()
+    globals: tuple[int | float, ...] = ()
 
     def fork(self) -> "WasmState":
         """An equal state of its own."""
-        return WasmState(self.memory.copy(), self.stable.copy(), self.numbers)
+        return WasmState(self.memory.copy(), self.stable.copy(), self.globals)
 
     def save(self, folder: Path) -> None:
         """Write everything into a folder, which must exist. Raises OSError."""
         self.memory.save(folder / MEMORY_FILE)
         self.stable.save(folder / STABLE_FILE)
-        (folder / NUMBERS_FILE).write_text(json.dumps(self.numbers))
+        (folder / GLOBALS_FILE).write_text(json.dumps(self.globals))
 
     @staticmethod
     def load(folder: Path) -> "WasmState":
         """Read what was saved. Raises OSError, and ValueError where it is damaged."""
-        numbers = json.loads((folder / NUMBERS_FILE).read_text())
+        numbers = json.loads((folder / GLOBALS_FILE).read_text())
         return WasmState(SparseFile.load(folder / MEMORY_FILE), SparseFile.load(folder / STABLE_FILE), tuple(numbers))
 
 
@@ -69,7 +69,7 @@ class StableView:
         return before
 
     def read(self, offset: int, size: int) -> bytes:
-        """Bytes as they are now. Raises MemoryFault."""
+        """Bytes as they are now. Raises OutOfBounds."""
         self._check(offset, size)
         if not self._blocks:
             return self._committed(offset, size)
@@ -81,7 +81,7 @@ class StableView:
         )
 
     def write(self, offset: int, data: bytes) -> None:
-        """Change bytes. Raises MemoryFault."""
+        """Change bytes. Raises OutOfBounds."""
         self._check(offset, len(data))
         at = 0
         for block, start, end in _pieces(offset, len(data)):
@@ -103,7 +103,7 @@ class StableView:
 
     def _check(self, offset: int, size: int) -> None:
         if offset + size > self.size:
-            raise MemoryFault("stable memory out of bounds")
+            raise OutOfBounds("stable memory out of bounds")
 
 
 def _pieces(offset: int, size: int) -> Iterator[tuple[int, int, int]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.python_canister import Journal
+from appliance.localnet.canisters.python_canister import UndoLog
 from appliance.localnet.websocket.dialect import Dialect
 from appliance.localnet.websocket.message_queue import MessageQueues
 from appliance.localnet.websocket.wire import ClientKey, ClientPublicKey
@@ -42,7 +42,7 @@ class Connection:
     was_acknowledged: bool = False
 
 
-class OutOfTurn(WsError):
+class WrongSequenceNumber(WsError):
     """A wrong sequence number, after which the connection is to be removed."""
 
     def __init__(self, connection: Connection, text: str) -> None:
@@ -60,14 +60,14 @@ class Admission:
 
 
 @dataclass(frozen=True)
-class Established:
+class SocketEstablished:
     """The gateway says that the client hears from now on (v0)."""
 
     client: Client
 
 
 @dataclass(frozen=True)
-class ForApplication:
+class ApplicationMessage:
     """A client's message for the application."""
 
     client: Client
@@ -75,23 +75,23 @@ class ForApplication:
 
 
 @dataclass(frozen=True)
-class ForService:
+class ServiceMessage:
     """A client's message for the CDK itself."""
 
     connection: Connection
     content: bytes
 
 
-Incoming = Established | ForApplication | ForService
+Incoming = SocketEstablished | ApplicationMessage | ServiceMessage
 """What a call of ``ws_message`` brings."""
 
 
 class Clients(ABC):
     """The open connections of a canister. ``gateway`` is the only one there is, None where any may come."""
 
-    def __init__(self, dialect: Dialect, journal: Journal, queues: MessageQueues, gateway: Principal | None) -> None:
+    def __init__(self, dialect: Dialect, undo_log: UndoLog, queues: MessageQueues, gateway: Principal | None) -> None:
         self.dialect = dialect
-        self.journal = journal
+        self.undo_log = undo_log
         self.queues = queues
         self.gateway = gateway
         self.connections: dict[Key, Connection] = {}
@@ -113,24 +113,24 @@ class Clients(ABC):
 
     @abstractmethod
     def incoming(self, env: Environment, message: Any) -> Incoming:
-        """Judge the message of ``ws_message``. Raises OutOfTurn where that ends the connection."""
+        """Judge the message of ``ws_message``. Raises WrongSequenceNumber where that ends the connection."""
 
     @abstractmethod
-    def leaving(self, env: Environment, key: Any) -> Connection:
+    def closing(self, env: Environment, key: Any) -> Connection:
         """Judge the key of ``ws_close``: the connection to remove."""
 
     @abstractmethod
-    def of(self, client: Client) -> Connection:
+    def connection_of(self, client: Client) -> Connection:
         """The connection that messages for a client go to."""
 
     def add(self, connection: Connection) -> None:
         """The connection is open."""
-        self.journal.put(self.connections, connection.key, connection)
+        self.undo_log.put(self.connections, connection.key, connection)
 
     def forget(self, connection: Connection) -> None:
         """The connection is no longer open, if it was."""
         if connection.key in self.connections:
-            self.journal.remove(self.connections, connection.key)
+            self.undo_log.remove(self.connections, connection.key)
 
     def check_gateway(self, caller: Principal) -> None:
         """Only the one gateway may go on, where there is one."""

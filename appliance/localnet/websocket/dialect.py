@@ -72,13 +72,13 @@ class Dialect:
     """A principal that opens again leaves its older connection. Otherwise that one is still there, only unheard."""
     keeps_messages: bool
     """Messages and queues stay for ever instead of for one interval of acknowledgements."""
-    zero_asks_for_newest: bool
+    nonce_zero_is_newest: bool
     """A poll from nonce 0 gets the newest page instead of the oldest."""
     content_name: str
     """The field of a polled message that has its content."""
-    tells_end_of_queue: bool
+    has_end_of_queue: bool
     """A page says whether it is the last."""
-    tells_why_it_closes: bool
+    sends_close_messages: bool
     """A client that is removed is sent a CloseMessage."""
     acknowledgements: Acknowledgements | None
     """And keep-alive messages; also whether there are service messages at all."""
@@ -102,10 +102,10 @@ DIALECTS: dict[Generation, Dialect] = {
         registers_keys=True,
         replaces_older=False,
         keeps_messages=True,
-        zero_asks_for_newest=False,
+        nonce_zero_is_newest=False,
         content_name="val",
-        tells_end_of_queue=False,
-        tells_why_it_closes=False,
+        has_end_of_queue=False,
+        sends_close_messages=False,
         acknowledgements=None,
     ),
     "v1": Dialect(
@@ -115,10 +115,10 @@ DIALECTS: dict[Generation, Dialect] = {
         registers_keys=False,
         replaces_older=False,
         keeps_messages=True,
-        zero_asks_for_newest=True,
+        nonce_zero_is_newest=True,
         content_name="content",
-        tells_end_of_queue=False,
-        tells_why_it_closes=False,
+        has_end_of_queue=False,
+        sends_close_messages=False,
         acknowledgements=Acknowledgements(
             message=SERVICE_MESSAGE_V1,
             send_ack_interval_ms=60_000,
@@ -134,10 +134,10 @@ DIALECTS: dict[Generation, Dialect] = {
         registers_keys=False,
         replaces_older=True,
         keeps_messages=False,
-        zero_asks_for_newest=False,
+        nonce_zero_is_newest=False,
         content_name="content",
-        tells_end_of_queue=True,
-        tells_why_it_closes=True,
+        has_end_of_queue=True,
+        sends_close_messages=True,
         acknowledgements=Acknowledgements(
             message=SERVICE_MESSAGE,
             send_ack_interval_ms=300_000,

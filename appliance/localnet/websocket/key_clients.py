@@ -10,16 +10,16 @@ from appliance.crypto import decode_cbor, verify_signature
 from appliance.errors import GatewayError, KeyUnusable, Malformed, SignatureInvalid
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.python_canister import Journal
+from appliance.localnet.canisters.python_canister import UndoLog
 from appliance.localnet.websocket.clients import (
     Admission,
+    ApplicationMessage,
     Client,
     Clients,
     Connection,
-    Established,
-    ForApplication,
     Incoming,
     Key,
+    SocketEstablished,
     WsError,
 )
 from appliance.localnet.websocket.dialect import Dialect
@@ -42,13 +42,13 @@ class Signed(TypedDict):
 class KeyClients(Clients):
     """Registered keys, and the connections of those that the gateway has opened."""
 
-    def __init__(self, dialect: Dialect, journal: Journal, queues: MessageQueues, gateway: Principal | None) -> None:
-        super().__init__(dialect, journal, queues, gateway)
+    def __init__(self, dialect: Dialect, undo_log: UndoLog, queues: MessageQueues, gateway: Principal | None) -> None:
+        super().__init__(dialect, undo_log, queues, gateway)
         self._callers: dict[Key, Principal] = {}
 
     def register(self, caller: Principal, key: ClientPublicKey) -> None:
         """See Clients."""
-        self.journal.put(self._callers, key, caller)
+        self.undo_log.put(self._callers, key, caller)
 
     def admit(self, env: Environment, args: Signed) -> Admission:
         """See Clients. Who opens again counts from the beginning. The canister id is repeated, not judged."""
@@ -74,16 +74,16 @@ class KeyClients(Clients):
         if kind == "RelayedByGateway":
             return self._relayed(value["content"], value["sig"])
         self._check_registered(ClientPublicKey(value))
-        return Established(ClientPublicKey(value))
+        return SocketEstablished(ClientPublicKey(value))
 
-    def leaving(self, env: Environment, key: bytes) -> Connection:
+    def closing(self, env: Environment, key: bytes) -> Connection:
         """See Clients. Also takes leave of who has registered only."""
         self.check_gateway(env.caller)
         leaver = ClientPublicKey(key)
         self._check_registered(leaver)
         return self.connections.get(leaver) or self._connection(env, leaver)
 
-    def of(self, client: Client) -> Connection:
+    def connection_of(self, client: Client) -> Connection:
         """See Clients."""
         connection = self.connections.get(ClientPublicKey(client))
         if connection is None:
@@ -93,7 +93,7 @@ class KeyClients(Clients):
     def forget(self, connection: Connection) -> None:
         """See Clients. Its key is no longer registered either."""
         super().forget(connection)
-        self.journal.remove(self._callers, connection.key)
+        self.undo_log.remove(self._callers, connection.key)
 
     def _connection(self, env: Environment, key: ClientPublicKey) -> Connection:
         return Connection(key, key, self.gateway or env.caller, env.time_ns, expected_num=0)
@@ -108,7 +108,7 @@ class KeyClients(Clients):
             raise WsError("client was was not authenticated with II when it registered its public key")
         if caller != env.caller:
             raise WsError("caller is not the same that registered the public key")
-        return ForApplication(key, message)
+        return ApplicationMessage(key, message)
 
     def _relayed(self, content: bytes, signature: bytes) -> Incoming:
         message = _read("message", content, _MESSAGE)
@@ -123,8 +123,8 @@ class KeyClients(Clients):
             raise WsError(
                 "incoming client's message relayed from WS Gateway does not have the expected sequence number"
             )
-        self.journal.set(connection, "expected_num", connection.expected_num + 1)
-        return ForApplication(key, message["message"])
+        self.undo_log.set(connection, "expected_num", connection.expected_num + 1)
+        return ApplicationMessage(key, message["message"])
 
 
 def _read(what: str, content: bytes, fields: Mapping[str, type]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from appliance.crypto import encode_cbor
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.python_canister import Journal
+from appliance.localnet.canisters.python_canister import UndoLog
 from appliance.localnet.websocket.certified_map import CertifiedMap, labeled_digest
 
 TREE_LABEL = b"websocket"
@@ -56,8 +56,8 @@ class MessageQueues:
     Messages and the queues of gateways without clients are kept for ``max_age_ns``, for ever with None.
     """
 
-    def __init__(self, journal: Journal, *, max_age_ns: int | None) -> None:
-        self._journal = journal
+    def __init__(self, undo_log: UndoLog, *, max_age_ns: int | None) -> None:
+        self._undo_log = undo_log
         self._max_age_ns = max_age_ns
         self._queues: dict[Principal, _Queue] = {}
         self._tree = CertifiedMap()
@@ -70,29 +70,29 @@ class MessageQueues:
         queue = self._queues.get(gateway)
         if queue is None:
             queue = _Queue(str(gateway))
-            self._journal.put(self._queues, gateway, queue)
-        self._journal.set(queue, "clients", queue.clients + 1)
-        self._journal.set(queue, "empty_since_ns", None)
+            self._undo_log.put(self._queues, gateway, queue)
+        self._undo_log.set(queue, "clients", queue.clients + 1)
+        self._undo_log.set(queue, "empty_since_ns", None)
 
     def leave(self, gateway: Principal, *, now_ns: int) -> None:
         """A client of this gateway is gone."""
         queue = self._queues.get(gateway)
         if queue is not None:
-            self._journal.set(queue, "clients", max(0, queue.clients - 1))
+            self._undo_log.set(queue, "clients", max(0, queue.clients - 1))
             if queue.clients == 0:
-                self._journal.set(queue, "empty_since_ns", now_ns)
+                self._undo_log.set(queue, "empty_since_ns", now_ns)
 
     def push(self, env: Environment, gateway: Principal, client: object, content: bytes) -> None:
         """Queue and certify a message, and delete a few old ones. Raises KeyError for a gateway
         that has no queue."""
         queue = self._queues[gateway]
         nonce = queue.next_nonce
-        self._journal.set(queue, "next_nonce", nonce + 1)
+        self._undo_log.set(queue, "next_nonce", nonce + 1)
         message = Message(client, queue.key(nonce), content, env.time_ns)
         self._delete_old(queue, env.time_ns)
         digest = hashlib.sha256(message.content).digest()
-        self._journal.set(self, "_tree", self._tree.having(message.key.encode(), digest))
-        self._journal.put(queue.messages, nonce, message)
+        self._undo_log.set(self, "_tree", self._tree.having(message.key.encode(), digest))
+        self._undo_log.put(queue.messages, nonce, message)
         self._certify(env)
 
     def next_nonce(self, gateway: Principal) -> int:
@@ -112,11 +112,11 @@ class MessageQueues:
             return Page([], b"", is_end_of_queue=True)
         return Page(messages, self._witness(messages), is_end_of_queue=end == queue.next_nonce)
 
-    def remove_deserted(self, env: Environment) -> None:
+    def remove_unused(self, env: Environment) -> None:
         """Forget the gateways that have had no client for longer than ``max_age_ns``, with their messages."""
         for gateway, queue in list(self._queues.items()):
             if queue.empty_since_ns is not None and self._is_old(queue.empty_since_ns, env.time_ns):
-                self._journal.remove(self._queues, gateway)
+                self._undo_log.remove(self._queues, gateway)
                 for message in queue.messages.values():
                     self._uncertify(message)
                 self._certify(env)
@@ -126,12 +126,12 @@ class MessageQueues:
             oldest = queue.messages.get(queue.first_nonce)
             if oldest is None or not self._is_old(oldest.pushed_at_ns, now_ns):
                 return
-            self._journal.remove(queue.messages, queue.first_nonce)
-            self._journal.set(queue, "first_nonce", queue.first_nonce + 1)
+            self._undo_log.remove(queue.messages, queue.first_nonce)
+            self._undo_log.set(queue, "first_nonce", queue.first_nonce + 1)
             self._uncertify(oldest)
 
     def _uncertify(self, message: Message) -> None:
-        self._journal.set(self, "_tree", self._tree.without(message.key.encode()))
+        self._undo_log.set(self, "_tree", self._tree.without(message.key.encode()))
 
     def _certify(self, env: Environment) -> None:
         env.set_certified_data(labeled_digest(TREE_LABEL, self._tree.digest))

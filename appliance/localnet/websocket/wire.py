@@ -6,21 +6,21 @@ from appliance.crypto import CandidTypes, encode_cbor
 from appliance.ic.principal import Principal
 
 CLIENT_KEY = "record {client_principal: principal; client_nonce: nat64}"
-_SIGNS_OF_LIFE = f"""
+_SERVICE_VARIANTS = f"""
   OpenMessage: record {{client_key: {CLIENT_KEY}}};
   AckMessage: record {{last_incoming_sequence_num: nat64}};
   KeepAliveMessage: record {{last_incoming_sequence_num: nat64}};
 """
 
 SERVICE_MESSAGE = CandidTypes(
-    f"""(variant {{{_SIGNS_OF_LIFE}
+    f"""(variant {{{_SERVICE_VARIANTS}
       CloseMessage: record {{
         reason: variant {{WrongSequenceNumber; InvalidServiceMessage; KeepAliveTimeout; ClosedByApplication}};
       }};
     }})"""
 )
 """What canister and client of v2 tell each other beside the application's messages."""
-SERVICE_MESSAGE_V1 = CandidTypes(f"(variant {{{_SIGNS_OF_LIFE}}})")
+SERVICE_MESSAGE_V1 = CandidTypes(f"(variant {{{_SERVICE_VARIANTS}}})")
 """The same of v1."""
 
 

@@ -28,7 +28,7 @@ class Net:
         """Put a call into the queue."""
         call = Call(next(self._numbers).to_bytes(32, "big"), caller, canister, method, arg)
         self.replica.ingress.add(call)
-        self.replica.executor.take(call)
+        self.replica.executor.enqueue(call)
         return call
 
     def run(self) -> None:
@@ -55,5 +55,5 @@ class Net:
     def query(self, canister: Principal, method: str, arg: bytes = b"") -> Outcome:
         path = (b"canister", canister, b"certified_data")
         state = self.replica.state
-        run = QueryRun(self.replica.slots, state, lambda: state.leaf_certificate(path, "flat"))
-        return run.ask(canister, method, arg, ALICE)
+        run = QueryRun(self.replica.canisters, state, lambda: state.leaf_certificate(path, "flat"))
+        return run.execute(canister, method, arg, ALICE)

@@ -5,27 +5,27 @@ from pathlib import Path
 import pytest
 
 from appliance.localnet.wasm.binary import InvalidModule
-from appliance.localnet.wasm.loader import default_cache, wasm_canister
+from appliance.localnet.wasm.loader import default_cache, new_wasm_canister
 from tests.localnet.wasm.modules import COUNTER, module
 
 WITHOUT_ENGINE = """
 import sys
 sys.modules["wasmtime"] = None
 from pathlib import Path
-from appliance.localnet.wasm.loader import NoEngine, default_cache, load_wasm_canister, wasm_canister
+from appliance.localnet.wasm.loader import WasmtimeMissing, default_cache, load_wasm_canister, new_wasm_canister
 import appliance.localnet.net
-for use in (default_cache, lambda: load_wasm_canister(Path()), lambda: wasm_canister(b"")):
+for use in (default_cache, lambda: load_wasm_canister(Path()), lambda: new_wasm_canister(b"")):
     try:
         use()
-    except NoEngine as error:
+    except WasmtimeMissing as error:
         print(error)
 """
 
 
 def test_a_module_becomes_a_canister() -> None:
-    assert len(wasm_canister(module(COUNTER)).module_hash) == 32
+    assert len(new_wasm_canister(module(COUNTER)).module_hash) == 32
     with pytest.raises(InvalidModule):
-        wasm_canister(b"")
+        new_wasm_canister(b"")
 
 
 def test_where_the_engine_is_missing_it_is_said_how_to_get_it() -> None:

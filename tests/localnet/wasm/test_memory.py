@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from appliance.localnet.wasm import memory
 from appliance.localnet.wasm.memory import PAGE, WASM_PAGE, CopiedMemory, MappedMemory, SparseFile, can_map, view
-from appliance.localnet.wasm.state import MemoryFault, StableView, WasmState
+from appliance.localnet.wasm.state import OutOfBounds, StableView, WasmState
 
 PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 SIZE = 4 * WASM_PAGE
@@ -26,7 +26,7 @@ def test_what_is_committed_stays_and_nothing_else(
     kind: type[MappedMemory] | type[CopiedMemory], rounds: list[tuple[list[tuple[int, bytes]], bool]], grown: int
 ) -> None:
     stored, model = SparseFile(SIZE), bytearray(SIZE)
-    for writes, is_kept in rounds:
+    for writes, is_saved in rounds:
         with mmap.mmap(-1, SIZE + grown * WASM_PAGE, flags=PRIVATE) as pages:
             address = address_of(pages)
             attached = kind(stored, address)
@@ -37,12 +37,12 @@ def test_what_is_committed_stays_and_nothing_else(
                 data = whole[: len(changed) - offset]
                 content[offset : offset + len(data)] = data
                 changed[offset : offset + len(data)] = data
-            if is_kept:
+            if is_saved:
                 attached.commit(len(pages), stored)
                 model = changed
             content.release()
         assert stored.read(0, stored.size) == model
-        if is_kept and grown:
+        if is_saved and grown:
             break  # the next memory would be as long as the file
 
 
@@ -115,10 +115,10 @@ def test_stable_memory_is_as_a_byte_array_that_is_committed_or_forgotten(steps: 
             case ("read", int(offset), int(size)) if offset + size <= len(now):
                 assert stable.read(offset, size) == now[offset : offset + size]
             case ("write", int(offset), bytes(data)):
-                with pytest.raises(MemoryFault):
+                with pytest.raises(OutOfBounds):
                     stable.write(offset, data)
             case ("read", int(offset), int(size)):
-                with pytest.raises(MemoryFault):
+                with pytest.raises(OutOfBounds):
                     stable.read(offset, size)
             case ("commit",):
                 stable.commit(state.stable)

@@ -11,7 +11,7 @@ from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.canisters.canister import ExecutionError
-from appliance.localnet.canisters.record import Slot
+from appliance.localnet.canisters.record import CanisterRecord
 from appliance.localnet.net import Localnet
 from appliance.localnet.replica import replica
 from appliance.localnet.replica.replica import HEARTBEAT_NS
@@ -51,7 +51,7 @@ def test_a_timer_whose_callback_sets_it_again_goes_on(net: Net) -> None:
         assert net.query(canister, "ticks") == Reply(bytes([ticks]))
         net.clock.advance(SECOND + 1000)
         net.run()
-    assert not net.replica.slots[canister].contexts
+    assert not net.replica.canisters[canister].contexts
 
 
 async def test_a_timer_wakes_the_replica(net: Net) -> None:
@@ -149,10 +149,10 @@ def test_calls_of_users_are_inspected(net: Net) -> None:
 
 def test_an_upgrade_shows_the_new_code_and_raises_the_version(net: Net) -> None:
     canister = net.install(module(COUNTER))
-    slot = net.replica.slots[canister]
-    version, before = slot.version, net.replica.state.get((b"canister", canister, b"module_hash"))
+    record = net.replica.canisters[canister]
+    version, before = record.version, net.replica.state.get((b"canister", canister, b"module_hash"))
     net.replica.upgrade_canister(canister, module(RELAY))
-    assert slot.version > version
+    assert record.version > version
     assert net.replica.state.get((b"canister", canister, b"module_hash")) not in (before, None)
     assert net.call(canister, "echo", b"x") == Reply(b"x")
     with pytest.raises(ExecutionError):
@@ -196,35 +196,37 @@ def test_traps_and_prints_are_in_the_log(net: Net) -> None:
     text = """(func (export "canister_update x") (call $debug_print (i32.const 0) (i32.const 2)) unreachable)
     (data (i32.const 0) "hi")"""
     canister = net.install(module(text))
-    slot, heard = net.replica.slots[canister], []
-    slot.on_log = heard.append
+    record, heard = net.replica.canisters[canister], []
+    record.on_log = heard.append
     for _ in range(2):
         net.call(canister, "x")
-    assert [(line.number, line.text) for line in slot.log] == [
+    assert [(line.number, line.text) for line in record.log] == [
         (0, "hi"),
         (1, "[TRAP]: Canister trapped: unreachable"),
         (2, "hi"),
         (3, "[TRAP]: Canister trapped: unreachable"),
     ]
-    assert list(slot.log) == heard
+    assert list(record.log) == heard
     assert heard[0].time_ns == heard[1].time_ns < heard[2].time_ns
 
 
 def test_a_canister_is_put_back_as_it_was(net: Net, tmp_path: Path) -> None:
     canister = net.install(module(TICKING))
-    old = net.replica.slots[canister]
+    old = net.replica.canisters[canister]
     assert isinstance(old.canister, WasmCanister)
     old.canister.save(tmp_path)
     other = Net()
-    slot = Slot(canister, WasmCanister.load(tmp_path), frozenset({Principal(b"bob")}), timer_ns=old.timer_ns)
-    other.replica.restore_canister(slot, certified_data=b"certified")
+    record = CanisterRecord(
+        canister, WasmCanister.load(tmp_path), frozenset({Principal(b"bob")}), timer_ns=old.timer_ns
+    )
+    other.replica.restore_canister(record, certified_data=b"certified")
     assert other.replica.state.get((b"canister", canister, b"certified_data")) == b"certified"
     assert other.replica.state.get((b"canister", canister, b"module_hash")) == old.canister.module_hash
     other.clock.advance(11 * SECOND)
     other.run()
     assert other.query(canister, "ticks") == Reply(b"\1")
     with pytest.raises(ValueError, match="is taken"):
-        other.replica.restore_canister(slot)
+        other.replica.restore_canister(record)
 
 
 def test_a_round_ends_after_enough_work_and_the_next_goes_on(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
