@@ -1,24 +1,20 @@
 """The HTTP interface of the replica (IC interface specification, "HTTPS Interface"; IC-PROTOCOL A)."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
 
 from aiohttp import web
 
-from appliance.crypto import Request, Verifier, encode_cbor
-from appliance.errors import GatewayError, Malformed
-from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.http.errors import HttpError, http_error_of
+from appliance.crypto import Request, encode_cbor
+from appliance.ic.principal import Principal
+from appliance.localnet.http.errors import HttpError
 from appliance.localnet.http.read_state import PathRules, StateReader
+from appliance.localnet.http.requests import CBOR_TYPE, RequestReader, effective_id_in_url, version_in_url
 from appliance.localnet.replica.replica import Replica
-from appliance.localnet.state.certification import Ranges, is_hosted
+from appliance.localnet.state.certification import Ranges
 from appliance.localnet.state.outcome import Rejection, Reply
 
 API_VERSION = "0.18.0"
-CBOR_TYPE = "application/cbor"
 BODY_LIMIT = 5 * 1024 * 1024
 SYNC_CALL_WAIT_S = 10.0
 """How long a call of v3 or v4 waits for its outcome before the answer is 202."""
@@ -56,7 +52,7 @@ class HttpInterface:
         self._replica = replica
         self._call_wait_s = call_wait_s
         self._versions = versions or Versions()
-        self._verifier = Verifier(replica.authority.root_key)
+        self._requests = RequestReader(replica)
         self._rules = PathRules(replica.authority, replica.ingress.get)
 
     def application(self) -> web.Application:
@@ -87,9 +83,9 @@ class HttpInterface:
 
     async def _call(self, http: web.Request) -> web.Response:
         try:
-            version = _version(http, self._versions.call)
-            request = await self._open(http, "call")
-            self._check_effective_id(request, _effective_id_in_url(http))
+            version = version_in_url(http, self._versions.call)
+            request = await self._requests.read(http, "call")
+            self._requests.check_effective_id(request, effective_id_in_url(http))
         except HttpError as error:
             return _error_response(error)
         return await self._submit(request, version)
@@ -97,9 +93,9 @@ class HttpInterface:
     async def _call_subnet(self, http: web.Request) -> web.Response:
         """Calls without an effective canister id: those that create a canister."""
         try:
-            version = _version(http, self._versions.call & SUBNET_CALLS)
-            request = await self._open(http, "call")
-            self._check_subnet(request, _effective_id_in_url(http))
+            version = version_in_url(http, self._versions.call & SUBNET_CALLS)
+            request = await self._requests.read(http, "call")
+            self._requests.check_subnet(request, effective_id_in_url(http))
         except HttpError as error:
             return _error_response(error)
         return await self._submit(request, version)
@@ -122,9 +118,9 @@ class HttpInterface:
 
     async def _query(self, http: web.Request) -> web.Response:
         try:
-            version = _version(http, self._versions.query)
-            request = await self._open(http, "query")
-            self._check_effective_id(request, _effective_id_in_url(http))
+            version = version_in_url(http, self._versions.query)
+            request = await self._requests.read(http, "query")
+            self._requests.check_effective_id(request, effective_id_in_url(http))
         except HttpError as error:
             return _error_response(error)
         outcome = self._replica.query(request, _ranges(version))
@@ -145,9 +141,9 @@ class HttpInterface:
 
     async def _read_state(self, http: web.Request, *, is_subnet: bool) -> web.Response:
         try:
-            version = _version(http, self._versions.read_state)
-            request = await self._open(http, "read_state")
-            effective_id = _effective_id_in_url(http)
+            version = version_in_url(http, self._versions.read_state)
+            request = await self._requests.read(http, "read_state")
+            effective_id = effective_id_in_url(http)
             targets = None if request.targets is None else frozenset(request.targets)
             reader = StateReader(Principal(request.sender), targets, effective_id, is_subnet, version)
             self._rules.check(request.paths, reader)
@@ -156,49 +152,6 @@ class HttpInterface:
         ranges: Ranges = "none" if is_subnet and version > 2 else _ranges(version)
         certificate = self._replica.state.certificate(self._rules.shown(request.paths, reader), ranges)
         return _cbor({"certificate": certificate})
-
-    async def _open(self, http: web.Request, expected: Literal["call", "query", "read_state"]) -> Request:
-        """Read and verify the body. Raises HttpError."""
-        if http.content_type.lower() != CBOR_TYPE:
-            raise HttpError(400, "Unexpected content-type, expected application/cbor.")
-        request = self._verified(await http.read())
-        if request.request_type != expected:
-            raise HttpError(400, f"Malformed request: request_type is {request.request_type}, expected {expected}")
-        return request
-
-    def _verified(self, body: bytes) -> Request:
-        """The request, if it is good now, or good for somebody whose clock was not moved with this one."""
-        clock = self._replica.clock
-        now_ns = clock.now_ns()
-        try:
-            return self._verifier.open_request(body, now_ns=now_ns)
-        except GatewayError as error:
-            if clock.ahead_ns:
-                with suppress(GatewayError):
-                    return self._verifier.open_request(body, now_ns=now_ns - clock.ahead_ns)
-            raise http_error_of(error, now_ns=now_ns) from error
-
-    def _effective_id_of(self, request: Request) -> Principal | None:
-        """The effective canister id of a request; None where it has none, or where it cannot be read yet."""
-        target, management = Principal(request.canister_id), self._replica.executor.management
-        if target != MANAGEMENT_CANISTER:
-            return target
-        return None if management is None else management.effective_id(request.method_name, request.arg)
-
-    def _check_effective_id(self, request: Request, effective_id: Principal) -> None:
-        subject = self._effective_id_of(request)
-        if subject is not None and subject != effective_id:
-            raise HttpError(
-                400, f"Specified CanisterId {subject} does not match effective canister id in URL {effective_id}"
-            )
-        if subject is None and effective_id != MANAGEMENT_CANISTER and not is_hosted(effective_id):
-            raise HttpError(400, f"Effective canister id in URL {effective_id} is not of this subnet")
-
-    def _check_subnet(self, request: Request, effective_id: Principal) -> None:
-        if effective_id != self._replica.authority.subnet_id:
-            raise HttpError(400, f"Effective subnet id in URL {effective_id} is not this subnet")
-        if request.canister_id != MANAGEMENT_CANISTER or self._effective_id_of(request) is not None:
-            raise HttpError(400, f"The method {request.method_name} is about a canister, whose id belongs in the URL")
 
 
 def _cbor(value: dict[str, object]) -> web.Response:
@@ -217,26 +170,6 @@ def _rejection_response(rejection: Rejection, version: int) -> web.Response:
 
 def _ranges(version: int) -> Ranges:
     return "flat" if version == 2 else "sharded"
-
-
-def _version(http: web.Request, served: frozenset[int]) -> int:
-    version = int(http.match_info["version"])
-    if version not in served:
-        raise HttpError(404, "Not Found")
-    return version
-
-
-def _effective_id_in_url(http: web.Request) -> Principal:
-    text = http.match_info["effective_id"]
-    try:
-        return _parse_principal(text)
-    except Malformed as error:
-        raise HttpError(400, f"Invalid URL: Cannot parse {text!r} as a principal: {error.problem}") from error
-
-
-@lru_cache(maxsize=1024)
-def _parse_principal(text: str) -> Principal:
-    return Principal.from_text(text)
 
 
 async def _allow_every_origin(http: web.Request, response: web.StreamResponse) -> None:

@@ -1,8 +1,6 @@
 """The replica: takes calls, executes one message at a time, certifies what came of it."""
 
-import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -12,23 +10,15 @@ from appliance.localnet.canisters.canister import Actor, Canister, Environment, 
 from appliance.localnet.canisters.record import CanisterRecord, CanisterRecords
 from appliance.localnet.replica.executor import Executor, attempt
 from appliance.localnet.replica.queries import QueryRun
+from appliance.localnet.replica.rounds import HEARTBEAT_NS, Rounds
 from appliance.localnet.state.certification import LOCAL_IDS, Authority, Ranges, canister_id, is_hosted
 from appliance.localnet.state.certified_state import CertifiedState
-from appliance.localnet.state.clock import Clock, TimerHandle
+from appliance.localnet.state.clock import Clock
 from appliance.localnet.state.ingress import Call, IngressHistory
 from appliance.localnet.state.outcome import CANISTER_REJECT, DESTINATION_INVALID, Outcome, Rejection
 
-ROUND_LIMIT = 100
-"""Messages that are executed before others on the event loop get their turn."""
-
-ROUND_INSTRUCTIONS = 200_000_000
-"""After so many instructions too: about a tenth of a second."""
-
 FIRST_CANISTER = LOCAL_IDS[0] + 1
 """The number of ``bkyz2-fmaaa-aaaaa-qaaaq-cai``, the first id that local networks give."""
-
-HEARTBEAT_NS = 1_000_000_000
-"""Between two heartbeats of a canister that has them; about a block's time."""
 
 
 class Replica:
@@ -47,25 +37,16 @@ class Replica:
         self.canisters = CanisterRecords(authority)
         self.executor = Executor(self.canisters, self.state, self.ingress)
         self.next_number = FIRST_CANISTER
-        self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._timer: TimerHandle | None = None
-        self._timer_due_ns = 0
-        self._task: asyncio.Task[None] | None = None
+        self.rounds = Rounds(self.canisters, self.executor, self.ingress, clock)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="localnet replica")
+        self.rounds.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self.rounds.stop()
 
     # --- canisters ---
 
@@ -94,7 +75,7 @@ class Replica:
         if canister is None:
             self.state.set((b"canister", chosen, b"certified_data"), b"")
         self.set_controllers(chosen, owners)
-        self._arm()
+        self.rounds.arm_timer()
         return chosen
 
     def restore_canister(self, record: CanisterRecord, *, certified_data: bytes = b"") -> None:
@@ -104,8 +85,8 @@ class Replica:
         self._publish_code(record)
         self.state.set((b"canister", record.canister_id, b"certified_data"), certified_data)
         self.state.set((b"canister", record.canister_id, b"controllers"), encode_cbor(list(record.controllers)))
-        self._arm()
-        self._wake.set()
+        self.rounds.arm_timer()
+        self.rounds.wake()
 
     def reinstall_canister(
         self, chosen: Principal, canister: Canister, *, arg: bytes = b"", caller: Principal = MANAGEMENT_CANISTER
@@ -117,7 +98,7 @@ class Replica:
         record = self.canisters[chosen]
         self._install(record, canister, arg, caller)
         self.executor.reject_open_calls(record, "Canister has been reinstalled")
-        self._arm()
+        self.rounds.arm_timer()
 
     def upgrade_canister(
         self,
@@ -140,7 +121,7 @@ class Replica:
         record.actor.upgrade(module, arg, env, skip_pre_upgrade=skip_pre_upgrade, keep_memory=keep_memory)
         self._commit(record, env)
         self._publish_code(record)
-        self._arm()
+        self.rounds.arm_timer()
 
     def uninstall_canister(self, chosen: Principal) -> None:
         """Remove code and state; calls in execution are refused. Raises KeyError for an unknown id."""
@@ -152,7 +133,7 @@ class Replica:
         self.state.delete((*path, b"metadata"))
         self.state.set((*path, b"certified_data"), b"")
         self.executor.reject_open_calls(record, "Canister has been uninstalled")
-        self._arm()
+        self.rounds.arm_timer()
 
     def delete_canister(self, chosen: Principal) -> None:
         """Remove a canister with all that it was. Raises KeyError for an unknown id."""
@@ -179,8 +160,8 @@ class Replica:
         record.version += 1
         for tell in waiting:
             tell(False)
-        self._arm()
-        self._wake.set()
+        self.rounds.arm_timer()
+        self.rounds.wake()
 
     def set_controllers(self, chosen: Principal, controllers: Iterable[Principal]) -> None:
         """Say who may change the canister. Raises KeyError for an unknown id."""
@@ -259,7 +240,7 @@ class Replica:
         call = Call(request.request_id, sender, target, request.method_name, request.arg)
         self.ingress.add(call)
         self.executor.enqueue(call)
-        self._wake.set()
+        self.rounds.wake()
         return call
 
     def query(self, request: Request, ranges: Ranges) -> Outcome:
@@ -275,70 +256,8 @@ class Replica:
         return run.execute(target, request.method_name, request.arg, Principal(request.sender))
 
     async def settle(self) -> None:
-        """Wait until every call that was taken and every timer that is due has been executed."""
-        self._idle.clear()
-        self._wake.set()
-        await self._idle.wait()
-
-    # --- rounds ---
-
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self.executor or self._is_due():
-                self._round()
-                await asyncio.sleep(0)
-            self._arm()
-            self._idle.set()
-
-    def _round(self) -> None:
-        now_ns = self.clock.now_ns()
-        self.ingress.prune(now_ns=now_ns)
-        for record in list(self.canisters):
-            self._execute_tasks(record, now_ns)
-        limit = self.executor.instructions + ROUND_INSTRUCTIONS
-        for _ in range(min(ROUND_LIMIT, len(self.executor))):
-            self.executor.execute()
-            if self.executor.instructions > limit:
-                break
-
-    def _execute_tasks(self, record: CanisterRecord, now_ns: int) -> None:
-        if record.canister is not None and 0 < _due_ns(record.timer_ns, record) <= now_ns:
-            record.timer_ns = 0
-            self.executor.execute_task(record, record.canister.on_timer, "timer")
-        if record.actor is not None and 0 < _due_ns(record.heartbeat_ns, record) <= now_ns:
-            record.heartbeat_ns = now_ns + HEARTBEAT_NS
-            self.executor.execute_task(record, record.actor.on_heartbeat, "heartbeat")
-
-    # --- timers ---
-
-    def _next_ns(self) -> int:
-        """When the next timer or heartbeat is due; 0 where there is none."""
-        times = (_due_ns(due, record) for record in self.canisters for due in (record.timer_ns, record.heartbeat_ns))
-        return min((due for due in times if due), default=0)
-
-    def _is_due(self) -> bool:
-        return 0 < self._next_ns() <= self.clock.now_ns()
-
-    def _arm(self) -> None:
-        """Have the earliest timer wake the replica."""
-        earliest = self._next_ns()
-        if earliest == self._timer_due_ns:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_due_ns = earliest
-        self._timer = self.clock.call_at(earliest, self._fire) if earliest else None
-
-    def _fire(self) -> None:
-        self._timer, self._timer_due_ns = None, 0
-        self._wake.set()
-
-
-def _due_ns(time_ns: int, record: CanisterRecord) -> int:
-    """When something is due; never while the canister does not run."""
-    return time_ns if record.status == "running" else 0
+        """Wait until every call that was accepted and every timer that is due has been executed."""
+        await self.rounds.settle()
 
 
 def _not_offered(method: str) -> Rejection:

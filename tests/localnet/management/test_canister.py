@@ -372,8 +372,8 @@ def test_logs_are_for_those_who_may_read_them(net: Managed) -> None:
     def read(reader: Principal) -> Any:
         return net.result("fetch_canister_logs", net.management.query("fetch_canister_logs", arg, reader))
 
-    (record,) = read(ALICE)["canister_log_records"]
-    assert (record["idx"], record["content"]) == (0, b"hello")
+    (line,) = read(ALICE)["canister_log_records"]
+    assert (line["idx"], line["content"]) == (0, b"hello")
     carol = Principal(b"carol")
     for visibility, readers in [({"allowed_viewers": [BOB]}, {ALICE, BOB}), ({"public": None}, {ALICE, BOB, carol})]:
         net.manage("update_settings", {**about(record), "settings": {**NO_SETTINGS, "log_visibility": visibility}})

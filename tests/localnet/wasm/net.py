@@ -33,8 +33,8 @@ class Net:
 
     def run(self) -> None:
         """Execute until there is nothing left to do."""
-        while self.replica.executor or self.replica._is_due():
-            self.replica._round()
+        while self.replica.executor or self.replica.rounds.is_due():
+            self.replica.rounds.run_one()
 
     def call(self, canister: Principal, method: str, arg: bytes = b"") -> Outcome:
         """Execute a call, and everything that follows from it."""

@@ -13,8 +13,8 @@ from appliance.ic.transport import HttpTransport
 from appliance.localnet.canisters.canister import ExecutionError
 from appliance.localnet.canisters.record import CanisterRecord
 from appliance.localnet.net import Localnet
-from appliance.localnet.replica import replica
-from appliance.localnet.replica.replica import HEARTBEAT_NS
+from appliance.localnet.replica import rounds
+from appliance.localnet.replica.rounds import HEARTBEAT_NS
 from appliance.localnet.state.outcome import Rejection, Reply
 from appliance.localnet.wasm.canister import WasmCanister
 from tests.localnet.machine import SECOND, START
@@ -88,7 +88,7 @@ def test_a_heart_beats_every_second_and_goes_on_after_a_trap(net: Net) -> None:
         beats.append(net.query(canister, "beats"))
     assert beats == [Reply(bytes([number])) for number in (1, 2, 2, 2, 2)]
     net.replica.uninstall_canister(canister)
-    assert not net.replica._is_due()
+    assert not net.replica.rounds.is_due()
 
 
 CERTIFYING = """(func $certify (call $msg_arg_data_copy (i32.const 0) (i32.const 0) (call $msg_arg_data_size))
@@ -232,10 +232,10 @@ def test_a_canister_is_put_back_as_it_was(net: Net, tmp_path: Path) -> None:
 def test_a_round_ends_after_enough_work_and_the_next_goes_on(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     canister = net.install(module(COUNTER))
     calls = [net.submit(canister, "add") for _ in range(3)]
-    monkeypatch.setattr(replica, "ROUND_INSTRUCTIONS", 1)
+    monkeypatch.setattr(rounds, "ROUND_INSTRUCTIONS", 1)
     seen = []
     while net.replica.executor:
-        net.replica._round()
+        net.replica.rounds.run_one()
         seen.append([call.status for call in calls].count("replied"))
     assert seen == [1, 2, 3]
     assert net.replica.executor.instructions > 3
