@@ -1,5 +1,6 @@
 """What one canister does in its executions, and what of it stays."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -374,9 +375,18 @@ PERSISTENT_MODULE = module(PERSISTENT)
 class Lives(RuleBasedStateMachine):
     """Upgrades, traps, updates and queries in any order leave what the specification says."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        self.cache = Path(self._folder.name)
+
+    def teardown(self) -> None:
+        self._folder.cleanup()
+
     @initialize(number=SMALL)
     def begin(self, number: int) -> None:
-        self.canister = WasmCanister(PERSISTENT_MODULE)
+        # With a cache: every upgrade would compile the same module again.
+        self.canister = WasmCanister(PERSISTENT_MODULE, cache=self.cache)
         self.env = environment()
         self.canister.install(number.to_bytes(8, "little"), self.env)
         self.heap = self.stable = self.number = number
