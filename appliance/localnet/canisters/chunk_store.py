@@ -1,4 +1,4 @@
-"""Pieces of modules too large for one message (interface specification, "Wasm chunk store")."""
+"""Chunks of modules that are too large for one message (interface specification, "Wasm chunk store")."""
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -9,7 +9,7 @@ STORE_LIMIT = 100
 
 
 class ChunkStoreError(Exception):
-    """A chunk that cannot be stored or found, in the replica's words."""
+    """A chunk that cannot be stored or found; the text is the replica's."""
 
 
 class ChunkStore:
@@ -30,7 +30,7 @@ class ChunkStore:
         return sum(map(len, self._chunks.values()))
 
     def put(self, chunk: bytes) -> bytes:
-        """Store and return the hash; one that is there already stays. Raises ChunkStoreError."""
+        """Store a chunk and return its hash; a stored one is kept. Raises ChunkStoreError."""
         if len(chunk) > CHUNK_LIMIT:
             raise ChunkStoreError(f"Wasm chunk size {len(chunk)} exceeds the maximum chunk size of {CHUNK_LIMIT}.")
         digest = sha256(chunk).digest()
@@ -47,7 +47,7 @@ class ChunkStore:
             raise ChunkStoreError(f"Chunk hash {digest.hex()} was not found") from None
 
     def assemble(self, hashes: Sequence[bytes], module_hash: bytes) -> bytes:
-        """The module that these chunks make. Raises ChunkStoreError, also where it has another hash."""
+        """The module made of these chunks. Raises ChunkStoreError, also where its hash is not ``module_hash``."""
         module = b"".join(map(self.get, hashes))
         if sha256(module).digest() != module_hash:
             found = sha256(module).hexdigest()
@@ -55,5 +55,5 @@ class ChunkStore:
         return module
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all chunks."""
         self._chunks.clear()

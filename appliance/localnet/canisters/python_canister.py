@@ -18,8 +18,8 @@ class PythonCanister:
     """Fills `Canister`. A subclass has a Candid text and, by the same name, a Python method for each method in it.
 
     Such a method takes the environment and the decoded arguments and returns its result, or a tuple of its results
-    where there is not exactly one. It changes the canister's state through ``undo_log`` only, so that an execution that
-    raises leaves no trace.
+    where there is not exactly one. It changes the canister's state through ``undo_log`` only: an assignment
+    past it would survive a trap, which no canister on the IC can see.
     """
 
     did: str
@@ -46,10 +46,10 @@ class PythonCanister:
         self._execute(lambda: self.init(env, *arguments))
 
     def init(self, env: Environment, *arguments: object) -> None:
-        """What happens at the installation; nothing unless a subclass says so."""
+        """Called at the installation; does nothing unless a subclass overrides it."""
 
     def update(self, method: str, arg: bytes, env: Environment) -> bytes:
-        """Execute a method of the interface; what a query method did is forgotten."""
+        """Execute a method of the interface; the changes of a query method are rolled back."""
         declared = self._methods.get(method)
         if declared is None:
             raise MethodNotFound("update", method)
@@ -67,7 +67,7 @@ class PythonCanister:
         self._execute(lambda: self.timer(env))
 
     def timer(self, env: Environment) -> None:
-        """What happens when the timer is due; nothing unless a subclass says so."""
+        """Called when the timer is due; does nothing unless a subclass overrides it."""
 
     def _call(self, declared: CandidMethod, arg: bytes, env: Environment) -> bytes:
         handler = getattr(self, declared.name)
@@ -107,21 +107,22 @@ V = TypeVar("V")
 
 
 class UndoLog:
-    """Changes things and remembers how they were, until ``commit`` or ``roll_back``.
+    """Changes attributes and dicts, and can undo the changes since the last ``commit``.
 
-    A canister changes all of its state through a undo_log.
+    Undoing costs as much as the execution changed; a copy of the state before each execution would cost as much as the
+    canister holds, with thousands of clients in it.
     """
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], object]] = []
 
     def commit(self) -> None:
-        """What was done is done."""
+        """Keep the changes."""
         self._undo.clear()
 
     def roll_back(self) -> None:
-        """Everything as at the last ``commit``."""
-        while self._undo:
+        """Undo the changes since the last ``commit``."""
+        while self._undo:  # the newest first: the same key may have been changed twice
             self._undo.pop()()
 
     def set(self, owner: object, attribute: str, value: object) -> None:

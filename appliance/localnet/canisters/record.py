@@ -1,4 +1,4 @@
-"""The canisters of the replica, each in its record: what is kept about it besides the code and its state."""
+"""What the replica records about its canisters besides their code and state: status, cycles, log, history."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,11 +17,11 @@ from appliance.localnet.state.outcome import CANISTER_ERROR, DESTINATION_INVALID
 HISTORY_LIMIT = 20
 LOG_LINES = 1000
 START_CYCLES = 3_000_000 * 10**12
-"""As many as local networks give."""
+"""The cycles of a new canister, the same number as on other local networks."""
 
 
 class CanisterHistory:
-    """Counts all changes and keeps the last ones."""
+    """The last changes of a canister, for ``canister_info``, and the number of all changes."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -30,7 +30,7 @@ class CanisterHistory:
     def add(
         self, details: dict[str, object], who: Principal, *, is_user: bool, time_ns: int, canister_version: int
     ) -> None:
-        """Somebody changed something."""
+        """Add a change that the principal ``who`` made, a user or a canister."""
         user, canister = {"from_user": {"user_id": who}}, {"from_canister": {"canister_id": who}}
         self.total += 1
         self._changes.append(
@@ -47,12 +47,12 @@ class CanisterHistory:
         return list(self._changes)[max(0, len(self._changes) - wanted) :]
 
     def encode(self) -> bytes:
-        """The kept changes, to be kept longer."""
+        """The last changes as Candid, for `decode`."""
         return CHANGES.encode(list(self._changes))
 
     @staticmethod
     def decode(data: bytes, total: int) -> "CanisterHistory":
-        """What was kept. Raises CandidError."""
+        """The history with these last changes. Raises CandidError."""
         history = CanisterHistory()
         history.total = total
         (changes,) = CHANGES.decode(data)
@@ -62,7 +62,7 @@ class CanisterHistory:
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line that a canister has written, or why it trapped. ``number`` counts from 0 and is never given again."""
+    """A line of a canister's log: printed by the canister, or the reason of a trap. ``number`` counts from 0."""
 
     number: int
     time_ns: int
@@ -71,11 +71,11 @@ class LogLine:
 
 @dataclass(eq=False)
 class CanisterRecord:
-    """A canister id and what has it. ``canister`` is None where no code is installed.
+    """A canister id and everything that belongs to it. ``canister`` is None where no code is installed.
 
     ``version`` grows with every change. ``timer_ns`` and ``heartbeat_ns`` are when those are due, 0 for never.
-    ``contexts`` are the calls in execution; a stopping canister stops when there is none. ``name`` is what people call
-    it, empty where they do not.
+    ``contexts`` are the open calls; a stopping canister stops when none is left. ``name`` is given by the user of the
+    local network, or empty.
     """
 
     canister_id: Principal
@@ -101,14 +101,14 @@ class CanisterRecord:
 
     @property
     def actor(self) -> Actor | None:
-        """The canister, where it is one that makes calls."""
-        if self._looked_at is not self.canister:  # to look takes as long as many a message
+        """The canister, where it can make calls."""
+        if self._looked_at is not self.canister:  # isinstance of a Protocol takes as long as an execution
             self._looked_at = self.canister
             self._actor = self.canister if isinstance(self.canister, Actor) else None
         return self._actor
 
     def write_log(self, text: str, *, time_ns: int) -> LogLine:
-        """Keep a line, and tell who listens."""
+        """Add a line, and pass it to ``on_log``."""
         line = LogLine(self._log_number, time_ns, text)
         self._log_number += 1
         self.log.append(line)
@@ -117,7 +117,7 @@ class CanisterRecord:
         return line
 
     def restore_log(self, lines: Iterable[LogLine], *, next_number: int) -> None:
-        """Have the lines of a canister that was saved."""
+        """Set the lines of a canister that was saved."""
         self.log.extend(lines)
         self._log_number = next_number
 
@@ -127,7 +127,7 @@ class CanisterRecord:
         return self._log_number
 
     def rejection(self) -> Rejection | None:
-        """Why it executes nothing now, or None."""
+        """The rejection of calls that arrive now: not running, or no code. None where it executes them."""
         if self.status != "running":
             code = "IC0508" if self.status == "stopped" else "IC0509"
             return Rejection(CANISTER_ERROR, f"Canister {self.canister_id} is {self.status}", code)
@@ -138,7 +138,7 @@ class CanisterRecord:
 
 
 class CanisterRecords:
-    """All canisters by id. ``log_listeners`` are told every line that any of them writes."""
+    """All canisters by id. ``log_listeners`` are called with every log line of every canister."""
 
     def __init__(self, authority: Authority) -> None:
         self.log_listeners: list[Callable[[CanisterRecord, LogLine], None]] = []
@@ -163,22 +163,22 @@ class CanisterRecords:
         return self._canisters.get(canister_id)
 
     def add(self, record: CanisterRecord) -> None:
-        """A canister is created."""
+        """Add a created canister."""
         self._canisters[record.canister_id] = record
 
     def remove(self, canister_id: Principal) -> None:
-        """A canister is deleted."""
+        """Remove a deleted canister."""
         del self._canisters[canister_id]
 
     def rejection(self, canister_id: Principal) -> Rejection | None:
-        """Why a canister cannot execute anything: it does not exist, does not run, or has no code."""
+        """The rejection of calls to a canister: it does not exist, is not running, or has no code. None where they run."""
         record = self._canisters.get(canister_id)
         if record is None:
             return Rejection(DESTINATION_INVALID, f"Canister {canister_id} not found", "IC0301")
         return record.rejection()
 
     def environment(self, record: CanisterRecord, caller: Principal, time_ns: int) -> Environment:
-        """What an execution of the canister sees."""
+        """The environment of an execution of the canister."""
         info = CanisterInfo(
             record.controllers,
             record.version,
@@ -193,5 +193,5 @@ class CanisterRecords:
 
     def _write(self, record: CanisterRecord, text: str, time_ns: int) -> None:
         line = record.write_log(text, time_ns=time_ns)
-        for tell in self.log_listeners:
-            tell(record, line)
+        for listener in self.log_listeners:
+            listener(record, line)

@@ -1,6 +1,6 @@
-"""Requests that are refused by HTTP status, in the words of the replica (`rs/validator`, `rs/http_endpoints`).
+"""Errors that are answered by an HTTP status, with the texts of the replica (`rs/validator`, `rs/http_endpoints`).
 
-Agents parse some of them, above all ``Invalid request expiry: ``.
+Agents parse some of the texts, above all ``Invalid request expiry: ``, so they must not be reworded.
 """
 
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ EXPIRY_WINDOW_NS = 330 * 10**9
 
 
 class HttpError(Exception):
-    """Answer with this HTTP status and text."""
+    """The request is answered with this HTTP status and text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -43,7 +43,7 @@ def utc(time_ns: int) -> str:
 
 
 def http_error_of(error: GatewayError, *, now_ns: int) -> HttpError:
-    """What to answer to a request that the native core did not accept."""
+    """The answer to a request that the native core refused."""
     status = 413 if isinstance(error, TooLarge) and error.unit == "bytes" else 400
     return HttpError(status, _text_of(error, now_ns))
 

@@ -35,7 +35,7 @@ class PathRules:
         self._call = call
 
     def check(self, paths: Sequence[Sequence[bytes]], reader: StateReader) -> None:
-        """Raises HttpError for the first path that this reader may not have."""
+        """Raises HttpError for the first path that this reader may not read."""
         request_ids = {path[1] for path in paths if len(path) > 1 and path[0] == b"request_status"}
         for path in paths:
             self._check_path(path, reader)

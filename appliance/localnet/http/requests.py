@@ -17,7 +17,7 @@ CBOR_TYPE = "application/cbor"
 
 
 class RequestReader:
-    """Accepts what this replica would: by its clock, its ids and the management canister's methods."""
+    """Checks requests by the replica's clock, its canister ranges and the methods of the management canister."""
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
@@ -33,7 +33,11 @@ class RequestReader:
         return request
 
     def _verified(self, body: bytes) -> Request:
-        """The request, if it is good now, or good for somebody whose clock was not moved with this one."""
+        """The request, if it is valid now.
+
+        After `fast_forward` the expiry of clients with an unmoved clock lies in the past, so it is also compared with the
+        time of an unmoved clock.
+        """
         clock = self._replica.clock
         now_ns = clock.now_ns()
         try:

@@ -17,10 +17,10 @@ from appliance.localnet.state.outcome import Rejection, Reply
 API_VERSION = "0.18.0"
 BODY_LIMIT = 5 * 1024 * 1024
 SYNC_CALL_WAIT_S = 10.0
-"""How long a call of v3 or v4 waits for its outcome before the answer is 202."""
+"""How long a call of v3 or v4 waits for its outcome before it is answered with 202."""
 
 SUBNET_CALLS = frozenset({4})
-"""The version of calls to a subnet; there were none before."""
+"""The versions of calls to a subnet; older versions have no such endpoint."""
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, HEAD, OPTIONS",
@@ -44,7 +44,11 @@ class Versions:
 
 
 class HttpInterface:
-    """Makes the application; the replica behind it lives on when the application's server stops."""
+    """Answers requests from one replica, which goes on when the HTTP server stops.
+
+    Which replica answers a request is decided here: `_submit`, `_query` and `_read_state` are the only places that use
+    it for users.
+    """
 
     def __init__(
         self, replica: Replica, versions: Versions | None = None, *, call_wait_s: float = SYNC_CALL_WAIT_S
@@ -106,6 +110,7 @@ class HttpInterface:
             return _rejection_response(rejection, version)
         is_known = self._replica.ingress.get(request.request_id) is not None
         call = self._replica.submit(request)
+        # A repeated call does not wait a second time: an agent that retries polls read_state after a 202.
         if version == 2 or (is_known and not call.done.is_set()):
             return web.Response(status=202)
         try:

@@ -1,7 +1,7 @@
-"""Executes messages, one after another, and passes on what comes of them (interface specification, "Call contexts").
+"""Executes messages, one after another, and delivers their results (interface specification, "Call contexts").
 
-A message is a call of a user, a call of a canister, or the response to one. All wait in one queue, so that the order
-is the order they came in, for every canister.
+A message is a user's call, a canister's call, or the response to one. All are in one queue: the IC promises that the
+messages from one canister to another arrive in order, and a single queue keeps that promise without any bookkeeping.
 """
 
 import logging
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Response:
-    """The end of a canister's call, on its way back, with the cycles that were not accepted."""
+    """The response to a canister's call, with the cycles that the callee did not accept."""
 
     pending: PendingCall
     outcome: Outcome
@@ -42,28 +42,28 @@ Message: TypeAlias = Call | PendingCall | Response
 
 
 class Management(Protocol):
-    """What fills the management canister ``aaaaa-aa``."""
+    """The interface of the management canister ``aaaaa-aa``."""
 
     def effective_id(self, method: str, arg: bytes) -> Principal | None:
-        """The canister that a call is about; None where it is about none, or where that cannot be read."""
+        """The effective canister id of a call; None where it has none, or where the argument cannot be decoded."""
 
     def admit(self, request: Request) -> Rejection | None:
-        """Whether a user's call may be taken: None, or the rejection."""
+        """None where a user's call is accepted, otherwise the rejection."""
 
     def query(self, method: str, arg: bytes, caller: Principal) -> Outcome:
-        """Execute what can be asked without a call."""
+        """Execute a query method."""
 
     def execute(self, context: CallContext, method: str, arg: bytes, answer: Callable[[Outcome], None]) -> None:
-        """Execute a method. ``answer`` is called once, now or later, also where the method is not known.
+        """Execute a method. Calls ``answer`` once, now or later, also for an unknown method.
 
-        ``context.caller`` calls; of ``context.cycles_available`` those that are used are taken away.
+        Subtracts the cycles that the method uses from ``context.cycles_available``.
         """
 
 
 class Executor:
-    """Owns the queue. ``management`` executes what is sent to the management canister, once there is one.
+    """Owns the queue of messages. ``management`` executes the calls of the management canister; None rejects them.
 
-    ``instructions`` counts what all canisters have executed.
+    ``instructions`` counts the instructions of all executions.
     """
 
     def __init__(self, canisters: CanisterRecords, state: CertifiedState, ingress: IngressHistory) -> None:
@@ -100,7 +100,7 @@ class Executor:
                 assert_never(message)
 
     def execute_task(self, record: CanisterRecord, run: Callable[[Environment], None], name: str) -> None:
-        """Execute a timer or heartbeat; it may make calls, and nobody waits for its end."""
+        """Execute a timer or heartbeat. It may make calls; there is no caller to answer."""
         context = CallContext(record.canister_id, MANAGEMENT_CANISTER, None, is_answered=True)
         record.contexts.add(context)
         env = self._environment(record, context)
@@ -110,7 +110,7 @@ class Executor:
         self._finish(record, context, env, problem)
 
     def reject_open_calls(self, record: CanisterRecord, text: str) -> None:
-        """Refuse all calls that the canister has in execution, since what would answer them is gone."""
+        """Reject all open calls of a canister whose code is gone, and with it the callbacks that would answer them."""
         for context in list(record.contexts):
             if not context.is_answered:
                 self._answer(context, Rejection(CANISTER_REJECT, text, "IC0406"))
@@ -118,13 +118,13 @@ class Executor:
         self.check_stopped(record)
 
     def check_stopped(self, record: CanisterRecord) -> None:
-        """Stop a stopping canister where nothing is in execution any more."""
+        """Stop a stopping canister that has no open calls left."""
         if record.status == "stopping" and not record.contexts:
             record.status = "stopped"
             record.version += 1
             waiting, record.on_stopped = record.on_stopped, []
-            for tell in waiting:
-                tell(True)
+            for on_done in waiting:
+                on_done(True)
 
     # --- steps ---
 
@@ -152,6 +152,8 @@ class Executor:
     def _execute_response(self, response: Response) -> None:
         context, call = response.pending.context, response.pending.call
         record = self._canisters.get(context.canister_id)
+        # Deleted, uninstalled or reinstalled since: its calls were rejected then, and a callback of the old code must
+        # not run in the new one.
         if record is None or context not in record.contexts:
             return
         context.outstanding -= 1
@@ -162,6 +164,8 @@ class Executor:
         env = self._environment(record, context)
         env.cycles.refunded = response.refund
         problem = attempt(record, env, lambda: actor.on_response(call, response.outcome, env))
+        # The cleanup runs on the state from before the callback, whose own changes are rolled back (specification,
+        # "Callbacks"); it is committed even though the callback trapped.
         if problem is not None and call.on_cleanup is not None:
             self._clean_up(record, context, call)
         self._finish(record, context, env, problem)
@@ -180,9 +184,11 @@ class Executor:
     def _finish(
         self, record: CanisterRecord, context: CallContext, env: Environment, problem: Rejection | None
     ) -> None:
-        """Keep what an execution did, or nothing of it, and answer the call where nothing more can come."""
+        """Commit the execution or discard it, and answer the call where no later execution can."""
         self.instructions += env.instructions - context.instructions
         context.instructions = env.instructions
+        # A failed execution has no effects at all: its calls are not sent and its reply is not given. Its call may
+        # still be answered by the response to a call that an earlier execution has made.
         if problem is None:
             self._commit(record, context, env)
             for call in env.calls:
@@ -224,7 +230,7 @@ class Executor:
 
 
 def attempt(record: CanisterRecord, env: Environment, run: Callable[[], object]) -> Rejection | None:
-    """Execute, and say in the replica's words what went wrong."""
+    """Execute; returns the rejection, in the wording of the replica, where that fails."""
     name = f"Error from Canister {record.canister_id}: "
     try:
         run()
@@ -240,7 +246,7 @@ def attempt(record: CanisterRecord, env: Environment, run: Callable[[], object])
 
 
 def no_reply(record: CanisterRecord) -> Rejection:
-    """What the caller is told where nothing is left that could answer."""
+    """The rejection of a call that has no execution left that could answer it."""
     text = f"Error from Canister {record.canister_id}: Canister did not reply to the call"
     return Rejection(CANISTER_ERROR, text, "IC0506")
 

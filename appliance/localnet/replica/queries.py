@@ -1,4 +1,4 @@
-"""Queries, also those that call queries of other canisters (``canister_composite_query``). Nothing of them is kept."""
+"""Queries, including those that call queries of other canisters (``canister_composite_query``). They change nothing."""
 
 from collections import deque
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from appliance.localnet.state.certified_state import CertifiedState
 from appliance.localnet.state.outcome import CANISTER_ERROR, DESTINATION_INVALID, Outcome, Rejection, Reply
 
 DEPTH_LIMIT = 6
-"""Of calls in calls, as on the IC."""
+"""How deep composite queries may call each other, as on the IC."""
 
 CALLS_LIMIT = 500
-"""Calls that one query makes in all."""
+"""Calls that one query may make in all."""
 
 
 class QueryRun:
-    """One query of a user. ``certificate`` makes the data certificate of the canister that the user asks."""
+    """One query of a user. ``certificate`` makes the data certificate of the canister that the query is sent to."""
 
     def __init__(self, canisters: CanisterRecords, state: CertifiedState, certificate: Callable[[], bytes]) -> None:
         self._canisters = canisters
@@ -28,7 +28,7 @@ class QueryRun:
         self._calls = 0
 
     def execute(self, canister_id: Principal, method: str, arg: bytes, caller: Principal, *, depth: int = 0) -> Outcome:
-        """Execute a query method, and everything that it calls."""
+        """Execute a query method and the queries that it calls."""
         record, rejection = self._canisters.get(canister_id), self._canisters.rejection(canister_id)
         if record is None or record.canister is None or rejection is not None:
             return rejection or Rejection(DESTINATION_INVALID, f"Canister {canister_id} not found", "IC0301")
@@ -42,7 +42,7 @@ class QueryRun:
     def _follow(
         self, record: CanisterRecord, query: Query, env: Environment, problem: Rejection | None, *, depth: int
     ) -> Outcome:
-        """Make the calls of a query and those of its callbacks, until it is answered or there are no more."""
+        """Make the calls of a query and of its callbacks, until it is answered or there are no more."""
         waiting = deque(env.calls if problem is None else ())
         while env.answer is None and waiting:
             call = waiting.popleft()
@@ -72,6 +72,8 @@ class QueryRun:
     def _environment(self, record: CanisterRecord, caller: Principal, depth: int) -> Environment:
         env = self._canisters.environment(record, caller, self._time_ns)
         env.reply_limit = QUERY_REPLY_LIMIT
+        # A query that another canister calls has no certificate (specification, "Certified data"): it would be that of
+        # the first canister.
         env.certificate = self._certificate if depth == 0 else None
         return env
 

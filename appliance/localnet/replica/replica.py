@@ -1,4 +1,4 @@
-"""The replica: takes calls, executes one message at a time, certifies what came of it."""
+"""The replica: the canisters of a subnet, the calls and queries of users, and the certified state."""
 
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -22,11 +22,11 @@ FIRST_CANISTER = LOCAL_IDS[0] + 1
 
 
 class Replica:
-    """A subnet of one node. Executes while it is entered (``async with``); everything else works at any time.
+    """A subnet of one node. Executes messages while it is entered (``async with``); the rest works at any time.
 
-    It belongs to one event loop. The clock decides what the time is and when timers are due. What the management
-    canister does is up to ``executor.management``. ``next_number`` is that of the id that is tried first for the next
-    canister, so that no id is given twice.
+    It belongs to one event loop. ``rounds`` executes messages when they arrive and timers when the clock says so.
+    ``executor.management`` is the management canister. ``next_number`` is the number of the next canister id to try; it
+    only grows, so that the id of a deleted canister is never given to another.
     """
 
     def __init__(self, authority: Authority, clock: Clock) -> None:
@@ -59,8 +59,8 @@ class Replica:
         controllers: Iterable[Principal] = (),
         caller: Principal = MANAGEMENT_CANISTER,
     ) -> Principal:
-        """Make a canister, install its code where it is given, and return its id: the specified one or the next.
-        The canister sees the caller as the one that installs it.
+        """Create a canister, install ``canister`` where given, and return the id: the specified one or the next.
+        ``caller`` is the caller of the installation.
 
         Raises ValueError for an id that is taken or not of this subnet, ExecutionError when the installation fails.
         """
@@ -79,7 +79,7 @@ class Replica:
         return chosen
 
     def restore_canister(self, record: CanisterRecord, *, certified_data: bytes = b"") -> None:
-        """Put a canister back as it was, without executing anything of it. Raises ValueError as `create_canister`."""
+        """Add a canister that was saved, without executing any of its code. Raises ValueError as `create_canister`."""
         self._check_free(record.canister_id)
         self.canisters.add(record)
         self._publish_code(record)
@@ -91,9 +91,9 @@ class Replica:
     def reinstall_canister(
         self, chosen: Principal, canister: Canister, *, arg: bytes = b"", caller: Principal = MANAGEMENT_CANISTER
     ) -> None:
-        """Give a canister other code, or the same, with an empty state; calls that it has in execution are refused.
+        """Replace code and state of a canister; its open calls are rejected.
 
-        Raises KeyError for an unknown id and ExecutionError when the installation fails; then nothing is changed.
+        Raises KeyError for an unknown id and ExecutionError when the installation fails; nothing is changed then.
         """
         record = self.canisters[chosen]
         self._install(record, canister, arg, caller)
@@ -110,9 +110,9 @@ class Replica:
         skip_pre_upgrade: bool = False,
         keep_memory: bool | None = None,
     ) -> None:
-        """Give a canister of Wasm other code and keep its stable memory, as `Actor.upgrade`.
+        """Replace the code of a Wasm canister and keep its stable memory, as `Actor.upgrade`.
 
-        Raises KeyError for an unknown id and ExecutionError when it fails; then nothing is changed.
+        Raises KeyError for an unknown id and ExecutionError when it fails; nothing is changed then.
         """
         record = self.canisters[chosen]
         if record.actor is None:
@@ -124,7 +124,7 @@ class Replica:
         self.rounds.arm_timer()
 
     def uninstall_canister(self, chosen: Principal) -> None:
-        """Remove code and state; calls in execution are refused. Raises KeyError for an unknown id."""
+        """Remove code and state; open calls are rejected. Raises KeyError for an unknown id."""
         record = self.canisters[chosen]
         record.canister, record.timer_ns, record.heartbeat_ns = None, 0, 0
         record.version += 1
@@ -136,35 +136,35 @@ class Replica:
         self.rounds.arm_timer()
 
     def delete_canister(self, chosen: Principal) -> None:
-        """Remove a canister with all that it was. Raises KeyError for an unknown id."""
+        """Remove a canister and everything that is recorded about it. Raises KeyError for an unknown id."""
         self.uninstall_canister(chosen)
         self.canisters.remove(chosen)
         self.state.delete((b"canister", chosen))
 
-    def stop_canister(self, chosen: Principal, tell: Callable[[bool], None]) -> None:
-        """Take no more calls, and ``tell(True)`` once those in execution are over, or ``tell(False)`` where it is
-        started before. Raises KeyError for an unknown id."""
+    def stop_canister(self, chosen: Principal, on_done: Callable[[bool], None]) -> None:
+        """Accept no more calls. Calls ``on_done`` once: with True when the open calls are answered, with False when the
+        canister is started before that. Raises KeyError for an unknown id."""
         record = self.canisters[chosen]
         if record.status == "stopped":
-            tell(True)
+            on_done(True)
             return
         record.status = "stopping"
-        record.on_stopped.append(tell)
+        record.on_stopped.append(on_done)
         self.executor.check_stopped(record)
 
     def start_canister(self, chosen: Principal) -> None:
-        """Take calls again. Raises KeyError for an unknown id."""
+        """Accept calls again. Raises KeyError for an unknown id."""
         record = self.canisters[chosen]
         waiting, record.on_stopped = record.on_stopped, []
         record.status = "running"
         record.version += 1
-        for tell in waiting:
-            tell(False)
+        for on_done in waiting:
+            on_done(False)
         self.rounds.arm_timer()
         self.rounds.wake()
 
     def set_controllers(self, chosen: Principal, controllers: Iterable[Principal]) -> None:
-        """Say who may change the canister. Raises KeyError for an unknown id."""
+        """Set the principals that may change the canister. Raises KeyError for an unknown id."""
         record, ordered = self.canisters[chosen], list(controllers)
         record.controllers = frozenset(ordered)
         record.version += 1
@@ -192,7 +192,7 @@ class Replica:
         return self.canisters.environment(record, caller, self.state.next_time())
 
     def _publish_code(self, record: CanisterRecord) -> None:
-        """Put into the state what everybody may know of the code."""
+        """Put module hash and public metadata into the state tree."""
         path, canister = (b"canister", record.canister_id), record.canister
         self.state.delete((*path, b"metadata"))
         if canister is None:
@@ -213,7 +213,10 @@ class Replica:
     # --- calls ---
 
     def admit(self, request: Request) -> Rejection | None:
-        """Whether a call may be taken: None, or the rejection that is told without changing anything."""
+        """None where a call may be submitted; otherwise the rejection, which the user gets uncertified.
+
+        The IC checks this in one replica before consensus, so nothing of it is in the state: not even a status.
+        """
         target = Principal(request.canister_id)
         if target == MANAGEMENT_CANISTER:
             management = self.executor.management
@@ -232,7 +235,10 @@ class Replica:
         return Rejection(CANISTER_REJECT, f"Canister {record.canister_id} rejected the message", "IC0406")
 
     def submit(self, request: Request) -> Call:
-        """Take a verified call that `admit` has nothing against; one that is known already is not taken again."""
+        """Submit a verified call that `admit` accepts; it is executed in a later round.
+
+        A request id that is known gets its first call back: posting the same bytes again must not execute it twice.
+        """
         known = self.ingress.get(request.request_id)
         if known is not None:
             return known
@@ -244,7 +250,7 @@ class Replica:
         return call
 
     def query(self, request: Request, ranges: Ranges) -> Outcome:
-        """Execute a verified query on the latest state; ``ranges`` is for the delegation in a data certificate."""
+        """Execute a verified query on the latest state; a data certificate has its delegation with these ``ranges``."""
         target = Principal(request.canister_id)
         if target == MANAGEMENT_CANISTER:
             management, method = self.executor.management, request.method_name

@@ -1,4 +1,4 @@
-"""Where the replica takes the time from, so that tests can move it."""
+"""The clock of the replica, which tests can move."""
 
 import asyncio
 import heapq
@@ -9,14 +9,14 @@ from typing import Protocol
 
 
 class TimerHandle(Protocol):
-    """A call that is due later."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Do not make the call; harmless after it was made."""
+        """Cancel the call; does nothing after it was made."""
 
 
 class Clock(Protocol):
-    """Nanoseconds since 1970, and calls at such times. ``ahead_ns`` is how far it was moved ahead of everybody's."""
+    """Nanoseconds since 1970, and calls at such times. ``ahead_ns`` is how far it was moved ahead of other clocks."""
 
     ahead_ns: int
 
@@ -27,11 +27,11 @@ class Clock(Protocol):
         """Call from the event loop as soon as the time has come. Needs a running loop."""
 
     def advance(self, nanoseconds: int) -> None:
-        """Move on, and have the calls made that are due by then. Raises ValueError for less than nothing."""
+        """Move ahead, and make the calls that are due by then. Raises ValueError for a negative number."""
 
 
 class SystemClock:
-    """The machine's clock, which can be moved ahead."""
+    """The machine's clock; it can be moved ahead."""
 
     def __init__(self, *, ahead_ns: int = 0) -> None:
         self.ahead_ns = ahead_ns
@@ -46,7 +46,7 @@ class SystemClock:
         return _SystemTimer(time_ns, callback, self._timers, self.now_ns)
 
     def advance(self, nanoseconds: int) -> None:
-        """Move on; calls that are due by then are made as soon as the event loop has its turn."""
+        """Move ahead; calls that are due by then are made in the next turn of the event loop."""
         if nanoseconds < 0:
             raise ValueError("time does not run backwards")
         self.ahead_ns += nanoseconds
@@ -55,7 +55,7 @@ class SystemClock:
 
 
 class _SystemTimer:
-    """One call, by a timer of the event loop that is set anew when the clock is moved."""
+    """One call, by a timer of the event loop that is scheduled again when the clock is moved."""
 
     def __init__(
         self, time_ns: int, callback: Callable[[], object], timers: "set[_SystemTimer]", now_ns: Callable[[], int]
@@ -69,14 +69,14 @@ class _SystemTimer:
         self.set()
 
     def set(self) -> None:
-        """Wait for as long as it is still to go."""
+        """Schedule the call for the time that remains."""
         if self._handle is not None:
             self._handle.cancel()
         delay_s = max(0, self._time_ns - self._now_ns()) / 1e9
         self._handle = asyncio.get_running_loop().call_later(delay_s, self._fire)
 
     def cancel(self) -> None:
-        """Do not make the call; harmless after it was made."""
+        """Cancel the call; does nothing after it was made."""
         self._timers.discard(self)
         if self._handle is not None:
             self._handle.cancel()
@@ -95,7 +95,7 @@ class _ManualTimer:
 
 
 class ManualClock:
-    """A clock that stands still until it is moved, and everybody's with it."""
+    """A clock that stands still until it is moved. Other clocks are taken to move with it: ``ahead_ns`` is 0."""
 
     def __init__(self, now_ns: int) -> None:
         self.ahead_ns = 0
@@ -115,7 +115,7 @@ class ManualClock:
         return timer
 
     def advance(self, nanoseconds: int) -> None:
-        """Move on and make the calls that are due by then, the earliest first."""
+        """Move ahead and make the calls that are due by then, the earliest first."""
         if nanoseconds < 0:
             raise ValueError("time does not run backwards")
         self._now_ns += nanoseconds
