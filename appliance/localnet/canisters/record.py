@@ -171,7 +171,7 @@ class CanisterRecords:
         del self._canisters[canister_id]
 
     def rejection(self, canister_id: Principal) -> Rejection | None:
-        """The rejection of calls to a canister: it does not exist, is not running, or has no code. None where they run."""
+        """The rejection of calls to a canister: missing, not running, or without code; None otherwise."""
         record = self._canisters.get(canister_id)
         if record is None:
             return Rejection(DESTINATION_INVALID, f"Canister {canister_id} not found", "IC0301")

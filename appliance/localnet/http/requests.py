@@ -35,8 +35,8 @@ class RequestReader:
     def _verified(self, body: bytes) -> Request:
         """The request, if it is valid now.
 
-        After `fast_forward` the expiry of clients with an unmoved clock lies in the past, so it is also compared with the
-        time of an unmoved clock.
+        After `fast_forward` the expiry of clients with an unmoved clock lies in the past, so it is compared with the
+        time of an unmoved clock, too.
         """
         clock = self._replica.clock
         now_ns = clock.now_ns()

@@ -1,6 +1,6 @@
 """The management canister ``aaaaa-aa`` (interface specification, "The IC management canister"; IC-PROTOCOL A.6, A.9).
 
-Users and canisters call it. Texts and codes of refusals are the replica's.
+Users and canisters call it. Texts and codes of rejections are the replica's: agents and dfx parse them.
 """
 
 import secrets
@@ -37,17 +37,17 @@ Answer: TypeAlias = Callable[[Outcome], None]
 
 
 class ManagementCanister:
-    """Fills `Management` for a replica. Compiled modules are kept in the folder ``cache``, where it is given."""
+    """Implements `Management` for a replica. Compiled modules are cached in the folder ``cache``, if given."""
 
     def __init__(self, replica: Replica, *, cache: Path | None = None) -> None:
         self._replica = replica
         self._canisters = replica.canisters
         self._cache = cache
 
-    # --- what the replica asks ---
+    # --- called by the replica ---
 
     def effective_id(self, method: str, arg: bytes) -> Principal | None:
-        """The canister that a call is about (effective canister id); None where there is none or it cannot be read."""
+        """The effective canister id of a call; None where it has none, or where the argument cannot be decoded."""
         field = EFFECTIVE_ID_FIELDS.get(method, "canister_id")
         if method not in METHODS or field is None:
             return None
@@ -57,7 +57,7 @@ class ManagementCanister:
             return None
 
     def admit(self, request: Request) -> Rejection | None:
-        """Whether a user's call is taken: None, or why not."""
+        """None where a user's call is accepted, otherwise the rejection."""
         method, sender = request.method_name, Principal(request.sender)
         if method in CANISTERS_ONLY:
             return CallRejected("IC0406", f"Only canisters can call ic00 method {method}").rejection
@@ -85,7 +85,7 @@ class ManagementCanister:
             answer(rejected.rejection)
 
     def query(self, method: str, arg: bytes, caller: Principal) -> Outcome:
-        """Execute what can be asked without a call."""
+        """Execute a query method."""
         try:
             return self._query(method, decode(method, arg), caller)
         except CallRejected as rejected:
@@ -98,7 +98,7 @@ class ManagementCanister:
             return self._reply(method, self._canister_status(CallContext(MANAGEMENT_CANISTER, caller, None), args))
         return self._reply(method, self._logs(caller, args))
 
-    # --- what can be done from here, too ---
+    # --- called by the local network, too ---
 
     def create(
         self,
@@ -109,7 +109,7 @@ class ManagementCanister:
         settings: dict[str, Any] | None = None,
         controllers: Iterable[Principal] | None = None,
     ) -> CanisterRecord:
-        """Make an empty canister, of the origin where no controllers are named. Raises CallRejected."""
+        """Create an empty canister; without ``controllers`` the origin controls it. Raises CallRejected."""
         named = controllers if settings is None or settings["controllers"] is None else settings["controllers"]
         owners = [origin.principal] if named is None else list(named)
         check_controllers(owners)
@@ -128,7 +128,7 @@ class ManagementCanister:
     def install(
         self, origin: ChangeOrigin, record: CanisterRecord, mode: dict[str, Any], module: bytes, arg: bytes
     ) -> None:
-        """Give a canister code, in a mode as ``install_code`` has it. Raises CallRejected."""
+        """Install code in a mode of ``install_code``. Raises CallRejected."""
         ((name, options),) = mode.items()
         if name == "install" and record.canister is not None:
             text = (
@@ -324,7 +324,7 @@ class ManagementCanister:
         return record
 
     def _controlled_or_self(self, context: CallContext, canister_id: Principal) -> CanisterRecord:
-        """The canister, where its controller calls or it calls itself."""
+        """The canister, if a controller or the canister itself calls. Raises CallRejected."""
         record = self._slot(canister_id)
         return record if record.canister_id == context.caller else self._controlled(context, canister_id)
 

@@ -1,4 +1,4 @@
-"""Which methods the management canister has, whom they are for, and how a refusal is told in the replica's words."""
+"""The methods of the management canister: who may call them, and how calls are rejected."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ EFFECTIVE_ID_FIELDS = {
     "provisional_create_canister_with_cycles": None,
     "raw_rand": None,
 }
-"""The field that names the canister that a method is about, where it is not ``canister_id``."""
+"""The field with the effective canister id, where it is not ``canister_id``; None for methods without one."""
 
 FOR_EVERYBODY = frozenset({"provisional_top_up_canister"})
-"""Methods about a canister that users may call who are not its controllers."""
+"""Methods about a canister that any user may call, not only its controllers."""
 
 CANISTERS_ONLY = frozenset({"deposit_cycles", "raw_rand", "canister_info", "fetch_canister_logs"})
 QUERIES = frozenset({"canister_status", "fetch_canister_logs"})
 
 
 class CallRejected(Exception):
-    """A method that is not executed, with the replica's error code, whose hundreds are the reject code."""
+    """The call is rejected, with the replica's error code, whose hundreds are the reject code."""
 
     def __init__(self, error_code: str, text: str) -> None:
         super().__init__(text)
@@ -38,7 +38,7 @@ class CallRejected(Exception):
 
 @dataclass(frozen=True)
 class ChangeOrigin:
-    """Who changes something, and whether that is a user."""
+    """The caller that changes a canister, a user or a canister ("change origin" of the canister history)."""
 
     principal: Principal
     is_user: bool = True
@@ -59,12 +59,12 @@ def decode(method: str, arg: bytes) -> dict[str, Any]:
 
 
 def subject(args: dict[str, Any], field: str) -> Principal:
-    """The canister that a method is about."""
+    """The effective canister id."""
     return Principal(args[field])
 
 
 def change_origin_of(context: CallContext) -> ChangeOrigin:
-    """Who calls."""
+    """The caller as an origin of changes."""
     return ChangeOrigin(context.caller, is_user=isinstance(context.origin, Call))
 
 
@@ -76,7 +76,7 @@ def check_controllers(controllers: list[Principal]) -> None:
 
 
 def from_chunk_store(use: Callable[[], bytes]) -> bytes:
-    """What a use of a chunk store returns. Raises CallRejected."""
+    """Call ``use``, with errors of the chunk store raised as CallRejected."""
     try:
         return use()
     except ChunkStoreError as problem:

@@ -1,4 +1,4 @@
-"""One execution: an instance made from the state, a function run in it, and what comes of it kept or forgotten."""
+"""One execution: an instance with the canister's state, functions run in it, and its changes committed or dropped."""
 
 import ctypes
 from dataclasses import dataclass, field
@@ -19,37 +19,37 @@ from appliance.localnet.wasm.system_api import LIMITS, Kind
 T = TypeVar("T")
 
 ONE_WAY = 0xFFFF_FFFF
-"""From here on the function of a callback is none."""
+"""Callbacks with this function index, or a greater one, have no function: the call is one-way."""
 
 
 class ContractViolation(ExecutionError):
-    """The module called a system function that it may not, or wrongly."""
+    """The module called a system function that is not allowed here, or with wrong arguments."""
 
     error_code = "IC0504"
 
     @property
     def sentence(self) -> str:
-        """What it did."""
+        """The violation in the wording of the replica."""
         return f"Canister violated contract: {self}"
 
 
 class WasmTrap(ExecutionError):
-    """The machine stopped the module."""
+    """The module trapped without ``ic0.trap``, e.g. by ``unreachable`` or a division by 0."""
 
     @property
     def sentence(self) -> str:
-        """Why."""
+        """The reason in the wording of the replica."""
         return f"Canister trapped: {self}"
 
 
 class InstructionLimit(ExecutionError):
-    """The execution took too long."""
+    """The execution reached the instruction limit; the text is the limit."""
 
     error_code = "IC0522"
 
     @property
     def sentence(self) -> str:
-        """How long it may take."""
+        """The limit in the wording of the replica."""
         return f"Canister exceeded the limit of {self} instructions for single message execution."
 
 
@@ -68,7 +68,7 @@ TRAP_TEXTS = {
 
 
 class Code(Protocol):
-    """What an execution needs of a module."""
+    """The part of `Module` that an execution uses; `Module` imports this module."""
 
     engine: wasmtime.Engine
     current: "Execution | None"
@@ -81,7 +81,7 @@ class Code(Protocol):
 
 @dataclass
 class Draft:
-    """A call that is being put together."""
+    """A call between ``call_new`` and ``call_perform``."""
 
     callee: bytes
     method: bytes
@@ -93,7 +93,7 @@ class Draft:
 
 
 class Execution:
-    """Made for one message, used by the system functions that the module calls, and then committed or dropped.
+    """Created for one message, used by system functions, then committed or dropped.
 
     The kind can change from one function to the next of the same message (``START`` before ``INIT``).
     """
@@ -141,12 +141,12 @@ class Execution:
         self._call(function, closure.env)
 
     def respond_with(self, outcome: Outcome) -> None:
-        """Let the module read the response to its call."""
+        """Give the module the response to its call."""
         self.response = outcome
         self.arg = outcome.arg if isinstance(outcome, Reply) else b""
 
     def commit(self, state: WasmState) -> None:
-        """Put what became of memories and globals into the state that this began with, or into a fork of it."""
+        """Store memories and globals in the state that this execution began with, or in a fork of it."""
         self.drop_draft()
         if self._memory is not None and self._attached is not None:
             self._attached.commit(self._memory.data_len(self._store), state.memory)
@@ -154,9 +154,9 @@ class Execution:
         state.globals = tuple(number.value(self._store) for number in self._globals)
 
     def close(self) -> None:
-        """Drop the instance, with everything that was not committed."""
+        """Drop the instance and everything that was not committed."""
         self.env.instructions += self.instructions
-        self._view.release()
+        self._view.release()  # before the store: it is a view of the instance's memory
         self._store.close()
 
     @property
@@ -181,19 +181,19 @@ class Execution:
         self._view[target:end] = data
 
     def copy(self, data: bytes | bytearray, target: int, offset: int, size: int) -> None:
-        """Copy a part of what the system has into the main memory. Raises OutOfBounds, ContractViolation."""
+        """Copy a part of system data into the main memory. Raises OutOfBounds, ContractViolation."""
         if offset + size > len(data):
             raise ContractViolation(f"{offset} + {size} is outside the {len(data)} bytes that there are")
         self.write(target, data[offset : offset + size])
 
     def rejection(self) -> Rejection:
-        """The response where it is one. Raises ContractViolation."""
+        """The response, if it is a rejection. Raises ContractViolation."""
         if not isinstance(self.response, Rejection):
             raise ContractViolation("there is no reject message")
         return self.response
 
     def perform(self, draft: Draft) -> None:
-        """Have the call made when this execution is over."""
+        """Hand the call over; it is sent when this execution is committed."""
         call = OutgoingCall(
             Principal(draft.callee),
             draft.method.decode(errors="replace"),
@@ -206,7 +206,7 @@ class Execution:
         self.env.calls.append(call)
 
     def drop_draft(self) -> None:
-        """Forget the call that was begun, if any; its cycles stay."""
+        """Drop the call that was begun, if any; its cycles go back into the balance."""
         if self.draft is not None:
             self.env.cycles.balance += self.draft.cycles
             self.draft = None
@@ -226,7 +226,7 @@ class Execution:
         self._view = view(self._address, memory.data_len(self._store))
 
     def _refresh_view(self, end: int) -> None:
-        """The memory may have grown since it was looked at."""
+        """Make the view as long as the memory, which may have grown since. Raises OutOfBounds."""
         if self._memory is not None:
             self._view.release()
             self._view = view(self._address, self._memory.data_len(self._store))
@@ -236,6 +236,7 @@ class Execution:
     def _call(self, function: object, *arguments: int) -> None:
         if not isinstance(function, wasmtime.Func):
             raise WasmTrap("what is called is not a function")
+        # The engine's functions belong to the module, not to the store: this says which execution they act for.
         outer, self._module.current = self._module.current, self
         try:
             function(self._store, *arguments)

@@ -70,7 +70,7 @@ def is_controller(execution: Execution, source: int, size: int) -> int:
 
 @ic0.function("", "i", "* s")
 def in_replicated_execution(execution: Execution) -> int:
-    """Whether a whole subnet would execute this."""
+    """1 in executions that all replicas of a subnet would do, otherwise 0."""
     return int(execution.kind not in UNREPLICATED)
 
 
@@ -104,7 +104,7 @@ def certified_data_set(execution: Execution, source: int, size: int) -> None:
 
 @ic0.function("", "i", "*")
 def data_certificate_present(execution: Execution) -> int:
-    """Whether there is a certificate, as in queries that a user has sent."""
+    """1 in queries that a user has sent, otherwise 0."""
     return int(execution.env.certificate is not None)
 
 
@@ -128,7 +128,7 @@ def debug_print(execution: Execution, source: int, size: int) -> None:
 
 @ic0.function("pp", "", "* s")
 def trap(execution: Execution, source: int, size: int) -> None:
-    """Give up."""
+    """Trap with a text."""
     raise Trap(execution.read(source, size).decode(errors="replace"))
 
 

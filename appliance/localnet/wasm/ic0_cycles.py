@@ -14,25 +14,25 @@ ic0 = SystemFunctions()
 
 @ic0.function("", "l", WITH_CYCLES, is_for_32_bits=True)
 def msg_cycles_available(execution: Execution) -> int:
-    """What came with the call and was not accepted."""
+    """The cycles of the call that are not accepted yet."""
     return _narrow(execution.env.cycles.available)
 
 
 @ic0.function("p", "", WITH_CYCLES)
 def msg_cycles_available128(execution: Execution, target: int) -> None:
-    """What came with the call and was not accepted."""
+    """The cycles of the call that are not accepted yet."""
     write_number(execution, target, execution.env.cycles.available)
 
 
 @ic0.function("", "l", ANSWERED, is_for_32_bits=True)
 def msg_cycles_refunded(execution: Execution) -> int:
-    """What came back with the response."""
+    """The cycles that came back with the response."""
     return _narrow(execution.env.cycles.refunded)
 
 
 @ic0.function("p", "", ANSWERED)
 def msg_cycles_refunded128(execution: Execution, target: int) -> None:
-    """What came back with the response."""
+    """The cycles that came back with the response."""
     write_number(execution, target, execution.env.cycles.refunded)
 
 

@@ -47,7 +47,7 @@ def msg_caller_copy(execution: Execution, target: int, offset: int, size: int) -
 
 @ic0.function("", "p", "*")
 def msg_caller_info_data_size(execution: Execution) -> int:
-    """Of what a signer has said about the caller; nothing here."""
+    """How long the signed information about the caller is; there is none here."""
     return 0
 
 
@@ -59,7 +59,7 @@ def msg_caller_info_data_copy(execution: Execution, target: int, offset: int, si
 
 @ic0.function("", "p", "*")
 def msg_caller_info_signer_size(execution: Execution) -> int:
-    """Of the principal of who has said it; nobody here."""
+    """How long the principal of its signer is; there is none here."""
     return 0
 
 
@@ -89,7 +89,7 @@ def msg_reject_msg_copy(execution: Execution, target: int, offset: int, size: in
 
 @ic0.function("", "l", "U RQ NRQ CQ Ry Rt CRy CRt")
 def msg_deadline(execution: Execution) -> int:
-    """Until when the caller waits; 0 is for ever, as every caller here does."""
+    """Until when the caller waits; 0 is without a limit, as every call here."""
     return 0
 
 
@@ -105,21 +105,21 @@ def msg_reply_data_append(execution: Execution, source: int, size: int) -> None:
 
 @ic0.function("", "", WITH_ANSWER)
 def msg_reply(execution: Execution) -> None:
-    """Answer with what was added."""
+    """Reply with the appended data."""
     _check_unanswered(execution)
     execution.env.reply(bytes(execution.reply))
 
 
 @ic0.function("pp", "", WITH_ANSWER)
 def msg_reject(execution: Execution, source: int, size: int) -> None:
-    """Refuse in words."""
+    """Reject the call with a text."""
     _check_unanswered(execution)
     execution.env.reject(text(execution, source, size))
 
 
 @ic0.function("", "p", "F")
 def msg_method_name_size(execution: Execution) -> int:
-    """How long the name of the method is that a user wants to call."""
+    """How long the name of the called method is."""
     return len(execution.method)
 
 
@@ -131,14 +131,14 @@ def msg_method_name_copy(execution: Execution, target: int, offset: int, size: i
 
 @ic0.function("", "", "F")
 def accept_message(execution: Execution) -> None:
-    """Let the call in."""
+    """Accept the call."""
     if execution.is_accepted:
         raise ContractViolation("ic0.accept_message: the message is already accepted")
     execution.is_accepted = True
 
 
 def text(execution: Execution, source: int, size: int) -> str:
-    """Words of the module. Raises ContractViolation where they are not UTF-8."""
+    """A text from the main memory. Raises ContractViolation where it is not UTF-8."""
     try:
         return execution.read(source, size).decode()
     except UnicodeDecodeError:
@@ -183,7 +183,7 @@ def call_new(  # noqa: PLR0917  # the interface has as many
 
 @ic0.function("pp", "", CALLING)
 def call_on_cleanup(execution: Execution, cleanup_function: int, env: int) -> None:
-    """Have a function called where a callback of this call traps."""
+    """Set the cleanup callback, which runs where another callback of this call traps."""
     draft = _draft(execution, "call_on_cleanup")
     if draft.on_cleanup is not None:
         raise ContractViolation("ic0.call_on_cleanup was called before for this call")
@@ -221,7 +221,7 @@ def call_with_best_effort_response(execution: Execution, timeout_seconds: int) -
 
 @ic0.function("", "i", CALLING)
 def call_perform(execution: Execution) -> int:
-    """Have the call made. 2 where there are too many."""
+    """Send the call when the execution is over; 2 where there are too many."""
     draft = _draft(execution, "call_perform")
     if len(execution.env.calls) >= QUEUE_LIMIT:
         execution.drop_draft()

@@ -1,4 +1,4 @@
-"""From a module to a canister, also where the engine that runs modules may be missing."""
+"""Creates canisters of Wasm. wasmtime is optional, so nothing that needs it is imported before it is used."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class WasmtimeMissing(ExecutionError):
-    """Canisters of Wasm need a package that is not installed."""
+    """Canisters of Wasm need wasmtime, which is not installed."""
 
     def __str__(self) -> str:
         return "canisters of Wasm need wasmtime, which is not installed: pip install 'icws[localnet]'"

@@ -1,4 +1,4 @@
-"""A canister's module, ready to be instantiated."""
+"""A canister's module, compiled and linked with the system functions."""
 
 import weakref
 import zlib

@@ -1,4 +1,4 @@
-"""What a canister of Wasm is between two executions, and the stable memory as one execution sees it."""
+"""The state of a Wasm canister between two executions, and the stable memory of one execution."""
 
 import json
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ MEMORY_FILE, STABLE_FILE, GLOBALS_FILE = "memory", "stable_memory", "globals.jso
 
 
 class OutOfBounds(ExecutionError):
-    """An access to bytes that are not there. The caller sees the replica's words for it."""
+    """An access beyond the end of a memory."""
 
     @property
     def sentence(self) -> str:
-        """Which memory it was."""
+        """The memory, in the wording of the replica."""
         return f"Canister trapped: {self}"
 
 
@@ -42,13 +42,16 @@ class WasmState:
 
     @staticmethod
     def load(folder: Path) -> "WasmState":
-        """Read what was saved. Raises OSError, and ValueError where it is damaged."""
+        """Read a saved state. Raises OSError, and ValueError where it is damaged."""
         numbers = json.loads((folder / GLOBALS_FILE).read_text())
         return WasmState(SparseFile.load(folder / MEMORY_FILE), SparseFile.load(folder / STABLE_FILE), tuple(numbers))
 
 
 class StableView:
-    """Stable memory in one execution: what it writes is kept apart until `commit`."""
+    """Stable memory in one execution. Written blocks are kept apart until `commit`.
+
+    Unlike main memory it cannot be mapped into the instance: modules reach it by system functions, up to 500 GiB of it.
+    """
 
     def __init__(self, stored: SparseFile) -> None:
         self._stored = stored
@@ -91,7 +94,7 @@ class StableView:
             at += end - start
 
     def commit(self, target: SparseFile) -> None:
-        """Store what was written and grown, where it came from or in a copy of that."""
+        """Store the written blocks and the size in the file that was read, or in a copy of it."""
         target.grow(self.size)
         for block, data in self._blocks.items():
             target.write(block * BLOCK, bytes(data))

@@ -1,4 +1,4 @@
-"""The kinds of execution, by the letters that the interface specification's table of system functions has for them."""
+"""How system functions are declared, and the kinds of execution (interface specification, "Overview of imports")."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What runs: most functions are for some of them only."""
+    """The kinds of execution, by their letters in the specification. Most functions are for some of them only."""
 
     START = "s"
     INIT = "I"
@@ -26,7 +26,7 @@ class Kind(Enum):
 
     @property
     def title(self) -> str:
-        """What it is called in sentences."""
+        """Its name in messages."""
         return TITLES[self]
 
 
@@ -68,7 +68,7 @@ LIMITS = {
 
 
 def kinds(letters: str) -> frozenset[Kind]:
-    """Those whose letters are in the text, separated by spaces; ``*`` is all but the start function."""
+    """The kinds with these letters, separated by spaces; ``*`` is all but the start function, ``* s`` is all."""
     if letters == "* s":
         return EVERY
     return EVERY - {Kind.START} if letters == "*" else frozenset(Kind(letter) for letter in letters.split())
@@ -79,7 +79,7 @@ TYPES = {"i": "i32", "l": "i64"}
 
 @dataclass(frozen=True)
 class SystemFunction:
-    """A function of ``ic0``: what a module sees of it, when it may be called, and what it does.
+    """A function of ``ic0``: its signature, the kinds of execution that may call it, and its implementation.
 
     Parameters and results are letters: ``i`` and ``l`` are i32 and i64, ``p`` is as wide as the module's pointers.
     """
