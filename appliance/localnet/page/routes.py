@@ -1,7 +1,8 @@
 """The page at ``/_/``: what canisters there are, what they log, and their methods to be called with Candid text.
 
-The page asks JSON endpoints below ``/_/api/``, which make calls in the name of nobody or of the developer. So they
-answer only what comes from the page itself, and no names that somebody may have pointed at this machine.
+The page uses JSON endpoints below ``/_/api/``, which call canisters anonymously or as the developer. So they answer
+requests of the page itself only, under a name of this machine: any web page could send requests here, and by DNS
+rebinding also read the answers.
 """
 
 import ipaddress
@@ -43,7 +44,7 @@ FORWARD_LIMIT_S = 10 * 365 * 86_400
 
 
 class PageError(Exception):
-    """What the page is told instead of an answer."""
+    """The request fails with this HTTP status and text, which the page shows."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -63,7 +64,7 @@ class Page:
         self._agent = LocalAgent(replica)
 
     def add_to(self, application: web.Application) -> None:
-        """Serve the page and what it asks for."""
+        """Add the page and its endpoints."""
         add = application.router
         add.add_get("/_", _to_page)
         add.add_get("/_/{file:[a-z.]*}", _file)
@@ -153,7 +154,7 @@ def _summary(record: CanisterRecord) -> dict[str, object]:
 
 
 def _metadata(record: CanisterRecord) -> dict[str, str]:
-    """What the canister publishes besides its interface, cut short."""
+    """The public metadata besides the interface, truncated."""
     found = {} if record.canister is None else record.canister.metadata
     return {
         name: content[:METADATA_SHOWN].decode(errors="replace")
@@ -173,7 +174,7 @@ def _candid(record: CanisterRecord) -> str:
 def _interface(did: str) -> CandidInterface:
     try:
         return CandidInterface(did)
-    except GatewayError:  # methods can be called without
+    except GatewayError:  # methods can be called without an interface
         return CandidInterface("")
 
 
@@ -214,7 +215,7 @@ def _endpoint(handle: Callable[[web.Request], Awaitable[object]]) -> Callable[[w
 
 
 def _check_origin(http: web.Request) -> None:
-    """Raises PageError for requests that other pages make, or that came by a name of somebody else."""
+    """Raises PageError for requests of other web pages, and for host names that are not of this machine."""
     if not _is_this_machine(http.host):
         raise PageError(403, "ask by the address of this machine, not by another name")
     origin, site = http.headers.get("Origin"), http.headers.get("Sec-Fetch-Site", "same-origin")

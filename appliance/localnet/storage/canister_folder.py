@@ -1,4 +1,4 @@
-"""A canister in a folder: what its record holds, its module, memories and chunks."""
+"""A canister in a folder: its record, module, memories and chunks."""
 
 import json
 from pathlib import Path
@@ -18,23 +18,24 @@ CHUNK = "chunk-"
 
 
 class CanisterUnreadable(Exception):
-    """A canister that cannot be read back; the text says what is wrong."""
+    """A saved canister that cannot be read; the text has the reason."""
 
 
 def is_saved(record: CanisterRecord) -> bool:
-    """Whether it can be kept: an empty canister or one of Wasm; one in Python lives in its program."""
+    """Whether the canister is saved: an empty one or one of Wasm. The code of others is in the user's program."""
     return record.canister is None or record.actor is not None
 
 
 def write(record: CanisterRecord, certified_data: bytes, folder: Path) -> None:
-    """Write a canister into a folder, which must exist. Calls in execution are not kept. Raises OSError."""
+    """Write a canister into a folder, which must exist. Open calls are not saved. Raises OSError."""
     if record.actor is not None:
         record.actor.save(folder)
     for digest in record.chunks:
         (folder / f"{CHUNK}{digest.hex()}").write_bytes(record.chunks.get(digest))
-    facts = {
+    fields = {
         "has_code": record.actor is not None,
         "controllers": [str(controller) for controller in sorted(record.controllers)],
+        # A stopping canister waits for open calls, which are not saved: restored as stopping it would never stop.
         "status": "running" if record.status == "running" else "stopped",
         "version": record.version,
         "cycles": record.cycles,
@@ -48,37 +49,37 @@ def write(record: CanisterRecord, certified_data: bytes, folder: Path) -> None:
         "log_number": record.log_number,
         "certified_data": certified_data.hex(),
     }
-    (folder / RECORD_FILE).write_text(json.dumps(facts))
+    (folder / RECORD_FILE).write_text(json.dumps(fields))
 
 
 def restore(replica: Replica, canister_id: Principal, folder: Path, *, cache: Path | None) -> None:
-    """Put a canister back as it was written. Raises CanisterUnreadable, and WasmtimeMissing where it is one of Wasm."""
+    """Restore a canister that `write` saved. Raises CanisterUnreadable, and WasmtimeMissing for one of Wasm."""
     try:
-        facts = json.loads((folder / RECORD_FILE).read_text())
-        record = _slot(canister_id, facts, folder)
-        if facts["has_code"]:
+        fields = json.loads((folder / RECORD_FILE).read_text())
+        record = _record_of(canister_id, fields, folder)
+        if fields["has_code"]:
             record.canister = load_wasm_canister(folder, cache=cache)
-        replica.restore_canister(record, certified_data=bytes.fromhex(facts["certified_data"]))
+        replica.restore_canister(record, certified_data=bytes.fromhex(fields["certified_data"]))
     except WasmtimeMissing:
         raise
     except (OSError, ValueError, KeyError, TypeError, CandidError, Malformed, ChunkStoreError, ExecutionError) as error:
         raise CanisterUnreadable(f"canister {canister_id} cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _slot(canister_id: Principal, facts: dict[str, Any], folder: Path) -> CanisterRecord:
+def _record_of(canister_id: Principal, fields: dict[str, Any], folder: Path) -> CanisterRecord:
     record = CanisterRecord(
         canister_id,
-        controllers=frozenset(map(Principal.from_text, facts["controllers"])),
-        status=facts["status"],
-        version=facts["version"],
-        cycles=facts["cycles"],
-        timer_ns=facts["timer_ns"],
-        variables=facts["variables"],
-        name=facts["name"],
-        settings=Settings.decode(bytes.fromhex(facts["settings"])),
-        history=CanisterHistory.decode(bytes.fromhex(facts["changes"]), facts["change_count"]),
+        controllers=frozenset(map(Principal.from_text, fields["controllers"])),
+        status=fields["status"],
+        version=fields["version"],
+        cycles=fields["cycles"],
+        timer_ns=fields["timer_ns"],
+        variables=fields["variables"],
+        name=fields["name"],
+        settings=Settings.decode(bytes.fromhex(fields["settings"])),
+        history=CanisterHistory.decode(bytes.fromhex(fields["changes"]), fields["change_count"]),
     )
-    record.restore_log((LogLine(*line) for line in facts["log"]), next_number=facts["log_number"])
+    record.restore_log((LogLine(*line) for line in fields["log"]), next_number=fields["log_number"])
     for chunk in sorted(folder.glob(f"{CHUNK}*")):
         record.chunks.put(chunk.read_bytes())
     return record

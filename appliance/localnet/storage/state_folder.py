@@ -1,7 +1,8 @@
-"""A local network on disk: written as a whole, so that whatever happens there is one state or the one before.
+"""A local network on disk. After a crash at any point there is the new state or the one before, whole.
 
-``current`` names the folder with the state and holds the digest of its manifest, which lists every file with its size
-and checksum. A new state is a new folder; what has not changed in it is a second link to the same file.
+``current`` names the folder with the state and holds the digest of its manifest, which lists every file with size and
+checksum. A new state is a new folder beside it, with hard links to files that have not changed. It is complete on the
+disk (fsync of files and folders) before ``current`` is replaced, and the old folder is deleted only after that.
 """
 
 import fcntl
@@ -26,7 +27,8 @@ FORMAT = 1
 CURRENT, LOCK, MANIFEST, NET_FILE = "current", "lock", "manifest.json", "net.json"
 SNAPSHOT = "state-"
 NOTHING = "nothing yet\n"
-"""What is current in a folder into which no state was ever written as a whole."""
+"""The content of ``current`` before the first state is complete. Without it, a folder whose ``current`` was lost could
+not be told from one whose first save was interrupted."""
 PIECE = 1 << 20
 RecordVersion: TypeAlias = tuple[CanisterRecord, int, int]
 
@@ -44,7 +46,7 @@ class StateUnusable(GatewayError):
 
 @dataclass(frozen=True)
 class NetworkInfo:
-    """What is kept of the network besides its canisters. ``seed`` makes its keys, so the folder is private."""
+    """The network besides its canisters. ``seed`` is the secret behind its keys, so the folder is private."""
 
     seed: bytes
     is_delegated: bool
@@ -54,7 +56,7 @@ class NetworkInfo:
 
 
 class StateFolder:
-    """Reads a state when it is made and writes new ones; holds the folder against others until it is closed.
+    """Reads the state when created and writes new ones. Holds a lock on the folder until it is closed.
 
     Raises StateUnusable where the folder is in use or damaged, OSError where it cannot be made or read.
     """
@@ -75,13 +77,13 @@ class StateFolder:
             raise
 
     def close(self) -> None:
-        """Let others have it; does nothing the second time."""
+        """Release the lock; does nothing the second time."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     def authority(self, *, subnet: bool, seed: bytes | None) -> Authority:
-        """The keys that were kept, or new ones. Raises StateUnusable where others are wanted than were kept."""
+        """The saved keys, or new ones. Raises StateUnusable where other keys are wanted than were saved."""
         if self.network is None:
             return Authority(subnet=subnet, seed=seed)
         if seed not in (None, self.network.seed):
@@ -106,7 +108,7 @@ class StateFolder:
             self._written[canister_id] = _version_of(replica.canisters[canister_id])
 
     def save(self, replica: Replica) -> bool:
-        """Write what the replica is now; False where nothing but the time has changed. Raises OSError."""
+        """Write the current state; False where nothing but the time has changed. Raises OSError."""
         records = {record.canister_id: record for record in replica.canisters if canister_folder.is_saved(record)}
         facts = _network_info(replica)
         if self._snapshot is not None and not self._has_changed(records, facts):
@@ -129,7 +131,7 @@ class StateFolder:
     # --- steps ---
 
     def _point(self, text: str) -> None:
-        """Change what is current, in one step."""
+        """Replace ``current`` in one step: a rename is atomic, a write is not."""
         _write_synced(self.folder / f"{CURRENT}.new", text)
         (self.folder / f"{CURRENT}.new").replace(self.folder / CURRENT)
         _sync(self.folder)
@@ -144,7 +146,7 @@ class StateFolder:
         return lock
 
     def _read(self) -> NetworkInfo | None:
-        """Check every file against the manifest; None for a folder that nothing was written into."""
+        """Check every file against the manifest; None for a folder without a complete state."""
         current = self.folder / CURRENT
         if not current.exists():
             if any(self.folder.glob(f"{SNAPSHOT}*")):
@@ -221,7 +223,7 @@ class StateFolder:
 
 
 def _version_of(record: CanisterRecord) -> RecordVersion:
-    """Another one after every change; a message that traps changes the log only."""
+    """Differs after every change. A message that traps changes the log only, so the version alone is not enough."""
     return record, record.version, record.log_number
 
 
@@ -246,7 +248,7 @@ def _write_synced(path: Path, text: str) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold a file or a folder."""
+    """Write a file or a folder through to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """The WebSocket backend canister: what ic-websocket-cdk does (IC-WebSocket CDK, ``lib.rs``), in every wire generation.
 
 An application is a subclass with the hooks ``on_open``, ``on_message`` and ``on_close``; it calls ``send`` and
-``close``. How the generations differ is in `websocket_dialect`.
+``close``. How the generations differ is in `dialect`.
 """
 
 from typing import Any, ClassVar, TypedDict, assert_never
@@ -48,9 +48,9 @@ class GetMessagesArguments(TypedDict):
 
 
 class WebSocketCanister(PythonCanister):
-    """Holds the clients, counts their messages both ways, acknowledges and drops the silent ones.
+    """Holds the clients, numbers their messages in both directions, acknowledges them and removes silent clients.
 
-    ``gateway`` is the principal of the only gateway that v0 and v1 deal with; v2 takes any and does not look at it.
+    ``gateway`` is the principal of the only gateway that v0 and v1 accept; v2 accepts any and ignores it.
     Raises ValueError where it is missing, and for parameters that the generation does not have.
     """
 
@@ -95,7 +95,7 @@ class WebSocketCanister(PythonCanister):
     def close(self, env: Environment, client: Client) -> None:
         """Close a client's connection. Raises WsError for a client without a connection.
 
-        v0 and v1 have no word for it: the client is forgotten, and learns it when its next message is refused.
+        v0 and v1 have no message for it: the client finds out when its next message is refused.
         """
         self._remove(env, self._clients.connection_of(client), reason="ClosedByApplication")
 
@@ -128,13 +128,13 @@ class WebSocketCanister(PythonCanister):
         connection = admission.connection
         self._clients.add(connection)
         self._queues.join(connection.gateway)
-        if isinstance(connection.key, ClientKey):  # v0 says by a call of its own that the client hears
+        if isinstance(connection.key, ClientKey):  # v0 reports the open socket by a call of its own
             self._push_service(env, connection, {"OpenMessage": {"client_key": connection.key.to_candid()}})
             self.on_open(env, connection.client)
         return admission.answer
 
     def ws_message(self, env: Environment, args: dict[str, Any], _type: object = None) -> Result:
-        """A client's message, from the application or a keep-alive. In v0 also the word that its socket is open."""
+        """A client's message: of the application or a keep-alive. In v0 also the report that its socket is open."""
         try:
             self._receive(env, self._clients.incoming(env, args["msg"]))
         except WrongSequenceNumber as error:
@@ -145,7 +145,7 @@ class WebSocketCanister(PythonCanister):
         return OK
 
     def ws_close(self, env: Environment, args: dict[str, Any]) -> Result:
-        """A gateway tells that a client's socket is gone."""
+        """A gateway reports that a client's socket is closed."""
         try:
             connection = self._clients.closing(env, args["client_key"])
         except WsError as error:
@@ -154,7 +154,7 @@ class WebSocketCanister(PythonCanister):
         return OK
 
     def ws_get_messages(self, env: Environment, args: GetMessagesArguments) -> Result:
-        """The caller's own messages as a gateway; for others none, or where there is one gateway an error."""
+        """The messages queued for the calling gateway. Others get none, or an error where there is one gateway."""
         try:
             self._clients.check_gateway(env.caller)
         except WsError as error:
@@ -174,7 +174,7 @@ class WebSocketCanister(PythonCanister):
     # --- timers ---
 
     def timer(self, env: Environment) -> None:
-        """Acknowledge every interval; look for silent clients a keep-alive timeout later."""
+        """Acknowledge every interval; check for silent clients a keep-alive timeout later."""
         if self._check_at_ns and env.time_ns >= self._check_at_ns:
             self.undo_log.set(self, "_check_at_ns", 0)
             self._check_keep_alive(env)
@@ -232,7 +232,7 @@ class WebSocketCanister(PythonCanister):
         self.undo_log.set(client, "last_keep_alive_ns", env.time_ns)
 
     def _remove(self, env: Environment, client: Connection, *, reason: str | None) -> None:
-        """Forget a client; with a reason it is told so, where the generation has a word for it."""
+        """Remove a client; with a reason it gets a CloseMessage, where the generation has one."""
         if reason is not None and self.dialect.sends_close_messages:
             self._push_service(env, client, {"CloseMessage": {"reason": {reason: None}}})
         self._clients.forget(client)

@@ -1,7 +1,6 @@
-"""Who has an open connection to a WebSocket canister, and what may be asked of it: where the generations differ most.
+"""The open connections of a WebSocket canister, and the checks of calls about them: where the generations differ most.
 
-These classes judge and remember; what follows from it, messages and hooks, is `WebSocketCanister`'s to do. Every
-refusal is a WsError.
+These classes check and store; `WebSocketCanister` sends messages and calls hooks. A failed check raises WsError.
 """
 
 from abc import ABC, abstractmethod
@@ -17,16 +16,16 @@ from appliance.localnet.websocket.message_queue import MessageQueues
 from appliance.localnet.websocket.wire import ClientKey, ClientPublicKey
 
 Client = Principal | ClientPublicKey
-"""Whom an application talks to: in v0 the client's 32-byte key, in v1 and v2 its principal."""
+"""A client as the application names it: in v0 the client's 32-byte key, in v1 and v2 its principal."""
 Key = ClientKey | ClientPublicKey
-"""Whom a message is addressed to: in v1 and v2 one connection of a client."""
+"""The address of a message: in v1 and v2 one connection of a client."""
 Result = dict[str, object]
 """``variant {Ok; Err: text}``."""
 OK: Result = {"Ok": None}
 
 
 class WsError(Exception):
-    """What the CDK answers as ``Err``: its text is part of the interface."""
+    """The CDK answers ``Err`` with this text, which is part of its interface and must not be reworded."""
 
 
 @dataclass
@@ -52,7 +51,7 @@ class WrongSequenceNumber(WsError):
 
 @dataclass(frozen=True)
 class Admission:
-    """What came of ``ws_open``: a connection to add, one to remove before that, and the answer."""
+    """The result of ``ws_open``: a connection to add, one to remove before that, and the answer."""
 
     connection: Connection
     replaced: Connection | None
@@ -61,7 +60,7 @@ class Admission:
 
 @dataclass(frozen=True)
 class SocketEstablished:
-    """The gateway says that the client hears from now on (v0)."""
+    """The gateway reports that the client's socket is open (v0)."""
 
     client: Client
 
@@ -83,11 +82,11 @@ class ServiceMessage:
 
 
 Incoming = SocketEstablished | ApplicationMessage | ServiceMessage
-"""What a call of ``ws_message`` brings."""
+"""The content of a call of ``ws_message``."""
 
 
 class Clients(ABC):
-    """The open connections of a canister. ``gateway`` is the only one there is, None where any may come."""
+    """The open connections of a canister. ``gateway`` is the only one that may call, None where any may."""
 
     def __init__(self, dialect: Dialect, undo_log: UndoLog, queues: MessageQueues, gateway: Principal | None) -> None:
         self.dialect = dialect
@@ -97,42 +96,42 @@ class Clients(ABC):
         self.connections: dict[Key, Connection] = {}
 
     def __iter__(self) -> Iterator[Connection]:
-        """Those that are open now, the oldest first; they may be forgotten on the way."""
+        """The open connections, the oldest first. A copy: the caller may remove them while iterating."""
         return iter(list(self.connections.values()))
 
     def __len__(self) -> int:
         return len(self.connections)
 
     def register(self, caller: Principal, key: ClientPublicKey) -> None:
-        """A client announces the key that it is going to sign with. Only v0 has this."""
+        """Register the key that a client will sign with. Only v0 has this."""
         raise WsError(f"clients of generation {self.dialect.generation} do not register")
 
     @abstractmethod
     def admit(self, env: Environment, args: Any) -> Admission:
-        """Judge the argument of ``ws_open``."""
+        """Check the argument of ``ws_open``."""
 
     @abstractmethod
     def incoming(self, env: Environment, message: Any) -> Incoming:
-        """Judge the message of ``ws_message``. Raises WrongSequenceNumber where that ends the connection."""
+        """Check the message of ``ws_message``. Raises WrongSequenceNumber where that ends the connection."""
 
     @abstractmethod
     def closing(self, env: Environment, key: Any) -> Connection:
-        """Judge the key of ``ws_close``: the connection to remove."""
+        """Check the key of ``ws_close``; returns the connection to remove."""
 
     @abstractmethod
     def connection_of(self, client: Client) -> Connection:
         """The connection that messages for a client go to."""
 
     def add(self, connection: Connection) -> None:
-        """The connection is open."""
+        """Add an open connection."""
         self.undo_log.put(self.connections, connection.key, connection)
 
     def forget(self, connection: Connection) -> None:
-        """The connection is no longer open, if it was."""
+        """Remove a connection, if it is open."""
         if connection.key in self.connections:
             self.undo_log.remove(self.connections, connection.key)
 
     def check_gateway(self, caller: Principal) -> None:
-        """Only the one gateway may go on, where there is one."""
+        """Raises WsError for a caller other than the one gateway, where there is one."""
         if self.gateway not in (None, caller):
             raise WsError("caller is not the gateway that has been registered during CDK initialization")

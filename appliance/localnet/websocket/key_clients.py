@@ -1,6 +1,6 @@
 """The clients of the wire generation v0: an Ed25519 key that its owner registers before it signs with it.
 
-Everybody may register any key, the anonymous principal too, and who did so last speaks for it.
+Anybody may register any key, also anonymously; the last caller that did may send messages for it.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ class KeyClients(Clients):
         self.undo_log.put(self._callers, key, caller)
 
     def admit(self, env: Environment, args: Signed) -> Admission:
-        """See Clients. Who opens again counts from the beginning. The canister id is repeated, not judged."""
+        """See Clients. Opening again restarts the sequence numbers. The CDK does not check the canister id."""
         self.check_gateway(env.caller)
         first = _read("first message", args["msg"], _FIRST_MESSAGE)
         key = ClientPublicKey(first["client_key"])
@@ -66,7 +66,7 @@ class KeyClients(Clients):
         return Admission(self._connection(env, key), None, {"Ok": value})
 
     def incoming(self, env: Environment, message: Mapping[str, Any]) -> Incoming:
-        """See Clients. The wrong number is refused, and the right one still expected."""
+        """See Clients. A wrong sequence number is refused; the expected one stays the same."""
         ((kind, value),) = message.items()
         if kind == "DirectlyFromClient":
             return self._direct(env, ClientPublicKey(value["client_key"]), value["message"])
@@ -77,7 +77,7 @@ class KeyClients(Clients):
         return SocketEstablished(ClientPublicKey(value))
 
     def closing(self, env: Environment, key: bytes) -> Connection:
-        """See Clients. Also takes leave of who has registered only."""
+        """See Clients. Also for a client that has registered but not opened."""
         self.check_gateway(env.caller)
         leaver = ClientPublicKey(key)
         self._check_registered(leaver)

@@ -1,4 +1,4 @@
-"""What a WebSocket canister has to say, queued per gateway and certified (IC-WebSocket CDK; all wire generations).
+"""The messages of a WebSocket canister to its clients, queued per gateway and certified (all wire generations).
 
 A message's key is ``<gateway principal>_<nonce of 20 digits>``; the canister certifies a tree that has the SHA-256 of
 every queued message at ``websocket/<key>``. The nonces of a gateway's queue begin at 0 and are shared by all of its
@@ -43,7 +43,7 @@ class _Queue:
 
 
 class Page(NamedTuple):
-    """What one poll gets. ``tree`` is a witness as tagged CBOR for exactly these messages, empty without messages."""
+    """The answer to one poll. ``tree`` is a witness for exactly these messages as tagged CBOR, empty without any."""
 
     messages: list[Message]
     tree: bytes
@@ -66,7 +66,7 @@ class MessageQueues:
         return gateway in self._queues
 
     def join(self, gateway: Principal) -> None:
-        """A client came through this gateway."""
+        """Count a client of this gateway; its queue is created with the first."""
         queue = self._queues.get(gateway)
         if queue is None:
             queue = _Queue(str(gateway))
@@ -75,7 +75,7 @@ class MessageQueues:
         self._undo_log.set(queue, "empty_since_ns", None)
 
     def leave(self, gateway: Principal, *, now_ns: int) -> None:
-        """A client of this gateway is gone."""
+        """Count a client of this gateway less."""
         queue = self._queues.get(gateway)
         if queue is not None:
             self._undo_log.set(queue, "clients", max(0, queue.clients - 1))
@@ -96,7 +96,7 @@ class MessageQueues:
         self._certify(env)
 
     def next_nonce(self, gateway: Principal) -> int:
-        """The nonce of the next message that comes into a gateway's queue."""
+        """The nonce of the next message in a gateway's queue."""
         queue = self._queues.get(gateway)
         return queue.next_nonce if queue is not None else 0
 
@@ -113,7 +113,7 @@ class MessageQueues:
         return Page(messages, self._witness(messages), is_end_of_queue=end == queue.next_nonce)
 
     def remove_unused(self, env: Environment) -> None:
-        """Forget the gateways that have had no client for longer than ``max_age_ns``, with their messages."""
+        """Remove the queues of gateways that have had no client for longer than ``max_age_ns``."""
         for gateway, queue in list(self._queues.items()):
             if queue.empty_since_ns is not None and self._is_old(queue.empty_since_ns, env.time_ns):
                 self._undo_log.remove(self._queues, gateway)

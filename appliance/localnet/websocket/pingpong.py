@@ -18,7 +18,7 @@ CLOSE = "close"
 
 
 class AppMessage(TypedDict):
-    """What client and canister send each other; ``timestamp`` is the sender's time in nanoseconds.
+    """The message between client and canister; ``timestamp`` is the sender's time in nanoseconds.
 
     Candid of ``APP_MESSAGE`` in v1 and v2, in v0 a CBOR map of the same fields.
     """

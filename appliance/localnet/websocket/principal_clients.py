@@ -26,7 +26,7 @@ from appliance.localnet.websocket.wire import ClientKey, ClientKeyValue, Websock
 
 @dataclass(frozen=True)
 class Texts:
-    """The CDK's words. Names in braces stand for what is spoken about."""
+    """The error texts of the CDK, with their values in braces."""
 
     anonymous: str
     already_open: str
@@ -65,7 +65,7 @@ class OpenArguments(TypedDict):
 
 
 class PrincipalClients(Clients):
-    """A principal has one current connection, the newest: from it messages are taken, to it they are sent."""
+    """A principal has one current connection, the newest: only its messages are accepted, and only it gets messages."""
 
     def __init__(self, dialect: Dialect, undo_log: UndoLog, queues: MessageQueues, gateway: Principal | None) -> None:
         super().__init__(dialect, undo_log, queues, gateway)
@@ -126,7 +126,7 @@ class PrincipalClients(Clients):
         return connection
 
     def forget(self, connection: Connection) -> None:
-        """See Clients. Its client has no current one, even where this was another."""
+        """See Clients. Removes the client's current connection, even where that is another one, as the CDK does."""
         super().forget(connection)
         if connection.client in self._current:
             self.undo_log.remove(self._current, connection.client)
