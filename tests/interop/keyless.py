@@ -7,7 +7,7 @@ from appliance.errors import UncertifiedReject
 from appliance.gateway.ic import Ic
 from appliance.ic.principal import Principal
 from appliance.localnet.replica.replica import Replica
-from appliance.localnet.state.ingress import Rejection
+from appliance.localnet.state.outcome import Rejection
 
 
 class Keyless(Ic):

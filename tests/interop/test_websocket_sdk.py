@@ -124,7 +124,7 @@ class Miscounting(PingPong):
 
     def _push(self, env: Environment, client: Any, content: bytes, *, is_service_message: bool) -> None:
         if client.last_sent_num == 2:
-            self.journal.set(client, "last_sent_num", 3)
+            self.undo_log.set(client, "last_sent_num", 3)
         super()._push(env, client, content, is_service_message=is_service_message)
 
 

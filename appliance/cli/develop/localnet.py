@@ -18,10 +18,10 @@ from appliance.config.schema import Canister, Config, Gateway, Log, Network, Ver
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import ExecutionError
-from appliance.localnet.management.rules import Refusal
+from appliance.localnet.canisters.record import CanisterRecord, LogLine
+from appliance.localnet.management.rules import CallRejected
 from appliance.localnet.net import Localnet
-from appliance.localnet.replica.slots import LogLine, Slot
-from appliance.localnet.wasm.hosting import NoEngine, default_cache
+from appliance.localnet.wasm.loader import WasmtimeMissing, default_cache
 from appliance.localnet.websocket.canister import Generation
 from appliance.localnet.websocket.dialect import DIALECTS
 from appliance.localnet.websocket.pingpong import PingPong
@@ -160,7 +160,7 @@ def _cache(*, is_needed: bool) -> Path | None:
     """Where compiled modules are kept, or None where nothing can compile and nothing must."""
     try:
         return default_cache()
-    except NoEngine as error:
+    except WasmtimeMissing as error:
         if is_needed:
             raise click.ClickException(str(error)) from error
         return None
@@ -187,7 +187,7 @@ def _checked(generation: Generation, gateway: Principal | None) -> Principal | N
 
 
 async def _serve(net: Localnet, plan: Plan, port: int) -> None:
-    net.replica.slots.listeners.append(_show_line)
+    net.replica.canisters.log_listeners.append(_show_line)
     with loop.interrupts() as interrupted:
         async with AsyncExitStack() as stack:
             with _listening(port):
@@ -216,7 +216,7 @@ def _deploy(net: Localnet, plan: Plan) -> dict[str, Principal]:
     for file in plan.modules:
         try:
             net.deploy(file.name, file.module, arg=file.arg, controllers=plan.controllers)
-        except (Refusal, ExecutionError) as error:
+        except (CallRejected, ExecutionError) as error:
             raise click.ClickException(f"{file.path} cannot be installed: {error}") from error
     for name, canister in net.names.items():
         click.echo(f"canister: {canister} ({name})")
@@ -251,10 +251,10 @@ def _write_ids(net: Localnet, folder: Path, ids: dict[str, Principal]) -> None:
         click.echo(f"ids in:   {file}")
 
 
-def _show_line(slot: Slot, line: LogLine) -> None:
+def _show_line(record: CanisterRecord, line: LogLine) -> None:
     """A line that a canister has written, as it comes."""
     time = datetime.fromtimestamp(line.time_ns / 1e9, UTC)
-    who = click.style(f"[{slot.name or slot.canister_id}]", bold=True)
+    who = click.style(f"[{record.name or record.canister_id}]", bold=True)
     click.echo(f"{time:%H:%M:%S} {who} {_harmless(line.text)}")
 
 

@@ -9,7 +9,7 @@ import click
 from appliance.crypto import CandidInterface, encode_candid_text
 from appliance.errors import CandidError, GatewayError
 from appliance.localnet.canisters.canister import ExecutionError
-from appliance.localnet.wasm.hosting import wasm_canister
+from appliance.localnet.wasm.loader import new_wasm_canister
 
 NO_ARGUMENTS = b"DIDL\0\0"
 
@@ -56,7 +56,7 @@ def _name_of(path: Path) -> str:
 def _read(name: str, path: Path, argument: str | None, cache: Path | None) -> WasmFile:
     module = path.read_bytes()
     try:
-        metadata = wasm_canister(module, cache=cache).metadata
+        metadata = new_wasm_canister(module, cache=cache).metadata
     except ExecutionError as error:
         raise click.UsageError(f"{path}: {error}") from error
     did = metadata.get("candid:service", b"").decode(errors="replace") or _beside(path)

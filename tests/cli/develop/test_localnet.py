@@ -20,8 +20,8 @@ from appliance.ic.agent import Agent
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
+from appliance.localnet.canisters.record import CanisterRecord, LogLine
 from appliance.localnet.net import Localnet
-from appliance.localnet.replica.slots import LogLine, Slot
 from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from tests import demo
 from tests.cli.processes import icws, seen
@@ -171,7 +171,7 @@ async def test_a_kept_state_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_a_line_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    _show_line(Slot(CANISTER, name="talk"), LogLine(0, 3_661 * 10**9, "a\x1b[2J\x07é\nb"))
+    _show_line(CanisterRecord(CANISTER, name="talk"), LogLine(0, 3_661 * 10**9, "a\x1b[2J\x07é\nb"))
     assert capsys.readouterr().out == "01:01:01 [talk] a\ufffd[2J\ufffdé\n         b\n"
 
 

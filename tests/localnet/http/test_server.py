@@ -21,7 +21,6 @@ from appliance.crypto import (
 from appliance.ic.envelope import SignedRequest, sign_request
 from appliance.ic.identity import AnonymousIdentity, DelegatedIdentity, Identity, KeyIdentity, delegate
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.canisters.greeter import Greeter
 from appliance.localnet.canisters.management_types import METHODS
 from appliance.localnet.http.server import BODY_LIMIT, HttpInterface, Versions
 from appliance.localnet.net import Localnet
@@ -29,6 +28,7 @@ from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import QUERY_DOMAIN, Authority, canister_id
 from appliance.localnet.state.clock import ManualClock
 from tests import vectors
+from tests.localnet.greeter import Greeter
 from tests.localnet.machine import SECOND, START
 
 KEY = KeyIdentity(SigningKey.from_secret("ed25519", b"k" * 32))

@@ -29,7 +29,7 @@ class Greeter(PythonCanister):
 
     def count(self, env: Environment) -> int:
         """Count one more."""
-        self.journal.set(self, "_count", self._count + 1)
+        self.undo_log.set(self, "_count", self._count + 1)
         return self._count
 
     def whoami(self, env: Environment) -> Principal:

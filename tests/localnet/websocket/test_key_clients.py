@@ -265,7 +265,7 @@ def test_nothing_is_ever_deleted_and_no_timer_runs(joined: WsV0) -> None:
 
 
 def test_there_are_no_service_messages(joined: WsV0) -> None:
-    connection = joined.canister._clients.of(A.key)
+    connection = joined.canister._clients.connection_of(A.key)
     with pytest.raises(WsError, match="generation v0 has no service messages"):
         joined.canister._push_service(joined._env(CANISTER), connection, {})
 

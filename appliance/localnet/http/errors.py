@@ -1,6 +1,6 @@
-"""Requests that are refused by HTTP status, in the words of the replica (`rs/validator`, `rs/http_endpoints`).
+"""Errors that are answered by an HTTP status, with the texts of the replica (`rs/validator`, `rs/http_endpoints`).
 
-Agents parse some of them, above all ``Invalid request expiry: ``.
+Agents parse some of the texts, above all ``Invalid request expiry: ``, so they must not be reworded.
 """
 
 from datetime import UTC, datetime
@@ -23,8 +23,8 @@ EXPIRY_WINDOW_NS = 330 * 10**9
 """How far ahead ``ingress_expiry`` may be: 5 minutes and 30 seconds of permitted drift."""
 
 
-class Refusal(Exception):
-    """Answer with this HTTP status and text."""
+class HttpError(Exception):
+    """The request is answered with this HTTP status and text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -42,13 +42,13 @@ def utc(time_ns: int) -> str:
     return f"{text} UTC"
 
 
-def of_request(error: GatewayError, *, now_ns: int) -> Refusal:
-    """What to answer to a request that the native core did not accept."""
+def http_error_of(error: GatewayError, *, now_ns: int) -> HttpError:
+    """The answer to a request that the native core refused."""
     status = 413 if isinstance(error, TooLarge) and error.unit == "bytes" else 400
-    return Refusal(status, _words(error, now_ns))
+    return HttpError(status, _text_of(error, now_ns))
 
 
-def _words(error: GatewayError, now_ns: int) -> str:
+def _text_of(error: GatewayError, now_ns: int) -> str:
     match error:
         case EnvelopeExpired() | EnvelopeTooFarAhead():
             text = f"Invalid request expiry: {_expiry(error.expiry_ns, now_ns)}"

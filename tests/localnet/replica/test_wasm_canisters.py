@@ -11,14 +11,13 @@ from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.canisters.canister import ExecutionError
+from appliance.localnet.canisters.record import CanisterRecord
 from appliance.localnet.net import Localnet
-from appliance.localnet.replica import replica
-from appliance.localnet.replica.replica import HEARTBEAT_NS
-from appliance.localnet.replica.slots import Slot
 from appliance.localnet.state.outcome import Rejection, Reply
 from appliance.localnet.wasm.canister import WasmCanister
 from tests.localnet.machine import SECOND, START
 from tests.localnet.replica.test_replica import Log
+from tests.localnet.replica.test_rounds import TICKING
 from tests.localnet.wasm.modules import COUNTER, RELAY, module
 from tests.localnet.wasm.net import Net
 
@@ -26,69 +25,6 @@ from tests.localnet.wasm.net import Net
 @pytest.fixture
 def net() -> Net:
     return Net()
-
-
-SELF = """(call $canister_self_copy (i32.const 100) (i32.const 0) (i32.const 10))
-(call $call_new (i32.const 100) (i32.const 10) (i32.const 110) (i32.const 4)
-  (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) (drop (call $call_perform))"""
-TICKING = f"""(table funcref (elem $rearm)) (data (i32.const 110) "tick")
-(func $arm (drop (call $global_timer_set (i64.add (call $time) (i64.const {10 * SECOND})))))
-(func $rearm (param i32) (call $arm))
-(func (export "canister_init") (call $arm))
-(func (export "canister_global_timer") {SELF})
-(func (export "canister_update tick")
-  (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1))) (call $msg_reply))
-(func (export "canister_query ticks")
-  (call $msg_reply_data_append (i32.const 0) (i32.const 1)) (call $msg_reply))"""
-
-
-def test_a_timer_whose_callback_sets_it_again_goes_on(net: Net) -> None:
-    canister = net.install(module(TICKING))
-    for ticks in range(5):
-        assert net.query(canister, "ticks") == Reply(bytes([ticks]))
-        net.clock.advance(9 * SECOND)
-        net.run()
-        assert net.query(canister, "ticks") == Reply(bytes([ticks]))
-        net.clock.advance(SECOND + 1000)
-        net.run()
-    assert not net.replica.slots[canister].contexts
-
-
-async def test_a_timer_wakes_the_replica(net: Net) -> None:
-    async with net.replica:
-        canister = net.install(module(TICKING))
-        net.clock.advance(11 * SECOND)
-        await net.replica.settle()
-        assert net.query(canister, "ticks") == Reply(b"\1")
-
-
-def test_a_canister_that_does_not_run_has_no_timers_until_it_does(net: Net) -> None:
-    canister = net.install(module(TICKING))
-    net.replica.stop_canister(canister, lambda done: None)
-    net.clock.advance(11 * SECOND)
-    net.run()
-    net.replica.start_canister(canister)
-    assert net.query(canister, "ticks") == Reply(b"\0")
-    net.run()
-    assert net.query(canister, "ticks") == Reply(b"\1")
-
-
-BEATING = """(func (export "canister_heartbeat")
-  (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1)))
-  (if (i64.eq (i64.load (i32.const 0)) (i64.const 3)) (then unreachable)))
-(func (export "canister_query beats") (call $msg_reply_data_append (i32.const 0) (i32.const 1)) (call $msg_reply))"""
-
-
-def test_a_heart_beats_every_second_and_goes_on_after_a_trap(net: Net) -> None:
-    canister = net.install(module(BEATING))
-    beats = []
-    for _ in range(5):
-        net.clock.advance(HEARTBEAT_NS)
-        net.run()
-        beats.append(net.query(canister, "beats"))
-    assert beats == [Reply(bytes([number])) for number in (1, 2, 2, 2, 2)]
-    net.replica.uninstall_canister(canister)
-    assert not net.replica._is_due()
 
 
 CERTIFYING = """(func $certify (call $msg_arg_data_copy (i32.const 0) (i32.const 0) (call $msg_arg_data_size))
@@ -149,10 +85,10 @@ def test_calls_of_users_are_inspected(net: Net) -> None:
 
 def test_an_upgrade_shows_the_new_code_and_raises_the_version(net: Net) -> None:
     canister = net.install(module(COUNTER))
-    slot = net.replica.slots[canister]
-    version, before = slot.version, net.replica.state.get((b"canister", canister, b"module_hash"))
+    record = net.replica.canisters[canister]
+    version, before = record.version, net.replica.state.get((b"canister", canister, b"module_hash"))
     net.replica.upgrade_canister(canister, module(RELAY))
-    assert slot.version > version
+    assert record.version > version
     assert net.replica.state.get((b"canister", canister, b"module_hash")) not in (before, None)
     assert net.call(canister, "echo", b"x") == Reply(b"x")
     with pytest.raises(ExecutionError):
@@ -196,47 +132,37 @@ def test_traps_and_prints_are_in_the_log(net: Net) -> None:
     text = """(func (export "canister_update x") (call $debug_print (i32.const 0) (i32.const 2)) unreachable)
     (data (i32.const 0) "hi")"""
     canister = net.install(module(text))
-    slot, heard = net.replica.slots[canister], []
-    slot.on_log = heard.append
+    record, heard = net.replica.canisters[canister], []
+    record.on_log = heard.append
     for _ in range(2):
         net.call(canister, "x")
-    assert [(line.number, line.text) for line in slot.log] == [
+    assert [(line.number, line.text) for line in record.log] == [
         (0, "hi"),
         (1, "[TRAP]: Canister trapped: unreachable"),
         (2, "hi"),
         (3, "[TRAP]: Canister trapped: unreachable"),
     ]
-    assert list(slot.log) == heard
+    assert list(record.log) == heard
     assert heard[0].time_ns == heard[1].time_ns < heard[2].time_ns
 
 
 def test_a_canister_is_put_back_as_it_was(net: Net, tmp_path: Path) -> None:
     canister = net.install(module(TICKING))
-    old = net.replica.slots[canister]
+    old = net.replica.canisters[canister]
     assert isinstance(old.canister, WasmCanister)
     old.canister.save(tmp_path)
     other = Net()
-    slot = Slot(canister, WasmCanister.load(tmp_path), frozenset({Principal(b"bob")}), timer_ns=old.timer_ns)
-    other.replica.restore_canister(slot, certified_data=b"certified")
+    record = CanisterRecord(
+        canister, WasmCanister.load(tmp_path), frozenset({Principal(b"bob")}), timer_ns=old.timer_ns
+    )
+    other.replica.restore_canister(record, certified_data=b"certified")
     assert other.replica.state.get((b"canister", canister, b"certified_data")) == b"certified"
     assert other.replica.state.get((b"canister", canister, b"module_hash")) == old.canister.module_hash
     other.clock.advance(11 * SECOND)
     other.run()
     assert other.query(canister, "ticks") == Reply(b"\1")
     with pytest.raises(ValueError, match="is taken"):
-        other.replica.restore_canister(slot)
-
-
-def test_a_round_ends_after_enough_work_and_the_next_goes_on(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-    canister = net.install(module(COUNTER))
-    calls = [net.submit(canister, "add") for _ in range(3)]
-    monkeypatch.setattr(replica, "ROUND_INSTRUCTIONS", 1)
-    seen = []
-    while net.replica.executor:
-        net.replica._round()
-        seen.append([call.status for call in calls].count("replied"))
-    assert seen == [1, 2, 3]
-    assert net.replica.executor.instructions > 3
+        other.replica.restore_canister(record)
 
 
 async def test_a_canister_of_wasm_is_called_and_upgraded_over_http() -> None:

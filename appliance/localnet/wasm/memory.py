@@ -1,8 +1,8 @@
-"""Bytes of a canister that live from one execution to the next, in sparse files without a name.
+"""The memories of a canister between executions, as sparse files without a name.
 
-A main memory is mapped from its file copy-on-write where the system can do that (Linux): an instance then starts
-without a copy, dropping it is the roll-back, and only the pages that it wrote are written back. Elsewhere memories are
-copied.
+On Linux a main memory is mapped from its file copy-on-write: an instance starts without a copy, dropping it is the
+roll-back, and only the pages that it wrote are written back. On other systems memories are copied. A message to a
+canister with 1 GiB of memory would otherwise copy 1 GiB.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ PRIVATE_PAGES = re.compile(rb"[\x40-\x5f\x80-\x9f\xc0-\xdf]+")
 
 
 class SparseFile:
-    """Bytes that are 0 until they are written; only written pages take memory. Closed with its last reference."""
+    """Bytes that are 0 until written; only written pages take memory. Closed when the last reference is gone."""
 
     def __init__(self, size: int = 0) -> None:
         self.fd = _open()
@@ -41,23 +41,23 @@ class SparseFile:
             self.size = size
 
     def read(self, offset: int, size: int) -> bytes:
-        """Bytes that are there."""
+        """Bytes within the file."""
         return os.pread(self.fd, size, offset)
 
     def read_into(self, offset: int, target: memoryview) -> None:
-        """Fill the target with bytes that are there."""
+        """Fill the target with bytes within the file."""
         done = 0
         while done < len(target):
             done += os.preadv(self.fd, [target[done:]], offset + done)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Put bytes where there is room."""
+        """Write bytes within the file."""
         done = 0
         while done < len(data):
             done += os.pwrite(self.fd, data[done:], offset + done)
 
     def copy(self) -> "SparseFile":
-        """Another with the same bytes."""
+        """Another file with the same bytes."""
         other = SparseFile(self.size)
         _copy(self.fd, other.fd, self.size)
         return other
@@ -106,10 +106,10 @@ def _open() -> int:
 
 
 class Attached(Protocol):
-    """A memory of an instance, filled from what is stored."""
+    """A memory of an instance, filled from a stored one."""
 
     def commit(self, size: int, target: SparseFile) -> None:
-        """Store what the instance has made of it, now ``size`` bytes, where it came from or in a copy of that."""
+        """Store the memory, now ``size`` bytes, in the file that it was filled from or in a copy of that."""
 
 
 class MappedMemory:
@@ -121,7 +121,7 @@ class MappedMemory:
             _map(address, stored.size, stored.fd)
 
     def commit(self, size: int, target: SparseFile) -> None:
-        """Write the changed pages, and those that were touched of what has grown."""
+        """Write the changed pages, including those beyond the old size."""
         target.grow(size)
         for run in PRIVATE_PAGES.finditer(_page_flags(self._address, size)):
             start, end = run.start() * PAGE, run.end() * PAGE
@@ -166,7 +166,7 @@ def view(address: int, size: int) -> memoryview:
 
 @cache
 def _mmap() -> Callable[..., int | None]:
-    """The system's function; to look for it takes as long as many a message."""
+    """The C function; finding it takes as long as an execution, so it is cached."""
     function = ctypes.CDLL(None, use_errno=True).mmap
     function.restype = ctypes.c_void_p
     return function

@@ -1,4 +1,4 @@
-"""Calls that the local network makes itself, for the people in front of it."""
+"""An agent without HTTP: calls of the local network's own page."""
 
 from typing import Literal
 
@@ -10,15 +10,15 @@ from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.outcome import Outcome
 
 
-class Caller:
-    """Signs requests and has them verified like everybody's."""
+class LocalAgent:
+    """Signs requests and verifies them as the HTTP interface does, so that the page cannot do what an agent cannot."""
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._verifier = Verifier(replica.authority.root_key)
 
     async def call(self, identity: Identity, canister_id: Principal, method: str, arg: bytes) -> Outcome:
-        """Make a call and wait for its end; the replica must be running."""
+        """Make a call and wait for its outcome; the replica must be running."""
         request = self._sign(identity, "call", canister_id, method, arg)
         rejection = self._replica.admit(request)
         if rejection is not None:
@@ -30,7 +30,7 @@ class Caller:
         return call.outcome
 
     def query(self, identity: Identity, canister_id: Principal, method: str, arg: bytes) -> Outcome:
-        """Ask a query method."""
+        """Make a query."""
         return self._replica.query(self._sign(identity, "query", canister_id, method, arg), "flat")
 
     def _sign(

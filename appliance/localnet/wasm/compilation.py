@@ -1,4 +1,4 @@
-"""Modules compiled for this machine, kept on disk under the hash of what they were made from."""
+"""Modules compiled for this machine, cached on disk under the hash of their code."""
 
 import importlib.metadata
 import logging
@@ -21,7 +21,11 @@ log = logging.getLogger(__name__)
 
 @lru_cache(maxsize=1)
 def engine() -> wasmtime.Engine:
-    """The one engine of this process. Memories stay where they are when they grow, since they are mapped over."""
+    """The only engine of this process.
+
+    Memories must not move when they grow, because files are mapped over them. Fuel counts instructions. NaNs are made
+    canonical, so that an execution gives the same bits on every machine, as on the IC.
+    """
     config = wasmtime.Config()
     config.consume_fuel = True
     config.wasm_memory64 = True
@@ -34,26 +38,19 @@ def engine() -> wasmtime.Engine:
     return wasmtime.Engine(config)
 
 
-def default_cache() -> Path:
-    """Where compiled modules of this user lie."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "icws" / "wasm"
+def compile_module(code: bytes, cache: Path | None) -> wasmtime.Module:
+    """Compile, or load from the cache. Raises InvalidModule.
 
-
-def compiled(code: bytes, cache: Path | None) -> wasmtime.Module:
-    """Compile, or take what was compiled before from the folder. Raises InvalidModule.
-
-    What lies in the folder is executed, so one that others can write into is not used; it is made where it does not
-    exist.
+    Files in the cache are executed, so a folder that others can write into is not used. A missing folder is created.
     """
     if cache is None or not _is_private(cache):
         return _compile(code)
     version = importlib.metadata.version("wasmtime")
     path = cache / f"{sha256(code).hexdigest()}-{version}.cwasm"
     try:
-        # read, not mapped: a file that somebody cuts short would take the process with it
+        # Read, not mapped: truncating a mapped file kills the process (SIGBUS).
         return wasmtime.Module.deserialize(engine(), path.read_bytes())
-    except (OSError, wasmtime.WasmtimeError):  # not there, or of another machine or configuration
+    except (OSError, wasmtime.WasmtimeError):  # missing, or compiled for another machine or configuration
         module = _compile(code)
     try:
         _store(path, bytes(module.serialize()))
@@ -70,7 +67,7 @@ def _compile(code: bytes) -> wasmtime.Module:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether only this user can put something into the folder, which is made where it does not exist."""
+    """Whether only this user can write into the folder. Creates a missing one."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = folder.stat()
@@ -84,6 +81,7 @@ def _is_private(folder: Path) -> bool:
 
 
 def _store(path: Path, data: bytes) -> None:
+    # Written beside and renamed: another process must never load half a file.
     handle, name = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

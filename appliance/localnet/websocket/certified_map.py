@@ -1,6 +1,6 @@
 """A map whose entries can be certified one by one, in the shape that canisters in the field give it.
 
-What they certify with is the ``RbTree`` of the crate ``ic-certification``: a left-leaning red-black tree with an entry
+They use the ``RbTree`` of the crate ``ic-certification``: a left-leaning red-black tree with an entry
 at every node, whose hash tree has the node's left side, its entry and its right side, each where there is one. The
 shape is part of what clients see, since it says how many hashes come along with an entry.
 """
@@ -59,7 +59,7 @@ _Tree = _Node | None
 
 
 class CertifiedMap:
-    """A value: what changes it returns another one, which shares what is the same."""
+    """Immutable: changes return another map, which shares the unchanged nodes. Rolling back is keeping the old one."""
 
     def __init__(self, root: _Tree = None) -> None:
         self._root = root
@@ -104,7 +104,7 @@ class CertifiedMap:
         return type(self)(None if rest is None else rest.coloured(is_red=False))
 
     def witness(self, first: bytes, last: bytes) -> Witness:
-        """What shows the entries from the first key to the last, both of which must be there, and no others."""
+        """A witness of the entries from the first key to the last, both of which must exist, and of no others."""
         return _witness(self._root, first, last)
 
 

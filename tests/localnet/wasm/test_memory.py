@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.localnet.wasm import storage
-from appliance.localnet.wasm.state import MemoryFault, StableView, WasmState
-from appliance.localnet.wasm.storage import PAGE, WASM_PAGE, CopiedMemory, MappedMemory, SparseFile, can_map, view
+from appliance.localnet.wasm import memory
+from appliance.localnet.wasm.memory import PAGE, WASM_PAGE, CopiedMemory, MappedMemory, SparseFile, can_map, view
+from appliance.localnet.wasm.state import OutOfBounds, StableView, WasmState
 
 PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 SIZE = 4 * WASM_PAGE
@@ -26,31 +26,31 @@ def test_what_is_committed_stays_and_nothing_else(
     kind: type[MappedMemory] | type[CopiedMemory], rounds: list[tuple[list[tuple[int, bytes]], bool]], grown: int
 ) -> None:
     stored, model = SparseFile(SIZE), bytearray(SIZE)
-    for writes, is_kept in rounds:
-        with mmap.mmap(-1, SIZE + grown * WASM_PAGE, flags=PRIVATE) as memory:
-            address = address_of(memory)
+    for writes, is_saved in rounds:
+        with mmap.mmap(-1, SIZE + grown * WASM_PAGE, flags=PRIVATE) as pages:
+            address = address_of(pages)
             attached = kind(stored, address)
-            changed = bytearray(model) + bytes(len(memory) - len(model))
-            content = view(address, len(memory))
+            changed = bytearray(model) + bytes(len(pages) - len(model))
+            content = view(address, len(pages))
             assert content == changed
             for offset, whole in writes:
                 data = whole[: len(changed) - offset]
                 content[offset : offset + len(data)] = data
                 changed[offset : offset + len(data)] = data
-            if is_kept:
-                attached.commit(len(memory), stored)
+            if is_saved:
+                attached.commit(len(pages), stored)
                 model = changed
             content.release()
         assert stored.read(0, stored.size) == model
-        if is_kept and grown:
+        if is_saved and grown:
             break  # the next memory would be as long as the file
 
 
 @pytest.mark.skipif(not can_map(), reason="no page map")
 def test_only_changed_pages_are_written_back(monkeypatch: pytest.MonkeyPatch) -> None:
     stored, written = SparseFile(SIZE), []
-    with mmap.mmap(-1, SIZE, flags=PRIVATE) as memory:
-        address = address_of(memory)
+    with mmap.mmap(-1, SIZE, flags=PRIVATE) as pages:
+        address = address_of(pages)
         attached = MappedMemory(stored, address)
         content = view(address, SIZE)
         assert sum(content) == 0, "every page is read"
@@ -62,11 +62,11 @@ def test_only_changed_pages_are_written_back(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_first_memory_is_copied_since_its_pages_are_the_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    with mmap.mmap(-1, WASM_PAGE, flags=PRIVATE) as memory:
-        address = address_of(memory)
-        assert isinstance(storage.attach(SparseFile(), address), CopiedMemory)
-        monkeypatch.setattr(storage, "can_map", lambda: False)
-        assert isinstance(storage.attach(SparseFile(WASM_PAGE), address), CopiedMemory)
+    with mmap.mmap(-1, WASM_PAGE, flags=PRIVATE) as pages:
+        address = address_of(pages)
+        assert isinstance(memory.attach(SparseFile(), address), CopiedMemory)
+        monkeypatch.setattr(memory, "can_map", lambda: False)
+        assert isinstance(memory.attach(SparseFile(WASM_PAGE), address), CopiedMemory)
 
 
 @given(writes=WRITES)
@@ -115,10 +115,10 @@ def test_stable_memory_is_as_a_byte_array_that_is_committed_or_forgotten(steps: 
             case ("read", int(offset), int(size)) if offset + size <= len(now):
                 assert stable.read(offset, size) == now[offset : offset + size]
             case ("write", int(offset), bytes(data)):
-                with pytest.raises(MemoryFault):
+                with pytest.raises(OutOfBounds):
                     stable.write(offset, data)
             case ("read", int(offset), int(size)):
-                with pytest.raises(MemoryFault):
+                with pytest.raises(OutOfBounds):
                     stable.read(offset, size)
             case ("commit",):
                 stable.commit(state.stable)

@@ -1,7 +1,7 @@
 import pytest
 
 from appliance import errors
-from appliance.localnet.http.refusal import of_request, utc
+from appliance.localnet.http.errors import http_error_of, utc
 
 NOW = 1_746_143_718_005_285_297
 
@@ -22,13 +22,15 @@ def test_times_are_written_as_the_replica_does(time_ns: int, text: str) -> None:
 def test_agents_find_the_words_they_look_for() -> None:
     expired = errors.EnvelopeExpired(expiry_ns=NOW - 10**9, now_ns=NOW)
     ahead = errors.EnvelopeTooFarAhead(expiry_ns=NOW + 10**12, now_ns=NOW, limit_ns=330 * 10**9)
-    assert of_request(expired, now_ns=NOW).text == (
+    assert http_error_of(expired, now_ns=NOW).text == (
         "Invalid request expiry: Specified ingress_expiry not within expected range: "
         "Minimum allowed expiry: 2025-05-01 23:55:18.005285297 UTC, "
         "Maximum allowed expiry: 2025-05-02 00:00:48.005285297 UTC, "
         "Provided expiry:        2025-05-01 23:55:17.005285297 UTC"
     )
-    assert of_request(ahead, now_ns=NOW).text.startswith("Invalid request expiry: Specified ingress_expiry not within")
+    assert http_error_of(ahead, now_ns=NOW).text.startswith(
+        "Invalid request expiry: Specified ingress_expiry not within"
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,6 @@ def test_agents_find_the_words_they_look_for() -> None:
     ],
 )
 def test_every_refusal_has_a_status_and_words(error: errors.GatewayError, status: int, start: str) -> None:
-    refusal = of_request(error, now_ns=NOW)
-    assert refusal.status == status
-    assert refusal.text.startswith(start)
+    answer = http_error_of(error, now_ns=NOW)
+    assert answer.status == status
+    assert answer.text.startswith(start)

@@ -5,18 +5,18 @@ from typing import NotRequired, TypedDict
 
 from appliance.ic.principal import ANONYMOUS, Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.canisters.python_canister import UndoLog
 from appliance.localnet.websocket import wire
 from appliance.localnet.websocket.clients import (
     OK,
     Admission,
+    ApplicationMessage,
     Client,
     Clients,
     Connection,
-    ForApplication,
-    ForService,
     Incoming,
-    OutOfTurn,
+    ServiceMessage,
+    WrongSequenceNumber,
     WsError,
 )
 from appliance.localnet.websocket.dialect import Dialect, Generation
@@ -26,7 +26,7 @@ from appliance.localnet.websocket.wire import ClientKey, ClientKeyValue, Websock
 
 @dataclass(frozen=True)
 class Texts:
-    """The CDK's words. Names in braces stand for what is spoken about."""
+    """The error texts of the CDK, with their values in braces."""
 
     anonymous: str
     already_open: str
@@ -65,10 +65,10 @@ class OpenArguments(TypedDict):
 
 
 class PrincipalClients(Clients):
-    """A principal has one current connection, the newest: from it messages are taken, to it they are sent."""
+    """A principal has one current connection, the newest: only its messages are accepted, and only it gets messages."""
 
-    def __init__(self, dialect: Dialect, journal: Journal, queues: MessageQueues, gateway: Principal | None) -> None:
-        super().__init__(dialect, journal, queues, gateway)
+    def __init__(self, dialect: Dialect, undo_log: UndoLog, queues: MessageQueues, gateway: Principal | None) -> None:
+        super().__init__(dialect, undo_log, queues, gateway)
         self._texts = TEXTS[dialect.generation]
         self._current: dict[Client, Connection] = {}
 
@@ -89,23 +89,23 @@ class PrincipalClients(Clients):
     def add(self, connection: Connection) -> None:
         """See Clients. It is the current one of its client."""
         super().add(connection)
-        self.journal.put(self._current, connection.client, connection)
+        self.undo_log.put(self._current, connection.client, connection)
 
     def incoming(self, env: Environment, message: WebsocketMessage) -> Incoming:
         """See Clients."""
-        connection = self.of(env.caller)
+        connection = self.connection_of(env.caller)
         key = wire.client_key(message["client_key"])
         if key != connection.key:
             raise WsError(self._texts.other_key.format(caller=env.caller, claimed=key.principal))
         expected, actual = connection.expected_num, message["sequence_num"]
         if actual != expected:
-            raise OutOfTurn(connection, self._texts.wrong_number.format(expected=expected, actual=actual))
-        self.journal.set(connection, "expected_num", expected + 1)
+            raise WrongSequenceNumber(connection, self._texts.wrong_number.format(expected=expected, actual=actual))
+        self.undo_log.set(connection, "expected_num", expected + 1)
         if message["is_service_message"]:
-            return ForService(connection, message["content"])
-        return ForApplication(connection.client, message["content"])
+            return ServiceMessage(connection, message["content"])
+        return ApplicationMessage(connection.client, message["content"])
 
-    def leaving(self, env: Environment, key: ClientKeyValue) -> Connection:
+    def closing(self, env: Environment, key: ClientKeyValue) -> Connection:
         """See Clients."""
         self.check_gateway(env.caller)
         if self.gateway is None and env.caller not in self.queues:
@@ -118,7 +118,7 @@ class PrincipalClients(Clients):
             raise WsError(f"Client with key {leaver} was not registered to gateway {env.caller}")
         return connection
 
-    def of(self, client: Client) -> Connection:
+    def connection_of(self, client: Client) -> Connection:
         """See Clients."""
         connection = self._current.get(client)
         if connection is None:
@@ -126,7 +126,7 @@ class PrincipalClients(Clients):
         return connection
 
     def forget(self, connection: Connection) -> None:
-        """See Clients. Its client has no current one, even where this was another."""
+        """See Clients. Removes the client's current connection, even where that is another one, as the CDK does."""
         super().forget(connection)
         if connection.client in self._current:
-            self.journal.remove(self._current, connection.client)
+            self.undo_log.remove(self._current, connection.client)

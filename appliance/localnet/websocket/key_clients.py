@@ -1,6 +1,6 @@
 """The clients of the wire generation v0: an Ed25519 key that its owner registers before it signs with it.
 
-Everybody may register any key, the anonymous principal too, and who did so last speaks for it.
+Anybody may register any key, also anonymously; the last caller that did may send messages for it.
 """
 
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from appliance.crypto import decode_cbor, verify_signature
 from appliance.errors import GatewayError, KeyUnusable, Malformed, SignatureInvalid
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.canisters.python_canister import UndoLog
 from appliance.localnet.websocket.clients import (
     Admission,
+    ApplicationMessage,
     Client,
     Clients,
     Connection,
-    Established,
-    ForApplication,
     Incoming,
     Key,
+    SocketEstablished,
     WsError,
 )
 from appliance.localnet.websocket.dialect import Dialect
@@ -42,16 +42,16 @@ class Signed(TypedDict):
 class KeyClients(Clients):
     """Registered keys, and the connections of those that the gateway has opened."""
 
-    def __init__(self, dialect: Dialect, journal: Journal, queues: MessageQueues, gateway: Principal | None) -> None:
-        super().__init__(dialect, journal, queues, gateway)
+    def __init__(self, dialect: Dialect, undo_log: UndoLog, queues: MessageQueues, gateway: Principal | None) -> None:
+        super().__init__(dialect, undo_log, queues, gateway)
         self._callers: dict[Key, Principal] = {}
 
     def register(self, caller: Principal, key: ClientPublicKey) -> None:
         """See Clients."""
-        self.journal.put(self._callers, key, caller)
+        self.undo_log.put(self._callers, key, caller)
 
     def admit(self, env: Environment, args: Signed) -> Admission:
-        """See Clients. Who opens again counts from the beginning. The canister id is repeated, not judged."""
+        """See Clients. Opening again restarts the sequence numbers. The CDK does not check the canister id."""
         self.check_gateway(env.caller)
         first = _read("first message", args["msg"], _FIRST_MESSAGE)
         key = ClientPublicKey(first["client_key"])
@@ -66,7 +66,7 @@ class KeyClients(Clients):
         return Admission(self._connection(env, key), None, {"Ok": value})
 
     def incoming(self, env: Environment, message: Mapping[str, Any]) -> Incoming:
-        """See Clients. The wrong number is refused, and the right one still expected."""
+        """See Clients. A wrong sequence number is refused; the expected one stays the same."""
         ((kind, value),) = message.items()
         if kind == "DirectlyFromClient":
             return self._direct(env, ClientPublicKey(value["client_key"]), value["message"])
@@ -74,16 +74,16 @@ class KeyClients(Clients):
         if kind == "RelayedByGateway":
             return self._relayed(value["content"], value["sig"])
         self._check_registered(ClientPublicKey(value))
-        return Established(ClientPublicKey(value))
+        return SocketEstablished(ClientPublicKey(value))
 
-    def leaving(self, env: Environment, key: bytes) -> Connection:
-        """See Clients. Also takes leave of who has registered only."""
+    def closing(self, env: Environment, key: bytes) -> Connection:
+        """See Clients. Also for a client that has registered but not opened."""
         self.check_gateway(env.caller)
         leaver = ClientPublicKey(key)
         self._check_registered(leaver)
         return self.connections.get(leaver) or self._connection(env, leaver)
 
-    def of(self, client: Client) -> Connection:
+    def connection_of(self, client: Client) -> Connection:
         """See Clients."""
         connection = self.connections.get(ClientPublicKey(client))
         if connection is None:
@@ -93,7 +93,7 @@ class KeyClients(Clients):
     def forget(self, connection: Connection) -> None:
         """See Clients. Its key is no longer registered either."""
         super().forget(connection)
-        self.journal.remove(self._callers, connection.key)
+        self.undo_log.remove(self._callers, connection.key)
 
     def _connection(self, env: Environment, key: ClientPublicKey) -> Connection:
         return Connection(key, key, self.gateway or env.caller, env.time_ns, expected_num=0)
@@ -108,7 +108,7 @@ class KeyClients(Clients):
             raise WsError("client was was not authenticated with II when it registered its public key")
         if caller != env.caller:
             raise WsError("caller is not the same that registered the public key")
-        return ForApplication(key, message)
+        return ApplicationMessage(key, message)
 
     def _relayed(self, content: bytes, signature: bytes) -> Incoming:
         message = _read("message", content, _MESSAGE)
@@ -123,8 +123,8 @@ class KeyClients(Clients):
             raise WsError(
                 "incoming client's message relayed from WS Gateway does not have the expected sequence number"
             )
-        self.journal.set(connection, "expected_num", connection.expected_num + 1)
-        return ForApplication(key, message["message"])
+        self.undo_log.set(connection, "expected_num", connection.expected_num + 1)
+        return ApplicationMessage(key, message["message"])
 
 
 def _read(what: str, content: bytes, fields: Mapping[str, type]) -> dict[str, Any]:

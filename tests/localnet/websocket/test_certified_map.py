@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from appliance.crypto import HashTree, encode_cbor
 from appliance.errors import PathUnknown
-from appliance.localnet.canisters.certified_map import CertifiedMap, labeled_digest
+from appliance.localnet.websocket.certified_map import CertifiedMap, labeled_digest
 
 KEYS = st.integers(0, 60).map(lambda number: b"%02d" % number)
 STEPS = st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=3)), max_size=80)
