@@ -1,10 +1,13 @@
-"""Runs coroutines of commands on the fastest event loop that is installed."""
+"""The event loop, signals and ports of commands that serve."""
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
+
+import click
 
 T = TypeVar("T")
 
@@ -35,3 +38,15 @@ def run(main: Coroutine[object, object, T]) -> T:
     """As asyncio.run."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
+
+
+def free_port(port: int) -> int:
+    """The loopback port, or 0 (any) and a sentence about it where somebody has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            click.echo(f"port {port} is taken, using a free one", err=True)
+            return 0
+    return port

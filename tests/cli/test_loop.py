@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from appliance.cli.free_port import free_port
+from appliance.cli.loop import free_port
 
 
 def test_a_taken_port_is_replaced_by_any(capsys: pytest.CaptureFixture[str]) -> None:

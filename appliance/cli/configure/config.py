@@ -1,7 +1,8 @@
-"""``icws config``: the configuration shown, explained and documented."""
+"""``icws check`` and ``icws config``: whether a configuration is valid, what it sets, and what each key means."""
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,46 @@ from click.shell_completion import CompletionItem
 
 from appliance.cli.configure.explained_key import find_key, key_lines, known_keys
 from appliance.cli.output.formatting import counted, time
-from appliance.cli.output.printing import json_text, tell
-from appliance.cli.output.table import facts, width
+from appliance.cli.output.terminal import field_lines, json_text, print_result, terminal_width
 from appliance.cli.output.yaml_text import yaml_lines
-from appliance.cli.remote.api_options import RemoteCommand, client, config_file, json_option
+from appliance.cli.remote.api_options import RemoteCommand, client, config_file, json_option, wants_json
 from appliance.config.describe import render_yaml
 from appliance.config.json_schema import json_schema
 from appliance.config.load import DEFAULT, Loaded, load
+from appliance.config.schema import Config
 from appliance.config.written import written
 from appliance.control.client import path_to
 from appliance.control.models import ConfigShown
 from appliance.errors import ConfigError
+from appliance.gateway.sockets.listener import load_tls
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default="gateway.yaml", envvar="ICWS_CONFIG")
+@click.option("--no-files", is_flag=True, help="Do not look at the certificate and the key that it names.")
+@json_option
+def check(file: Path, *, no_files: bool) -> None:
+    """Check FILE (gateway.yaml) together with the environment, as `icws run` would read it.
+
+    Every fault is named with its place and key. Exit code 0: it can be used; 78: it cannot.
+    """
+    try:
+        config = load(file, environment=os.environ).config
+        if config.gateway.tls is not None and not no_files:
+            load_tls(config.gateway.tls)
+    except ConfigError as error:
+        if wants_json():
+            click.echo(json_text({"usable": False, "problems": [asdict(problem) for problem in error.problems]}))
+        raise
+    print_result({"usable": True, "problems": []}, [f"{file} can be used: {_summary(config)}"])
+
+
+def _summary(config: Config) -> str:
+    canisters = ", ".join(canister.name or str(canister.id) for canister in config.canisters) or "none"
+    others = "others too" if config.unlisted_canisters == "allow" else "no others"
+    addresses = [config.gateway.listen, *(more.address for more in config.gateway.listeners)]
+    return f"listens on {', '.join(addresses)}, serves {canisters} and {others}, asks {', '.join(config.network.url)}"
+
 
 _NOTHING_SAID = "version: 1\n"
 
@@ -38,21 +68,21 @@ def config() -> None:
 def show_(file: Path | None, *, origin: bool, changed: bool, running: bool) -> None:
     """Show every value of FILE (gateway.yaml) together with the environment, as `icws run` would read it.
 
-    Or, with --running, what a running gateway works with now: it is asked.
+    Or, with --running, what a running gateway works with now: it is api.
     """
     if running:
         if file is not None:
             raise click.UsageError("--running asks the gateway, leave FILE out")
         answer = client().get(ConfigShown, path_to("config"))
         unless = _unset(answer) if changed else None
-        tell(answer, _running_lines(answer, origin=origin, unless=unless))
+        print_result(answer, _running_lines(answer, origin=origin, unless=unless))
         return
     file = file or config_file()
-    loaded = _load(file)
+    loaded = _load_file(file)
     values = written(loaded.config)
     unless = _defaults(file) if changed else None
     plain = {"values": values, "origins": dict(loaded.origins)}
-    tell(plain, _lines(values, loaded.origins, origin=origin, unless=unless))
+    print_result(plain, _lines(values, loaded.origins, origin=origin, unless=unless))
 
 
 def _complete_key(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -75,10 +105,10 @@ def explain(key: str, *, file: Path | None) -> None:
     change of it does, and which value it has now, from where. A section is explained with all of its keys.
     """
     found = find_key(key)
-    loaded = _load_quietly(file or config_file())
+    loaded = _load_if_valid(file or config_file())
     value, origin = _value_of(loaded, found.name)
     answer = found.answer() | ({"value": value, "origin": origin} if origin else {})
-    tell(answer, key_lines(found, value, origin, room=width()))
+    print_result(answer, key_lines(found, value, origin, max_width=terminal_width()))
 
 
 @config.command(short_help="Print the JSON Schema of the file.")
@@ -93,14 +123,14 @@ def default() -> None:
     click.echo(render_yaml(), nl=False)
 
 
-def _load(file: Path) -> Loaded:
+def _load_file(file: Path) -> Loaded:
     return load(file, environment=os.environ)
 
 
-def _load_quietly(file: Path) -> Loaded | None:
+def _load_if_valid(file: Path) -> Loaded | None:
     """None where there is nothing to be had, which `icws check` explains."""
     try:
-        return _load(file)
+        return _load_file(file)
     except ConfigError:
         return None
 
@@ -141,7 +171,7 @@ def _lines(
 
 
 def _running_lines(shown: ConfigShown, *, origin: bool, unless: Mapping[str, Any] | None) -> Iterator[str]:
-    for line in facts(_running_pairs(shown), room=width()):
+    for line in field_lines(_running_pairs(shown), max_width=terminal_width()):
         yield f"# {line}"
     yield from _lines(shown.values, shown.origins, origin=origin, unless=unless)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from appliance.cli.output.table import facts, folded
+from appliance.cli.output.terminal import field_lines, wrapped
 from appliance.cli.output.yaml_text import scalar
 from appliance.config.describe import Key, keys
 from appliance.config.load import PREFIX
@@ -73,18 +73,20 @@ def known_keys(section: type[Section] = Config, above: tuple[str, ...] = ()) -> 
             yield from known_keys(key.section, key.path)
 
 
-def key_lines(found: Found, value: Any, origin: str, *, room: int | None) -> Iterator[str]:
+def key_lines(found: Found, value: Any, origin: str, *, max_width: int | None) -> Iterator[str]:
     """The explanation."""
     yield click.style(found.name, bold=True)
-    yield from (f"  {line}" for line in folded(_plain(found.key.meaning), None if room is None else room - 2))
+    yield from (
+        f"  {line}" for line in wrapped(_plain(found.key.meaning), None if max_width is None else max_width - 2)
+    )
     pairs = list(_pairs(found, value, origin))
     if pairs:
         yield ""
-        yield from facts(pairs, room=room, indent="  ")
+        yield from field_lines(pairs, max_width=max_width, indent="  ")
     if found.inner:
         yield ""
         inner = [(key.path[-1], _brief(key)) for key in found.inner]
-        yield from facts(inner, room=room, indent="  ")
+        yield from field_lines(inner, max_width=max_width, indent="  ")
 
 
 def _pairs(found: Found, value: Any, origin: str) -> Iterator[tuple[str, str]]:

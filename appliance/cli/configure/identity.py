@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.output.printing import tell
+from appliance.cli.output.terminal import print_result
 from appliance.cli.remote.api_options import json_option
 from appliance.config.schema import Gateway
 from appliance.ic.identity import (
@@ -78,4 +78,6 @@ def _show(shown: KeyIdentity) -> None:
         f"scheme: {shown.scheme}",
         f"public key (DER): {shown.public_key.hex()}",
     ]
-    tell({"principal": str(shown.principal), "scheme": shown.scheme, "public_key": shown.public_key.hex()}, lines)
+    print_result(
+        {"principal": str(shown.principal), "scheme": shown.scheme, "public_key": shown.public_key.hex()}, lines
+    )

@@ -16,7 +16,7 @@ from appliance.cli.output.certificate_text import (
     time_text,
     tree_lines,
 )
-from appliance.cli.output.printing import tell
+from appliance.cli.output.terminal import print_result
 from appliance.cli.remote.api_options import json_option
 from appliance.config.schema import Network
 from appliance.config.units import parse_duration
@@ -78,7 +78,7 @@ def cert() -> None:
 def show(source: str, canister: Principal | None, root_key: str, max_age: float | None, paths: Sequence[str]) -> None:
     """Show the certificate in SOURCE and verify it. The exit code is 1 if it does not hold.
 
-    SOURCE is a file with a certificate or a read_state reply, or the URL of an endpoint, which is asked for one.
+    SOURCE is a file with a certificate or a read_state reply, or the URL of an endpoint, which is api for one.
     """
     if "://" in source:
         certificate, question = asyncio.run(_fetch(source, canister, root_key, max_age, paths))
@@ -146,7 +146,7 @@ def _show(certificate: Certificate, question: _Question) -> None:
         "holds": problem is None,
         "problem": None if problem is None else str(problem),
     }
-    tell(plain, _lines(certificate, question, problem, now_ns))
+    print_result(plain, _lines(certificate, question, problem, now_ns))
     if problem:
         raise SystemExit(1)
 
@@ -194,7 +194,7 @@ def _verdict(problem: GatewayError | None, certificate: Certificate, question: _
     scope = (
         f"may speak for canister {question.canister_id}"
         if question.canister_id is not None
-        else "which canisters it may speak for was not asked (--canister)"
+        else "which canisters it may speak for was not api (--canister)"
     )
     age = (
         "its age was not judged (--max-age)"

@@ -161,14 +161,14 @@ def _stdin_lines() -> asyncio.Queue[str | None]:
     lines: asyncio.Queue[str | None] = asyncio.Queue()
     running = asyncio.get_running_loop()
 
-    def tell(line: str | None) -> None:
+    def print_result(line: str | None) -> None:
         with suppress(RuntimeError):  # the conversation is over, and its loop closed
             running.call_soon_threadsafe(lines.put_nowait, line)
 
     def read() -> None:
         for line in sys.stdin:
-            tell(line.rstrip("\n"))
-        tell(None)
+            print_result(line.rstrip("\n"))
+        print_result(None)
 
     threading.Thread(target=read, daemon=True).start()
     return lines

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import click
 
 from appliance.cli import loop
-from appliance.cli.free_port import free_port
+from appliance.cli.loop import free_port
 from appliance.client import Connection, Generation, Message, connect
 from appliance.config.schema import Canister, Config, Gateway, Log, Network
 from appliance.crypto import CandidTypes, SigningKey, Verifier

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from appliance.cli import loop
 from appliance.cli.develop.project_files import write_ids
 from appliance.cli.develop.wasm_files import WasmFile, collect, pairs
-from appliance.cli.free_port import free_port
+from appliance.cli.loop import free_port
 from appliance.config.schema import Canister, Config, Gateway, Log, Network, Verification
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal

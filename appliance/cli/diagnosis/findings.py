@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from appliance.cli.output.table import folded
+from appliance.cli.output.terminal import wrapped
 
 Level = Literal["ok", "note", "warning", "fault"]
 
@@ -28,16 +28,16 @@ class Finding:
         """For a program."""
         return asdict(self)
 
-    def lines(self, room: int | None) -> Iterator[str]:
+    def lines(self, max_width: int | None) -> Iterator[str]:
         """For people."""
         mark, colour = _MARKS[self.level]
-        width = None if room is None else room - _MARGIN - _SUBJECT - 2
-        first, *rest = folded(self.text, width)
+        width = None if max_width is None else max_width - _MARGIN - _SUBJECT - 2
+        first, *rest = wrapped(self.text, width)
         yield f"  {click.style(mark, fg=colour, bold=True)} {self.subject:<{_SUBJECT}}  {first}".rstrip()
         indent = " " * (_MARGIN + _SUBJECT + 2)
         yield from (f"{indent}{line}" for line in rest)
         if self.advice:
-            first, *rest = folded(self.advice, None if width is None else width - 2)
+            first, *rest = wrapped(self.advice, None if width is None else width - 2)
             yield f"{indent}{click.style('→', bold=True)} {first}"
             yield from (f"{indent}  {line}" for line in rest)
 

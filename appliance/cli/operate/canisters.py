@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import click
 
-from appliance.cli.configure.reload import applied_lines
+from appliance.cli.output.changes import applied_lines
 from appliance.cli.output.formatting import counted, duration, number
-from appliance.cli.output.printing import tell
-from appliance.cli.output.table import Column, facts, table, width
+from appliance.cli.output.terminal import Column, field_lines, print_result, table, terminal_width
 from appliance.cli.remote.api_options import client, remote_group, request
-from appliance.cli.remote.completing import complete_canister
+from appliance.cli.remote.arguments import complete_canister
 from appliance.control.client import path_to
 from appliance.control.models import AddCanisterRequest, Canister, CanisterChanged, Canisters, Polling, SaveRequest
 
@@ -38,8 +37,12 @@ def canisters(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         found = client().get(Canisters, path_to("canisters"))
-        rows = table(_COLUMNS, map(_row, found.items), room=width()) if found.items else ["no canister is listed"]
-        tell(found, rows)
+        rows = (
+            table(_COLUMNS, map(_row, found.items), max_width=terminal_width())
+            if found.items
+            else ["no canister is listed"]
+        )
+        print_result(found, rows)
 
 
 @canisters.command("show")
@@ -47,7 +50,7 @@ def canisters(context: click.Context) -> None:
 def show_(canister: str) -> None:
     """Show one canister (principal or name) and how it is polled."""
     found = client().get(Canister, path_to("canisters", canister))
-    tell(found, facts(_pairs(found), room=width()))
+    print_result(found, field_lines(_pairs(found), max_width=terminal_width()))
 
 
 @canisters.command()
@@ -109,12 +112,12 @@ def remove(canister: str, *, save: bool, force: bool) -> None:
     """Serve a canister no more. Its sessions are closed, at the pace that `drain` in the configuration says."""
     query = {name: "true" for name, said in (("save", save), ("force", force)) if said}
     changed = client().ask(CanisterChanged, "DELETE", path_to("canisters", canister), query=query)
-    tell(changed, _changed_lines(changed))
+    print_result(changed, _changed_lines(changed))
 
 
 def _change(path: str, body: AddCanisterRequest | SaveRequest) -> None:
     changed = client().post(CanisterChanged, path, body)
-    tell(changed, _changed_lines(changed))
+    print_result(changed, _changed_lines(changed))
 
 
 def _changed_lines(changed: CanisterChanged) -> Iterator[str]:

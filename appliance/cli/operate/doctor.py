@@ -16,12 +16,11 @@ from appliance.cli.configure.explained_key import nearest_key
 from appliance.cli.diagnosis import machine, message, network
 from appliance.cli.diagnosis.canister import Examination
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
-from appliance.cli.diagnosis.opening import opened
+from appliance.cli.diagnosis.session import opened
 from appliance.cli.output.formatting import counted
-from appliance.cli.output.printing import json_text
-from appliance.cli.output.table import width
+from appliance.cli.output.terminal import json_text, terminal_width
 from appliance.cli.remote.api_options import RemoteCommand, client, config_file, place, wants_json
-from appliance.cli.remote.completing import complete_canister
+from appliance.cli.remote.arguments import complete_canister
 from appliance.config.load import load
 from appliance.config.schema import Config
 from appliance.control.models import Status
@@ -75,7 +74,7 @@ class _Report:
         if topic != self.topic:
             click.echo(f"{'' if not self.topic else chr(10)}{click.style(topic, bold=True)}")
             self.topic = topic
-        for line in finding.lines(width()):
+        for line in finding.lines(terminal_width()):
             click.echo(line)
         sys.stdout.flush()
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 import click
 
 from appliance.cli.output.formatting import ago, duration, number
-from appliance.cli.output.printing import tell
-from appliance.cli.output.table import facts, width
+from appliance.cli.output.terminal import field_lines, print_result, terminal_width
 from appliance.cli.remote.api_options import client, remote_group, request, wants_json
-from appliance.cli.remote.completing import complete_canister
-from appliance.cli.remote.options import DURATION, RATE
+from appliance.cli.remote.arguments import DURATION, RATE, complete_canister
 from appliance.config.units import format_rate
 from appliance.control.client import Client, path_to
 from appliance.control.models import Drain, DrainProgress, DrainRequest
@@ -48,7 +46,7 @@ def start(
     wait: bool,
 ) -> None:
     """Begin. The gateway itself stays; `icws drain cancel` lets clients in again."""
-    asked = client()
+    api = client()
     body = request(
         DrainRequest,
         rate=rate,
@@ -57,11 +55,11 @@ def start(
         canister=canister,
         reconnect_after_s=reconnect_after_s,
     )
-    began = asked.post(Drain, path_to("drain"), body)
+    began = api.post(Drain, path_to("drain"), body)
     if not wait:
         _show(began)
         return
-    ended = _wait(asked, began)
+    ended = _wait(api, began)
     _show(ended)
     if ended.state == "cancelled":
         raise SystemExit(1)
@@ -81,14 +79,14 @@ def cancel(canister: str | None) -> None:
     _show(client().ask(Drain, "DELETE", path_to("drain"), query={"canister": canister}))
 
 
-def _wait(asked: Client, state: Drain) -> Drain:
+def _wait(api: Client, state: Drain) -> Drain:
     """Until it is over."""
     is_shown = not wants_json()
     while state.state in _GOING:
         if is_shown:
             click.echo(f"\r{_progress(state)}", err=True, nl=False)
         time.sleep(LOOK_EVERY_S)
-        state = asked.get(Drain, path_to("drain"), canister=state.canister)
+        state = api.get(Drain, path_to("drain"), canister=state.canister)
     if is_shown:
         click.echo("\r" + " " * 60 + "\r", err=True, nl=False)
     return state
@@ -105,7 +103,7 @@ def _eta(state: DrainProgress) -> str:
 
 
 def _show(state: Drain) -> None:
-    tell(state, _lines(state))
+    print_result(state, _lines(state))
 
 
 def _lines(state: Drain) -> Iterator[str]:
@@ -113,7 +111,7 @@ def _lines(state: Drain) -> Iterator[str]:
     shown = others if state.state == "none" and others else [state, *others]
     for position, progress in enumerate(shown):
         yield from [""] if position else []
-        yield from facts(_pairs(progress), room=width())
+        yield from field_lines(_pairs(progress), max_width=terminal_width())
 
 
 def _pairs(state: DrainProgress) -> Iterator[tuple[str, str]]:

@@ -1,17 +1,19 @@
-"""``icws events``: what happens, as it happens."""
+"""``icws events`` and ``icws explain``: what happens in the gateway, and what happened in one session."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, get_args
 
 import click
 
-from appliance.cli.output.changes import flow
-from appliance.cli.output.formatting import clock, counted, duration
-from appliance.cli.output.printing import json_text
-from appliance.cli.output.table import folded, shortened, width
+from appliance.cli.output.changes import flow_style
+from appliance.cli.output.formatting import clock, counted, duration, time
+from appliance.cli.output.terminal import field_lines, json_text, print_result, terminal_width, truncated, wrapped
 from appliance.cli.remote.api_options import client, remote_command, wants_json
-from appliance.control.models import Event, EventKind
+from appliance.cli.remote.arguments import complete_session
+from appliance.control.client import path_to
+from appliance.control.models import Event, EventKind, Moment, Story
 
 _INDENT = 30
 _CLIENT = 20
@@ -40,17 +42,17 @@ def events(kinds: tuple[str, ...], after: int | None, *, with_facts: bool) -> No
         if wants_json():
             click.echo(json_text(event, compact=True))
         else:
-            click.echo("\n".join(_lines(event, width(), with_facts=with_facts)))
+            click.echo("\n".join(_event_lines(event, terminal_width(), with_facts=with_facts)))
 
 
-def _lines(event: Event, room: int | None, *, with_facts: bool) -> list[str]:
+def _event_lines(event: Event, max_width: int | None, *, with_facts: bool) -> list[str]:
     known = {name: value for name, value in event.data.items() if value is not None}
-    below = None if room is None else room - _INDENT
-    first, *rest = folded(_sentence(event.kind, known), below)
+    below = None if max_width is None else max_width - _INDENT
+    first, *rest = wrapped(_sentence(event.kind, known), below)
     lines = [f"{clock(event.at)}  {click.style(f'{event.kind:<14}', bold=True)}  {first}"]
     lines += [f"{'':{_INDENT}}{line}" for line in rest]
     if with_facts:
-        lines += [f"{'':{_INDENT}}{click.style(line, dim=True)}" for line in folded(flow(known), below)]
+        lines += [f"{'':{_INDENT}}{click.style(line, dim=True)}" for line in wrapped(flow_style(known), below)]
     return lines
 
 
@@ -60,12 +62,12 @@ def _sentence(kind: str, facts: Facts) -> str:
     if sentence is not None:
         with suppress(KeyError, TypeError, ValueError):
             return sentence(facts)
-    return flow(facts)
+    return flow_style(facts)
 
 
 def _who(facts: Facts) -> str:
     client_ = facts.get("client")
-    named = f" of {shortened(client_, _CLIENT, 'middle')}" if client_ else ""
+    named = f" of {truncated(client_, _CLIENT, 'middle')}" if client_ else ""
     where = f" with {facts['canister']}" if facts.get("canister") else ""
     return f"{facts['session']}{named}{where}, from {facts['address']}"
 
@@ -112,3 +114,48 @@ _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
     "audit": _audit,
     "lost": _lost,
 }
+
+
+@remote_command
+@click.argument("session", shell_complete=complete_session)
+@click.option("--facts", "with_facts", is_flag=True, help="With the facts behind each sentence.")
+def explain(session: str, *, with_facts: bool) -> None:
+    """Tell what happened in SESSION, in sentences; also after it was closed, for as long as it is remembered.
+
+    What was said in it is never recorded. Times are UTC; behind each is the time since the line before.
+    """
+    story = client().get(Story, path_to("sessions", session, "story"))
+    print_result(story, _story_lines(story, with_facts=with_facts))
+
+
+def _story_lines(story: Story, *, with_facts: bool) -> Iterator[str]:
+    max_width = terminal_width()
+    yield from field_lines(_story_fields(story), max_width=max_width)
+    if story.dropped:
+        yield f"({counted(story.dropped, 'older moment')} are forgotten)"
+    before: datetime | None = None
+    for moment in story.moments:
+        yield from _moment_lines(moment, before, max_width, with_facts=with_facts)
+        before = moment.at
+
+
+def _moment_lines(moment: Moment, before: datetime | None, max_width: int | None, *, with_facts: bool) -> Iterator[str]:
+    since = "" if before is None else f"+{duration(max(0.0, (moment.at - before).total_seconds()))}"
+    first, *rest = wrapped(moment.sentence, None if max_width is None else max_width - 24)
+    yield f"{clock(moment.at)}  {click.style(f'{since:>8}', dim=True)}  {first}"
+    yield from (f"{'':24}{line}" for line in rest)
+    if with_facts and moment.facts:
+        for line in wrapped(f"{moment.kind} {flow_style(moment.facts)}", None if max_width is None else max_width - 24):
+            yield f"{'':24}{click.style(line, dim=True)}"
+
+
+def _story_fields(story: Story) -> Iterator[tuple[str, str]]:
+    yield "session", f"{story.session}, {'closed' if story.closed else 'still there'}"
+    if story.moments:
+        yield "since", f"{time(story.moments[0].at)} UTC"
+    if story.address:
+        yield "address", story.address
+    if story.client:
+        yield "client", story.client
+    if story.canister:
+        yield "canister", story.canister

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import click
 
 from appliance.cli.output.formatting import ago, counted, duration, number, time
-from appliance.cli.output.printing import tell
-from appliance.cli.output.table import coloured, facts, folded, width
+from appliance.cli.output.terminal import coloured, field_lines, print_result, terminal_width, wrapped
 from appliance.cli.remote.api_options import client, remote_command
 from appliance.control.client import path_to
 from appliance.control.models import Health, Hop, Stats, Status
@@ -23,25 +22,25 @@ _HEADLINES = (
 @click.option("--ready", is_flag=True, help="Exit code 1 unless clients may be sent here, for health checks.")
 def status(*, ready: bool) -> None:
     """Show whether the gateway is well, what it serves and what runs."""
-    asked = client()
-    state = asked.get(Status, path_to("status"))
-    health = asked.health("/readyz")
-    stats = asked.get(Stats, path_to("stats"))
+    api = client()
+    state = api.get(Status, path_to("status"))
+    health = api.health("/readyz")
+    stats = api.get(Stats, path_to("stats"))
     answer = {"status": state, "ready": health, "stats": stats}
     plain = {name: part.model_dump(mode="json") for name, part in answer.items()}
-    tell(plain, _lines(state, health, stats))
+    print_result(plain, _lines(state, health, stats))
     if ready and health.status != "ok":
         raise SystemExit(1)
 
 
 def _lines(state: Status, health: Health, stats: Stats) -> Iterator[str]:
-    room = width()
-    yield from facts(_pairs(state, stats), room=room)
+    max_width = terminal_width()
+    yield from field_lines(_pairs(state, stats), max_width=max_width)
     yield ""
     yield f"ready: {coloured('ok' if health.status == 'ok' else 'failing')}"
     for check in health.checks or []:
         mark = click.style("✓", fg="green") if check.ok else click.style("✗", fg="red")
-        first, *rest = folded(check.detail, None if room is None else room - 22)
+        first, *rest = wrapped(check.detail, None if max_width is None else max_width - 22)
         yield f"  {mark} {check.name:<16}  {first}".rstrip()
         yield from (f"{'':22}{line}" for line in rest)
     if any(hop.count for hop in stats.hops):

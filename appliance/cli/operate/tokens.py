@@ -5,8 +5,7 @@ from typing import get_args
 
 import click
 
-from appliance.cli.output.printing import tell
-from appliance.cli.output.table import Column, table, width
+from appliance.cli.output.terminal import Column, print_result, table, terminal_width
 from appliance.cli.remote.api_options import client, remote_group, request
 from appliance.control.client import path_to
 from appliance.control.models import AddTokenRequest, NewToken, Role, Token, Tokens
@@ -25,8 +24,10 @@ def tokens(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         found = client().get(Tokens, path_to("tokens"))
         rows = [[token.name, token.role] for token in found.items]
-        lines = table([Column("NAME"), Column("ROLE")], rows, room=width()) if rows else ["there is no token"]
-        tell(found, lines)
+        lines = (
+            table([Column("NAME"), Column("ROLE")], rows, max_width=terminal_width()) if rows else ["there is no token"]
+        )
+        print_result(found, lines)
 
 
 @tokens.command()
@@ -35,7 +36,7 @@ def tokens(context: click.Context) -> None:
 def new(role: Role, *, name: str | None) -> None:
     """Make a token without a gateway, and its line.
 
-    The line goes into the file that control.tokens names; nothing is written here, and no gateway is asked.
+    The line goes into the file that control.tokens names; nothing is written here, and no gateway is api.
     """
     from appliance.control.tokens import PREFIX, Grant, hash_token  # noqa: PLC0415 - of no use to the others
 
@@ -43,7 +44,7 @@ def new(role: Role, *, name: str | None) -> None:
     token = PREFIX + secrets.token_urlsafe(32)
     line = str(Grant(body.name, body.role, hash_token(token)))
     answer = {"name": body.name, "role": body.role, "token": token, "line": line}
-    tell(answer, [f"token (shown once):    {token}", f"line for the file:     {line}"])
+    print_result(answer, [f"token (shown once):    {token}", f"line for the file:     {line}"])
 
 
 @tokens.command()
@@ -55,7 +56,7 @@ def add(name: str, role: Role) -> None:
     It writes the line to its file of tokens, and the token is good at once.
     """
     made = client().post(NewToken, path_to("tokens"), request(AddTokenRequest, name=name, role=role))
-    tell(made, [f"token of {made.name}, {made.role} (shown once): {made.token}"])
+    print_result(made, [f"token of {made.name}, {made.role} (shown once): {made.token}"])
 
 
 @tokens.command()
@@ -63,4 +64,4 @@ def add(name: str, role: Role) -> None:
 def remove(name: str) -> None:
     """End the token of NAME at once."""
     gone = client().ask(Token, "DELETE", path_to("tokens", name))
-    tell(gone, [f"the token of {gone.name}, {gone.role}, is none any more"])
+    print_result(gone, [f"the token of {gone.name}, {gone.role}, is none any more"])

@@ -1,4 +1,4 @@
-"""Tables in a terminal: as wide as it is, in full where the output is no terminal."""
+"""What commands print: tables as wide as the terminal for people, JSON for programs."""
 
 import os
 import shutil
@@ -6,9 +6,29 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Literal
+from typing import Any, Literal
 
 import click
+import orjson
+from pydantic import BaseModel
+
+from appliance.cli.remote.api_options import wants_json
+
+
+def print_result(answer: Any, lines: Iterable[str]) -> None:
+    """Print an answer of the API as JSON if that is wanted, else these lines."""
+    if wants_json():
+        click.echo(json_text(answer))
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+def json_text(answer: Any, *, compact: bool = False) -> str:
+    """JSON of a model, or of plain values."""
+    value = answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer
+    return orjson.dumps(value, default=str, option=0 if compact else orjson.OPT_INDENT_2).decode()
+
 
 GAP = "  "
 _COLOURS = {
@@ -33,7 +53,7 @@ _COLOURS = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column. Where there is not enough room it is cut down to ``least`` characters, if it has such, in the middle or
+    """A column. Where there is not enough max_width it is cut down to ``least`` characters, if it has such, in the middle or
     at the end; and where that is not enough those with the highest ``rank`` are left out (never those of 0)."""
 
     title: str
@@ -43,51 +63,53 @@ class Column:
     rank: int = 0
 
 
-def width() -> int | None:
+def terminal_width() -> int | None:
     """Of the terminal; None where the output goes elsewhere and nobody has said how wide it is (``COLUMNS``)."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
         return shutil.get_terminal_size().columns
     return None
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, room: int | None) -> list[str]:
+def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, max_width: int | None) -> list[str]:
     """The lines of a table with a heading. ``room`` is the width there is, None for any."""
     cells = [list(row) for row in rows]
-    shown = _shown(columns, cells, room)
-    widths = _widths([columns[at] for at in shown], [[row[at] for at in shown] for row in cells], room)
+    shown = _shown(columns, cells, max_width)
+    widths = _widths([columns[at] for at in shown], [[row[at] for at in shown] for row in cells], max_width)
     lines = [_line([(columns[at], columns[at].title) for at in shown], widths, heading=True)]
     lines += [_line([(columns[at], row[at]) for at in shown], widths) for row in cells]
     return lines
 
 
-def facts(pairs: Iterable[tuple[str, str]], *, room: int | None, indent: str = "") -> list[str]:
-    """Names and values, the values below each other and folded where they are longer than the room."""
+def field_lines(pairs: Iterable[tuple[str, str]], *, max_width: int | None, indent: str = "") -> list[str]:
+    """Names and values, the values below each other and wrapped where they are longer than the room."""
     known = list(pairs)
     margin = max((len(name) for name, _ in known), default=0) + len(GAP)
     lines = []
     for name, value in known:
-        first, *rest = folded(value, None if room is None else room - len(indent) - margin)
+        first, *rest = wrapped(value, None if max_width is None else max_width - len(indent) - margin)
         lines.append(f"{indent}{name:<{margin}}{coloured(first)}".rstrip())
         lines += [f"{indent}{'':<{margin}}{line}" for line in rest]
     return lines
 
 
-def folded(text: str, room: int | None) -> list[str]:
+def wrapped(text: str, max_width: int | None) -> list[str]:
     """Lines of at most this many characters; one at least."""
-    if room is None:
+    if max_width is None:
         return text.splitlines() or [""]
-    folds = [wrap(line, max(room, 20), break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
+    folds = [
+        wrap(line, max(max_width, 20), break_long_words=False, break_on_hyphens=False) for line in text.splitlines()
+    ]
     return [line for lines in folds for line in lines or [""]] or [""]
 
 
-def shortened(text: str, room: int, cut: Literal["middle", "end"] = "end") -> str:
+def truncated(text: str, max_width: int, cut: Literal["middle", "end"] = "end") -> str:
     """The text in so many characters, with an ellipsis for what is left out."""
-    if len(text) <= room:
+    if len(text) <= max_width:
         return text
-    if cut == "end" or room < 5:
-        return text[: max(room - 1, 0)] + "…"
-    tail = (room - 1) // 3
-    return f"{text[: room - 1 - tail]}…{text[-tail:]}"
+    if cut == "end" or max_width < 5:
+        return text[: max(max_width - 1, 0)] + "…"
+    tail = (max_width - 1) // 3
+    return f"{text[: max_width - 1 - tail]}…{text[-tail:]}"
 
 
 def coloured(cell: str, padded: str | None = None) -> str:
@@ -97,13 +119,13 @@ def coloured(cell: str, padded: str | None = None) -> str:
     return click.style(shown, fg=colour) if colour else shown
 
 
-def _shown(columns: Sequence[Column], cells: list[list[str]], room: int | None) -> list[int]:
-    """The positions of the columns that there is room for."""
+def _shown(columns: Sequence[Column], cells: list[list[str]], max_width: int | None) -> list[int]:
+    """The positions of the columns that there is max_width for."""
     shown = list(range(len(columns)))
-    while room is not None:
+    while max_width is not None:
         least = sum(min(_natural(columns, cells, at), columns[at].least or 10**6) for at in shown)
         droppable = [at for at in shown if columns[at].rank]
-        if least + len(GAP) * (len(shown) - 1) <= room or not droppable:
+        if least + len(GAP) * (len(shown) - 1) <= max_width or not droppable:
             break
         shown.remove(max(droppable, key=lambda at: columns[at].rank))
     return shown
@@ -113,11 +135,11 @@ def _natural(columns: Sequence[Column], cells: list[list[str]], at: int) -> int:
     return max(len(columns[at].title), *(len(row[at]) for row in cells), 0)
 
 
-def _widths(columns: Sequence[Column], cells: list[list[str]], room: int | None) -> list[int]:
+def _widths(columns: Sequence[Column], cells: list[list[str]], max_width: int | None) -> list[int]:
     widths = [_natural(columns, cells, at) for at in range(len(columns))]
-    if room is None:
+    if max_width is None:
         return widths
-    excess = sum(widths) + len(GAP) * (len(widths) - 1) - room
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - max_width
     while excess > 0:
         elastic = [at for at, column in enumerate(columns) if column.least is not None and widths[at] > column.least]
         if not elastic:
@@ -129,9 +151,9 @@ def _widths(columns: Sequence[Column], cells: list[list[str]], room: int | None)
 
 def _line(cells: Sequence[tuple[Column, str]], widths: list[int], *, heading: bool = False) -> str:
     parts = []
-    for (column, text), room in zip(cells, widths, strict=True):
-        cell = shortened(text, room, column.cut)
-        padded = cell.rjust(room) if column.align == "right" else cell.ljust(room)
+    for (column, text), max_width in zip(cells, widths, strict=True):
+        cell = truncated(text, max_width, column.cut)
+        padded = cell.rjust(max_width) if column.align == "right" else cell.ljust(max_width)
         parts.append(padded if heading else coloured(cell, padded))
     line = GAP.join(parts).rstrip()
     return click.style(line, bold=True) if heading else line

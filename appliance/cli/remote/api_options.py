@@ -1,7 +1,7 @@
 """Commands that ask a running gateway: their options, and how the gateway is found.
 
 Where its API is says ``--socket`` or ``--url``, else their variables, else ``control.listen`` of the configuration.
-That is read without being checked as a whole: the gateway is asked most when somebody has just broken the file.
+That is read without being checked as a whole: the gateway is api most when somebody has just broken the file.
 """
 
 import os
@@ -43,7 +43,7 @@ class Place(NamedTuple):
     source: str
 
 
-class PlaceOption(click.Option):
+class SharedOption(click.Option):
     """An option that says where the gateway is or how it answers. It is kept for the whole command line, and the
     functions of commands are not given it: it may stand before the name of a subcommand or behind it."""
 
@@ -93,7 +93,7 @@ def remote_group(function: Callable[..., Any]) -> RemoteGroup:
 
 def json_option(function: Function) -> Function:
     """``--json``, for a command that asks no gateway."""
-    return click.option("--json", cls=PlaceOption, is_flag=True, default=None, help="Answer in JSON.")(function)
+    return click.option("--json", cls=SharedOption, is_flag=True, default=None, help="Answer in JSON.")(function)
 
 
 def client() -> Client:
@@ -112,7 +112,7 @@ def place() -> Place:
         return Place(f"{UNIX}{Path(str(socket.value).removeprefix(UNIX)).absolute()}", socket.source)
     if url := typed.get("url"):
         return Place(str(url.value), url.source)
-    return configured_place(config_file())
+    return configured_address(config_file())
 
 
 def config_file() -> Path:
@@ -121,7 +121,7 @@ def config_file() -> Path:
     return said or (INSTALLED if not CONFIG.exists() and INSTALLED.exists() else CONFIG)
 
 
-def configured_place(file: Path) -> Place:
+def configured_address(file: Path) -> Place:
     """Where the API of a gateway with this configuration is, as far as it can be read. Raises ClickException where it
     has none.
     """
@@ -222,24 +222,24 @@ def format_options(command: click.Command, ctx: click.Context, formatter: click.
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
         if record is not None and isinstance(parameter, click.Option):
-            (shared if isinstance(parameter, PlaceOption) else own).append(record)
+            (shared if isinstance(parameter, SharedOption) else own).append(record)
     for title, records in (("Options", own), ("Which gateway, and how it answers", shared)):
         if records:
             with formatter.section(title):
                 formatter.write_dl(records)
 
 
-def _options() -> Iterator[PlaceOption]:
+def _options() -> Iterator[SharedOption]:
     file = click.Path(path_type=Path)
-    yield PlaceOption(["--json"], is_flag=True, default=None, help="Answer in JSON.")
-    yield PlaceOption(
+    yield SharedOption(["--json"], is_flag=True, default=None, help="Answer in JSON.")
+    yield SharedOption(
         ["--socket"], type=file, envvar="ICWS_SOCKET", show_envvar=True, help="The Unix socket of its API."
     )
-    yield PlaceOption(
+    yield SharedOption(
         ["--url"], metavar="URL", envvar="ICWS_URL", show_envvar=True, help="Its API over TCP, http://host:port."
     )
-    yield PlaceOption(
+    yield SharedOption(
         ["--token-file"], type=file, envvar="ICWS_TOKEN_FILE", show_envvar=True, help="Holds the token for it."
     )
     where = f"Says where it is otherwise; {CONFIG}, or {INSTALLED} where there is none."
-    yield PlaceOption(["-c", "--config"], type=file, envvar="ICWS_CONFIG", show_envvar=True, help=where)
+    yield SharedOption(["-c", "--config"], type=file, envvar="ICWS_CONFIG", show_envvar=True, help=where)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import COMMANDS, main
-from appliance.cli.remote.completing import complete_canister
+from appliance.cli.remote.arguments import complete_canister
 from tests.cli.conftest import Icws
 
 BIN = Path(sys.executable).parent

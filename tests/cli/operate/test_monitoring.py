@@ -2,6 +2,7 @@ import pytest
 
 from appliance.client import Connection, ConnectionClosed
 from tests.cli.conftest import Icws
+from tests.cli.processes import TOP
 
 LIMITED = """
 rate_limits:
@@ -34,3 +35,46 @@ async def test_every_limit_and_who_has_to_wait(icws: Icws):
     assert int(messages.split()[6]) > 0
     assert client.rpartition("_")[0] in text.split("WHO HAS TO WAIT")[1]
     assert (await icws.json("limits"))["items"][1]["scope"] == "messages_per_client"
+
+
+async def test_those_that_are_loaded_and_what_went_wrong(icws: Icws):
+    assert await icws.lines("plugins") == ["no plugin is loaded"]
+    log = icws.plane.file.with_name("audit.jsonl")
+    with icws.plane.file.open("a") as stream:
+        stream.write(f"\nplugins: [{{path: {TOP}/plugins/audit_log.py, config: {{file: {log}}}}}]\n")
+    await icws("reload")
+    async with icws.plane.connect() as session:
+        await session.receive()
+    lines = await icws.lines("plugins")
+    assert lines[0].split() == ["PLUGIN", "STATE", "CALLS", "FAILED", "SLOW", "HOOKS", "FROM"]
+    assert lines[1].split()[0] == "audit_log"
+    assert lines[1].endswith("audit_log.py")
+    assert (await icws.json("plugins"))["items"][0]["name"] == "audit_log"
+
+
+async def test_who_has_tried_to_change_what(icws: Icws):
+    assert await icws.lines("audit") == ["nobody has tried to change anything"]
+    await icws("canisters", "pause", "chat")
+    await icws("confirm", code=1)
+    rows = await icws.rows("audit")
+    assert [row[5] for row in rows] == ["confirmConfig", "pauseCanister"]
+    assert rows[0][-2:] == ["409", "conflict"]
+    assert rows[1][-2:] == [str(icws.plane.canister_id), "200"]
+    assert len(await icws.rows("audit", "--limit", 1)) == 1
+    newest = (await icws.json("audit"))["items"][1]
+    assert newest["before"]["generation"] == 1
+
+
+async def test_what_prometheus_reads(icws: Icws):
+    text = (await icws("metrics")).stdout
+    assert "# TYPE icws_" in text
+    assert text.endswith("\n")
+    await icws("metrics", "--json", code=2)
+
+
+async def test_how_much_is_logged_is_shown_and_changed(icws: Icws):
+    assert await icws.lines("log") == ["info"]
+    assert await icws.lines("log", "error") == ["error"]
+    assert await icws.json("log") == {"level": "error"}
+    assert icws.plane.control.log.level == "error"
+    await icws("log", "loud", code=2)
