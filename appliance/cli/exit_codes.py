@@ -1,7 +1,7 @@
-"""What the program ends with, beside 0 (done), 1 (failed) and 2 (wrong usage)."""
+"""Exit codes besides 0 (success), 1 (failure) and 2 (wrong usage). Without imports: ``icws --help`` loads this."""
 
 EXIT_CONFIG = 78
-"""EX_CONFIG of sysexits.h: starting again does not help."""
+"""EX_CONFIG of sysexits.h: the configuration is invalid, a restart does not help."""
 
 EXIT_INTERRUPTED = 130
-"""What shells say of a program that Ctrl-C ended."""
+"""128 + SIGINT, as shells report a program that Ctrl-C ended."""

@@ -40,7 +40,7 @@ GROUPS = {
     "Develop a canister or client": {
         "demo": ("develop.demo", "Run a conversation through a gateway on this machine."),
         "localnet": ("develop.localnet", "Run a local IC."),
-        "connect": ("develop.connect", "Send and receive messages of a canister."),
+        "connect": ("develop.connect", "Exchange messages with a canister."),
         "cert": ("develop.cert", "Show and verify certificates."),
         "completion": ("develop.completion", "Print the completion script of a shell."),
     },
@@ -52,7 +52,7 @@ _MODULES = {name: module for commands in GROUPS.values() for name, (module, _) i
 
 
 class Commands(click.Group):
-    """Imports a command late, and turns our errors into a sentence and an exit code."""
+    """Imports commands when they are used, and turns our errors into a message and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: D102
         return list(COMMANDS)
@@ -67,13 +67,13 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            close = _close_to(args[0])
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            similar = _similar_commands(args[0])
+            hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
             raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The names alone: what is proposed need not be imported."""
+        """Complete names without importing the commands: the shell waits for each Tab."""
         names = [CompletionItem(name, help=COMMANDS[name]) for name in COMMANDS if name.startswith(incomplete)]
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
@@ -91,14 +91,14 @@ class Commands(click.Group):
             ctx.exit(EXIT_CONFIG)
         except (KeyboardInterrupt, click.Abort):
             ctx.exit(EXIT_INTERRUPTED)
-        except BrokenPipeError:  # `icws … | head` has seen enough; click ends quietly
+        except BrokenPipeError:  # the reader closed the pipe, as in `icws … | head`: click exits quietly
             raise
         except (GatewayError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
 
-def _close_to(name: str) -> list[str]:
-    from difflib import get_close_matches  # noqa: PLC0415 - for the one who mistypes
+def _similar_commands(name: str) -> list[str]:
+    from difflib import get_close_matches  # noqa: PLC0415 - only for mistyped commands
 
     return get_close_matches(name, COMMANDS, n=2)
 
@@ -106,4 +106,4 @@ def _close_to(name: str) -> list[str]:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("icws"), prog_name="icws")
 def main() -> None:
-    """A gateway that holds WebSockets for canisters of the Internet Computer."""
+    """WebSocket gateway for canisters of the Internet Computer."""

@@ -75,7 +75,7 @@ async def test_a_day_of_an_operator(tmp_path: Path):
         stdout, _ = await operator.run("plan")
         assert "    50ms → 20ms\n" in stdout
         stdout, _ = await operator.run("reload")
-        assert stdout.endswith("applied: generation 2 runs\n")
+        assert stdout.endswith("applied: revision 2 is active\n")
 
         await operator.run("canisters", "pause", "chat", "--save")
         assert "paused: true" in operator.file.read_text()

@@ -1,4 +1,4 @@
-"""What an examination finds."""
+"""The results of checks."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,19 +17,19 @@ _SUBJECT = 14
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: how it is, and what can be done about it where something can."""
+    """The result of one check, with advice if something can be done."""
 
     level: Level
     subject: str
     text: str
     advice: str = ""
 
-    def plain(self) -> dict[str, Any]:
-        """For a program."""
+    def as_json(self) -> dict[str, Any]:
+        """The finding as JSON."""
         return asdict(self)
 
     def lines(self, max_width: int | None) -> Iterator[str]:
-        """For people."""
+        """The finding as lines for people."""
         mark, colour = _MARKS[self.level]
         width = None if max_width is None else max_width - _MARGIN - _SUBJECT - 2
         first, *rest = wrapped(self.text, width)
@@ -43,17 +43,17 @@ class Finding:
 
 
 def ok(subject: str, text: str) -> Finding:
-    """It is as it should be."""
+    """Everything is in order."""
     return Finding("ok", subject, text)
 
 
 def note(subject: str, text: str, advice: str = "") -> Finding:
-    """Nothing is wrong, but it is good to know."""
+    """Nothing is wrong, but worth knowing."""
     return Finding("note", subject, text, advice)
 
 
 def warning(subject: str, text: str, advice: str) -> Finding:
-    """It works, or may; and should be changed."""
+    """It works or may work, but should be changed."""
     return Finding("warning", subject, text, advice)
 
 

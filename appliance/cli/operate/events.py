@@ -17,7 +17,7 @@ from appliance.control.models import Event, EventKind, Moment, Story
 
 _INDENT = 30
 _CLIENT = 20
-"""Characters of a client."""
+"""Characters shown of a client id."""
 
 Facts = Mapping[str, Any]
 
@@ -29,14 +29,14 @@ Facts = Mapping[str, Any]
     type=click.Choice(get_args(EventKind)),
     metavar="KIND",
     multiple=True,
-    help=f"Only these, repeatable: {', '.join(get_args(EventKind))}.",
+    help=f"Only events of this kind, repeatable: {', '.join(get_args(EventKind))}.",
 )
-@click.option("--after", type=click.IntRange(0), metavar="ID", help="Begin with those that came since this event.")
-@click.option("--facts", "with_facts", is_flag=True, help="With all that is known of each.")
+@click.option("--after", type=click.IntRange(0), metavar="ID", help="Start with the events after this one.")
+@click.option("--facts", "with_facts", is_flag=True, help="Show all facts of each event.")
 def events(kinds: tuple[str, ...], after: int | None, *, with_facts: bool) -> None:
-    """Print what happens until interrupted: sessions, reloads, drains, canisters, limits and changes by people.
+    """Print events until interrupted: sessions, reloads, drains, canisters, rate limits, and changes by people.
 
-    With --json each is one line. Times are UTC. Ends with exit code 0 when the gateway does.
+    With --json, prints one event on each line. Times are UTC. Exit code 0: the gateway has stopped.
     """
     for event in client().events(list(kinds) or None, after):
         if wants_json():
@@ -57,7 +57,10 @@ def _event_lines(event: Event, max_width: int | None, *, with_facts: bool) -> li
 
 
 def _sentence(kind: str, facts: Facts) -> str:
-    """What is worth a line; all of it where the kind, or what it has, is another than expected."""
+    """Return the sentence of an event.
+
+    A gateway of another version may send other kinds and facts: those are printed as they are.
+    """
     sentence = _SENTENCES.get(kind)
     if sentence is not None:
         with suppress(KeyError, TypeError, ValueError):
@@ -65,7 +68,7 @@ def _sentence(kind: str, facts: Facts) -> str:
     return flow_style(facts)
 
 
-def _who(facts: Facts) -> str:
+def _session(facts: Facts) -> str:
     client_ = facts.get("client")
     named = f" of {truncated(client_, _CLIENT, 'middle')}" if client_ else ""
     where = f" with {facts['canister']}" if facts.get("canister") else ""
@@ -74,13 +77,13 @@ def _who(facts: Facts) -> str:
 
 def _closed(facts: Facts) -> str:
     cause = f" ({facts['cause']})" if facts.get("cause") else ""
-    return f"{facts.get('code', 'no code')}{cause}: {_who(facts)}"
+    return f"{facts.get('code', 'no code')}{cause}: {_session(facts)}"
 
 
 def _reload(facts: Facts) -> str:
     problem = f": {facts['problem']}" if facts.get("problem") else ""
     until = f"; on trial until {facts['confirm_by']}" if facts.get("confirm_by") else ""
-    what = f"generation {facts['generation']}, {counted(facts['changes'], 'change')}"
+    what = f"revision {facts['generation']}, {counted(facts['changes'], 'change')}"
     return f"{facts['result']}, {what}, by {facts['actor']} ({facts['trigger']}){until}{problem}"
 
 
@@ -102,11 +105,11 @@ def _audit(facts: Facts) -> str:
 
 
 def _lost(facts: Facts) -> str:
-    return f"{counted(facts['events'], 'event')} came too fast to be shown"
+    return f"{counted(facts['events'], 'event')} came too fast and were dropped"
 
 
 _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
-    "session.opened": _who,
+    "session.opened": _session,
     "session.closed": _closed,
     "reload": _reload,
     "drain": _drain,
@@ -118,11 +121,11 @@ _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
 
 @remote_command
 @click.argument("session", shell_complete=complete_session)
-@click.option("--facts", "with_facts", is_flag=True, help="With the facts behind each sentence.")
+@click.option("--facts", "with_facts", is_flag=True, help="Show the facts behind each sentence.")
 def explain(session: str, *, with_facts: bool) -> None:
-    """Tell what happened in SESSION, in sentences; also after it was closed, for as long as it is remembered.
+    """Explain what happened in SESSION, also after it was closed, for as long as the gateway remembers it.
 
-    What was said in it is never recorded. Times are UTC; behind each is the time since the line before.
+    Contents of messages are never recorded. Times are UTC; the second column is the time since the line before.
     """
     story = client().get(Story, path_to("sessions", session, "story"))
     print_result(story, _story_lines(story, with_facts=with_facts))
@@ -132,7 +135,7 @@ def _story_lines(story: Story, *, with_facts: bool) -> Iterator[str]:
     max_width = terminal_width()
     yield from field_lines(_story_fields(story), max_width=max_width)
     if story.dropped:
-        yield f"({counted(story.dropped, 'older moment')} are forgotten)"
+        yield f"({counted(story.dropped, 'older moment')} dropped)"
     before: datetime | None = None
     for moment in story.moments:
         yield from _moment_lines(moment, before, max_width, with_facts=with_facts)
@@ -150,7 +153,7 @@ def _moment_lines(moment: Moment, before: datetime | None, max_width: int | None
 
 
 def _story_fields(story: Story) -> Iterator[tuple[str, str]]:
-    yield "session", f"{story.session}, {'closed' if story.closed else 'still there'}"
+    yield "session", f"{story.session}, {'closed' if story.closed else 'connected'}"
     if story.moments:
         yield "since", f"{time(story.moments[0].at)} UTC"
     if story.address:

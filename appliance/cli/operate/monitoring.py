@@ -1,4 +1,4 @@
-"""``icws limits``, ``plugins``, ``audit``, ``metrics`` and ``log``: one look at one part of the gateway each."""
+"""``icws limits``, ``plugins``, ``audit``, ``metrics`` and ``log``: each shows one part of the gateway."""
 
 from collections.abc import Iterator
 from typing import get_args
@@ -13,18 +13,18 @@ from appliance.control.client import path_to
 from appliance.control.models import Audit, AuditEntry, Limit, Limits, Log, LogLevel, Plugin, Plugins
 
 _LIMIT_COLUMNS = [
-    Column("LIMIT", least=19),
+    Column("LIMIT", min_width=19),
     Column("MODE"),
     Column("RATE", align="right"),
     Column("BURST", align="right"),
-    Column("KEYS", align="right", rank=1),
+    Column("KEYS", align="right", drop_priority=1),
     Column("ALLOWED", align="right"),
     Column("LIMITED", align="right"),
     Column("SHADOWED", align="right"),
 ]
 _WAITING_COLUMNS = [
-    Column("WHO HAS TO WAIT", least=20, cut="middle"),
-    Column("LIMIT", least=10),
+    Column("WHO HAS TO WAIT", min_width=20, cut="middle"),
+    Column("LIMIT", min_width=10),
     Column("FOR", align="right"),
     Column("TIMES", align="right"),
 ]
@@ -32,9 +32,9 @@ _WAITING_COLUMNS = [
 
 @remote_command
 def limits() -> None:
-    """Show each rate limit, how often it let in and turned away since the start, and who has to wait now.
+    """Show each rate limit with its counts since the start, and who has to wait now.
 
-    SHADOWED is how often it would have turned away, had its mode not been shadow.
+    SHADOWED counts what a limit in mode shadow would have refused.
     """
     found = client().get(Limits, path_to("limits"))
     print_result(found, _limits_lines(found))
@@ -69,14 +69,14 @@ _PLUGIN_COLUMNS = [
     Column("CALLS", align="right"),
     Column("FAILED", align="right"),
     Column("SLOW", align="right"),
-    Column("HOOKS", least=10, rank=1),
-    Column("FROM", least=10, cut="middle", rank=2),
+    Column("HOOKS", min_width=10, drop_priority=1),
+    Column("FROM", min_width=10, cut="middle", drop_priority=2),
 ]
 
 
 @remote_command
 def plugins() -> None:
-    """List the plugins in the order in which they are api, with their hooks and what went wrong."""
+    """List the plugins in the order of their calls, with their hooks and last errors."""
     found = client().get(Plugins, path_to("plugins"))
     print_result(found, _plugins_lines(found))
 
@@ -98,48 +98,48 @@ def _plugin_row(plugin: Plugin) -> list[str]:
 
 _AUDIT_COLUMNS = [
     Column("AT (UTC)"),
-    Column("BY", least=10),
-    Column("ROLE", rank=3),
-    Column("FROM", least=7, cut="middle", rank=2),
-    Column("DID", least=8),
-    Column("TO", least=8, cut="middle"),
-    Column("ANSWER", least=3),
+    Column("BY", min_width=10),
+    Column("ROLE", drop_priority=3),
+    Column("ADDRESS", min_width=7, cut="middle", drop_priority=2),
+    Column("ACTION", min_width=8),
+    Column("TARGET", min_width=8, cut="middle"),
+    Column("STATUS", min_width=3),
 ]
 
 
 @remote_command
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Maximum number of entries.")
 def audit(limit: int) -> None:
-    """List who has tried to change something, the newest first; --json has what it was before and after."""
+    """List attempted changes, newest first; --json includes the state before and after."""
     found = client().get(Audit, path_to("audit"), limit=limit)
     rows = (
         table(_AUDIT_COLUMNS, map(_audit_row, found.items), max_width=terminal_width())
         if found.items
-        else ["nobody has tried to change anything"]
+        else ["no changes were attempted"]
     )
     print_result(found, rows)
 
 
 def _audit_row(entry: AuditEntry) -> list[str]:
-    answer = f"{entry.status} {entry.problem}" if entry.problem else str(entry.status)
-    return [time(entry.at), entry.actor, entry.role, entry.address, entry.action, entry.target or "-", answer]
+    outcome = f"{entry.status} {entry.problem}" if entry.problem else str(entry.status)
+    return [time(entry.at), entry.actor, entry.role, entry.address, entry.action, entry.target or "-", outcome]
 
 
 @remote_command
 def metrics() -> None:
-    """Print all metrics as Prometheus reads them, e.g. for the text file collector where only the Unix socket is open.
+    """Print all metrics in the Prometheus text format, e.g. for the textfile collector if only the Unix socket is open.
 
-    `icws status --json` has the most important ones for other programs.
+    `icws status --json` has the main counters for other programs.
     """
     if wants_json():
-        raise click.UsageError("metrics are text for Prometheus; icws status --json has counters in JSON")
+        raise click.UsageError("metrics have no JSON form; `icws status --json` has the main counters")
     click.echo(client().text("/metrics"), nl=False)
 
 
 @remote_command
 @click.argument("level", type=click.Choice(get_args(LogLevel)), required=False)
 def log(level: LogLevel | None) -> None:
-    """Show the least that is logged, or log LEVEL from now on, until log.level changes or the gateway restarts."""
+    """Show the log level, or set it until log.level changes or the gateway restarts."""
     api = client()
     if level is None:
         found = api.get(Log, path_to("log"))

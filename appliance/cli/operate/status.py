@@ -1,4 +1,4 @@
-"""``icws status``: the gateway at a glance."""
+"""``icws status``: an overview of the gateway."""
 
 from collections.abc import Iterator
 
@@ -10,18 +10,18 @@ from appliance.cli.remote.api_options import client, remote_command
 from appliance.control.client import path_to
 from appliance.control.models import Health, Hop, Stats, Status
 
-_HEADLINES = (
-    ("messages up", "relayed"),
-    ("messages down", "delivered"),
-    ("polls", "polls"),
+_OVERVIEW = (
+    ("relayed", "message", " up"),
+    ("delivered", "message", " down"),
+    ("polls", "poll", ""),
 )
-"""Counters that everybody wants to see, with what they are called here."""
+"""Counters of the overview, each with its noun and what follows it."""
 
 
 @remote_command
-@click.option("--ready", is_flag=True, help="Exit code 1 unless clients may be sent here, for health checks.")
+@click.option("--ready", is_flag=True, help="Exit code 1 unless the gateway is ready for clients, for health checks.")
 def status(*, ready: bool) -> None:
-    """Show whether the gateway is well, what it serves and what runs."""
+    """Show the sessions, configuration and health of the gateway."""
     api = client()
     state = api.get(Status, path_to("status"))
     health = api.health("/readyz")
@@ -49,20 +49,20 @@ def _lines(state: Status, health: Health, stats: Stats) -> Iterator[str]:
 
 
 def _pairs(state: Status, stats: Stats) -> Iterator[tuple[str, str]]:
-    mood = "stopping" if state.stopping else "draining" if state.draining else ""
-    yield "gateway", f"icws {state.version}, up {duration(state.uptime_s)}{f', {mood}' if mood else ''}"
+    phase = "stopping" if state.stopping else "draining" if state.draining else ""
+    yield "gateway", f"icws {state.version}, up {duration(state.uptime_s)}{f', {phase}' if phase else ''}"
     yield "principal", state.gateway_principal
-    yield "clients at", ", ".join(state.urls or [state.url])
+    yield "listening at", ", ".join(state.urls or [state.url])
     departing = f", {counted(state.departing, 'client')} departing" if state.departing else ""
     sessions, connections = counted(state.sessions, "open session"), counted(state.connections, "connection")
     yield "now", f"{sessions} on {connections}{departing}; {counted(state.canisters, 'canister')} listed"
-    known = [(words, stats.counters[name]) for words, name in _HEADLINES if name in stats.counters]
+    known = [f"{counted(stats.counters[name], noun)}{way}" for name, noun, way in _OVERVIEW if name in stats.counters]
     if known:
-        yield "so far", ", ".join(f"{number(count)} {words}" for words, count in known)
+        yield "so far", ", ".join(known)
     file = state.config_file or "no file"
-    yield "configuration", f"generation {state.generation} ({state.config_hash[:12]}) of {file}"
+    yield "configuration", f"revision {state.generation} ({state.config_hash[:12]}) of {file}"
     if state.differs_from_file:
-        yield "", "the file says something else than what runs; `icws plan` shows what"
+        yield "", "the file differs from the active configuration; `icws plan` shows how"
     if state.confirm_by is not None:
         yield "", f"rolled back {ago(state.confirm_by)} unless confirmed (`icws confirm`)"
     last = state.last_reload

@@ -15,18 +15,18 @@ from pydantic import BaseModel
 from appliance.cli.remote.api_options import wants_json
 
 
-def print_result(answer: Any, lines: Iterable[str]) -> None:
-    """Print an answer of the API as JSON if that is wanted, else these lines."""
+def print_result(result: Any, lines: Iterable[str]) -> None:
+    """Print a result as JSON with ``--json``, else these lines."""
     if wants_json():
-        click.echo(json_text(answer))
+        click.echo(json_text(result))
     else:
         for line in lines:
             click.echo(line)
 
 
-def json_text(answer: Any, *, compact: bool = False) -> str:
-    """JSON of a model, or of plain values."""
-    value = answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer
+def json_text(result: Any, *, compact: bool = False) -> str:
+    """Return a model or plain values as JSON; ``compact`` is one line."""
+    value = result.model_dump(mode="json") if isinstance(result, BaseModel) else result
     return orjson.dumps(value, default=str, option=0 if compact else orjson.OPT_INDENT_2).decode()
 
 
@@ -48,30 +48,33 @@ _COLOURS = {
     "rolled back": "red",
     "fault": "red",
 }
-"""Words that are coloured wherever they are all of a cell."""
+"""Colours of cells that consist of one of these words."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column. Where there is not enough max_width it is cut down to ``least`` characters, if it has such, in the middle or
-    at the end; and where that is not enough those with the highest ``rank`` are left out (never those of 0)."""
+    """A column of a table.
+
+    If a table is too wide, columns with a ``min_width`` are truncated down to it, at the end or in the middle. If that
+    is not enough, columns are dropped, the highest ``drop_priority`` first; those of priority 0 always stay.
+    """
 
     title: str
     align: Literal["left", "right"] = "left"
-    least: int | None = None
+    min_width: int | None = None
     cut: Literal["middle", "end"] = "end"
-    rank: int = 0
+    drop_priority: int = 0
 
 
 def terminal_width() -> int | None:
-    """Of the terminal; None where the output goes elsewhere and nobody has said how wide it is (``COLUMNS``)."""
+    """Return the width of the terminal or ``COLUMNS``; None if there is neither: then nothing is truncated."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
         return shutil.get_terminal_size().columns
     return None
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, max_width: int | None) -> list[str]:
-    """The lines of a table with a heading. ``room`` is the width there is, None for any."""
+    """Return the lines of a table with a heading, at most ``max_width`` wide if the columns allow it."""
     cells = [list(row) for row in rows]
     shown = _shown(columns, cells, max_width)
     widths = _widths([columns[at] for at in shown], [[row[at] for at in shown] for row in cells], max_width)
@@ -81,7 +84,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, max_width
 
 
 def field_lines(pairs: Iterable[tuple[str, str]], *, max_width: int | None, indent: str = "") -> list[str]:
-    """Names and values, the values below each other and wrapped where they are longer than the room."""
+    """Return a line for each name and value, values aligned and wrapped to ``max_width``."""
     known = list(pairs)
     margin = max((len(name) for name, _ in known), default=0) + len(GAP)
     lines = []
@@ -93,7 +96,7 @@ def field_lines(pairs: Iterable[tuple[str, str]], *, max_width: int | None, inde
 
 
 def wrapped(text: str, max_width: int | None) -> list[str]:
-    """Lines of at most this many characters; one at least."""
+    """Split a text into lines of at most this many characters; at least one line. Long words are not broken."""
     if max_width is None:
         return text.splitlines() or [""]
     folds = [
@@ -103,7 +106,7 @@ def wrapped(text: str, max_width: int | None) -> list[str]:
 
 
 def truncated(text: str, max_width: int, cut: Literal["middle", "end"] = "end") -> str:
-    """The text in so many characters, with an ellipsis for what is left out."""
+    """Return the text in at most this many characters, with an ellipsis in place of the rest."""
     if len(text) <= max_width:
         return text
     if cut == "end" or max_width < 5:
@@ -113,21 +116,21 @@ def truncated(text: str, max_width: int, cut: Literal["middle", "end"] = "end") 
 
 
 def coloured(cell: str, padded: str | None = None) -> str:
-    """The cell, in its colour if its word has one."""
+    """Return the cell (or its padded form), coloured if its word has a colour."""
     colour = _COLOURS.get(cell)
     shown = cell if padded is None else padded
     return click.style(shown, fg=colour) if colour else shown
 
 
 def _shown(columns: Sequence[Column], cells: list[list[str]], max_width: int | None) -> list[int]:
-    """The positions of the columns that there is max_width for."""
+    """Return the positions of the columns that fit."""
     shown = list(range(len(columns)))
     while max_width is not None:
-        least = sum(min(_natural(columns, cells, at), columns[at].least or 10**6) for at in shown)
-        droppable = [at for at in shown if columns[at].rank]
-        if least + len(GAP) * (len(shown) - 1) <= max_width or not droppable:
+        needed = sum(min(_natural(columns, cells, at), columns[at].min_width or 10**6) for at in shown)
+        droppable = [at for at in shown if columns[at].drop_priority]
+        if needed + len(GAP) * (len(shown) - 1) <= max_width or not droppable:
             break
-        shown.remove(max(droppable, key=lambda at: columns[at].rank))
+        shown.remove(max(droppable, key=lambda at: columns[at].drop_priority))
     return shown
 
 
@@ -141,7 +144,9 @@ def _widths(columns: Sequence[Column], cells: list[list[str]], max_width: int | 
         return widths
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - max_width
     while excess > 0:
-        elastic = [at for at, column in enumerate(columns) if column.least is not None and widths[at] > column.least]
+        elastic = [
+            at for at, column in enumerate(columns) if column.min_width is not None and widths[at] > column.min_width
+        ]
         if not elastic:
             break
         widths[max(elastic, key=lambda at: widths[at])] -= 1

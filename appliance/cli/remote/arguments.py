@@ -6,22 +6,27 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from appliance.cli.remote.api_options import place
+from appliance.cli.remote.api_options import api_address
 from appliance.config.units import parse_duration, parse_rate
 from appliance.control.client import Client, path_to
 from appliance.control.models import Canisters, History, Sessions
 from appliance.errors import GatewayError
+from appliance.ic.principal import Principal
+
+COMPLETION_TIMEOUT_S = 1.0
+"""Completion runs at every press of Tab: late proposals are worse than none."""
+MAX_COMPLETED_SESSIONS = 200
 
 
 class _Parsed(click.ParamType[Any]):
-    """What one of our parsers reads."""
+    """A parameter that one of our parsers reads."""
 
-    def __init__(self, name: str, parse: Any) -> None:
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """As click wants it."""
+        """Parse text. Click calls this with parsed values too, which pass unchanged."""
         if not isinstance(value, str):
             return value
         try:
@@ -34,22 +39,19 @@ DURATION = _Parsed("duration", parse_duration)
 """Seconds, written as ``60s``."""
 RATE = _Parsed("rate", parse_rate)
 """Per second, written as ``100/s``."""
+PRINCIPAL = _Parsed("principal", Principal.from_text)
 
 
-PATIENCE_S = 1.0
-MOST = 200
-
-
-def _from_gateway(
-    ask: Callable[[Client], Iterable[CompletionItem]],
+def _completed_from_api(
+    fetch: Callable[[Client], Iterable[CompletionItem]],
 ) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    def complete(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
             with context.scope(cleanup=False):
-                found = list(ask(Client(place().url, timeout_s=PATIENCE_S)))
+                items = list(fetch(Client(api_address().url, timeout_s=COMPLETION_TIMEOUT_S)))
         except (GatewayError, click.ClickException):
             return []
-        return [item for item in found if str(item.value).startswith(begun)]
+        return [item for item in items if str(item.value).startswith(incomplete)]
 
     return complete
 
@@ -60,19 +62,19 @@ def _canisters(client: Client) -> Iterable[CompletionItem]:
 
 
 def _sessions(client: Client) -> Iterable[CompletionItem]:
-    for session in client.get(Sessions, path_to("sessions"), limit=MOST).items:
+    for session in client.get(Sessions, path_to("sessions"), limit=MAX_COMPLETED_SESSIONS).items:
         where = session.canister_name or session.canister or session.address
         yield CompletionItem(session.id, help=f"{session.state}, {where}")
 
 
-def _generations(client: Client) -> Iterable[CompletionItem]:
+def _revisions(client: Client) -> Iterable[CompletionItem]:
     for entry in client.get(History, path_to("config", "history")).items:
         yield CompletionItem(str(entry.generation), help=entry.state)
 
 
-complete_canister = _from_gateway(_canisters)
-"""Names of canisters, ids where they have none."""
-complete_session = _from_gateway(_sessions)
+complete_canister = _completed_from_api(_canisters)
+"""Names of canisters, ids of those without a name."""
+complete_session = _completed_from_api(_sessions)
 """Ids of sessions."""
-complete_revision = _from_gateway(_generations)
-"""Generations of the configuration."""
+complete_revision = _completed_from_api(_revisions)
+"""Numbers of revisions in the configuration history."""

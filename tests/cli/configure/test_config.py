@@ -30,7 +30,7 @@ def test_the_shipped_file_can_be_used():
     result = check(str(SHIPPED))
     assert result.exit_code == 0
     assert "listens on 0.0.0.0:8080" in result.stdout
-    assert "serves none and no others" in result.stdout
+    assert "serves no canisters, connects to" in result.stdout
 
 
 def test_a_summary_names_canisters_and_endpoints(folder: Path):
@@ -39,7 +39,7 @@ def test_a_summary_names_canisters_and_endpoints(folder: Path):
     )
     result = check(ICWS_NETWORK__URL="http://127.0.0.1:4943")
     assert result.exit_code == 0
-    assert "serves chat, aaaaa-aa and others too, asks http://127.0.0.1:4943" in result.stdout
+    assert "serves chat, aaaaa-aa, unlisted canisters, connects to http://127.0.0.1:4943" in result.stdout
 
 
 def test_every_problem_is_a_line_and_the_exit_code_is_78(folder: Path):
@@ -132,7 +132,7 @@ def test_only_what_is_not_as_by_default(file: Path):
         "canisters:\n  - id: bkyz2-fmaaa-aaaaa-qaaaq-cai\n    name: chat\n    generation: [v1, v2]\n    paused: false\n"
     )
     file.write_text(render_yaml())
-    assert config("show", file, "--changed").stdout == "# everything is as it is by default\n"
+    assert config("show", file, "--changed").stdout == "# all values are the defaults\n"
 
 
 def test_a_program_gets_values_and_origins(file: Path):
@@ -225,13 +225,13 @@ def test_schema_and_default_are_those_of_the_package():
 async def test_what_runs_is_shown_with_its_generation(icws: Icws):
     before = icws.plane.reloads.etag
     shown = (await icws("config", "show", "--running")).stdout
-    assert shown.startswith(f"# generation  1, etag {before}\n# file        {icws.plane.file}\n")
+    assert shown.startswith(f"# revision  1, etag {before}\n# file      {icws.plane.file}\n")
     again = icws.plane.file.with_name("again.yaml")
     again.write_text(shown)
     assert load(again).config == icws.plane.reloads.config
     icws.plane.file.write_text(icws.plane.file.read_text().replace("name: chat", "name: talk"))
     changed = (await icws("config", "show", "--running", "--changed", "--origin")).stdout
-    assert "which says something else now" in changed
+    assert "which differs now" in changed
     assert "name: chat" in changed
     assert f"# {icws.plane.file}:" in changed
     assert "log:" not in changed

@@ -31,7 +31,7 @@ def other(tmp_path: Path) -> Other:
 
 
 async def test_nothing_changes_as_long_as_nobody_edits(icws: Icws):
-    assert await icws.lines("plan") == ["nothing changes"]
+    assert await icws.lines("plan") == ["no changes"]
     assert await icws.json("plan") == {"changes": [], "refused": None}
 
 
@@ -39,7 +39,7 @@ async def test_what_the_file_would_change_with_the_sessions_it_touches(icws: Icw
     async with icws.plane.connect():
         icws.plane.file.write_text(edited(icws, "min_interval: 5ms", "min_interval: 9ms"))
         assert await icws.lines("plan") == [
-            "~ polling.min_interval  at once, touches 1 session",
+            "~ polling.min_interval  at once, affects 1 session",
             "    5ms → 9ms",
             "1 change: 1 live",
         ]
@@ -96,9 +96,9 @@ async def test_a_reload_runs_the_file_and_drops_no_session(icws: Icws):
         await session.receive()
         edit(icws)
         assert await icws.lines("reload") == [
-            "~ polling.min_interval  at once, touches 1 session",
+            "~ polling.min_interval  at once, affects 1 session",
             *CHANGED[1:],
-            "applied: generation 2 runs",
+            "applied: revision 2 is active",
         ]
         await session.send({"text": "hello", "timestamp": 0})
         assert (await session.receive()).value["text"] == "hello ping"
@@ -106,7 +106,7 @@ async def test_a_reload_runs_the_file_and_drops_no_session(icws: Icws):
 
 
 async def test_a_file_that_is_as_it_was_changes_nothing(icws: Icws):
-    assert await icws.lines("reload") == ["nothing changes, generation 1 runs on"]
+    assert await icws.lines("reload") == ["no changes, revision 1 stays active"]
     assert (await icws.json("reload"))["result"] == "unchanged"
 
 
@@ -125,11 +125,11 @@ async def test_what_needs_a_restart_is_refused_unless_it_may_wait(icws: Icws):
     edit(icws)
     edit(icws, "watch: false", "watch: true")
     refused = await icws("reload", code=1)
-    assert refused.stderr.splitlines()[-1].startswith("--allow-restart applies the others")
+    assert refused.stderr.splitlines()[-1].startswith("--allow-restart applies the other changes")
     assert f"{icws.plane.file}:5:8: watch: " in refused.stderr
     assert icws.plane.reloads.generation == 1
     lines = await icws.lines("reload", "--allow-restart")
-    assert lines[-1] == "waits for a restart: watch"
+    assert lines[-1] == "pending until restart: watch"
     assert icws.plane.gateway.config.polling.min_interval == 0.009
 
 
@@ -138,9 +138,9 @@ async def test_the_last_canister_with_sessions_goes_by_force_only(icws: Icws):
         text = icws.plane.file.read_text()
         begin, end = text.index("canisters:"), text.index("control:")
         icws.plane.file.write_text(text[:begin] + "canisters: []\n" + text[end:])
-        assert "--force does it nevertheless" in (await icws("reload", code=1)).stderr
+        assert "--force does it anyway" in (await icws("reload", code=1)).stderr
         assert len(icws.plane.gateway.config.canisters) == 1
-        assert "touches 1 session" in (await icws("reload", "--force")).stdout
+        assert "affects 1 session" in (await icws("reload", "--force")).stdout
     assert icws.plane.gateway.config.canisters == []
 
 
@@ -149,7 +149,7 @@ async def test_a_text_is_run_and_only_saved_if_that_is_said(icws: Icws, tmp_path
     other.write_text(icws.plane.file.read_text().replace("5ms", "9ms"))
     lines = await icws.lines("reload", other)
     assert lines[:3] == CHANGED
-    assert lines[-1].startswith("the file says something else than what runs")
+    assert lines[-1].startswith("the file differs from the active configuration")
     assert "5ms" in icws.plane.file.read_text()
     assert "--force" in (await icws("reload", other, "--save", code=1)).stderr, (
         "the file has changed, as seen from there"
@@ -164,17 +164,17 @@ async def test_an_update_is_not_lost_to_another(icws: Icws):
     await icws("reload", "--if-match", etag)
     edit(icws, "9ms", "11ms")
     lost = await icws("reload", "--if-match", etag, code=1)
-    assert lost.stderr.splitlines()[-1] == "look at `icws plan` again"
+    assert lost.stderr.splitlines()[-1] == "run `icws plan` again"
     assert icws.plane.gateway.config.polling.min_interval == 0.009
 
 
 async def test_a_trial_is_kept_by_a_confirmation(icws: Icws):
     edit(icws)
     lines = await icws.lines("reload", "--confirm-within", "1h")
-    assert lines[:4] == [*CHANGED, "applied: generation 2 runs"]
+    assert lines[:4] == [*CHANGED, "applied: revision 2 is active"]
     assert lines[4].startswith("`icws confirm` keeps it; otherwise it is rolled back in ")
     assert any(line.strip().startswith("rolled back in ") for line in await icws.lines("status"))
-    assert await icws.lines("confirm") == ["confirmed: generation 2 runs"]
+    assert await icws.lines("confirm") == ["confirmed: revision 2 is active"]
     assert icws.plane.reloads.trial is None
     assert "no configuration waits to be confirmed" in (await icws("confirm", code=1)).stderr
 
@@ -192,8 +192,8 @@ async def test_what_was_applied_can_be_taken_back(icws: Icws):
     await icws("reload")
     lines = await icws.lines("rollback")
     assert lines[1] == "    9ms → 5ms"
-    assert lines[3] == "rolled back: generation 3 runs"
-    assert lines[4].startswith("the file says something else")
+    assert lines[3] == "rolled back: revision 3 is active"
+    assert lines[4].startswith("the file differs")
     assert icws.plane.gateway.config.polling.min_interval == 0.005
     await icws("rollback", 2)
     assert icws.plane.gateway.config.polling.min_interval == 0.009
@@ -226,24 +226,24 @@ async def test_one_is_shown_with_its_text(icws: Icws):
     await changed(icws)
     text = (await icws("history", 1)).stdout
     head, body = text.split("version: 1\n")
-    assert "# generation  1\n# state       good\n" in head
+    assert "# revision  1\n# state     good\n" in head
     assert f"version: 1\n{body}" == first
-    assert "# generation  2, which runs" in (await icws("history", 2)).stdout
+    assert "# revision  2 (active)" in (await icws("history", 2)).stdout
     assert "99" in (await icws("history", 99, code=1)).stderr
 
 
 async def test_two_are_told_apart_by_keys_and_by_lines(icws: Icws):
     await changed(icws)
     lines = await icws.lines("history", 2, "--diff", 1)
-    assert lines[:3] == ["from generation 1 to 2:", "~ polling.min_interval  at once", "    5ms → 9ms"]
+    assert lines[:3] == ["from revision 1 to 2:", "~ polling.min_interval  at once", "    5ms → 9ms"]
     assert "-polling: {min_interval: 5ms, max_interval: 20ms}" in lines
     assert "+polling: {min_interval: 9ms, max_interval: 20ms}" in lines
     assert (await icws.lines("history", 1, "--diff"))[:3] == [
-        "from generation 2 to 1:",
+        "from revision 2 to 1:",
         "~ polling.min_interval  at once",
         "    9ms → 5ms",
     ]
-    assert await icws.lines("history", 1, "--diff", 1) == ["from generation 1 to 1:", "nothing changes"]
+    assert await icws.lines("history", 1, "--diff", 1) == ["from revision 1 to 1:", "no changes"]
     assert (await icws.json("history", 2, "--diff", 1))["changes"][0]["new"] == "9ms"
 
 

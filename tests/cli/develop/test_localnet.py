@@ -88,9 +88,9 @@ async def _serves_one_gateway(url: str, root_key: bytes, canister: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--generation", "v0"], "name it by --gateway PRINCIPAL: `icws identity show` says yours"),
-        (["--generation", "v1"], "a canister of generation v1 deals with one gateway only"),
-        (["--gateway", GATEWAY], "a canister of generation v2 deals with any gateway, leave --gateway out"),
+        (["--generation", "v0"], "give it with --gateway PRINCIPAL: `icws identity show` prints yours"),
+        (["--generation", "v1"], "a canister of generation v1 accepts one gateway only"),
+        (["--gateway", GATEWAY], "a canister of generation v2 accepts any gateway, leave --gateway out"),
         (["--generation", "v1", "--gateway", "aaaaa-b"], "Invalid value for '--gateway': malformed principal"),
         (["--generation", "v3"], "'v3' is not one of 'v0', 'v1', 'v2'"),
     ],

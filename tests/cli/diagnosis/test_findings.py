@@ -29,4 +29,4 @@ def test_what_is_long_is_folded_below_itself():
 
 
 def test_a_program_gets_all_of_it():
-    assert fault("a", "b", "c").plain() == {"level": "fault", "subject": "a", "text": "b", "advice": "c"}
+    assert fault("a", "b", "c").as_json() == {"level": "fault", "subject": "a", "text": "b", "advice": "c"}

@@ -40,11 +40,11 @@ def sentence(kind: str, **data: object) -> str:
             {"session": "9f86d081", "address": "unix", "client": None, "code": 1012, "cause": "it restarts"},
             "1012 (it restarts): 9f86d081, from unix",
         ),
-        ("reload", RELOAD, "applied, generation 2, 1 change, by unix:root (api)"),
+        ("reload", RELOAD, "applied, revision 2, 1 change, by unix:root (api)"),
         (
             "reload",
             {**RELOAD, "result": "rejected", "problem": "no"},
-            "rejected, generation 2, 1 change, by unix:root (api): no",
+            "rejected, revision 2, 1 change, by unix:root (api): no",
         ),
         ("drain", {"state": "closing", "closed": 1, "total": 3, "eta_s": 2.0}, "closing: 1 closed of 3, 2s left"),
         ("canister.state", {"canister": "a", "state": "degraded", "cause": "x"}, "a is degraded: x"),
@@ -53,7 +53,7 @@ def sentence(kind: str, **data: object) -> str:
             {"actor": "unix:a", "role": "admin", "action": "setLog", "target": None, "status": 200},
             "unix:a (admin): setLog, answered 200",
         ),
-        ("lost", {"events": 3}, "3 events came too fast to be shown"),
+        ("lost", {"events": 3}, "3 events came too fast and were dropped"),
         ("limit", {"scope": "a", "n": 1}, "{scope: a, n: 1}"),
     ],
 )
@@ -100,7 +100,7 @@ async def test_a_session_is_told_in_sentences_also_after_it_closed(icws: Icws):
         await session.receive()
         (peer,) = icws.plane.gateway.connections
         lines = await icws.lines("explain", peer.id)
-        assert lines[0] == f"session   {peer.id}, still there"
+        assert lines[0] == f"session   {peer.id}, connected"
         assert f"client    {peer.who.client}" in lines
         assert f"canister  {icws.plane.canister_id}" in lines
         moments = lines[5:]

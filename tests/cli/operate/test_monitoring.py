@@ -53,7 +53,7 @@ async def test_those_that_are_loaded_and_what_went_wrong(icws: Icws):
 
 
 async def test_who_has_tried_to_change_what(icws: Icws):
-    assert await icws.lines("audit") == ["nobody has tried to change anything"]
+    assert await icws.lines("audit") == ["no changes were attempted"]
     await icws("canisters", "pause", "chat")
     await icws("confirm", code=1)
     rows = await icws.rows("audit")

@@ -7,7 +7,7 @@ from tests.cli.conftest import Icws
 
 
 async def test_who_is_there(icws: Icws):
-    assert await icws.lines("sessions") == ["no session"]
+    assert await icws.lines("sessions") == ["no sessions"]
     async with icws.plane.connect() as session:
         await session.receive()
         (peer,) = icws.plane.gateway.connections
@@ -24,9 +24,9 @@ async def test_filters_go_together(icws: Icws):
         clients = [peer.who.client for peer in icws.plane.gateway.connections]
         assert len(await icws.rows("sessions", "--canister", "chat", "--state", "open")) == 4
         assert len(await icws.rows("sessions", "--client", clients[0])) == 2
-        assert await icws.lines("sessions", "--client", clients[0], "--generation", "v1") == ["no session"]
-        assert await icws.lines("sessions", "--address", "10.0.0.0/8") == ["no session"]
-        assert await icws.lines("sessions", "--min-age", "1h") == ["no session"]
+        assert await icws.lines("sessions", "--client", clients[0], "--generation", "v1") == ["no sessions"]
+        assert await icws.lines("sessions", "--address", "10.0.0.0/8") == ["no sessions"]
+        assert await icws.lines("sessions", "--min-age", "1h") == ["no sessions"]
 
 
 async def test_there_may_be_more_than_are_shown(icws: Icws, monkeypatch: pytest.MonkeyPatch):
@@ -37,7 +37,7 @@ async def test_there_may_be_more_than_are_shown(icws: Icws, monkeypatch: pytest.
         every = [peer.id for peer in icws.plane.gateway.connections]
         some = await icws.lines("sessions", "--limit", 3)
         assert [line.split()[0] for line in some[1:4]] == every[:3]
-        assert some[4] == "3 sessions, and there are more: --all or --limit N"
+        assert some[4] == "3 sessions, more exist: --all or --limit N"
         assert [row[0] for row in await icws.rows("sessions", "--all")] == [*every, "5"]
         answer = await icws.json("sessions", "--limit", 3)
         assert [each["id"] for each in answer["items"]] == every[:3]
@@ -85,7 +85,7 @@ async def test_those_who_would_be_closed_are_counted_first(icws: Icws):
 async def test_nobody_is_closed_without_a_yes(icws: Icws):
     async with icws.plane.connect():
         refused = await icws("close", "--canister", "chat", code=1)
-        assert refused.stderr == "Error: would close 1 session; --yes does it without asking\n"
+        assert refused.stderr == "Error: would close 1 session; confirm with --yes\n"
         assert len(list(icws.plane.gateway.connections)) == 1
 
 

@@ -32,11 +32,11 @@ def test_what_is_added_changed_and_removed():
     ) == [
         f"+ {CANISTER}  at once",
         "    {id: bkyz2-fmaaa-aaaaa-qaaaq-cai, generation: [v1, v2], paused: false}",
-        "~ polling.min_interval  at once, touches 1 200 sessions",
+        "~ polling.min_interval  at once, affects 1 200 sessions",
         "    50ms → 70ms",
-        "~ gateway.max_frame  for sessions that begin after it",
+        "~ gateway.max_frame  for new sessions",
         "    2MiB → 1MiB",
-        "- plugins[audit]  at the next start, touches 1 session",
+        "- plugins[audit]  at the next start, affects 1 session",
         "    {config: {a: true}}",
         "4 changes: 2 live, 1 new sessions, 1 restart",
     ]
@@ -56,13 +56,13 @@ def test_what_nobody_could_read_is_shortened():
 
 
 def test_nothing_is_said_to_be_nothing():
-    assert lines() == [changes_summary([])] == ["nothing changes"]
+    assert lines() == [changes_summary([])] == ["no changes"]
     assert list(pending_restart_lines([])) == list(confirmation_lines(None)) == []
 
 
 def test_what_there_is_to_do():
     assert list(pending_restart_lines(["watch", "gateway.identity"])) == [
-        "waits for a restart: watch, gateway.identity"
+        "pending until restart: watch, gateway.identity"
     ]
     (line,) = confirmation_lines(datetime.now(UTC) + timedelta(seconds=59.8))
     assert line.startswith("`icws confirm` keeps it; otherwise it is rolled back in 1m (")

@@ -7,10 +7,10 @@ from appliance.cli.output.terminal import Column, field_lines, table, terminal_w
 
 NAME = "bkyz2-fmaaa-aaaaa-qaaaq-cai"
 COLUMNS = [
-    Column("NAME", least=7, cut="middle"),
+    Column("NAME", min_width=7, cut="middle"),
     Column("STATE"),
-    Column("COUNT", align="right", rank=1),
-    Column("PROBLEM", least=7, rank=2),
+    Column("COUNT", align="right", drop_priority=1),
+    Column("PROBLEM", min_width=7, drop_priority=2),
 ]
 ROWS = [[NAME, "ok", "12", ""], ["chat", "degraded", "7", "the endpoint does not answer"]]
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40)
@@ -39,7 +39,7 @@ def test_what_can_be_cut_is_cut_the_longest_first():
 def test_what_does_not_fit_at_all_is_left_out_by_rank():
     assert plain(table(COLUMNS, ROWS, max_width=26))[0].split() == ["NAME", "STATE", "COUNT"]
     assert plain(table(COLUMNS, ROWS, max_width=20))[0].split() == ["NAME", "STATE"]
-    assert plain(table(COLUMNS, ROWS, max_width=3))[2].split() == ["chat", "degraded"], "no rank: never left out"
+    assert plain(table(COLUMNS, ROWS, max_width=3))[2].split() == ["chat", "degraded"], "priority 0: never dropped"
 
 
 def test_words_have_colours_and_cells_are_as_wide_without_them():
@@ -54,7 +54,7 @@ def test_a_table_without_rows_has_its_heading():
 
 @given(rows=st.lists(st.tuples(WORDS, WORDS, WORDS, WORDS), max_size=5), max_width=st.none() | st.integers(1, 120))
 def test_a_table_keeps_to_its_room_as_far_as_columns_allow(rows: list[tuple[str, ...]], max_width: int | None):
-    columns = [Column(title, least=6, rank=rank) for rank, title in enumerate(["A", "BB", "CCC", "DDDD"])]
+    columns = [Column(title, min_width=6, drop_priority=rank) for rank, title in enumerate(["A", "BB", "CCC", "DDDD"])]
     lines = plain(table(columns, rows, max_width=max_width))
     assert len(lines) == len(rows) + 1
     if max_width is not None and max_width >= 6:
