@@ -168,14 +168,14 @@ def _type_of(text: str | None) -> str | Path | None:
 def _stdin_lines() -> asyncio.Queue[str | None]:
     """Return a queue of lines, then None. A thread reads them: asyncio cannot wait for regular files."""
     lines: asyncio.Queue[str | None] = asyncio.Queue()
-    running = asyncio.get_running_loop()
+    running, source = asyncio.get_running_loop(), sys.stdin
 
     def put(line: str | None) -> None:
         with suppress(RuntimeError):  # the session has ended and the loop is closed
             running.call_soon_threadsafe(lines.put_nowait, line)
 
     def read() -> None:
-        for line in sys.stdin:
+        for line in source:
             put(line.rstrip("\n"))
         put(None)
 
