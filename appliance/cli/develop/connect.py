@@ -117,6 +117,7 @@ class Conversation:
             printing, sending = (asyncio.create_task(work(session)) for work in (self._print, self._send_lines))
             try:
                 await asyncio.wait([printing, sending], return_when=asyncio.FIRST_COMPLETED)
+                # The end of the input does not end the session: replies to the last lines are still on their way.
                 if sending.done() and sending.exception() is None:
                     await asyncio.wait([printing])
             finally:

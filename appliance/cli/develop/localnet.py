@@ -26,7 +26,6 @@ from appliance.localnet.websocket.canister import Generation
 from appliance.localnet.websocket.dialect import DIALECTS
 from appliance.localnet.websocket.pingpong import PingPong
 from appliance.log import configure_logging
-from appliance.service import serving
 
 GATEWAY_PORT = 8080
 MOVED_CLOCK_S = 86_400.0
@@ -218,6 +217,8 @@ def _deploy(net: Localnet, plan: Plan) -> dict[str, Principal]:
 @asynccontextmanager
 async def _gateway(net: Localnet, plan: Plan, ids: dict[str, Principal]) -> AsyncIterator[str]:
     """Run a gateway for the present and future canisters, and yield its URL."""
+    from appliance.service import serving  # noqa: PLC0415 - takes half of the start, and not every network has a gateway
+
     with tempfile.TemporaryDirectory(prefix="icws-localnet-") as temporary:
         both: list[Generation] = ["v1", "v2"]
         generations = both if plan.pingpong is None else [plan.pingpong.dialect.generation]

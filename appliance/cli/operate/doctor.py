@@ -126,6 +126,7 @@ def _on_this_machine(report: _Report) -> tuple[Config | None, Status | None]:
     file = config_file()
     config = _configuration(report, file)
     status = None
+    # An invalid file says nothing about the gateway: it may still run the revision before.
     with_plane = config is None or config.control.listen is not None
     if with_plane:
         try:

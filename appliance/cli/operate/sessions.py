@@ -176,7 +176,7 @@ def close(
 
 
 def _confirm(api: Client, found: Closed, filter_options: dict[str, Any], session: str | None) -> None:
-    """Raises ClickException if there is no terminal to ask at, Abort for a no."""
+    """Ask for confirmation. Raises ClickException if there is no terminal to ask at, Abort for a no."""
     if wants_json() or not sys.stdin.isatty():
         raise click.ClickException(f"would close {counted(found.matched, 'session')}; confirm with --yes")
     for line in _preview(api, found, filter_options, session):
