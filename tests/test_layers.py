@@ -37,7 +37,7 @@ ROOMS = {
         {"net"},
     ],
     "cli": [
-        {"exits", "loop", "free_port"},
+        {"exit_codes", "loop"},
         {"remote"},
         {"output"},
         {"diagnosis"},

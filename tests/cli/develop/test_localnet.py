@@ -32,8 +32,7 @@ GATEWAY = str(Principal.self_authenticating(b"gateway"))
 RUN = "from appliance.cli.develop.localnet import localnet; localnet()"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_interrupted(number: signal.Signals) -> None:
+def test_it_serves_until_interrupted() -> None:
     command = [sys.executable, "-c", RUN, "--port", "0", "--seed", "cli", "--subnet"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
@@ -47,7 +46,7 @@ def test_it_serves_until_interrupted(number: signal.Signals) -> None:
             assert status["root_key"].hex() in process.stdout.readline()  # type: ignore[index]
             assert "bkyz2-fmaaa-aaaaa-qaaaq-cai" in process.stdout.readline()
         finally:
-            process.send_signal(number)
+            process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
 
@@ -88,9 +87,9 @@ async def _serves_one_gateway(url: str, root_key: bytes, canister: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--generation", "v0"], "name it by --gateway PRINCIPAL: `icws identity show` says yours"),
-        (["--generation", "v1"], "a canister of generation v1 deals with one gateway only"),
-        (["--gateway", GATEWAY], "a canister of generation v2 deals with any gateway, leave --gateway out"),
+        (["--generation", "v0"], "give it with --gateway PRINCIPAL: `icws identity show` prints yours"),
+        (["--generation", "v1"], "a canister of generation v1 accepts one gateway only"),
+        (["--gateway", GATEWAY], "a canister of generation v2 accepts any gateway, leave --gateway out"),
         (["--generation", "v1", "--gateway", "aaaaa-b"], "Invalid value for '--gateway': malformed principal"),
         (["--generation", "v3"], "'v3' is not one of 'v0', 'v1', 'v2'"),
     ],

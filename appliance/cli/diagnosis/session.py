@@ -1,4 +1,4 @@
-"""A session through the running gateway, to see all of it work and to have a message."""
+"""Opens a session through the running gateway, to test the whole path and to get a message."""
 
 import asyncio
 import time
@@ -14,20 +14,20 @@ from appliance.crypto import Verifier
 from appliance.errors import GatewayError
 from appliance.ic.principal import Principal
 
-PATIENCE_S = 60.0
-FIRST_WORDS_S = 5.0
-"""For what a canister says by itself to a client that opens."""
+OPEN_TIMEOUT_S = 60.0
+FIRST_MESSAGE_S = 5.0
+"""Time for a message that the canister sends without a request."""
 
 
 @asynccontextmanager
 async def opened(
     config: Config, status: Status | None, canister_id: Principal, root_key: bytes
 ) -> AsyncIterator[list[Finding]]:
-    """Open one as a client with a fresh key would, until the block is left, and tell how that went."""
+    """Keep a session with a new key open for the block, and yield the findings about it."""
     findings: list[Finding] = []
     async with AsyncExitStack() as stack:
         if status is None:
-            findings.append(note("session", "no gateway runs that could open one", "icws run"))
+            findings.append(note("session", "no gateway is running", "icws run"))
         else:
             findings += await _open(stack, config, status, canister_id, root_key)
         yield findings
@@ -49,16 +49,16 @@ async def _open(
     )
     started = time.monotonic()
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
             session = await stack.enter_async_context(opening)
     except (GatewayError, OSError, TimeoutError) as error:
-        return [fault("session", f"{url}: {error or 'no answer in time'}", "`icws explain` tells what the gateway saw")]
+        return [fault("session", f"{url}: {error or 'no answer in time'}", "`icws explain` shows what the gateway saw")]
     findings = [ok("session", f"open through {url} after {duration(time.monotonic() - started)}")]
     try:
-        async with asyncio.timeout(FIRST_WORDS_S):
+        async with asyncio.timeout(FIRST_MESSAGE_S):
             first = await session.receive()
     except TimeoutError:
-        return [*findings, ok("first words", "the canister says nothing by itself to a new client")]
+        return [*findings, ok("first message", "the canister sends none without a request")]
     except GatewayError as error:
-        return [*findings, fault("first words", str(error), "`icws explain` tells what the gateway saw")]
-    return [*findings, ok("first words", f"message {first.sequence_num} came and is proven")]
+        return [*findings, fault("first message", str(error), "`icws explain` shows what the gateway saw")]
+    return [*findings, ok("first message", f"message {first.sequence_num} arrived and is verified")]
