@@ -24,10 +24,10 @@ from appliance.gateway.outbox import SHOWN, Outbox, Traced
 from appliance.gateway.peer import Origin, Peer
 from appliance.gateway.recording.timeline import By, End, Timeline
 from appliance.gateway.sockets.client_address import remote_address
-from appliance.gateway.sockets.close_frames import COMMON_CODES, close_of, cut_reason, reason_of
+from appliance.gateway.sockets.closing import COMMON_CODES, close_of, cut_reason, reason_of
 from appliance.gateway.sockets.request_head import TOO_LATE, TOO_LONG, Head
 from appliance.gateway.sockets.routes import Route
-from appliance.gateway.sockets.upgrade import FULL, TurnedAway, judge, too_many, turned_away_by, visit_of
+from appliance.gateway.sockets.http import FULL, TurnedAway, judge, too_many, turned_away_by, visit_of
 
 _log = structlog.get_logger(__name__)
 _library_log = logging.getLogger(f"{__name__}.websockets")

@@ -3,7 +3,7 @@ import pytest
 from appliance.config.schema import Config
 from appliance.errors import PluginUnavailable, PostponedByPlugin, RefusedByPlugin
 from appliance.gateway.sockets.routes import Route
-from appliance.gateway.sockets.upgrade import FULL, TurnedAway, judge, turned_away_by, visit_of
+from appliance.gateway.sockets.http import FULL, TurnedAway, judge, turned_away_by, visit_of
 from tests.gateway.clients import CANISTER
 
 DAPP = "https://dapp.example"
