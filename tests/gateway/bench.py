@@ -58,7 +58,11 @@ class Shell:
         self.was_opened = False
         self.is_gone = False
         self.peer = Peer(
-            gateway.session("v2"), Outbox(self.wire, outbox), shell=self, home=gateway, settings=gateway.config.gateway
+            gateway.session("v2"),
+            Outbox(self.wire, outbox),
+            connection=self,
+            services=gateway,
+            settings=gateway.config.gateway,
         )
         self.peer.connect()
 
@@ -113,7 +117,7 @@ class Bench:
         await self.gateway.stop()
         assert len(self.gateway.hub) == 0
         assert len(self.gateway.tasks) == 0
-        assert self.gateway.departing == 0
+        assert self.gateway.pending_close_calls == 0
         assert not self.gateway.pollers
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

@@ -52,7 +52,7 @@ async def test_a_canister_that_is_removed_is_drained_and_the_others_stay():
         goes.receive(Client().open(canister=OTHER_CANISTER))
         await until(lambda: goes.was_opened)
         await follow(bench.gateway, config(CANISTER))
-        await until(lambda: goes.is_gone and not bench.gateway.departing)
+        await until(lambda: goes.is_gone and not bench.gateway.pending_close_calls)
         assert goes.error.close_code == 4517
         assert stays.error is None
         assert OTHER_CANISTER not in bench.gateway.pollers

@@ -105,7 +105,7 @@ async def test_a_replayed_opening_is_refused():
         await until(lambda: first.was_opened)
         first.lose()
         await until(lambda: bench.canister.left)
-        await until(lambda: not bench.gateway.departing)
+        await until(lambda: not bench.gateway.pending_close_calls)
         thief = bench.connect()
         thief.receive(frame)
         assert isinstance(thief.error, ReplayedEnvelope)
@@ -142,7 +142,7 @@ async def test_a_canister_that_refuses_the_opening_is_quoted_and_not_told_of_the
         await until(lambda: shell.error)
         assert isinstance(shell.error, CanisterRefused)
         assert str(shell.error) == "ws_open: Anonymous principal is not allowed"
-        await until(lambda: shell.is_gone and not bench.gateway.departing)
+        await until(lambda: shell.is_gone and not bench.gateway.pending_close_calls)
         assert bench.canister.left == []
 
 
@@ -194,7 +194,7 @@ async def test_the_canister_is_told_whenever_the_opening_may_have_reached_it(err
         shell.receive(client.open())
         await until(lambda: shell.error)
         assert shell.error is error
-        await until(lambda: shell.is_gone and not bench.gateway.departing)
+        await until(lambda: shell.is_gone and not bench.gateway.pending_close_calls)
         assert bench.canister.left == ([client.client_key] if is_told else [])
 
 
@@ -213,7 +213,7 @@ async def test_the_farewell_comes_after_everything_that_was_sent():
         for _ in range(50):
             await asyncio.sleep(0)
         assert bench.canister.left == []
-        assert bench.gateway.departing == 1
+        assert bench.gateway.pending_close_calls == 1
         again = bench.connect()
         again.receive(client.open())
         assert isinstance(again.error, ClientLeaving)
@@ -231,7 +231,7 @@ async def test_a_failed_farewell_is_counted_and_that_is_all():
         bench.ic.before_call = expire
         _, shell = await bench.opened()
         shell.lose()
-        await until(lambda: not bench.gateway.departing)
+        await until(lambda: not bench.gateway.pending_close_calls)
         assert bench.gateway.counters.failed_farewells == {"call_expired": 1}
         assert bench.gateway.counters.farewells == 0
 

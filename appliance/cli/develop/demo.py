@@ -137,7 +137,7 @@ def _heard(message: Message) -> None:
 
 
 async def _farewell(net: Localnet, canister: Principal, service: Service) -> None:
-    while service.gateway.departing:  # noqa: ASYNC110 - looking now and then is enough here
+    while service.gateway.pending_close_calls:  # noqa: ASYNC110 - looking now and then is enough here
         await asyncio.sleep(0.01)
     async with HttpTransport([net.url], timeout_s=PATIENCE_S, max_reply=65536) as transport:
         agent = Agent(transport, AnonymousIdentity(), Verifier(net.root_key))

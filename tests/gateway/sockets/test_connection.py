@@ -277,7 +277,7 @@ async def test_a_client_whose_farewell_is_pending_keeps_its_place():
         it.ic.before_call = gate.wait
         async with it.session():
             pass
-        await until(lambda: it.gateway.departing)
+        await until(lambda: it.gateway.pending_close_calls)
         raw = await it.raw()
         status, _, _ = await raw.request("/")
         assert status == 503
