@@ -146,6 +146,24 @@ async def test_a_canister_that_refuses_the_opening_is_quoted_and_not_told_of_the
         assert bench.canister.left == []
 
 
+@pytest.mark.parametrize("method", ["ws_open", "ws_message"])
+async def test_a_close_reason_names_the_method_that_the_canister_refused(method):
+    async with Bench() as bench:
+        if method == "ws_open":
+            bench.canister.on_open = lambda key: err("no")
+            client, shell = Client(), bench.connect()
+            shell.receive(client.open())
+        else:
+            client, shell = await bench.opened()
+            bench.canister.on_message = lambda key, payload: err("no")
+            shell.receive(client.message())
+        while shell.error is None:
+            for alarm in bench.alarms:
+                alarm.tick()
+            await asyncio.sleep(0)
+        assert (shell.error.method, str(shell.error)) == (method, f"{method}: no")
+
+
 async def test_last_words_of_the_canister_reach_a_client_that_it_refuses():
     async with Bench() as bench:
 

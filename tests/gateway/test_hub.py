@@ -124,6 +124,7 @@ class HubMachine(RuleBasedStateMachine):
     @invariant()
     def same(self):
         assert len(self.hub) == len(self.model)
+        assert sorted(self.hub.canisters()) == sorted({canister for canister, _ in self.model})
         for canister in (CANISTER, OTHER_CANISTER):
             expected = {key: member for (where, key), member in self.model.items() if where == canister}
             assert dict(self.hub.members(canister)) == expected

@@ -337,19 +337,6 @@ async def test_a_canister_that_says_nothing_ends_the_session():
         assert it.canister.left == [client.client_key]
 
 
-async def test_silent_clients_are_pinged_and_dead_ones_closed():
-    async with served(gateway={"ping_interval": "1s", "ping_timeout": "1s"}) as it:
-        dead, alive = await opened(it), await opened(it)
-        assert await alive.frame() == (PING, b"")
-        alive.send(PONG)
-        assert await dead.frame() == (PING, b"")
-        assert await dead.close_frame() == (4106, "no pong within 1 s")
-        assert await alive.frame() == (PING, b"")
-        dead.close()
-        alive.close()
-        await it.nobody()
-
-
 async def test_a_forged_opening_is_told_why():
     async with served() as it, it.websocket() as socket:
         await socket.send(Client().open(break_signature=True))
