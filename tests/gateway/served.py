@@ -120,7 +120,7 @@ class Raw:
 @asynccontextmanager
 async def served(**sections: object) -> AsyncIterator[Served]:
     """A gateway on a free port. Checks at the end that nothing is left, no task either."""
-    gateway_section = {"listen": "127.0.0.1:0", "close_timeout": "500ms", **sections.pop("gateway", {})}
+    gateway_section = {"listen": "127.0.0.1:0", "close_timeout": "30s", **sections.pop("gateway", {})}
     config = Config.model_validate({"canisters": [{"id": str(CANISTER)}], "gateway": gateway_section, **sections})
     canister = FakeCanister(CANISTER, GATEWAY)
     ic = FakeIc(canister)

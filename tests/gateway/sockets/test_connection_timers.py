@@ -112,6 +112,9 @@ def test_a_client_that_does_not_answer_the_close_is_cut_off_in_time(phase):
     async def play(stage):
         await stage.reach(phase)
         await advance(ENDS[phase][0])
+        feed(stage.transport, masked(Frame(Opcode.PING, b"not a close")))
+        assert stage.transport.written.endswith(b"\x8a\x0bnot a close")
+        feed(stage.transport, masked(Frame(Opcode.BINARY, Client().open())))
         await advance(CLOSE - 0.001)
         assert not stage.is_gone
         await advance(0.001)
