@@ -146,7 +146,7 @@ async def until(condition: Callable[[], object]) -> None:
     The limit is by the machine's clock, not by the loop's, which may stand still (``tests.gateway.clock``).
     """
     give_up_at = time.monotonic() + 30
-    while not condition():  # noqa: ASYNC110 - there is no event for "somebody got somewhere"
+    while not condition():
         if time.monotonic() > give_up_at:
             raise TimeoutError("the condition never held")
         await asyncio.sleep(0)
