@@ -141,7 +141,7 @@ async def from_elsewhere(it: House, _: Peer) -> str:
     here = {peer.id for peer in it.service.gateway.connections}
     async with connect_socket(it.service.url, additional_headers={"X-Forwarded-For": "203.0.113.9"}):
         (peer,) = [peer for peer in it.service.gateway.connections if peer.id not in here]
-        return peer.origin.address.partition(":")[0]
+        return peer.source.address.partition(":")[0]
 
 
 async def opens(it: House, canister: str) -> bool:

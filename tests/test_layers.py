@@ -25,7 +25,7 @@ ROOMS = {
         {"recording"},
         {"relay", "limits", "hub"},
         {"polling", "peer"},
-        {"connections"},
+        {"connections", "close_calls"},
         {"gateway"},
         {"sockets"},
     ],
@@ -169,10 +169,10 @@ def test_only_crypto_knows_the_native_module() -> None:
     assert [name for name in SOURCES if "appliance._native" in _imports(name)] == ["appliance.crypto"]
 
 
-def test_only_the_connection_knows_the_websocket_library() -> None:
+def test_only_the_connection_and_its_upgrade_know_the_websocket_library() -> None:
     gateway = [name for name in SOURCES if name.startswith("appliance.gateway")]
     knowing = [name for name in gateway if any(found.split(".")[0] == "websockets" for found in _imports(name))]
-    assert knowing == ["appliance.gateway.sockets.connection"]
+    assert knowing == ["appliance.gateway.sockets.connection", "appliance.gateway.sockets.upgrade"]
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES.values() if path.name == "__init__.py"], ids=_name_of)

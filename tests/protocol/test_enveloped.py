@@ -132,6 +132,21 @@ def test_a_client_of_the_other_generation_is_told_so(kind, other):
 
 
 @BOTH
+@pytest.mark.parametrize("state", [State.HELLO, State.OPENING, State.OPEN])
+@pytest.mark.parametrize("method", ["ws_open", "ws_message", "ws_close", "transfer"])
+def test_a_wrong_method_is_named_with_the_one_that_was_expected(kind, state, method):
+    client, expected = CLIENTS[kind], "ws_open" if state is State.HELLO else "ws_message"
+    if method == expected:
+        return
+    frame = {"ws_open": client.open, "ws_message": client.message}.get(
+        method, lambda: client.call(method, b"DIDL\x00\x00")
+    )()
+    with pytest.raises(WrongMethod) as caught:
+        receive(at(kind, state), frame)
+    assert (caught.value.method, caught.value.expected) == (method, expected)
+
+
+@BOTH
 @pytest.mark.parametrize("state", [State.OPENING, State.OPEN])
 def test_later_messages_are_only_the_sessions_own(kind, state):
     client, it = CLIENTS[kind], at(kind, state)

@@ -38,6 +38,7 @@ OPEN = CandidTypes("(record {msg: blob; sig: blob})")
 MESSAGE = CandidTypes(
     "(record {msg: variant {RelayedByGateway: record {content: blob; sig: blob}; IcWebSocketEstablished: blob}})"
 )
+ERR = CandidTypes("(variant {Ok; Err: text})")
 NOW = time.time_ns()
 CLIENT = ClientV0(clock=lambda: NOW)
 FIRST = CLIENT.first()
@@ -105,6 +106,14 @@ def test_anything_but_yes_opens_nothing(reply, error):
         it.answered("ws_open", reply)
     assert not it.is_open
     assert it.refused() == [Send(text_frame("0"))]
+
+
+@pytest.mark.parametrize("method", ["ws_open", "ws_message", "ws_close"])
+def test_a_refusal_names_the_method_that_was_refused(method):
+    it = at(State.OPENING if method == "ws_open" else State.OPEN)
+    with pytest.raises(CanisterRefused) as caught:
+        it.answered(method, (OPENED if method == "ws_open" else ERR).encode({"Err": "no"}))
+    assert str(caught.value) == f"{method}: no"
 
 
 def test_messages_go_on_as_they_were_signed():

@@ -142,7 +142,7 @@ def _show_message(message: Message) -> None:
 
 
 async def _check_closed(net: Localnet, canister: Principal, service: Service) -> None:
-    while service.gateway.departing:  # noqa: ASYNC110 - polling is enough here
+    while service.gateway.pending_close_calls:  # noqa: ASYNC110 - polling is enough here
         await asyncio.sleep(0.01)
     async with HttpTransport([net.url], timeout_s=TIMEOUT_S, max_reply=65536) as transport:
         agent = Agent(transport, AnonymousIdentity(), Verifier(net.root_key))

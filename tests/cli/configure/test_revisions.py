@@ -176,7 +176,7 @@ async def test_a_trial_is_kept_by_a_confirmation(icws: Icws):
     assert any(line.strip().startswith("rolled back in ") for line in await icws.lines("status"))
     assert await icws.lines("confirm") == ["confirmed: revision 2 is active"]
     assert icws.plane.reloads.trial is None
-    assert "no configuration waits to be confirmed" in (await icws("confirm", code=1)).stderr
+    assert "no configuration is waiting for confirmation" in (await icws("confirm", code=1)).stderr
 
 
 async def test_a_trial_of_a_text_is_saved_when_it_is_confirmed(icws: Icws, tmp_path: Path):

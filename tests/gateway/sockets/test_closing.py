@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import ClosedByOperator, GatewayError, SlowClient
-from appliance.gateway.sockets.close_frames import MAX_REASON, close_of, cut_reason, reason_of
+from appliance.gateway.sockets.closing import MAX_REASON, close_of, cut_reason, reason_of
 
 
 @given(st.text())
