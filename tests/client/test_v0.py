@@ -73,7 +73,7 @@ def test_an_answer_comes_once(text: str) -> None:
     canister = SeedCanister()
     session = V0.opened(canister)
     session.receive(canister.message(b""), now_ns=NOW_NS)
-    with pytest.raises(OutOfTurn, match="where message 2 was due"):
+    with pytest.raises(OutOfTurn, match="expected message 2, got the text "):
         session.receive(text, now_ns=NOW_NS)
     assert session.state is State.CLOSED
 
