@@ -18,8 +18,8 @@ class Closable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """``rate`` is closes per second, ``grace_s`` the time before the first, ``deadline_s`` the time for all: a rate that
-    would take longer is raised.
+    """``rate`` is closes per second, ``grace_s`` the time before the first, ``deadline_s`` the time for all: a rate
+    that would take longer is raised.
     """
 
     rate: float
