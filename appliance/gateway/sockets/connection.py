@@ -348,7 +348,7 @@ class Timer(NamedTuple):
 
 TIMERS: Mapping[Phase, Timer] = {
     Phase.REQUEST: Timer(lambda settings: settings.handshake_timeout, Connection._reject_request),
-    # One limit for request and opening message together: each alone could take nearly all of it twice.
+    # The limit of REQUEST covers the opening message too: a limit for each would give a slow client twice the time.
     Phase.UPGRADED: Timer(None, Connection._close_unjoined, continues=True),
     Phase.JOINED: Timer(lambda settings: settings.open_timeout, Connection._close_unopened),
     Phase.OPEN: Timer(lambda settings: settings.ping_interval, Connection._ping_if_silent),
