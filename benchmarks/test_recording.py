@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from appliance.config.schema import Config
 from appliance.crypto import CandidTypes, read_envelope_unverified
 from appliance.gateway.limits.rate_limits import Limits
-from appliance.gateway.recording.histogram import Histogram
+from appliance.gateway.recording.measurements import Histogram
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.recording.timeline import Polled, Timeline
 from appliance.gateway.recording.timestamps import of_frame

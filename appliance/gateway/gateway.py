@@ -29,7 +29,7 @@ from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
 from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key
 from appliance.gateway.peer import Peer
-from appliance.gateway.polling.cursor import Cursor
+from appliance.gateway.polling.queue_position import Cursor
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.replies import Replies
 from appliance.gateway.polling.wake_up import LoopWakeUp, WakeUp

@@ -15,8 +15,8 @@ from appliance.crypto import CandidTypes, PollReply
 from appliance.errors import CanisterForgot, GatewayError, IcUnreachable
 from appliance.gateway.hub import Member
 from appliance.gateway.ic import Source
-from appliance.gateway.polling.cursor import Cursor
-from appliance.gateway.polling.pace import Pace
+from appliance.gateway.polling.queue_position import Cursor
+from appliance.gateway.polling.schedule import Pace
 from appliance.gateway.polling.replies import Replies
 from appliance.gateway.polling.wake_up import WakeUp
 from appliance.gateway.recording.counters import Counters

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from appliance.crypto import PollReply, Request
 from appliance.errors import GatewayError
-from appliance.gateway.recording.histogram import Latencies
+from appliance.gateway.recording.measurements import Latencies
 from appliance.gateway.recording.timeline import ACCEPTED_ONLY, Polled, Timeline
 from appliance.gateway.recording.timelines import Timelines
 from appliance.gateway.recording.timestamps import of_call, of_frame

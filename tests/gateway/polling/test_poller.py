@@ -13,8 +13,8 @@ from appliance.errors import (
     CertificateSignatureInvalid,
     IcUnreachable,
 )
-from appliance.gateway.polling.cursor import Cursor
-from appliance.gateway.polling.pace import SLOWEST
+from appliance.gateway.polling.queue_position import Cursor
+from appliance.gateway.polling.schedule import SLOWEST
 from appliance.gateway.polling.poller import FIRST_PROBE, Poller
 from appliance.gateway.polling.replies import Replies
 from appliance.gateway.recording.counters import Counters

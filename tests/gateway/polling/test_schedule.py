@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import Polling
-from appliance.gateway.polling.pace import SLOWEST, Pace
+from appliance.gateway.polling.schedule import SLOWEST, Pace
 
 POLLING = Polling(min_interval=0.05, max_interval=1.0)
 START = Pace(POLLING)

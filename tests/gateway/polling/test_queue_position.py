@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.crypto import encode_cbor
-from appliance.gateway.polling.cursor import Cursor
+from appliance.gateway.polling.queue_position import Cursor
 from appliance.protocol.frames import binary_frame
 
 
