@@ -12,7 +12,7 @@ from appliance.crypto import SigningKey, Verifier, encode_cbor
 from appliance.gateway.hub import Hub
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.recording.counters import Counters
+from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.timeline import NOTHING, Polled
 from appliance.ic.identity import KeyIdentity
 from appliance.protocol.envelopes import Envelopes

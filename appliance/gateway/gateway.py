@@ -29,12 +29,12 @@ from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
 from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key
 from appliance.gateway.peer import Peer
-from appliance.gateway.polling.queue_position import Cursor
 from appliance.gateway.polling.poller import Poller
+from appliance.gateway.polling.queue_position import Cursor
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.polling.wake_up import LoopWakeUp, WakeUp
-from appliance.gateway.recording.counters import Counters
+from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
+from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
@@ -68,7 +68,7 @@ class Gateway:
         verifier: Verifier,
         principal: Principal,
         clock: Callable[[], int] = time.time_ns,
-        alarm: Callable[[], WakeUp] = LoopWakeUp,
+        wake_up: Callable[[], WakeUp] = LoopWakeUp,
     ) -> None:
         """``principal`` is the one that ``ic`` signs with; ``clock`` is nanoseconds since 1970."""
         self.config = config
@@ -88,7 +88,7 @@ class Gateway:
         self.drain: Drain | None = None
         self.canister_drains: dict[Principal, Drain] = {}
         self._ic = ic
-        self._alarm = alarm
+        self._wake_up = wake_up
         self._verifier = verifier
         self._terms = Terms(principal, Envelopes(verifier, config.verification.envelopes))
         self._replies = Replies(
@@ -373,7 +373,7 @@ class Gateway:
             cursor=cursor,
             polling=self.config.polling_of(canister_id),
             counters=self.counters,
-            alarm=self._alarm(),
+            wake_up=self._wake_up(),
             clock=self.clock,
             recorder=self.recorder,
             event_bus=self.event_bus,

@@ -16,11 +16,10 @@ from appliance.errors import CanisterForgot, GatewayError, IcUnreachable
 from appliance.gateway.hub import Member
 from appliance.gateway.ic import Source
 from appliance.gateway.polling.queue_position import Cursor
-from appliance.gateway.polling.schedule import Pace
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.polling.wake_up import WakeUp
-from appliance.gateway.recording.counters import Counters
+from appliance.gateway.polling.schedule import Pace, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
+from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.recording.timeline import NOTHING, Polled
 from appliance.ic.principal import Principal
@@ -65,7 +64,7 @@ class Poller:
         cursor: Cursor,
         polling: Polling,
         counters: Counters,
-        alarm: WakeUp,
+        wake_up: WakeUp,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], int] = time.time_ns,
         recorder: Recorder | None = None,
@@ -85,7 +84,7 @@ class Poller:
         self._members = members
         self._cursor = cursor
         self._counters = counters
-        self._alarm = alarm
+        self._wake_up = wake_up
         self._jitter = jitter
         self._clock = clock
         self._recorder = recorder or Recorder()
@@ -108,7 +107,7 @@ class Poller:
     def nudge(self) -> None:
         """Something was sent to the canister: poll at once, unless polls fail at the moment."""
         if not self.pace.failures:
-            self._alarm.ring()
+            self._wake_up.set()
 
     @asynccontextmanager
     async def opening(self) -> AsyncIterator[None]:
@@ -154,7 +153,7 @@ class Poller:
         """Keep another pace from now on."""
         if polling != self.pace.polling:
             self.pace = Pace(polling, min(self.pace.wait_s, polling.max_interval), self.pace.failures)
-            self._alarm.ring()
+            self._wake_up.set()
 
     def pause(self) -> None:
         """Ask no more until `resume`. A poll that is under way goes on."""
@@ -166,7 +165,7 @@ class Poller:
         """Ask again, at once."""
         self._may_poll.set()
         self._event_bus.publish("canister.state", canister=str(self.canister_id), state=self.state, cause=None)
-        self._alarm.ring()
+        self._wake_up.set()
 
     async def _polled(self) -> None:
         self.nudge()
@@ -201,7 +200,7 @@ class Poller:
         """Poll until cancelled. Nothing that goes wrong ends it."""
         try:
             while True:
-                if await self._alarm.wait(self.pace.wait_s):
+                if await self._wake_up.wait(self.pace.wait_s):
                     self.pace = self.pace.nudged()
                 if self.is_paused:
                     await self._may_poll.wait()
@@ -311,7 +310,7 @@ class Poller:
             member.fail(CanisterForgot(str(self.canister_id)))
         self._cursor.restart(nonce)
         self._deliver(await self._ask_whole(nonce))
-        self._alarm.ring()
+        self._wake_up.set()
 
     def _recovered(self) -> None:
         if self.state == "degraded":

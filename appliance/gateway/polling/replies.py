@@ -8,7 +8,7 @@ import structlog
 
 from appliance.crypto import PollReply, Verifier, read_poll_reply_unverified
 from appliance.errors import CanisterRefused, GatewayError
-from appliance.gateway.recording.counters import Counters
+from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Mode

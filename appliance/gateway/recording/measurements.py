@@ -1,12 +1,60 @@
-"""How long things take, in plain counters that cost a fraction of a microsecond; whoever shows them reads them."""
+"""What the gateway measures: counters, and histograms of durations. Plain numbers, cheap to change; metrics read them."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SECOND_NS = 10**9
 BOUNDS_NS = tuple(step * 10**exponent for exponent in range(4, 10) for step in (10, 25, 50))
-"""Upper bounds of the buckets: 100 us to 50 s, three in each power of ten."""
+"""Upper bounds of the buckets, in nanoseconds: 100 us to 50 s, three in each power of ten.
+
+From a verification (100 us) to a call that waited in a queue (tens of seconds). A quantile is off by at most the width
+of its bucket, a factor of 2.5; finer buckets would cost a series of metrics each, for every histogram and label.
+"""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts since the start. Single numbers only grow; ``refused``, ``failed_polls``, ``unverified`` and
+    ``failed_relays`` count by ``GatewayError.reason``, ``closed`` by close code (1006 where there was none) and
+    ``rejected_requests`` by HTTP status.
+    """
+
+    connections: int = 0
+    """Sockets accepted."""
+    rejected_requests: Counter[int] = field(default_factory=Counter)
+    joined: int = 0
+    """Sessions whose opening message was verified and registered."""
+    opened: int = 0
+    """Sessions that the canister answered."""
+    frames: int = 0
+    """Messages of clients."""
+    relayed: int = 0
+    """Calls of clients that the IC answered or accepted."""
+    failed_relays: Counter[str] = field(default_factory=Counter)
+    unverified: Counter[str] = field(default_factory=Counter)
+    """What verification would have refused, were it enforced."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Sockets closed for an error."""
+    closed: Counter[int] = field(default_factory=Counter)
+    polls: int = 0
+    failed_polls: Counter[str] = field(default_factory=Counter)
+    delivered: int = 0
+    """Messages of canisters that went to their client."""
+    undeliverable: int = 0
+    """Messages for clients that are not here."""
+    repeated: int = 0
+    """Messages that a reply brought again."""
+    gaps: int = 0
+    """Times that nonces were not consecutive."""
+    probes: int = 0
+    """Polls from the beginning of the queue, to see whether the canister restarted."""
+    resets: int = 0
+    """Times that a canister restarted its queue."""
+    farewells: int = 0
+    """Clients whose leaving a canister was told."""
+    failed_farewells: Counter[str] = field(default_factory=Counter)
 
 
 class Histogram:

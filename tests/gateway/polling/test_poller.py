@@ -13,13 +13,13 @@ from appliance.errors import (
     CertificateSignatureInvalid,
     IcUnreachable,
 )
-from appliance.gateway.polling.queue_position import Cursor
-from appliance.gateway.polling.schedule import SLOWEST
 from appliance.gateway.polling.poller import FIRST_PROBE, Poller
+from appliance.gateway.polling.queue_position import Cursor
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.recording.counters import Counters
+from appliance.gateway.polling.schedule import SLOWEST
+from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.timeline import Polled
-from tests.gateway.bench import ManualAlarm, until
+from tests.gateway.bench import ManualWakeUp, until
 from tests.gateway.clients import CANISTER, GATEWAY, Client, payload_of
 from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc
 
@@ -49,7 +49,7 @@ class Setup:
         self.ic = FakeIc(self.canister)
         self.members: dict[bytes, Member] = {}
         self.counters = Counters()
-        self.alarm = ManualAlarm()
+        self.wake_up = ManualWakeUp()
         self.cursor = cursor or Cursor()
         self.verifier = Verifier(ROOT.public_key)
         self.poller = self.new_poller(mode)
@@ -64,7 +64,7 @@ class Setup:
             cursor=self.cursor,
             polling=POLLING,
             counters=self.counters,
-            alarm=self.alarm,
+            wake_up=self.wake_up,
             jitter=lambda: 0.0,
             answers_with_end=self.answers_with_end,
         )
@@ -104,23 +104,23 @@ async def test_a_long_queue_is_read_without_a_pause():
         it.canister.send(key)
     task = asyncio.ensure_future(it.poller.run())
     await until(lambda: len(member.frames) == 25)
-    await until(lambda: len(it.alarm.waits) == 4)
+    await until(lambda: len(it.wake_up.waits) == 4)
     task.cancel()
     await asyncio.wait({task})
     assert it.nonces == [0, 10, 20]
-    assert it.alarm.waits == [0.0, 0.0, 0.0, POLLING.min_interval]
+    assert it.wake_up.waits == [0.0, 0.0, 0.0, POLLING.min_interval]
 
 
 async def test_a_nudge_polls_at_once():
     it = Setup()
     task = asyncio.ensure_future(it.poller.run())
-    await until(lambda: len(it.alarm.waits) == 2)
+    await until(lambda: len(it.wake_up.waits) == 2)
     it.poller.nudge()
     await until(lambda: len(it.nonces) == 2)
-    await until(lambda: len(it.alarm.waits) == 3)
+    await until(lambda: len(it.wake_up.waits) == 3)
     task.cancel()
     await asyncio.wait({task})
-    assert it.alarm.waits == [0.0, POLLING.min_interval, POLLING.min_interval]
+    assert it.wake_up.waits == [0.0, POLLING.min_interval, POLLING.min_interval]
 
 
 async def test_nonces_never_move_back_and_nothing_is_delivered_twice():
@@ -193,7 +193,7 @@ async def test_trouble_slows_down_is_shown_and_never_ends():
     assert it.counters.failed_polls == {"ic_unreachable": 20}
     assert member.error is None
     it.poller.nudge()
-    assert not it.alarm._rung
+    assert not it.wake_up._is_set
     it.ic.before_query = FakeIc().before_query
     it.canister.send(key)
     await it.poller.poll()
@@ -369,7 +369,7 @@ async def test_drained_waits_for_a_poll_that_began_later_and_reached_the_end():
 async def test_nobody_waits_for_a_poller_that_ended():
     it = Setup()
     task = asyncio.ensure_future(it.poller.run())
-    await until(lambda: len(it.alarm.waits) == 2)
+    await until(lambda: len(it.wake_up.waits) == 2)
     waiting = asyncio.ensure_future(it.poller.drained())
     await asyncio.sleep(0)
     task.cancel()
@@ -457,7 +457,7 @@ async def test_the_facts_say_how_it_goes():
         cursor=it.cursor,
         polling=POLLING,
         counters=it.counters,
-        alarm=it.alarm,
+        wake_up=it.wake_up,
         jitter=lambda: 0.0,
         clock=lambda: 77,
     )

@@ -1,8 +1,11 @@
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import Polling
-from appliance.gateway.polling.schedule import SLOWEST, Pace
+from appliance.gateway.polling.schedule import SLOWEST, LoopWakeUp, Pace
+from tests.gateway.bench import until
 
 POLLING = Polling(min_interval=0.05, max_interval=1.0)
 START = Pace(POLLING)
@@ -59,3 +62,25 @@ def test_the_endpoints_wish_counts_within_the_bound(pace, jitter, wish):
 
 def test_jitter_spreads():
     assert START.failed(jitter=0).wait_s == 2 * START.failed(jitter=1).wait_s
+
+
+async def test_a_wake_up_ends_its_wait_when_set_before_or_meanwhile():
+    wake_up = LoopWakeUp()
+    wake_up.set()
+    assert await wake_up.wait(3600) is True
+    assert await wake_up.wait(0) is False
+    waiting = asyncio.ensure_future(wake_up.wait(3600))
+    await asyncio.sleep(0)
+    wake_up.set()
+    assert await waiting is True
+    assert await wake_up.wait(0.001) is False
+
+
+async def test_a_cancelled_wait_leaves_nothing():
+    wake_up = LoopWakeUp()
+    waiting = asyncio.ensure_future(wake_up.wait(3600))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await until(waiting.done)
+    wake_up.set()
+    assert await wake_up.wait(3600) is True

@@ -111,7 +111,7 @@ async def test_messages_of_one_poll_are_one_moment():
         await until(lambda: timeline.delivered == 1)
         for number in range(5):
             bench.canister.send(client.client_key, b"%d" % number)
-        bench.alarms[0].ring()
+        bench.wake_ups[0].set()
         await until(lambda: timeline.delivered == 6)
         facts = timeline.moments[-1].facts
         assert (facts["messages"], facts["first_nonce"], facts["last_nonce"]) == (5, 1, 5)
@@ -179,7 +179,7 @@ async def test_messages_that_nobody_is_there_for_are_not_written():
         _, shell = await bench.opened()
         await until(lambda: shell.peer.timeline.delivered == 1)
         bench.canister.send(Client().client_key, b"for a stranger")
-        bench.alarms[0].ring()
+        bench.wake_ups[0].set()
         await until(lambda: bench.gateway.counters.undeliverable == 1)
         assert bench.gateway.recorder.latency.polled_to_written.count == 1
 
