@@ -6,8 +6,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from appliance.errors import GatewayError
-from appliance.gateway.recording.recorder import Relaying, request_id_of
-from appliance.gateway.recording.timeline import Polled, Timeline
+from appliance.gateway.recording.recorder import RelayedCall, request_id_of
+from appliance.gateway.recording.timeline import PollRecord, Timeline
 from appliance.ic.principal import Principal
 
 
@@ -41,9 +41,9 @@ class Traces:
 
     def ended(self, timeline: Timeline) -> None:
         """The socket is gone."""
-        if not isinstance(timeline.link, _Session):
+        if not isinstance(timeline.trace, _Session):
             return
-        span, ending = timeline.link.span, timeline.ending
+        span, ending = timeline.trace.span, timeline.ending
         if timeline.canister is not None and timeline.client is not None:
             span.set_attributes({"icws.canister": timeline.canister, "icws.client": timeline.client})
         span.set_attributes({"icws.messages.in": timeline.frames, "icws.messages.out": timeline.delivered})
@@ -55,23 +55,23 @@ class Traces:
                 span.set_status(Status(StatusCode.ERROR, f"{ending.reason}: {ending.cause}"))
         span.end(None if ending is None else ending.at_ns)
 
-    def relayed(self, timeline: Timeline, relaying: Relaying, at_ns: int, error: GatewayError | None) -> None:
+    def relayed(self, timeline: Timeline, relayed: RelayedCall, at_ns: int, error: GatewayError | None) -> None:
         """A call was answered, or came to nothing."""
-        if not isinstance(timeline.link, _Session):
+        if not isinstance(timeline.trace, _Session):
             return
-        call, size, since_ns, begun_ns = relaying
+        call, size, queued_ns, sent_ns = relayed
         span = self._tracer.start_span(
             "relay",
-            timeline.link.context,
+            timeline.trace.context,
             SpanKind.CLIENT,
             {
                 "ic.canister": str(Principal(call.canister_id)),
                 "ic.method": call.method_name,
                 "ic.request_id": request_id_of(call).hex(),
                 "icws.bytes": size,
-                "icws.queued_s": (begun_ns - since_ns) / 1e9,
+                "icws.queued_s": (sent_ns - queued_ns) / 1e9,
             },
-            start_time=begun_ns,
+            start_time=sent_ns,
         )
         if error is not None:
             span.set_status(Status(StatusCode.ERROR, error.reason))
@@ -89,14 +89,14 @@ class Traces:
         span.end(came_ns)
         return span.get_span_context()
 
-    def delivered(self, timeline: Timeline, polled: Polled, nonce: int, size: int) -> None:
+    def delivered(self, timeline: Timeline, polled: PollRecord, nonce: int, size: int) -> None:
         """A message was passed on."""
-        if not isinstance(timeline.link, _Session):
+        if not isinstance(timeline.trace, _Session):
             return
-        links = [Link(polled.link)] if isinstance(polled.link, SpanContext) else []
+        links = [Link(polled.trace)] if isinstance(polled.trace, SpanContext) else []
         span = self._tracer.start_span(
             "message",
-            timeline.link.context,
+            timeline.trace.context,
             SpanKind.PRODUCER,
             {"icws.nonce": nonce, "icws.bytes": size, "icws.poll": polled.number},
             links=links,

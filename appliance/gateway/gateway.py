@@ -30,7 +30,7 @@ from appliance.gateway.ic import Ic
 from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key
 from appliance.gateway.peer import Peer
 from appliance.gateway.polling.poller import Poller
-from appliance.gateway.polling.queue_position import Cursor
+from appliance.gateway.polling.queue_position import QueuePosition
 from appliance.gateway.polling.replies import Replies
 from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
@@ -47,7 +47,7 @@ _log = structlog.get_logger(__name__)
 
 FAREWELLS = 64
 """``ws_close`` calls under way at the same time."""
-CURSORS = 10_000
+POSITIONS = 10_000
 """Canisters whose place in the queue is remembered while nobody is there."""
 CLOSING_SHARE = 0.7
 """Of the time for stopping: for closing sockets. The rest is for telling the canisters."""
@@ -95,7 +95,7 @@ class Gateway:
             verifier, config.verification.certificates, self.counters, clock=clock, recorder=self.recorder
         )
         self._poller_tasks: dict[Principal, asyncio.Task[None]] = {}
-        self._cursors: dict[Principal, Cursor] = {}
+        self._positions: dict[Principal, QueuePosition] = {}
         self._farewells = asyncio.Semaphore(FAREWELLS)
         self._departing = 0
         self._leaving: dict[tuple[Principal, bytes], set[asyncio.Task[None]]] = {}
@@ -253,10 +253,10 @@ class Gateway:
         canister = None if peer.join is None else self.config.canister(peer.join.canister_id)
         if canister is None or canister.id in self.pollers:
             return
-        cursor = self._cursor(canister.id)
+        position = self._position(canister.id)
         if nonce is not None:
-            cursor.follow(nonce)
-        self._start_polling(canister, cursor)
+            position.start_at(nonce)
+        self._start_polling(canister, position)
 
     def opened(self, peer: Peer) -> None:
         """From here on messages flow."""
@@ -362,7 +362,7 @@ class Gateway:
     def _poller_of(self, peer: Peer) -> Poller | None:
         return self.pollers.get(peer.join.canister_id) if peer.join is not None else None
 
-    def _start_polling(self, canister: Canister, cursor: Cursor) -> None:
+    def _start_polling(self, canister: Canister, position: QueuePosition) -> None:
         canister_id = canister.id
         poller = Poller(
             canister_id,
@@ -370,14 +370,14 @@ class Gateway:
             source=self._ic,
             replies=self._replies,
             members=lambda: self.hub.members(canister_id),
-            cursor=cursor,
+            position=position,
             polling=self.config.polling_of(canister_id),
             counters=self.counters,
             wake_up=self._wake_up(),
             clock=self.clock,
             recorder=self.recorder,
             event_bus=self.event_bus,
-            answers_with_end="v1" in canister.generation,
+            zero_is_end="v1" in canister.generation,
         )
         self.pollers[canister_id] = poller
         self._poller_tasks[canister_id] = self.tasks.start(poller.run())
@@ -387,9 +387,9 @@ class Gateway:
             poller.end()
             self._poller_tasks.pop(canister_id).cancel()
 
-    def _cursor(self, canister_id: Principal) -> Cursor:
-        cursor = self._cursors.pop(canister_id, None) or Cursor()
-        while len(self._cursors) >= CURSORS:
-            del self._cursors[next(iter(self._cursors))]
-        self._cursors[canister_id] = cursor
-        return cursor
+    def _position(self, canister_id: Principal) -> QueuePosition:
+        position = self._positions.pop(canister_id, None) or QueuePosition()
+        while len(self._positions) >= POSITIONS:
+            del self._positions[next(iter(self._positions))]
+        self._positions[canister_id] = position
+        return position

@@ -101,7 +101,7 @@ async def test_a_session_that_is_not_sampled_has_no_parts():
         exporter = traced(it, ALWAYS_OFF)
         async with it.session():
             (peer,) = it.gateway.connections
-            assert peer.timeline.link is None
+            assert peer.timeline.trace is None
         await it.nobody()
     assert not exporter.get_finished_spans()
 

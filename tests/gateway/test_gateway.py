@@ -289,7 +289,7 @@ async def test_polling_runs_while_somebody_is_there():
         await until(lambda: len(bench.canister.left) == 2)
         await until(lambda: not len(bench.gateway.tasks))
         await bench.opened()
-        assert bench.ic.nonces[bytes(CANISTER)][-1] >= 2
+        assert bench.ic.nonces[bytes(CANISTER)][-1] >= 1  # from the last message on that was taken
 
 
 async def test_a_reinstalled_canister_sends_its_old_clients_away_and_serves_new_ones():

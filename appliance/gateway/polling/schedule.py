@@ -12,7 +12,7 @@ SLOWEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long a poller waits. ``wait_s`` is the time until the next poll, ``failures`` how many polls in a row failed."""
+    """How long a poller waits: ``wait_s`` until the next poll, after ``failures`` polls that failed in a row."""
 
     polling: Polling
     wait_s: float = 0.0

@@ -1,4 +1,4 @@
-"""What the gateway measures: counters, and histograms of durations. Plain numbers, cheap to change; metrics read them."""
+"""What the gateway measures: counters, and histograms of durations. Plain numbers, which metrics read."""
 
 from bisect import bisect_left
 from collections import Counter

@@ -93,17 +93,17 @@ class TimelineEntry(NamedTuple):
     facts: dict[str, Fact]
 
 
-class Polled(NamedTuple):
+class PollRecord(NamedTuple):
     """A poll that brought messages: its number, and when they are passed on (ns since 1970). ``link`` is of whoever
     traces.
     """
 
     number: int
     at_ns: int
-    link: object = None
+    trace: object = None
 
 
-NOTHING = Polled(0, 0)
+NO_POLL = PollRecord(0, 0)
 """A poll that brought none."""
 
 
@@ -128,7 +128,7 @@ class Timeline:
 
     __slots__ = (
         *("_count", "_first_nonce", "_latest", "_moments", "_rounds", "_run", "_size", "address", "canister", "client"),
-        *("delivered", "ending", "failed", "frames", "generation", "id", "link", "opened_at_ns", "path", "relayed"),
+        *("delivered", "ending", "failed", "frames", "generation", "id", "trace", "opened_at_ns", "path", "relayed"),
         "started_at_ns",
     )
 
@@ -141,7 +141,7 @@ class Timeline:
         self.address = self.path = self.generation = ""
         self.canister: str | None = None
         self.client: str | None = None
-        self.link: object = None
+        self.trace: object = None
         self.frames = self.relayed = self.failed = self.delivered = 0
         self._moments: list[bytes] = []
         self._latest = -1
@@ -213,7 +213,7 @@ class Timeline:
         self.opened_at_ns = at_ns
         self._note(at_ns, "opened")
 
-    def deliver(self, polled: Polled, nonce: int, size: int) -> None:
+    def deliver(self, polled: PollRecord, nonce: int, size: int) -> None:
         """A message of the canister was passed on. Those of one poll are one moment."""
         self.delivered += 1
         number, at_ns, _ = polled

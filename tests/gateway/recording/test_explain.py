@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.gateway.recording.explain import duration, explain, sentence, size, summary
-from appliance.gateway.recording.timeline import FIRST, LIMIT, End, Kind, Polled, Timeline
+from appliance.gateway.recording.timeline import FIRST, LIMIT, End, Kind, PollRecord, Timeline
 from tests.gateway.recording.test_timeline import EVERYTHING, T0
 
 SECOND = 10**9
@@ -23,7 +23,7 @@ def lived(*, end: End | None = None) -> Timeline:
     timeline.joined(T0 + SECOND, "bkyz2-fmaaa-aaaaa-qaaaq-cai", "abcde_7")
     timeline.relay(T0 + SECOND, "ws_open", bytes(range(32)), 300, 0)
     timeline.answered(T0 + 3 * SECOND, 2 * SECOND, 34)
-    timeline.deliver(Polled(5, T0 + 4 * SECOND), 17, 1500)
+    timeline.deliver(PollRecord(5, T0 + 4 * SECOND), 17, 1500)
     timeline.opened(T0 + 4 * SECOND)
     if end is not None:
         timeline.ended(end)
@@ -140,7 +140,7 @@ def test_every_kind_has_its_sentence():
             "The client was silent and was pinged, 2 times in a row.",
         ),
         (
-            lambda timeline: [timeline.deliver(Polled(5, T0), nonce, 1000) for nonce in (17, 40)],
+            lambda timeline: [timeline.deliver(PollRecord(5, T0), nonce, 1000) for nonce in (17, 40)],
             "2 messages of the canister went to the client (2.0 KiB, nonces 17 to 40), brought by poll 5.",
         ),
     ],

@@ -170,7 +170,8 @@ async def test_how_long_each_hop_takes_is_counted():
         assert latency.gateway_to_ic.count == 2
         assert latency.canister_to_polled.count == 2
         assert latency.polled_to_written.count == 2
-        assert latency.reply_verification.count == 2
+        # Polls after an opening show the last message again, and are verified too.
+        assert 2 <= latency.reply_verification.count <= bench.gateway.counters.polls
         assert latency.frame_verification.count == 1
 
 

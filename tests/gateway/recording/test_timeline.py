@@ -13,7 +13,7 @@ from appliance.gateway.recording.timeline import (
     LIMIT,
     MAX_TEXT,
     End,
-    Polled,
+    PollRecord,
     Timeline,
     TimelineEntry,
 )
@@ -35,7 +35,7 @@ EVERYTHING = {
     "failed": (lambda timeline: timeline.relay_failed(T0, 7, "rejected"), {"took_ns": 7, "cause": "rejected"}),
     "opened": (lambda timeline: timeline.opened(T0), {}),
     "delivered": (
-        lambda timeline: timeline.deliver(Polled(3, T0), 17, 1500),
+        lambda timeline: timeline.deliver(PollRecord(3, T0), 17, 1500),
         {"poll": 3, "messages": 1, "bytes": 1500, "first_nonce": 17, "last_nonce": 17},
     ),
     "limited": (
@@ -103,7 +103,7 @@ class Model:
         self.deliver(nonce)
 
     def deliver(self, nonce: int) -> None:
-        self.timeline.deliver(Polled(self.polls, T0), nonce, 10)
+        self.timeline.deliver(PollRecord(self.polls, T0), nonce, 10)
         kind, facts = self.moments[-1]
         if kind == "delivered" and facts["poll"] == self.polls:
             more = {"messages": facts["messages"] + 1, "bytes": facts["bytes"] + 10, "last_nonce": nonce}
@@ -134,7 +134,7 @@ def test_a_story_that_never_ends_takes_no_more_room():
     for number in range(20 * LIMIT):
         timeline.relay(T0, "ws_message", REQUEST_ID, 300, 5)
         timeline.relay_failed(T0, 7, "x" * 10_000)
-        timeline.deliver(Polled(number, T0), number, 1500)
+        timeline.deliver(PollRecord(number, T0), number, 1500)
     assert len(timeline) == len(timeline.moments) == LIMIT
     assert timeline.total == 1 + 60 * LIMIT
 
