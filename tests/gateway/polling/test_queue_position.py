@@ -198,6 +198,54 @@ def test_polls_begin_at_the_anchor_until_all_is_settled_and_no_longer():
     assert [world.position.next_ask().nonce for _ in range(SETTLE) if world.poll()] == [0] * (SETTLE - 2) + [1, 1]
 
 
+def test_a_poll_that_was_sent_before_a_newcomer_came_is_asked_again_from_the_anchor():
+    world = World("v2", 50)
+    opened(world)
+    for _ in range(2 * SETTLE):
+        world.poll()
+    ask = world.position.next_ask()
+    assert ask == Ask(1)
+    world.position.opening_began()
+    assert world.position.judge(ask, Page([Message(1, 1, b"new", 1, 90)], time_ns=90)) == Ask(0)
+
+
+def test_a_page_that_shows_the_anchor_ends_the_silence_before_a_probe():
+    position = behind_old_queue()
+    for _ in range(10):
+        for _ in range(FIRST_PROBE - 1):
+            assert position.judge(Ask(2), Page()) == Taken()
+        assert position.judge(Ask(2), Page(OLD[2:], time_ns=60)) == Taken([])
+
+
+def test_openings_of_v1_are_made_one_by_one_until_message_0_is_not_the_anchor_any_more():
+    world = World("v1", 10)
+    assert world.position.must_poll_first()
+    world.poll()
+    assert not world.position.must_poll_first()
+    for _ in range(2):
+        assert world.position.opens_one_by_one()
+        opened(world)
+        world.poll_to_end()
+    assert not world.position.opens_one_by_one()
+
+
+def test_a_client_that_was_accepted_before_a_restart_and_answered_after_it_was_seen_is_told():
+    world = World("v2", 50)
+    opened(world)
+    world.poll_to_end()
+    late = world.begin()
+    world.execute(late)
+    world.restart()
+    new = opened(world)
+    for _ in range(FIRST_PROBE + 2 * PATIENCE):
+        world.poll()
+    assert world.restarts == 1
+    world.answer(late)
+    for _ in range(PATIENCE):
+        world.poll()
+    assert (late.told, new.told, len(new.received)) == (True, False, 1)
+
+
 OLD, NEW = [Message(0, nonce, b"old", nonce + 1, 10 + nonce) for nonce in range(3)], Message(1, 0, b"new", 1, 90)
 
 
