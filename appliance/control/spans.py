@@ -43,17 +43,17 @@ class Traces:
         """The socket is gone."""
         if not isinstance(timeline.trace, _Session):
             return
-        span, ending = timeline.trace.span, timeline.ending
+        span, end = timeline.trace.span, timeline.end
         if timeline.canister is not None and timeline.client is not None:
             span.set_attributes({"icws.canister": timeline.canister, "icws.client": timeline.client})
         span.set_attributes({"icws.messages.in": timeline.frames, "icws.messages.out": timeline.delivered})
         if timeline.opened_at_ns is not None:
             span.add_event("open", timestamp=timeline.opened_at_ns)
-        if ending is not None:
-            span.set_attributes({"icws.close.code": ending.code, "icws.close.by": ending.by})
-            if ending.reason is not None:
-                span.set_status(Status(StatusCode.ERROR, f"{ending.reason}: {ending.cause}"))
-        span.end(None if ending is None else ending.at_ns)
+        if end is not None:
+            span.set_attributes({"icws.close.code": end.code, "icws.close.by": end.by})
+            if end.reason is not None:
+                span.set_status(Status(StatusCode.ERROR, f"{end.reason}: {end.cause}"))
+        span.end(None if end is None else end.at_ns)
 
     def relayed(self, timeline: Timeline, relayed: RelayedCall, at_ns: int, error: GatewayError | None) -> None:
         """A call was answered, or came to nothing."""

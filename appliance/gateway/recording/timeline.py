@@ -1,6 +1,6 @@
-"""The flight recorder: what happened in a connection, moment by moment, for people who ask why.
+"""The flight recorder: what happened in a connection, entry by entry, for people who ask why.
 
-Moments hold times, sizes, numbers, request ids and the sentences of errors; never what a client or a canister said.
+Entries hold times, sizes, numbers, request ids and the sentences of errors; never what a client or a canister said.
 They are kept packed: every connection has some, and most are never looked at.
 """
 
@@ -10,11 +10,11 @@ from struct import Struct
 from typing import Literal, NamedTuple, TypeAlias
 
 FIRST = 32
-"""Moments of the beginning that are kept."""
+"""Entries of the beginning that are kept."""
 LIMIT = 256
-"""Moments that are kept in all: of those after the beginning, the last."""
+"""Entries that are kept in all: of those after the beginning, the last."""
 MAX_TEXT = 200
-"""Characters of a text in a moment."""
+"""Characters of a text in a entry."""
 ACCEPTED_ONLY = -1
 """Bytes of an answer where all that can be known is that the IC has taken the call."""
 
@@ -35,13 +35,13 @@ Kind = Literal[
     "closing",
     "ended",
 ]
-By = Literal["gateway", "client", "network"]
+EndedBy = Literal["gateway", "client", "network"]
 """Who ended a connection."""
 Fact: TypeAlias = int | float | str | bool | None
 
 
 class _Layout(NamedTuple):
-    """How a moment of one kind is packed: time, code, numbers by their names, and a text behind them."""
+    """How a entry of one kind is packed: time, code, numbers by their names, and a text behind them."""
 
     kind: Kind
     numbers: tuple[str, ...]
@@ -72,7 +72,7 @@ _LAYOUTS = (
     _layout("closing", "code:H", "cause"),
     _layout("ended", "code:H by:B", "cause"),
 )
-_BY: tuple[By, ...] = ("gateway", "client", "network")
+_ENDED_BY: tuple[EndedBy, ...] = ("gateway", "client", "network")
 _CODES: dict[Kind, int] = {layout.kind: code for code, layout in enumerate(_LAYOUTS)}
 _FRAME, _RELAYED, _ANSWERED = _CODES["frame"], _CODES["relayed"], _CODES["answered"]
 _DELIVERED, _PINGED = _CODES["delivered"], _CODES["pinged"]
@@ -107,14 +107,14 @@ NO_POLL = PollRecord(0, 0)
 """A poll that brought none."""
 
 
-class End(NamedTuple):
+class ConnectionEnd(NamedTuple):
     """How a connection ended: when (ns since 1970), with which close code, by whom, and why: as a sentence, and as the
     label of the error, None where no error did.
     """
 
     at_ns: int
     code: int
-    by: By
+    by: EndedBy
     cause: str
     reason: str | None
 
@@ -122,13 +122,13 @@ class End(NamedTuple):
 class Timeline:
     """What happened in one connection. What is recorded takes the time first, in nanoseconds since 1970.
 
-    ``ending`` is None while the connection is there. The counts are of all moments, forgotten ones too. ``link`` is of
+    ``end`` is None while the connection is there. The counts are of all entries, forgotten ones too. ``link`` is of
     whoever traces.
     """
 
     __slots__ = (
-        *("_count", "_first_nonce", "_latest", "_moments", "_rounds", "_run", "_size", "address", "canister", "client"),
-        *("delivered", "ending", "failed", "frames", "generation", "id", "trace", "opened_at_ns", "path", "relayed"),
+        *("_count", "_first_nonce", "_latest", "_entries", "_wraps", "_run", "_size", "address", "canister", "client"),
+        *("delivered", "end", "failed", "frames", "generation", "id", "trace", "opened_at_ns", "path", "relayed"),
         "started_at_ns",
     )
 
@@ -137,40 +137,40 @@ class Timeline:
         self.id = secrets.token_hex(6)  # among 50,000 that are there no two are alike
         self.started_at_ns = at_ns
         self.opened_at_ns: int | None = None
-        self.ending: End | None = None
+        self.end: ConnectionEnd | None = None
         self.address = self.path = self.generation = ""
         self.canister: str | None = None
         self.client: str | None = None
         self.trace: object = None
         self.frames = self.relayed = self.failed = self.delivered = 0
-        self._moments: list[bytes] = []
+        self._entries: list[bytes] = []
         self._latest = -1
-        self._rounds = 0
+        self._wraps = 0
         self._run = _NO_RUN
         self._count = self._size = self._first_nonce = 0
         self._note(at_ns, "accepted")
 
     def __len__(self) -> int:
-        return len(self._moments)
+        return len(self._entries)
 
     @property
     def total(self) -> int:
-        """Moments that were recorded."""
-        return self._rounds * (LIMIT - FIRST) + self._latest + 1
+        """Entries that were recorded."""
+        return self._wraps * (LIMIT - FIRST) + self._latest + 1
 
     @property
     def dropped(self) -> int:
-        """Moments that are forgotten: those between the beginning and the last."""
-        return self.total - len(self._moments)
+        """Entries that are forgotten: those between the beginning and the last."""
+        return self.total - len(self._entries)
 
     @property
-    def moments(self) -> list[TimelineEntry]:
+    def entries(self) -> list[TimelineEntry]:
         """Those that are kept, in their order."""
-        packed = self._moments
+        packed = self._entries
         if self.dropped:
             oldest = self._latest + 1
             packed = [*packed[:FIRST], *packed[oldest:], *packed[FIRST:oldest]]
-        return [_unpacked(moment) for moment in packed]
+        return [_unpacked(entry) for entry in packed]
 
     # --- what is recorded -------------------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class Timeline:
 
     def relay(self, at_ns: int, method: str, request_id: bytes, size: int, waited_ns: int) -> None:
         """A call goes to the IC after it waited in the queue. ``request_id`` is empty where it is not known."""
-        name = _METHODS.get(method) or _told(method).encode(errors="replace")
+        name = _METHODS.get(method) or _kept_text(method).encode(errors="replace")
         self._put(_pack_relayed(at_ns, _RELAYED, size, waited_ns, request_id) + name)
 
     def answered(self, at_ns: int, took_ns: int, size: int) -> None:
@@ -214,13 +214,13 @@ class Timeline:
         self._note(at_ns, "opened")
 
     def deliver(self, polled: PollRecord, nonce: int, size: int) -> None:
-        """A message of the canister was passed on. Those of one poll are one moment."""
+        """A message of the canister was passed on. Those of one poll are one entry."""
         self.delivered += 1
         number, at_ns, _ = polled
         if self._run == number:
             self._count += 1
             self._size += size
-            self._moments[self._latest] = _pack_delivered(
+            self._entries[self._latest] = _pack_delivered(
                 at_ns, _DELIVERED, number, self._count, self._size, self._first_nonce, nonce
             )
             return
@@ -236,10 +236,10 @@ class Timeline:
         self._note(at_ns, "doubted", text=cause)
 
     def pinged(self, at_ns: int) -> None:
-        """The client was silent and is asked whether it is there. Pings in a row are one moment."""
+        """The client was silent and is asked whether it is there. Pings in a row are one entry."""
         if self._run == _PINGS:
             self._count += 1
-            self._moments[self._latest] = _pack_pinged(at_ns, _PINGED, self._count)
+            self._entries[self._latest] = _pack_pinged(at_ns, _PINGED, self._count)
             return
         self._put(_pack_pinged(at_ns, _PINGED, 1))
         self._run, self._count = _PINGS, 1
@@ -248,30 +248,30 @@ class Timeline:
         """The gateway closes the connection."""
         self._note(at_ns, "closing", code, text=cause)
 
-    def ended(self, ending: End) -> None:
+    def ended(self, end: ConnectionEnd) -> None:
         """The socket is gone."""
-        cause = _told(ending.cause)
-        self.ending = ending._replace(cause=cause)
-        self._note(ending.at_ns, "ended", ending.code, _BY.index(ending.by), text=cause)
+        cause = _kept_text(end.cause)
+        self.end = end._replace(cause=cause)
+        self._note(end.at_ns, "ended", end.code, _ENDED_BY.index(end.by), text=cause)
 
     def _note(self, at_ns: int, kind: Kind, *numbers: int, text: str = "") -> None:
         code = _CODES[kind]
-        self._put(_LAYOUTS[code].struct.pack(at_ns, code, *numbers) + _told(text).encode(errors="replace"))
+        self._put(_LAYOUTS[code].struct.pack(at_ns, code, *numbers) + _kept_text(text).encode(errors="replace"))
 
     def _put(self, packed: bytes) -> None:
-        moments, latest = self._moments, self._latest + 1
+        entries, latest = self._entries, self._latest + 1
         if latest == LIMIT:
             latest = FIRST
-            self._rounds += 1
-        if latest < len(moments):
-            moments[latest] = packed
+            self._wraps += 1
+        if latest < len(entries):
+            entries[latest] = packed
         else:
-            moments.append(packed)
+            entries.append(packed)
         self._latest = latest
         self._run = _NO_RUN
 
 
-def _told(text: str) -> str:
+def _kept_text(text: str) -> str:
     """A sentence as it is kept."""
     return _QUOTED.sub("…", text)[:MAX_TEXT]
 
@@ -288,4 +288,4 @@ def _unpacked(packed: bytes) -> TimelineEntry:
 def _fact(name: str, value: int | bytes) -> Fact:
     if isinstance(value, bytes):
         return value.hex() if any(value) else None
-    return _BY[value] if name == "by" else value
+    return _ENDED_BY[value] if name == "by" else value

@@ -22,7 +22,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Deciding, Ending
 from appliance.gateway.outbox import SHOWN, Outbox, Traced
 from appliance.gateway.peer import Origin, Peer
-from appliance.gateway.recording.timeline import By, End, Timeline
+from appliance.gateway.recording.timeline import ConnectionEnd, EndedBy, Timeline
 from appliance.gateway.sockets.client_address import remote_address
 from appliance.gateway.sockets.close_frames import COMMON_CODES, close_of, cut_reason, reason_of
 from appliance.gateway.sockets.request_head import TOO_LATE, TOO_LONG, Head
@@ -375,8 +375,8 @@ class Connection(asyncio.Protocol):
             cause=told,
             seconds=round(seconds, 3),
         )
-        by: By = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
-        timeline.ended(End(self._host.gateway.clock(), code, by, told, reason))
+        by: EndedBy = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
+        timeline.ended(ConnectionEnd(self._host.gateway.clock(), code, by, told, reason))
         if (tell := self._host.gateway.hooks.close) is not None:
             tell(peer.who, Ending(code, told, reason, seconds, timeline.delivered))
         if timeline.opened_at_ns is not None:
