@@ -1,4 +1,4 @@
-"""Traces as OpenTelemetry wants them. Needs the extra ``otel``; only ``control.tracing`` imports this module."""
+"""Makes OpenTelemetry spans. Needs the extra ``otel``; only ``control.tracing`` imports this module."""
 
 from typing import NamedTuple
 
@@ -56,7 +56,7 @@ class Traces:
         span.end(None if end is None else end.at_ns)
 
     def relayed(self, timeline: Timeline, relayed: RelayedCall, at_ns: int, error: GatewayError | None) -> None:
-        """A call was answered, or came to nothing."""
+        """A call was answered, or failed."""
         if not isinstance(timeline.trace, _Session):
             return
         call, size, queued_ns, sent_ns = relayed
@@ -78,7 +78,7 @@ class Traces:
         span.end(at_ns)
 
     def polled(self, canister_id: Principal, number: int, asked_ns: int, came_ns: int, messages: int) -> object:
-        """A poll brought messages. Returns what they are linked to."""
+        """A poll returned messages. Returns the span context that they are linked to."""
         span = self._tracer.start_span(
             "poll",
             Context(),
@@ -90,7 +90,7 @@ class Traces:
         return span.get_span_context()
 
     def delivered(self, timeline: Timeline, polled: PollRecord, nonce: int, size: int) -> None:
-        """A message was passed on."""
+        """A message was delivered."""
         if not isinstance(timeline.trace, _Session):
             return
         links = [Link(polled.trace)] if isinstance(polled.trace, SpanContext) else []

@@ -84,7 +84,7 @@ class Poller:
         self._clock = clock
         self._recorder = recorder or Recorder()
         self._event_bus = event_bus or EventBus(clock)
-        self._number = self._asked_ns = self._came_ns = 0
+        self._number = self._asked_ns = self._received_ns = 0
         self._last_good_ns: int | None = None
         self._polls = 0
         self._delivered = 0
@@ -241,7 +241,7 @@ class Poller:
             timeout_s=self.pace.polling.timeout,
             avoid_last_endpoint=self.pace.failures > 0,
         )
-        self._came_ns = self._clock()
+        self._received_ns = self._clock()
         return await self._replies.open(reply, self.canister_id, self._generation)
 
     def _deliver(self, taken: Taken) -> None:
@@ -263,7 +263,7 @@ class Poller:
         counters.repeated += taken.repeated
         self._delivered += delivered
         if delivered:
-            self._recorder.latency.polled_to_written.observe(self._clock() - self._came_ns, delivered)
+            self._recorder.latency.polled_to_written.observe(self._clock() - self._received_ns, delivered)
         if taken.gaps:
             counters.gaps += taken.gaps
             _log.warning("messages are missing", canister=str(self.canister_id), gaps=taken.gaps)
@@ -274,7 +274,7 @@ class Poller:
             self._number,
             taken.messages,
             asked_ns=self._asked_ns,
-            came_ns=self._came_ns,
+            came_ns=self._received_ns,
             now_ns=self._clock(),
         )
 

@@ -1,4 +1,4 @@
-"""Timelines as sentences that a person understands."""
+"""Turns timelines into sentences for operators."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ _REGISTERED = {
 
 
 def explain(timeline: Timeline, *, now_ns: int) -> list[str]:
-    """All of it: what it comes to, then entry by entry, each with the time since the beginning."""
+    """The summary, then each entry with the time since the connection began."""
     lines = [*summary(timeline, now_ns=now_ns), ""]
     for number, entry in enumerate(timeline.entries):
         if timeline.dropped and number == FIRST:
@@ -33,7 +33,7 @@ def explain(timeline: Timeline, *, now_ns: int) -> list[str]:
 
 
 def summary(timeline: Timeline, *, now_ns: int) -> list[str]:
-    """What it comes to, in a few sentences; they make sense without the entries."""
+    """The connection in a few sentences, which make sense without the entries."""
     began = datetime.fromtimestamp(timeline.started_at_ns / 1e9, UTC)
     where = f"from {timeline.address}" if timeline.address else "from an address that is not known yet"
     lines = [f"Connection {timeline.id} came {where} on {began:%Y-%m-%d} at {began:%H:%M:%S} UTC."]
@@ -45,7 +45,7 @@ def summary(timeline: Timeline, *, now_ns: int) -> list[str]:
 
 
 def sentence(entry: TimelineEntry) -> str:
-    """What happened at one entry."""
+    """The sentence for one entry."""
     return _SENTENCES[entry.kind](entry.facts)
 
 
@@ -177,7 +177,7 @@ _SENTENCES: dict[Kind, Callable[[dict[str, Any]], str]] = {
 
 
 def duration(ns: int) -> str:
-    """A time span for people: two units at most."""
+    """A duration as text, with two units at most."""
     seconds = abs(ns) / 1e9
     if seconds < 0.9995:
         return f"{seconds * 1000:.3g} ms"
@@ -191,7 +191,7 @@ def duration(ns: int) -> str:
 
 
 def size(number: int) -> str:
-    """Bytes for people."""
+    """A number of bytes as text."""
     for unit, name in _UNITS:
         if number >= unit:
             return f"{number / unit:,.1f} {name}"

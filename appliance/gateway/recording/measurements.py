@@ -34,26 +34,26 @@ class Counters:
     """Calls of clients that the IC answered or accepted."""
     failed_relays: Counter[str] = field(default_factory=Counter)
     unverified: Counter[str] = field(default_factory=Counter)
-    """What verification would have refused, were it enforced."""
+    """Messages that failed verification and passed, because it is only reported."""
     refused: Counter[str] = field(default_factory=Counter)
     """Sockets closed for an error."""
     closed: Counter[int] = field(default_factory=Counter)
     polls: int = 0
     failed_polls: Counter[str] = field(default_factory=Counter)
     delivered: int = 0
-    """Messages of canisters that went to their client."""
+    """Messages of canisters that were delivered to their client."""
     undeliverable: int = 0
-    """Messages for clients that are not here."""
+    """Messages for clients that are not connected."""
     repeated: int = 0
-    """Messages that a reply brought again."""
+    """Messages that a reply contained again."""
     gaps: int = 0
-    """Times that nonces were not consecutive."""
+    """Jumps of the nonces of a queue."""
     probes: int = 0
-    """Polls from the beginning of the queue, to see whether the canister restarted."""
+    """Polls further down a queue, to see whether the canister restarted."""
     resets: int = 0
     """Times that a canister restarted its queue."""
     farewells: int = 0
-    """Clients whose leaving a canister was told."""
+    """``ws_close`` calls that succeeded."""
     failed_farewells: Counter[str] = field(default_factory=Counter)
 
 
@@ -69,10 +69,7 @@ class Histogram:
         self.sum_ns = 0
 
     def observe(self, duration_ns: int, times: int = 1) -> None:
-        """Something took that long, and so did others of its kind if ``times`` says so.
-
-        What took less than nothing, because two clocks disagree, took nothing.
-        """
+        """Count a duration, ``times`` times. A negative one, as two clocks may disagree, counts as zero."""
         if duration_ns > 0:
             self.counts[bisect_left(self.bounds, duration_ns)] += times
             self.sum_ns += duration_ns * times
@@ -81,7 +78,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many durations there were."""
+        """Number of durations."""
         return sum(self.counts)
 
     def at_most(self) -> list[tuple[float, int]]:

@@ -1,4 +1,4 @@
-"""What is written down of messages on their way: timelines, durations, and spans where somebody traces."""
+"""Records messages on their way through the gateway: timelines, durations, and traces if a sink is set."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Relay
 
 SAMPLED = 32
-"""Of so many messages of a client, one is measured in ways that cost microseconds."""
+"""One in so many messages of a client is measured in full, which costs microseconds."""
 
 
 class RelayedCall(NamedTuple):
@@ -36,7 +36,7 @@ class HasFrame(Protocol):
 
 
 class TraceSink(Protocol):
-    """Whoever traces. Nothing here raises or waits; what a method returns is given back as ``link``."""
+    """Makes traces. No method raises or blocks; what one returns is kept as ``trace`` of its timeline or poll."""
 
     def began(self, timeline: Timeline) -> object:
         """A WebSocket is established."""
@@ -48,7 +48,7 @@ class TraceSink(Protocol):
         """A call was answered by the IC, or came to nothing."""
 
     def polled(self, canister_id: Principal, number: int, asked_ns: int, came_ns: int, messages: int) -> object:
-        """A poll brought messages."""
+        """A poll returned messages."""
 
     def delivered(self, timeline: Timeline, polled: PollRecord, nonce: int, size: int) -> None:
         """A message was passed on; ``polled.trace`` is what ``polled`` returned."""
@@ -102,7 +102,7 @@ class Recorder:
             self.trace_sink.relayed(timeline, relayed, now_ns, None)
 
     def failed(self, timeline: Timeline, relayed: RelayedCall, error: GatewayError, now_ns: int) -> None:
-        """It came to nothing."""
+        """The call failed."""
         timeline.relay_failed(now_ns, now_ns - relayed.sent_ns, str(error))
         if self.trace_sink is not None:
             self.trace_sink.relayed(timeline, relayed, now_ns, error)
@@ -128,7 +128,7 @@ class Recorder:
         return PollRecord(number, now_ns, self.trace_sink.polled(canister_id, number, asked_ns, came_ns, len(messages)))
 
     def traced(self, timeline: Timeline, polled: PollRecord, nonce: int, size: int) -> None:
-        """One of them was passed on, and ``polled`` has a link."""
+        """One of them was delivered, and ``polled`` has a trace."""
         if self.trace_sink is not None:
             self.trace_sink.delivered(timeline, polled, nonce, size)
 

@@ -1,7 +1,8 @@
-"""The flight recorder: what happened in a connection, entry by entry, for people who ask why.
+"""The timeline of one connection: a bounded list of what happened, for operators who ask why it ended.
 
-Entries hold times, sizes, numbers, request ids and the sentences of errors; never what a client or a canister said.
-They are kept packed: every connection has some, and most are never looked at.
+Entries hold times, sizes, numbers, request ids and the sentences of errors, never the payload of a message. Each is
+packed into one ``bytes`` object. Every connection has a timeline and few are ever read: 50,000 connections with lists
+of objects would need several times the memory and slow the garbage collector down.
 """
 
 import re
@@ -10,13 +11,13 @@ from struct import Struct
 from typing import Literal, NamedTuple, TypeAlias
 
 FIRST = 32
-"""Entries of the beginning that are kept."""
+"""Entries from the beginning of a connection, which are always kept."""
 LIMIT = 256
-"""Entries that are kept in all: of those after the beginning, the last."""
+"""Entries that are kept in all: the first ones and, in a ring behind them, the latest."""
 MAX_TEXT = 200
-"""Characters of a text in a entry."""
+"""Characters of a text in an entry; longer ones are cut."""
 ACCEPTED_ONLY = -1
-"""Bytes of an answer where all that can be known is that the IC has taken the call."""
+"""The size of a reply to a call of which only acceptance is known."""
 
 Kind = Literal[
     "accepted",
@@ -80,6 +81,7 @@ _pack_frame, _pack_relayed, _pack_answered, _pack_delivered, _pack_pinged = (
     _LAYOUTS[code].struct.pack for code in (_FRAME, _RELAYED, _ANSWERED, _DELIVERED, _PINGED)
 )
 _NO_RUN, _PINGS = -1, -2
+"""What the latest entry may grow by, beside the number of a poll (which is never negative)."""
 _METHODS = {name: name.encode() for name in ("ws_open", "ws_message")}
 _QUOTED = re.compile(r"(?<=Cannot parse header )[0-9a-f]+")
 """What the errors of the Candid library quote of a message that they cannot read."""
@@ -94,8 +96,8 @@ class TimelineEntry(NamedTuple):
 
 
 class PollRecord(NamedTuple):
-    """A poll that brought messages: its number, and when they are passed on (ns since 1970). ``link`` is of whoever
-    traces.
+    """A poll that returned new messages: its number, when they are delivered (ns since 1970), and what the trace sink
+    made of it.
     """
 
     number: int
@@ -104,7 +106,7 @@ class PollRecord(NamedTuple):
 
 
 NO_POLL = PollRecord(0, 0)
-"""A poll that brought none."""
+"""A poll that returned none."""
 
 
 class ConnectionEnd(NamedTuple):
@@ -120,10 +122,10 @@ class ConnectionEnd(NamedTuple):
 
 
 class Timeline:
-    """What happened in one connection. What is recorded takes the time first, in nanoseconds since 1970.
+    """What happened in one connection. Every recording method takes the time first, in nanoseconds since 1970.
 
-    ``end`` is None while the connection is there. The counts are of all entries, forgotten ones too. ``link`` is of
-    whoever traces.
+    ``end`` is None while the connection exists. The counts include dropped entries. ``trace`` is what the trace sink
+    made of it.
     """
 
     __slots__ = (
@@ -155,17 +157,17 @@ class Timeline:
 
     @property
     def total(self) -> int:
-        """Entries that were recorded."""
+        """Number of entries that were recorded."""
         return self._wraps * (LIMIT - FIRST) + self._latest + 1
 
     @property
     def dropped(self) -> int:
-        """Entries that are forgotten: those between the beginning and the last."""
+        """Number of entries that were overwritten: those between the first ones and the latest."""
         return self.total - len(self._entries)
 
     @property
     def entries(self) -> list[TimelineEntry]:
-        """Those that are kept, in their order."""
+        """The entries that are kept, oldest first."""
         packed = self._entries
         if self.dropped:
             oldest = self._latest + 1
@@ -214,8 +216,10 @@ class Timeline:
         self._note(at_ns, "opened")
 
     def deliver(self, polled: PollRecord, nonce: int, size: int) -> None:
-        """A message of the canister was passed on. Those of one poll are one entry."""
+        """A message of the canister was delivered. The messages of one poll are one entry."""
         self.delivered += 1
+        # A run: the latest entry is of the same poll. It is packed again with higher counts, or a burst of messages
+        # would push everything else out of the ring. Any other entry ends the run (`_put`).
         number, at_ns, _ = polled
         if self._run == number:
             self._count += 1
@@ -236,7 +240,7 @@ class Timeline:
         self._note(at_ns, "doubted", text=cause)
 
     def pinged(self, at_ns: int) -> None:
-        """The client was silent and is asked whether it is there. Pings in a row are one entry."""
+        """The client was silent and is pinged. Pings in a row are one entry."""
         if self._run == _PINGS:
             self._count += 1
             self._entries[self._latest] = _pack_pinged(at_ns, _PINGED, self._count)
@@ -260,7 +264,7 @@ class Timeline:
 
     def _put(self, packed: bytes) -> None:
         entries, latest = self._entries, self._latest + 1
-        if latest == LIMIT:
+        if latest == LIMIT:  # the ring begins after the first entries, which are never overwritten
             latest = FIRST
             self._wraps += 1
         if latest < len(entries):
@@ -272,7 +276,7 @@ class Timeline:
 
 
 def _kept_text(text: str) -> str:
-    """A sentence as it is kept."""
+    """A text as it is stored: short, and without anything quoted from a message."""
     return _QUOTED.sub("…", text)[:MAX_TEXT]
 
 

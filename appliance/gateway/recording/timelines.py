@@ -1,4 +1,4 @@
-"""All timelines: of those who are connected, and of those who were lately."""
+"""The timelines of all connections: live ones, and a bounded number of closed ones."""
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -19,10 +19,11 @@ class Timelines:
 
     def __init__(self, *, closed: int = CLOSED, entries: int = CLOSED_ENTRIES, turned_away: int = TURNED_AWAY) -> None:
         self.turned_away: deque[Timeline] = deque(maxlen=turned_away)
-        """The last that were, the newest last."""
+        """The latest, the newest last."""
         self._live: dict[str, Timeline] = {}
         self._closed: OrderedDict[str, tuple[Timeline, int]] = OrderedDict()
-        """With the entries that were counted: calls that are settled later add some."""
+        """With the number of entries that was added to the sum, which eviction subtracts again: calls that are settled
+        later make the timeline longer."""
         self._limit = closed
         self._limit_entries = entries
         self._entries = 0
@@ -35,7 +36,7 @@ class Timelines:
         self._live[timeline.id] = timeline
 
     def end(self, timeline: Timeline) -> None:
-        """A connection is over. One that never sent a request has no timeline."""
+        """A connection ended. One that never sent a request is not kept."""
         if self._live.pop(timeline.id, None) is None:
             if len(timeline) > 1:
                 self.turned_away.append(timeline)

@@ -1,5 +1,6 @@
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +53,14 @@ def test_failures_wait_longer_and_longer_but_not_for_ever(failures, jitter):
     assert pace.failures == failures
     assert before.wait_s <= pace.wait_s <= SLOWEST * POLLING.max_interval
     assert pace.wait_s >= POLLING.min_interval / 2
+
+
+@given(st.floats(0.01, 0.1), st.integers(0, 8), st.integers(0, 14), jitters)
+def test_each_failure_in_a_row_doubles_the_wait_up_to_the_most(least, times, failures, jitter):
+    polling = Polling(min_interval=least, max_interval=least * 2**times)
+    pace = Pace(polling, failures=failures).failed(jitter=jitter)
+    full = min(least * 2**failures, SLOWEST * polling.max_interval)
+    assert pace.wait_s == pytest.approx(full * (1 - jitter / 2))
 
 
 @given(paces, jitters, st.floats(0, 1e9))
