@@ -124,7 +124,7 @@ class Poller:
 
     @property
     def facts(self) -> PollerFacts:
-        """What is known of it now."""
+        """The state of the poller for metrics and the API."""
         return PollerFacts(
             state="paused" if self.is_paused else self.state,
             next_nonce=self._position.next_nonce,
@@ -138,23 +138,23 @@ class Poller:
 
     @property
     def is_paused(self) -> bool:
-        """Whether it does not ask at the moment, because it was told so."""
+        """Whether an operator paused it."""
         return not self._may_poll.is_set()
 
     def follow(self, polling: Polling) -> None:
-        """Keep another pace from now on."""
+        """Apply another configuration of polling."""
         if polling != self.pace.polling:
             self.pace = Pace(polling, min(self.pace.wait_s, polling.max_interval), self.pace.failures)
             self._wake_up.set()
 
     def pause(self) -> None:
-        """Ask no more until `resume`. A poll that is under way goes on."""
+        """Do not poll until `resume`. A poll that is under way is finished."""
         self._may_poll.clear()
         self._event_bus.publish("canister.state", canister=str(self.canister_id), state="paused", cause=None)
         _release(self._waiters)
 
     def resume(self) -> None:
-        """Ask again, at once."""
+        """Poll again, at once."""
         self._may_poll.set()
         self._event_bus.publish("canister.state", canister=str(self.canister_id), state=self.state, cause=None)
         self._wake_up.set()
@@ -172,8 +172,8 @@ class Poller:
         self._position.left(client_key)
 
     async def drained(self) -> None:
-        """Wait until a poll that begins from now on came to the end of the queue, or failed, or polling ended or was
-        paused.
+        """Wait until a poll that begins from now on reached the end of the queue. Returns too when one failed, and when
+        polling is paused or ended.
         """
         if self._has_ended or self.is_paused:
             return
@@ -182,7 +182,7 @@ class Poller:
         await waiter
 
     def end(self) -> None:
-        """Nobody polls any more: who waits for a poll need not."""
+        """Polling ended: release everybody who waits for a poll."""
         self._has_ended = True
         _release(self._waiters)
 
