@@ -21,7 +21,7 @@ from appliance.control.expiry import end_of_certificate
 from appliance.control.process import usage
 from appliance.control.reload_counts import ReloadCounts, Reloading
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.recording.histogram import SECOND_NS, Histogram
+from appliance.gateway.recording.measurements import SECOND_NS, Histogram
 
 Values: TypeAlias = tuple[str, ...]
 """Of the labels of a metric, in its order."""

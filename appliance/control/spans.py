@@ -1,4 +1,4 @@
-"""Traces as OpenTelemetry wants them. Needs the extra ``otel``; only ``control.tracing`` imports this module."""
+"""Makes OpenTelemetry spans. Needs the extra ``otel``; only ``control.tracing`` imports this module."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from appliance.errors import GatewayError
-from appliance.gateway.recording.recorder import Relaying, request_id_of
-from appliance.gateway.recording.timeline import Polled, Timeline
+from appliance.gateway.recording.recorder import RelayedCall, request_id_of
+from appliance.gateway.recording.timeline import PollRecord, Timeline
 from appliance.ic.principal import Principal
 
 
@@ -41,44 +41,44 @@ class Traces:
 
     def ended(self, timeline: Timeline) -> None:
         """The socket is gone."""
-        if not isinstance(timeline.link, _Session):
+        if not isinstance(timeline.trace, _Session):
             return
-        span, ending = timeline.link.span, timeline.ending
+        span, end = timeline.trace.span, timeline.end
         if timeline.canister is not None and timeline.client is not None:
             span.set_attributes({"icws.canister": timeline.canister, "icws.client": timeline.client})
         span.set_attributes({"icws.messages.in": timeline.frames, "icws.messages.out": timeline.delivered})
         if timeline.opened_at_ns is not None:
             span.add_event("open", timestamp=timeline.opened_at_ns)
-        if ending is not None:
-            span.set_attributes({"icws.close.code": ending.code, "icws.close.by": ending.by})
-            if ending.reason is not None:
-                span.set_status(Status(StatusCode.ERROR, f"{ending.reason}: {ending.cause}"))
-        span.end(None if ending is None else ending.at_ns)
+        if end is not None:
+            span.set_attributes({"icws.close.code": end.code, "icws.close.by": end.by})
+            if end.reason is not None:
+                span.set_status(Status(StatusCode.ERROR, f"{end.reason}: {end.cause}"))
+        span.end(None if end is None else end.at_ns)
 
-    def relayed(self, timeline: Timeline, relaying: Relaying, at_ns: int, error: GatewayError | None) -> None:
-        """A call was answered, or came to nothing."""
-        if not isinstance(timeline.link, _Session):
+    def relayed(self, timeline: Timeline, relayed: RelayedCall, at_ns: int, error: GatewayError | None) -> None:
+        """A call was answered, or failed."""
+        if not isinstance(timeline.trace, _Session):
             return
-        call, size, since_ns, begun_ns = relaying
+        call, size, queued_ns, sent_ns = relayed
         span = self._tracer.start_span(
             "relay",
-            timeline.link.context,
+            timeline.trace.context,
             SpanKind.CLIENT,
             {
                 "ic.canister": str(Principal(call.canister_id)),
                 "ic.method": call.method_name,
                 "ic.request_id": request_id_of(call).hex(),
                 "icws.bytes": size,
-                "icws.queued_s": (begun_ns - since_ns) / 1e9,
+                "icws.queued_s": (sent_ns - queued_ns) / 1e9,
             },
-            start_time=begun_ns,
+            start_time=sent_ns,
         )
         if error is not None:
             span.set_status(Status(StatusCode.ERROR, error.reason))
         span.end(at_ns)
 
     def polled(self, canister_id: Principal, number: int, asked_ns: int, came_ns: int, messages: int) -> object:
-        """A poll brought messages. Returns what they are linked to."""
+        """A poll returned messages. Returns the span context that they are linked to."""
         span = self._tracer.start_span(
             "poll",
             Context(),
@@ -89,14 +89,14 @@ class Traces:
         span.end(came_ns)
         return span.get_span_context()
 
-    def delivered(self, timeline: Timeline, polled: Polled, nonce: int, size: int) -> None:
-        """A message was passed on."""
-        if not isinstance(timeline.link, _Session):
+    def delivered(self, timeline: Timeline, polled: PollRecord, nonce: int, size: int) -> None:
+        """A message was delivered."""
+        if not isinstance(timeline.trace, _Session):
             return
-        links = [Link(polled.link)] if isinstance(polled.link, SpanContext) else []
+        links = [Link(polled.trace)] if isinstance(polled.trace, SpanContext) else []
         span = self._tracer.start_span(
             "message",
-            timeline.link.context,
+            timeline.trace.context,
             SpanKind.PRODUCER,
             {"icws.nonce": nonce, "icws.bytes": size, "icws.poll": polled.number},
             links=links,

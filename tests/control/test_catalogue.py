@@ -7,7 +7,7 @@ import pytest
 from appliance import errors
 from appliance.control.catalogue import CATALOGUE, CLIENT_CODES, CODE, GENERATION, HOP, MODE, OTHER, REASON, Metric
 from appliance.errors import GatewayError, RateLimited
-from appliance.gateway.recording.histogram import Latencies
+from appliance.gateway.recording.measurements import Latencies
 
 every = pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
 

@@ -13,8 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from appliance.control.catalogue import CATALOGUE, OTHER, PLUGINS, Metric
 from appliance.control.metrics import Collector
 from appliance.gateway.drain import Pacing
-from appliance.gateway.recording.counters import Counters
-from appliance.gateway.recording.histogram import BOUNDS_NS, Latencies
+from appliance.gateway.recording.measurements import BOUNDS_NS, Counters, Latencies
 from tests.control.reloading import bench as reloading
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER

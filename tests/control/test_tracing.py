@@ -62,7 +62,7 @@ async def test_calls_and_messages_are_parts_of_their_session_and_messages_know_t
         assert span.context.trace_id == session.context.trace_id
         assert session.start_time <= span.start_time <= span.end_time <= session.end_time
     assert [span.attributes["ic.method"] for span in spans["relay"]] == ["ws_open", "ws_message"]
-    recorded = [moment.facts["request_id"] for moment in peer.timeline.moments if moment.kind == "relayed"]
+    recorded = [moment.facts["request_id"] for moment in peer.timeline.entries if moment.kind == "relayed"]
     assert [span.attributes["ic.request_id"] for span in spans["relay"]] == recorded
     polls = {span.context.span_id: span for span in spans["poll"]}
     assert len(spans["message"]) == 2
@@ -101,7 +101,7 @@ async def test_a_session_that_is_not_sampled_has_no_parts():
         exporter = traced(it, ALWAYS_OFF)
         async with it.session():
             (peer,) = it.gateway.connections
-            assert peer.timeline.link is None
+            assert peer.timeline.trace is None
         await it.nobody()
     assert not exporter.get_finished_spans()
 
@@ -155,7 +155,7 @@ import asyncio, sys
 {before}
 from appliance.control.tracing import tracing
 from appliance.gateway.recording.recorder import Recorder
-from appliance.gateway.recording.timeline import End, Timeline
+from appliance.gateway.recording.timeline import ConnectionEnd, Timeline
 import appliance.service
 
 LOADED = {{"opentelemetry.sdk", "appliance.control.spans"}}
@@ -167,7 +167,7 @@ async def main():
         timeline = Timeline(10**18)
         timeline.upgraded(10**18, "/v2", "v2")
         recorder.began(timeline)
-        timeline.ended(End(10**18 + 5, 1000, "client", "client", None))
+        timeline.ended(ConnectionEnd(10**18 + 5, 1000, "client", "client", None))
         recorder.ended(timeline)
     assert recorder.trace_sink is None
     print(any(name in LOADED and module for name, module in sys.modules.items()), file=sys.stderr)

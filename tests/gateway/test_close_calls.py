@@ -4,7 +4,14 @@ import asyncio
 
 import pytest
 
-from appliance.errors import CallExpired, CanisterRefused, ClientLeaving, GatewayStopping
+from appliance.errors import (
+    CallExpired,
+    CanisterRefused,
+    CertifiedReject,
+    ClientLeaving,
+    GatewayStopping,
+    UncertifiedReject,
+)
 from appliance.gateway.close_calls import MAX_CLOSE_CALLS
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import Client

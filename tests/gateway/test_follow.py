@@ -103,7 +103,7 @@ async def test_a_paused_canister_is_not_polled_takes_nobody_and_keeps_its_sessio
         bench.canister.send(client.client_key, b"held at the canister")
         polls = bench.gateway.counters.polls
         for _ in range(50):
-            bench.alarms[0].ring()
+            bench.wake_ups[0].set()
             await asyncio.sleep(0)
         assert bench.gateway.counters.polls <= polls + 1  # one may have been under way
         written = len(shell.wire.written)
@@ -117,7 +117,7 @@ async def test_pollers_keep_the_new_pace():
         await bench.opened()
         await follow(bench.gateway, config(CANISTER, polling={"min_interval": "10ms", "max_interval": "20ms"}))
         assert bench.gateway.pollers[CANISTER].pace.polling.max_interval == 0.02
-        await until(lambda: bench.alarms[0].waits[-1] <= 0.02)
+        await until(lambda: bench.wake_ups[0].waits[-1] <= 0.02)
 
 
 async def test_verification_follows_for_sessions_that_are_there():

@@ -87,7 +87,7 @@ async def test_a_duplicate_is_refused_without_hurting_the_first():
         second.lose()
         before = len(first.wire.written)
         bench.canister.send(client.client_key, b"still here")
-        bench.alarms[0].tick()
+        bench.wake_ups[0].tick()
         await until(lambda: len(first.wire.written) > before)
         assert first.error is None
         assert bench.canister.left == []
@@ -143,8 +143,8 @@ async def test_a_close_reason_names_the_method_that_the_canister_refused(method)
             bench.canister.on_message = lambda key, payload: err("no")
             shell.receive(client.message())
         while shell.error is None:
-            for alarm in bench.alarms:
-                alarm.tick()
+            for wake_up in bench.wake_ups:
+                wake_up.tick()
             await asyncio.sleep(0)
         assert (shell.error.method, str(shell.error)) == (method, f"{method}: no")
 
@@ -173,7 +173,7 @@ async def test_last_words_are_not_waited_for_for_ever():
         bench.canister.on_message = lambda key, payload: err("no")
         shell.receive(client.message())
         while shell.error is None:
-            bench.alarms[0].tick()
+            bench.wake_ups[0].tick()
             await asyncio.sleep(0)
         assert isinstance(shell.error, CanisterRefused)
 
@@ -205,7 +205,7 @@ async def test_a_slow_client_is_closed_alone_and_delays_nobody():
             bench.canister.send(slow.client_key, b"x" * 100)
             bench.canister.send(quick.client_key, b"x" * 100)
         while len(other.wire.written) < before + 30:
-            bench.alarms[0].tick()
+            bench.wake_ups[0].tick()
             await asyncio.sleep(0)
         assert isinstance(stuck.error, SlowClient)
         assert other.error is None
@@ -231,7 +231,7 @@ async def test_polling_runs_while_somebody_is_there():
         await until(lambda: len(bench.canister.left) == 2)
         await until(lambda: not len(bench.gateway.tasks))
         await bench.opened()
-        assert bench.ic.nonces[bytes(CANISTER)][-1] >= 2
+        assert bench.ic.nonces[bytes(CANISTER)][-1] >= 1  # from the last message on that was taken
 
 
 async def test_a_reinstalled_canister_sends_its_old_clients_away_and_serves_new_ones():
@@ -241,7 +241,7 @@ async def test_a_reinstalled_canister_sends_its_old_clients_away_and_serves_new_
         newcomer, shell = Client(), bench.connect()
         shell.receive(newcomer.open())
         while not shell.was_opened:
-            bench.alarms[0].tick()
+            bench.wake_ups[0].tick()
             await asyncio.sleep(0)
         assert type(old.error).__name__ == "CanisterForgot"
         assert shell.error is None

@@ -335,7 +335,7 @@ async def test_v0_polling_begins_where_the_canister_says():
                 await client.hear()
         await nobody(network)
         polls = network.gateway.counters.polls
-        network.gateway.pollers._cursors.clear()  # as after a restart of the gateway
+        network.gateway.pollers._positions.clear()  # as after a restart of the gateway
         async with playing(network):
             pass
         assert network.gateway.counters.repeated == network.gateway.counters.undeliverable == 0

@@ -11,7 +11,7 @@ from appliance.control.ports import Control
 from appliance.control.routes.config import confirm_by, file_of
 from appliance.control.routing import Operations
 from appliance.control.times import moment
-from appliance.gateway.recording.histogram import Histogram
+from appliance.gateway.recording.measurements import Histogram
 
 router = Operations("overview")
 

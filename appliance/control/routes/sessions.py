@@ -68,7 +68,7 @@ async def story(control: Plane, session: SessionId) -> Story:
         raise NotFound(f"no session {session} is known, or not any more")
     moments = [
         Moment(at=moment(each.at_ns), kind=each.kind, facts=dict(each.facts), sentence=sentence(each))
-        for each in told.moments
+        for each in told.entries
     ]
     return Story(
         session=told.id,
@@ -77,8 +77,8 @@ async def story(control: Plane, session: SessionId) -> Story:
         generation=cast("GenerationName", told.generation) if told.generation else None,
         canister=told.canister,
         client=told.client,
-        closed=told.ending is not None,
-        close_code=None if told.ending is None else told.ending.code,
+        closed=told.end is not None,
+        close_code=None if told.end is None else told.end.code,
         dropped=told.dropped,
         summary=summary(told, now_ns=control.gateway.clock()),
         moments=moments,

@@ -19,7 +19,7 @@ from appliance.errors import GatewayError, OpenTimeout, PingTimeout, SlowClient
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.outbox import SHOWN, LoggingTransport, Outbox
 from appliance.gateway.peer import ConnectionSource, Peer
-from appliance.gateway.recording.timeline import By, End, Timeline
+from appliance.gateway.recording.timeline import ConnectionEnd, EndedBy, Timeline
 from appliance.gateway.sockets.closing import close_of, cut_reason, reason_of, record_end
 from appliance.gateway.sockets.http import Route
 from appliance.gateway.sockets.upgrade import Upgrade
@@ -320,11 +320,11 @@ class Connection(asyncio.Protocol):
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def _end(self) -> End:
+    def _end(self) -> ConnectionEnd:
         sent = self._protocol.close_sent
-        by: By = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
+        by: EndedBy = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
         code = sent.code if sent is not None else 1006
-        return End(self._owner.gateway.clock(), code, by, self._close_reason(), reason_of(self._cause))
+        return ConnectionEnd(self._owner.gateway.clock(), code, by, self._close_reason(), reason_of(self._cause))
 
     def _close_reason(self) -> str:
         if self._cause is not None:

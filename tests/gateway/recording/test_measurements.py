@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.recording.histogram import BOUNDS_NS, Histogram
+from appliance.gateway.recording.measurements import BOUNDS_NS, Histogram
 
 durations = st.lists(st.sampled_from(BOUNDS_NS).map(int) | st.integers(-(10**9), 10**11), max_size=50)
 

@@ -1,12 +1,60 @@
-"""How long things take, in plain counters that cost a fraction of a microsecond; whoever shows them reads them."""
+"""What the gateway measures: counters, and histograms of durations. Plain numbers, which metrics read."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SECOND_NS = 10**9
 BOUNDS_NS = tuple(step * 10**exponent for exponent in range(4, 10) for step in (10, 25, 50))
-"""Upper bounds of the buckets: 100 us to 50 s, three in each power of ten."""
+"""Upper bounds of the buckets, in nanoseconds: 100 us to 50 s, three in each power of ten.
+
+From a verification (100 us) to a call that waited in a queue (tens of seconds). A quantile is off by at most the width
+of its bucket, a factor of 2.5; finer buckets would cost a series of metrics each, for every histogram and label.
+"""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts since the start. Single numbers only grow; ``refused``, ``failed_polls``, ``unverified`` and
+    ``failed_relays`` count by ``GatewayError.reason``, ``closed`` by close code (1006 where there was none) and
+    ``rejected_requests`` by HTTP status.
+    """
+
+    connections: int = 0
+    """Sockets accepted."""
+    rejected_requests: Counter[int] = field(default_factory=Counter)
+    joined: int = 0
+    """Sessions whose opening message was verified and registered."""
+    opened: int = 0
+    """Sessions that the canister answered."""
+    frames: int = 0
+    """Messages of clients."""
+    relayed: int = 0
+    """Calls of clients that the IC answered or accepted."""
+    failed_relays: Counter[str] = field(default_factory=Counter)
+    unverified: Counter[str] = field(default_factory=Counter)
+    """Messages that failed verification and passed, because it is only reported."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Sockets closed for an error."""
+    closed: Counter[int] = field(default_factory=Counter)
+    polls: int = 0
+    failed_polls: Counter[str] = field(default_factory=Counter)
+    delivered: int = 0
+    """Messages of canisters that were delivered to their client."""
+    undeliverable: int = 0
+    """Messages for clients that are not connected."""
+    repeated: int = 0
+    """Messages that a reply contained again."""
+    gaps: int = 0
+    """Jumps of the nonces of a queue."""
+    probes: int = 0
+    """Polls further down a queue, to see whether the canister restarted."""
+    resets: int = 0
+    """Times that a canister restarted its queue."""
+    farewells: int = 0
+    """``ws_close`` calls that succeeded."""
+    failed_farewells: Counter[str] = field(default_factory=Counter)
 
 
 class Histogram:
@@ -21,10 +69,7 @@ class Histogram:
         self.sum_ns = 0
 
     def observe(self, duration_ns: int, times: int = 1) -> None:
-        """Something took that long, and so did others of its kind if ``times`` says so.
-
-        What took less than nothing, because two clocks disagree, took nothing.
-        """
+        """Count a duration, ``times`` times. A negative one, as two clocks may disagree, counts as zero."""
         if duration_ns > 0:
             self.counts[bisect_left(self.bounds, duration_ns)] += times
             self.sum_ns += duration_ns * times
@@ -33,7 +78,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many durations there were."""
+        """Number of durations."""
         return sum(self.counts)
 
     def at_most(self) -> list[tuple[float, int]]:
