@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import main
-from appliance.client.session import Generation
+from appliance.client.sessions.session import Generation
 from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from tests.cli.processes import icws
 from tests.network import Network, running
