@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from appliance.client.v2 import SessionV2
+from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import SigningKey, Verifier, encode_cbor
 from appliance.gateway.hub import Hub
 from appliance.gateway.outbox import Outbox

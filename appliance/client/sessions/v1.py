@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from appliance.client.enveloped import MESSAGE, EnvelopedSession
-from appliance.client.session import Event, Generation, Limits
+from appliance.client.sessions.enveloped import MESSAGE, EnvelopedSession
+from appliance.client.sessions.session import Event, Generation, Limits
 from appliance.crypto import CandidTypes
 
 _OPEN = CandidTypes("(record {client_nonce: nat64})")

@@ -8,10 +8,10 @@ through the gateway; `SessionV0.direct` is for clients that call the canister th
 from collections.abc import Mapping
 from typing import ClassVar
 
-from appliance.client.certified import CertifiedSession
 from appliance.client.errors import OpeningRefused, OutOfTurn, shown
-from appliance.client.session import Event, Generation, Limits, Opened, Received, Send, State
-from appliance.client.wrong_generation import detect_wrong_generation
+from appliance.client.sessions.certified import CertifiedSession
+from appliance.client.sessions.session import Event, Generation, Limits, Opened, Received, Send, State
+from appliance.client.sessions.wrong_generation import detect_wrong_generation
 from appliance.crypto import CandidTypes, CertifiedMessage, SigningKey, Verifier, encode_cbor
 from appliance.errors import KeyUnusable
 from appliance.ic.principal import Principal

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from appliance.client.errors import OtherGeneration
-from appliance.client.session import Generation
+from appliance.client.sessions.session import Generation
 from appliance.crypto import decode_cbor
 from appliance.errors import GatewayError
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.client.errors import OtherGeneration
-from appliance.client.session import Generation, State
-from appliance.client.wrong_generation import detect_wrong_generation
+from appliance.client.sessions.session import Generation, State
+from appliance.client.sessions.wrong_generation import detect_wrong_generation
 from appliance.errors import GatewayError
 from tests.client.canister import HANDSHAKE, NOW_NS, V0, V1, V2, WIRES, Canister, SeedCanister, Wire
 

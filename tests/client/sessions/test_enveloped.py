@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.client.enveloped import EnvelopedSession
 from appliance.client.errors import (
     AckInvalid,
     AckTimeout,
@@ -16,7 +15,8 @@ from appliance.client.errors import (
     NotOpen,
     ServiceMessageInvalid,
 )
-from appliance.client.session import Limits, Opened, State
+from appliance.client.sessions.enveloped import EnvelopedSession
+from appliance.client.sessions.session import Limits, Opened, State
 from appliance.errors import OpenTimeout
 from tests.client.canister import (
     CANISTER_ID,

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import ClassVar
 
-from appliance.client.certified import CertifiedSession
 from appliance.client.errors import (
     AckInvalid,
     AckTimeout,
@@ -15,7 +14,8 @@ from appliance.client.errors import (
     ClosedByCanister,
     ServiceMessageInvalid,
 )
-from appliance.client.session import Event, Limits, Opened, Received, Send, State
+from appliance.client.sessions.certified import CertifiedSession
+from appliance.client.sessions.session import Event, Limits, Opened, Received, Send, State
 from appliance.crypto import CandidTypes, CertifiedMessage, Verifier
 from appliance.errors import CandidError, GatewayError
 from appliance.ic.envelope import sign_request

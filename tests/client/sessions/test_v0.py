@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.client.errors import NotOpen, OpeningRefused, OutOfTurn
-from appliance.client.session import Opened, Received, State
-from appliance.client.v0 import ANSWER, MESSAGE, REGISTER, SessionV0, client_key_of, registration
+from appliance.client.sessions.session import Opened, Received, State
+from appliance.client.sessions.v0 import ANSWER, MESSAGE, REGISTER, SessionV0, client_key_of, registration
 from appliance.crypto import SigningKey, decode_cbor, encode_cbor, verify_signature
 from appliance.errors import KeyUnusable, OpenTimeout, SignatureInvalid
 from tests.client.canister import CANISTER_ID, KEY, NOW_NS, SECOND_NS, V0, SeedCanister, frame_of, verifier

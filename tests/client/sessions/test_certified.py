@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.client.certified import CertifiedSession
 from appliance.client.errors import (
     MessageForOther,
     MessageLate,
@@ -13,7 +12,8 @@ from appliance.client.errors import (
     SequenceGap,
     SequenceRepeated,
 )
-from appliance.client.session import Limits, Received, Session, State
+from appliance.client.sessions.certified import CertifiedSession
+from appliance.client.sessions.session import Limits, Received, Session, State
 from appliance.crypto import BlsSecretKey, decode_cbor, encode_cbor
 from appliance.errors import (
     CertificateSignatureInvalid,

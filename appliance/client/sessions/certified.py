@@ -16,8 +16,8 @@ from appliance.client.errors import (
     SequenceRepeated,
     UnexpectedText,
 )
-from appliance.client.session import Event, Generation, Limits, Send, State
-from appliance.client.wrong_generation import detect_wrong_generation
+from appliance.client.sessions.session import Event, Generation, Limits, Send, State
+from appliance.client.sessions.wrong_generation import detect_wrong_generation
 from appliance.crypto import CertifiedMessage, Verifier
 from appliance.errors import GatewayError, Malformed, OpenTimeout
 from appliance.ic.principal import Principal

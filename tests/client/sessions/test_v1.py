@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from appliance.client.session import State
+from appliance.client.sessions.session import State
 from appliance.crypto import CandidTypes, decode_candid
 from tests.client.canister import CANISTER_ID, CLIENT, NONCE, NOW_NS, SECOND_NS, V1, frame_of, sent
 

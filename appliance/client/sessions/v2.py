@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from appliance.client.enveloped import MESSAGE, EnvelopedSession
-from appliance.client.session import Event, Generation, Limits, State
-from appliance.client.wrong_generation import detect_wrong_generation
+from appliance.client.sessions.enveloped import MESSAGE, EnvelopedSession
+from appliance.client.sessions.session import Event, Generation, Limits, State
+from appliance.client.sessions.wrong_generation import detect_wrong_generation
 from appliance.crypto import CandidTypes, decode_cbor
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal

@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.client.errors import MessageUntrusted
-from appliance.client.session import Limits, State
+from appliance.client.sessions.session import Limits, State
 from appliance.crypto import decode_candid, encode_cbor
 from appliance.errors import Malformed, OpenTimeout
 from tests.client.canister import (
