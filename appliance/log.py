@@ -10,7 +10,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 from appliance.config.schema import Config, Log
-from appliance.gateway.change import Ready
+from appliance.gateway.change import ImmediateChange
 
 
 def configure_logging(settings: Log) -> None:
@@ -64,9 +64,9 @@ class Logging:
         self.level = level
         configure_logging(self._settings.model_copy(update={"level": level}))
 
-    async def prepare(self, new: Config) -> Ready:
+    async def prepare(self, new: Config) -> ImmediateChange:
         """Get ready to log as another configuration says."""
-        return Ready(lambda: self.follow(new.log))
+        return ImmediateChange(lambda: self.follow(new.log))
 
     def follow(self, settings: Log) -> None:
         """Log as this section says, if it is another one."""

@@ -29,6 +29,16 @@ ROOMS = {
         {"gateway"},
         {"sockets"},
     ],
+    "control": [
+        {"models"},
+        {"http", "reload", "client"},
+        {"auth", "health"},
+        {"observe"},
+        {"control"},
+        {"routes", "page"},
+        {"app"},
+        {"plane"},
+    ],
     "localnet": [
         {"state"},
         {"canisters"},

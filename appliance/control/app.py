@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from appliance.control.answers import Json
+from appliance.control.control import Control
+from appliance.control.http.encoding import OrjsonResponse
+from appliance.control.http.problems import MethodNotAllowed, Problem, answer, on_http_exception, on_invalid, on_problem
 from appliance.control.models import ProblemDetails
-from appliance.control.ports import Control
-from appliance.control.problems import MethodNotAllowed, Problem, answer, on_http_exception, on_invalid, on_problem
 from appliance.control.routes import canisters, config, events, health, operation, overview, sessions, tokens
-from appliance.control.routing import EVERYBODY, ROLE, Operation
+from appliance.control.routes.routing import EVERYBODY, ROLE, Operation
 
 DESCRIPTION = """\
 Everything that can be seen and done at a running gateway.
@@ -32,7 +32,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 
 def create_app(control: Control, *, page: Sequence[BaseRoute] = ()) -> FastAPI:
-    """The API of a gateway, with the routes of its page. What it serves is behind an ``auth.Guard`` only."""
+    """The API of a gateway, with the routes of its page. What it serves is behind an ``auth.AccessControl`` only."""
     app = FastAPI(
         title="icws",
         version=control.version,
@@ -40,7 +40,7 @@ def create_app(control: Control, *, page: Sequence[BaseRoute] = ()) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        default_response_class=Json,
+        default_response_class=OrjsonResponse,
         separate_input_output_schemas=False,
         exception_handlers={
             Problem: on_problem,

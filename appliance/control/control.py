@@ -1,31 +1,32 @@
-"""What the API needs of the parts of a running gateway that stand beside it, and all of them together."""
+"""A running gateway with everything around it, as the operations of the API receive it."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from appliance.control.audit import Audit
-from appliance.control.drains import Drains
-from appliance.control.events import Events
-from appliance.control.health import Health, Pulse
+from appliance.control.auth.audit import Audit
+from appliance.control.auth.tokens import Tokens
+from appliance.control.health.health import Health
+from appliance.control.health.loop_lag import LoopLagMonitor
 from appliance.control.models import LogLevel, Plugin
-from appliance.control.recall import Recall
-from appliance.control.reload import Reloads
-from appliance.control.tokens import Tokens
+from appliance.control.observe.drains import Drains
+from appliance.control.observe.events import Events
+from appliance.control.observe.metrics_history import MetricsHistory
+from appliance.control.reload.reloads import Reloads
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.sockets.listener import Listener
 
 
 class Log(Protocol):
-    """What is logged."""
+    """The level of the log, which can be changed."""
 
     @property
     def level(self) -> LogLevel:
-        """The least that is logged."""
+        """The lowest level that is logged."""
 
     def set_level(self, level: LogLevel) -> None:
-        """Log this from now on."""
+        """Log this level and above from now on."""
 
 
 @dataclass
@@ -41,12 +42,12 @@ class Control:
     audit: Audit
     events: Events
     health: Health
-    pulse: Pulse
-    recall: Recall
+    loop_lag: LoopLagMonitor
+    metrics_history: MetricsHistory
     drains: Drains
     metrics: Callable[[], bytes]
-    """All of them, as Prometheus reads them."""
+    """Every metric, in the text format of Prometheus."""
     plugins: Callable[[], Sequence[Plugin]] = tuple
     started_at_ns: int = field(default_factory=time.time_ns)
     url: str = ""
-    """Where the API is; empty where it is nowhere."""
+    """Of the API; empty if the API is not served."""

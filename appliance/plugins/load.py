@@ -38,7 +38,7 @@ STOP_S = 2.0
 _numbers = itertools.count(1)
 
 
-class Loaded:
+class LoadedPlugin:
     """A plugin: its hooks by name, each behind a guard. Whoever loads it stops it."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Loaded:
         self._worker.end()
 
 
-async def load(entry: Entry, *, clock: Callable[[], float] = time.monotonic) -> Loaded:
+async def load(entry: Entry, *, clock: Callable[[], float] = time.monotonic) -> LoadedPlugin:
     """Run the code of a plugin, in a thread that it keeps from then on.
 
     Raises ConfigError, whose problems have keys and no places.
@@ -85,7 +85,7 @@ async def load(entry: Entry, *, clock: Callable[[], float] = time.monotonic) -> 
         raise _error(entry, f"{entry.path or entry.module}: {type(error).__name__}: {error}") from error
 
 
-def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> Loaded:
+def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> LoadedPlugin:
     found, digest = _run(entry.path) if entry.path else _installed(str(entry.module))
     plugin = _made(getattr(found, "Plugin", found), entry)
     manager = pluggy.PluginManager(PROJECT)
@@ -115,7 +115,7 @@ def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> Loaded:
         for name, caller in callers.items()
         if name != "stop"
     }
-    return Loaded(entry, digest, guards, worker, manager.hook.stop)
+    return LoadedPlugin(entry, digest, guards, worker, manager.hook.stop)
 
 
 def _installed(name: str) -> tuple[object, None]:

@@ -12,7 +12,7 @@ from appliance.config.schema import Plugin as Entry
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Ending, Happening, Hooks, Visit, Who
 from appliance.plugins.guard import Guard
-from appliance.plugins.load import Loaded, load
+from appliance.plugins.load import LoadedPlugin, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Plugins:
         """``clock`` is monotonic, in seconds."""
         self._hooks = hooks
         self._clock = clock
-        self._loaded: Sequence[Loaded] = ()
+        self._loaded: Sequence[LoadedPlugin] = ()
 
     def states(self) -> list[PluginState]:
         """Every plugin in the order of the configuration."""
@@ -66,11 +66,11 @@ class Plugins:
         if self._hooks.event is not None:
             self._hooks.event(happening)
 
-    async def prepare(self, new: Config) -> "Swap":
+    async def prepare(self, new: Config) -> "PreparedPlugins":
         """Load what is new or has changed, its file too. Raises ConfigError, and has changed nothing then."""
         before = {plugin.entry.label: plugin for plugin in self._loaded}
-        plugins: list[Loaded] = []
-        fresh: list[Loaded] = []
+        plugins: list[LoadedPlugin] = []
+        fresh: list[LoadedPlugin] = []
         problems: list[ConfigProblem] = []
         for entry in new.plugins:
             old = before.get(entry.label)
@@ -88,7 +88,7 @@ class Plugins:
         if problems:
             await _stop(fresh)
             raise ConfigError(problems)
-        return Swap(self, plugins, fresh, [plugin for plugin in self._loaded if plugin not in plugins])
+        return PreparedPlugins(self, plugins, fresh, [plugin for plugin in self._loaded if plugin not in plugins])
 
     async def stop(self) -> None:
         """Call no plugin any more, and end all."""
@@ -96,36 +96,40 @@ class Plugins:
         self._hooks.bind(Hooks())
         await _stop(gone)
 
-    def _take(self, plugins: Sequence[Loaded]) -> None:
+    def _take(self, plugins: Sequence[LoadedPlugin]) -> None:
         self._loaded = plugins
         self._hooks.bind(bound(plugins))
 
 
-class Swap:
+class PreparedPlugins:
     """A set of plugins that is ready."""
 
     def __init__(
-        self, owner: Plugins, plugins: Sequence[Loaded], fresh: Sequence[Loaded], gone: Sequence[Loaded]
+        self,
+        owner: Plugins,
+        plugins: Sequence[LoadedPlugin],
+        fresh: Sequence[LoadedPlugin],
+        gone: Sequence[LoadedPlugin],
     ) -> None:
         self._owner = owner
         self._plugins = plugins
         self._fresh = fresh
         self._gone = gone
 
-    def swap(self) -> None:
+    def commit(self) -> None:
         """Call these from now on."""
         self._owner._take(self._plugins)
 
-    async def discard(self) -> None:
+    async def rollback(self) -> None:
         """They will not be called: stop those that were loaded for it."""
         await _stop(self._fresh)
 
-    async def retire(self) -> None:
+    async def cleanup(self) -> None:
         """Stop those that are not called any more."""
         await _stop(self._gone)
 
 
-def bound(plugins: Sequence[Loaded]) -> Hooks:
+def bound(plugins: Sequence[LoadedPlugin]) -> Hooks:
     """One function for each hook that a plugin has; in the order of the configuration, the first refusal counts."""
     by_name = {name: _guards(plugins, name) for name in Hooks.__slots__}
 
@@ -154,7 +158,7 @@ def bound(plugins: Sequence[Loaded]) -> Hooks:
     return hooks
 
 
-def _guards(plugins: Iterable[Loaded], name: str) -> list[Guard]:
+def _guards(plugins: Iterable[LoadedPlugin], name: str) -> list[Guard]:
     return [plugin.guards[name] for plugin in plugins if name in plugin.guards]
 
 
@@ -168,17 +172,17 @@ def _tell(guards: Iterable[Guard], size: int, **facts: object) -> None:
         guard.tell(size, **facts)
 
 
-async def _is_same(plugin: Loaded, entry: Entry) -> bool:
+async def _is_same(plugin: LoadedPlugin, entry: Entry) -> bool:
     if plugin.entry != entry:
         return False
     return entry.path is None or await asyncio.to_thread(digest_of, entry.path) == plugin.digest
 
 
-async def _stop(plugins: Iterable[Loaded]) -> None:
+async def _stop(plugins: Iterable[LoadedPlugin]) -> None:
     await asyncio.gather(*(plugin.stop() for plugin in plugins))
 
 
-def _state_of(plugin: Loaded) -> PluginState:
+def _state_of(plugin: LoadedPlugin) -> PluginState:
     hooks = tuple(_hook_state(guard) for guard in plugin.guards.values())
     off = sum(hook.state == "off" for hook in hooks)
     state: Literal["on", "failing", "off"] = "on" if not off else "off" if off == len(hooks) else "failing"

@@ -49,7 +49,7 @@ async def test_a_session_through_a_gateway(tmp_path):
     async with served() as it:
         entry = {"path": FILE, "timeout": 10.0, "config": {"file": str(file), "messages": True}}
         plugins = Plugins(it.gateway.hooks)
-        (await plugins.prepare(Config.model_validate({"plugins": [entry]}))).swap()
+        (await plugins.prepare(Config.model_validate({"plugins": [entry]}))).commit()
         it.gateway.event_bus.subscribe(plugins.publish)
         async with it.session() as (client, socket):
             await socket.send(client.message(b"a secret"))

@@ -37,7 +37,7 @@ def new(role: Role, *, name: str | None) -> None:
 
     The line goes into the file that control.tokens names; nothing is written here, and no gateway is asked.
     """
-    from appliance.control.tokens import PREFIX, Grant, hash_token  # noqa: PLC0415 - of no use to the others
+    from appliance.control.auth.tokens import PREFIX, Grant, hash_token  # noqa: PLC0415 - of no use to the others
 
     body = request(AddTokenRequest, name=name or f"{role}-{secrets.token_hex(3)}", role=role)
     token = PREFIX + secrets.token_urlsafe(32)

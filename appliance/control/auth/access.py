@@ -1,8 +1,9 @@
-"""Who may ask for what: the door that every request comes through.
+"""Access control of the API: every request passes through here.
 
-Over a Unix socket the permissions of its file decide who gets in, and whoever does is an admin. Over TCP a bearer token
-is needed. Both refuse what a page of another site makes somebody's browser send: a socket may be forwarded to a port
-(``ssh -L``), and then nothing but these checks stands between it and the sites that this somebody visits.
+Over a Unix socket the permissions of its file decide who may connect, and everybody who can is an admin. Over TCP a
+bearer token is needed. Both refuse requests that a page of another site makes a browser send. The Unix socket needs
+this too: it may be forwarded to a local port (``ssh -L``), where any site that the operator visits could send requests
+to it.
 """
 
 import ipaddress
@@ -13,12 +14,12 @@ from typing import Literal
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from appliance.control.auth.tokens import ROLES, Tokens
+from appliance.control.http.problems import CrossOrigin, Problem, RoleTooSmall, Unauthorized, WrongHost, answer
 from appliance.control.models import Role
-from appliance.control.problems import CrossOrigin, Problem, RoleTooSmall, Unauthorized, WrongHost, answer
-from appliance.control.tokens import ROLES, Tokens
 
 ACTOR = "icws.actor"
-"""Key of the scope under which the actor is, None for nobody."""
+"""Key of the ASGI scope that holds the actor; its value is None for a request without a token."""
 
 _SCHEMES = ("http://", "https://")
 _SECURE = {
@@ -30,24 +31,24 @@ _SECURE = {
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
     b"cache-control": b"no-store",
 }
-"""Headers of every answer that does not set its own."""
+"""Default headers of every response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who sends a request: ``unix:USER`` or ``token:NAME``, and where from."""
+    """The sender of a request: ``unix:USER`` or ``token:NAME``, its role, and its address."""
 
     name: str
     role: Role
     address: str
 
     def may(self, role: Role) -> bool:
-        """Whether this is enough where `role` is needed."""
+        """Whether the actor has this role or a higher one."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
 def require(actor: Actor | None, role: Role) -> Actor:
-    """The actor, if it may do what needs this role. Raises Unauthorized or RoleTooSmall."""
+    """The actor, if it has this role or a higher one. Raises Unauthorized or RoleTooSmall."""
     if actor is None:
         raise Unauthorized("send a token of this gateway: Authorization: Bearer …")
     if not actor.may(role):
@@ -56,25 +57,26 @@ def require(actor: Actor | None, role: Role) -> Actor:
 
 
 def check_host(host: str | None, names: Collection[str]) -> None:
-    """See that a request is for us: an address, ``localhost`` or one of these names. Raises WrongHost.
+    """Check that a request names an address, ``localhost`` or one of these names as its host. Raises WrongHost.
 
-    A site whose name is made to lead here (DNS rebinding) has a name of its own.
+    This stops DNS rebinding: a hostile site can make its own name resolve to our address, but the name stays its own.
     """
     if not host:
-        raise WrongHost("the request has no Host")
+        raise WrongHost("the request has no Host header")
     name = host.lower()
     if not name.endswith("]"):
         before, colon, port = name.rpartition(":")
         name = before if colon and port.isdigit() else name
     if name == "localhost" or name.endswith(".localhost") or name in names or _is_address(name.strip("[]")):
         return
-    raise WrongHost(f"{host[:100]!r} is not known to be this gateway; name it in control.hosts if it is")
+    raise WrongHost(f"{host[:100]!r} is not a name of this gateway; if it should be, add it to control.hosts")
 
 
 def check_origin(method: str, headers: Mapping[str, str]) -> None:
-    """See that no page of another site sent a request. Raises CrossOrigin.
+    """Check that no page of another site sent a request. Raises CrossOrigin.
 
-    Following a link from elsewhere to a page of ours is harmless: it changes nothing, and its answer is not theirs.
+    Following a link from another site to our page is allowed: a GET changes nothing, and that site cannot read the
+    response.
     """
     site = headers.get("sec-fetch-site", "none")
     is_link = (method, headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("GET", "navigate", "document")
@@ -93,8 +95,8 @@ def bearer(authorization: str) -> str:
     return token.strip()
 
 
-class Guard:
-    """The application behind its door. Puts the actor into the scope for routes to look at."""
+class AccessControl:
+    """ASGI middleware that refuses foreign requests and puts the actor into the scope, for routes to check its role."""
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class Guard:
         over: Literal["unix", "tcp"],
         hosts: Callable[[], Collection[str]] = lambda: (),
     ) -> None:
-        """``over`` is how requests come in, ``hosts`` tells the names that they may be for."""
+        """``over`` is the transport of the requests, ``hosts`` returns the host names that they may use."""
         self._app = app
         self._tokens = tokens
         self._over = over
@@ -127,7 +129,7 @@ class Guard:
         await self._app(scope, receive, send_secured)
 
     def admit(self, scope: Scope) -> Actor | None:
-        """Who sends a request, None for nobody. Raises WrongHost, CrossOrigin or Unauthorized."""
+        """The actor of a request, None without a token. Raises WrongHost, CrossOrigin or Unauthorized."""
         headers = Headers(scope=scope)
         check_host(headers.get("host"), self._hosts())
         check_origin(scope["method"], headers)
@@ -137,12 +139,12 @@ class Guard:
             return Actor(address, "admin", "unix") if self._over == "unix" else None
         grant = self._tokens.find(bearer(authorization))
         if grant is None:
-            raise Unauthorized("nobody has this token")
+            raise Unauthorized("this token is not known here")
         return Actor(f"token:{grant.name}", grant.role, "unix" if self._over == "unix" else address)
 
 
 def secured(message: Message) -> Message:
-    """The beginning of an answer, with the headers that browsers heed."""
+    """The start of a response, with security headers for browsers added."""
     if message["type"] != "http.response.start":
         return message
     headers = list(message.get("headers", ()))

@@ -1,4 +1,4 @@
-"""Who has changed what: every attempt, in memory and as lines of JSON in a file."""
+"""The audit log: every attempt to change something, in memory and as lines of JSON in a file."""
 
 import asyncio
 import os
@@ -10,34 +10,35 @@ from typing import Any
 
 import structlog
 
-from appliance.control.answers import to_json
+from appliance.control.http.encoding import to_json
 from appliance.control.models import AuditEntry
 
 _log = structlog.get_logger(__name__)
 
-REMEMBERED = 1000
+MAX_RECENT = 1000
+"""Entries kept in memory, for the API."""
 MAX_BYTES = 16 * 1024**2
-"""Of the file; the one before it is kept beside it."""
+"""Size at which the file is rotated; one older file is kept beside it."""
 
 
 class Audit:
-    """The log of changes. ``path`` None keeps it in memory only; ``listen`` is told of each entry."""
+    """The audit log. With ``path`` None it is in memory only; ``on_entry`` is called with each entry."""
 
     def __init__(
         self,
         path: Path | None,
         *,
-        listen: Callable[[AuditEntry], None] = lambda _: None,
+        on_entry: Callable[[AuditEntry], None] = lambda _: None,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self.path = path
         self.last_error: str | None = None
-        self._listen = listen
+        self._on_entry = on_entry
         self._max_bytes = max_bytes
-        self._recent: deque[AuditEntry] = deque(maxlen=REMEMBERED)
+        self._recent: deque[AuditEntry] = deque(maxlen=MAX_RECENT)
         self._writing = asyncio.Lock()
 
-    def recent(self, limit: int = REMEMBERED) -> list[AuditEntry]:
+    def recent(self, limit: int = MAX_RECENT) -> list[AuditEntry]:
         """The newest first."""
         return [entry for _, entry in zip(range(limit), reversed(self._recent), strict=False)]
 
@@ -54,7 +55,9 @@ class Audit:
         before: Any = None,
         after: Any = None,
     ) -> AuditEntry:
-        """Keep an entry. Where the file cannot be written, the log and ``last_error`` say so: what was done is done."""
+        """Add an entry. A file that is not writable is logged and shown in ``last_error``, and not raised: the action
+        that the entry describes has already happened.
+        """
         entry = AuditEntry(
             at=datetime.now(UTC),
             actor=actor,
@@ -68,7 +71,7 @@ class Audit:
             after=after,
         )
         self._recent.append(entry)
-        self._listen(entry)
+        self._on_entry(entry)
         async with self._writing:
             if self.path is not None:
                 await asyncio.to_thread(self._append, self.path, to_json(entry.model_dump()) + b"\n")
@@ -101,6 +104,6 @@ def _rotate(path: Path, max_bytes: int) -> None:
 
 
 def _ends_well(handle: int) -> bool:
-    """Whether the last line is whole; it is not where the machine went down while it was written."""
+    """Whether the last line is complete; a crash in the middle of a write leaves half a line."""
     size = os.fstat(handle).st_size
     return not size or os.pread(handle, 1, size - 1) == b"\n"

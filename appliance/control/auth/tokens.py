@@ -8,6 +8,7 @@ import secrets
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -17,11 +18,12 @@ from appliance.config.files import write_whole
 from appliance.config.schema import Config
 from appliance.control.models import Role
 from appliance.errors import ConfigError, ConfigProblem
+from appliance.gateway.change import ImmediateChange
 
 _log = structlog.get_logger(__name__)
 
 PREFIX = "icws_"
-"""What tokens begin with, for people and for tools that look for secrets where they do not belong."""
+"""Every token starts with this, so that people and secret scanners recognise one."""
 MAX_BYTES = 1024**2
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -31,7 +33,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A line of the file: whoever holds the token with this hash has this name and role."""
+    """A line of the file: the holder of the token with this hash has this name and role."""
 
     name: str
     role: Role
@@ -42,12 +44,13 @@ class Grant:
 
 
 def hash_token(token: str) -> str:
-    """What is written of a token. It is random enough (256 bits) for a plain hash to keep it secret."""
+    """The hash that the file holds for a token."""
+    # No salt and no slow hash: a token has 256 random bits, which nobody can guess, unlike a password.
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def parse_tokens(text: str, name: str) -> tuple[list[Grant], list[ConfigProblem]]:
-    """The grants of a file that people call ``name``, and what is wrong with other lines. ``#`` begins a comment."""
+    """The grants of a file called ``name``, and a problem for each line that is not valid. ``#`` starts a comment."""
     grants: dict[str, Grant] = {}
     problems: list[ConfigProblem] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -68,20 +71,20 @@ def _grant(words: list[str], taken: Collection[str]) -> Grant:
         raise ValueError("write a name, a role and the SHA-256 of the token")
     name, role, sha256 = words
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name[:70]!r} is no name: letters, digits, dots, dashes and underscores")
+        raise ValueError(f"{name[:70]!r} is not a name: use letters, digits, dots, dashes and underscores")
     if name in taken:
-        raise ValueError(f"the name {name} is there twice")
+        raise ValueError(f"the name {name} appears twice")
     if role not in ROLES:
-        raise ValueError(f"{role[:70]!r} is no role: viewer, operator or admin")
+        raise ValueError(f"{role[:70]!r} is not a role: use viewer, operator or admin")
     if not _HASH.fullmatch(sha256.lower()):
         raise ValueError("the SHA-256 of the token has 64 hexadecimal digits; the token itself does not belong here")
     return Grant(name, role, sha256.lower())
 
 
 class Tokens:
-    """Who may use the API with a token. The file is read again whenever it has changed.
+    """The tokens of the API. The file is read again whenever it has changed.
 
-    A line that is wrong gives access to nobody and takes it from nobody else; a file that is not there lets nobody in.
+    A line that is not valid is logged and skipped; a file that cannot be read is logged and gives access to nobody.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -95,29 +98,35 @@ class Tokens:
         return iter(list(self._grants))
 
     def find(self, token: str) -> Grant | None:
-        """Whose token this is. Takes the same time whichever it is, and however much of it is right."""
+        """The grant of a token, None if there is none. Takes the same time for every token."""
         self._refresh()
         sha256, found = hash_token(token), None
         for grant in self._grants:
-            if hmac.compare_digest(grant.sha256, sha256):
+            if hmac.compare_digest(grant.sha256, sha256):  # and no break: its position must not show in the time
                 found = grant
         return found
 
     def check(self) -> None:
-        """Raises ConfigError where the file cannot be used as it is."""
+        """Raises ConfigError if the file cannot be read or a line of it is not valid."""
         if self.path is not None:
             _, problems = parse_tokens(_read(self.path), str(self.path))
             if problems:
                 raise ConfigError(problems)
 
-    async def prepare(self, new: Config) -> "Moving":
-        """Get ready to use the file of another configuration (a part that reloads change). Raises ConfigError."""
+    async def prepare(self, new: Config) -> ImmediateChange:
+        """Get ready to use the file of another configuration. Raises ConfigError."""
         path = new.control.tokens
         await asyncio.to_thread(Tokens(path).check)
-        return Moving(self, path)
+        return ImmediateChange(partial(self.use, path))
+
+    def use(self, path: Path | None) -> None:
+        """Read this file from now on."""
+        self.path = path
 
     def add(self, name: str, role: Role) -> str:
-        """Make a token. Returns it; it is not kept. Raises ValueError for a name that is taken, OSError."""
+        """Make a token and return it; only its hash is stored. Raises ValueError for a name that is taken, and
+        OSError.
+        """
         token = PREFIX + secrets.token_urlsafe(32)
         with self._changing:
             if any(grant.name == name for grant in self):
@@ -126,7 +135,7 @@ class Tokens:
         return token
 
     def remove(self, name: str) -> None:
-        """End a token. Raises KeyError where there is none of this name, OSError."""
+        """Remove a token. Raises KeyError if there is none of this name, and OSError."""
         with self._changing:
             if all(grant.name != name for grant in self):
                 raise KeyError(name)
@@ -153,31 +162,13 @@ class Tokens:
                 grants, problems = parse_tokens(_read(self.path), str(self.path))
             except ConfigError as error:
                 problems = error.problems
-        self._grants, self._seen = grants, state  # at once: `add` and `remove` are in other threads
+        self._grants, self._seen = grants, state  # replaced whole: `add` and `remove` run in other threads
         for problem in problems:
-            _log.warning("tokens: nobody gets in by this", place=problem.place, problem=problem.problem)
-
-
-class Moving:
-    """Tokens that are ready to be read from another file."""
-
-    def __init__(self, tokens: Tokens, path: Path | None) -> None:
-        self._tokens = tokens
-        self._path = path
-
-    def swap(self) -> None:
-        """Read that one from now on."""
-        self._tokens.path = self._path
-
-    async def discard(self) -> None:
-        """Do not: there is nothing to release."""
-
-    async def retire(self) -> None:
-        """It is done: there is nothing to release."""
+            _log.warning("tokens: this gives access to nobody", place=problem.place, problem=problem.problem)
 
 
 def _state(path: Path | None) -> tuple[int, ...]:
-    """What changes whenever a file does."""
+    """Changes whenever the file does."""
     if path is None:
         return ()
     try:

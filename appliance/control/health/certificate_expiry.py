@@ -13,7 +13,7 @@ _TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 """UTCTime, whose years of two digits are those of strptime until 2068 (X.509: 2049), and GeneralizedTime."""
 
 
-def end_of_certificate(file: Path) -> datetime:
+def certificate_expiry(file: Path) -> datetime:
     """The end of validity of the first certificate of a PEM file. Raises OSError, and ValueError for what is none."""
     found = _PEM.search(file.read_bytes())
     if found is None:

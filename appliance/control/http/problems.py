@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from appliance import errors
-from appliance.control.answers import PROBLEM_TYPE, to_json
+from appliance.control.http.encoding import PROBLEM_TYPE, to_json
 from appliance.control.models import Fault, ProblemDetails
 
 TYPE = "urn:icws:problem:"

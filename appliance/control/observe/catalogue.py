@@ -10,7 +10,7 @@ from math import prod
 from typing import Literal, NamedTuple, get_args
 
 from appliance.config.schema import Metrics as Settings
-from appliance.control.outcome import Result
+from appliance.control.reload.outcome import Result
 from appliance.errors import GatewayError
 from appliance.gateway.limits.gcra import Decision, Mode
 from appliance.gateway.limits.rate_limits import Scope

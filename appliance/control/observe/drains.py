@@ -1,4 +1,4 @@
-"""How far drains are, for those who ask and for those who listen."""
+"""Progress of drains, for the API and for the stream of events."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,44 +10,48 @@ from appliance.ic.principal import Principal
 
 
 class Drains:
-    """Tells of every drain, whoever started it, whenever ``look`` sees that it went on."""
+    """Publishes the progress of every drain, whichever way it was started, each time that `publish_changes` finds
+    some.
+    """
 
-    def __init__(self, gateway: Gateway, tell: Callable[[DrainProgress], None], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, gateway: Gateway, publish: Callable[[DrainProgress], None], monotonic: Callable[[], float]
+    ) -> None:
         """``monotonic`` is the clock of drains, in seconds."""
         self._gateway = gateway
-        self._tell = tell
+        self._publish = publish
         self._monotonic = monotonic
-        self._told: dict[Drain, tuple[str | None, str, int]] = {}
+        self._published: dict[Drain, tuple[str | None, str, int]] = {}
 
     def progress(self, canister: Principal | None = None) -> DrainProgress:
-        """How far the drain of all clients, or of one canister's, is."""
+        """Progress of the drain of all clients, or of one canister's."""
         gateway = self._gateway
         drain = gateway.drain if canister is None else gateway.canister_drains.get(canister)
         return self._shown(drain, None if canister is None else str(canister))
 
     def of_canisters(self) -> list[DrainProgress]:
-        """How far each drain of a canister is."""
+        """Progress of each drain of a canister."""
         return [self._shown(drain, str(canister)) for canister, drain in self._gateway.canister_drains.items()]
 
-    def look(self) -> None:
-        """Tell what is new since the last look."""
+    def publish_changes(self) -> None:
+        """Publish every drain that has made progress since the last call."""
         for drain, canister in self._every():
             seen = (canister, drain.state, drain.closed)
-            if self._told.get(drain) == seen:
+            if self._published.get(drain) == seen:
                 continue
-            self._told[drain] = seen
-            self._tell(self._shown(drain, canister))
+            self._published[drain] = seen
+            self._publish(self._shown(drain, canister))
 
     def _every(self) -> list[tuple[Drain, str | None]]:
-        """Those that are on, and those whose end was not told yet."""
+        """Drains that run, and those whose end is not published yet."""
         gateway = self._gateway
         running: dict[Drain, str | None] = {drain: str(canister) for canister, drain in gateway.canister_drains.items()}
-        found = {drain: canister for drain, (canister, _, _) in self._told.items()} | running
+        found = {drain: canister for drain, (canister, _, _) in self._published.items()} | running
         if gateway.drain is not None:
             found[gateway.drain] = None
-        for drain in [drain for drain, (_, state, _) in self._told.items() if state in ("done", "cancelled")]:
+        for drain in [drain for drain, (_, state, _) in self._published.items() if state in ("done", "cancelled")]:
             if drain is not gateway.drain:
-                del self._told[drain], found[drain]
+                del self._published[drain], found[drain]
         return list(found.items())
 
     def _shown(self, drain: Drain | None, canister: str | None) -> DrainProgress:

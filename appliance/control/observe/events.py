@@ -1,24 +1,24 @@
-"""What happens, for those who listen: the stream of events."""
+"""The stream of events: published by the gateway, read by any number of subscribers."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
 
-from appliance.control.answers import to_json
+from appliance.control.http.encoding import to_json
 from appliance.control.models import Event, EventKind
 
-REMEMBERED = 1000
-"""Events that a listener who comes back can still have."""
-WAITING = 1000
-"""Events that may wait for one listener; those beyond are dropped, and it is told how many."""
-LISTENERS = 64
+MAX_RECENT = 1000
+"""Events kept for subscribers that reconnect."""
+MAX_WAITING = 1000
+"""Events that may wait for one subscriber; more are dropped, and replaced by one event ``lost`` with their number."""
+MAX_SUBSCRIBERS = 64
 HEARTBEAT_S = 15.0
 
 
-class Listener:
-    """One who listens. Iterating gives what is for it, None where nothing was for ``HEARTBEAT_S``; it ends with
-    ``Events.close``.
+class Subscription:
+    """The events that wait for one subscriber. `events` yields them, and None after ``HEARTBEAT_S`` without one; it
+    ends after ``Events.close``.
     """
 
     def __init__(self, kinds: Collection[str] | None, waiting: int) -> None:
@@ -31,7 +31,7 @@ class Listener:
         self._closed = False
 
     def put(self, event: Event) -> None:
-        """Never waits."""
+        """Add an event if the subscriber wants its kind. Never waits."""
         if self._kinds is not None and event.kind not in self._kinds:
             return
         if self._last is not None or len(self._waiting) >= self._limit:
@@ -42,16 +42,16 @@ class Listener:
         self._something.set()
 
     def put_anyway(self, event: Event) -> None:
-        """Whatever kinds it listens to."""
+        """Add an event of any kind."""
         self._waiting.append(event)
 
     def close(self) -> None:
-        """End when all that waits was taken."""
+        """End after the events that wait."""
         self._closed = True
         self._something.set()
 
     async def events(self, heartbeat_s: float = HEARTBEAT_S) -> AsyncIterator[Event | None]:
-        """What comes, as long as it comes."""
+        """Each event, None after ``heartbeat_s`` without one. Ends after `close`."""
         while True:
             while self._waiting:
                 yield self._waiting.popleft()
@@ -68,68 +68,70 @@ class Listener:
 
 
 def loss(last_id: int, lost: int) -> Event:
-    """What is said in place of events that cannot be had any more, of which this was the last."""
+    """The event that stands for so many dropped ones; ``last_id`` is that of the last of them."""
     return Event(id=last_id, at=datetime.now(UTC), kind="lost", data={"events": lost})
 
 
 class Events:
-    """Passes on what is published to all who listen, and remembers the last of it."""
+    """Delivers events to all subscribers, and keeps the latest for those that reconnect."""
 
-    def __init__(self, *, remembered: int = REMEMBERED, waiting: int = WAITING, listeners: int = LISTENERS) -> None:
-        self._recent: deque[Event] = deque(maxlen=remembered)
+    def __init__(
+        self, *, recent: int = MAX_RECENT, waiting: int = MAX_WAITING, subscribers: int = MAX_SUBSCRIBERS
+    ) -> None:
+        self._recent: deque[Event] = deque(maxlen=recent)
         self._waiting = waiting
-        self._most = listeners
-        self._listeners: set[Listener] = set()
+        self._max_subscribers = subscribers
+        self._subscriptions: set[Subscription] = set()
         self._next = 1
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._listeners)
+        return len(self._subscriptions)
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody more may listen."""
-        return len(self._listeners) >= self._most
+        """Whether there are as many subscribers as allowed."""
+        return len(self._subscriptions) >= self._max_subscribers
 
     def publish(self, kind: EventKind, data: Mapping[str, object], *, at: datetime | None = None) -> None:
-        """Something happened. Costs next to nothing where nobody listens, and never waits."""
+        """Deliver an event. Never waits, and costs next to nothing without subscribers."""
         event = Event.model_construct(id=self._next, at=at or datetime.now(UTC), kind=kind, data=dict(data))
         self._next += 1
         self._recent.append(event)
-        for listener in self._listeners:
-            listener.put(event)
+        for subscription in self._subscriptions:
+            subscription.put(event)
 
-    def listen(self, kinds: Collection[str] | None = None, after: int | None = None) -> Listener:
-        """Listen to these kinds, all if None; ``after`` an event begins with those that came since and are remembered.
-
-        Whoever listens calls ``forget`` in the end.
+    def subscribe(self, kinds: Collection[str] | None = None, after: int | None = None) -> Subscription:
+        """Subscribe to these kinds, all if None; with ``after``, the id of an event, the later events come first, as
+        far as they are kept. The caller must call `unsubscribe` in the end.
         """
-        listener = Listener(kinds, self._waiting)
+        subscription = Subscription(kinds, self._waiting)
         if after is not None:
-            self._catch_up(listener, after if after < self._next else 0)
+            # an id that was not given out yet is of an earlier process: everything here is later
+            self._catch_up(subscription, after if after < self._next else 0)
         if self._closed:
-            listener.close()
-        self._listeners.add(listener)
-        return listener
+            subscription.close()
+        self._subscriptions.add(subscription)
+        return subscription
 
-    def _catch_up(self, listener: Listener, after: int) -> None:
-        """Pass on what is remembered; an ``after`` that is not known here is of an earlier process."""
+    def _catch_up(self, subscription: Subscription, after: int) -> None:
+        """Deliver the kept events after an id."""
         if self._recent and self._recent[0].id > after + 1:
             gone = self._recent[0].id - 1
-            listener.put_anyway(loss(gone, gone - after))
+            subscription.put_anyway(loss(gone, gone - after))
         for event in self._recent:
             if event.id > after:
-                listener.put(event)
+                subscription.put(event)
 
-    def forget(self, listener: Listener) -> None:
-        """It does not listen any more."""
-        self._listeners.discard(listener)
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Deliver nothing more to this subscription."""
+        self._subscriptions.discard(subscription)
 
     def close(self) -> None:
-        """Let everybody go."""
+        """End every subscription, also those that begin later."""
         self._closed = True
-        for listener in self._listeners:
-            listener.close()
+        for subscription in self._subscriptions:
+            subscription.close()
 
 
 def as_text(event: Event | None) -> bytes:

@@ -14,12 +14,14 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector as Readable
 
-from appliance.control import catalogue as m
-from appliance.control.canister_counts import CanisterTable
-from appliance.control.catalogue import CATALOGUE, OTHER, PLUGINS, Label, Metric
-from appliance.control.expiry import end_of_certificate
-from appliance.control.process import usage
-from appliance.control.reload_counts import ReloadCounts, Reloading
+from appliance.control.health.certificate_expiry import certificate_expiry
+from appliance.control.observe import catalogue as m
+from appliance.control.observe.canister_counts import CanisterTable
+from appliance.control.observe.catalogue import CATALOGUE, OTHER, PLUGINS, Label, Metric
+from appliance.control.observe.process import usage
+from appliance.control.reload.outcome import Outcome, Result
+from appliance.control.reload.trials import Trial
+from appliance.errors import ConfigError
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.recording.histogram import SECOND_NS, Histogram
 
@@ -57,6 +59,45 @@ class PluginCounts(Protocol):
     @property
     def slow(self) -> int:
         """Those that took longer than they may."""
+
+
+class Reloading(Protocol):
+    """``control.reload.reloads.Reloads``."""
+
+    observers: list[Callable[[Outcome], None]]
+
+    @property
+    def revision(self) -> int:
+        """The number of the configuration that runs."""
+
+    @property
+    def last(self) -> Outcome:
+        """The outcome of the latest attempt."""
+
+    @property
+    def trial(self) -> Trial | None:
+        """The configuration on trial that runs, if one does."""
+
+
+class ReloadCounts:
+    """Counts the outcomes of reloads by trigger and result, from now on."""
+
+    def __init__(self, reloads: Reloading) -> None:
+        self.reloads = reloads
+        self.outcomes: Counter[tuple[str, Result]] = Counter()
+        reloads.observers.append(self._count)
+
+    def _count(self, outcome: Outcome) -> None:
+        if outcome.result != "started":  # a start is no reload
+            self.outcomes[outcome.trigger, outcome.result] += 1
+
+    @property
+    def faults(self) -> int:
+        """How many problems the latest attempt found."""
+        error = self.reloads.last.error
+        if isinstance(error, ConfigError):
+            return len(error.problems)
+        return int(error is not None)
 
 
 class Collector(Readable):
@@ -204,12 +245,12 @@ class Collector(Readable):
             yield m.LOOP_LAG, (), self._loop_lag_s()
         if tls is not None:
             with contextlib.suppress(OSError, ValueError):
-                yield m.TLS_EXPIRY, (), end_of_certificate(tls.certificate).timestamp()
+                yield m.TLS_EXPIRY, (), certificate_expiry(tls.certificate).timestamp()
 
 
 def _reloads(counts: ReloadCounts) -> Iterator[Sample]:
     reloads = counts.reloads
-    yield m.CONFIG_GENERATION, (), reloads.generation
+    yield m.CONFIG_GENERATION, (), reloads.revision
     yield m.RELOAD_SUCCESSFUL, (), reloads.last.is_good
     yield m.RELOAD_AT, (), reloads.last.at_ns / 1e9
     yield m.REJECTED_KEYS, (), counts.faults

@@ -1,4 +1,4 @@
-"""What the counters said in the last minutes, so that a chart shows more than the time since somebody looks at it."""
+"""Samples of the counters of the last minutes, so that a chart is not empty when somebody opens the page."""
 
 import asyncio
 from collections import Counter, deque
@@ -11,22 +11,24 @@ from appliance.control.models import HopSum, Sample
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.sockets.listener import Listener
 
-EVERY_S = 5.0
-KEPT = 120
-"""Samples: ten minutes of them."""
+SAMPLE_INTERVAL_S = 5.0
+MAX_SAMPLES = 120
+"""Ten minutes of them."""
 
 
-class Recall:
-    """Takes a sample now and then, and keeps the last of them. An async context."""
+class MetricsHistory:
+    """Takes a sample every ``every_s`` seconds, and keeps the latest ones. An async context."""
 
-    def __init__(self, take: Callable[[], Sample], *, every_s: float = EVERY_S, kept: int = KEPT) -> None:
+    def __init__(
+        self, take: Callable[[], Sample], *, every_s: float = SAMPLE_INTERVAL_S, kept: int = MAX_SAMPLES
+    ) -> None:
         self.every_s = every_s
         self._take = take
         self._samples: deque[Sample] = deque(maxlen=kept)
         self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        self._look()
+        self._sample()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -38,13 +40,13 @@ class Recall:
         """The oldest first."""
         return list(self._samples)
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         self._samples.append(self._take())
-        self._timer = asyncio.get_running_loop().call_later(self.every_s, self._look)
+        self._timer = asyncio.get_running_loop().call_later(self.every_s, self._sample)
 
 
 def sample_of(gateway: Gateway, listener: Listener) -> Sample:
-    """What the counters say now, where they are split only their sums."""
+    """The counters now; of counters that are split by a label only the sums."""
     values = {each.name: getattr(gateway.counters, each.name) for each in fields(gateway.counters)}
     latencies = {each.name: getattr(gateway.recorder.latency, each.name) for each in fields(gateway.recorder.latency)}
     return Sample(

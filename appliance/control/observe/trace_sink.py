@@ -1,4 +1,7 @@
-"""Traces as OpenTelemetry wants them. Needs the extra ``otel``; only ``control.tracing`` imports this module."""
+"""Spans of OpenTelemetry for sessions, calls, polls and messages.
+
+Needs the extra ``otel``; only ``observe.tracing`` imports this module.
+"""
 
 from typing import NamedTuple
 
@@ -12,13 +15,13 @@ from appliance.ic.principal import Principal
 
 
 class _Session(NamedTuple):
-    """The span of a connection, and what makes others its children."""
+    """The span of a connection, and the context for its child spans."""
 
     span: Span
     context: Context
 
 
-class Traces:
+class OtelTraceSink:
     """Makes spans from the recorder (a ``TraceSink``): sessions, with relays and messages as their
     children, and polls, to which messages are linked.
     """
@@ -27,7 +30,7 @@ class Traces:
         self._tracer = tracer
 
     def began(self, timeline: Timeline) -> object:
-        """A WebSocket is established. Returns None where it is not sampled: then nothing of it is traced."""
+        """A WebSocket was established. Returns None if it is not sampled: then nothing of it is traced."""
         attributes = {
             "icws.session": timeline.id,
             "icws.generation": timeline.generation,
@@ -40,7 +43,7 @@ class Traces:
         return _Session(span, set_span_in_context(span, Context())) if span.is_recording() else None
 
     def ended(self, timeline: Timeline) -> None:
-        """The socket is gone."""
+        """The connection ended."""
         if not isinstance(timeline.link, _Session):
             return
         span, ending = timeline.link.span, timeline.ending
@@ -56,7 +59,7 @@ class Traces:
         span.end(None if ending is None else ending.at_ns)
 
     def relayed(self, timeline: Timeline, relaying: Relaying, at_ns: int, error: GatewayError | None) -> None:
-        """A call was answered, or came to nothing."""
+        """A call of the client was answered, or failed."""
         if not isinstance(timeline.link, _Session):
             return
         call, size, since_ns, begun_ns = relaying
@@ -78,7 +81,7 @@ class Traces:
         span.end(at_ns)
 
     def polled(self, canister_id: Principal, number: int, asked_ns: int, came_ns: int, messages: int) -> object:
-        """A poll brought messages. Returns what they are linked to."""
+        """A poll returned messages. Returns the span context that their spans link to."""
         span = self._tracer.start_span(
             "poll",
             Context(),
@@ -90,7 +93,7 @@ class Traces:
         return span.get_span_context()
 
     def delivered(self, timeline: Timeline, polled: Polled, nonce: int, size: int) -> None:
-        """A message was passed on."""
+        """A message was written to its client."""
         if not isinstance(timeline.link, _Session):
             return
         links = [Link(polled.link)] if isinstance(polled.link, SpanContext) else []

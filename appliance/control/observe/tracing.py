@@ -1,5 +1,6 @@
-"""Traces for OpenTelemetry, if the environment asks for them and the extra ``otel`` is there. Else its SDK is not even
-loaded.
+"""Exports traces with OpenTelemetry, if its environment variables ask for traces and the extra ``otel`` is installed.
+
+Otherwise the SDK is not even imported: it takes time and memory that most gateways do not need.
 """
 
 import asyncio
@@ -17,13 +18,13 @@ _log = structlog.get_logger(__name__)
 _EXPORTER = "OTEL_TRACES_EXPORTER"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _NAMES = {"otlp": "otlp_proto_http"}
-"""OpenTelemetry's names for exporters, where several packages have one of that name."""
+"""OpenTelemetry's name for an exporter -> the entry point: several packages have an exporter called ``otlp``."""
 _EXPORTERS = "opentelemetry_traces_exporter"
 """The group of entry points under which packages announce exporters."""
 
 
 def wanted_exporter(environ: Mapping[str, str]) -> str | None:
-    """The exporter that OpenTelemetry's variables ask for, None if they ask for no traces."""
+    """The exporter that OpenTelemetry's environment variables select, None for no traces."""
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     default = "otlp" if any(environ.get(name) for name in _ENDPOINTS) else "none"
@@ -33,8 +34,8 @@ def wanted_exporter(environ: Mapping[str, str]) -> str | None:
 
 @asynccontextmanager
 async def tracing(recorder: Recorder, environ: Mapping[str, str] = os.environ) -> AsyncIterator[None]:
-    """Trace what the recorder is told until the block is left, then send the rest. Where traces are asked for and
-    cannot be made, that is logged, and the gateway runs without.
+    """Trace the events of the recorder until the block is left, then export the rest. A missing extra or an unknown
+    exporter is logged, and the gateway runs without traces.
     """
     name = wanted_exporter(environ)
     begun = None if name is None else _begin(name)
@@ -51,26 +52,26 @@ async def tracing(recorder: Recorder, environ: Mapping[str, str] = os.environ) -
 
 
 def _begin(name: str) -> tuple[TraceSink, Callable[[], None]] | None:
-    """Who makes spans, and how to end it."""
+    """A sink of traces, and the function that shuts it down; None after a problem, which is logged."""
     try:
         # an extra, which takes its time to load
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-        from appliance.control.spans import Traces  # noqa: PLC0415
+        from appliance.control.observe.trace_sink import OtelTraceSink  # noqa: PLC0415
 
         (exporter,) = entry_points(group=_EXPORTERS, name=name)
         processor = BatchSpanProcessor(exporter.load()())
     except ImportError:
-        _log.warning("traces are asked for, but the extra is not installed: pip install 'icws[otel]'")
+        _log.warning("traces are requested, but the extra is not installed: pip install 'icws[otel]'")
         return None
     except ValueError as error:
-        _log.warning("traces are asked for, but there is no such exporter", exporter=name, cause=str(error))
+        _log.warning("traces are requested, but there is no such exporter", exporter=name, cause=str(error))
         return None
     resource = Resource.create({"service.version": version("icws")})
     if str(resource.attributes["service.name"]).startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": "icws"}))
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(processor)
-    return Traces(provider.get_tracer("icws", version("icws"))), provider.shutdown
+    return OtelTraceSink(provider.get_tracer("icws", version("icws"))), provider.shutdown

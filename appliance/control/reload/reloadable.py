@@ -1,4 +1,4 @@
-"""The parts of a running gateway that follow the configuration, and how all of them change together or none does."""
+"""Parts of a running gateway that follow the configuration, and how all of them change together or none does."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,71 +10,75 @@ from appliance.config.schema import Config
 _log = structlog.get_logger(__name__)
 
 
-class Change(Protocol):
-    """What one part has prepared. Either `discard` is called, or `swap` and then `retire`, each once."""
+class PreparedChange(Protocol):
+    """What one part has prepared. The caller calls either `rollback`, or `commit` and then `cleanup`, each once."""
 
-    def swap(self) -> None:
-        """Follow the new configuration from now on. Must not fail."""
+    def commit(self) -> None:
+        """Use the new configuration from now on. Must not fail.
 
-    async def discard(self) -> None:
-        """It is not to be: release what was prepared."""
+        Not a coroutine: all parts commit within one turn of the event loop, so no request sees half of a change.
+        """
 
-    async def retire(self) -> None:
-        """All parts have swapped: release what was replaced. May take as long as it needs."""
+    async def rollback(self) -> None:
+        """Release what was prepared; the old configuration stays."""
+
+    async def cleanup(self) -> None:
+        """Release what was replaced. Called after every part has committed; may take as long as it needs."""
 
 
-class Part(Protocol):
-    """Something of the running gateway that follows the configuration."""
+class Reloadable(Protocol):
+    """A part of the running gateway that follows the configuration."""
 
-    async def prepare(self, new: Config) -> Change:
+    async def prepare(self, new: Config) -> PreparedChange:
         """Build what the new configuration needs, and change nothing yet.
 
-        Called where nothing changes for this part too, and where only the content of a file changes that a key names.
-        Raises ConfigError, another GatewayError or OSError, and has released then what it had built. A ConfigProblem
-        may have an empty place: it gets that of its key.
+        Also called where nothing changes for this part, and where only the content of a file changes that a key names.
+        Raises ConfigError, another GatewayError or OSError, after releasing what it had built. A ConfigProblem may have
+        an empty place: the caller fills in the place of its key.
         """
 
 
-async def prepare_all(parts: Sequence[Part], new: Config) -> list[Change]:
-    """What every part has prepared, in their order.
+async def prepare_all(parts: Sequence[Reloadable], new: Config) -> list[PreparedChange]:
+    """The prepared changes of every part, in the order of the parts.
 
-    Raises what one of them raises, and has discarded then what the others prepared.
+    Raises what one of them raises, after rolling back the others.
     """
-    changes: list[Change] = []
+    changes: list[PreparedChange] = []
     try:
         for part in parts:
             changes.append(await part.prepare(new))
     except BaseException:
-        await discard_all(changes)
+        await rollback_all(changes)
         raise
     return changes
 
 
-async def discard_all(changes: Sequence[Change]) -> None:
-    """Let every part release what it prepared, the last first; one that fails keeps no other from it."""
+async def rollback_all(changes: Sequence[PreparedChange]) -> None:
+    """Roll back every change, the last first; a failure is logged and does not stop the others."""
     for change in reversed(changes):
         try:
-            await change.discard()
+            await change.rollback()
         except Exception:
-            _log.exception("what was prepared could not be discarded")
+            _log.exception("a prepared change could not be rolled back")
 
 
-def swap_all(changes: Sequence[Change]) -> bool:
-    """Let every part follow. Returns False where one of them failed, which none is to."""
+def commit_all(changes: Sequence[PreparedChange]) -> bool:
+    """Commit every change. Returns False if one of them failed, which is a bug of that part."""
     is_whole = True
     for change in changes:
         try:
-            change.swap()
+            change.commit()
         except Exception:
+            # go on: with some parts on the new configuration, stopping here would leave even more of them apart
             is_whole = False
-            _log.exception("a part could not follow the configuration")
+            _log.exception("a part could not switch to the new configuration")
     return is_whole
 
 
-async def retire_all(changes: Sequence[Change]) -> None:
-    """Let every part release what it replaced; one that fails keeps no other from it."""
+async def cleanup_all(changes: Sequence[PreparedChange]) -> None:
+    """Release what every change replaced; a failure is logged and does not stop the others."""
     for change in changes:
         try:
-            await change.retire()
+            await change.cleanup()
         except Exception:
-            _log.exception("what was replaced could not be released")
+            _log.exception("replaced resources could not be released")

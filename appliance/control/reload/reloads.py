@@ -1,8 +1,8 @@
-"""The one way to another configuration: for SIGHUP, a changed file, the command line and the API alike.
+"""Changes the configuration of a running gateway: for SIGHUP, a changed file, the command line and the API alike.
 
-Parse, validate, plan, write it down, let every part prepare, let all of them swap at once, and say that it is good.
-What goes wrong before the swap leaves everything as it was. A configuration may run on trial: unless it is confirmed in
-time, the one before comes back.
+The steps: parse, validate, plan, record the revision as a candidate, let every part prepare, commit all of them at
+once, and record the revision as good. A failure before the commit leaves everything as it was. A configuration may run
+on trial: unless it is confirmed in time, the one before it is restored.
 """
 
 import asyncio
@@ -19,11 +19,12 @@ from appliance.config.load import Loaded
 from appliance.config.plan import Plan, PlannedChange, compare, without
 from appliance.config.schema import Config
 from appliance.config.source import Source, Start
-from appliance.control.outcome import NOTHING, Outcome, Result, Trial
-from appliance.control.parts import Change, Part, prepare_all, retire_all, swap_all
+from appliance.control.reload.outcome import NOTHING, Outcome, Result
+from appliance.control.reload.refusals import add_places, check_permitted, not_pending
+from appliance.control.reload.reloadable import PreparedChange, Reloadable, cleanup_all, commit_all, prepare_all
+from appliance.control.reload.trials import Trial, TrialTimer
 from appliance.errors import (
     ConfigError,
-    ConfigProblem,
     ConfirmationPending,
     EtagMismatch,
     ForceNeeded,
@@ -39,48 +40,46 @@ _log = structlog.get_logger(__name__)
 ResultT = TypeVar("ResultT")
 OutcomeT = TypeVar("OutcomeT", bound=Outcome | None)
 
-RETIRE_S = 5.0
-"""The longest that an apply waits for what it replaced to be released."""
-RETRY_S = 5.0
-"""Between attempts to take back what was not confirmed, where the one before cannot be had at once."""
+CLEANUP_S = 5.0
+"""The longest that an apply waits for the release of what it replaced."""
 
 
 class Reloads:
-    """The configuration that runs, and the way to another one. An async context: entering it says that what was started
-    with is good, leaving it ends all that is under way; a trial that is under way then counts as not confirmed.
+    """The configuration that runs, and every way to change it. An async context: entering it records the configuration
+    of the start as good, leaving it cancels everything under way; a trial that is under way then counts as not
+    confirmed.
 
-    ``observers`` are called with every outcome. ``last`` is the latest one that was no mere look.
+    ``revision`` is the number of the configuration that runs. ``observers`` are called with every outcome. ``last`` is
+    the latest outcome; plans and reviews have none.
     """
 
     def __init__(
         self,
         start: Start,
-        parts: Sequence[Part],
+        parts: Sequence[Reloadable],
         *,
-        touched: Callable[[Plan], Mapping[str, int]] = lambda _: {},
-        complaints: Callable[[], Awaitable[Sequence[str]]] | None = None,
+        count_sessions: Callable[[Plan], Mapping[str, int]] = lambda _: {},
+        failed_checks: Callable[[], Awaitable[Sequence[str]]] | None = None,
         clock: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], Coroutine[Any, Any, object]] = asyncio.sleep,
     ) -> None:
-        """``touched`` counts the sessions that the change of each key concerns, by key. ``complaints`` says what is not
-        well with the gateway, for trials that end well if nothing is."""
+        """``count_sessions`` returns how many sessions the change of each key concerns, by key. ``failed_checks``
+        returns a sentence for each failed readiness check, for trials that are kept if the gateway is healthy."""
         self.source: Source = start.source
         self.history: History = start.history
         self.loaded: Loaded = start.loaded
-        self.generation = start.record.generation if start.record else 0
+        self.revision = start.record.generation if start.record else 0
         self.pending_restart: tuple[PlannedChange, ...] = ()
-        self.trial: Trial | None = None
         self.observers: list[Callable[[Outcome], None]] = []
         self._start = start
         self._parts = parts
-        self._touched = touched
-        self._complaints = complaints
+        self._count_sessions = count_sessions
+        self._failed_checks = failed_checks
         self._clock = clock
-        self._sleep = sleep
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.Task[None] | None = None
-        self.last = Outcome("started", self.generation, clock(), "start", "start")
+        self._trials = TrialTimer(self._end_trial_in_time, start_task=self._start_task, sleep=sleep)
+        self.last = Outcome("started", self.revision, clock(), "start", "start")
 
     async def __aenter__(self) -> Self:
         """Raises OSError where the history cannot be written."""
@@ -90,8 +89,8 @@ class Reloads:
             if record.state == "candidate":
                 self.history.mark(record.generation, "rolled back", "the process ended before it was known to be good")
         if self._start.record is None:
-            self.generation = self._written_down("good", self.loaded.text, "start", "start").generation
-        self._tell(replace(self.last, generation=self.generation))
+            self.revision = self._add_record("good", self.loaded.text, "start", "start").generation
+        self._publish(replace(self.last, revision=self.revision))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -107,33 +106,38 @@ class Reloads:
         return self.loaded.config
 
     @property
+    def trial(self) -> Trial | None:
+        """The trial of the configuration that runs, until it is confirmed."""
+        return self._trials.current
+
+    @property
     def hash(self) -> str:
-        """Of the text that runs."""
+        """SHA-256 of the text that runs."""
         return hash_of(self.loaded.text)
 
     @property
     def etag(self) -> str:
-        """Another one for every configuration that runs, without quotes."""
-        return f"{self.generation}-{self.hash[:16]}"
+        """Identifies the configuration that runs, for ``If-Match``; without quotes."""
+        return f"{self.revision}-{self.hash[:16]}"
 
     async def differs_from_file(self) -> bool:
-        """Whether the file says something else than what runs."""
+        """Whether the file differs from what runs."""
         return await asyncio.to_thread(self.source.hash) != self.hash
 
-    # --- what is asked ----------------------------------------------------------------------------------------------
+    # --- plan, apply, confirm ---------------------------------------------------------------------------------------
 
     async def plan(self, text: str | None = None) -> Plan:
-        """What a text, or the file as it is now, would change. Raises ConfigError."""
+        """What applying a text, or the file as it is now, would change. Raises ConfigError."""
         return self._plan(await asyncio.to_thread(self.source.load, text))
 
     async def review(
         self, text: str | None = None, *, allow_restart: bool = False, force: bool = False
     ) -> tuple[Plan, ConfigError | None]:
-        """What `apply` would do with a text, and why it would not. Raises ConfigError for one that cannot be used."""
+        """What `apply` would change, and why it would refuse. Raises ConfigError for a text that is not valid."""
         new = await asyncio.to_thread(self.source.load, text)
         plan = self._plan(new)
         try:
-            self._permit(plan, new, allow_restart=allow_restart, force=force)
+            check_permitted(plan, new, self.pending_restart, allow_restart=allow_restart, force=force)
         except (RestartNeeded, ForceNeeded) as error:
             return plan, error
         return plan, None
@@ -150,61 +154,65 @@ class Reloads:
         allow_restart: bool = False,
         force: bool = False,
     ) -> Outcome:
-        """Run what a text, or the file as it is now, says; nothing is done where that runs already.
+        """Run a text, or the file as it is now; does nothing where that runs already.
 
-        ``if_match`` is the etag that must still be the one that runs. With ``confirm_within_s`` it is rolled back after
-        that time unless it is confirmed, or with ``keep_if_healthy`` nothing is to be complained of. With
-        ``allow_restart`` keys that only a start can change wait for it, and the others are applied. ``force`` is needed
-        to remove every canister while there are sessions.
+        ``if_match`` is the etag that must still be the running one. With ``confirm_within_s`` the change is rolled back
+        after that time unless it is confirmed, or, with ``keep_if_healthy``, unless every readiness check passes. With
+        ``allow_restart`` changes that need a restart are kept for the next start and the others are applied. ``force``
+        is needed to remove every canister while there are sessions.
 
-        Once begun it is seen through, also where the caller is cancelled. Raises ConfigError, RestartNeeded,
-        ForceNeeded, EtagMismatch, ConfirmationPending, OSError, or what else a part raises; everything is as it was
-        then.
+        Once begun it runs to its end, also where the caller is cancelled. Raises ConfigError, RestartNeeded,
+        ForceNeeded, EtagMismatch, ConfirmationPending, OSError, or what a part raises from ``prepare``; nothing has
+        changed then.
         """
 
         async def applied() -> Outcome:
             if if_match is not None and if_match != self.etag:
                 raise EtagMismatch(if_match, self.etag)
             if self.trial is not None:
-                raise ConfirmationPending(self.trial.generation)
+                raise ConfirmationPending(self.trial.revision)
             new = await asyncio.to_thread(self.source.load, text)
             plan = self._plan(new)
-            self._permit(plan, new, allow_restart=allow_restart, force=force)
-            if new.text == self.loaded.text and not self._unsettled(plan):
+            check_permitted(plan, new, self.pending_restart, allow_restart=allow_restart, force=force)
+            if new.text == self.loaded.text and not not_pending(plan, self.pending_restart):
                 return self._outcome("unchanged", trigger, actor)
-            before = self.history[self.generation]
+            before = self.history[self.revision]
             await self._run(new, plan, trigger, actor, on_trial=confirm_within_s is not None)
             if confirm_within_s is not None:
-                self._begin_trial(before, confirm_within_s, keep_if_healthy)
+                confirm_by_ns = self._clock() + round(confirm_within_s * 1e9)
+                trial = Trial(self.revision, before, confirm_by_ns, keep_if_healthy)
+                self._trials.begin(trial, confirm_within_s)
             return self._outcome("applied", trigger, actor, plan)
 
-        return await self._seen_through(applied, trigger, actor)
+        return await self._run_to_completion(applied, trigger, actor)
 
     async def attempt(self, *, trigger: str, actor: str) -> Outcome:
-        """Run what the file says now; a refusal is logged and is the outcome."""
+        """Apply the file as it is now. Raises nothing: a refusal is logged, and is the outcome."""
         with contextlib.suppress(Exception):
             return await self.apply(trigger=trigger, actor=actor)
         return self.last
 
     async def confirm(self, *, actor: str) -> Outcome:
-        """Keep what runs on trial. Raises NothingToConfirm, and OSError where it cannot be written down."""
-        return await self._seen_through(lambda: self._confirm("confirm", actor), "confirm", actor)
+        """Keep the configuration that runs on trial. Raises NothingToConfirm, and OSError where the history is not
+        writable.
+        """
+        return await self._run_to_completion(lambda: self._confirm("confirm", actor), "confirm", actor)
 
-    async def roll_back(self, generation: int | None = None, *, actor: str) -> Outcome:
-        """Run a generation of the history again; None: the one before the trial, else the last good one that differs.
+    async def roll_back(self, revision: int | None = None, *, actor: str) -> Outcome:
+        """Run a revision of the history again; None: the one before the trial, else the last good one that differs.
 
-        It becomes a generation of its own, and the one that ran counts as taken back. Raises GenerationUnknown,
+        It becomes a revision of its own, and the one that ran is marked as rolled back. Raises GenerationUnknown,
         NothingToRollBackTo and what `apply` raises for its text.
         """
 
         async def rolled_back() -> Outcome:
-            record = self._before() if generation is None else self.history[generation]
+            record = self._before() if revision is None else self.history[revision]
             return await self._return_to(record, "rollback", actor, f"taken back by {actor}")
 
-        return await self._seen_through(rolled_back, "rollback", actor)
+        return await self._run_to_completion(rolled_back, "rollback", actor)
 
     async def save(self) -> None:
-        """Write what runs to the file. Raises ConfigError and OSError."""
+        """Write the text that runs to the file. Raises ConfigError and OSError."""
         async with self._lock:
             await asyncio.to_thread(self.source.save, self.loaded.text)
 
@@ -212,58 +220,44 @@ class Reloads:
 
     def _plan(self, new: Loaded) -> Plan:
         plan = compare(self.loaded, new)
-        return plan.counted(self._touched(plan))
-
-    def _permit(self, plan: Plan, new: Loaded, *, allow_restart: bool, force: bool) -> None:
-        """Raises RestartNeeded or ForceNeeded."""
-        waiting = [change.key for change in self._unsettled(plan) if change in plan.restarts]
-        if waiting and not allow_restart:
-            problem = "a change waits for a start; restart the gateway, or allow it to wait for that"
-            raise RestartNeeded([ConfigProblem(new.place_of(key), key, problem) for key in waiting])
-        sessions = sum(change.sessions for change in plan if change.removes_canister)
-        if sessions and not new.config.canisters and new.config.unlisted_canisters == "deny" and not force:
-            problem = f"every canister would be removed while {sessions} sessions are open; force it if that is meant"
-            raise ForceNeeded([ConfigProblem(new.place_of("canisters"), "canisters", problem)])
-
-    def _unsettled(self, plan: Plan) -> list[PlannedChange]:
-        """The changes without those that wait for a start already."""
-        settled = [(change.path, change.new) for change in self.pending_restart]
-        return [change for change in plan if (change.path, change.new) not in settled]
+        return plan.counted(self._count_sessions(plan))
 
     async def _run(self, new: Loaded, plan: Plan, trigger: str, actor: str, *, on_trial: bool) -> None:
-        """Raises what keeps it from being run; everything is as it was then."""
-        record = await asyncio.to_thread(self._written_down, "candidate", new.text, trigger, actor)
+        """Raises what keeps it from running; nothing has changed then."""
+        # recorded first: after a crash in the middle, the next start finds a candidate and does not run it again
+        record = await asyncio.to_thread(self._add_record, "candidate", new.text, trigger, actor)
         running = replace(new, config=without(new.config, plan.restarts))
         try:
-            changes = await self._swapped(running.config) if len(plan) > len(plan.restarts) else []
+            changes = await self._commit(running.config) if len(plan) > len(plan.restarts) else []
         except BaseException as error:
-            self._place(error, new)
+            add_places(error, new)
             await self._mark(record, "rejected", str(error) or type(error).__name__)
             raise
-        self.loaded, self.generation, self.pending_restart = running, record.generation, plan.restarts
+        self.loaded, self.revision, self.pending_restart = running, record.generation, plan.restarts
         self.history.keep = running.config.control.keep
         if not on_trial:
             await self._mark(record, "good")
-        # so that who asked finds it done, unless that takes its time
-        await asyncio.wait([self._begin(retire_all(changes))], timeout=RETIRE_S)
+        # Wait a little, so that the caller usually finds old addresses and plugins gone; but a plugin that hangs must
+        # not keep an applied change from being reported.
+        await asyncio.wait([self._start_task(cleanup_all(changes))], timeout=CLEANUP_S)
 
-    async def _swapped(self, config: Config) -> list[Change]:
-        """Let every part follow a configuration. Raises what one of them raises where none has followed."""
+    async def _commit(self, config: Config) -> list[PreparedChange]:
+        """Switch every part to a configuration. Raises what one of them raises from ``prepare``, or ReloadFailed."""
         changes = await prepare_all(self._parts, config)
-        if not swap_all(changes):
-            changes += await self._put_back()
-            self._begin(retire_all(changes))
+        if not commit_all(changes):
+            changes += await self._restore()
+            self._start_task(cleanup_all(changes))
             raise ReloadFailed
         return changes
 
-    async def _put_back(self) -> list[Change]:
-        """Let every part follow what ran before, as far as they do."""
+    async def _restore(self) -> list[PreparedChange]:
+        """Switch every part back to the configuration that ran before, as far as possible."""
         try:
             changes = await prepare_all(self._parts, self.config)
         except Exception:
-            _log.exception("the configuration before could not be put back")
+            _log.exception("the previous configuration could not be restored")
             return []
-        swap_all(changes)
+        commit_all(changes)
         return changes
 
     async def _return_to(self, record: Record, trigger: str, actor: str, why: str) -> Outcome:
@@ -271,9 +265,9 @@ class Reloads:
         plan = self._plan(new)
         if new.text == self.loaded.text and not plan:
             return self._outcome("unchanged", trigger, actor)
-        left = self.history[self.generation]
+        left = self.history[self.revision]
         await self._run(new, plan, trigger, actor, on_trial=False)
-        self._end_trial()
+        self._trials.end()
         await self._mark(left, "rolled back", why)
         return self._outcome("rolled back", trigger, actor, plan)
 
@@ -284,78 +278,56 @@ class Reloads:
         for record in self.history:
             if record.hash not in judged and record.state == "good":
                 return record
-            judged.add(record.hash)  # what was taken back once is not what to go back to
+            # the newest verdict on a text counts: one that was rolled back is no target, however good it once was
+            judged.add(record.hash)
         raise NothingToRollBackTo
 
     # --- trials -----------------------------------------------------------------------------------------------------
 
-    def _begin_trial(self, before: Record, seconds: float, keep_if_healthy: bool) -> None:
-        confirm_by_ns = self._clock() + round(seconds * 1e9)
-        self.trial = Trial(self.generation, before, confirm_by_ns, keep_if_healthy)
-        self._timer = self._begin(self._await_confirmation(self.trial, seconds))
-
-    def _end_trial(self) -> None:
-        self.trial = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    async def _await_confirmation(self, trial: Trial, seconds: float) -> None:
-        await self._sleep(seconds)
-        while self.trial is trial:
-            with contextlib.suppress(Exception):  # it is told, and tried again
-                await self._seen_through(lambda: self._judge(trial), "trial", "trial")
-            await self._sleep(RETRY_S)
+    async def _end_trial_in_time(self, trial: Trial) -> None:
+        await self._run_to_completion(lambda: self._judge(trial), "trial", "trial")
 
     async def _judge(self, trial: Trial) -> Outcome | None:
-        """Raises what keeps the configuration before from being run."""
+        """Confirm a trial whose time is over, or roll it back. Raises what keeps the rollback from running."""
         if self.trial is not trial:
-            return None
+            return None  # it was confirmed or rolled back while this waited for the lock
         problem = "not confirmed in time"
-        if trial.keep_if_healthy and self._complaints is not None:
-            if not (complaints := await self._complaints()):
+        if trial.keep_if_healthy and self._failed_checks is not None:
+            if not (failed := await self._failed_checks()):
                 return await self._confirm("trial", "trial")
-            problem = "not healthy: " + "; ".join(complaints)
+            problem = "not healthy: " + "; ".join(failed)
         return await self._return_to(trial.before, "trial", "trial", problem)
 
     async def _confirm(self, trigger: str, actor: str) -> Outcome:
         if self.trial is None:
             raise NothingToConfirm
-        await asyncio.to_thread(self.history.mark, self.trial.generation, "good")
-        self._end_trial()
+        await asyncio.to_thread(self.history.mark, self.trial.revision, "good")
+        self._trials.end()
         return self._outcome("confirmed", trigger, actor)
 
-    # --- what is written down and told ------------------------------------------------------------------------------
+    # --- history and outcomes ---------------------------------------------------------------------------------------
 
-    def _written_down(self, state: State, text: str, trigger: str, actor: str) -> Record:
-        """A new generation. Raises OSError."""
+    def _add_record(self, state: State, text: str, trigger: str, actor: str) -> Record:
+        """Add a revision to the history. Raises OSError."""
         file_hash = self.source.hash()
         return self.history.add(text, state, at_ns=self._clock(), actor=actor, trigger=trigger, file_hash=file_hash)
 
     async def _mark(self, record: Record, state: State, problem: str | None = None) -> None:
-        """Where that cannot be written, a start will take it for unfinished: a reason to warn, not to fail."""
+        """Change the state of a revision. A failure is logged only: the next start then treats it as unfinished."""
         try:
             await asyncio.to_thread(self.history.mark, record.generation, state, problem)
         except (OSError, GatewayError) as error:
-            _log.error("the history cannot be written", generation=record.generation, state=state, cause=str(error))
-
-    def _place(self, error: BaseException, new: Loaded) -> None:
-        """Give the faults that a part found the place of their key."""
-        if isinstance(error, ConfigError):
-            error.problems = [
-                problem if problem.place else replace(problem, place=new.place_of(problem.key))
-                for problem in error.problems
-            ]
+            _log.error("the history cannot be written", revision=record.generation, state=state, cause=str(error))
 
     def _outcome(self, result: Result, trigger: str, actor: str, plan: Plan = NOTHING) -> Outcome:
         confirm_by_ns = self.trial.confirm_by_ns if self.trial else None
-        return Outcome(result, self.generation, self._clock(), trigger, actor, plan, confirm_by_ns=confirm_by_ns)
+        return Outcome(result, self.revision, self._clock(), trigger, actor, plan, confirm_by_ns=confirm_by_ns)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _publish(self, outcome: Outcome) -> None:
         self.last = outcome
-        facts = {"trigger": outcome.trigger, "actor": outcome.actor, "generation": outcome.generation}
+        facts = {"trigger": outcome.trigger, "actor": outcome.actor, "revision": outcome.revision}
         if outcome.error is not None:
-            _log.error("configuration refused, the one before runs on", **facts, cause=outcome.problem)
+            _log.error("configuration rejected, the previous one keeps running", **facts, cause=outcome.problem)
         else:
             _log.info(f"configuration {outcome.result}", **facts, changes=[change.key for change in outcome.plan])
         for observer in self.observers:
@@ -364,29 +336,33 @@ class Reloads:
             except Exception:
                 _log.exception("an observer of reloads failed")
 
-    async def _seen_through(self, work: Callable[[], Awaitable[OutcomeT]], trigger: str, actor: str) -> OutcomeT:
-        """One at a time, told, and not ended by the end of whoever asked."""
+    async def _run_to_completion(self, work: Callable[[], Awaitable[OutcomeT]], trigger: str, actor: str) -> OutcomeT:
+        """Run one piece of work at a time and publish its outcome.
 
-        async def told() -> OutcomeT:
+        In a task of its own, shielded: a caller that is cancelled (an API client that disconnects) must not stop a
+        change between its steps.
+        """
+
+        async def run() -> OutcomeT:
             async with self._lock:
                 try:
                     outcome = await work()
                 except Exception as error:
-                    self._tell(replace(self._outcome("rejected", trigger, actor), error=error))
+                    self._publish(replace(self._outcome("rejected", trigger, actor), error=error))
                     raise
                 if outcome is not None:
-                    self._tell(outcome)
+                    self._publish(outcome)
                 return outcome
 
-        return await asyncio.shield(self._begin(told()))
+        return await asyncio.shield(self._start_task(run()))
 
-    def _begin(self, work: Coroutine[Any, Any, ResultT]) -> "asyncio.Task[ResultT]":
+    def _start_task(self, work: Coroutine[Any, Any, ResultT]) -> "asyncio.Task[ResultT]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._task_ended)
         return task
 
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
+    def _task_ended(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waited has it; nobody may have
+            task.exception()  # mark it as retrieved: the caller may be gone, and asyncio would log it as lost

@@ -13,18 +13,8 @@ from fastapi import Query
 
 from appliance.config.edit import Value, append_item, remove_item, set_value
 from appliance.config.schema import Canister as Settings
-from appliance.control.depends import Asked, Change, Plane
-from appliance.control.models import (
-    AddCanisterRequest,
-    Canister,
-    CanisterChanged,
-    Canisters,
-    CanisterState,
-    Polling,
-    SaveRequest,
-)
-from appliance.control.ports import Control
-from appliance.control.problems import (
+from appliance.control.control import Control
+from appliance.control.http.problems import (
     CannotFollow,
     ConfigInvalid,
     Conflict,
@@ -35,9 +25,19 @@ from appliance.control.problems import (
     RestartNeeded,
     refusals,
 )
+from appliance.control.models import (
+    AddCanisterRequest,
+    Canister,
+    CanisterChanged,
+    Canisters,
+    CanisterState,
+    Polling,
+    SaveRequest,
+)
 from appliance.control.routes.config import TRIGGER, applied
-from appliance.control.routing import Operations
-from appliance.control.selection import listed_canister
+from appliance.control.routes.depends import Asked, Change, Plane
+from appliance.control.routes.routing import Operations
+from appliance.control.routes.selection import listed_canister
 from appliance.errors import ConfigError
 from appliance.gateway.peer import Peer
 from appliance.gateway.polling.poller import PollerFacts
@@ -130,7 +130,7 @@ async def _edited(asked: Change, canister: str, edit: Edit, *, save: bool, force
     """Apply the text that runs with an edit that concerns one canister."""
     control, actor, note = asked
     reloads = control.reloads
-    note.target, note.before = canister, {"generation": reloads.generation, "etag": reloads.etag}
+    note.target, note.before = canister, {"generation": reloads.revision, "etag": reloads.etag}
     origin = reloads.loaded.origins["canisters"]
     if origin.startswith(("variable", "setting")):
         raise Conflict(f"canisters are set by {origin}, which goes over the file; change it there")

@@ -15,8 +15,20 @@ from appliance.config.json_schema import json_schema
 from appliance.config.plan import PlannedChange, compare
 from appliance.config.source import Source
 from appliance.config.written import written
-from appliance.control.answers import Json, to_json
-from appliance.control.depends import Asked, Noted, Plane, Sender
+from appliance.control.control import Control
+from appliance.control.http.encoding import OrjsonResponse, timestamp, to_json
+from appliance.control.http.problems import (
+    CannotFollow,
+    ConfigInvalid,
+    Conflict,
+    EtagMismatch,
+    ForceNeeded,
+    Invalid,
+    NotFound,
+    RestartNeeded,
+    refusal_of,
+    refusals,
+)
 from appliance.control.models import (
     Applied,
     ApplyRequest,
@@ -31,22 +43,9 @@ from appliance.control.models import (
     PlanRequest,
     RollbackRequest,
 )
-from appliance.control.outcome import Outcome
-from appliance.control.ports import Control
-from appliance.control.problems import (
-    CannotFollow,
-    ConfigInvalid,
-    Conflict,
-    EtagMismatch,
-    ForceNeeded,
-    Invalid,
-    NotFound,
-    RestartNeeded,
-    refusal_of,
-    refusals,
-)
-from appliance.control.routing import Note, Operations
-from appliance.control.times import moment
+from appliance.control.reload.outcome import Outcome
+from appliance.control.routes.depends import Asked, Noted, Plane, Sender
+from appliance.control.routes.routing import Note, Operations
 from appliance.errors import ConfigError
 
 router = Operations("config")
@@ -73,7 +72,7 @@ async def shown(control: Plane, actor: Sender) -> Response:
             {**plugin, "config": dict.fromkeys(plugin["config"], HIDDEN)} for plugin in values["plugins"]
         ]
     answer = ConfigShown(
-        generation=reloads.generation,
+        generation=reloads.revision,
         etag=reloads.etag,
         hash=reloads.hash,
         file=file_of(control),
@@ -84,7 +83,7 @@ async def shown(control: Plane, actor: Sender) -> Response:
         origins=dict(reloads.loaded.origins),
         text=reloads.loaded.text if actor.may("admin") else None,
     )
-    return Json(answer.model_dump(), headers={"ETag": f'"{reloads.etag}"'})
+    return OrjsonResponse(answer.model_dump(), headers={"ETag": f'"{reloads.etag}"'})
 
 
 @router.view("/v1/config/schema", "getConfigSchema", response_class=Response, responses=_SCHEMA)
@@ -169,7 +168,7 @@ async def diff(
     ] = None,
 ) -> Difference:
     """What changes from another generation to this one."""
-    new, old = _record(control, generation), _record(control, other or control.reloads.generation)
+    new, old = _record(control, generation), _record(control, other or control.reloads.revision)
     with refusals():
         changes = await asyncio.to_thread(_compared, control.reloads.source, old, new)
     text = await asyncio.to_thread(_unified, old, new)
@@ -185,19 +184,19 @@ async def applied(control: Control, note: Note, outcome: Outcome, *, save: bool 
     Raises Conflict where the file cannot be written: what was done stays done.
     """
     reloads = control.reloads
-    note.after = {"generation": outcome.generation, "result": outcome.result, "changes": _for_the_record(outcome)}
+    note.after = {"generation": outcome.revision, "result": outcome.result, "changes": _for_the_record(outcome)}
     if save:
         try:
             await reloads.save()
         except (ConfigError, OSError) as error:
-            raise Conflict(f"generation {outcome.generation} runs, but it cannot be saved: {error}") from error
+            raise Conflict(f"generation {outcome.revision} runs, but it cannot be saved: {error}") from error
     return Applied(
         result=outcome.result,
-        generation=outcome.generation,
+        generation=outcome.revision,
         etag=reloads.etag,
         changes=changes_shown(outcome.plan),
         pending_restart=_pending(control),
-        confirm_by=None if outcome.confirm_by_ns is None else moment(outcome.confirm_by_ns),
+        confirm_by=None if outcome.confirm_by_ns is None else timestamp(outcome.confirm_by_ns),
         differs_from_file=await reloads.differs_from_file(),
     )
 
@@ -220,7 +219,7 @@ def changes_shown(changes: Iterable[PlannedChange]) -> list[Change]:
 def confirm_by(control: Control) -> datetime | None:
     """When what runs on trial is rolled back."""
     trial = control.reloads.trial
-    return None if trial is None else moment(trial.confirm_by_ns)
+    return None if trial is None else timestamp(trial.confirm_by_ns)
 
 
 def file_of(control: Control) -> str | None:
@@ -242,7 +241,7 @@ def _unified(old: Record, new: Record) -> str:
 
 
 def _before(control: Control, note: Note) -> None:
-    note.before = {"generation": control.reloads.generation, "etag": control.reloads.etag}
+    note.before = {"generation": control.reloads.revision, "etag": control.reloads.etag}
 
 
 def _for_the_record(outcome: Outcome) -> list[dict[str, Any]]:
@@ -276,10 +275,10 @@ def _entry(control: Control, record: Record) -> dict[str, Any]:
     return {
         "generation": record.generation,
         "state": record.state,
-        "at": moment(record.at_ns),
+        "at": timestamp(record.at_ns),
         "actor": record.actor,
         "trigger": record.trigger,
         "hash": record.hash,
-        "is_running": record.generation == control.reloads.generation,
+        "is_running": record.generation == control.reloads.revision,
         "problem": record.problem,
     }

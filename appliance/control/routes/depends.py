@@ -4,10 +4,10 @@ from typing import Annotated, NamedTuple, cast
 
 from fastapi import Depends, Request
 
-from appliance.control.auth import ACTOR, Actor
-from appliance.control.auth import require as _require
-from appliance.control.ports import Control
-from appliance.control.routing import Note
+from appliance.control.auth.access import ACTOR, Actor
+from appliance.control.auth.access import require as _require
+from appliance.control.control import Control
+from appliance.control.routes.routing import Note
 
 
 def _control(request: Request) -> Control:

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from fastapi import Query
 from starlette.responses import Response
 
-from appliance.control.answers import Json
-from appliance.control.depends import Plane
+from appliance.control.http.encoding import OrjsonResponse
+from appliance.control.http.problems import Invalid
 from appliance.control.models import Health
-from appliance.control.problems import Invalid
-from appliance.control.routing import Operations
+from appliance.control.routes.depends import Plane
+from appliance.control.routes.routing import Operations
 
 router = Operations("health")
 
@@ -21,7 +21,7 @@ _FAILING = {503: {"model": Health, "description": "It is not"}}
 
 def _answer(health: Health, verbose: Verbose) -> Response:
     shown = health if verbose in (True, "") else Health(status=health.status)
-    return Json(shown.model_dump(exclude_none=True), status_code=200 if health.status == "ok" else 503)
+    return OrjsonResponse(shown.model_dump(exclude_none=True), status_code=200 if health.status == "ok" else 503)
 
 
 @router.view("/livez", "getLive", Invalid, role=None, response_model=Health, responses=_FAILING)

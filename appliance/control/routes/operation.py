@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import Query
 from starlette.responses import Response
 
-from appliance.control.depends import Noted, Plane
+from appliance.control.control import Control
+from appliance.control.http.problems import Conflict, Invalid, NotFound
 from appliance.control.models import (
     Audit,
     Drain,
@@ -16,10 +17,9 @@ from appliance.control.models import (
     Log,
     Plugins,
 )
-from appliance.control.ports import Control
-from appliance.control.problems import Conflict, Invalid, NotFound
-from appliance.control.routing import Operations
-from appliance.control.selection import listed_canister
+from appliance.control.routes.depends import Noted, Plane
+from appliance.control.routes.routing import Operations
+from appliance.control.routes.selection import listed_canister
 from appliance.errors import GatewayStopping
 from appliance.gateway.drain import Pacing
 from appliance.gateway.limits.rate_limits import Report
@@ -62,7 +62,7 @@ async def start_drain(control: Plane, note: Noted, body: DrainRequest) -> Drain:
         canister_id = listed_canister(body.canister, gateway.config).id
         gateway.drain_canister(canister_id, lambda: GatewayStopping(body.reconnect_after_s), pacing)
     note.after = body.model_dump(exclude_none=True)
-    control.drains.look()
+    control.drains.publish_changes()
     return _drain(control, body.canister)
 
 
@@ -79,7 +79,7 @@ async def cancel_drain(control: Plane, note: Noted, canister: OfCanister = None)
         raise Conflict("there is no drain")
     drain.cancel()
     cancelled = control.drains.progress(of)
-    control.drains.look()
+    control.drains.publish_changes()
     if of is None:
         gateway.cancel_drain()
     else:

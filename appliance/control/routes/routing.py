@@ -12,10 +12,9 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from appliance.control.answers import PROBLEM_TYPE, Json
-from appliance.control.auth import ACTOR, Actor, require
-from appliance.control.models import Role
-from appliance.control.problems import (
+from appliance.control.auth.access import ACTOR, Actor, require
+from appliance.control.http.encoding import PROBLEM_TYPE, OrjsonResponse
+from appliance.control.http.problems import (
     BodyTooLarge,
     CrossOrigin,
     Invalid,
@@ -26,6 +25,7 @@ from appliance.control.problems import (
     Unauthorized,
     WrongHost,
 )
+from appliance.control.models import Role
 
 MAX_BODY = 2 * 1024**2
 """Bytes of a request."""
@@ -157,7 +157,7 @@ class Operations(APIRouter):
     """A router of operations."""
 
     def __init__(self, tag: str) -> None:
-        super().__init__(tags=[tag], route_class=Operation, default_response_class=Json)
+        super().__init__(tags=[tag], route_class=Operation, default_response_class=OrjsonResponse)
 
     def view(
         self, path: str, name: str, *problems: type[Problem], role: Role | None = "viewer", **options: Any

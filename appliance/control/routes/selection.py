@@ -5,8 +5,8 @@ import ipaddress
 from collections.abc import Iterable
 
 from appliance.config.schema import Canister, Config
+from appliance.control.http.problems import Invalid, NotFound
 from appliance.control.models import Fault, SessionFilter
-from appliance.control.problems import Invalid, NotFound
 from appliance.gateway.connections import ConnectionInfo
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

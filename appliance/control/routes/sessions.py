@@ -8,7 +8,9 @@ from fastapi import Path as InPath
 from fastapi import Query
 
 from appliance.config.schema import Config
-from appliance.control.depends import Noted, Plane
+from appliance.control.control import Control
+from appliance.control.http.encoding import timestamp
+from appliance.control.http.problems import Invalid, NotFound
 from appliance.control.models import (
     Closed,
     CloseRequest,
@@ -21,11 +23,9 @@ from appliance.control.models import (
     Sessions,
     Story,
 )
-from appliance.control.ports import Control
-from appliance.control.problems import Invalid, NotFound
-from appliance.control.routing import Operations
-from appliance.control.selection import Selection, page
-from appliance.control.times import moment
+from appliance.control.routes.depends import Noted, Plane
+from appliance.control.routes.routing import Operations
+from appliance.control.routes.selection import Selection, page
 from appliance.errors import ClosedByOperator
 from appliance.gateway.connections import ConnectionInfo, info_of
 from appliance.gateway.peer import Peer
@@ -67,7 +67,7 @@ async def story(control: Plane, session: SessionId) -> Story:
     if told is None:
         raise NotFound(f"no session {session} is known, or not any more")
     moments = [
-        Moment(at=moment(each.at_ns), kind=each.kind, facts=dict(each.facts), sentence=sentence(each))
+        Moment(at=timestamp(each.at_ns), kind=each.kind, facts=dict(each.facts), sentence=sentence(each))
         for each in told.moments
     ]
     return Story(
@@ -134,8 +134,8 @@ def _session(facts: ConnectionInfo, control: Control) -> Session:
         canister=facts.canister,
         canister_name=None if named is None else named.name,
         client=facts.client,
-        connected_at=moment(facts.connected_at_ns),
-        opened_at=None if facts.opened_at_ns is None else moment(facts.opened_at_ns),
+        connected_at=timestamp(facts.connected_at_ns),
+        opened_at=None if facts.opened_at_ns is None else timestamp(facts.opened_at_ns),
         age_s=(control.gateway.clock() - facts.connected_at_ns) / 1e9,
         frames_in=facts.frames_in,
         bytes_in=facts.bytes_in,

@@ -63,10 +63,10 @@ class Listener:
 
     async def __aenter__(self) -> Self:
         """Bind. Raises OSError where an address is not to be had."""
-        moving = await self.prepare(self.gateway.config)
-        moving.swap()
+        prepared = await self.prepare(self.gateway.config)
+        prepared.commit()
         try:
-            await moving.retire()
+            await prepared.cleanup()
         except BaseException:
             await self.stop()
             raise
@@ -75,7 +75,7 @@ class Listener:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def prepare(self, new: Config) -> "Moving":
+    async def prepare(self, new: Config) -> "PreparedListener":
         """Get ready to serve the addresses of another configuration: binds those that are new.
 
         Raises ConfigError for TLS files that cannot be used and, once it serves, for an address that is not to be had;
@@ -96,7 +96,7 @@ class Listener:
         except BaseException:
             _release(coming, keep=self.bound)
             raise
-        return Moving(self, settings, coming, tls)
+        return PreparedListener(self, settings, coming, tls)
 
     async def _bind(self, place: Place, key: str, *, with_tls: bool) -> Bound:
         try:
@@ -160,7 +160,7 @@ class Listener:
             self._empty.set()
 
 
-class Moving:
+class PreparedListener:
     """A listener that is ready to serve other addresses."""
 
     def __init__(self, listener: Listener, settings: Settings, coming: list[Bound], tls: "_Tls") -> None:
@@ -170,17 +170,17 @@ class Moving:
         self._going = [bound for bound in listener.bound if bound not in coming]
         self._tls = tls
 
-    def swap(self) -> None:
+    def commit(self) -> None:
         """From now on the new settings hold. Sockets that are there stay as they are."""
         self._listener.settings = self._settings
         self._listener.tls = self._tls
         self._listener.bound = self._coming
 
-    async def discard(self) -> None:
+    async def rollback(self) -> None:
         """Give up the addresses that were taken."""
         _release(self._coming, keep=self._listener.bound)
 
-    async def retire(self) -> None:
+    async def cleanup(self) -> None:
         """Accept at the new addresses, then no more at those that are not served any more. Raises OSError."""
         for bound in self._coming:
             if not bound.servers:

@@ -43,7 +43,7 @@ async def test_what_the_file_would_change_with_the_sessions_it_touches(icws: Icw
             "    5ms → 9ms",
             "1 change: 1 live",
         ]
-    assert icws.plane.reloads.generation == 1, "it only looks"
+    assert icws.plane.reloads.revision == 1, "it only looks"
 
 
 async def test_a_text_beside_the_file_and_one_from_standard_input(icws: Icws, other: Other):
@@ -58,7 +58,7 @@ async def test_a_change_that_needs_a_restart_is_shown_and_refused(icws: Icws, ot
     other.write(edited(icws, "watch: false", "watch: true"))
     result = await icws("plan", other, code=1)
     assert result.stdout.splitlines() == ["~ watch  at the next start", "    false → true", "1 change: 1 restart"]
-    assert result.stderr.startswith(f"{other}:5:8: watch: a change waits for a start")
+    assert result.stderr.startswith(f"{other}:5:8: watch: this change needs a restart")
     assert "--allow-restart" in result.stderr
     assert (await icws.json("plan", other, code=1))["refused"]["type"] == "urn:icws:problem:restart-needed"
 

@@ -37,7 +37,7 @@ async def test_a_bad_file_is_78_with_every_fault_and_changes_nothing(icws: Icws)
     file.write_text("gateway: {listn: 5}\npolling: {min_interval: 3}\ncontrol: {listen: unix:control.sock}\n")
     result = await icws("reload", code=78)
     assert [line.partition(": ")[0] for line in result.stderr.splitlines()] == [f"{file}:1:11", f"{file}:2:25"]
-    assert icws.plane.reloads.generation == 1
+    assert icws.plane.reloads.revision == 1
     file.write_text("")
     socket = icws.plane.control.url.removeprefix("unix:")  # which an empty file does not say
     assert "the file is empty" in (await icws("reload", "--socket", socket, code=78)).stderr
@@ -49,7 +49,7 @@ async def test_what_needs_a_restart_is_refused_unless_it_may_wait(icws: Icws):
     refused = await icws("reload", code=1)
     assert refused.stderr.splitlines()[-1].startswith("--allow-restart applies the others")
     assert f"{icws.plane.file}:5:8: watch: " in refused.stderr
-    assert icws.plane.reloads.generation == 1
+    assert icws.plane.reloads.revision == 1
     lines = await icws.lines("reload", "--allow-restart")
     assert lines[-1] == "waits for a restart: watch"
     assert icws.plane.gateway.config.polling.min_interval == 0.009
@@ -125,4 +125,4 @@ async def test_what_was_applied_can_be_taken_back(icws: Icws):
 @pytest.mark.parametrize("arguments", [["--save"], ["--keep-if-healthy"], ["--confirm-within", "5"], ["a", "b"]])
 async def test_wrong_usage_is_2(icws: Icws, arguments: list[str]):
     await icws("reload", *arguments, code=2)
-    assert icws.plane.reloads.generation == 1
+    assert icws.plane.reloads.revision == 1

@@ -9,9 +9,9 @@ import pytest
 from appliance.cli.diagnosis.findings import Finding
 from appliance.cli.diagnosis.machine import SPARE_FILES, of_addresses, of_files, of_gateway, of_limits, process_id
 from appliance.config.schema import Config, Control, Gateway, MoreListener, Tls
+from appliance.control.auth.tokens import Grant, hash_token
 from appliance.control.client import Client
 from appliance.control.models import Status
-from appliance.control.tokens import Grant, hash_token
 from appliance.ic.identity import create_identity
 from tests.cli.conftest import Icws
 

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import main
-from appliance.control.tokens import hash_token, parse_tokens
+from appliance.control.auth.tokens import hash_token, parse_tokens
 from tests.cli.conftest import Icws
 from tests.control.plane import SECRETS
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.control.auth import Actor, Guard, bearer, check_host, check_origin, require, secured
-from appliance.control.problems import CrossOrigin, RoleTooSmall, Unauthorized, WrongHost
-from appliance.control.tokens import ROLES, Grant, Tokens, hash_token
+from appliance.control.auth.access import AccessControl, Actor, bearer, check_host, check_origin, require, secured
+from appliance.control.auth.tokens import ROLES, Grant, Tokens, hash_token
+from appliance.control.http.problems import CrossOrigin, RoleTooSmall, Unauthorized, WrongHost
 
 NAMES = frozenset({"gw.example"})
 
@@ -132,7 +132,7 @@ async def ask(tokens: Tokens, over: Any, **sent: str) -> tuple[object, dict[str,
         "client": ("10.0.0.1" if over == "tcp" else "unix:root", 1),
         "headers": [(name.encode(), value.encode()) for name, value in headers(**sent).items()],
     }
-    await Guard(inner, tokens, over=over)(scope, None, send)  # type: ignore[arg-type]
+    await AccessControl(inner, tokens, over=over)(scope, None, send)  # type: ignore[arg-type]
     return inner.actor, told[0]
 
 

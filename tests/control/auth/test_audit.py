@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from appliance.control.audit import REMEMBERED, Audit
+from appliance.control.auth.audit import MAX_RECENT, Audit
 from appliance.control.models import AuditEntry
 
 WHO = {"actor": "token:ann", "role": "admin", "address": "10.0.0.1"}
@@ -20,7 +20,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 async def test_an_entry_is_told_remembered_and_written(tmp_path: Path) -> None:
     told: list[AuditEntry] = []
     path = tmp_path / "history" / "audit.jsonl"
-    audit = Audit(path, listen=told.append)
+    audit = Audit(path, on_entry=told.append)
     first = await record(audit, "setLog", before="info", after="debug")
     second = await record(audit, "removeToken", target="bob", problem="not-found")
     assert told == [first, second]
@@ -79,7 +79,7 @@ async def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> No
 
 async def test_memory_is_bounded() -> None:
     audit = Audit(None)
-    for number in range(REMEMBERED + 3):
+    for number in range(MAX_RECENT + 3):
         await record(audit, f"n{number}")
-    assert len(audit.recent()) == REMEMBERED
-    assert audit.recent(1)[0].action == f"n{REMEMBERED + 2}"
+    assert len(audit.recent()) == MAX_RECENT
+    assert audit.recent(1)[0].action == f"n{MAX_RECENT + 2}"

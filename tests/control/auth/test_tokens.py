@@ -1,13 +1,15 @@
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import Config
-from appliance.control.tokens import PREFIX, Grant, Tokens, hash_token, parse_tokens
+from appliance.control.auth.tokens import PREFIX, Grant, Tokens, hash_token, parse_tokens
 from appliance.errors import ConfigError
 
 ROLES = st.sampled_from(["viewer", "operator", "admin"])
@@ -38,9 +40,9 @@ def test_what_is_written_is_read(found: dict[str, tuple[str, bytes]], blank: int
     [
         ("ann viewer", "write a name, a role and the SHA-256"),
         ("ann viewer icws_secret", "the token itself does not belong here"),
-        (f"ann root {'0' * 64}", "'root' is no role"),
-        (f"-ann viewer {'0' * 64}", "'-ann' is no name"),
-        (f"bob viewer {'0' * 64}", "the name bob is there twice"),
+        (f"ann root {'0' * 64}", "'root' is not a role"),
+        (f"-ann viewer {'0' * 64}", "'-ann' is not a name"),
+        (f"bob viewer {'0' * 64}", "the name bob appears twice"),
     ],
 )
 def test_a_wrong_line_gives_access_to_nobody_and_takes_it_from_nobody(line: str, problem: str) -> None:
@@ -115,13 +117,56 @@ async def test_a_file_that_cannot_be_used_keeps_the_configuration_from_being_run
     write(other, ("bob", "admin", "two"))
     change = await tokens.prepare(config)
     assert tokens.find("two") is None
-    change.swap()
+    change.commit()
     assert tokens.find("two") is not None
     assert tokens.find("one") is None
 
 
+def make_absent(file: Path) -> None:
+    """It was removed before."""
+
+
+def make_a_folder(file: Path) -> None:
+    file.mkdir()
+
+
+def make_a_loop(file: Path) -> None:
+    file.symlink_to(file)
+
+
+def make_invalid(file: Path) -> None:
+    file.write_text("ann viewer\n")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "problem"),
+    [
+        (make_absent, "cannot be read: No such file"),
+        (make_a_folder, "cannot be read: Is a directory"),
+        (make_a_loop, "cannot be read: Too many levels of symbolic links"),
+        (make_invalid, "write a name, a role and the SHA-256"),
+    ],
+)
+def test_a_file_that_cannot_be_used_lets_nobody_in_and_is_logged_once(
+    file: Path, break_it: Callable[[Path], None], problem: str
+) -> None:
+    write(file, ("ann", "viewer", "one"))
+    tokens = Tokens(file)
+    assert tokens.find("one") is not None
+    file.unlink()
+    break_it(file)
+    with structlog.testing.capture_logs() as logged:
+        assert [tokens.find("one"), tokens.find("one"), *tokens] == [None, None]
+    (line,) = logged
+    assert line["log_level"] == "warning"
+    assert line["place"].startswith(str(file))
+    assert line["problem"].startswith(problem)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is out of reach of root")
-def test_a_file_out_of_reach_lets_nobody_in(file: Path) -> None:
+def test_a_file_out_of_reach_lets_nobody_in_and_is_logged(file: Path) -> None:
     write(file, ("ann", "viewer", "one"))
     file.chmod(0)
-    assert Tokens(file).find("one") is None
+    with structlog.testing.capture_logs() as logged:
+        assert Tokens(file).find("one") is None
+    assert [line["problem"] for line in logged] == ["cannot be read: Permission denied"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.control.expiry import end_of_certificate
+from appliance.control.health.certificate_expiry import certificate_expiry
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_the_end_is_what_openssl_says(certificate: Path) -> None:
     command = ["openssl", "x509", "-in", certificate.name, "-noout", "-enddate"]
     told = subprocess.run(command, cwd=certificate.parent, check=True, capture_output=True, text=True)  # noqa: S603
     seconds = ssl.cert_time_to_seconds(told.stdout.strip().partition("=")[2])
-    assert end_of_certificate(certificate) == datetime.fromtimestamp(seconds, UTC)
+    assert certificate_expiry(certificate) == datetime.fromtimestamp(seconds, UTC)
 
 
 def test_a_far_end_is_written_otherwise(certificate: Path, tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_far_end_is_written_otherwise(certificate: Path, tmp_path: Path) -> No
     file = tmp_path / "far.pem"
     text = base64.b64encode(grown).decode()
     file.write_text(f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
-    assert end_of_certificate(file) == datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert certificate_expiry(file) == datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 @given(st.binary(max_size=60))
@@ -53,4 +53,4 @@ def test_what_is_no_certificate_says_so(tmp_path_factory: pytest.TempPathFactory
     for content in (text, f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"):
         file.write_text(content)
         with pytest.raises(ValueError, match="certificate"):
-            end_of_certificate(file)
+            certificate_expiry(file)

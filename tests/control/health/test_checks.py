@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from appliance.config.schema import Config
-from appliance.control.checks import FRESH_S, MOST_SKEW_S, DataPlane, Ic, IcProbe, ready_checks
-from appliance.control.health import Finding
+from appliance.control.health.checks import MAX_SKEW_S, PROBE_CACHE_S, DataPlane, Ic, IcProbe, ready_checks
+from appliance.control.health.health import Finding
 from appliance.crypto import CertifiedTree
 from appliance.errors import CertificateSignatureInvalid, IcUnreachable
 
@@ -65,12 +65,12 @@ async def test_an_answer_counts_for_a_while() -> None:
     now = 0.0
     ic = ScriptedIc()
     it = probe(ic, monotonic=lambda: now)
-    for now in (0.0, FRESH_S - 0.1, FRESH_S, FRESH_S + 1):  # noqa: B007 - the clock reads it
+    for now in (0.0, PROBE_CACHE_S - 0.1, PROBE_CACHE_S, PROBE_CACHE_S + 1):  # noqa: B007 - the clock reads it
         await it.is_reachable()
     assert len(ic.asked) == 2
 
 
-@pytest.mark.parametrize(("ahead_s", "ok"), [(0, True), (MOST_SKEW_S, True), (-MOST_SKEW_S, True)])
+@pytest.mark.parametrize(("ahead_s", "ok"), [(0, True), (MAX_SKEW_S, True), (-MAX_SKEW_S, True)])
 async def test_a_clock_may_be_a_little_off(ahead_s: float, ok: bool) -> None:
     assert (await probe(ScriptedIc(ahead_s)).agrees_on_time()).ok is ok
     assert not (await probe(ScriptedIc(ahead_s + (61 if ahead_s >= 0 else -61))).agrees_on_time()).ok
@@ -98,7 +98,7 @@ async def test_without_a_canister_it_is_only_asked_whether_it_is_there() -> None
     it = probe(ic, {})
     assert all([(await it.is_reachable()).ok, (await it.is_trusted()).ok, (await it.agrees_on_time()).ok])
     assert ic.asked == ["status"]
-    assert "not looked at" in (await it.agrees_on_time()).detail
+    assert "not checked" in (await it.agrees_on_time()).detail
 
 
 def plane(**more: Any) -> DataPlane:
@@ -107,13 +107,13 @@ def plane(**more: Any) -> DataPlane:
 
 def test_it_lets_clients_in_unless_it_is_drained_or_stops() -> None:
     assert plane().accepts().ok
-    assert plane(is_accepting=False).accepts() == Finding(False, "clients are drained")
-    assert plane(is_accepting=False, stopping=True).accepts() == Finding(False, "the gateway stops")
+    assert plane(is_accepting=False).accepts() == Finding(False, "the gateway is draining")
+    assert plane(is_accepting=False, stopping=True).accepts() == Finding(False, "the gateway is stopping")
 
 
 def test_it_has_to_listen_somewhere() -> None:
     assert plane().listens() == Finding(True, "listens at ws://127.0.0.1:8080")
-    assert plane(urls=[]).listens() == Finding(False, "listens nowhere")
+    assert plane(urls=[]).listens() == Finding(False, "has no listening socket")
 
 
 def poller(state: str) -> Any:

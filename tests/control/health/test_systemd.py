@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from appliance.control.notify import EXTENSION_S, FEEDS, REPORT_S, STATUS_S, Notifier
+from appliance.control.health.systemd import EXTENSION_S, FEEDS, REPORT_S, STATUS_S, Notifier
 
 
 class Systemd:

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from appliance import errors
-from appliance.control import problems
-from appliance.control.problems import Problem, answer, refusal_of, refusals
+from appliance.control.http import problems
+from appliance.control.http.problems import Problem, answer, refusal_of, refusals
 from appliance.errors import ConfigProblem
 
 

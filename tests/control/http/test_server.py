@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from appliance.config.address import TcpAddress, UnixAddress
-from appliance.control import server
-from appliance.control.server import Server
+from appliance.control.http import server
+from appliance.control.http.server import Server
 from appliance.gateway.sockets import inherited
 from tests.control.plane import client
 from tests.gateway.bench import until

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from appliance.control.canister_counts import CanisterTable
-from appliance.control.catalogue import OTHER
+from appliance.control.observe.canister_counts import CanisterTable
+from appliance.control.observe.catalogue import OTHER
 from appliance.gateway.polling.poller import PollerFacts
 from appliance.ic.principal import Principal
 

@@ -5,7 +5,17 @@ import re
 import pytest
 
 from appliance import errors
-from appliance.control.catalogue import CATALOGUE, CLIENT_CODES, CODE, GENERATION, HOP, MODE, OTHER, REASON, Metric
+from appliance.control.observe.catalogue import (
+    CATALOGUE,
+    CLIENT_CODES,
+    CODE,
+    GENERATION,
+    HOP,
+    MODE,
+    OTHER,
+    REASON,
+    Metric,
+)
 from appliance.errors import GatewayError, RateLimited
 from appliance.gateway.recording.histogram import Latencies
 

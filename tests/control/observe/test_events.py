@@ -7,61 +7,61 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.control.events import Events, Listener, as_text
 from appliance.control.models import Event
+from appliance.control.observe.events import Events, Subscription, as_text
 
 KINDS: list[Any] = ["session.opened", "reload", "drain"]
 
 
-async def taken(listener: Listener, number: int) -> list[Event | None]:
+async def taken(subscription: Subscription, number: int) -> list[Event | None]:
     found = []
-    async for event in listener.events(heartbeat_s=60):
+    async for event in subscription.events(heartbeat_s=60):
         found.append(event)
         if len(found) == number:
             break
     return found
 
 
-async def drained(events: Events, listener: Listener) -> list[Event]:
+async def drained(events: Events, subscription: Subscription) -> list[Event]:
     events.close()
-    return [event async for event in listener.events() if event is not None]
+    return [event async for event in subscription.events() if event is not None]
 
 
 @given(st.lists(st.sampled_from(KINDS), max_size=20), st.sets(st.sampled_from(KINDS)) | st.none(), st.integers(0, 25))
-async def test_a_listener_gets_what_it_asked_for_in_order(
+async def test_a_subscriber_gets_the_kinds_it_asked_for_in_order(
     kinds: list[Any], wanted: set[str] | None, after: int
 ) -> None:
     events = Events()
     for kind in kinds[:10]:
         events.publish(kind, {})
-    listener = events.listen(wanted, after)
+    subscription = events.subscribe(wanted, after)
     for kind in kinds[10:]:
         events.publish(kind, {})
     begin = after if after <= min(len(kinds), 10) else 0  # of an earlier process: it knows nothing of ours
     expected = [(n, kind) for n, kind in enumerate(kinds, 1) if n > begin and (wanted is None or kind in wanted)]
-    assert [(event.id, event.kind) for event in await drained(events, listener)] == expected
+    assert [(event.id, event.kind) for event in await drained(events, subscription)] == expected
 
 
-async def test_without_a_beginning_only_what_comes_is_told() -> None:
+async def test_without_an_id_only_later_events_are_delivered() -> None:
     events = Events()
     events.publish("reload", {"generation": 1})
-    listener = events.listen()
+    subscription = events.subscribe()
     events.publish("reload", {"generation": 2})
-    assert [event.data for event in await drained(events, listener)] == [{"generation": 2}]
+    assert [event.data for event in await drained(events, subscription)] == [{"generation": 2}]
 
 
-async def test_who_comes_back_too_late_is_told_what_it_missed() -> None:
-    events = Events(remembered=3)
+async def test_a_subscriber_that_reconnects_too_late_gets_the_number_of_lost_events() -> None:
+    events = Events(recent=3)
     for number in range(10):
         events.publish("reload", {"number": number})
-    found = await drained(events, events.listen({"reload"}, after=2))
+    found = await drained(events, events.subscribe({"reload"}, after=2))
     assert [(event.id, event.kind) for event in found] == [(7, "lost"), (8, "reload"), (9, "reload"), (10, "reload")]
     assert found[0].data == {"events": 5}
 
 
-async def test_a_slow_listener_loses_events_and_knows_how_many_and_others_lose_none() -> None:
+async def test_a_slow_subscriber_loses_events_and_knows_how_many_and_others_lose_none() -> None:
     events = Events(waiting=3)
-    slow, quick = events.listen(), events.listen()
+    slow, quick = events.subscribe(), events.subscribe()
     got: list[Event | None] = []
     for number in range(10):
         events.publish("reload", {"number": number})
@@ -82,7 +82,7 @@ async def test_a_slow_listener_loses_events_and_knows_how_many_and_others_lose_n
 
 async def test_a_silent_line_is_kept_open() -> None:
     events = Events()
-    async for event in events.listen().events(heartbeat_s=0):
+    async for event in events.subscribe().events(heartbeat_s=0):
         assert event is None
         break
     assert as_text(None).startswith(b":")
@@ -90,14 +90,14 @@ async def test_a_silent_line_is_kept_open() -> None:
 
 async def test_who_waits_is_woken() -> None:
     events = Events()
-    listener = events.listen()
-    waiting = asyncio.create_task(taken(listener, 1))
+    subscription = events.subscribe()
+    waiting = asyncio.create_task(taken(subscription, 1))
     await asyncio.sleep(0)
     events.publish("drain", {"left": 3})
     (event,) = await waiting
     assert event is not None
     assert event.data == {"left": 3}
-    ending: AsyncIterator[Event | None] = listener.events()
+    ending: AsyncIterator[Event | None] = subscription.events()
     last = asyncio.create_task(anext(ending, "end"))
     await asyncio.sleep(0)
     events.close()
@@ -107,25 +107,25 @@ async def test_who_waits_is_woken() -> None:
 async def test_after_the_end_nobody_waits() -> None:
     events = Events()
     events.close()
-    assert [event async for event in events.listen().events()] == []
+    assert [event async for event in events.subscribe().events()] == []
 
 
-async def test_listeners_are_counted() -> None:
-    events = Events(listeners=1)
+async def test_subscribers_are_counted() -> None:
+    events = Events(subscribers=1)
     assert not events.is_full
-    listener = events.listen()
+    subscription = events.subscribe()
     assert events.is_full
-    events.forget(listener)
-    events.forget(listener)
+    events.unsubscribe(subscription)
+    events.unsubscribe(subscription)
     assert len(events) == 0
 
 
 @pytest.mark.parametrize("data", [{}, {"text": "line\nbreak\r\n\n: data"}, {"ünï": "\u2028"}])
 async def test_an_event_is_three_lines_whatever_it_says(data: dict[str, Any]) -> None:
     events = Events()
-    listener = events.listen()
+    subscription = events.subscribe()
     events.publish("reload", data)
-    (event,) = await drained(events, listener)
+    (event,) = await drained(events, subscription)
     first, second, third, *rest = as_text(event).decode().split("\n")
     assert (first, second, rest) == ("id: 1", "event: reload", ["", ""])
     assert json.loads(third.removeprefix("data: "))["data"] == data

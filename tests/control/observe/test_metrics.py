@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from appliance.control.catalogue import CATALOGUE, OTHER, PLUGINS, Metric
-from appliance.control.metrics import Collector
+from appliance.control.observe.catalogue import CATALOGUE, OTHER, PLUGINS, Metric
+from appliance.control.observe.metrics import Collector
 from appliance.gateway.drain import Pacing
 from appliance.gateway.recording.counters import Counters
 from appliance.gateway.recording.histogram import BOUNDS_NS, Latencies
-from tests.control.reloading import bench as reloading
+from tests.control.reload.reloading import bench as reloading
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER
 from tests.gateway.fake_ic import OK
@@ -164,7 +164,7 @@ async def test_reloads_in_numbers(tmp_path):
         }
         assert samples["icws_config_last_reload_successful"] == {(): 0}
         assert samples["icws_config_rejected_keys"] == {(): 2}
-        assert samples["icws_config_generation"] == {(): it.reloads.generation}
+        assert samples["icws_config_generation"] == {(): it.reloads.revision}
 
 
 async def test_a_conversation_in_numbers():

@@ -1,7 +1,7 @@
 from itertools import count
 
 from appliance.control.models import Sample
-from appliance.control.recall import Recall, sample_of
+from appliance.control.observe.metrics_history import MetricsHistory, sample_of
 from tests.control.plane import Plane
 from tests.gateway.bench import until
 
@@ -13,20 +13,20 @@ def take() -> Sample:
 
 
 async def test_the_last_samples_are_kept_in_their_order() -> None:
-    async with Recall(take, every_s=0.001, kept=3) as recall:
-        first = recall.samples[0].sessions
-        await until(lambda: recall.samples[0].sessions > first + 3)
-        numbers = [sample.sessions for sample in recall.samples]
+    async with MetricsHistory(take, every_s=0.001, kept=3) as metrics_history:
+        first = metrics_history.samples[0].sessions
+        await until(lambda: metrics_history.samples[0].sessions > first + 3)
+        numbers = [sample.sessions for sample in metrics_history.samples]
         assert numbers == [numbers[0], numbers[0] + 1, numbers[0] + 2]
 
 
 async def test_nothing_is_taken_any_more_when_it_is_left() -> None:
-    async with Recall(take, every_s=0.001) as recall:
+    async with MetricsHistory(take, every_s=0.001) as metrics_history:
         pass
-    kept = recall.samples
-    async with Recall(take, every_s=0.001) as other:
+    kept = metrics_history.samples
+    async with MetricsHistory(take, every_s=0.001) as other:
         await until(lambda: len(other.samples) > 3)
-    assert recall.samples == kept
+    assert metrics_history.samples == kept
 
 
 async def test_a_sample_has_what_the_counters_say(plane: Plane) -> None:
@@ -43,5 +43,5 @@ async def test_a_sample_has_what_the_counters_say(plane: Plane) -> None:
 
 async def test_the_api_tells_what_was(plane: Plane) -> None:
     recent = await plane.get("/v1/stats/recent")
-    assert recent["every_s"] == plane.control.recall.every_s
+    assert recent["every_s"] == plane.control.metrics_history.every_s
     assert [item["sessions"] for item in recent["items"]] == [0]

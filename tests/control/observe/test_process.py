@@ -4,7 +4,7 @@ import os
 import resource
 from pathlib import Path
 
-from appliance.control.process import usage
+from appliance.control.observe.process import usage
 
 
 def test_files_that_are_opened_are_counted():

@@ -15,15 +15,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
 
-from appliance.control.spans import Traces
-from appliance.control.tracing import wanted_exporter
+from appliance.control.observe.trace_sink import OtelTraceSink
+from appliance.control.observe.tracing import wanted_exporter
 from appliance.errors import Rejected
 from tests.gateway.bench import until
 from tests.gateway.clients import CANISTER
 from tests.gateway.fake_ic import OK
 from tests.gateway.served import Served, served
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[3]
 
 
 def traced(it: Served, sampler: Sampler = ALWAYS_ON) -> InMemorySpanExporter:
@@ -31,7 +31,7 @@ def traced(it: Served, sampler: Sampler = ALWAYS_ON) -> InMemorySpanExporter:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    it.gateway.recorder.trace_sink = Traces(provider.get_tracer("tests"))
+    it.gateway.recorder.trace_sink = OtelTraceSink(provider.get_tracer("tests"))
     return exporter
 
 
@@ -153,12 +153,12 @@ def test_nothing_else_asks_for_them(environ):
 PROGRAM = """
 import asyncio, sys
 {before}
-from appliance.control.tracing import tracing
+from appliance.control.observe.tracing import tracing
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.recording.timeline import End, Timeline
 import appliance.service
 
-LOADED = {{"opentelemetry.sdk", "appliance.control.spans"}}
+LOADED = {{"opentelemetry.sdk", "appliance.control.observe.trace_sink"}}
 
 async def main():
     recorder = Recorder()

@@ -1,7 +1,7 @@
 """A process that runs a configuration and stops dead at one step of the next apply, to be killed there.
 
-``python -m tests.control.dying FILE STEP``: says what it runs, applies the file when it is told to on its standard
-input, and says where it is.
+``python -m tests.control.reload.dying FILE STEP``: says what it runs, applies the file when it is told to on its
+standard input, and says where it is.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from appliance.config.schema import Config
 from appliance.config.source import Source, start
-from appliance.control.reload import Reloads
+from appliance.control.reload.reloads import Reloads
 
 
 def stop_dead(step: str) -> NoReturn:
@@ -32,14 +32,14 @@ class Dying:
         self._at("prepare")
         return self
 
-    def swap(self) -> None:
-        self._at("swap")
+    def commit(self) -> None:
+        self._at("commit")
 
-    async def discard(self) -> None:
-        self._at("discard")
+    async def rollback(self) -> None:
+        self._at("rollback")
 
-    async def retire(self) -> None:
-        self._at("retire")
+    async def cleanup(self) -> None:
+        self._at("cleanup")
 
     def _at(self, step: str) -> None:
         if step == self._step:
@@ -61,12 +61,12 @@ def stop_at_write(number: int) -> None:
 async def run(file: Path, step: str) -> None:
     begun = start(Source(file))
     async with Reloads(begun, [Dying(step)]) as reloads:
-        print(reloads.config.log.level, reloads.generation, len(begun.warnings), flush=True)
+        print(reloads.config.log.level, reloads.revision, len(begun.warnings), flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         if step.startswith("write"):
             stop_at_write(int(step[-1]))
         await reloads.apply(trigger="signal", actor="SIGHUP")
-        print("applied", reloads.config.log.level, reloads.generation, flush=True)
+        print("applied", reloads.config.log.level, reloads.revision, flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 
 

@@ -9,34 +9,34 @@ from typing import Any
 from appliance.config.plan import Plan
 from appliance.config.schema import Config
 from appliance.config.source import Source, start
-from appliance.control.outcome import Outcome
-from appliance.control.reload import Reloads
+from appliance.control.reload.outcome import Outcome
+from appliance.control.reload.reloads import Reloads
 
 CHAT = "bkyz2-fmaaa-aaaaa-qaaaq-cai"
 GATEWAY_EVENTS = "bd3sg-teaaa-aaaaa-qaaba-cai"
 
 
-class NotedChange:
+class RecordingChange:
     """Notes what is done with it; fails where it is told to."""
 
-    def __init__(self, part: "NotedPart", new: Config) -> None:
+    def __init__(self, part: "RecordingReloadable", new: Config) -> None:
         self._part = part
         self._new = new
 
-    def swap(self) -> None:
-        self._part.note("swap")
+    def commit(self) -> None:
+        self._part.note("commit")
         self._part.config = self._new
 
-    async def discard(self) -> None:
-        self._part.note("discard")
+    async def rollback(self) -> None:
+        self._part.note("rollback")
 
-    async def retire(self) -> None:
-        if self._part.before_retire is not None:
-            await self._part.before_retire()
-        self._part.note("retire")
+    async def cleanup(self) -> None:
+        if self._part.before_cleanup is not None:
+            await self._part.before_cleanup()
+        self._part.note("cleanup")
 
 
-class NotedPart:
+class RecordingReloadable:
     """Follows the configuration and notes it; ``errors`` are raised at the steps they are for, once each."""
 
     def __init__(self, name: str, notes: list[str]) -> None:
@@ -44,14 +44,14 @@ class NotedPart:
         self.config: Config | None = None
         self.errors: dict[str, BaseException] = {}
         self.before_prepare: Callable[[], Coroutine[Any, Any, object]] | None = None
-        self.before_retire: Callable[[], Coroutine[Any, Any, object]] | None = None
+        self.before_cleanup: Callable[[], Coroutine[Any, Any, object]] | None = None
         self._notes = notes
 
-    async def prepare(self, new: Config) -> NotedChange:
+    async def prepare(self, new: Config) -> RecordingChange:
         if self.before_prepare is not None:
             await self.before_prepare()
         self.note("prepare")
-        return NotedChange(self, new)
+        return RecordingChange(self, new)
 
     def note(self, step: str) -> None:
         self._notes.append(f"{self.name} {step}")
@@ -86,10 +86,10 @@ class Bench:
     def __init__(self, file: Path, names: Sequence[str] = "abc") -> None:
         self.file = file
         self.notes: list[str] = []
-        self.parts = [NotedPart(name, self.notes) for name in names]
+        self.parts = [RecordingReloadable(name, self.notes) for name in names]
         self.timer = Timer()
         self.sessions: dict[str, int] = {}
-        self.complaints: list[str] = []
+        self.failed_checks: list[str] = []
         self.told: list[Outcome] = []
         self.reloads: Reloads
 
@@ -99,8 +99,8 @@ class Bench:
         self.reloads = Reloads(
             begun,
             self.parts,
-            touched=self.touched,
-            complaints=self.complained,
+            count_sessions=self.count_sessions,
+            failed_checks=self.find_failed_checks,
             clock=lambda: 1_000,
             sleep=self.timer.sleep,
         )
@@ -109,11 +109,11 @@ class Bench:
             part.config = begun.loaded.config
         return self.reloads
 
-    def touched(self, plan: Plan) -> dict[str, int]:
+    def count_sessions(self, plan: Plan) -> dict[str, int]:
         return {change.key: self.sessions[change.canister] for change in plan if change.canister in self.sessions}
 
-    async def complained(self) -> Sequence[str]:
-        return self.complaints
+    async def find_failed_checks(self) -> Sequence[str]:
+        return self.failed_checks
 
     def write(self, text: str) -> None:
         self.file.write_text(text)

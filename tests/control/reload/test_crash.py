@@ -15,7 +15,7 @@ NEW = "log: {level: warning}\n"
 @asynccontextmanager
 async def running(file: Path, step: str) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.control.dying", str(file), step), stdin=PIPE, stdout=PIPE
+        *(sys.executable, "-m", "tests.control.reload.dying", str(file), step), stdin=PIPE, stdout=PIPE
     )
     try:
         yield process
@@ -59,7 +59,7 @@ async def until_killed(file: Path, step: str) -> None:
         await kill(process)
 
 
-@pytest.mark.parametrize("step", ["prepare", "swap", "write2"])
+@pytest.mark.parametrize("step", ["prepare", "commit", "write2"])
 async def test_a_kill_in_the_middle_of_an_apply_leaves_the_last_good_one_to_run(tmp_path: Path, step: str) -> None:
     file = tmp_path / "gateway.yaml"
     await until_killed(file, step)
@@ -72,7 +72,7 @@ async def test_a_kill_in_the_middle_of_an_apply_leaves_the_last_good_one_to_run(
 
 async def test_it_runs_when_it_is_asked_for_again_and_from_then_on(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
-    await until_killed(file, "swap")
+    await until_killed(file, "commit")
     async with running(file, "none") as process:
         assert await says(process) == "error 1 1"
         tell(process)
@@ -92,6 +92,6 @@ async def test_a_kill_before_it_was_written_down_is_an_edit_that_nobody_saw(tmp_
 
 async def test_a_kill_once_it_is_good_does_not_take_it_back(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
-    await until_killed(file, "retire")
+    await until_killed(file, "cleanup")
     async with running(file, "none") as process:
         assert await says(process) == "warning 2 0"

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import Config
-from appliance.control.parts import discard_all, prepare_all, retire_all, swap_all
-from tests.control.reloading import NotedPart
+from appliance.control.reload.reloadable import cleanup_all, commit_all, prepare_all, rollback_all
+from tests.control.reload.reloading import RecordingReloadable
 
 NEW = Config()
 
 
-def parts_of(count: int) -> tuple[list[NotedPart], list[str]]:
+def parts_of(count: int) -> tuple[list[RecordingReloadable], list[str]]:
     notes: list[str] = []
-    return [NotedPart(str(number), notes) for number in range(count)], notes
+    return [RecordingReloadable(str(number), notes) for number in range(count)], notes
 
 
 @given(st.data(), st.integers(1, 6))
@@ -26,13 +26,13 @@ def test_a_failed_prepare_leaves_nothing_swapped_and_everything_discarded(data: 
     for number in failing:
         parts[number].errors["prepare"] = kind(f"of {number}")
     for number in stubborn:
-        parts[number].errors["discard"] = OSError("it stays")
+        parts[number].errors["rollback"] = OSError("it stays")
     with structlog.testing.capture_logs(), pytest.raises(kind, match=f"of {min(failing)}"):
         asyncio.run(prepare_all(parts, NEW))
     prepared = list(range(min(failing)))
     assert notes == [
         *(f"{number} prepare" for number in [*prepared, min(failing)]),
-        *(f"{number} discard" for number in reversed(prepared)),
+        *(f"{number} rollback" for number in reversed(prepared)),
     ]
     assert all(part.config is None for part in parts)
 
@@ -42,21 +42,21 @@ def test_one_that_fails_keeps_no_other_from_swapping_or_retiring(data: st.DataOb
     failing = data.draw(st.sets(st.integers(0, max(0, count - 1)))) if count else set()
     parts, notes = parts_of(count)
     for number in failing:
-        parts[number].errors |= {"swap": ValueError("it cannot"), "retire": OSError("it stays")}
+        parts[number].errors |= {"commit": ValueError("it cannot"), "cleanup": OSError("it stays")}
 
     async def all_of_it() -> bool:
         changes = await prepare_all(parts, NEW)
-        is_whole = swap_all(changes)
-        await retire_all(changes)
+        is_whole = commit_all(changes)
+        await cleanup_all(changes)
         return is_whole
 
     with structlog.testing.capture_logs() as logged:
         assert asyncio.run(all_of_it()) == (not failing)
     assert len(logged) == 2 * len(failing)
-    assert notes == [f"{number} {step}" for step in ("prepare", "swap", "retire") for number in range(count)]
+    assert notes == [f"{number} {step}" for step in ("prepare", "commit", "cleanup") for number in range(count)]
 
 
 async def test_nothing_is_prepared_and_discarded_without_parts() -> None:
     assert await prepare_all([], NEW) == []
-    await discard_all([])
-    assert swap_all([])
+    await rollback_all([])
+    assert commit_all([])

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.history import hash_of
-from appliance.control.outcome import Outcome
-from appliance.control.reload import RETRY_S
+from appliance.control.reload.outcome import Outcome
+from appliance.control.reload.trials import RETRY_S
 from appliance.errors import (
     ConfigError,
     ConfigProblem,
@@ -24,7 +24,7 @@ from appliance.errors import (
     ReloadFailed,
     RestartNeeded,
 )
-from tests.control.reloading import CHAT, GATEWAY_EVENTS, Bench, bench
+from tests.control.reload.reloading import CHAT, GATEWAY_EVENTS, Bench, bench
 
 OLD = "log: {level: info}\n"
 NEW = "log: {level: debug}\n"
@@ -52,7 +52,7 @@ async def settled() -> None:
 
 def as_before(it: Bench, text: str = OLD) -> bool:
     """Whether nothing has changed since the start."""
-    return (it.reloads.loaded.text, it.reloads.generation, it.followed) == (text, 1, it.reloads.config)
+    return (it.reloads.loaded.text, it.reloads.revision, it.followed) == (text, 1, it.reloads.config)
 
 
 # --- applied ----------------------------------------------------------------------------------------------------------
@@ -61,17 +61,17 @@ def as_before(it: Bench, text: str = OLD) -> bool:
 async def test_a_start_is_a_good_generation(it: Bench) -> None:
     assert it.states == [(1, OLD, "good")]
     assert [outcome.result for outcome in it.told] == ["started"]
-    assert it.reloads.last.generation == it.reloads.generation == 1
+    assert it.reloads.last.revision == it.reloads.revision == 1
     assert not await it.reloads.differs_from_file()
 
 
 async def test_every_part_prepares_then_all_swap_then_all_retire(it: Bench) -> None:
     outcome = await reload(it, NEW)
-    assert it.notes == [f"{name} {step}" for step in ("prepare", "swap", "retire") for name in "abc"]
+    assert it.notes == [f"{name} {step}" for step in ("prepare", "commit", "cleanup") for name in "abc"]
     assert it.followed is it.reloads.config
     assert it.followed.log.level == "debug"
     assert [(change.key, change.old, change.new) for change in outcome.plan] == [("log.level", "info", "debug")]
-    assert (outcome.result, outcome.generation, outcome.trigger, outcome.actor) == ("applied", 2, "signal", "SIGHUP")
+    assert (outcome.result, outcome.revision, outcome.trigger, outcome.actor) == ("applied", 2, "signal", "SIGHUP")
     assert it.told[-1] == it.reloads.last == outcome
     assert it.states == [(1, OLD, "good"), (2, NEW, "good")]
     assert it.reloads.history[2].file_hash == hash_of(NEW)
@@ -80,14 +80,14 @@ async def test_every_part_prepares_then_all_swap_then_all_retire(it: Bench) -> N
 async def test_what_runs_already_is_not_applied_again(it: Bench) -> None:
     before = it.reloads.etag
     outcome = await it.reloads.apply(trigger="signal", actor="SIGHUP")
-    assert (outcome.result, outcome.generation, it.reloads.etag) == ("unchanged", 1, before)
+    assert (outcome.result, outcome.revision, it.reloads.etag) == ("unchanged", 1, before)
     assert it.notes == []
     assert it.states == [(1, OLD, "good")]
 
 
 async def test_another_wording_is_a_generation_that_no_part_hears_of(it: Bench) -> None:
     outcome = await reload(it, OLD + "# a comment\n")
-    assert (outcome.result, outcome.generation, len(outcome.plan)) == ("applied", 2, 0)
+    assert (outcome.result, outcome.revision, len(outcome.plan)) == ("applied", 2, 0)
     assert it.notes == []
     assert not await it.reloads.differs_from_file()
 
@@ -110,7 +110,7 @@ async def test_a_file_that_is_named_and_changes_is_applied(it: Bench) -> None:
     (it.file.parent / "tokens").write_text("2")
     outcome = await it.reloads.apply(trigger="watch", actor="file")
     assert [(change.key, change.in_file) for change in outcome.plan] == [("control.tokens", True)]
-    assert "a swap" in it.notes
+    assert "a commit" in it.notes
     assert (await it.reloads.apply(trigger="watch", actor="file")).result == "unchanged"
 
 
@@ -123,7 +123,7 @@ async def test_a_plan_changes_nothing(it: Bench) -> None:
     assert [(change.key, change.sessions) for change in changes] == [("log.level", 0), (f"canisters[{CHAT}].paused", 7)]
     assert len(await it.reloads.plan(OLD)) == 2
     assert it.notes == []
-    assert it.reloads.generation == 2
+    assert it.reloads.revision == 2
     with pytest.raises(ConfigError, match=r"^text:1:1: lgo: unknown key; did you mean 'log'\?"):
         await it.reloads.plan("lgo: {}\n")
 
@@ -165,19 +165,19 @@ def test_a_part_that_cannot_prepare_keeps_everything_as_it_was(
             for number in failing:
                 it.parts[number].errors["prepare"] = error
             for number in stubborn:
-                it.parts[number].errors["discard"] = OSError("it stays")
+                it.parts[number].errors["rollback"] = OSError("it stays")
             with pytest.raises(type(error)):
                 await reload(it, NEW)
             assert as_before(it)
             prepared = "abc"[: min(failing)]
             assert it.notes == [
                 *(f"{name} prepare" for name in "abc"[: min(failing) + 1]),
-                *(f"{name} discard" for name in reversed(prepared)),
+                *(f"{name} rollback" for name in reversed(prepared)),
             ]
             assert it.states == [(1, OLD, "good"), (2, NEW, "rejected")]
             for part in it.parts:
                 part.errors.clear()
-            assert (await reload(it, NEW)).generation == 3
+            assert (await reload(it, NEW)).revision == 3
 
     with structlog.testing.capture_logs():
         asyncio.run(law())
@@ -202,19 +202,19 @@ async def test_what_a_part_refuses_has_the_place_of_its_key(it: Bench) -> None:
 
 
 async def test_a_part_that_fails_to_swap_is_put_back_with_all_others(it: Bench) -> None:
-    it.parts[1].errors["swap"] = ValueError("a bug")
+    it.parts[1].errors["commit"] = ValueError("a bug")
     with pytest.raises(ReloadFailed, match="was put back"):
         await reload(it, NEW)
     await settled()
     assert as_before(it)
-    steps = ["prepare", "swap", "prepare", "swap", "retire", "retire"]
+    steps = ["prepare", "commit", "prepare", "commit", "cleanup", "cleanup"]
     assert it.notes == [f"{name} {step}" for step in steps for name in "abc"]
     assert it.states == [(1, OLD, "good"), (2, NEW, "rejected")]
 
 
 async def test_not_even_that_is_a_way_to_lose_the_gateway(it: Bench) -> None:
-    it.parts[1].errors["swap"] = ValueError("a bug")
-    it.parts[2].errors["retire"] = OSError("it stays")
+    it.parts[1].errors["commit"] = ValueError("a bug")
+    it.parts[2].errors["cleanup"] = OSError("it stays")
     prepared = iter([None, OSError("nor back")])
 
     async def before_prepare() -> None:
@@ -270,7 +270,7 @@ async def test_an_observer_that_fails_is_no_reason_to_fail(it: Bench) -> None:
 
     it.reloads.observers.insert(0, fail)
     assert (await reload(it, NEW)).is_good
-    assert it.told[-1].generation == 2
+    assert it.told[-1].revision == 2
 
 
 # --- what needs more than to be asked for -----------------------------------------------------------------------------
@@ -279,7 +279,7 @@ async def test_an_observer_that_fails_is_no_reason_to_fail(it: Bench) -> None:
 async def test_a_key_that_only_a_start_can_change_is_refused_with_place_and_key(it: Bench) -> None:
     with pytest.raises(RestartNeeded) as caught:
         await reload(it, RESTART)
-    assert str(caught.value).startswith(f"{it.file}:2:13: gateway.identity: a change waits for a start")
+    assert str(caught.value).startswith(f"{it.file}:2:13: gateway.identity: this change needs a restart")
     assert as_before(it)
     assert it.states == [(1, OLD, "good")]
     found, error = await it.reloads.review()
@@ -312,7 +312,7 @@ async def test_or_it_waits_for_the_next_start_and_the_rest_is_applied(it: Bench)
 async def test_removing_every_canister_under_sessions_must_be_meant(it: Bench) -> None:
     it.sessions[GATEWAY_EVENTS] = 3
     await reload(it, CANISTERS)
-    with pytest.raises(ForceNeeded, match=r"canisters: every canister would be removed while 3 sessions are open"):
+    with pytest.raises(ForceNeeded, match=r"canisters: this removes every canister while 3 sessions are open"):
         await reload(it, OLD)
     assert len(it.followed.canisters) == 2
     assert (await reload(it, f"canisters: [{{id: {CHAT}}}]\n")).result == "applied"
@@ -376,15 +376,15 @@ async def test_it_is_seen_through_where_the_caller_is_gone(it: Bench) -> None:
 async def test_what_takes_long_to_release_keeps_nobody_waiting_and_nothing_from_following(
     it: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("appliance.control.reload.RETIRE_S", 0)
+    monkeypatch.setattr("appliance.control.reload.reloads.CLEANUP_S", 0)
     gate = asyncio.Event()
-    it.parts[0].before_retire = gate.wait
+    it.parts[0].before_cleanup = gate.wait
     assert (await reload(it, NEW)).result == "applied"
     assert (await reload(it, OLD)).result == "applied"
-    assert "a retire" not in it.notes
+    assert "a cleanup" not in it.notes
     gate.set()
     await settled()
-    assert it.notes.count("a retire") == it.notes.count("c retire") == 2
+    assert it.notes.count("a cleanup") == it.notes.count("c cleanup") == 2
 
 
 async def test_an_end_in_the_middle_of_it_discards_what_was_prepared(tmp_path: Path) -> None:
@@ -400,7 +400,7 @@ async def test_an_end_in_the_middle_of_it_discards_what_was_prepared(tmp_path: P
         await begun.wait()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    assert it.notes == ["a prepare", "a discard"]
+    assert it.notes == ["a prepare", "a rollback"]
     assert it.states[-1] == (2, NEW, "rejected")
 
 
@@ -432,7 +432,7 @@ async def test_what_is_not_confirmed_in_time_is_rolled_back(it: Bench) -> None:
     assert it.followed.log.level == "debug"
     assert it.states[-1] == (2, NEW, "candidate")
     back = await rolled_back(it)
-    assert (back.result, back.generation, back.trigger) == ("rolled back", 3, "trial")
+    assert (back.result, back.revision, back.trigger) == ("rolled back", 3, "trial")
     assert [(change.key, change.old, change.new) for change in back.plan] == [("log.level", "debug", "info")]
     assert it.followed.log.level == "info"
     assert it.states == [(1, OLD, "good"), (2, NEW, "rolled back"), (3, OLD, "good")]
@@ -443,7 +443,7 @@ async def test_what_is_not_confirmed_in_time_is_rolled_back(it: Bench) -> None:
 async def test_what_is_confirmed_stays(it: Bench) -> None:
     await on_trial(it)
     outcome = await it.reloads.confirm(actor="jane")
-    assert (outcome.result, outcome.generation, outcome.confirm_by_ns) == ("confirmed", 2, None)
+    assert (outcome.result, outcome.revision, outcome.confirm_by_ns) == ("confirmed", 2, None)
     it.timer.ring()
     await settled()
     assert it.states == [(1, OLD, "good"), (2, NEW, "good")]
@@ -485,7 +485,7 @@ async def test_a_trial_may_end_well_by_itself_where_nothing_is_complained_of(it:
 
 
 async def test_and_not_where_something_is(it: Bench) -> None:
-    it.complaints = ["canister chat is not polled", "the loop is late"]
+    it.failed_checks = ["canister chat is not polled", "the loop is late"]
     await on_trial(it, keep_if_healthy=True)
     assert (await rolled_back(it)).result == "rolled back"
     assert it.reloads.history[2].problem == "not healthy: canister chat is not polled; the loop is late"
@@ -500,7 +500,7 @@ async def test_what_cannot_be_rolled_back_at_once_is_tried_again(it: Bench) -> N
     await on_trial(it)
     it.parts[0].errors["prepare"] = OSError("the address is taken")
     failed = await rolled_back(it)
-    assert (failed.result, failed.generation, failed.problem) == ("rejected", 2, "the address is taken")
+    assert (failed.result, failed.revision, failed.problem) == ("rejected", 2, "the address is taken")
     assert it.reloads.trial is not None
     assert it.timer.asked == [60, RETRY_S]
     assert (await rolled_back(it)).result == "rolled back"
@@ -513,12 +513,12 @@ async def test_a_trial_that_ends_with_the_process_was_not_confirmed(tmp_path: Pa
         await on_trial(it)
     async with it.make() as again:
         assert again.config.log.level == "info"
-        assert again.generation == 1
+        assert again.revision == 1
         assert it.states == [(1, OLD, "good"), (2, NEW, "rolled back")]
         assert await again.differs_from_file()
         assert (await again.apply(trigger="signal", actor="SIGHUP")).result == "applied"
     async with it.make() as again:
-        assert (again.config.log.level, again.generation) == ("debug", 3)
+        assert (again.config.log.level, again.revision) == ("debug", 3)
 
 
 # --- back -------------------------------------------------------------------------------------------------------------
@@ -528,7 +528,7 @@ async def test_any_generation_can_be_run_again(it: Bench) -> None:
     await reload(it, NEW)
     await reload(it, "log: {level: error}\n")
     outcome = await it.reloads.roll_back(1, actor="jane")
-    assert (outcome.result, outcome.generation, it.followed.log.level) == ("rolled back", 4, "info")
+    assert (outcome.result, outcome.revision, it.followed.log.level) == ("rolled back", 4, "info")
     assert [state for _, _, state in it.states] == ["good", "good", "rolled back", "good"]
     assert it.reloads.history[3].problem == "taken back by jane"
     with pytest.raises(GenerationUnknown, match="generation 9 "):
@@ -564,10 +564,10 @@ async def test_a_rollback_outlasts_a_restart_until_the_file_is_changed(tmp_path:
         await reload(it, NEW)
         await it.reloads.roll_back(actor="jane")
     async with it.make() as again:
-        assert (again.config.log.level, again.generation) == ("info", 3)
+        assert (again.config.log.level, again.revision) == ("info", 3)
     it.write(NEW + "# now\n")
     async with it.make() as again:
-        assert (again.config.log.level, again.generation) == ("debug", 4)
+        assert (again.config.log.level, again.revision) == ("debug", 4)
 
 
 async def test_a_restart_of_what_runs_is_the_same_generation(tmp_path: Path) -> None:

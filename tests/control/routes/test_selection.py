@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import Config
+from appliance.control.http.problems import Invalid, NotFound
 from appliance.control.models import SessionFilter
-from appliance.control.problems import Invalid, NotFound
-from appliance.control.selection import Selection, canister_id_of, listed_canister, page
+from appliance.control.routes.selection import Selection, canister_id_of, listed_canister, page
 from appliance.gateway.connections import ConnectionInfo
 from appliance.protocol.session import State
 

@@ -1,17 +1,17 @@
-/** What the page has to say: problems where they belong, and news at its corner. */
+/** Messages to the user: problems beside what caused them, and short notices in the corner. */
 
 import { byId, make, put } from "./dom.js";
 
 const SHOWN_MS = 8000;
 const MOST = 4;
 
-/** Show what went wrong in an alert; null takes it away. `onFault` makes the place of a fault something to press. */
+/** Show a problem in an alert; null clears it. With `onFault` the place of each fault is a button. */
 export function showProblem(alert, error, onFault) {
   if (!error) {
     put(alert);
     return;
   }
-  complain(error);
+  logError(error);
   const faults = (error.faults ?? []).filter((fault) => fault.problem);
   const said = faults.length
     ? [
@@ -33,14 +33,14 @@ function faultLine(fault, onFault) {
   return make("li", {}, button ?? place, `: ${fault.problem}`);
 }
 
-/** With a capital at the beginning, unless that is a name with a mark in it, and a full stop at the end. */
+/** With a capital and a full stop. A first word that looks like a key, such as `polling.rate`, keeps its case. */
 export function sentence(text) {
   const whole = /^[a-z]+[\s,.]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.?!…]$/.test(whole) ? whole : `${whole}.`;
 }
 
-/** Say something in passing. It is read out, and goes away by itself. */
-export function tell(text, { bad = false } = {}) {
+/** Show a short notice. Screen readers read it, and it disappears after a while. */
+export function notify(text, { bad = false } = {}) {
   const toasts = byId("toasts");
   const toast = make("div", { class: bad ? "toast bad" : "toast" }, sentence(text));
   toasts.append(toast);
@@ -48,17 +48,17 @@ export function tell(text, { bad = false } = {}) {
   setTimeout(() => toast.remove(), SHOWN_MS);
 }
 
-/** Do something, and say so in passing where it fails. */
+/** Run an action, and show a notice if it fails. */
 export async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    complain(error);
-    tell(error.message, { bad: true });
+    logError(error);
+    notify(error.message, { bad: true });
   }
 }
 
-/** A fault of the page itself belongs to whoever develops it, too. */
-function complain(error) {
+/** Errors of the page itself go to the console too, for its developers. */
+function logError(error) {
   if (!error.faults && error.constructor !== Error) console.error(error);
 }
