@@ -1,4 +1,13 @@
-"""When a certificate of TLS ends: the one field that is wanted of X.509 (RFC 5280, section 4.1)."""
+"""The expiry time of a TLS certificate.
+
+Parsed by hand, because it is the only field we need: the ``ssl`` module reads it from the peer of a connection only,
+and a dependency such as ``cryptography`` would be one more to install and to update, for 20 lines. The input is the
+operator's own file, which ``ssl`` has loaded before. Every malformed file is a ValueError; ``tests`` compare with
+openssl.
+
+Certificate ::= SEQUENCE { tbsCertificate, … }, and tbsCertificate ::= SEQUENCE { [0] version OPTIONAL, serialNumber,
+signature, issuer, validity SEQUENCE { notBefore, notAfter }, … } (RFC 5280, section 4.1).
+"""
 
 import base64
 import binascii
@@ -14,19 +23,21 @@ _TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 
 
 def certificate_expiry(file: Path) -> datetime:
-    """The end of validity of the first certificate of a PEM file. Raises OSError, and ValueError for what is none."""
+    """The time ``notAfter`` of the first certificate of a PEM file. Raises OSError, and ValueError for a malformed
+    file.
+    """
     found = _PEM.search(file.read_bytes())
     if found is None:
-        raise ValueError("there is no certificate in it")
+        raise ValueError("it contains no certificate")
     try:
         der = base64.b64decode(found[1])
         (_, certificate), *_ = _elements(der)
         (_, signed), *_ = _elements(certificate)
         fields = [element for element in _elements(signed) if element[0] != _VERSION]
-        _, (tag, end) = _elements(fields[3][1])  # behind serial number, algorithm and issuer
+        _, (tag, end) = _elements(fields[3][1])  # validity, after serialNumber, signature and issuer
         return datetime.strptime(end.decode(), _TIMES[tag]).replace(tzinfo=UTC)
     except (binascii.Error, IndexError, KeyError, ValueError):
-        raise ValueError("the certificate cannot be understood") from None
+        raise ValueError("the certificate is malformed") from None
 
 
 def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
@@ -40,6 +51,6 @@ def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
             length = int.from_bytes(der[at : at + size], "big")
             at += size
         if at + length > len(der):
-            raise ValueError("it is cut off")
+            raise ValueError("it is truncated")
         yield tag, der[at : at + length]
         at += length

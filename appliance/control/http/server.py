@@ -1,4 +1,13 @@
-"""Serves an application over HTTP on one address, in the loop that runs."""
+"""Serves an application over HTTP on one address, in the running event loop.
+
+Two classes below reach into uvicorn. Its public interface is made for a process of its own: it takes over SIGINT and
+SIGTERM, polls a flag ten times a second, closes nothing that has not sent a request, limits connections by answering
+503 (which needs a complete request head first), and does not know the user behind a Unix socket. The control plane
+shares its process with the gateway, so it needs the opposite of each. What is used of uvicorn:
+``Server.capture_signals``, ``startup``, ``main_loop``, ``on_tick``, ``servers``, ``server_state``, and
+``connections``, ``cycle``, ``client`` of ``H11Protocol``. ``tests/control/http/test_server.py`` notices when one of
+them changes.
+"""
 
 import asyncio
 import contextlib
@@ -27,18 +36,18 @@ logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 logging.getLogger("uvicorn.access").setLevel(logging.CRITICAL)
 
 MODE = 0o660
-"""Of a Unix socket: whoever may write to it is an admin."""
+"""Of the Unix socket: everybody who may write to it is an admin."""
 MAX_CONNECTIONS = 256
-"""They share the limit of open files with the clients of the gateway."""
+"""Bounded, because they share the limit of open files with the clients of the gateway."""
 MAX_HEAD = 64 * 1024
-"""Bytes of the head of a request."""
+"""Bytes of a request head."""
 HEAD_TIMEOUT_S = 10.0
 """From an accepted socket to the first request."""
 KEEP_ALIVE_S = 60.0
 STOP_S = 3.0
-"""For requests that are under way when it ends."""
+"""For requests under way at the shutdown."""
 TICK_S = 1.0
-"""How old the Date header may be."""
+"""How old the Date header of a response may be."""
 
 
 class Server:
@@ -68,7 +77,7 @@ class Server:
         )
 
     async def __aenter__(self) -> Self:
-        """Bind and serve. Raises OSError where the address is not to be had."""
+        """Bind and serve. Raises OSError if the address cannot be bound."""
         if isinstance(self._address, UnixAddress):
             self._bind_unix(self._address.path)
         else:
@@ -83,7 +92,7 @@ class Server:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Answer what is under way, for a while, and end."""
+        """Let requests under way finish, for ``STOP_S`` at most, and close every connection."""
         self._server.stop()
         if self._task is not None:
             await self._task
@@ -99,18 +108,18 @@ class Server:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not self._server.should_exit:
             error = None if task.cancelled() else task.exception()
-            _log.error("the control plane has ended, the gateway goes on", url=self.url, exc_info=error)
+            _log.error("the control plane has stopped, the gateway keeps running", url=self.url, exc_info=error)
 
     def _bind_unix(self, path: Path) -> None:
         self.url = str(self._address)
         if (inherited := find_inherited(socket.AF_UNIX, str(path))) is not None:
-            self._sockets.append(inherited)  # its file and its mode are the service manager's
+            self._sockets.append(inherited)  # systemd owns its file and its mode
             return
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         _clear(path)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            os.fchmod(listening.fileno(), 0o600)  # so that there is no moment at which others get in
+            os.fchmod(listening.fileno(), 0o600)  # before bind: otherwise others could connect between bind and chmod
             listening.bind(str(path))
             path.chmod(MODE)
         except BaseException:
@@ -140,17 +149,17 @@ class Server:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn as a guest: signals are the service's, and it ends when it is told."""
+    """uvicorn as a part of a larger process: it leaves signals alone, and `stop` ends it at once."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.servers = []
         self.serves = asyncio.Event()
-        self._told = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         self.should_exit = True
-        self._told.set()
+        self._stopping.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -161,14 +170,14 @@ class _Server(uvicorn.Server):
         self.serves.set()
 
     async def main_loop(self) -> None:
-        """Keep the Date header right."""
+        """Update the Date header until `stop`. Replaces a loop that polls ``should_exit`` every 0.1 s."""
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), TICK_S)
+                await asyncio.wait_for(self._stopping.wait(), TICK_S)
 
 
 class _Connection(H11Protocol):
-    """A connection that knows who is at the other end of a Unix socket."""
+    """A connection that knows the user at the other end of a Unix socket, and that is closed if it sends no request."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
@@ -176,21 +185,21 @@ class _Connection(H11Protocol):
             self.transport.abort()
             return
         self.client = self.client or _peer(transport)
-        self._unheard = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
+        self._first_request = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if hasattr(self, "_unheard"):
-            self._unheard.cancel()
+        if hasattr(self, "_first_request"):
+            self._first_request.cancel()
         super().connection_lost(exc)
 
     def _give_up(self) -> None:
-        request: object = self.cycle  # None before the first
+        request: object = self.cycle  # None before the first; annotated, since uvicorn says it is never None
         if request is None:
             self.transport.abort()
 
 
 def _peer(transport: asyncio.BaseTransport) -> tuple[str, int]:
-    """``unix:USER`` and the process id of the other end, as the kernel says (SO_PEERCRED, unix(7))."""
+    """``unix:USER`` and the process id of the other end, from the kernel (SO_PEERCRED, unix(7))."""
     connected: Any = transport.get_extra_info("socket")
     option = getattr(socket, "SO_PEERCRED", None)
     if connected is None or option is None or connected.family != socket.AF_UNIX:
@@ -208,10 +217,12 @@ def _user(uid: int) -> str:
 
 
 def _clear(path: Path) -> None:
-    """Remove the socket of a process that is gone. Raises OSError where somebody serves there, or it is no socket."""
+    """Remove the socket file of a process that has ended. Raises OSError if a process serves there, or it is no
+    socket.
+    """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise FileExistsError(errno.EEXIST, "there is a file, and it is no socket", str(path))
+            raise FileExistsError(errno.EEXIST, "a file exists there, and it is not a socket", str(path))
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -229,7 +240,7 @@ def _clear(path: Path) -> None:
 
 
 def _unlink(path: Path, inode: int) -> None:
-    """Remove our socket, and not the one of somebody who came after us."""
+    """Remove our socket file, unless another process has replaced it since."""
     with contextlib.suppress(OSError):
         if path.lstat().st_ino == inode:
             path.unlink()

@@ -1,4 +1,4 @@
-"""Numbers by canister, for a bounded number of canisters with a name of their own."""
+"""Counters by canister, for a bounded number of labels."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from appliance.ic.principal import Principal
 
 @dataclass(slots=True)
 class CanisterCounts:
-    """What is shown under one label. ``polls`` and ``delivered`` only grow while the label is there."""
+    """The values of one label. ``polls`` and ``delivered`` only grow while the label exists."""
 
     polls: int = 0
     delivered: int = 0
@@ -23,7 +23,7 @@ class CanisterCounts:
 
 @dataclass(slots=True)
 class _Seen:
-    """A poller as it was at the last look."""
+    """A poller with its counters at the last update."""
 
     poller: Poller
     since_ns: int
@@ -38,9 +38,10 @@ class _Growth:
 
 
 class CanisterTable:
-    """Looks at the pollers of a gateway now and then.
+    """Adds up the counters of pollers by label, each time that `update` is called.
 
-    A canister keeps its label as long as it is polled, lest counters jump; free ones go to those with the most clients.
+    A canister keeps its label while it is polled, because a counter that moves between labels would jump; free labels
+    go to the canisters with the most clients.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -49,8 +50,8 @@ class CanisterTable:
         self._shown: dict[str, CanisterCounts] = {}
         self._named: list[Principal] = []
 
-    def look(self, most: int) -> dict[str, CanisterCounts]:
-        """What there is now by label, for at most so many canisters and ``OTHER``."""
+    def update(self, most: int) -> dict[str, CanisterCounts]:
+        """The values by label, for at most so many canisters and ``OTHER``."""
         growth = self._growth()
         self._name(most)
         labels = {canister_id: str(canister_id) for canister_id in self._named}
@@ -62,7 +63,7 @@ class CanisterTable:
         return shown
 
     def _growth(self) -> _Growth:
-        """What each canister's poller did since the last look; one that ended meanwhile, too."""
+        """The growth of each poller's counters since the last update, including pollers that ended meanwhile."""
         growth, now_ns = _Growth(), self._gateway.clock()
         for canister_id, poller in self._gateway.pollers.items():
             seen = self._seen.get(canister_id)

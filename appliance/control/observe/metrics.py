@@ -1,4 +1,4 @@
-"""Reads the counters of a running gateway, for Prometheus: whatever the catalogue has, and nothing else."""
+"""Exports the counters of a running gateway to Prometheus: every metric of the catalogue, and no other."""
 
 import contextlib
 import math
@@ -26,7 +26,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.recording.histogram import SECOND_NS, Histogram
 
 Values: TypeAlias = tuple[str, ...]
-"""Of the labels of a metric, in its order."""
+"""Label values of a metric, in the order of its labels."""
 Sample: TypeAlias = tuple[Metric, Values, float]
 
 
@@ -34,31 +34,31 @@ class Sockets(Protocol):
     """The listener."""
 
     def __len__(self) -> int:
-        """How many sockets there are."""
+        """The number of connected sockets."""
 
 
 class PluginCounts(Protocol):
-    """A plugin that is loaded, and what became of its calls."""
+    """A loaded plugin, and counters of its calls."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name in the configuration."""
 
     @property
     def state(self) -> str:
-        """``off`` while it is left alone."""
+        """``off`` while it is disabled for failing too often."""
 
     @property
     def calls(self) -> int:
-        """All of them."""
+        """All calls."""
 
     @property
     def failures(self) -> int:
-        """Those that failed."""
+        """Calls that failed."""
 
     @property
     def slow(self) -> int:
-        """Those that took longer than they may."""
+        """Calls that exceeded the time-out."""
 
 
 class Reloading(Protocol):
@@ -101,7 +101,7 @@ class ReloadCounts:
 
 
 class Collector(Readable):
-    """Of one gateway. What is optional is not exported where it is absent."""
+    """Collects the metrics of one gateway. Optional sources that are absent are not exported."""
 
     def __init__(
         self,
@@ -122,11 +122,11 @@ class Collector(Readable):
         self._started_at = time.time()
 
     def render(self) -> bytes:
-        """All of it in the text format of Prometheus."""
+        """Every metric in the text format of Prometheus."""
         return generate_latest(self)
 
     def collect(self) -> Iterator[Family]:
-        """What Prometheus' library asks for, in the order of the catalogue."""
+        """The metric families, in the order of the catalogue."""
         found: dict[Metric, dict[Values, float]] = {}
         for metric, values, value in self.samples():
             samples = found.setdefault(metric, {})
@@ -139,7 +139,7 @@ class Collector(Readable):
                 yield _histogram_family(metric, histograms[metric])
 
     def histograms(self) -> dict[Metric, dict[Values, Histogram]]:
-        """Durations by label."""
+        """The histograms by metric and label values."""
         latency = self._gateway.recorder.latency
         return {
             m.HOPS: {(hop,): getattr(latency, hop) for hop in sorted(m.HOP.values or ())},
@@ -147,7 +147,7 @@ class Collector(Readable):
         }
 
     def samples(self) -> Iterator[Sample]:
-        """Everything else. Samples with the same labels are parts of one."""
+        """Every other sample. Samples of a metric with the same label values are added up."""
         yield m.INFO, (version("icws"), str(self._gateway.principal)), 1
         yield from self._connections()
         yield from self._sessions()
@@ -216,7 +216,7 @@ class Collector(Readable):
             yield m.FORGOTTEN, (report.scope,), report.forgotten
 
     def _by_canister(self) -> Iterator[Sample]:
-        for label, counts in self._canisters.look(self._gateway.config.metrics.canisters).items():
+        for label, counts in self._canisters.update(self._gateway.config.metrics.canisters).items():
             yield m.CLIENTS, (label,), counts.clients
             yield m.DEGRADED, (label,), counts.degraded
             yield m.PAUSED, (label,), counts.paused
@@ -263,7 +263,9 @@ def _reloads(counts: ReloadCounts) -> Iterator[Sample]:
 
 
 def _by(metric: Metric, label: Label, numbers: Mapping[Any, int]) -> Iterator[Sample]:
-    """With a 0 for what did not happen: an alert would not see a series begin with its first 1."""
+    """A sample for each value, 0 for those that did not occur: `rate()` misses the first event of a series that starts
+    at 1.
+    """
     for value in label.known:
         yield metric, (value,), 0
     for key, number in numbers.items():

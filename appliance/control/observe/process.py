@@ -1,4 +1,4 @@
-"""The process, as Linux sees it. Read without ``/proc/stat``, which a hardened service has not."""
+"""Resource usage of the process. Does not read ``/proc/stat``, which a hardened service cannot see."""
 
 import os
 import resource
@@ -10,7 +10,7 @@ _SELF = Path("/proc/self")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the process uses; None where the system does not tell."""
+    """Resource usage; None where the system does not provide a value."""
 
     cpu_s: float
     resident_bytes: int | None
@@ -19,7 +19,7 @@ class Usage:
 
 
 def usage() -> Usage:
-    """What is used now."""
+    """The current usage."""
     times = os.times()
     return Usage(times.user + times.system, _resident(), _open_fds(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 

@@ -64,9 +64,8 @@ class TrialTimer:
         # From here on `end` must not cancel this task: this task awaits `judge`, and `judge` calls `end`. What ends the
         # loop instead is that the trial is no longer the current one.
         self._sleeping = None
-        while True:
+        while self.current is trial:
             with contextlib.suppress(Exception):  # the failure is in the log and in `Reloads.last`
                 await self._judge(trial)
-            if self.current is not trial:
                 return
             await self._sleep(RETRY_S)

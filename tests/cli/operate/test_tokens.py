@@ -41,5 +41,5 @@ async def test_a_token_of_the_gateway_is_good_at_once_until_it_is_ended(icws_tcp
     assert "grafana already" in (await icws_tcp("tokens", "add", "grafana", "admin", code=1)).stderr
     gone = await icws_tcp.lines("tokens", "remove", "grafana")
     assert gone == ["the token of grafana, viewer, is none any more"]
-    assert "nobody has this token" in (await icws_tcp("status", "--token-file", other, code=1)).stderr
+    assert "this token is not known here" in (await icws_tcp("status", "--token-file", other, code=1)).stderr
     assert "no token named grafana" in (await icws_tcp("tokens", "remove", "grafana", code=1)).stderr

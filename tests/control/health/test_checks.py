@@ -138,7 +138,7 @@ def test_a_certificate_must_not_be_over(tmp_path: Path) -> None:
     file.write_text("nothing")
     found = plane(config=config).has_valid_certificate()
     assert not found.ok
-    assert "there is no certificate in it" in found.detail
+    assert "it contains no certificate" in found.detail
 
 
 def test_the_checks_have_names_that_stay() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from appliance.control.health.systemd import EXTENSION_S, FEEDS, REPORT_S, STATUS_S, Notifier
+from appliance.control.health.systemd import EXTENSION_S, REPORT_S, STATUS_S, WATCHDOG_PINGS, Notifier
 
 
 class Systemd:
@@ -117,8 +117,8 @@ async def test_the_watchdog_is_fed_within_its_limit_while_all_is_well(systemd):
     with capture_logs() as logs:
         await run(Notifier(systemd.address, watchdog_s=30.0).watch(lambda: next(alive), sleep=steps), steps)
     assert systemd.heard() == [["WATCHDOG=1"]] * 3
-    assert steps.slept == [30.0 / FEEDS] * 4
-    assert [line["event"] for line in logs] == ["the watchdog is not fed any more"]
+    assert steps.slept == [30.0 / WATCHDOG_PINGS] * 4
+    assert [line["event"] for line in logs] == ["the watchdog gets no more pings"]
 
 
 async def test_without_a_watchdog_nothing_is_watched(systemd):
@@ -145,7 +145,7 @@ async def test_stopping_asks_for_time_and_says_how_far_it_is_until_the_limit(sys
 def test_what_cannot_be_told_is_logged_and_nothing_else(tmp_path):
     with capture_logs() as logs:
         Notifier(str(tmp_path / "nobody")).ready()
-    assert [(line["event"], line["message"]) for line in logs] == [("systemd could not be told", "READY=1")]
+    assert [(line["event"], line["message"]) for line in logs] == [("systemd could not be notified", "READY=1")]
 
 
 def test_a_status_does_not_wait_for_a_full_queue(systemd):

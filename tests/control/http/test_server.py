@@ -87,7 +87,7 @@ async def test_a_socket_that_was_left_behind_is_taken_over_and_one_in_use_is_not
 async def test_a_file_is_not_removed_for_a_socket(folder: Path) -> None:
     path = folder / "control.sock"
     path.write_text("precious")
-    with pytest.raises(OSError, match="it is no socket"):
+    with pytest.raises(OSError, match="it is not a socket"):
         await Server(Echo(), UnixAddress(path)).__aenter__()
     assert path.read_text() == "precious"
 
@@ -130,7 +130,7 @@ async def test_an_end_that_nobody_asked_for_is_told(folder: Path, capfd: pytest.
         serving._task.cancel()
         await asyncio.wait({serving._task})
         serving._task = None
-    assert "the control plane has ended" in "".join(capfd.readouterr())
+    assert "the control plane has stopped" in "".join(capfd.readouterr())
 
 
 async def test_signals_are_none_of_its_business(folder: Path) -> None:

@@ -83,7 +83,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def look(self):
-        before, self.shown = self.shown, self.table.look(self.most)
+        before, self.shown = self.shown, self.table.update(self.most)
         assert len(self.shown) <= self.most + 1
         assert OTHER in self.shown
         for label in before.keys() & self.shown.keys():
@@ -108,37 +108,37 @@ def test_what_is_polled_is_counted_once(steps):
     for number, more in steps:
         gateway.pollers[IDS[number]].polls += more
         polls += more
-        shown = table.look(2)
+        shown = table.update(2)
         assert sum(counts.polls for counts in shown.values()) == polls
 
 
 def test_a_poller_that_ended_is_counted_to_its_end():
     gateway = Gateway(pollers={IDS[0]: Poller(polls=5)})
     table = CanisterTable(gateway)
-    assert table.look(1)[str(IDS[0])].polls == 5
+    assert table.update(1)[str(IDS[0])].polls == 5
     gateway.pollers[IDS[0]].polls = 7
     gateway.pollers[IDS[0]] = Poller(polls=1)
-    assert table.look(1)[str(IDS[0])].polls == 8
+    assert table.update(1)[str(IDS[0])].polls == 8
     gateway.pollers.pop(IDS[0]).polls = 4
-    assert table.look(1)[OTHER].polls == 3
+    assert table.update(1)[OTHER].polls == 3
 
 
 def test_those_with_the_most_clients_have_names():
     gateway = Gateway(
         pollers={IDS[number]: Poller() for number in range(4)}, clients={IDS[number]: number for number in range(4)}
     )
-    assert CanisterTable(gateway).look(2).keys() == {str(IDS[3]), str(IDS[2]), OTHER}
+    assert CanisterTable(gateway).update(2).keys() == {str(IDS[3]), str(IDS[2]), OTHER}
 
 
 def test_states_and_lag():
     gateway = Gateway(now=10**9)
     gateway.pollers = {IDS[0]: Poller(state="degraded", last_good_ns=5 * 10**8), IDS[1]: Poller(state="paused")}
     table = CanisterTable(gateway)
-    table.look(2)
+    table.update(2)
     gateway.now = 3 * 10**9
-    shown = table.look(2)
+    shown = table.update(2)
     degraded, paused = shown[str(IDS[0])], shown[str(IDS[1])]
     assert (degraded.degraded, degraded.paused, degraded.lag_s) == (1, 0, 2.5)
     assert (paused.degraded, paused.paused, paused.lag_s) == (0, 1, 2.0)
-    others = CanisterTable(gateway).look(0)[OTHER]
+    others = CanisterTable(gateway).update(0)[OTHER]
     assert (others.degraded, others.paused, others.lag_s) == (1, 1, 2.5)
