@@ -1,7 +1,7 @@
-"""What goes wrong with a request, as exceptions that become problem details (RFC 9457).
+"""Errors of the API, as exceptions that become problem details (RFC 9457).
 
-A class is a kind of problem: its status, its title, and the last part of its ``type``, which stays the same over
-versions. An instance has the sentence about the case.
+A class is a kind of problem: its status, its title, and the last part of its ``type``, which is stable over versions.
+An instance has the sentence about one case.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ TYPE = "urn:icws:problem:"
 
 
 class Problem(Exception):
-    """The request is not answered as it was meant."""
+    """The request failed."""
 
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "internal"
@@ -30,14 +30,14 @@ class Problem(Exception):
     def __init__(
         self, detail: str, *, errors: Sequence[Fault] | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
-        """``detail`` is a sentence about the case, ``errors`` its parts, ``headers`` those of the answer."""
+        """``detail`` is a sentence about the case, ``errors`` its parts, ``headers`` are added to the response."""
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
         self.headers = dict(headers or {})
 
     def details(self, instance: str | None = None) -> ProblemDetails:
-        """What is sent."""
+        """The problem details to send."""
         return ProblemDetails(
             type=TYPE + self.kind,
             title=self.title,
@@ -49,7 +49,7 @@ class Problem(Exception):
 
 
 class Unauthorized(Problem):
-    """Nobody we know sent this."""
+    """The request has no token, or one that is not known."""
 
     status = 401
     kind = "unauthorized"
@@ -60,7 +60,7 @@ class Unauthorized(Problem):
 
 
 class RoleTooSmall(Problem):
-    """The sender may not do this."""
+    """The role of the sender does not allow this."""
 
     status = 403
     kind = "role-too-small"
@@ -68,35 +68,35 @@ class RoleTooSmall(Problem):
 
 
 class CrossOrigin(Problem):
-    """A page of another site sent this through somebody's browser."""
+    """A page of another site sent this request through a browser."""
 
     status = 403
     kind = "cross-origin"
-    title = "Requests of other sites are not answered"
+    title = "Requests from other sites are refused"
 
 
 class NotFound(Problem):
-    """There is no such thing."""
+    """The path or the named thing does not exist."""
 
     status = 404
     kind = "not-found"
-    title = "There is no such thing"
+    title = "Not found"
 
 
 class MethodNotAllowed(Problem):
-    """The path takes other methods."""
+    """The path does not support this method."""
 
     status = 405
     kind = "method-not-allowed"
-    title = "This path does not take this method"
+    title = "Method not allowed"
 
 
 class TooSlow(Problem):
-    """The body took too long to come."""
+    """The request body took too long to arrive."""
 
     status = 408
     kind = "too-slow"
-    title = "The body did not come in time"
+    title = "The request body timed out"
 
 
 class Conflict(Problem):
@@ -104,32 +104,32 @@ class Conflict(Problem):
 
     status = 409
     kind = "conflict"
-    title = "Not possible as things are"
+    title = "Not possible in the current state"
 
 
 class RestartNeeded(Conflict):
-    """A change takes effect with a restart only."""
+    """A change takes effect only after a restart."""
 
     kind = "restart-needed"
     title = "Some of the changes need a restart"
 
 
 class ForceNeeded(Conflict):
-    """A change would end or overwrite more than is likely meant."""
+    """A change would close or overwrite more than is likely intended."""
 
     kind = "force-needed"
-    title = "This would do more than is likely meant"
+    title = "This would do more than is likely intended"
 
 
 class CannotFollow(Conflict):
-    """A part of the gateway cannot do what the configuration says. Nothing was changed."""
+    """A part of the gateway cannot apply the configuration. Nothing has changed."""
 
     kind = "cannot-follow"
-    title = "The gateway cannot follow this configuration"
+    title = "The gateway cannot apply this configuration"
 
 
 class EtagMismatch(Problem):
-    """Somebody else has changed the configuration meanwhile."""
+    """The configuration was changed since the etag was read."""
 
     status = 412
     kind = "etag-mismatch"
@@ -137,7 +137,7 @@ class EtagMismatch(Problem):
 
 
 class BodyTooLarge(Problem):
-    """The body has more bytes than are taken."""
+    """The request body is larger than the limit."""
 
     status = 413
     kind = "body-too-large"
@@ -145,7 +145,7 @@ class BodyTooLarge(Problem):
 
 
 class NotJson(Problem):
-    """The body is something else than JSON."""
+    """The request body is not JSON."""
 
     status = 415
     kind = "not-json"
@@ -153,15 +153,15 @@ class NotJson(Problem):
 
 
 class WrongHost(Problem):
-    """The request is for a name that is not this gateway's."""
+    """The Host header names another host than this gateway."""
 
     status = 421
     kind = "wrong-host"
-    title = "This is not the host that was asked for"
+    title = "The Host header does not name this gateway"
 
 
 class Invalid(Problem):
-    """What was sent cannot be understood."""
+    """The request is malformed."""
 
     status = 422
     kind = "invalid"
@@ -169,23 +169,23 @@ class Invalid(Problem):
 
 
 class ConfigInvalid(Invalid):
-    """The configuration cannot be used."""
+    """The configuration is not valid."""
 
     kind = "config-invalid"
-    title = "The configuration cannot be used"
+    title = "The configuration is not valid"
 
 
 class TooManyListeners(Problem):
-    """As many as are served wait for events already."""
+    """The limit of event subscribers is reached."""
 
     status = 503
     kind = "too-many-listeners"
-    title = "Too many listen to events"
+    title = "Too many event subscribers"
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """What keeps a configuration from being run, as problems."""
+    """Turn the errors of a reload into problems."""
     try:
         yield
     except (errors.GatewayError, OSError) as error:
@@ -193,7 +193,7 @@ def refusals() -> Iterator[None]:
 
 
 def refusal_of(error: Exception) -> Problem:
-    """What keeps a configuration from being run, as a problem."""
+    """The problem for an error of a reload."""
     kinds: tuple[tuple[type[Exception], type[Problem]], ...] = (
         (errors.RestartNeeded, RestartNeeded),
         (errors.ForceNeeded, ForceNeeded),
@@ -207,12 +207,12 @@ def refusal_of(error: Exception) -> Problem:
 
 
 def faults_of(error: errors.ConfigError) -> list[Fault]:
-    """Each of its faults."""
+    """Each of its problems."""
     return [Fault(place=fault.place, key=fault.key, problem=fault.problem) for fault in error.problems]
 
 
 def answer(problem: Problem, instance: str) -> Response:
-    """The HTTP answer."""
+    """The HTTP response of a problem."""
     return Response(
         to_json(problem.details(instance).model_dump(exclude_none=True)),
         status_code=problem.status,
@@ -225,13 +225,13 @@ def answer(problem: Problem, instance: str) -> Response:
 
 
 async def on_problem(request: Request, problem: Exception) -> Response:
-    """Of a Problem that was raised; of what nobody thought of, too, without its details."""
-    told = problem if isinstance(problem, Problem) else Problem("something went wrong; the log says what")
-    return answer(told, request.url.path)
+    """For a Problem, and for any other exception: its details could be secret and are in the log only."""
+    known = problem if isinstance(problem, Problem) else Problem("internal error; see the log of the gateway")
+    return answer(known, request.url.path)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Of what the framework raises: no such path. Of a wrong method, see ``app``."""
+    """For errors of the framework, such as an unknown path. For a wrong method see ``app``."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict((error.headers if isinstance(error, HTTPException) else None) or {})
     if status == 404:
@@ -240,7 +240,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
-    """Of a request that does not fit the models."""
+    """For a request that does not match the models."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
     faults = [_fault(each["type"], each["loc"], each["msg"]) for each in found]
     first = faults[0] if faults else Fault(place="body", key="", problem="cannot be read")

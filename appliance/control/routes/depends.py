@@ -1,4 +1,4 @@
-"""What operations are given: the gateway, who asks, and the note for the audit log."""
+"""Dependencies of operations: the gateway, the actor, and the note for the audit log."""
 
 from typing import Annotated, NamedTuple, cast
 
@@ -23,7 +23,7 @@ def _note(request: Request) -> Note:
 
 
 class Change(NamedTuple):
-    """A change that somebody asks for: of what, who, and what the audit log is to say of it."""
+    """A requested change: the gateway, the actor, and the note for the audit log."""
 
     control: Control
     actor: Actor

@@ -44,19 +44,19 @@ async def status(control: Plane) -> Status:
 
 @router.view("/v1/whoami", "getWhoAmI")
 async def who_am_i(actor: Sender) -> WhoAmI:
-    """Who asks, with which role: what else it may do."""
+    """The name and role of the sender."""
     return WhoAmI(name=actor.name, role=actor.role)
 
 
 @router.view("/v1/identity", "getIdentity")
 async def identity(control: Plane) -> Identity:
-    """Who the gateway is to canisters."""
+    """The principal of the gateway."""
     return Identity(principal=str(control.gateway.principal), key_file=str(control.gateway.config.gateway.identity))
 
 
 @router.view("/v1/stats", "getStats")
 async def stats(control: Plane) -> Stats:
-    """Counters since the start, and how long the parts of a message's way take."""
+    """Counters since the start, and the latency of each hop of a message."""
     counted = control.gateway.counters
     values = {each.name: getattr(counted, each.name) for each in fields(counted)}
     return Stats(
@@ -74,12 +74,12 @@ async def stats(control: Plane) -> Stats:
 
 @router.view("/v1/stats/recent", "getRecentStats")
 async def recent(control: Plane) -> Samples:
-    """Counters as they were in the last minutes."""
+    """Samples of the counters in the last minutes."""
     return Samples(every_s=control.metrics_history.every_s, items=control.metrics_history.samples)
 
 
 def reload_shown(outcome: Outcome) -> Reload:
-    """What came of an attempt to run another configuration."""
+    """The outcome of a reload, as the API shows it."""
     return Reload(
         at=timestamp(outcome.at_ns),
         result=outcome.result,

@@ -1,4 +1,4 @@
-"""How the API's operations are declared: each has a role, a stable name and its documented problems."""
+"""Declares operations of the API: each has a role, a stable name, and documented problems."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -28,27 +28,27 @@ from appliance.control.http.problems import (
 from appliance.control.models import Role
 
 MAX_BODY = 2 * 1024**2
-"""Bytes of a request."""
+"""Bytes of a request body."""
 BODY_TIMEOUT_S = 30.0
-"""For all of it to come."""
+"""Until the whole body has arrived."""
 
 Problems = tuple[type[Problem], ...]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 ROLE = "x-role"
-"""Where the description of an operation has its role."""
+"""Extension of OpenAPI that holds the role of an operation."""
 EVERYBODY = "everybody"
-"""Stands there where none is needed."""
+"""Its value for operations that need no role."""
 PROBLEM_SCHEMA = "#/components/schemas/ProblemDetails"
 
-_AT_EVERY_DOOR = (Unauthorized, CrossOrigin, WrongHost)
+_FOR_EVERYBODY = (Unauthorized, CrossOrigin, WrongHost)
 _WITH_ROLE = (RoleTooSmall,)
 _WITH_BODY = (TooSlow, BodyTooLarge, NotJson, Invalid)
 
 
 @dataclass
 class Note:
-    """What the audit log is to say of a change. Without ``changes`` nothing was changed, and it says nothing."""
+    """The audit entry of a change, filled in by the operation. Not recorded if ``changes`` is False."""
 
     target: str | None = None
     before: Any = None
@@ -57,7 +57,7 @@ class Note:
 
 
 class JsonRequest(Request):
-    """A request with a bounded body, read by orjson: no NaN, no half surrogates, no depth without end."""
+    """A request with a bounded body, parsed by orjson, which refuses NaN, lone surrogates and unbounded nesting."""
 
     _whole: bytes | None = None
 
@@ -66,7 +66,7 @@ class JsonRequest(Request):
         return orjson.loads(await self.body())
 
     async def body(self) -> bytes:
-        """All of it. Raises NotJson, BodyTooLarge, TooSlow or Invalid."""
+        """The whole body. Raises NotJson, BodyTooLarge, TooSlow or Invalid."""
         if self._whole is None:
             self._check(self.headers)
             self._whole = await self._read()
@@ -89,17 +89,20 @@ class JsonRequest(Request):
                     if len(body) > MAX_BODY:
                         raise BodyTooLarge(f"the body has more than {MAX_BODY} bytes")
         except TimeoutError:
-            raise TooSlow(f"the body was not there within {BODY_TIMEOUT_S:g} s") from None
+            raise TooSlow(f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
         except ClientDisconnect:
-            raise Invalid("the sender left before the body was there") from None
+            raise Invalid("the client disconnected before the end of the body") from None
         return bytes(body)
 
 
 class Operation(APIRoute):
-    """A route that asks for the role it declares before anything else is looked at, and writes changes down."""
+    """A route that checks its role before it reads the request, and records changes in the audit log.
+
+    The role comes first, so that a sender without it learns nothing about parameters from validation errors.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request."""
+        """The handler of a request."""
         inner = super().get_route_handler()
         role = (self.openapi_extra or {})[ROLE]
         is_change = self.methods != {"GET"}
@@ -131,7 +134,7 @@ class Operation(APIRoute):
             response = await inner(request)
             status, problem = response.status_code, ""
         except RequestValidationError:
-            actor = None  # nothing was attempted
+            actor = None  # no audit entry: nothing was attempted
             raise
         except Problem as error:
             status, problem = error.status, error.kind
@@ -162,15 +165,15 @@ class Operations(APIRouter):
     def view(
         self, path: str, name: str, *problems: type[Problem], role: Role | None = "viewer", **options: Any
     ) -> Callable[[Endpoint], Endpoint]:
-        """Declare an operation that only looks. ``role`` None lets everybody in."""
-        at_door = (*_AT_EVERY_DOOR, *(_WITH_ROLE if role else ()))
-        return self._declare(("GET", path, name), role, (*at_door, *problems), options)
+        """Declare an operation that only reads. With ``role`` None it needs no token."""
+        problems_of_all = (*_FOR_EVERYBODY, *(_WITH_ROLE if role else ()))
+        return self._declare(("GET", path, name), role, (*problems_of_all, *problems), options)
 
     def change(
         self, method: str, path: str, name: str, *problems: type[Problem], role: Role = "operator", **options: Any
     ) -> Callable[[Endpoint], Endpoint]:
         """Declare an operation that changes something."""
-        every = (*_AT_EVERY_DOOR, *_WITH_ROLE, *_WITH_BODY, *problems)
+        every = (*_FOR_EVERYBODY, *_WITH_ROLE, *_WITH_BODY, *problems)
         return self._declare((method, path, name), role, every, options)
 
     def _declare(
@@ -190,7 +193,7 @@ class Operations(APIRouter):
 
 
 def documented(problems: Problems) -> dict[int | str, dict[str, Any]]:
-    """What the description of an operation says of its problems; several may have one status."""
+    """The OpenAPI responses for these problems; several may share a status."""
     found: dict[int | str, dict[str, Any]] = {}
     for status in sorted({problem.status for problem in problems}):
         kinds = list(dict.fromkeys(problem for problem in problems if problem.status == status))

@@ -1,4 +1,4 @@
-"""Which sessions are meant: a filter over what is known of connections, and pages of them."""
+"""Selects sessions by a filter, and splits them into pages."""
 
 import heapq
 import ipaddress
@@ -13,10 +13,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Selection:
-    """A filter made ready. Raises Invalid for an address that is none."""
+    """A compiled filter. Raises Invalid for an address that is neither an IP address nor a network."""
 
     def __init__(self, wanted: SessionFilter, config: Config, *, now_ns: int, place: str = "body") -> None:
-        """``place`` is where the filter was sent."""
+        """``place`` is the part of the request with the filter: ``body`` or ``query``."""
         self._wanted = wanted
         self._canister = wanted.canister and canister_id_of(wanted.canister, config)
         self._network = None if wanted.address in (None, "unix") else _network(str(wanted.address), place)
@@ -60,9 +60,10 @@ def canister_id_of(name: str, config: Config) -> str:
 
 
 def page(found: Iterable[ConnectionInfo], *, after: str | None, limit: int) -> tuple[list[ConnectionInfo], str | None]:
-    """So many of them behind the one that ``after`` names, and what names the last of these if there are more.
+    """The ``limit`` sessions after the cursor ``after``, and the cursor of the next page, None at the end.
 
-    The order is that of coming, and stays right when some of them go. Raises Invalid for an ``after`` of nobody's.
+    The cursor is a time and an id rather than an offset, so that sessions that end meanwhile do not shift the pages.
+    Raises Invalid for a malformed cursor.
     """
     position = _position(after)
     items = heapq.nsmallest(limit + 1, (facts for facts in found if _key(facts) > position), key=_key)
@@ -80,7 +81,7 @@ def _position(after: str | None) -> tuple[int, str]:
         return -1, ""
     time, dot, session = after.partition(".")
     if not (dot and time.isascii() and time.isdigit() and len(time) < 30):
-        raise _invalid("query", "after", "is not what a page gave as next")
+        raise _invalid("query", "after", "is not the `next` of a page")
     return int(time), session
 
 

@@ -153,7 +153,7 @@ async def test_what_cannot_be_saved_runs_all_the_same_and_that_is_said(
     body = {"text": edited(plane, "name: chat", "name: talk"), "save": True}
     response = await plane.http.post("/v1/config/apply", json=body)
     assert (response.status_code, response.json()["type"]) == (409, "urn:icws:problem:conflict")
-    assert response.json()["detail"].startswith("generation 2 runs, but it cannot be saved: ")
+    assert response.json()["detail"].startswith("revision 2 runs, but cannot be saved: ")
     assert plane.gateway.config.canisters[0].name == "talk"
     entry = (await plane.get("/v1/audit"))["items"][0]
     assert (entry["status"], entry["after"]["generation"]) == (409, 2)
