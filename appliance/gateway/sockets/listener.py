@@ -161,7 +161,7 @@ class Listener:
 
 
 class PreparedListener:
-    """A listener that is ready to serve other addresses."""
+    """A listener with its new addresses bound, and not accepting there yet."""
 
     def __init__(self, listener: Listener, settings: Settings, coming: list[Bound], tls: "_Tls") -> None:
         self._listener = listener
@@ -171,17 +171,18 @@ class PreparedListener:
         self._tls = tls
 
     def commit(self) -> None:
-        """From now on the new settings hold. Sockets that are there stay as they are."""
+        """Use the new settings from now on. Connected sockets stay as they are."""
         self._listener.settings = self._settings
         self._listener.tls = self._tls
         self._listener.bound = self._coming
 
     async def rollback(self) -> None:
-        """Give up the addresses that were taken."""
+        """Release the addresses that were bound for this change."""
         _release(self._coming, keep=self._listener.bound)
 
     async def cleanup(self) -> None:
-        """Accept at the new addresses, then no more at those that are not served any more. Raises OSError."""
+        """Accept at the new addresses, then close the old ones: in this order there is always one to connect to. Raises
+        OSError."""
         for bound in self._coming:
             if not bound.servers:
                 await bound.serve(self._listener.factory(bound.place), self._tls.context)
