@@ -38,6 +38,16 @@ ROOMS = {
         {"connecting"},
         {"sync"},
     ],
+    "control": [
+        {"models"},
+        {"http", "reload", "client"},
+        {"auth", "health"},
+        {"observe"},
+        {"control"},
+        {"routes", "page"},
+        {"app"},
+        {"plane"},
+    ],
     "localnet": [
         {"state"},
         {"canisters"},

@@ -20,7 +20,7 @@ from appliance.errors import (
     WrongCanister,
     WrongGeneration,
 )
-from appliance.gateway.change import Ready
+from appliance.gateway.change import ImmediateChange
 from appliance.gateway.close_calls import CloseCalls
 from appliance.gateway.connections import ConnectionRegistry
 from appliance.gateway.drain import Drain, Pacing
@@ -146,13 +146,13 @@ class Gateway:
 
     # --- orders of operators ----------------------------------------------------------------------------------------
 
-    async def prepare(self, new: Config) -> Ready:
+    async def prepare(self, new: Config) -> ImmediateChange:
         """Prepare to follow another configuration; changes nothing yet."""
         verifier, old = self._verifier, self.config.verification
         if new.verification.max_certificate_age != old.max_certificate_age:
             age_ns = round(new.verification.max_certificate_age * 1e9)
             verifier = Verifier(verifier.root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
-        return Ready(lambda: self.follow(new, verifier))
+        return ImmediateChange(lambda: self.follow(new, verifier))
 
     def follow(self, new: Config, verifier: Verifier) -> None:
         """Follow another configuration from now on. Sessions of canisters that are no longer served are drained."""

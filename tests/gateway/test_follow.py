@@ -26,8 +26,8 @@ def config(*canisters, **sections):
 
 async def follow(part, new):
     change = await part.prepare(new)
-    change.swap()
-    await change.retire()
+    change.commit()
+    await change.cleanup()
 
 
 # --- canisters ------------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ async def test_what_was_prepared_and_not_taken_is_released():
     async with served() as it:
         change = await it.listener.prepare(moved(it, listeners=[{"address": "127.0.0.2:0"}]))
         port = change._coming[1].port
-        await change.discard()
+        await change.rollback()
         with socket.create_server(("127.0.0.2", port)):
             await greeted(it.listener.url)
 
@@ -260,8 +260,8 @@ async def test_an_unchanged_address_is_left_alone():
     async with served() as it:
         bound = it.listener.bound[0]
         change = await it.listener.prepare(moved(it, listen="127.0.0.1:0", max_connections=1))
-        change.swap()
-        await change.retire()
+        change.commit()
+        await change.cleanup()
         assert it.listener.bound == [bound]
         assert it.listener.settings.max_connections == 1
 

@@ -157,7 +157,7 @@ async def test_a_reload_changes_the_limit_of_sessions_that_are_open():
         client, shell = await bench.opened()
         await bursts(bench, client, shell, 4)
         sections = {"canisters": [{"id": str(CANISTER)}], "rate_limits": limits(messages="1/s", burst=6)}
-        (await bench.gateway.prepare(Config.model_validate(sections))).swap()
+        (await bench.gateway.prepare(Config.model_validate(sections))).commit()
         await bursts(bench, client, shell, 1)
         clock.now = SECOND
         await bursts(bench, client, shell, 1)
