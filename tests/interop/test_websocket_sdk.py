@@ -145,7 +145,7 @@ async def test_a_wrong_signature_is_refused_by_the_gateway(sdk: Sdk) -> None:
         code, reason = await client.closed()
         assert code == SignatureInvalid.close_code
         assert "signature" in reason
-        assert network.gateway.stats.joined == 0
+        assert network.gateway.counters.joined == 0
 
 
 # --- whoever takes the wrong path is told ---------------------------------------------------------------------------

@@ -64,7 +64,7 @@ async def test_without_patience_the_end_of_the_input_is_the_end(wait: str) -> No
         assert code == 0, stderr
         assert lines in ([], ["ping"])
         await network.gateway.stop()
-        assert network.gateway.stats.farewells == 1
+        assert network.gateway.counters.farewells == 1
 
 
 async def test_lines_are_json_with_a_type_of_a_file(tmp_path: Path) -> None:

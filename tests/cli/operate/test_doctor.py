@@ -47,7 +47,7 @@ async def test_a_session_is_opened_where_that_is_wanted(icws: Icws):
     opened = [finding for finding in findings if finding["topic"] == "a session through the gateway"]
     assert [(finding["subject"], finding["level"]) for finding in opened] == [("session", "ok"), ("first words", "ok")]
     assert [each["subject"] for each in findings if each["topic"] == "one message, step by step"] == STEPS
-    assert icws.plane.gateway.stats.delivered == 2
+    assert icws.plane.gateway.counters.delivered == 2
 
 
 async def test_what_is_wrong_is_named_with_what_to_do_and_is_exit_code_1(icws: Icws):
