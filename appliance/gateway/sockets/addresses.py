@@ -90,10 +90,15 @@ class Bound:
             with contextlib.suppress(OSError):
                 self.place.address.path.unlink(missing_ok=True)
 
-    async def wait_closed(self) -> None:
-        """Wait for the end of what was closed, and of everything that it accepted."""
+    def abort_handshakes(self) -> None:
+        """End the sockets that were accepted and are no connection yet, because their TLS handshake is not done.
+
+        Nothing may wait for them: from Python 3.12.1 on a server's ``wait_closed()`` does, for the minute that a client
+        may take for its handshake. Only 3.13 and newer can end them; with others the handshakes time out by themselves.
+        """
         for server in self.servers:
-            await server.wait_closed()
+            if (abort_clients := getattr(server, "abort_clients", None)) is not None:
+                abort_clients()
 
 
 def places(settings: Settings) -> list[Place]:
