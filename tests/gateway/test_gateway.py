@@ -236,6 +236,26 @@ async def test_a_failed_farewell_is_counted_and_that_is_all():
         assert bench.gateway.counters.farewells == 0
 
 
+@pytest.mark.parametrize(
+    ("refusal", "failed"),
+    [(CanisterRefused("ws_close", "unknown client"), {}), (Rejected(5, "stopped", "IC0508"), {"rejected": 3})],
+)
+async def test_a_canister_that_rejects_ws_close_does_not_delay_the_stop(refusal, failed):
+    """A stop that waited would wait for an hour."""
+    async with Bench(drain={"deadline": "1h"}) as bench:
+
+        async def reject():
+            raise refusal
+
+        bench.ic.before_call = reject
+        shells = [(await bench.opened())[1] for _ in range(3)]
+        for shell in shells:
+            shell.lose()
+        await bench.gateway.stop()
+        assert bench.gateway.departing == 0
+        assert bench.gateway.counters.failed_farewells == failed
+
+
 async def test_too_many_waiting_messages_close_their_client_alone():
     async with Bench(gateway={"relay_queue": 2}) as bench:
         client, shell = await bench.opened()

@@ -67,7 +67,11 @@ async def test_as_long_as_an_endpoint_asks_for_is_waited(time: TestTime) -> None
 
 
 @pytest.mark.parametrize(
-    "reject", [Rejected(4, "no"), Rejected(2, "busy", certified=True), Rejected(1, "fatal"), Rejected(3, "nobody")]
+    "reject",
+    [
+        *(Rejected(4, "no"), Rejected(2, "busy", certified=True), Rejected(1, "fatal"), Rejected(3, "nobody")),
+        Rejected(2, "out of cycles", "IC0207"),
+    ],
 )
 async def test_a_rejection_is_final(time: TestTime, reject: Rejected) -> None:
     post, posted = asking(RequestStatus("rejected", reject=reject))

@@ -31,7 +31,7 @@ async def lying_gateway(
     """A WebSocket proxy that passes all on as it is but certified messages, with which `deceit` does what it likes.
 
     Of what the client says it loses the frames with numbers (1 is the first) for which it has `deafness`; with
-    `loses_greeting` also the gateway's frames that are no messages. Yields its URL, which has the path of the gateway's.
+    `loses_greeting` also the frames of the gateway itself. Yields its URL, which has the path of the gateway's.
     """
     deceive = deceit or (lambda _, frame: [frame])
 
