@@ -190,14 +190,14 @@ def polling(name: str) -> Callable[[House, Peer], Any]:
 def limit(scope: str, name: str) -> Callable[[House, Peer], Any]:
     def terms(it: House, _: Peer) -> Any:
         reports = it.service.gateway.limits.reports()
-        return getattr(next(report for report in reports if report.scope == scope).terms, name)
+        return getattr(next(report for report in reports if report.scope == scope).limit, name)
 
     return terms
 
 
 def own_limit(it: House, _: Peer) -> Any:
     reports = it.service.gateway.limits.reports()
-    return [report.terms.burst for report in reports if str(report.canister) == it.canister]
+    return [report.limit.burst for report in reports if str(report.canister) == it.canister]
 
 
 def policy(name: str) -> Callable[[House, Peer], Any]:

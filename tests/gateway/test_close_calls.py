@@ -162,3 +162,23 @@ async def test_a_key_is_free_as_soon_as_its_close_call_is_done_however_it_ends(f
         late.receive(client.open())
         assert late.error is None
         await until(lambda: late.was_opened or late.error)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "failed"),
+    [(CanisterRefused("ws_close", "unknown client"), {}), (CertifiedReject(5, "stopped", "IC0508"), {"rejected": 3})],
+)
+async def test_a_canister_that_rejects_ws_close_does_not_delay_the_stop(refusal, failed):
+    """A stop that waited would wait for an hour."""
+    async with Bench(drain={"deadline": "1h"}) as bench:
+
+        async def reject():
+            raise refusal
+
+        bench.ic.before_call = reject
+        shells = [(await bench.opened())[1] for _ in range(3)]
+        for shell in shells:
+            shell.lose()
+        await bench.gateway.stop()
+        assert bench.gateway.pending_close_calls == 0
+        assert bench.gateway.counters.failed_farewells == failed

@@ -137,7 +137,7 @@ class Listener:
             connection.abort()
         await self._empty.wait()
         for bound in self.bound:
-            await bound.wait_closed()
+            bound.abort_handshakes()
         self.bound.clear()
 
     # --- connection.ConnectionOwner ---------------------------------------------------------------------------------
