@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from appliance.errors import (
     CallExpired,
     CertificateError,
+    CertifiedReject,
     GatewayError,
     IcUnreachable,
     Malformed,
