@@ -113,7 +113,7 @@ HOP = _closed(
     other=False,
 )
 SUBJECT = _closed("subject", "what was verified", ("reply", "frame"), other=False)
-CACHE = _closed("result", "`hit` if the result was cached", ("hit", "miss"), other=False)
+CACHE = _closed("result", "`hit`: found in the cache; `miss`: verified", ("hit", "miss"), other=False)
 TRIGGER = _closed("trigger", "the cause of the reload", TRIGGERS)
 RESULT = _closed("result", "the result of the reload", set(get_args(Result)) - {"started"}, other=False)
 CANISTER = Label(
@@ -192,7 +192,7 @@ VERIFICATION = _LATENCY.histogram(
     "delegations; sampled).",
     SUBJECT,
 )
-SIGNATURES = _LATENCY.counter("icws_signature_checks_total", "Certificate signatures that were verified, or found in the cache.", CACHE)
+SIGNATURES = _LATENCY.counter("icws_signature_checks_total", "Certificate signatures that were needed.", CACHE)
 LOOP_LAG = _LATENCY.gauge("icws_event_loop_lag_seconds", "Delay of the event loop at the last measurement.")
 
 DECISIONS = _LIMITS.counter(
