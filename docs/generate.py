@@ -5,7 +5,6 @@ Run ``python -m docs.generate`` in the top folder. The tests check that the file
 """
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -113,8 +112,7 @@ def _rows() -> Iterator[str]:
 
 def _prose(subject: type) -> str:
     """The docstring of the module that a class is in, as one paragraph."""
-    text = " ".join((inspect.getdoc(inspect.getmodule(subject)) or "").split()).replace("``", "`")
-    return re.sub(r"IC-PROTOCOL [^;]*; ", "", text)
+    return " ".join((inspect.getdoc(inspect.getmodule(subject)) or "").split()).replace("``", "`")
 
 
 def _first_sentence(error: type[GatewayError]) -> str:
