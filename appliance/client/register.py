@@ -1,5 +1,4 @@
-"""How a session of wire generation v0 is opened: the client's key is first made known to the canister, by a call over
-HTTP (IC-PROTOCOL D.0)."""
+"""Opens sessions of wire generation v0. First it registers the client's key with the canister, by a call over HTTP."""
 
 import asyncio
 
@@ -26,7 +25,7 @@ class DirectCalls:
         self._one_by_one = asyncio.Lock()
 
     async def register(self, key: SigningKey) -> None:
-        """Make a client key known. Raises as `message` does, and KeyUnusable for a key that is not Ed25519."""
+        """Register a client key. Raises as `message` does, and KeyUnusable for a key that is not Ed25519."""
         await self._call("ws_register", registration(key))
 
     async def message(self, arg: bytes) -> None:
@@ -60,7 +59,7 @@ class DirectChannel(Channel):
 
 
 class RegisteredConnector(Connector):
-    """Opens sessions of v0: each with the key that is given, else with a fresh one."""
+    """Opens sessions of v0: each with the given key, or else a new one."""
 
     def __init__(self, parameters: ConnectParameters, transport: Transport, registration: Registration) -> None:
         super().__init__(parameters)

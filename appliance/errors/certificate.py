@@ -73,7 +73,7 @@ class CertifiedDataMismatch(CertificateError, reason="certified_data_mismatch"):
 
 
 class MessageNotCertified(CertificateError, reason="message_not_certified"):
-    """The tree has another hash for the message of this key."""
+    """The certified hash for this key is not the hash of the message."""
 
     key: str
     sentence = "the content of message {key} does not match the hash that the canister certified"

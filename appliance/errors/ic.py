@@ -4,11 +4,11 @@ from appliance.errors.base import GatewayError
 
 
 class IcError(GatewayError, close_code=4101, reason="ic"):
-    """The IC did not do what it was asked."""
+    """A call or query failed at the IC."""
 
 
 class IcUnreachable(IcError, reason="ic_unreachable"):
-    """No usable answer: connection, time-out or a code that says "try again" (429, 5xx). Worth trying again."""
+    """No usable answer: no connection, time-out, or a temporary HTTP status (408, 425, 429, 5xx). Retrying may help."""
 
     endpoint: str
     problem: str
@@ -17,7 +17,7 @@ class IcUnreachable(IcError, reason="ic_unreachable"):
 
 
 class IcRefused(IcError, reason="ic_refused"):
-    """The endpoint refused the request itself (HTTP 4xx). Trying again is useless."""
+    """The endpoint refused the request (HTTP 4xx). Retrying does not help."""
 
     endpoint: str
     status: int
@@ -43,7 +43,7 @@ class CertifiedReject(Rejected):
 
 
 class UncertifiedReject(Rejected):
-    """An endpoint reports the rejection without proof, so that another endpoint may know better."""
+    """An endpoint reports the rejection without proof; another endpoint may answer otherwise."""
 
 
 class CallExpired(IcError, reason="call_expired"):

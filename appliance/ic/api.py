@@ -16,7 +16,7 @@ T = TypeVar("T")
 # The best first. The version of a query also decides how the certificate that the canister gets in it shows ranges of
 # canisters. Poll replies are passed on to clients with it, and older agents understand only the form of v2.
 VERSIONS: dict[Kind, tuple[int, ...]] = {"call": (4, 3, 2), "query": (2, 3), "read_state": (3, 2)}
-PROBE_AGAIN_NS = 600 * 10**9  # an upgrade of an endpoint is noticed within this
+PROBE_AGAIN_NS = 600 * 10**9  # the longest time until an upgrade of an endpoint is noticed
 
 
 class Api:

@@ -1,4 +1,4 @@
-"""Which network this is: its status and its root key (interface specification, "Root of trust")."""
+"""The status and the root key of a network (interface specification, "Root of trust")."""
 
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
