@@ -8,6 +8,7 @@ with when the error ends it: a registered code (RFC 6455 section 7.4.1 and the I
 The package imports nothing of ours, because the native core raises these classes, by the names exported here.
 """
 
+from appliance.errors.bad_reply import *
 from appliance.errors.base import *
 from appliance.errors.certificate import *
 from appliance.errors.config import *
