@@ -3,32 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Protocol, Self, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Protocol, Self
 
 import aiohttp
 
-from appliance.errors import CertificateError, GatewayError, IcRefused, IcUnreachable, Malformed, TooLarge
+from appliance.errors import IcError, IcUnreachable, ReplyTooLarge
 from appliance.ic.endpoints import Endpoint, Endpoints
+from appliance.ic.responses import Reply, read_response
 
 CONNECT_TIMEOUT_S = 5.0
-SHOWN_TEXT = 500  # characters of an error body that are kept
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-_TRY_AGAIN = frozenset({408, 425, 429})  # beside all of 5xx
 _HEADERS = {"Content-Type": "application/cbor", "Accept-Encoding": "identity", "User-Agent": "icws"}
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer with a status of 2xx."""
-
-    status: int
-    body: bytes
 
 
 class Transport(Protocol):
@@ -40,37 +27,25 @@ class Transport(Protocol):
     async def send(
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
     ) -> Reply:
-        """One request to one endpoint: POST with a body, GET without. Keeps note of the endpoint's health.
-
-        Raises IcUnreachable (worth trying again), IcRefused (not worth it) or TooLarge (the reply).
+        """One request to one endpoint: POST with a body, GET without. Raises IcUnreachable, IcRefused or ReplyTooLarge,
+        and nothing else, whatever the endpoint sends.
         """
 
+    def resting(self) -> list[Endpoint]:
+        """The endpoints that rest, so that ``order`` leaves them out where it has others."""
+
+    def pause_s(self) -> float:
+        """How long no endpoint may be asked, because all have asked for a pause."""
+
     def failed(self, endpoint: Endpoint, error: Exception) -> None:
-        """Its answer was unusable: prefer the others for a while."""
+        """It gave no answer, or an unusable one: prefer the others for a while."""
+
+    def succeeded(self, endpoint: Endpoint) -> None:
+        """It gave a usable answer."""
 
     @property
     def urls(self) -> list[str]:
         """The normalised addresses."""
-
-
-async def first_answer(
-    transport: Transport, attempt: Callable[[Endpoint], Awaitable[T]], *, avoid: str | None = None
-) -> T:
-    """Try one endpoint after the other until one gives a usable answer.
-
-    Raises what was wrong with the last one: IcUnreachable, Malformed or a CertificateError; and at once whatever else
-    ``attempt`` raises, because another endpoint would answer the same.
-    """
-    problem: GatewayError | None = None
-    for endpoint in transport.order(avoid=avoid):
-        try:
-            return await attempt(endpoint)
-        except IcUnreachable as error:
-            problem = error
-        except (CertificateError, Malformed) as error:
-            transport.failed(endpoint, error)
-            problem = error
-    raise problem or IcUnreachable("the IC", "there is no endpoint to ask")
 
 
 class HttpTransport:
@@ -130,6 +105,20 @@ class HttpTransport:
         """As Transport.order."""
         return self._endpoints.order(self._monotonic_ns(), avoid=avoid)
 
+    def resting(self) -> list[Endpoint]:
+        """As Transport.resting."""
+        return self._endpoints.resting(self._monotonic_ns())
+
+    def pause_s(self) -> float:
+        """As Transport.pause_s."""
+        return self._endpoints.pause_s(self._monotonic_ns())
+
+    def succeeded(self, endpoint: Endpoint) -> None:
+        """As Transport.succeeded."""
+        if endpoint.failures:
+            _log.info("endpoint %s answers again", endpoint.url)
+            endpoint.succeeded()
+
     def failed(self, endpoint: Endpoint, error: Exception) -> None:
         """As Transport.failed."""
         if not endpoint.failures:
@@ -140,32 +129,28 @@ class HttpTransport:
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
     ) -> Reply:
         """As Transport.send."""
-        try:
-            reply = await self._attempt(endpoint, path, body, timeout_s or self._timeout_s)
-        except IcUnreachable as error:
-            self.failed(endpoint, error)
-            raise
-        if endpoint.failures:
-            _log.info("endpoint %s answers again", endpoint.url)
-            endpoint.succeeded()
-        return reply
-
-    async def _attempt(self, endpoint: Endpoint, path: str, body: bytes | None, timeout_s: float) -> Reply:
+        timeout_s = timeout_s or self._timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                try:
-                    return await self._exchange(endpoint, path, body)
-                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                    if isinstance(error, aiohttp.ClientConnectorError):
-                        raise
-                    # A kept connection that the server closed meanwhile. Every request of the IC may be sent twice.
-                    return await self._exchange(endpoint, path, body)
+                return await self._exchange_twice(endpoint, path, body)
+        except IcError:
+            raise
         except aiohttp.ServerTimeoutError:
             raise IcUnreachable(endpoint.url, f"no connection within {CONNECT_TIMEOUT_S:g} s") from None
         except TimeoutError:
             raise IcUnreachable(endpoint.url, f"no answer within {timeout_s:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        # A stranger's bytes make aiohttp raise more than its ClientError, and may never end more than this attempt.
+        except Exception as error:
             raise IcUnreachable(endpoint.url, str(error) or type(error).__name__) from error
+
+    async def _exchange_twice(self, endpoint: Endpoint, path: str, body: bytes | None) -> Reply:
+        try:
+            return await self._exchange(endpoint, path, body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError):
+                raise
+            # A kept connection that the server closed meanwhile. Every request of the IC may be sent twice.
+            return await self._exchange(endpoint, path, body)
 
     async def _exchange(self, endpoint: Endpoint, path: str, body: bytes | None) -> Reply:
         if self._session is None:
@@ -175,18 +160,17 @@ class HttpTransport:
             method, endpoint.url + path, data=body, headers=_HEADERS, allow_redirects=False
         ) as response:
             content = await self._read(response)
-            _check(endpoint, response, content)
-            return Reply(response.status, content)
+            return read_response(endpoint.url, response.status, response.headers, content, now_s=time.time())
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         limit = self._max_reply
         if (response.content_length or 0) > limit:
-            raise TooLarge("reply of the IC", response.content_length or 0, limit)
+            raise ReplyTooLarge("reply of the IC", response.content_length or 0, limit)
         chunks, size = [], 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
             if size > limit:
-                raise TooLarge("reply of the IC", size, limit)
+                raise ReplyTooLarge("reply of the IC", size, limit)
             chunks.append(chunk)
         return b"".join(chunks)
 
@@ -198,27 +182,3 @@ def _new_session() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     )
-
-
-def _check(endpoint: Endpoint, response: aiohttp.ClientResponse, content: bytes) -> None:
-    status = response.status
-    if 200 <= status < 300:
-        if response.content_type.startswith("text/") and content:
-            raise IcRefused(endpoint.url, status, f"it answers {response.content_type}; is it an endpoint of the IC?")
-        return
-    text = content[: 4 * SHOWN_TEXT].decode(errors="replace").strip()[:SHOWN_TEXT]
-    if status >= 500 or status in _TRY_AGAIN:
-        problem = f"HTTP {status}: {text}" if text else f"HTTP {status}"
-        raise IcUnreachable(endpoint.url, problem, _retry_after_s(response))
-    raise IcRefused(endpoint.url, status, text or response.headers.get("Location", ""))
-
-
-def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds, from a number or a date (RFC 9110 section 10.2.3); None where there is none or it makes no sense."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
