@@ -4,12 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 import aiohttp
 
 from appliance.errors import IcError, IcUnreachable, ReplyTooLarge
 from appliance.ic.endpoints import Endpoint, Endpoints
+from appliance.ic.proxies import Proxy, proxy_for
 from appliance.ic.responses import Reply, read_response
 
 CONNECT_TIMEOUT_S = 5.0
@@ -48,11 +50,29 @@ class Transport(Protocol):
         """The normalised addresses."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The way to an endpoint, through a proxy or not."""
+
+    url: str
+    proxy: Proxy | None
+
+    @property
+    def shown(self) -> str:
+        """For errors: whatever comes back through a proxy may be its own word."""
+        return self.url if self.proxy is None else f"{self.url} (through the proxy {self.proxy.shown})"
+
+    def without_credentials(self, text: str) -> str:
+        """A text of aiohttp, which may name the proxy with its password."""
+        return text if self.proxy is None else text.replace(self.proxy.url, self.proxy.shown)
+
+
 class HttpTransport:
     """One pool of kept connections to all endpoints. An async context manager.
 
     ``timeout_s`` is for a whole request and its reply, ``max_reply`` in bytes. The pool has no bound of its own:
-    callers bound their requests, e.g. ``Agent`` its calls.
+    callers bound their requests, e.g. ``Agent`` its calls. ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` are read
+    when an endpoint is asked first.
     """
 
     def __init__(
@@ -69,6 +89,7 @@ class HttpTransport:
         self._max_reply = max_reply
         self._monotonic_ns = monotonic_ns
         self._session: aiohttp.ClientSession | None = None
+        self._ways: dict[str, _Way] = {}
 
     def follow(self, urls: Iterable[str], *, timeout_s: float, max_reply: int) -> None:
         """Use these endpoints and limits from now on; the health of known endpoints is kept.
@@ -76,6 +97,7 @@ class HttpTransport:
         Requests that are under way go on. Raises as the constructor does, and has changed nothing then.
         """
         self._endpoints = Endpoints(urls, known=self._endpoints.all)
+        self._ways = {}
         self._timeout_s = timeout_s
         self._max_reply = max_reply
 
@@ -129,38 +151,48 @@ class HttpTransport:
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
     ) -> Reply:
         """As Transport.send."""
+        way = self._way(endpoint)
         timeout_s = timeout_s or self._timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._exchange_twice(endpoint, path, body)
+                return await self._exchange_twice(way, endpoint.url + path, body)
         except IcError:
             raise
+        except aiohttp.ClientHttpProxyError as error:
+            raise IcUnreachable(way.shown, f"the proxy refuses: HTTP {error.status} {error.message}") from error
         except aiohttp.ServerTimeoutError:
-            raise IcUnreachable(endpoint.url, f"no connection within {CONNECT_TIMEOUT_S:g} s") from None
+            raise IcUnreachable(way.shown, f"no connection within {CONNECT_TIMEOUT_S:g} s") from None
         except TimeoutError:
-            raise IcUnreachable(endpoint.url, f"no answer within {timeout_s:g} s") from None
+            raise IcUnreachable(way.shown, f"no answer within {timeout_s:g} s") from None
         # A stranger's bytes make aiohttp raise more than its ClientError, and may never end more than this attempt.
         except Exception as error:
-            raise IcUnreachable(endpoint.url, str(error) or type(error).__name__) from error
+            raise IcUnreachable(way.shown, way.without_credentials(str(error)) or type(error).__name__) from error
 
-    async def _exchange_twice(self, endpoint: Endpoint, path: str, body: bytes | None) -> Reply:
+    async def _exchange_twice(self, way: _Way, url: str, body: bytes | None) -> Reply:
         try:
-            return await self._exchange(endpoint, path, body)
+            return await self._exchange(way, url, body)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if isinstance(error, aiohttp.ClientConnectorError):
                 raise
             # A kept connection that the server closed meanwhile. Every request of the IC may be sent twice.
-            return await self._exchange(endpoint, path, body)
+            return await self._exchange(way, url, body)
 
-    async def _exchange(self, endpoint: Endpoint, path: str, body: bytes | None) -> Reply:
+    async def _exchange(self, way: _Way, url: str, body: bytes | None) -> Reply:
         if self._session is None:
             self._session = _new_session()
         method = "GET" if body is None else "POST"
+        proxy = None if way.proxy is None else way.proxy.url
         async with self._session.request(
-            method, endpoint.url + path, data=body, headers=_HEADERS, allow_redirects=False
+            method, url, data=body, headers=_HEADERS, allow_redirects=False, proxy=proxy
         ) as response:
             content = await self._read(response)
-            return read_response(endpoint.url, response.status, response.headers, content, now_s=time.time())
+            return read_response(way.shown, response.status, response.headers, content, now_s=time.time())
+
+    def _way(self, endpoint: Endpoint) -> _Way:
+        way = self._ways.get(endpoint.url)
+        if way is None:
+            way = self._ways[endpoint.url] = _Way(endpoint.url, proxy_for(endpoint.url))
+        return way
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         limit = self._max_reply
