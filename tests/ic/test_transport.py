@@ -6,11 +6,15 @@ from collections.abc import Callable
 
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from appliance.crypto import Request
 from appliance.errors import IcRefused, IcUnreachable, Malformed, ReplyTooLarge
+from appliance.ic.failover import first_answer
 from appliance.ic.responses import Reply
 from appliance.ic.transport import HttpTransport
+from tests.ic.raw_server import Serve, drips, never_reads, raw_server, sends
 from tests.ic.scripted_ic import ScriptedIc, accepted, http
 
 TransportFor = Callable[..., HttpTransport]
@@ -193,3 +197,103 @@ async def test_other_endpoints_are_asked_as_soon_as_it_is_told(ic: ScriptedIc, t
     with pytest.raises(Malformed):
         transport.follow(["nonsense"], timeout_s=5, max_reply=5)
     assert transport.urls == [ic.url]
+
+
+# --- servers that do not keep to HTTP -------------------------------------------------------------------------------
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/cbor\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+BROKEN: dict[str, Serve] = {
+    "never reads": never_reads,
+    "silence": sends(b"", then="waits"),
+    "no response": sends(b"", then="closes"),
+    "reset": sends(b"", then="resets"),
+    "half a head": sends(HEAD, then="waits"),
+    "half a head, closed": sends(HEAD, then="closes"),
+    "half a body": sends(HEAD + b"Content-Length: 100\r\n\r\nhalf", then="waits"),
+    "half a body, closed": sends(HEAD + b"Content-Length: 100\r\n\r\nhalf", then="closes"),
+    "half a body, reset": sends(HEAD + b"Content-Length: 100\r\n\r\nhalf", then="resets"),
+    "a negative length": sends(HEAD + b"Content-Length: -5\r\n\r\nhalf"),
+    "a length that is none": sends(HEAD + b"Content-Length: many\r\n\r\nhalf"),
+    "two lengths": sends(HEAD + b"Content-Length: 4\r\nContent-Length: 2\r\n\r\nhalf"),
+    "a length of 400 digits": sends(HEAD + b"Content-Length: " + b"9" * 400 + b"\r\n\r\nhalf"),
+    "half a chunk": sends(CHUNKED + b"400\r\nhalf", then="waits"),
+    "half a chunk, closed": sends(CHUNKED + b"400\r\nhalf", then="closes"),
+    "no last chunk": sends(CHUNKED + b"4\r\nhalf\r\n", then="waits"),
+    "no last chunk, closed": sends(CHUNKED + b"4\r\nhalf\r\n", then="closes"),
+    "a chunk size that is none": sends(CHUNKED + b"many\r\nhalf\r\n"),
+    "a chunk that is longer": sends(CHUNKED + b"2\r\nhalf\r\n0\r\n\r\n"),
+    "an endless body": drips(HEAD + b"\r\n", bytes(4096)),
+    "endless chunks": drips(CHUNKED, b"400\r\n" + bytes(1024) + b"\r\n"),
+    "an endless head": drips(HEAD, b"X-More: of it\r\n"),
+    "one endless line": drips(HEAD + b"X: ", b"x" * 4096),
+    "endless promises": drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a slow body": drips(HEAD + b"\r\n", b"x", pause_s=0.02),
+    "a slow chunk": drips(CHUNKED + b"ffff\r\n", b"x", pause_s=0.02),
+    "a slow head": drips(HEAD + b"X: ", b"x", pause_s=0.02),
+    "another protocol": sends(b"SSH-2.0\r\n"),
+    "HTTP/2": sends(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])),
+    "another upgrade": sends(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
+    "no status": sends(b"HTTP/1.1 OK\r\n\r\n"),
+    "a huge status": sends(b"HTTP/1.1 99999999999 OK\r\n\r\n"),
+    "a type that is none": sends(
+        b"HTTP/1.1 200 OK\r\nContent-Type: \xff;;=\r\nContent-Length: 2000\r\n\r\n" + bytes(2000)
+    ),
+    "cookies that are none": sends(b"HTTP/1.1 503 No\r\nSet-Cookie: \xff=;;\r\nContent-Length: 0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("serve", BROKEN.values(), ids=BROKEN)
+async def test_a_broken_server_is_that_endpoints_trouble_and_no_more(transport_for: TransportFor, serve: Serve) -> None:
+    """Each attempt ends within its time-out: the test has no other limit, and fails by its own time-out else."""
+    async with raw_server(serve) as url, asyncio.timeout(20):
+        transport = transport_for(url, max_reply=1000)
+        for _ in range(2):
+            with pytest.raises((IcUnreachable, IcRefused, ReplyTooLarge)) as failure:
+                await send(transport, b"body", timeout_s=0.2)
+            assert failure.value.close_code == 4101
+        await transport.close()
+
+
+@pytest.mark.parametrize("serve", BROKEN.values(), ids=BROKEN)
+async def test_another_endpoint_answers_in_its_place(transport_for: TransportFor, ic: ScriptedIc, serve: Serve) -> None:
+    ic.script(answer(b"reply"))
+    async with raw_server(serve) as url:
+        transport = transport_for(url, ic.url, max_reply=1000)
+        reply = await first_answer(transport, lambda endpoint: transport.send(endpoint, PATH, timeout_s=0.2))
+        assert reply == Reply(200, b"reply")
+        assert [endpoint.failures for endpoint in transport.endpoints] == [1, 0]
+        await transport.close()
+
+
+LINES = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.0 202 Accepted",
+        b"HTTP/1.1 503 No",
+        b"Content-Length: 3",
+        b"Content-Length: 99999999999999999999",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Content-Encoding: br",
+        b"Connection: close",
+        b"Connection: upgrade",
+        b"Retry-After: Tue, 14 Nov 2023 22:13:27 +9999999999",
+        b"Set-Cookie: a=b; Max-Age=\xb2",
+        b"Location: http://[::1",
+        b"",
+        b"3",
+        b"0",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(LINES | st.binary(max_size=12), max_size=8).map(b"\r\n".join), st.sampled_from(["closes", "resets"]))
+async def test_whatever_bytes_a_server_sends_only_our_errors_leave(data: bytes, then: str) -> None:
+    async with (
+        raw_server(sends(data, then=then)) as url,
+        HttpTransport([url], timeout_s=0.5, max_reply=100) as transport,
+    ):
+        with contextlib.suppress(IcUnreachable, IcRefused, ReplyTooLarge):
+            assert (await send(transport, b"body")).status in {200, 202}
