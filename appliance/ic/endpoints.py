@@ -21,14 +21,14 @@ def normalise_url(url: str) -> str:
     """
     try:
         parts = urlsplit(url.strip())
-        host, port = parts.hostname, parts.port
+        host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError as error:
         raise Malformed("URL", f"{url!r}: {error}") from None
     if parts.scheme not in _DEFAULT_PORTS or not host:
         raise Malformed("URL", f"{url!r} should look like https://icp-api.io or http://127.0.0.1:4943")
     if parts.username is not None or parts.query or parts.fragment:
         raise Malformed("URL", f"{parts.scheme}://{host}: credentials, query and fragment have no place here")
-    host = f"[{host}]" if ":" in host else host.rstrip(".")
+    host = f"[{host}]" if ":" in host else host
     port_text = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
     return f"{parts.scheme}://{host}{port_text}{parts.path.rstrip('/')}"
 

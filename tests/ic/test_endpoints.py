@@ -31,7 +31,7 @@ def test_one_address_has_one_spelling(written: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "icp-api.io", "ftp://icp-api.io", "http://", "http://h:x", "http://h:99999", "https://u:p@h", "http://h?q=1",
-     "http://h/#f", "http://[::1", "unix:/run/x"],
+     "http://h/#f", "http://..", "http://[::1", "unix:/run/x"],
 )  # fmt: skip
 def test_what_is_no_endpoint_is_refused(url: str) -> None:
     with pytest.raises(Malformed, match="URL"):

@@ -102,6 +102,13 @@ async def test_a_refused_connection_is_unreachable(transport_for: TransportFor, 
         await send(transport_for(f"http://127.0.0.1:{unused_tcp_port}"))
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+async def test_a_name_that_no_host_can_have_is_unreachable(transport_for: TransportFor, host: str) -> None:
+    """The codec of host names raises UnicodeError."""
+    with pytest.raises(IcUnreachable, match="idna"):
+        await send(transport_for(f"http://{host}"))
+
+
 async def test_silence_is_unreachable(ic: ScriptedIc, transport_for: TransportFor) -> None:
     never = asyncio.Event()
 
