@@ -9,7 +9,7 @@ from appliance.client.connector import Connector, ConnectParameters
 from appliance.client.sessions.v0 import ANSWER, SessionV0, registration
 from appliance.client.settings import Registration
 from appliance.crypto import SigningKey
-from appliance.errors import CanisterRefused, CertificateError, IcUnreachable, Malformed, OpenTimeout
+from appliance.errors import CanisterRefused, IcUnreachable, OpenTimeout, ReplyError, reading_reply
 from appliance.ic.agent import Agent
 from appliance.ic.principal import Principal
 from appliance.ic.transport import Transport
@@ -36,8 +36,9 @@ class DirectCalls:
 
     async def _call(self, method: str, arg: bytes) -> None:
         try:
-            (answer,) = ANSWER.decode(await self._agent.call(self._canister_id, method, arg))
-        except (CertificateError, Malformed) as error:
+            with reading_reply(f"answer of {method}"):
+                (answer,) = ANSWER.decode(await self._agent.call(self._canister_id, method, arg))
+        except ReplyError as error:
             raise IcUnreachable(self._network, str(error)) from error
         if isinstance(answer, dict) and "Err" in answer:
             raise CanisterRefused(method, answer["Err"])

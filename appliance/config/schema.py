@@ -141,7 +141,8 @@ class Network(Section):
     url: Annotated[list[Endpoint], BeforeValidator(one_or_several), Field(min_length=1, max_length=16), Live()] = [
         "https://icp-api.io"
     ]
-    """One or more API endpoints of the same network. If one fails, the next is used."""
+    """One or more API endpoints of the same network. If one fails, the next is used. The environment variables
+    ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` apply, except to an address of this machine."""
     root_key: Annotated[str, Field(pattern=r"^(mainnet|fetch|[0-9a-fA-F]{266})$"), Restart()] = "mainnet"
     """``mainnet``; or the key as 266 hexadecimal digits; or ``fetch`` to trust the key that the endpoint reports at the
     start (for local networks only)."""

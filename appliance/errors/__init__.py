@@ -14,5 +14,6 @@ from appliance.errors.certificate import *
 from appliance.errors.config import *
 from appliance.errors.envelope import *
 from appliance.errors.ic import *
+from appliance.errors.reply import *
 from appliance.errors.session import *
 from appliance.errors.socket import *

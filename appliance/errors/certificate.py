@@ -1,10 +1,10 @@
 """Certificates and hash trees of the IC that cannot be trusted."""
 
-from appliance.errors.base import GatewayError
+from appliance.errors.reply import ReplyError
 
 
-class CertificateError(GatewayError, reason="certificate"):
-    """An answer of the IC cannot be trusted. Never the fault of a client."""
+class CertificateError(ReplyError, reason="certificate"):
+    """An answer of the IC cannot be trusted. Raise a subclass."""
 
 
 class CertificateSignatureInvalid(CertificateError, reason="certificate_signature"):

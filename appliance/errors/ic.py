@@ -8,7 +8,10 @@ class IcError(GatewayError, close_code=4101, reason="ic"):
 
 
 class IcUnreachable(IcError, reason="ic_unreachable"):
-    """No usable answer: no connection, time-out, or a temporary HTTP status (408, 425, 429, 5xx). Retrying may help."""
+    """No usable answer: no connection, time-out, or a temporary HTTP status (408, 425, 429, 5xx). Retrying may help.
+
+    ``retry_after_s``: no endpoint may be asked before that; None where another one may, or the same one at once.
+    """
 
     endpoint: str
     problem: str
@@ -17,12 +20,17 @@ class IcUnreachable(IcError, reason="ic_unreachable"):
 
 
 class IcRefused(IcError, reason="ic_refused"):
-    """The endpoint refused the request (HTTP 4xx). Retrying does not help."""
+    """An endpoint answered with HTTP 300 to 499, a web page, or another 2xx than the IC's. It proves nothing."""
 
     endpoint: str
     status: int
     text: str
     sentence = "{endpoint} refused the request with HTTP {status}: {text}"
+
+    @property
+    def blames_request(self) -> bool:
+        """Whether the status says that the request is at fault, so that an honest endpoint may have sent it."""
+        return self.status in (400, 413, 422)
 
 
 class Rejected(IcError, close_code=4102, reason="rejected"):
@@ -44,6 +52,8 @@ class CertifiedReject(Rejected):
 
 class UncertifiedReject(Rejected):
     """An endpoint reports the rejection without proof; another endpoint may answer otherwise."""
+
+    sentence = "rejected ({_codes}), uncertified: {message}"
 
 
 class CallExpired(IcError, reason="call_expired"):

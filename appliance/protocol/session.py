@@ -115,7 +115,7 @@ class Session(ABC):
     def answered(self, method: str, reply: bytes | None) -> list[Event]:
         """A relayed call was answered; ``reply`` is None where only its acceptance is known.
 
-        Raises CanisterRefused with the canister's text, CandidError for an undecodable answer.
+        Raises CanisterRefused with the canister's text, ReplyMalformed for an answer that does not decode.
         """
 
     def refused(self) -> list[Event]:

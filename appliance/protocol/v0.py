@@ -16,6 +16,7 @@ from appliance.errors import (
     UntimelyMessage,
     WrongGeneration,
     WrongSender,
+    reading_reply,
 )
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
@@ -71,7 +72,8 @@ class V0(Session):
         if method == "ws_open":
             return self.step(Input.ACCEPTED, _opened_at(reply))
         if reply is not None:
-            (answer,) = cast("tuple[dict[str, str]]", _ANSWER.decode(reply))
+            with reading_reply(f"answer of {method}"):
+                (answer,) = cast("tuple[dict[str, str]]", _ANSWER.decode(reply))
             if "Err" in answer:
                 raise CanisterRefused(method, answer["Err"])
         return []
@@ -162,8 +164,9 @@ class V0(Session):
 
 
 def _opened_at(reply: bytes | None) -> int:
-    """The nonce that ``ws_open`` answered. Raises CanisterRefused, and CandidError without an answer."""
-    (answer,) = cast("tuple[dict[str, dict[str, object] | str]]", _OPENED.decode(reply or b""))
+    """The nonce that ``ws_open`` answered. Raises CanisterRefused, and ReplyMalformed without an answer."""
+    with reading_reply("answer of ws_open"):
+        (answer,) = cast("tuple[dict[str, dict[str, object] | str]]", _OPENED.decode(reply or b""))
     match answer:
         case {"Ok": {"nonce": int(nonce)}}:
             return nonce
