@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO_CANISTER := demo/canister/target/demo.wasm
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock native/Cargo.toml native/core/Cargo.toml
 
-.PHONY: setup demo demo-canister test lint docs interop bench clean
+.PHONY: setup demo demo-canister test lint docs interop bench mutants clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -44,7 +44,7 @@ lint: setup ## Check style, types, stubs and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest appliance._native
-	$(BIN)/python -m pytest -q tests/test_layers.py
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_layers_rust.py
 	cargo fmt --all --check --manifest-path native/Cargo.toml
 	cargo fmt --check --manifest-path demo/canister/Cargo.toml
 	cargo clippy --quiet --workspace --all-targets --manifest-path native/Cargo.toml -- -D warnings
@@ -58,6 +58,16 @@ interop: setup ## Run every client through the gateway and write the table in RE
 bench: setup ## Measure every native function, each step of a message, and all of it
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 	$(BIN)/python -m benchmarks.end_to_end
+
+SEED ?= 1
+MUTATIONS ?= 60
+RUST_SHARDS ?= 20
+
+mutants: setup ## Break the core modules and list what their tests do not notice; SEED, MUTATIONS and RUST_SHARDS set the sample
+	$(BIN)/python -m tests.mutants --seed $(SEED) --count $(MUTATIONS)
+	@if cargo mutants --version >/dev/null 2>&1; then \
+		cargo mutants --dir native --package icws-core --shard $$(( $(SEED) % $(RUST_SHARDS) ))/$(RUST_SHARDS) --output native/target; \
+	else echo "the Rust half is skipped: cargo-mutants is missing; cargo install cargo-mutants installs it"; fi
 
 clean: ## Remove what was built
 	rm -rf $(VENV) native/target demo/canister/target appliance/*.so

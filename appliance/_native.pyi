@@ -169,8 +169,8 @@ class Verifier:
         max_ahead_ns: int = 300_000_000_000,
         cache_entries: int = 1024,
     ) -> Self:
-        """`root_key` is DER, 133 bytes; `cache_entries` bounds certificates, delegations and signatures each. Raises
-        KeyUnusable."""
+        """`root_key` is DER, 133 bytes; `cache_entries` bounds certificates, delegations and signatures each, once for
+        replies of the IC and once for canister signatures of clients. Raises KeyUnusable."""
     @property
     def root_key(self) -> bytes: ...
     @property

@@ -38,7 +38,7 @@ from appliance.gateway.sockets.listener import Listener
 from appliance.gateway.tasks import Tasks
 from appliance.ic.agent import Agent
 from appliance.ic.endpoints import Endpoints
-from appliance.ic.identity import identity_file_problem, load_or_create_identity
+from appliance.ic.key_file import identity_file_problem, load_or_create_identity
 from appliance.ic.network import resolve_root_key, root_key_warning
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport

@@ -21,7 +21,7 @@ class Burst(PingPong):
             super().on_message(env, client, message)
             return
         for number in range(int(text.removeprefix("burst "))):
-            self._say(env, client, f"message {number}")
+            self._send_text(env, client, f"message {number}")
 
 
 async def main() -> None:

@@ -18,7 +18,7 @@ from appliance.ic.identity import KeyIdentity
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Call, Join
 from appliance.protocol.frames import binary_frame
-from appliance.protocol.session import Delivery, Terms
+from appliance.protocol.session import Delivery, SessionContext
 from appliance.protocol.v2 import V2
 from benchmarks.test_native import poll_reply
 from tests.client.canister import Canister
@@ -33,7 +33,7 @@ def conversation() -> tuple[V2, SessionV2, Join]:
     client = SessionV2(
         CANISTER, KeyIdentity(SigningKey.generate("ed25519")), verifier, client_nonce=NONCE, now_ns=NOW_NS
     )
-    gateway = V2(Terms(GATEWAY, Envelopes(verifier, "enforce")))
+    gateway = V2(SessionContext(GATEWAY, Envelopes(verifier, "enforce")))
     gateway.connect()
     (opening,) = client.receive(encode_cbor({"gateway_principal": GATEWAY}), now_ns=NOW_NS)
     join, _, _ = gateway.receive(opening.frame, now_ns=NOW_NS)  # type: ignore[union-attr]

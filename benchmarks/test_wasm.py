@@ -10,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from appliance.crypto import CandidInterface, CandidTypes
 from appliance.localnet.state.ingress import Call
 from appliance.localnet.state.outcome import Reply
-from appliance.localnet.wasm.compiled import default_cache
+from appliance.localnet.wasm.loader import default_cache
 from appliance.localnet.wasm.module import Module
 from tests.localnet.machine import SECOND, principal
 from tests.localnet.wasm.modules import ALICE, COUNTER, module

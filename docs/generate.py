@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
-from appliance.config.describe import render_markdown, render_yaml
-from appliance.errors import GatewayError, TooLarge
+from appliance.config.render.describe import render_markdown, render_yaml
+from appliance.errors import GatewayError, TooLarge, error_classes
 from appliance.protocol.generations import SESSIONS
 from appliance.protocol.session import draw
 from docs.alerts import render_alerts
@@ -24,7 +24,7 @@ _INTRODUCTION = """\
 
 Why the gateway closed a socket. The reason that comes with the code is a sentence with the facts of the case. Codes
 from 4000 to 4499 mean "come back", codes from 4500 to 4999 "do not, the same thing will fail again". This page is made
-from `appliance/errors.py` (`make docs`).
+from `appliance/errors/` (`make docs`).
 
 | code | come back | `reason` in logs | when |
 | --- | --- | --- | --- |
@@ -100,18 +100,14 @@ def files() -> Mapping[Path, str]:
 
 
 def _rows() -> Iterator[str]:
-    # the tree of errors.py alone: a client has errors of its own, which close nothing here
-    errors_here = {error for error in _subclasses(GatewayError) if error.__module__ == GatewayError.__module__}
-    closing = {error for error in errors_here if error.close_code != GatewayError.close_code} | {GatewayError}
+    closing = {error for error in error_classes() if error.close_code != GatewayError.close_code} | {GatewayError}
     ordered = sorted(closing, key=lambda error: (error.close_code, error.reason, error.__name__))
     for (code, reason), errors in groupby(ordered, key=lambda error: (error.close_code, error.reason)):
         back = _REGISTERED.get(code) or ("yes" if code < 4500 else "no")
-        meaning = " ".join(_MEANINGS.get(error) or _first_sentence(error) for error in errors)
+        # Subclasses that a client cannot tell from their parent by code and label are no news to readers.
+        group = list(errors)
+        meaning = " ".join(_MEANINGS.get(each) or _first_sentence(each) for each in group if each.__base__ not in group)
         yield f"| {code} | {back} | `{reason}` | {meaning} |"
-
-
-def _subclasses(error: type[GatewayError]) -> set[type[GatewayError]]:
-    return {error}.union(*(_subclasses(inner) for inner in error.__subclasses__()))
 
 
 def _prose(subject: type) -> str:

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from tests import vectors as shared_vectors
+from tests import vectors as vector_files
 
 # How long an example takes says how busy the machine is, and nothing about the law.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,8 +17,8 @@ settings.load_profile("untimed")
 
 @pytest.fixture(scope="session")
 def vectors() -> ModuleType:
-    """The shared test vectors: ``vectors.load_json("bls/bls_minsig.json")``."""
-    return shared_vectors
+    """The test vectors: ``vectors.load_json("signatures/bls.json")``."""
+    return vector_files
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ from appliance.control.ports import Control
 from appliance.control.tokens import Grant, hash_token
 from appliance.errors import ConfigError, GatewayError, RestartNeeded
 from appliance.gateway.peer import Peer
-from appliance.ic.identity import load_or_create_identity
+from appliance.ic.key_file import load_or_create_identity
 from appliance.localnet.net import Localnet
 from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from appliance.log import Logging
@@ -141,7 +141,7 @@ async def from_elsewhere(it: House, _: Peer) -> str:
     here = {peer.id for peer in it.service.gateway.connections}
     async with connect_socket(it.service.url, additional_headers={"X-Forwarded-For": "203.0.113.9"}):
         (peer,) = [peer for peer in it.service.gateway.connections if peer.id not in here]
-        return peer.origin.address.partition(":")[0]
+        return peer.source.address.partition(":")[0]
 
 
 async def opens(it: House, canister: str) -> bool:
@@ -475,7 +475,7 @@ async def test_a_canister_that_is_another_one_takes_its_sessions_with_it(it: Hou
             (it.other, False, 0),
         ]
         assert await reload(it)
-        with pytest.raises(GatewayError, match="not served here any more"):
+        with pytest.raises(GatewayError, match="no longer served here"):
             await connection.receive()
         assert await opens(it, it.other)
 

@@ -1,10 +1,13 @@
-"""Runs coroutines of commands on the fastest event loop that is installed."""
+"""The event loop, signals and ports of commands that serve."""
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
+
+import click
 
 T = TypeVar("T")
 
@@ -19,7 +22,7 @@ except ImportError:  # there are no wheels for every platform
 
 @contextmanager
 def interrupts() -> Iterator[asyncio.Event]:
-    """An event that an interrupt or SIGTERM sets, instead of what they do otherwise."""
+    """An event that SIGINT and SIGTERM set instead of ending the process."""
     interrupted = asyncio.Event()
     running = asyncio.get_running_loop()
     for number in _SIGNALS:
@@ -32,6 +35,19 @@ def interrupts() -> Iterator[asyncio.Event]:
 
 
 def run(main: Coroutine[object, object, T]) -> T:
-    """As asyncio.run."""
+    """Run a coroutine as ``asyncio.run`` does, on uvloop if it is installed."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
+
+
+def free_port(port: int) -> int:
+    """Return the loopback port if it is free; otherwise print a notice and return 0, which means any free port."""
+    with socket.socket() as probe:
+        # Servers set it too: without it, connections in TIME_WAIT would make a port look taken after each restart.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            click.echo(f"port {port} is taken, using a free one", err=True)
+            return 0
+    return port

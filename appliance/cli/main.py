@@ -1,4 +1,4 @@
-"""``icws``: the group of all commands. A command's module is imported when it is asked for."""
+"""``icws``: the group of all commands. A command's module is imported when the command is used."""
 
 from importlib import import_module
 from importlib.metadata import version
@@ -6,54 +6,53 @@ from importlib.metadata import version
 import click
 from click.shell_completion import CompletionItem
 
-from appliance.cli.exits import EXIT_CONFIG, EXIT_INTERRUPTED
+from appliance.cli.exit_codes import EXIT_CONFIG, EXIT_INTERRUPTED
 from appliance.errors import ConfigError, GatewayError
 
-SECTIONS = {
-    "operate": {
-        "run": "Run the gateway.",
-        "doctor": "Find out what is wrong with a gateway or a canister.",
-        "status": "Show the gateway at a glance.",
-        "canisters": "List canisters; pause, resume, add or remove one.",
-        "sessions": "List who is connected.",
-        "explain": "Tell what happened in a session.",
-        "limits": "Show who is being limited.",
-        "plugins": "List the plugins.",
-        "events": "Print what happens, as it happens.",
-        "audit": "List who has changed what.",
-        "metrics": "Print the metrics for Prometheus.",
-        "close": "Close sessions.",
-        "drain": "Let clients go at a pace.",
-        "log": "Log more or less.",
-        "tokens": "Say who may use the API over TCP.",
+GROUPS = {
+    "Operate a gateway": {
+        "run": ("operate.run", "Run the gateway."),
+        "doctor": ("operate.doctor", "Diagnose a gateway, the network or a canister."),
+        "status": ("operate.status", "Show the state of the gateway."),
+        "canisters": ("operate.canisters", "List canisters; pause, resume, add or remove one."),
+        "sessions": ("operate.sessions", "List the sessions."),
+        "explain": ("operate.events", "Explain what happened in a session."),
+        "limits": ("operate.monitoring", "Show the rate limits and who is limited."),
+        "plugins": ("operate.monitoring", "List the plugins."),
+        "events": ("operate.events", "Print events as they happen."),
+        "audit": ("operate.monitoring", "List changes and who made them."),
+        "metrics": ("operate.monitoring", "Print the metrics in the Prometheus format."),
+        "close": ("operate.sessions", "Close sessions."),
+        "drain": ("operate.drain", "Close all sessions gradually."),
+        "log": ("operate.monitoring", "Show or set the log level."),
+        "tokens": ("operate.tokens", "Manage access to the API over TCP."),
     },
-    "configure": {
-        "check": "Check a configuration.",
-        "config": "Show, explain and document the configuration.",
-        "identity": "Make, show or take over the key of the gateway.",
-        "plan": "Show what a reload would change.",
-        "reload": "Run what the file says now.",
-        "confirm": "Keep what was applied on trial.",
-        "rollback": "Run an earlier configuration again.",
-        "history": "List, show and compare configurations.",
+    "Configure it": {
+        "check": ("configure.config", "Check a configuration."),
+        "config": ("configure.config", "Show, explain and document the configuration."),
+        "identity": ("configure.identity", "Create, show or import the gateway's key."),
+        "plan": ("configure.revisions", "Show what a reload would change."),
+        "reload": ("configure.revisions", "Apply the configuration file."),
+        "confirm": ("configure.revisions", "Keep a revision that is on trial."),
+        "rollback": ("configure.revisions", "Apply an earlier revision again."),
+        "history": ("configure.revisions", "List, show and compare revisions."),
     },
-    "develop": {
-        "demo": "See a conversation pass through a gateway, on one machine.",
-        "localnet": "Run a local IC.",
-        "connect": "Talk to a canister through a gateway.",
-        "cert": "Look into certificates.",
-        "completion": "Print what makes a shell complete commands.",
+    "Develop a canister or client": {
+        "demo": ("develop.demo", "Run a conversation through a gateway on this machine."),
+        "localnet": ("develop.localnet", "Run a local IC."),
+        "connect": ("develop.connect", "Exchange messages with a canister."),
+        "cert": ("develop.cert", "Show and verify certificates."),
+        "completion": ("develop.completion", "Print the completion script of a shell."),
     },
 }
-"""The commands of each folder beside this module and their sentences, in the order of help."""
+"""By title of a group in ``icws --help``: each command with its module (below ``appliance.cli``) and its sentence."""
 
-TITLES = {"operate": "Operate a gateway", "configure": "Configure it", "develop": "Develop a canister or client"}
-COMMANDS = {name: sentence for commands in SECTIONS.values() for name, sentence in commands.items()}
-_FOLDERS = {name: folder for folder, commands in SECTIONS.items() for name in commands}
+COMMANDS = {name: sentence for commands in GROUPS.values() for name, (_, sentence) in commands.items()}
+_MODULES = {name: module for commands in GROUPS.values() for name, (module, _) in commands.items()}
 
 
 class Commands(click.Group):
-    """Imports a command late, and turns our errors into a sentence and an exit code."""
+    """Imports commands when they are used, and turns our errors into a message and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: D102
         return list(COMMANDS)
@@ -61,28 +60,28 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: D102
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"appliance.cli.{_FOLDERS[cmd_name]}.{cmd_name}"), cmd_name)
+        command = getattr(import_module(f"appliance.cli.{_MODULES[cmd_name]}"), cmd_name)
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(  # noqa: D102
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            close = _close_to(args[0])
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            similar = _similar_commands(args[0])
+            hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
             raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The names alone: what is proposed need not be imported."""
+        """Complete names without importing the commands: the shell waits for each Tab."""
         names = [CompletionItem(name, help=COMMANDS[name]) for name in COMMANDS if name.startswith(incomplete)]
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: D102
         widest = max(map(len, COMMANDS))
-        for folder, commands in SECTIONS.items():
-            with formatter.section(TITLES[folder]):
-                formatter.write_dl([(f"{name:<{widest}}", sentence) for name, sentence in commands.items()])
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{widest}}", sentence) for name, (_, sentence) in commands.items()])
 
     def invoke(self, ctx: click.Context) -> object:  # noqa: D102
         try:
@@ -92,14 +91,14 @@ class Commands(click.Group):
             ctx.exit(EXIT_CONFIG)
         except (KeyboardInterrupt, click.Abort):
             ctx.exit(EXIT_INTERRUPTED)
-        except BrokenPipeError:  # `icws … | head` has seen enough; click ends quietly
+        except BrokenPipeError:  # the reader closed the pipe, as in `icws … | head`: click exits quietly
             raise
         except (GatewayError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
 
-def _close_to(name: str) -> list[str]:
-    from difflib import get_close_matches  # noqa: PLC0415 - for the one who mistypes
+def _similar_commands(name: str) -> list[str]:
+    from difflib import get_close_matches  # noqa: PLC0415 - only for mistyped commands
 
     return get_close_matches(name, COMMANDS, n=2)
 
@@ -107,4 +106,4 @@ def _close_to(name: str) -> list[str]:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("icws"), prog_name="icws")
 def main() -> None:
-    """A gateway that holds WebSockets for canisters of the Internet Computer."""
+    """WebSocket gateway for canisters of the Internet Computer."""

@@ -30,7 +30,8 @@ from appliance.client.reconnect import Backoff, Change, Lost, Restored, RetryFai
 from appliance.client.session import Generation, Limits
 from appliance.crypto import SigningKey
 from appliance.errors import GatewayError
-from appliance.ic.identity import DelegatedIdentity, Identity, KeyIdentity, delegate, load_identity
+from appliance.ic.identity import DelegatedIdentity, Identity, KeyIdentity, delegate
+from appliance.ic.key_file import load_identity
 from appliance.ic.principal import Principal
 
 __all__ = [

@@ -1,5 +1,6 @@
-"""What the client's sessions of all wire generations share: they are open in time or end, and take a message only where
-it is proven to be the canister's, for this client, the next one and not too old.
+"""The base of client sessions of all wire generations: verifies each message and limits the time to open.
+
+A message is accepted only where it is proven to be the canister's, for this client, the next in order and not too old.
 """
 
 from abc import ABC, abstractmethod
@@ -15,8 +16,8 @@ from appliance.client.errors import (
     SequenceRepeated,
     UnexpectedText,
 )
-from appliance.client.foreign import refuse_foreign
 from appliance.client.session import Event, Generation, Limits, Send, State
+from appliance.client.wrong_generation import detect_wrong_generation
 from appliance.crypto import CertifiedMessage, Verifier
 from appliance.errors import GatewayError, Malformed, OpenTimeout
 from appliance.ic.principal import Principal
@@ -33,7 +34,7 @@ class CertifiedSession(ABC):
     _wire: ClassVar[Literal[0, 1, 2]]
     _first_state: ClassVar[State] = State.OPENING
     _awaited: ClassVar[Mapping[State, str]]
-    """What is missing in the states before OPEN, for OpenTimeout."""
+    """What each state before OPEN waits for, as words for OpenTimeout."""
 
     def __init__(
         self, canister_id: Principal, verifier: Verifier, client_key: bytes, *, now_ns: int, limits: Limits | None
@@ -53,8 +54,8 @@ class CertifiedSession(ABC):
 
     @property
     def client_key(self) -> bytes:
-        """What the canister addresses its messages to. v1 and v2: principal and nonce (8 bytes, big-endian); v0: the
-        raw Ed25519 key."""
+        """The address of the canister's messages to this client. v1 and v2: principal and nonce (8 bytes, big-endian);
+        v0: the raw Ed25519 key."""
         return self._client_key
 
     @property
@@ -77,13 +78,13 @@ class CertifiedSession(ABC):
         raise error
 
     def close(self) -> None:
-        """Take and send nothing any more."""
+        """End the session: nothing is received or sent after it."""
         self._state = State.CLOSED
 
     def start(self, *, now_ns: int) -> list[Event]:
-        """What the client says first. To be called once, when the socket is open. Raises NotOpen after the end."""
+        """Begin, once, when the socket is open. Raises NotOpen after the end."""
         self._refuse_after_end()
-        return self._first_words(now_ns)
+        return self._opening_events(now_ns)
 
     def receive(self, frame: bytes | str, *, now_ns: int) -> list[Event]:
         """Take a message of the gateway: bytes are a binary, a str is a text one.
@@ -103,9 +104,9 @@ class CertifiedSession(ABC):
         self._refuse_unless_open()
         return self._message(content, now_ns)
 
-    # --- what a generation says ---------------------------------------------------------------------------------
+    # --- defined by a generation --------------------------------------------------------------------------------
 
-    def _first_words(self, now_ns: int) -> list[Event]:
+    def _opening_events(self, now_ns: int) -> list[Event]:
         """Nothing, where the gateway speaks first."""
         return []
 
@@ -130,12 +131,12 @@ class CertifiedSession(ABC):
     @staticmethod
     @abstractmethod
     def _readable(client_key: bytes) -> str:
-        """A client key for people."""
+        """A client key as text."""
 
-    # --- what is the same for all -------------------------------------------------------------------------------
+    # --- the same for all ---------------------------------------------------------------------------------------
 
     def _verified(self, frame: bytes, now_ns: int) -> CertifiedMessage:
-        """Certificate and witness, then whom it is for, order and age: only then the content means anything."""
+        """Verify certificate and witness first, then recipient, order and age: before that no field may be trusted."""
         due = self._received + 1
         message = self._proven(frame, now_ns)
         if message.client_key != self._client_key:
@@ -155,7 +156,7 @@ class CertifiedSession(ABC):
             return self._verifier.open_message(frame, self._canister_id, generation=self._wire, now_ns=now_ns)
         except GatewayError as error:
             if isinstance(error, Malformed):
-                refuse_foreign(frame, self.generation)
+                detect_wrong_generation(frame, self.generation)
             raise MessageUntrusted(self._received + 1, error) from error
 
     def _refuse_unless_open(self) -> None:

@@ -53,7 +53,7 @@ class Channel:
         return [value for value in self._sent if value is not _OWN]
 
     async def opened(self) -> None:
-        """Say what the session says first, and wait until the canister has taken the client."""
+        """Start the session, and wait until the canister has accepted the client."""
         await self._act(self._session.start(now_ns=self._clock()))
         while self._session.state is not State.OPEN:
             await self._take_frame()
@@ -65,7 +65,7 @@ class Channel:
         return self._received.popleft()
 
     async def send(self, content: bytes, value: object) -> None:
-        """Sign a message and write it; `value` is what it says, for `unacknowledged`.
+        """Sign a message and write it; `value` is its decoded form, for `unacknowledged`.
 
         Raises NotOpen, or ConnectionClosed where the socket closed before the message, which the session has counted,
         was written.
@@ -76,8 +76,8 @@ class Channel:
         await self._flush()
 
     async def close(self, code: int, reason: str) -> None:
-        """End the session and the socket. What still arrives is dropped, so that the other side's close frame is
-        seen."""
+        """End the session and the socket. Frames that still arrive are read and dropped, because the close frame of the
+        other side comes after them."""
         self._session.close()
         discarding = asyncio.create_task(self._discard())
         try:
@@ -105,7 +105,7 @@ class Channel:
                 self._patience = None
 
     def _wait_until_deadline(self) -> None:
-        """Let the reader wait as long as the session does: with each message sent or taken that may change."""
+        """Set the reader's time limit to the session's deadline, which each message sent or received may move."""
         if self._patience is None or self._patience.expired():
             return
         when: float | None = None
@@ -129,15 +129,15 @@ class Channel:
         await self._flush()
 
     def _forget_acknowledged(self) -> None:
-        """Acknowledgements say up to which message the canister has all: what is not confirmed is the end of what was
-        sent."""
+        """Drop confirmed values: an acknowledgement covers all up to one, so that the unconfirmed are the last."""
         if self._session.generation == "v0":
             return
         while len(self._sent) > self._session.unacknowledged:
             self._sent.popleft()
 
     async def _flush(self) -> None:
-        """Write in the order of the sequence numbers, also when a sender is cancelled while it waits here."""
+        """Write in the order of the sequence numbers. A cancelled sender leaves its frame in the queue for the next
+        one, because the session has counted it, and a gap would end the session."""
         async with self._writing:
             try:
                 while self._outgoing:

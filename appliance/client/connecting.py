@@ -1,4 +1,4 @@
-"""`connect`: from what an application says to an open connection."""
+"""`connect`: opens a connection from the arguments of an application."""
 
 import ssl as tls
 import time
@@ -8,12 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from appliance.client.channel import Channel
 from appliance.client.codec import MessageType, codec_for
 from appliance.client.connection import Connection
-from appliance.client.opening import EnvelopedOpening, Opening, Terms
-from appliance.client.reconnect import Backoff, Change, Course
-from appliance.client.register import RegisteredOpening
-from appliance.client.root_key import verifier_for
+from appliance.client.connector import Connector, ConnectParameters, EnvelopedConnector
+from appliance.client.reconnect import Backoff, Change, ReconnectState
+from appliance.client.register import RegisteredConnector
 from appliance.client.session import Generation, Limits
-from appliance.client.settings import gateways_of, generation_of, registration_of
+from appliance.client.settings import gateways_of, generation_of, registration_of, verifier_for
 from appliance.crypto import SigningKey, Verifier
 from appliance.errors import GatewayError
 from appliance.ic.identity import KeyIdentity, adapt
@@ -46,15 +45,15 @@ async def connect(
 ) -> AsyncIterator[Connection]:
     """Open a session with a canister through a gateway, and close it at the end of the block.
 
-    `url` is ``ws://`` or ``wss://``, or a list of such URLs: the first gateway that takes the client is used.
-    `generation` is the wire generation; without one the end of the path says it (``/v0``, ``/v1``, ``/v2``), else it is
+    `url` is ``ws://`` or ``wss://``, or a list of such URLs: the first gateway that accepts the client is used.
+    `generation` is the wire generation; without one it is the end of the path (``/v0``, ``/v1``, ``/v2``), else it is
     v2. `identity` is one of `appliance.ic.identity` or of another library that its `adapt` takes; without one a fresh
     Ed25519 key is made.
 
     Messages are verified by `verifier`, or against `root_key`: 133 bytes of DER, 266 hexadecimal digits, ``mainnet``,
     or ``fetch`` to trust what `network_url` answers, which is the default where there is such a URL, else ``mainnet``.
 
-    `message_type` says what values are: a Candid type such as ``record {text: text}``, or an interface (the path of a
+    `message_type` is the type of values: a Candid type such as ``record {text: text}``, or an interface (the path of a
     ``.did`` file, or its text) of which the type is the one named `type_name`, else the one that the second argument of
     ``ws_message`` is an ``opt`` of. Without it values are bytes. In v0 they are always CBOR.
 
@@ -68,7 +67,7 @@ async def connect(
 
     Raises ConfigError for arguments that contradict each other; ConnectFailed where no socket opens; KeyUnusable;
     CandidError and OSError (in `message_type`); an IcError where the root key cannot be fetched or the client's key not
-    be registered; and the GatewayError that ends the session before the canister took the client. Where there are
+    be registered; and the GatewayError that ends the session before the canister accepted the client. Where there are
     several gateways it is the last one's, with notes of the others.
     """
     gateways = gateways_of(url)
@@ -78,21 +77,21 @@ async def connect(
     signer = KeyIdentity(SigningKey.generate("ed25519")) if identity is None else adapt(identity)
     registration = registration_of(spoken, network_url, client_key, direct=direct)
     trusted = verifier or await verifier_for(root_key, network_url)
-    terms = Terms(canister, signer, trusted, limits, ssl, clock)
+    parameters = ConnectParameters(canister, signer, trusted, limits, ssl, clock)
     async with AsyncExitStack() as stack:
-        opening: Opening
+        connector: Connector
         if registration is None:
-            opening = EnvelopedOpening(terms, spoken)
+            connector = EnvelopedConnector(parameters, spoken)
         else:
             transport = HttpTransport([registration.network_url], timeout_s=_TIMEOUT_S, max_reply=_MAX_REPLY)
-            opening = RegisteredOpening(terms, await stack.enter_async_context(transport), registration)
-        channel, course = await _first(opening, gateways)
+            connector = RegisteredConnector(parameters, await stack.enter_async_context(transport), registration)
+        channel, state = await _first(connector, gateways)
         backoff = reconnect if isinstance(reconnect, Backoff) else Backoff()
         connection = Connection(
             channel,
-            opening,
+            connector,
             codec,
-            course=Course(course.gateways, backoff),
+            reconnect_state=ReconnectState(state.gateways, backoff),
             reconnect=reconnect is not False,
             on_change=on_change,
         )
@@ -100,18 +99,18 @@ async def connect(
         yield connection
 
 
-async def _first(opening: Opening, gateways: tuple[str, ...]) -> tuple[Channel, Course]:
-    """A session through the first gateway that takes the client: each is asked once, and at once."""
-    course = Course(gateways, Backoff(first=0, attempts=len(gateways)))
+async def _first(connector: Connector, gateways: tuple[str, ...]) -> tuple[Channel, ReconnectState]:
+    """A session through the first gateway that accepts the client; each is tried once, without a wait."""
+    state = ReconnectState(gateways, Backoff(first=0, attempts=len(gateways)))
     before: list[str] = []
     while True:
         try:
-            return await opening.open(course.gateway), course
+            return await connector.open(state.gateway), state
         except GatewayError as error:
-            following = course.after_failure(error)
+            following = state.after_failure(error)
             if following is None:
                 for note in before:
                     error.add_note(note)
                 raise
-            before.append(f"before that, {course.gateway}: {error}")
-            course = following
+            before.append(f"before that, {state.gateway}: {error}")
+            state = following

@@ -1,4 +1,4 @@
-"""A conversation with a canister: over one session, or over one after the other where reconnection is asked for."""
+"""A connection to a canister: one session, or one after the other with `reconnect`."""
 
 import asyncio
 from collections import deque
@@ -8,9 +8,9 @@ from typing import Any, Self, TypeVar
 
 from appliance.client.channel import Channel
 from appliance.client.codec import Codec
+from appliance.client.connector import Connector
 from appliance.client.errors import ClientError, ConnectionClosed
-from appliance.client.opening import Opening
-from appliance.client.reconnect import Change, Course, Lost, Restored, RetryFailed
+from appliance.client.reconnect import Change, Lost, ReconnectState, Restored, RetryFailed
 from appliance.client.session import Received
 from appliance.errors import GatewayError
 from appliance.ic.attempts import system_chance
@@ -26,7 +26,7 @@ class Message:
     """A message of the canister: verified, in order, and for this client."""
 
     value: Any
-    """Decoded as the connection's `message_type` says."""
+    """Decoded by the connection's `message_type`."""
     sequence_num: int
     """From 1 on for each session; service messages of the protocol are counted too."""
     timestamp_ns: int
@@ -38,45 +38,45 @@ class Message:
 
 
 class Connection:
-    """An open conversation with a canister; made by `connect`.
+    """An open connection to a canister; made by `connect`.
 
     Iterating yields each `Message` and ends when the session ends in good order; it raises the GatewayError that ended
-    the session otherwise. Where reconnection is asked for, what is said here of the session is true of the last;
-    iterating over `events` yields the changes between sessions, too.
+    the session otherwise. With `reconnect`, `session` below means the last one, and iterating over `events` also yields
+    the changes between sessions.
     """
 
     def __init__(
         self,
         channel: Channel,
-        opening: Opening,
+        connector: Connector,
         codec: Codec,
         *,
-        course: Course,
+        reconnect_state: ReconnectState,
         reconnect: bool,
         on_change: Callable[[Change], object] | None,
     ) -> None:
         self._channel: Channel | None = channel  # None while a new one is opened
         self._last_channel = channel
-        self._opening = opening
+        self._connector = connector
         self._codec = codec
-        self._course = course
+        self._reconnect_state = reconnect_state
         self._reconnect = reconnect
         self._on_change = on_change
         self._session = 1
         self._inbox: deque[tuple[int, Received] | Change] = deque()
-        self._news = asyncio.Condition()  # of the channel, of the inbox and of the end
+        self._changed = asyncio.Condition()  # of the channel, of the inbox and of the end
         self._end: GatewayError | None = None
         self._runner = asyncio.create_task(self._run())
 
     @property
     def gateway(self) -> str:
         """The URL of the gateway that the session is, or is being opened, through."""
-        return self._course.gateway
+        return self._reconnect_state.gateway
 
     @property
     def principal(self) -> Principal:
-        """Who the client is to the canister; in v0, who registered its key there."""
-        return self._opening.terms.identity.principal
+        """The principal of the client; in v0, the one that registered its key."""
+        return self._connector.parameters.identity.principal
 
     @property
     def unacknowledged(self) -> list[Any]:
@@ -111,13 +111,13 @@ class Connection:
 
     async def receive_event(self) -> Message | Change:
         """The next message or change, in the order in which they happened. Raises as `receive` does."""
-        async with self._news:
-            await self._news.wait_for(lambda: self._inbox or self._end)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._inbox or self._end)
             if not self._inbox:
                 assert self._end is not None  # noqa: S101 - what was waited for
                 raise self._end
             next_one = self._inbox.popleft()
-            self._news.notify_all()
+            self._changed.notify_all()
         if isinstance(next_one, Change):
             return next_one
         session, received = next_one
@@ -125,7 +125,7 @@ class Connection:
         return Message(value, received.sequence_num, received.timestamp_ns, received.certified_at_ns, session)
 
     def events(self) -> "Events":
-        """Messages and changes to iterate over. Changes are for who reads: while 1024 events wait, none is added."""
+        """Messages and changes to iterate over. While 1024 events wait unread, changes are dropped."""
         return Events(self)
 
     def __aiter__(self) -> Self:
@@ -146,14 +146,14 @@ class Connection:
             self._runner.result()
 
     async def _open_channel(self) -> Channel:
-        async with self._news:
-            await self._news.wait_for(lambda: self._channel or self._end)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._channel or self._end)
             if self._end:
                 raise self._end
             assert self._channel is not None  # noqa: S101 - what was waited for
             return self._channel
 
-    # --- the runner: it alone reads the socket, and opens the next --------------------------------------------------
+    # --- the runner: the only reader of the socket, which also opens the next ----------------------------------------
 
     async def _run(self) -> None:
         try:
@@ -176,60 +176,59 @@ class Connection:
             return error, asyncio.get_running_loop().time() - started
 
     async def _keep(self, received: Received) -> None:
-        async with self._news:
-            await self._news.wait_for(lambda: len(self._inbox) < _INBOX)
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._inbox) < _INBOX)
             self._inbox.append((self._session, received))
-            self._news.notify_all()
+            self._changed.notify_all()
 
     async def _reopen(self, end: tuple[GatewayError, float]) -> None:
         """Raises the cause where that was the end of the connection, or the error of the last attempt."""
         cause, lasted_s = end
-        course = self._course.after_loss(cause, lasted_s=lasted_s) if self._reconnect else None
-        if course is None:
+        state = self._reconnect_state.after_loss(cause, lasted_s=lasted_s) if self._reconnect else None
+        if state is None:
             raise cause
         self._channel = None
-        await self._tell(Lost(self._course.gateway, cause, tuple(self._last_channel.unacknowledged)))
+        await self._report(Lost(self._reconnect_state.gateway, cause, tuple(self._last_channel.unacknowledged)))
         await self._last_channel.close(cause.close_code, str(cause))
-        await self._retry(course)
-        async with self._news:
+        await self._retry(state)
+        async with self._changed:
             self._channel = self._last_channel
             self._session += 1
-        await self._tell(Restored(self._course.gateway))
+        await self._report(Restored(self._reconnect_state.gateway))
 
-    async def _retry(self, course: Course) -> None:
+    async def _retry(self, state: ReconnectState) -> None:
         """Raises the error of the last attempt."""
         while True:
-            self._course = course
-            await asyncio.sleep(course.wait_s(chance=system_chance()))
+            self._reconnect_state = state
+            await asyncio.sleep(state.wait_s(chance=system_chance()))
             try:
-                self._last_channel = await self._opening.open(course.gateway)
+                self._last_channel = await self._connector.open(state.gateway)
             except GatewayError as error:
-                following = course.after_failure(error)
+                following = state.after_failure(error)
                 if following is None:
                     raise
-                await self._tell(RetryFailed(course.gateway, error))
-                course = following
+                await self._report(RetryFailed(state.gateway, error))
+                state = following
             else:
-                self._course = course.after_success()
+                self._reconnect_state = state.after_success()
                 return
 
-    async def _tell(self, change: Change) -> None:
-        async with self._news:
+    async def _report(self, change: Change) -> None:
+        async with self._changed:
             if len(self._inbox) < _INBOX:
                 self._inbox.append(change)
-            self._news.notify_all()
+            self._changed.notify_all()
         if self._on_change:
             self._on_change(change)
 
     async def _finish(self, error: GatewayError) -> None:
-        async with self._news:
+        async with self._changed:
             self._end = self._end or error
-            self._news.notify_all()
+            self._changed.notify_all()
 
 
 class Events:
-    """What happens to a connection, message by message and change by change; ends and raises as iterating over the
-    connection does."""
+    """The messages and changes of a connection, in order; ends and raises as iterating over the connection does."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""An event loop beside a program that has none."""
+"""An event loop in a thread, for programs without one."""
 
 import asyncio
 import threading

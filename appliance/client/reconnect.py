@@ -1,4 +1,4 @@
-"""When a client comes back, to which gateway, and after how long. Nothing here waits, connects or looks at a clock."""
+"""Whether, where and when a client reconnects. Pure values: nothing here waits, connects or reads a clock."""
 
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -9,7 +9,7 @@ from appliance.errors import GatewayError, Malformed, TextFrame
 
 
 class Verdict(Enum):
-    """What the end of a session, or of an attempt to open one, means for the next."""
+    """Where a client may connect after the end of a session or of an attempt to open one."""
 
     COME_BACK = "to the next gateway in turn, and to this one again when its turn comes"
     ELSEWHERE = "to the other gateways, never again to this one"
@@ -17,8 +17,8 @@ class Verdict(Enum):
 
 
 def verdict(cause: GatewayError) -> Verdict:
-    """Judge an end. What the canister wanted, or a code that forbids it, ends the connection for good; a gateway that
-    lied is not asked again; everything else may be an accident, which the range of the close code tells."""
+    """The verdict on an end. A close by the canister, or with a code that forbids it, ends the connection for good; a
+    gateway that broke the protocol is not used again; otherwise the range of the close code decides."""
     match cause:
         case ClosedByCanister():
             return Verdict.STAY_AWAY
@@ -44,7 +44,7 @@ class Backoff:
     longest: float = 30.0
     """The wait grows no further; a session that lasts longer makes it ``first`` again."""
     jitter: float = 0.5
-    """The part of a wait that chance may take off, 0 to 1: clients of one gateway must not come back as one."""
+    """How much of the wait is random, 0 to 1: clients of one gateway must not come back at the same moment."""
     attempts: int | None = None
     """How many may fail in a row before the connection ends with the error of the last; None for no limit."""
 
@@ -64,8 +64,8 @@ class Backoff:
 
 
 @dataclass(frozen=True)
-class Course:
-    """Where a connection is or goes next: the first of the gateways that may still be asked."""
+class ReconnectState:
+    """The gateways that may still be used, the current or next one first, with the attempts so far."""
 
     gateways: tuple[str, ...]
     backoff: Backoff
@@ -140,4 +140,4 @@ class Restored:
 
 
 Change: TypeAlias = Lost | RetryFailed | Restored
-"""What becomes of the session of a connection that reconnects."""
+"""A change of the session of a connection that reconnects."""

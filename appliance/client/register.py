@@ -6,7 +6,7 @@ import asyncio
 from websockets.asyncio.client import ClientConnection
 
 from appliance.client.channel import Channel
-from appliance.client.opening import Opening, Terms
+from appliance.client.connector import Connector, ConnectParameters
 from appliance.client.settings import Registration
 from appliance.client.v0 import ANSWER, SessionV0, registration
 from appliance.crypto import SigningKey
@@ -19,9 +19,9 @@ from appliance.ic.transport import Transport
 class DirectCalls:
     """Calls a canister of v0 as the identity that its clients' keys are registered by."""
 
-    def __init__(self, transport: Transport, terms: Terms) -> None:
-        self._agent = Agent(transport, terms.identity, terms.verifier, clock=terms.clock)
-        self._canister_id: Principal = terms.canister_id
+    def __init__(self, transport: Transport, parameters: ConnectParameters) -> None:
+        self._agent = Agent(transport, parameters.identity, parameters.verifier, clock=parameters.clock)
+        self._canister_id: Principal = parameters.canister_id
         self._network = ", ".join(transport.urls)
         self._one_by_one = asyncio.Lock()
 
@@ -47,8 +47,10 @@ class DirectCalls:
 class DirectChannel(Channel):
     """Receives through the gateway, and sends straight to the canister, as the SDK of that time did."""
 
-    def __init__(self, socket: ClientConnection, session: SessionV0, terms: Terms, calls: DirectCalls) -> None:
-        super().__init__(socket, session, terms.clock)
+    def __init__(
+        self, socket: ClientConnection, session: SessionV0, parameters: ConnectParameters, calls: DirectCalls
+    ) -> None:
+        super().__init__(socket, session, parameters.clock)
         self._direct = session.direct
         self._calls = calls
 
@@ -57,19 +59,19 @@ class DirectChannel(Channel):
         await self._calls.message(self._direct(content))
 
 
-class RegisteredOpening(Opening):
+class RegisteredConnector(Connector):
     """Opens sessions of v0: each with the key that is given, else with a fresh one."""
 
-    def __init__(self, terms: Terms, transport: Transport, registration: Registration) -> None:
-        super().__init__(terms)
-        self._calls = DirectCalls(transport, terms)
+    def __init__(self, parameters: ConnectParameters, transport: Transport, registration: Registration) -> None:
+        super().__init__(parameters)
+        self._calls = DirectCalls(transport, parameters)
         self._registration = registration
         self._key: SigningKey  # of the session that is being opened
 
     async def open(self, gateway: str) -> Channel:
-        """As Opening.open, once the key is registered. Raises OpenTimeout, CanisterRefused or an IcError."""
+        """As Connector.open, once the key is registered. Raises OpenTimeout, CanisterRefused or an IcError."""
         self._key = self._registration.key()
-        patience_s = (self.terms.limits or SessionV0.limits).open_ns / 1e9
+        patience_s = (self.parameters.limits or SessionV0.limits).open_ns / 1e9
         try:
             async with asyncio.timeout(patience_s):
                 await self._calls.register(self._key)
@@ -78,8 +80,10 @@ class RegisteredOpening(Opening):
         return await super().open(gateway)
 
     def _channel(self, socket: ClientConnection) -> Channel:
-        terms = self.terms
-        session = SessionV0(terms.canister_id, self._key, terms.verifier, now_ns=terms.clock(), limits=terms.limits)
+        parameters = self.parameters
+        session = SessionV0(
+            parameters.canister_id, self._key, parameters.verifier, now_ns=parameters.clock(), limits=parameters.limits
+        )
         if self._registration.is_direct:
-            return DirectChannel(socket, session, terms, self._calls)
-        return Channel(socket, session, terms.clock)
+            return DirectChannel(socket, session, parameters, self._calls)
+        return Channel(socket, session, parameters.clock)

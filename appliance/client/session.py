@@ -11,10 +11,10 @@ Generation: TypeAlias = Literal["v0", "v1", "v2"]
 
 
 class State(Enum):
-    """Where a session stands. The values are words for sentences."""
+    """The state of a session. The values are words for sentences."""
 
     HANDSHAKE = "waiting for the gateway's handshake"
-    OPENING = "waiting for the canister to take the client"
+    OPENING = "waiting for the canister to accept the client"
     OPEN = "open"
     CLOSED = "closed"
 
@@ -28,7 +28,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Opened:
-    """The canister has taken the client: from now on messages may be sent."""
+    """The canister has accepted the client: from now on messages may be sent."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ Event: TypeAlias = Send | Opened | Received
 
 @dataclass(frozen=True)
 class Limits:
-    """How patient a client is, in nanoseconds. The defaults are those of v2; each session class has its own in
+    """Time limits of a client, in nanoseconds. The defaults are those of v2; each session class has its own in
     ``limits``, to be taken as they are or through ``dataclasses.replace``."""
 
     open_ns: int = 60_000_000_000
@@ -67,11 +67,11 @@ class Session(Protocol):
 
     generation: ClassVar[Generation]
     limits: ClassVar[Limits]
-    """What a session is made with that is given no others."""
+    """The limits of a session that is given no others."""
 
     @property
     def state(self) -> State:
-        """Where the session stands."""
+        """The current state."""
 
     @property
     def unacknowledged(self) -> int:
@@ -82,7 +82,7 @@ class Session(Protocol):
         """When `check` will raise, unless something arrives before."""
 
     def start(self, *, now_ns: int) -> list[Event]:
-        """What the client says first. To be called once, when the socket is open. Raises NotOpen after the end."""
+        """Begin, once, when the socket is open. Raises NotOpen after the end."""
 
     def receive(self, frame: bytes | str, *, now_ns: int) -> list[Event]:
         """Take a message of the gateway: bytes are a binary, a str is a text one. Raises ClientError, Malformed or
@@ -95,4 +95,4 @@ class Session(Protocol):
         """Raise AckTimeout or OpenTimeout where a limit has passed."""
 
     def close(self) -> None:
-        """Take and send nothing any more."""
+        """End the session: nothing is received or sent after it."""

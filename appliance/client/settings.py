@@ -1,4 +1,4 @@
-"""What the arguments of `connect` mean together."""
+"""Resolves the arguments of `connect`: gateways, wire generation, registration and root key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,18 @@ from websockets.uri import parse_uri
 
 from appliance.client.errors import ConnectFailed
 from appliance.client.session import Generation
-from appliance.crypto import SigningKey
-from appliance.errors import ConfigError, ConfigProblem
+from appliance.crypto import SigningKey, Verifier
+from appliance.errors import ConfigError, ConfigProblem, KeyUnusable
+from appliance.ic.endpoints import is_mainnet
+from appliance.ic.network import resolve_root_key
+from appliance.ic.transport import HttpTransport
 
 GENERATIONS: Sequence[Generation] = get_args(Generation)
 DEFAULT: Generation = "v2"
+
+_MAINNET_URL = "https://icp-api.io"
+_TIMEOUT_S = 15.0
+_MAX_STATUS = 64 * 1024  # bytes; a real one has about 300
 
 
 def gateways_of(url: str | Sequence[str]) -> tuple[str, ...]:
@@ -31,7 +38,7 @@ def gateways_of(url: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def generation_of(gateways: Sequence[str], chosen: Generation | None) -> Generation:
-    """The wire generation: the one that is chosen, else the one that the path of every URL ends with, else v2.
+    """The wire generation: the chosen one, else that at the end of every URL's path, else v2.
 
     Raises ConfigError where these contradict each other.
     """
@@ -49,7 +56,7 @@ def generation_of(gateways: Sequence[str], chosen: Generation | None) -> Generat
 
 @dataclass(frozen=True)
 class Registration:
-    """How a client of v0 makes itself known."""
+    """The registration of a client of v0."""
 
     network_url: str
     given_key: SigningKey | None
@@ -57,8 +64,8 @@ class Registration:
     """Whether messages to the canister do not go through the gateway."""
 
     def key(self) -> SigningKey:
-        """For one session: the given one, else a fresh one, because the canister forgets a key with its client, and the
-        farewell to the session before may still be on its way."""
+        """For one session: the given one, else a fresh one, because the canister forgets a key with its client, and
+        ``ws_close`` of the previous session may still be under way."""
         return self.given_key or SigningKey.generate("ed25519")
 
 
@@ -76,8 +83,24 @@ def registration_of(
     return None
 
 
+async def verifier_for(root_key: bytes | str | None, network_url: str | None) -> Verifier:
+    """A verifier for a root key: DER bytes, 266 hexadecimal digits, ``mainnet``, or ``fetch`` from `network_url`.
+
+    None means ``fetch`` where the URL is one of another network than the mainnet, else ``mainnet``. Raises KeyUnusable,
+    ConfigError for a setting that is none of these, or an IcError where the key cannot be fetched.
+    """
+    if isinstance(root_key, bytes):
+        return Verifier(root_key)
+    url = network_url or _MAINNET_URL
+    setting = root_key or ("mainnet" if is_mainnet(url) else "fetch")
+    if setting == "fetch" and network_url is None:
+        raise KeyUnusable("root_key 'fetch' needs a network_url to fetch from")
+    async with HttpTransport([url], timeout_s=_TIMEOUT_S, max_reply=_MAX_STATUS) as transport:
+        return Verifier(await resolve_root_key(setting, transport))
+
+
 def wrong(argument: str, problem: str) -> ConfigError:
-    """An argument of `connect` that cannot be."""
+    """The error for an argument of `connect`."""
     return ConfigError([ConfigProblem("connect", argument, problem)])
 
 

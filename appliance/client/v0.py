@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from appliance.client.certified import CertifiedSession
 from appliance.client.errors import OpeningRefused, OutOfTurn, shown
-from appliance.client.foreign import refuse_foreign
 from appliance.client.session import Event, Generation, Limits, Opened, Received, Send, State
+from appliance.client.wrong_generation import detect_wrong_generation
 from appliance.crypto import CandidTypes, CertifiedMessage, SigningKey, Verifier, encode_cbor
 from appliance.errors import KeyUnusable
 from appliance.ic.principal import Principal
@@ -24,7 +24,7 @@ MESSAGE = CandidTypes(
 )
 """The argument of `ws_message`."""
 ANSWER = CandidTypes("(variant {Ok; Err: text})")
-"""What both answer."""
+"""The answer of both."""
 
 _KEY_LENGTH = 32  # of a raw Ed25519 key, which its DER form ends with (RFC 8410)
 _ANSWERS = 'the text "1" or "0"'
@@ -64,7 +64,7 @@ class SessionV0(CertifiedSession):
         self._refuse_unless_open()
         return MESSAGE.encode({"msg": {"DirectlyFromClient": {"client_key": self._client_key, "message": content}}})
 
-    def _first_words(self, now_ns: int) -> list[Event]:
+    def _opening_events(self, now_ns: int) -> list[Event]:
         return [self._signed(encode_cbor({"canister_id": self._canister_id, "client_key": self._client_key}))]
 
     def _text(self, text: str) -> list[Event]:
@@ -79,7 +79,7 @@ class SessionV0(CertifiedSession):
 
     def _binary(self, frame: bytes, now_ns: int) -> list[Event]:
         if self._state is State.OPENING:
-            refuse_foreign(frame, self.generation)
+            detect_wrong_generation(frame, self.generation)
             raise OutOfTurn("a binary message", _ANSWERS)
         return super()._binary(frame, now_ns)
 

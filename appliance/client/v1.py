@@ -18,7 +18,7 @@ class SessionV1(EnvelopedSession):
     limits = Limits(ack_ns=90_000_000_000)  # the canister's interval of 60 s and 30 s for the way
     _wire = 1
 
-    def _first_words(self, now_ns: int) -> list[Event]:
+    def _opening_events(self, now_ns: int) -> list[Event]:
         return [self._call("ws_open", _OPEN.encode({"client_nonce": self._client_nonce}), now_ns)]
 
     def _message_arg(self, message: dict[str, object]) -> bytes:

@@ -3,14 +3,14 @@
 from typing import ClassVar
 
 from appliance.client.enveloped import MESSAGE, EnvelopedSession
-from appliance.client.foreign import refuse_foreign
 from appliance.client.session import Event, Generation, Limits, State
+from appliance.client.wrong_generation import detect_wrong_generation
 from appliance.crypto import CandidTypes, decode_cbor
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal
 
 _OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: principal})")
-# The second argument tells SDKs the application's type; a value never travels in it.
+# SDKs read the application's type from the second argument; it never has a value.
 _MESSAGE = CandidTypes(f"({MESSAGE}, opt null)")
 
 
@@ -22,7 +22,7 @@ class SessionV2(EnvelopedSession):
     _wire = 2
     _first_state = State.HANDSHAKE
     gateway: Principal | None = None
-    """The gateway's principal, as it says; known from the handshake on."""
+    """The gateway's principal by its own claim, from the handshake on."""
 
     def _binary(self, frame: bytes, now_ns: int) -> list[Event]:
         return self._handshake(frame, now_ns) if self._state is State.HANDSHAKE else super()._binary(frame, now_ns)
@@ -32,7 +32,7 @@ class SessionV2(EnvelopedSession):
             case {"gateway_principal": bytes(principal)}:
                 self.gateway = Principal(principal)
             case _:
-                refuse_foreign(frame, self.generation)
+                detect_wrong_generation(frame, self.generation)
                 raise Malformed("handshake", "it does not name the gateway's principal; is this the right wire path?")
         arg = _OPEN.encode({"client_nonce": self._client_nonce, "gateway_principal": self.gateway})
         self._state = State.OPENING

@@ -1,4 +1,4 @@
-"""The files of a configuration: those that it names, and how one is written so that it is there whole or not at all."""
+"""The files that a configuration names, and atomic writes."""
 
 import hashlib
 import os
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.config.effect import Restart
+from appliance.config.fields.effect import Restart
+from appliance.config.fields.values import in_folder
 from appliance.config.keys import Item, KeyPath, is_repeated, label_of, path_text
 from appliance.config.problems import effect_of
 from appliance.config.schema import Config, Section
-from appliance.config.values import in_folder
 
 TEMPORARY = ".tmp"
-"""How the name of a file ends that is being written."""
+"""Ending of the name of a file that is being written."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is in a file, by its SHA-256 in hexadecimal."""
+    """The content of a file, as its SHA-256 in hexadecimal."""
 
     file: Path
     digest: str
@@ -29,7 +29,7 @@ class Content:
 
 
 def files_of(section: Section, above: KeyPath = ()) -> Iterator[tuple[KeyPath, Path]]:
-    """The files that are read again by a reload, each with the key that names it."""
+    """The files that a reload reads again, each with the key that names it."""
     for name, field in type(section).model_fields.items():
         value, path = getattr(section, name), (*above, name)
         if isinstance(value, Section):
@@ -42,7 +42,7 @@ def files_of(section: Section, above: KeyPath = ()) -> Iterator[tuple[KeyPath, P
 
 
 def contents_of(config: Config) -> dict[str, Content]:
-    """What is in each of these files, by the key that names it; those that cannot be read are left out."""
+    """The contents of these files, by the key that names each; unreadable files are left out."""
     contents: dict[str, Content] = {}
     for path, file in files_of(config):
         if (digest := digest_of(file)) is not None:
@@ -60,7 +60,7 @@ def digest_of(file: Path) -> str | None:
 
 
 def write_whole(file: Path, data: bytes, *, mode: int) -> None:
-    """Write a file so that after any crash it is there as it was or as it is to be, on the disk. Raises OSError."""
+    """Write a file atomically and durably: after any crash it is the old one or the new one. Raises OSError."""
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=TEMPORARY, dir=file.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -72,11 +72,11 @@ def write_whole(file: Path, data: bytes, *, mode: int) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    sync_folder(file.parent)
+    sync_folder(file.parent)  # else the rename itself may be lost in a crash
 
 
 def sync_folder(folder: Path) -> None:
-    """See that what was created, renamed or removed in a folder is so on the disk. Raises OSError."""
+    """Flush the entries of a folder to the disk. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

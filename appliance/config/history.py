@@ -1,8 +1,8 @@
-"""Every configuration that was applied: its text, when, by whom, and what became of it.
+"""The revisions of the configuration: the text of each, when and by whom it was applied, and its state.
 
-One file each, so that a crash damages one at most; it is written whole before anything is done with the configuration,
-with mode 0600 in a folder of mode 0700, since a configuration may hold secrets of plugins. Without a folder all of it
-is kept in memory.
+Each has a file, so that a crash damages one at most. The file is written before the configuration is applied: after a
+crash in between the next start knows that it was not finished. Its mode is 0600 in a folder of mode 0700, since a
+configuration may hold secrets of plugins. Without a folder the history is in memory.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from appliance.config.files import TEMPORARY, sync_folder, write_whole
-from appliance.errors import GenerationUnknown
+from appliance.errors import RevisionUnknown
 
 State = Literal["candidate", "good", "rejected", "rolled back"]
 """Being applied or on trial; applied; given up before anything was changed; applied and taken back."""
@@ -24,11 +24,11 @@ _NAME = re.compile(r"([0-9]{1,9})\.json")
 
 @dataclass(frozen=True)
 class Record:
-    """One generation of the configuration. ``at_ns`` is nanoseconds since 1970, ``file_hash`` what was in
+    """One revision of the configuration. ``at_ns`` is nanoseconds since 1970, ``file_hash`` what was in
     ``gateway.yaml`` then (None: nothing that could be read) and ``problem`` why it is not good.
     """
 
-    generation: int
+    revision: int
     text: str
     state: State
     at_ns: int
@@ -50,8 +50,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Choice:
-    """What to run at a start. ``record`` is None for a text that no generation has yet, and ``warning`` says why it is
-    not that of the file."""
+    """The text to run at a start. ``record`` is None for a text without a revision; ``warning`` is the reason where it
+    is not the text of the file."""
 
     text: str
     record: Record | None = None
@@ -64,7 +64,7 @@ def hash_of(text: str) -> str:
 
 
 class History:
-    """Generations of the configuration, in memory and in a folder.
+    """Revisions of the configuration, in memory and in a folder.
 
     ``complaints`` has a sentence for each file of the folder that cannot be used.
     """
@@ -82,16 +82,16 @@ class History:
 
     def __iter__(self) -> Iterator[Record]:
         """The newest first."""
-        return iter(sorted(self._records.values(), key=lambda record: -record.generation))
+        return iter(sorted(self._records.values(), key=lambda record: -record.revision))
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def __getitem__(self, generation: int) -> Record:
-        """Raises GenerationUnknown."""
-        if generation not in self._records:
-            raise GenerationUnknown(generation)
-        return self._records[generation]
+    def __getitem__(self, revision: int) -> Record:
+        """Raises RevisionUnknown."""
+        if revision not in self._records:
+            raise RevisionUnknown(revision)
+        return self._records[revision]
 
     def good(self) -> Record | None:
         """The newest good one."""
@@ -100,53 +100,53 @@ class History:
     def add(
         self, text: str, state: State, *, at_ns: int, actor: str, trigger: str, file_hash: str | None = None
     ) -> Record:
-        """Keep a further generation, and forget the oldest where there are too many. Raises OSError."""
+        """Keep a further revision, and remove the oldest beyond ``keep``. Raises OSError."""
         record = Record(self._last + 1, text, state, at_ns, actor, trigger, file_hash)
         self._write(record)
-        self._last = record.generation
+        self._last = record.revision
         self._prune()
         return record
 
-    def mark(self, generation: int, state: State, problem: str | None = None) -> Record:
-        """Say what became of a generation. Raises OSError and GenerationUnknown."""
-        record = replace(self[generation], state=state, problem=problem)
+    def mark(self, revision: int, state: State, problem: str | None = None) -> Record:
+        """Set the state of a revision. Raises OSError and RevisionUnknown."""
+        record = replace(self[revision], state=state, problem=problem)
         self._write(record)
         return record
 
     def choose(self, text: str) -> Choice:
-        """What to run at a start where this is what the file says.
+        """Choose the text to run at a start, where ``text`` is that of the file.
 
-        That is the file, but not one whose apply was never finished or was taken back, nor one that has not changed
-        since another configuration took its place: then it is the last good one.
+        It is the file, unless that was rolled back or never finished, or another revision replaced it since and the
+        file has not changed: then it is the last good revision. A crash must not start what failed before.
         """
         good, of_file = self.good(), next((record for record in self if record.hash == hash_of(text)), None)
         if good is None or good.text == text:
             return Choice(text, good)
         if of_file is not None and of_file.was_given_up:
-            fate = "was taken back" if of_file.state == "rolled back" else "was never finished"
-            why = f"the file is generation {of_file.generation}, whose apply {fate}"
+            fate = "was rolled back" if of_file.state == "rolled back" else "was never finished"
+            why = f"the file is revision {of_file.revision}, whose apply {fate}"
         elif good.file_hash == hash_of(text):
-            why = f"generation {good.generation} of {good.actor} took the place of what the file says"
+            why = f"revision {good.revision} of {good.actor} replaced the file"
         else:
             return Choice(text)
-        return Choice(good.text, good, f"{why}: generation {good.generation} is run. A reload runs the file")
+        return Choice(good.text, good, f"{why}: revision {good.revision} is used instead. A reload applies the file")
 
     def _write(self, record: Record) -> None:
         if self.folder is not None:
-            data = json.dumps({**asdict(record), "hash": record.hash}, ensure_ascii=False, indent=1)
-            write_whole(self.folder / f"{record.generation:06}.json", data.encode(), mode=0o600)
-        self._records[record.generation] = record
+            data = json.dumps(_written(record), ensure_ascii=False, indent=1)
+            write_whole(self.folder / f"{record.revision:06}.json", data.encode(), mode=0o600)
+        self._records[record.revision] = record
 
     def _prune(self) -> None:
-        """Forget the oldest: what was rejected before what ran, and never the last good one or the newest."""
+        """Remove the oldest: rejected ones first, and never the last good one or the newest."""
         good = self.good()
-        stay = {self._last, *([good.generation] if good else [])}
-        order = sorted(self._records.values(), key=lambda record: (record.state != "rejected", record.generation))
-        surplus = [record.generation for record in order if record.generation not in stay]
-        for generation in surplus[: max(0, len(self._records) - self.keep)]:
+        stay = {self._last, *([good.revision] if good else [])}
+        order = sorted(self._records.values(), key=lambda record: (record.state != "rejected", record.revision))
+        surplus = [record.revision for record in order if record.revision not in stay]
+        for revision in surplus[: max(0, len(self._records) - self.keep)]:
             if self.folder is not None:
-                (self.folder / f"{generation:06}.json").unlink(missing_ok=True)
-            del self._records[generation]
+                (self.folder / f"{revision:06}.json").unlink(missing_ok=True)
+            del self._records[revision]
 
     def _read(self, folder: Path) -> None:
         for file in sorted(folder.iterdir()):
@@ -157,16 +157,22 @@ class History:
                 try:
                     self._records[int(match[1])] = _record(json.loads(file.read_bytes()), int(match[1]))
                 except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-                    self.complaints.append(f"{file} is left out of the history, it is damaged: {error!r}")
+                    self.complaints.append(f"{file} is left out of the history because it is damaged: {error!r}")
         sync_folder(folder)
 
 
-def _record(values: Any, generation: int) -> Record:
+def _written(record: Record) -> dict[str, Any]:
+    values = asdict(record)
+    # Files of every release name the number "generation": an older or newer gateway must be able to read them.
+    return {"generation": values.pop("revision"), **values, "hash": record.hash}
+
+
+def _record(values: Any, revision: int) -> Record:
     """Raises ValueError, TypeError or KeyError for what was not written by us, or not in full."""
     if not isinstance(values, dict):
         raise ValueError("not what was written")
     expected = values.pop("hash")
-    record = Record(**values)
-    if record.hash != expected or record.generation != generation or record.state not in get_args(State):
+    record = Record(revision=values.pop("generation"), **values)
+    if record.hash != expected or record.revision != revision or record.state not in get_args(State):
         raise ValueError("not what was written")
     return record

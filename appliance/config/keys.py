@@ -1,16 +1,16 @@
-"""What keys are called where something is repeated: by what it is, never by its place in a list.
+"""Paths of keys in which an item of a list has a label, not a position: a reload may move items.
 
-A canister is told apart by its id, a further listener by its address, a plugin by its name.
+The label of a canister is its id, that of a further listener its address, that of a plugin its name.
 """
 
 from typing import Any, NamedTuple
 
-from appliance.config.document import Path
 from appliance.config.schema import Canister, MoreListener, Plugin, Section
+from appliance.config.text.document import Path
 
 
 class Item(NamedTuple):
-    """Something that is repeated, by its label."""
+    """An item of a list, by its label."""
 
     label: str
 
@@ -20,12 +20,12 @@ KeyPath = tuple[str | Item, ...]
 
 
 def path_text(path: KeyPath) -> str:
-    """A path as people write it: ``canisters[bkyz2-…].paused``."""
+    """A path as text: ``canisters[bkyz2-…].paused``."""
     return "".join(f"[{part.label}]" if isinstance(part, Item) else f".{part}" for part in path).removeprefix(".")
 
 
 def label_of(section: Section) -> str:
-    """What tells a canister, a listener or a plugin from the others."""
+    """The label of a canister, a listener or a plugin."""
     match section:
         case Canister():
             return str(section.id)
@@ -37,7 +37,7 @@ def label_of(section: Section) -> str:
 
 
 def labelled(section: Section, path: Path) -> KeyPath:
-    """A path with the positions in lists replaced by labels; what is in a value that is no section is left out."""
+    """A path with labels instead of positions in lists; it ends at a value that is no section."""
     value: Any = section
     labels: list[str | Item] = []
     for part in path:

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from appliance.config.document import MAX_BYTES, Document, Path, decode, key_text, read_document, read_value
+from appliance.config.fields.units import WRITTEN
+from appliance.config.fields.values import Misplaced, in_folder
 from appliance.config.files import Content, contents_of
 from appliance.config.keys import labelled, path_text
 from appliance.config.problems import field_at, problem_of, shown
 from appliance.config.schema import Config, Section
-from appliance.config.units import WRITTEN
-from appliance.config.values import Misplaced, in_folder
+from appliance.config.text.document import MAX_BYTES, Document, Path, decode, key_text, read_document, read_value
 from appliance.errors import ConfigError, ConfigProblem
 
 PREFIX = "ICWS_"
@@ -38,8 +38,8 @@ _PLACE = re.compile(r":(\d+):(\d+)$")
 class Loaded:
     """A configuration and, per key such as ``gateway.listen``, where its value is from: a place in the file, a
     variable, a setting of the command line, or ``default``. A list is one value in ``origins``; ``places`` knows what
-    was written in it too, under keys such as ``canisters[bkyz2-…].name``. ``text`` is what the file says and
-    ``contents`` what was in the files that the configuration names.
+    was written in it too, under keys such as ``canisters[bkyz2-…].name``. ``text`` is that of the file and
+    ``contents`` are those of the files that the configuration names.
     """
 
     config: Config
@@ -67,8 +67,8 @@ def load(
 ) -> Loaded:
     """Read the file (None: defaults only), then the variables of `environment`, then `settings` (``key=value``).
 
-    With `text` that is read as if it were in the file; `name` is what people are to know it by. Raises ConfigError with
-    everything that is wrong, in the order of the file, then variables and settings.
+    `text` is read instead of the file, with `name` in places of problems. Raises ConfigError with every problem, in the
+    order of the file, then variables and settings.
     """
     layers = _Layers()
     if text is None and file is not None:
@@ -91,7 +91,7 @@ def load(
 
 
 def read_text(file: FilePath) -> str:
-    """What a file says. Raises ConfigError where it cannot be read, is too long or is not UTF-8."""
+    """The text of a file. Raises ConfigError where it cannot be read, is too long or is not UTF-8."""
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -103,7 +103,7 @@ def read_text(file: FilePath) -> str:
 def variable_path(name: str) -> Path:
     """The key that a variable of the environment sets; empty if it is none of ours.
 
-    Without ``__`` only keys of the top count, and not ``version``: others set variables such as ``ICWS_PORT`` too.
+    Without ``__`` only keys of the top count, and not ``version``: other programs use variables such as ``ICWS_PORT``.
     """
     path = tuple(name.removeprefix(PREFIX).lower().split("__"))
     ours = name.startswith(PREFIX) and (len(path) > 1 or path[0] in Config.model_fields.keys() - {"version"})
@@ -112,7 +112,7 @@ def variable_path(name: str) -> Path:
 
 @dataclass
 class _Layers:
-    """What was read so far, one document over the other."""
+    """The documents read so far, each over the one before."""
 
     value: dict[str, Any] = field(default_factory=dict)
     places: dict[Path, str] = field(default_factory=dict)
@@ -168,7 +168,7 @@ class _Layers:
         try:
             config = Config.model_validate(self.value, context=WRITTEN)
         except ValidationError as errors:
-            self.problems.extend(self._problem(error) for error in errors.errors() if not self._is_told(error))
+            self.problems.extend(self._problem(error) for error in errors.errors() if not self._is_reported(error))
         if config is None or self.problems:
             raise ConfigError(sorted(self.problems, key=_in_order))
         return config
@@ -194,13 +194,13 @@ class _Layers:
             for old in [old for old in places if old[: len(path)] == path]:
                 del places[old]
 
-    def _is_told(self, error: ErrorDetails) -> bool:
+    def _is_reported(self, error: ErrorDetails) -> bool:
         return any(error["loc"][: len(path)] == path for path in self.broken)
 
     def _problem(self, error: ErrorDetails) -> ConfigProblem:
         cause = error.get("ctx", {}).get("error")
         path = error["loc"] + (cause.at if isinstance(cause, Misplaced) else ())
-        # a key is pointed at itself where it is the key that is wrong
+        # An unknown key is at the place of the key, a wrong value at that of the value.
         first, second = (self.places, self.key_places)
         if error["type"] == "extra_forbidden":
             first, second = second, first
@@ -232,7 +232,7 @@ def _in_order(problem: ConfigProblem) -> tuple[int, int, int]:
 
 
 def _with_folder(value: object, path: Path, folder: FilePath) -> object:
-    """What was written, its paths made absolute."""
+    """A value with absolute paths."""
     if isinstance(value, dict):
         return {key: _with_folder(inner, (*path, key), folder) for key, inner in value.items()}
     if isinstance(value, list):

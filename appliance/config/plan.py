@@ -1,29 +1,29 @@
-"""The difference between two configurations, key by key, each change with what it reaches.
+"""The difference between two configurations, key by key, each change with its reload class.
 
-What is repeated is told apart by what it is, never by its place in the list: canisters by their id, further listeners
-by their address, plugins by their name. Another order is a change for plugins only.
+Items of lists are compared by their label, never by position: canisters by id, further listeners by address, plugins by
+name. Another order is a change for plugins only.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from appliance.config.effect import EffectName, Live, Restart
+from appliance.config.fields.effect import EffectName, Live, Restart
 from appliance.config.files import files_of
 from appliance.config.keys import Item, KeyPath, label_of, path_text
 from appliance.config.load import Loaded
 from appliance.config.problems import effect_of, section_in
 from appliance.config.schema import Config, Section
-from appliance.config.written import read_back, written, written_value
+from appliance.config.text.written import read_back, written, written_value
 
 _ORDERED = ("plugins",)
-"""What is repeated and whose order means something."""
+"""Lists whose order matters."""
 
 
 @dataclass(frozen=True)
 class PlannedChange:
-    """One key that changes. ``old`` and ``new`` are as written, None where there is nothing; ``sessions`` is how many
-    of those that are there it concerns. With ``in_file`` the key is the same and what is in its file has changed.
+    """One key that changes. ``old`` and ``new`` are as written, None for absent; ``sessions`` is the number of open
+    sessions that it concerns. With ``in_file`` the key is the same and the content of its file has changed.
     """
 
     path: KeyPath
@@ -35,24 +35,24 @@ class PlannedChange:
 
     @property
     def key(self) -> str:
-        """As people write it: ``canisters[bkyz2-…].polling.min_interval``."""
+        """As text: ``canisters[bkyz2-…].polling.min_interval``."""
         return path_text(self.path)
 
     @property
     def canister(self) -> str | None:
-        """The id of the canister that this is about, None if it is about more."""
+        """The id of the canister that it concerns, None where it concerns more."""
         item = self.path[1] if self.path[0] == "canisters" and len(self.path) > 1 else None
         return item.label if isinstance(item, Item) else None
 
     @property
     def removes_canister(self) -> bool:
-        """Whether a canister is not served any more."""
+        """Whether it removes a canister."""
         return self.canister is not None and len(self.path) == 2 and self.new is None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of one configuration by another; nothing if it is empty."""
+    """The changes from one configuration to another; empty where nothing changes."""
 
     changes: tuple[PlannedChange, ...] = ()
 
@@ -64,12 +64,12 @@ class Plan:
 
     @property
     def restarts(self) -> tuple[PlannedChange, ...]:
-        """What waits for the next start."""
+        """The changes that wait for the next start."""
         return tuple(change for change in self.changes if change.effect == Restart.name)
 
     @property
     def sessions(self) -> int:
-        """Sessions that the change that concerns most of them concerns."""
+        """The largest number of sessions that one change concerns."""
         return max((change.sessions for change in self.changes), default=0)
 
     def counted(self, sessions: Mapping[str, int]) -> "Plan":
@@ -78,7 +78,7 @@ class Plan:
 
 
 def compare(old: Loaded, new: Loaded) -> Plan:
-    """What changes from one configuration to the other, in the order of the schema, then what files say."""
+    """The changes from one configuration to another, in the order of the schema, then those of file contents."""
     return Plan((*diff(old.config, new.config), *_contents(old, new)))
 
 
@@ -98,7 +98,7 @@ def diff(old: Section, new: Section, above: KeyPath = ()) -> Iterator[PlannedCha
 
 
 def patched(config: Config, changes: Iterable[PlannedChange]) -> Config:
-    """The configuration with these changes made; what is added stands last. Raises ConfigError if it is none then."""
+    """The configuration with these changes; added items stand last. Raises ConfigError for an invalid result."""
     values = _keyed(config)
     for change in changes:
         if not change.in_file:
@@ -107,7 +107,7 @@ def patched(config: Config, changes: Iterable[PlannedChange]) -> Config:
 
 
 def without(config: Config, changes: Iterable[PlannedChange]) -> Config:
-    """The configuration with these changes undone. Raises ConfigError if it is none then."""
+    """The configuration without these changes. Raises ConfigError for an invalid result."""
     return patched(config, (replace(change, old=change.new, new=change.old) for change in changes))
 
 
@@ -116,7 +116,7 @@ def _diff_items(old: list[Section], new: list[Section], path: KeyPath, effect: E
     added = [label for label in after if label not in before]
     removed = [label for label in before if label not in after]
     stay = [label for label in before if label in after]
-    # what is added stands last, forth and back, unless the order says otherwise
+    # `patched` puts added items last. A plugin in another position is therefore a change of the whole list, both ways.
     if path == _ORDERED and not (stay + added == list(after) and stay + removed == list(before)):
         yield PlannedChange(path, written_value(old), written_value(new), effect)
         return
@@ -130,7 +130,7 @@ def _diff_items(old: list[Section], new: list[Section], path: KeyPath, effect: E
 
 
 def _contents(old: Loaded, new: Loaded) -> Iterator[PlannedChange]:
-    """Files that are the same by name and not by content, one that cannot be read counting as none."""
+    """Files with the same name and another content; an unreadable file counts as absent."""
     before = dict(files_of(old.config))
     for path, file in files_of(new.config):
         was, is_now = (loaded.contents.get(path_text(path)) for loaded in (old, new))
@@ -139,7 +139,7 @@ def _contents(old: Loaded, new: Loaded) -> Iterator[PlannedChange]:
 
 
 def _keyed(section: Section) -> dict[str, Any]:
-    """As `written`, but what is repeated is a dictionary by label."""
+    """As `written`, with lists of sections as dictionaries by label."""
     values = written(section)
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
@@ -151,7 +151,7 @@ def _keyed(section: Section) -> dict[str, Any]:
 
 
 def _unkeyed(values: Mapping[str, Any], section: type[Section]) -> dict[str, Any]:
-    """What a section was before `_keyed`."""
+    """The inverse of `_keyed`."""
     result: dict[str, Any] = dict(values)
     for name, field in section.model_fields.items():
         inner, value = section_in(field.annotation), values[name]

@@ -1,4 +1,4 @@
-"""What people are told about a value that does not fit the schema."""
+"""Sentences for values that do not fit the schema, with suggestions."""
 
 from difflib import get_close_matches
 from types import UnionType
@@ -7,10 +7,10 @@ from typing import Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from appliance.config.document import Path
-from appliance.config.effect import Effect
+from appliance.config.fields.effect import Effect
+from appliance.config.fields.units import Unit
 from appliance.config.schema import Config, Section
-from appliance.config.units import Unit
+from appliance.config.text.document import Path
 
 _SHOWN = 60
 _TYPES = {
@@ -23,7 +23,7 @@ _TYPES = {
     "is_instance_of": "has the wrong type",
 }
 _ELSEWHERE = {"drain_timeout": "drain.deadline"}
-"""Keys that people may have in mind, and what they are called."""
+"""Keys of other products, and the name that they have here."""
 _BOUNDS = {
     "greater_than_equal": ("ge", "at least"),
     "greater_than": ("gt", "more than"),
@@ -91,7 +91,7 @@ def field_at(path: Path) -> FieldInfo | None:
 
 
 def unit_of(field: FieldInfo | None) -> Unit | None:
-    """What the number of a field counts, if it is more than a number."""
+    """The unit of a field, if it has one."""
     return next((fact for fact in field.metadata if isinstance(fact, Unit)), None) if field else None
 
 
@@ -101,7 +101,7 @@ def effect_of(field: FieldInfo | None) -> Effect | None:
 
 
 def choices_of(field: FieldInfo | None) -> tuple[object, ...]:
-    """The values that a field, or each of its list, may have, where they are few."""
+    """The values of a field with a fixed set of them, or of the items of its list."""
     annotation = field.annotation if field else None
     if get_origin(annotation) is list:
         (annotation,) = get_args(annotation)
@@ -109,7 +109,7 @@ def choices_of(field: FieldInfo | None) -> tuple[object, ...]:
 
 
 def shown(value: object) -> str:
-    """A value for a sentence: short."""
+    """A value for a sentence, cut to 60 characters."""
     if isinstance(value, dict | list):
         return "a section" if isinstance(value, dict) else "a list"
     text = repr(value)

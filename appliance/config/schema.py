@@ -1,7 +1,7 @@
 """Every section and key of ``gateway.yaml`` with its default, unit, bound and reload class. Defaults are nowhere else.
 
 Durations are seconds, sizes are bytes and rates are per second once read; in the file they are written as ``50ms``,
-``64KiB`` and ``20/s``. What a change of a key does is the ``Effect`` among its metadata.
+``64KiB`` and ``20/s``. The ``Effect`` in its metadata is its reload class.
 """
 
 from pathlib import Path
@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from appliance.config.address import TcpAddress, parse_address
-from appliance.config.effect import Live, NewSessions, Restart
-from appliance.config.units import Duration, Rate, Size
-from appliance.config.values import (
+from appliance.config.fields.address import TcpAddress, parse_address
+from appliance.config.fields.effect import Live, NewSessions, Restart
+from appliance.config.fields.units import Duration, Rate, Size
+from appliance.config.fields.values import (
     Address,
     CanisterId,
     Endpoint,
@@ -46,12 +46,12 @@ class Section(BaseModel):
 
 
 class Log(Section):
-    """What is written to standard error."""
+    """The log on standard error."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], Live()] = "info"
-    """The least that is logged; ``debug`` has a line for every frame."""
+    """The lowest level that is logged; ``debug`` logs every frame."""
     format: Annotated[Literal["text", "json"], Live()] = "text"
-    """Lines for people or for programs."""
+    """Readable lines, or one JSON object per line."""
 
 
 class Tls(Section):
@@ -64,7 +64,7 @@ class Tls(Section):
 
 
 class MoreListener(Section):
-    """A further address where clients connect, for example one whose clients cannot be told a path."""
+    """A further address where clients connect, for example for clients that cannot use a path."""
 
     address: Annotated[Address, Live()]
     """As ``gateway.listen``."""
@@ -75,7 +75,7 @@ class MoreListener(Section):
 def _one_listener_each(listeners: list[MoreListener]) -> list[MoreListener]:
     seen: set[str] = set()
     for position, listener in enumerate(listeners):
-        # port 0 is another port each time, but nothing tells such listeners apart
+        # Port 0 is another port each time, but a reload could not match two such listeners.
         if listener.address in seen:
             raise Misplaced((position, "address"), f"the address {listener.address} is listed twice")
         seen.add(listener.address)
@@ -88,8 +88,8 @@ class Gateway(Section):
     listen: Annotated[Address, Live()] = "0.0.0.0:8080"
     """Where clients connect: ``host:port``, ``[v6]:port`` or ``unix:/path``. Port 0 takes a free one."""
     generation: Annotated[GenerationName, NewSessions()] = "v2"
-    """The wire generation that is spoken there at the path ``/``. At ``/v0``, ``/v1`` and ``/v2`` it is that one, at
-    ``/canister/NAME`` the one of a listed canister."""
+    """The wire generation at the path ``/``. The paths ``/v0``, ``/v1`` and ``/v2`` have their own, and
+    ``/canister/NAME`` has that of the listed canister."""
     listeners: Annotated[list[MoreListener], AfterValidator(_one_listener_each), Live()] = []
     """Further addresses."""
     tls: Annotated[Tls | None, Live()] = None
@@ -98,18 +98,18 @@ class Gateway(Section):
     """Key of the gateway's principal, created with mode 0600 if absent. Takes PEM, and the reference gateway's
     ``data/key_pair``."""
     origins: Annotated[list[Origin], AfterValidator(unordered), Live()] = ["*"]
-    """Origins of the pages that may connect, e.g. ``https://app.example``; ``*`` is any. Programs that are no browser
-    send none and are let in."""
+    """Origins of the pages that may connect, e.g. ``https://app.example``; ``*`` is any. Programs other than
+    browsers send no origin and may connect."""
     trusted_proxies: Annotated[list[Proxy], AfterValidator(unordered), Live()] = []
-    """Networks of proxies whose ``X-Forwarded-For`` is believed; ``unix`` is whoever comes through a Unix socket."""
+    """Networks of proxies whose ``X-Forwarded-For`` is trusted; ``unix`` is every client of a Unix socket."""
     max_connections: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 20_000
-    """Sockets at the same time; more are answered with HTTP 503."""
+    """Sockets at the same time; further ones get HTTP 503."""
     max_frame: Annotated[Size, Field(ge=1024, le=16 * 1024**2), NewSessions()] = 2 * 1024**2
     """Bytes of one frame of a client. The IC takes 2 MiB."""
     outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3), NewSessions()] = 4 * 1024**2
-    """Bytes that may wait for one client that does not read; beyond, it is closed."""
+    """Bytes buffered for one client that does not read; beyond, it is closed."""
     relay_queue: Annotated[int, Field(ge=1, le=10_000), NewSessions()] = 128
-    """Messages of one client that may wait for the IC; beyond, it is closed."""
+    """Messages of one client that wait for the IC; beyond, it is closed."""
     ping_interval: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 25.0
     """How often a silent client is pinged."""
     ping_timeout: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 20.0
@@ -123,14 +123,15 @@ class Gateway(Section):
 
 
 class Drain(Section):
-    """How sessions are closed when the gateway stops or a canister is removed, so that not all come back at once."""
+    """How sessions are closed when the gateway stops or a canister is removed, so that clients do not all reconnect at
+    once."""
 
     rate: Annotated[Rate, Field(ge=1, le=100_000), Live()] = 100.0
-    """Sessions closed at most."""
+    """Highest rate of closed sessions."""
     grace: Annotated[Duration, Field(ge=0, le=600), Live()] = 0.0
-    """Between saying not to be ready and the first close, for balancers to notice."""
+    """From not being ready to the first close, so that load balancers notice."""
     deadline: Annotated[Duration, Field(ge=0, le=3600), Live()] = 20.0
-    """How long all of it may take, telling the canisters too; what is left then is closed at once."""
+    """Time for all of it, with the ``ws_close`` calls; sessions that are left then are closed at once."""
 
 
 class Network(Section):
@@ -139,18 +140,18 @@ class Network(Section):
     url: Annotated[list[Endpoint], BeforeValidator(one_or_several), Field(min_length=1, max_length=16), Live()] = [
         "https://icp-api.io"
     ]
-    """One or several endpoints of the same network, asked in this order when one fails."""
+    """One or several endpoints of the same network, tried in this order when one fails."""
     root_key: Annotated[str, Field(pattern=r"^(mainnet|fetch|[0-9a-fA-F]{266})$"), Restart()] = "mainnet"
-    """``mainnet``, the key as 266 hexadecimal digits, or ``fetch`` to trust what the endpoint says at the start (for
+    """``mainnet``, the key as 266 hexadecimal digits, or ``fetch`` to trust the key of the endpoint at the start (for
     local networks only)."""
     timeout: Annotated[Duration, Field(ge=0.1, le=300), Live()] = 15.0
-    """For one HTTP request. The IC answers a call within 10 s or says that it goes on."""
+    """For one HTTP request. The IC answers a call within 10 s, if only to accept it."""
     max_reply: Annotated[Size, Field(ge=1024, le=64 * 1024**2), Live()] = 4 * 1024**2
     """Bytes of one reply of the IC."""
 
 
 class Verification(Section):
-    """What is checked before anything is passed on."""
+    """Verification before a message is passed on."""
 
     certificates: Annotated[Mode, Live()] = "enforce"
     """Messages of canisters: certificate, tree and content."""
@@ -161,14 +162,14 @@ class Verification(Section):
 
 
 class Polling(Section):
-    """How often a canister is asked for messages."""
+    """How often a canister is polled for messages."""
 
     min_interval: Annotated[Duration, Field(ge=0.005, le=60), Live()] = 0.05
     """While messages flow."""
     max_interval: Annotated[Duration, Field(ge=0.005, le=300), Live()] = 1.0
-    """While nothing happens, and the most that errors slow it down to is ten times this."""
+    """While nothing happens. After errors the interval grows to ten times this."""
     timeout: Annotated[Duration, Field(ge=0.1, le=60), Live()] = 5.0
-    """For the answer to one poll."""
+    """For the reply to one poll."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -178,43 +179,43 @@ class Polling(Section):
 
 
 class RateLimit(Section):
-    """How much a subject may do. What it has used up is kept across a reload."""
+    """A rate limit. Its counters are kept across a reload."""
 
     rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()]
-    """In the long run."""
+    """On average."""
     burst: Annotated[int, Field(ge=1, le=1_000_000), Live()]
-    """At once, after a time without any."""
+    """At once, after a quiet time."""
     mode: Annotated[LimitMode, Live()] = "enforce"
-    """Turn away what is beyond the limit, only count it, or not look."""
+    """Refuse what exceeds the limit, only count it, or do not apply the limit."""
 
 
 class ConnectionLimit(RateLimit):
-    """Connections of one IP address (IPv6: of one /64); beyond, HTTP 429 says when to come back."""
+    """Connections of one IP address (IPv6: of one /64); beyond, HTTP 429 with ``Retry-After``."""
 
     rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 20.0
-    """In the long run."""
+    """On average."""
     burst: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 100
-    """At once, after a time without any."""
+    """At once, after a quiet time."""
 
 
 class MessageLimit(RateLimit):
-    """Messages of one client to its canister; beyond, the session is closed with a code that says when to come back."""
+    """Messages of one client to its canister; beyond, the session is closed with 4108 and the time to wait."""
 
     rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 50.0
-    """In the long run."""
+    """On average."""
     burst: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 200
-    """At once, after a time without any."""
+    """At once, after a quiet time."""
 
 
 class RateLimits(Section):
-    """How much is taken from whom."""
+    """Rate limits."""
 
     connections_per_ip: ConnectionLimit = ConnectionLimit()
     messages_per_client: MessageLimit = MessageLimit()
 
 
 class CanisterLimits(Section):
-    """How much one canister takes from whom."""
+    """Rate limits of one canister."""
 
     messages_per_client: MessageLimit = MessageLimit()
 
@@ -225,11 +226,11 @@ class Canister(Section):
     id: Annotated[CanisterId, Live()]
     """Its principal."""
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"), Live()] = None
-    """What people call it, in logs."""
+    """Its name in paths and logs."""
     generation: Annotated[Generations, NewSessions()] = ["v2"]
     """The wire generation of its clients; ``[v1, v2]`` serves both."""
     paused: Annotated[bool, Live()] = False
-    """Let no further client in and do not poll; sessions stay."""
+    """Admit no further client and do not poll; sessions stay open."""
     max_clients: Annotated[int | None, Field(ge=1, le=1_000_000), Live()] = None
     """Clients at the same time; no limit of its own if absent."""
     polling: Annotated[Polling | None, Live()] = None
@@ -239,7 +240,7 @@ class Canister(Section):
 
 
 class Control(Section):
-    """The control plane: the API, the page and what the command line talks to."""
+    """The control plane: the API, the page, and the address for the command line."""
 
     listen: Annotated[Address | None, Restart()] = "unix:data/control.sock"
     """``unix:path``, whose file permissions are the access control, or ``host:port``, which needs ``tokens``; null for
@@ -248,40 +249,40 @@ class Control(Section):
     """File of the tokens, one a line: name, role (``viewer``, ``operator`` or ``admin``) and the token's SHA-256 in
     hexadecimal. Read again by a reload."""
     hosts: Annotated[list[HostName], AfterValidator(unordered), Live()] = []
-    """Names under which it may be asked, beside addresses and ``localhost``: lower case, without a port. Others are
-    refused, as a site could make its own name lead here."""
+    """Host names for requests, beside addresses and ``localhost``: lower case, without a port. Others are refused,
+    because any site could point a name of its own here."""
     history: Annotated[File | None, Restart()] = Path("data/history")
-    """Folder where every configuration that was applied is kept, with mode 0600; null keeps them in memory only."""
+    """Folder for every applied configuration, each in a file of mode 0600; null keeps them in memory only."""
     keep: Annotated[int, Field(ge=2, le=10_000), Live()] = 50
-    """Configurations that are kept."""
+    """How many configurations are kept."""
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
         if self.tokens is None and self.listen is not None and isinstance(parse_address(self.listen), TcpAddress):
-            raise Misplaced(("listen",), f"{self.listen} may be reached by others, so that tokens must name a file")
+            raise Misplaced(("listen",), f"{self.listen} is open to other machines, so that tokens must name a file")
         return self
 
 
 class Metrics(Section):
-    """What is measured."""
+    """Metrics."""
 
     canisters: Annotated[int, Field(ge=0, le=1000), Live()] = 50
     """Canisters with a label of their own, those with the most clients; the others share ``_other``."""
 
 
 class Plugin(Section):
-    """Code of others that is asked or told what happens. Either ``path`` or ``module`` says where it is."""
+    """Code of your own that decides on events or observes them, from either ``path`` or ``module``."""
 
     path: Annotated[File | None, Live()] = None
     """Its file. Read again by a reload if it has changed."""
     module: Annotated[str | None, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"), Live()] = None
     """Its module, if it is installed."""
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"), Live()] = None
-    """What people call it; that of its file or module if absent."""
+    """Its name; that of its file or module if absent."""
     config: Annotated[dict[str, Any], Live()] = {}
-    """What it is told; its own documentation knows the keys."""
+    """Settings for the plugin; see its documentation."""
     timeout: Annotated[Duration, Field(ge=0.001, le=10), Live()] = 0.05
-    """For one answer; a plugin that takes longer again and again is switched off."""
+    """For one answer; a plugin that is too slow again and again is switched off."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
@@ -291,7 +292,7 @@ class Plugin(Section):
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """Its name in logs, metrics and the API."""
         return self.name or (self.path.stem if self.path is not None else (self.module or "").rpartition(".")[2])
 
 
@@ -334,7 +335,7 @@ class Config(Section):
     control: Control = Control()
     metrics: Metrics = Metrics()
     plugins: Annotated[list[Plugin], AfterValidator(_one_plugin_each), Live()] = []
-    """Plugins, in the order in which they are asked."""
+    """Plugins, in the order in which they are called."""
 
     def canister(self, canister_id: Principal) -> Canister | None:
         """The settings of a canister, or None if it is not served."""

@@ -1,4 +1,4 @@
-"""Where the configuration comes from, each time it is read, and which one is run at a start."""
+"""The source of the configuration, and which one is run at a start."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from appliance.config.load import Loaded, load, read_text
 from appliance.errors import ConfigError, ConfigProblem
 
 _DEFAULTS = "version: 1\n"
-"""What a file would say where there is none."""
+"""The text where there is no file."""
 
 
 @dataclass(frozen=True)
@@ -23,24 +23,24 @@ class Source:
     settings: Sequence[str] = ()
 
     def read(self) -> str:
-        """What the file says now. Raises ConfigError where it cannot be read."""
+        """The current text of the file. Raises ConfigError where it cannot be read."""
         return _DEFAULTS if self.file is None else read_text(self.file)
 
     def load(self, text: str | None = None, *, name: str | None = None) -> Loaded:
-        """The configuration of the file as it is now, or of a text as if it were in the file, which people are to know
-        as `name`. Raises ConfigError."""
+        """The configuration of the current file, or of a text instead of it, with `name` in places of problems. Raises
+        ConfigError."""
         if text is None:
             text, name = self.read(), str(self.file or "defaults")
         return load(self.file, environment=self.environment, settings=self.settings, text=text, name=name or "text")
 
     def hash(self) -> str | None:
-        """Of what the file says now; None where it cannot be read."""
+        """The hash of the current file; None where it cannot be read."""
         with contextlib.suppress(ConfigError):
             return hash_of(self.read())
         return None
 
     def save(self, text: str) -> None:
-        """Make the file say this; it is there whole or as it was, with its mode. Raises ConfigError and OSError."""
+        """Replace the text of the file atomically, and keep its mode. Raises ConfigError and OSError."""
         if self.file is None:
             raise ConfigError([ConfigProblem("defaults", "", "there is no file to write to; start with one")])
         target = self.file.resolve()
@@ -49,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Start:
-    """What to start with. ``record`` is the generation that it is, None for a new one."""
+    """The configuration of a start. ``record`` is its revision, None for a new one."""
 
     source: Source
     loaded: Loaded
@@ -73,7 +73,7 @@ def start(source: Source) -> Start:
     try:
         return Start(source, _load(source, choice), history, choice.record, warnings)
     except ConfigError as error:
-        warnings.append(f"the file is run, since generation {choice.record and choice.record.generation}: {error}")
+        warnings.append(f"the file is used, because revision {choice.record and choice.record.revision}: {error}")
         return Start(source, of_file, history, None, warnings)
 
 
@@ -87,4 +87,4 @@ def _history(loaded: Loaded) -> History:
 
 
 def _load(source: Source, choice: Choice) -> Loaded:
-    return source.load(choice.text, name=f"generation {choice.record and choice.record.generation}")
+    return source.load(choice.text, name=f"revision {choice.record and choice.record.revision}")

@@ -1,9 +1,9 @@
-"""Sees that the configuration has changed: the file itself and those that it names.
+"""Detects changes of the configuration: of its file and of the files that it names.
 
-Folders are watched, not files: editors and deployments put another file in the place of the old one, by a rename or by
-turning a symbolic link, and every folder with such a link on the way counts. The files themselves are watched too,
-because one that is mounted by itself changes in a folder that cannot be seen. And all of it is looked at now and then,
-for file systems that tell nothing. What counts is what is in a file, so that one that is only touched is no change.
+Folders are watched, because editors and deployments replace a file by a rename or by turning a symbolic link; every
+folder with such a link on the way counts. The files themselves are watched too, because a file that is mounted by
+itself changes in a folder that cannot be seen. All of them are read at an interval as well, for file systems without
+notifications. Contents are compared, so that a file that is only touched is no change.
 """
 
 import asyncio
@@ -15,6 +15,9 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
+
+# Not `watchfiles.awatch`, which registers the watch and waits in one step: files have to be read again between the two,
+# or a change right before the registration is missed. The documentation of watchfiles describes the direct use.
 from watchfiles._rust_notify import RustNotify
 
 from appliance.config.files import digest_of
@@ -26,22 +29,22 @@ QUIET_MS = 100
 DEBOUNCE_MS = 1600
 """The longest that events may keep it from being done."""
 LOOK_MS = 5000
-"""Between looks where nothing was told."""
+"""Between reads of the files where there is no notification."""
 MAX_LINKS = 40
 """Symbolic links on the way to a file, as Linux has it."""
 
 Places = dict[Path, tuple[int, int]]
-"""Folders and files with their device and inode, since another one may come in the place of one."""
+"""Folders and files with their device and inode: the same path may be another folder later."""
 Digests = dict[Path, str | None]
 
 
 class Watch:
-    """An async iterator over the changes of files. What is in them when this is made is what changes are seen from."""
+    """An async iterator over the changes of files, beginning with their contents when this is made."""
 
     def __init__(
         self, files: Callable[[], Iterable[Path]], *, look_ms: int = LOOK_MS, debounce_ms: int = DEBOUNCE_MS
     ) -> None:
-        """``files`` are those to watch now; it is asked again after every change."""
+        """``files`` returns the files to watch; it is called again after every change, which may name others."""
         self._files = files
         self._look_ms = look_ms
         self._debounce_ms = debounce_ms
@@ -54,7 +57,7 @@ class Watch:
             while True:
                 places = await asyncio.to_thread(places_of, self._files())
                 notices = _notices(places)
-                # from here on what happens is told, so that nothing is missed
+                # Compare after registering: a change before is found here, and one after it gives a notification.
                 while True:
                     if await self._has_changed():
                         yield None
@@ -94,11 +97,11 @@ def places_of(files: Iterable[Path]) -> Places:
 
 
 def _notices(places: Places) -> RustNotify | None:
-    """What tells of these places; None where nothing does, e.g. because too much is watched on this machine."""
+    """Notifications for these places; None where there are none, e.g. because the machine has no watches left."""
     try:
         return RustNotify([str(place) for place in places], False, False, 0, False, True)
     except (OSError, RuntimeError) as error:
-        _log.warning("files cannot be watched, they are looked at instead", cause=str(error))
+        _log.warning("files cannot be watched, they are read at an interval instead", cause=str(error))
         return None
 
 

@@ -4,14 +4,14 @@ Counters end in ``_total``, what has a unit ends in it, and units are seconds an
 dashboard and the alerts are made from this file, and nothing is exported that it does not have.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
 from appliance.config.schema import Metrics as Settings
 from appliance.control.outcome import Result
-from appliance.errors import GatewayError
+from appliance.errors import error_classes
 from appliance.gateway.limits.gcra import Decision, Mode
 from appliance.gateway.limits.rate_limits import Scope
 from appliance.protocol import generations
@@ -98,18 +98,10 @@ def _closed(name: str, meaning: str, values: Iterable[object], *, other: bool = 
     return Label(name, meaning, known, len(known) + other)
 
 
-def _errors() -> Iterator[type[GatewayError]]:
-    """The tree of ``errors.py`` alone: clients have errors of their own."""
-    waiting = [GatewayError]
-    while waiting:
-        error = waiting.pop()
-        if error.__module__ == GatewayError.__module__:
-            yield error
-            waiting += error.__subclasses__()
-
-
-REASON = _closed("reason", "the `reason` of the error, see the close codes", {error.reason for error in _errors()})
-CODE = _closed("code", "the close code", CLIENT_CODES | {error.close_code for error in _errors()})
+REASON = _closed(
+    "reason", "the `reason` of the error, see the close codes", {error.reason for error in error_classes()}
+)
+CODE = _closed("code", "the close code", CLIENT_CODES | {error.close_code for error in error_classes()})
 STATUS = _closed("status", "the HTTP status", STATUSES)
 GENERATION = _closed("generation", "the wire generation", generations.SESSIONS, other=False)
 STATE = _closed("state", "how far the session is", (state.value for state in State), other=False)

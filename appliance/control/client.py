@@ -7,7 +7,7 @@ import http.client
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -33,37 +33,24 @@ T = TypeVar("T", bound=BaseModel)
 Query = Mapping[str, str | int | float | bool | list[str] | None]
 
 
-@dataclass(eq=False)
-class ControlError(GatewayError):
-    """The control plane of a gateway did not do what it was asked. ``place`` is where it was asked."""
+class ControlError(GatewayError, reason="control"):
+    """A request to the control plane of a gateway failed. ``place`` is the address of the control plane."""
 
     place: str
-
-    reason = "control"
-
-    def __str__(self) -> str:
-        return f"the gateway at {self.place} did not answer as it should"
+    sentence = "the gateway at {place} gave no usable answer"
 
 
-@dataclass(eq=False)
-class ControlUnreachable(ControlError):
+class ControlUnreachable(ControlError, reason="control_unreachable"):
     """Nobody answers there, or no gateway."""
 
     problem: str
-
-    reason = "control_unreachable"
-
-    def __str__(self) -> str:
-        return f"no gateway answers at {self.place}: {self.problem}"
+    sentence = "no gateway answers at {place}: {problem}"
 
 
-@dataclass(eq=False)
-class ControlRefused(ControlError):
+class ControlRefused(ControlError, reason="control_refused"):
     """The gateway answered with problem details."""
 
     details: ProblemDetails
-
-    reason = "control_refused"
 
     def __str__(self) -> str:
         detail, faults = self.details.detail, self.details.errors or []
@@ -76,7 +63,6 @@ class ControlRefused(ControlError):
         return kind_of(self.details)
 
 
-@dataclass(eq=False)
 class ConfigRefused(ConfigError):
     """The gateway cannot use a configuration."""
 

@@ -125,7 +125,7 @@ class Collector(Readable):
         yield m.ACCEPTED, (), stats.connections
         yield m.JOINED, (), stats.joined
         yield m.OPENED, (), stats.opened
-        yield m.DEPARTING, (), gateway.departing
+        yield m.DEPARTING, (), gateway.pending_close_calls
         yield m.FAREWELLS, (), stats.farewells
         yield m.DRAINING, (), not gateway.is_accepting
         yield m.DRAIN_LEFT, (), gateway.drain.left if gateway.drain else 0

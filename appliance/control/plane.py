@@ -8,7 +8,7 @@ from typing import cast, get_args
 
 from starlette.routing import BaseRoute
 
-from appliance.config.address import UnixAddress, parse_address
+from appliance.config.fields.address import UnixAddress, parse_address
 from appliance.control.app import create_app
 from appliance.control.audit import Audit
 from appliance.control.auth import Guard

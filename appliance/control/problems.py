@@ -199,7 +199,7 @@ def refusal_of(error: Exception) -> Problem:
         (errors.ForceNeeded, ForceNeeded),
         (errors.ConfigError, ConfigInvalid),
         (errors.EtagMismatch, EtagMismatch),
-        (errors.GenerationUnknown, NotFound),
+        (errors.RevisionUnknown, NotFound),
         (errors.ReloadError, Conflict),
     )
     kind = next((kind for cause, kind in kinds if isinstance(error, cause)), CannotFollow)

@@ -67,7 +67,7 @@ class Reloads:
         self.source: Source = start.source
         self.history: History = start.history
         self.loaded: Loaded = start.loaded
-        self.generation = start.record.generation if start.record else 0
+        self.generation = start.record.revision if start.record else 0
         self.pending_restart: tuple[PlannedChange, ...] = ()
         self.trial: Trial | None = None
         self.observers: list[Callable[[Outcome], None]] = []
@@ -88,9 +88,9 @@ class Reloads:
             _log.warning(warning)
         for record in list(self.history):
             if record.state == "candidate":
-                self.history.mark(record.generation, "rolled back", "the process ended before it was known to be good")
+                self.history.mark(record.revision, "rolled back", "the process ended before it was known to be good")
         if self._start.record is None:
-            self.generation = self._written_down("good", self.loaded.text, "start", "start").generation
+            self.generation = self._written_down("good", self.loaded.text, "start", "start").revision
         self._tell(replace(self.last, generation=self.generation))
         return self
 
@@ -193,7 +193,7 @@ class Reloads:
     async def roll_back(self, generation: int | None = None, *, actor: str) -> Outcome:
         """Run a generation of the history again; None: the one before the trial, else the last good one that differs.
 
-        It becomes a generation of its own, and the one that ran counts as taken back. Raises GenerationUnknown,
+        It becomes a generation of its own, and the one that ran counts as taken back. Raises RevisionUnknown,
         NothingToRollBackTo and what `apply` raises for its text.
         """
 
@@ -240,7 +240,7 @@ class Reloads:
             self._place(error, new)
             await self._mark(record, "rejected", str(error) or type(error).__name__)
             raise
-        self.loaded, self.generation, self.pending_restart = running, record.generation, plan.restarts
+        self.loaded, self.generation, self.pending_restart = running, record.revision, plan.restarts
         self.history.keep = running.config.control.keep
         if not on_trial:
             await self._mark(record, "good")
@@ -267,7 +267,7 @@ class Reloads:
         return changes
 
     async def _return_to(self, record: Record, trigger: str, actor: str, why: str) -> Outcome:
-        new = await asyncio.to_thread(self.source.load, record.text, name=f"generation {record.generation}")
+        new = await asyncio.to_thread(self.source.load, record.text, name=f"revision {record.revision}")
         plan = self._plan(new)
         if new.text == self.loaded.text and not plan:
             return self._outcome("unchanged", trigger, actor)
@@ -335,9 +335,9 @@ class Reloads:
     async def _mark(self, record: Record, state: State, problem: str | None = None) -> None:
         """Where that cannot be written, a start will take it for unfinished: a reason to warn, not to fail."""
         try:
-            await asyncio.to_thread(self.history.mark, record.generation, state, problem)
+            await asyncio.to_thread(self.history.mark, record.revision, state, problem)
         except (OSError, GatewayError) as error:
-            _log.error("the history cannot be written", generation=record.generation, state=state, cause=str(error))
+            _log.error("the history cannot be written", generation=record.revision, state=state, cause=str(error))
 
     def _place(self, error: BaseException, new: Loaded) -> None:
         """Give the faults that a part found the place of their key."""

@@ -19,7 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from appliance.config.address import TcpAddress, UnixAddress
+from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.gateway.sockets.inherited import find_inherited
 
 _log = structlog.get_logger(__name__)

@@ -1,4 +1,4 @@
-"""Who is connected, for people who look after the gateway: every socket behind its upgrade, joined or not."""
+"""The connections of a gateway for its operators: every WebSocket, whether its client has joined or not."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from appliance.protocol.session import State
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
-    """What is known of one connection. Times are nanoseconds since 1970, None for what has not happened.
+    """One connection at a moment. Times are nanoseconds since 1970, None for what has not happened.
 
     ``canister`` and ``client`` are text, None before the client joined. ``waiting_bytes`` wait for the client to read,
     ``waiting_calls`` for the IC.
@@ -33,7 +33,7 @@ class ConnectionInfo:
 
 
 class ConnectionRegistry:
-    """The peers by their ids, in the order in which they came."""
+    """The peers by id, in the order in which they connected. Iterating takes a copy, so that peers may be closed."""
 
     def __init__(self) -> None:
         self._peers: dict[str, Peer] = {}
@@ -49,26 +49,26 @@ class ConnectionRegistry:
         return self._peers.get(peer_id)
 
     def add(self, peer: Peer) -> None:
-        """A peer has come."""
+        """Add a peer."""
         self._peers[peer.id] = peer
 
     def remove(self, peer: Peer) -> None:
-        """It has gone."""
+        """Remove a peer; does nothing for one that is not here."""
         self._peers.pop(peer.id, None)
 
 
 def info_of(peer: Peer) -> ConnectionInfo:
-    """What is known of a peer now."""
+    """The present state of a peer."""
     timeline = peer.timeline
     return ConnectionInfo(
         id=peer.id,
-        address=peer.origin.address,
-        path=peer.origin.path,
+        address=peer.source.address,
+        path=peer.source.path,
         generation=peer.session.name,
         state=peer.session.state,
         canister=timeline.canister,
         client=timeline.client,
-        connected_at_ns=peer.origin.at_ns,
+        connected_at_ns=peer.source.at_ns,
         opened_at_ns=timeline.opened_at_ns,
         frames_in=timeline.frames,
         bytes_in=peer.bytes_in,

@@ -1,4 +1,4 @@
-"""Closing many sockets at a pace, so that those who come back do not come all at once."""
+"""Closes many connections at a pace, so that their clients do not all reconnect at once."""
 
 import asyncio
 import random
@@ -18,8 +18,8 @@ class Closable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """``rate`` is closes per second, ``grace_s`` the time before the first one, ``deadline_s`` the time for all of it:
-    where the rate would take longer, it is raised.
+    """``rate`` is closes per second, ``grace_s`` the time before the first, ``deadline_s`` the time for all: a rate
+    that would take longer is raised.
     """
 
     rate: float
@@ -27,14 +27,14 @@ class Pacing:
     deadline_s: float = 20.0
 
     def interval_s(self, left: int, left_s: float) -> float:
-        """The time until the next close but one, for so many that are left and so much time."""
+        """The mean time between two closes with ``left`` connections and ``left_s`` seconds left."""
         return min(1 / self.rate, max(left_s, 0.0) / left) if left else 0.0
 
 
 class Drain:
-    """One drain and its progress. ``run`` does it; ``cancel`` leaves those alone that are still there.
+    """One drain and its progress. ``run`` performs it; ``cancel`` keeps the connections that are not closed yet.
 
-    ``reason`` makes the error that a connection is closed with. ``total`` is how many there were at the first close.
+    ``reason`` makes the error to close a connection with. ``total`` is the number of connections at the first close.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Drain:
 
     @property
     def left(self) -> int:
-        """How many are not asked to go yet."""
+        """How many are not closed yet."""
         return max(0, self.total - self.closed)
 
     @property
@@ -73,14 +73,14 @@ class Drain:
 
     @property
     def eta_s(self) -> float:
-        """When the last one will be asked to go, in seconds from now, if none goes by itself."""
+        """Seconds until the last one is closed, if none leaves by itself."""
         if self.is_over:
             return 0.0
         until_first = self.started_at + self.pacing.grace_s - self._clock() if self.state == "waiting" else 0.0
         return max(0.0, until_first) + self.left * self._interval_s(self.left)
 
     def cancel(self) -> None:
-        """Close no more, and end `run`."""
+        """Close no more, and end ``run``."""
         if not self.is_over:
             self.state = "cancelled"
             self._is_over.set()
@@ -88,11 +88,11 @@ class Drain:
                 self._task.cancel()
 
     async def wait(self) -> None:
-        """Until nothing more will be closed."""
+        """Wait until nothing more will be closed."""
         await self._is_over.wait()
 
     async def run(self) -> None:
-        """Wait for the grace, then close one after the other, the longest connected first."""
+        """Wait for the grace, then close one after another, the longest connected first."""
         self._task = asyncio.current_task()
         try:
             await self._close_all()
@@ -112,7 +112,7 @@ class Drain:
             interval_s = self._interval_s(len(waiting))
             waiting.pop(0).fail(self._reason())
             self.closed += 1
-            if waiting:
+            if waiting:  # jitter of mean 1: clients with the same back-off would return in step otherwise
                 await self._sleep(interval_s * (0.5 + self._jitter()))
         if self.state == "closing":
             self.state = "done"

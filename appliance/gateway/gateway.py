@@ -1,4 +1,4 @@
-"""The gateway: owns the hub, the pollers and all background work."""
+"""The data plane without sockets: services for peers, orders of operators, and everything that they share."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,6 @@ from appliance.crypto import Request, Verifier
 from appliance.errors import (
     CanisterNotServed,
     CanisterPaused,
-    CanisterRefused,
     CanisterRemoved,
     GatewayError,
     GatewayStopping,
@@ -22,6 +21,7 @@ from appliance.errors import (
     WrongGeneration,
 )
 from appliance.gateway.change import Ready
+from appliance.gateway.close_calls import CloseCalls
 from appliance.gateway.connections import ConnectionRegistry
 from appliance.gateway.drain import Drain, Pacing
 from appliance.gateway.hooks import Hooks
@@ -29,8 +29,8 @@ from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
 from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key
 from appliance.gateway.peer import Peer
-from appliance.gateway.polling.cursor import Cursor
 from appliance.gateway.polling.poller import Poller
+from appliance.gateway.polling.pollers import Pollers
 from appliance.gateway.polling.replies import Replies
 from appliance.gateway.polling.wake_up import LoopWakeUp, WakeUp
 from appliance.gateway.recording.counters import Counters
@@ -41,22 +41,19 @@ from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Call, Join
 from appliance.protocol.generations import SESSIONS
-from appliance.protocol.session import Session, Terms
+from appliance.protocol.session import Session, SessionContext
 
 _log = structlog.get_logger(__name__)
 
-FAREWELLS = 64
-"""``ws_close`` calls under way at the same time."""
-CURSORS = 10_000
-"""Canisters whose place in the queue is remembered while nobody is there."""
 CLOSING_SHARE = 0.7
-"""Of the time for stopping: for closing sockets. The rest is for telling the canisters."""
-LAST_WORDS = 3
-"""Polls that a refused client waits for: the replica that answers one may be behind the one that refused."""
+"""Of the time for stopping: for closing sockets. The rest is for the close calls, which take seconds on the mainnet."""
+MAX_FLUSH_POLLS = 3
+"""Polls for a refused client before its socket closes. One is not enough: the replica that answers a query may be a
+block behind the one that refused the call."""
 
 
 class Gateway:
-    """The data plane without sockets. An async context: leaving it says farewell for all that left, within
+    """Owns hub, pollers, limits and all background work. An async context: leaving it waits for all close calls, within
     ``drain.deadline``, and leaves no task behind. Whatever holds sockets must have closed them before.
     """
 
@@ -83,22 +80,27 @@ class Gateway:
         self.hub = Hub()
         self.connections = ConnectionRegistry()
         self.tasks = Tasks()
-        self.pollers: dict[Principal, Poller] = {}
         self.stopping = False
         self.drain: Drain | None = None
         self.canister_drains: dict[Principal, Drain] = {}
         self._ic = ic
-        self._alarm = alarm
         self._verifier = verifier
-        self._terms = Terms(principal, Envelopes(verifier, config.verification.envelopes))
+        self._session_context = SessionContext(principal, Envelopes(verifier, config.verification.envelopes))
         self._replies = Replies(
             verifier, config.verification.certificates, self.counters, clock=clock, recorder=self.recorder
         )
-        self._poller_tasks: dict[Principal, asyncio.Task[None]] = {}
-        self._cursors: dict[Principal, Cursor] = {}
-        self._farewells = asyncio.Semaphore(FAREWELLS)
-        self._departing = 0
-        self._leaving: dict[tuple[Principal, bytes], set[asyncio.Task[None]]] = {}
+        self.pollers = Pollers(
+            source=ic,
+            replies=self._replies,
+            hub=self.hub,
+            tasks=self.tasks,
+            counters=self.counters,
+            recorder=self.recorder,
+            event_bus=self.event_bus,
+            clock=clock,
+            alarm=alarm,
+        )
+        self._close_calls = CloseCalls(self._send, hub=self.hub, tasks=self.tasks, counters=self.counters)
         self._deadline: float | None = None
 
     async def __aenter__(self) -> Self:
@@ -108,26 +110,26 @@ class Gateway:
         await self.stop()
 
     @property
-    def departing(self) -> int:
-        """Clients that are gone and whose canister is not told yet."""
-        return self._departing
+    def pending_close_calls(self) -> int:
+        """Clients that are gone and whose close call is not done."""
+        return self._close_calls.pending
 
     @property
     def verifier(self) -> Verifier:
-        """What verifies now; another configuration may bring another one."""
+        """The present verifier; a reload may replace it."""
         return self._verifier
 
     def session(self, generation: str) -> Session:
         """A new session of a wire generation, by its name."""
-        return SESSIONS[generation](self._terms)
+        return SESSIONS[generation](self._session_context)
 
     @property
     def is_accepting(self) -> bool:
-        """Whether further clients are let in: the gateway neither stops nor is drained."""
+        """Whether further clients are admitted: the gateway neither stops nor is drained."""
         return not self.stopping and self.drain is None
 
     def begin_stop(self) -> float:
-        """Let nobody in any more. Returns the seconds that are left for stopping; calling again counts on."""
+        """Admit nobody any more. Returns the seconds that are left for stopping; a later call does not extend them."""
         self.stopping = True
         now = asyncio.get_running_loop().time()
         if self._deadline is None:
@@ -135,18 +137,17 @@ class Gateway:
         return max(0.0, self._deadline - now)
 
     async def stop(self) -> None:
-        """Wait for all farewells, within what is left of the time, then end all background work."""
+        """Wait for all close calls, within the time that is left, then end all background work."""
         left_s = self.begin_stop()
-        for canister_id in list(self.pollers):
-            self._stop_polling(canister_id)
+        self.pollers.stop_all()  # their tasks never end by themselves: ``finish`` would wait for them
         unfinished = await self.tasks.finish(left_s)
         if unfinished:
             _log.warning("stopped before all was done", tasks=unfinished)
 
-    # --- what operators ask for -------------------------------------------------------------------------------------
+    # --- orders of operators ----------------------------------------------------------------------------------------
 
     async def prepare(self, new: Config) -> Ready:
-        """Get ready to follow another configuration. Has changed nothing yet."""
+        """Prepare to follow another configuration; changes nothing yet."""
         verifier, old = self._verifier, self.config.verification
         if new.verification.max_certificate_age != old.max_certificate_age:
             age_ns = round(new.verification.max_certificate_age * 1e9)
@@ -154,27 +155,31 @@ class Gateway:
         return Ready(lambda: self.follow(new, verifier))
 
     def follow(self, new: Config, verifier: Verifier) -> None:
-        """Follow another configuration from now on. Sessions of canisters that are not served any more are drained."""
+        """Follow another configuration from now on. Sessions of canisters that are no longer served are drained."""
         old, self.config = self.config, new
-        self._verifier = self._terms.envelopes.verifier = self._replies.verifier = verifier
-        self._terms.envelopes.mode = new.verification.envelopes
+        self._verifier = self._session_context.envelopes.verifier = self._replies.verifier = verifier
+        self._session_context.envelopes.mode = new.verification.envelopes
         self._replies.mode = new.verification.certificates
         self.limits.follow(new)
         for canister_id in self.hub.canisters():
             self._follow_canister(old.canister(canister_id), new.canister(canister_id), canister_id)
 
     def _follow_canister(self, old: Canister | None, new: Canister | None, canister_id: Principal) -> None:
+        # v0 has a queue format of its own: one poller cannot read for sessions of v0 and of the others.
         if new is None or (old is not None and ("v0" in old.generation) != ("v0" in new.generation)):
             self.drain_canister(canister_id, lambda: CanisterRemoved(str(canister_id)))
         elif old is None and (drain := self.canister_drains.pop(canister_id, None)) is not None:
-            drain.cancel()  # it is served again
+            drain.cancel()  # served again: whoever was not closed yet may stay
         if (poller := self.pollers.get(canister_id)) is not None:
             poller.follow(self.config.polling_of(canister_id))
             if new is not None and new.paused != poller.is_paused:
-                poller.pause() if new.paused else poller.resume()
+                if new.paused:
+                    poller.pause()
+                else:
+                    poller.resume()
 
     def start_drain(self, pacing: Pacing, *, retry_after_s: float | None = None) -> Drain:
-        """Let nobody in and close every session at this pace. The drain that was under way is replaced."""
+        """Admit nobody and close every session at this pace. A drain that is under way is replaced."""
         if self.drain is not None:
             self.drain.cancel()
         self.drain = drain = Drain(lambda: self.connections, lambda: GatewayStopping(retry_after_s), pacing)
@@ -182,8 +187,8 @@ class Gateway:
         return drain
 
     async def wind_down(self) -> None:
-        """Close every session by the policy of the configuration, before stopping: ``grace`` passes first, and some of
-        the time until ``deadline`` is left for telling the canisters.
+        """Close every session by the policy of the configuration, before stopping: ``grace`` passes first, and part of
+        the time until ``deadline`` is left for the close calls.
         """
         policy = self.config.drain
         self._deadline = asyncio.get_running_loop().time() + policy.grace + policy.deadline
@@ -191,7 +196,7 @@ class Gateway:
         await self.start_drain(pacing).wait()
 
     def cancel_drain(self) -> bool:
-        """Let clients in again; those that were closed stay so. Returns whether there was a drain."""
+        """Admit clients again; closed sessions stay closed. Returns whether there was a drain."""
         drain, self.drain = self.drain, None
         if drain is not None:
             drain.cancel()
@@ -200,7 +205,7 @@ class Gateway:
     def drain_canister(
         self, canister_id: Principal, reason: Callable[[], GatewayError], pacing: Pacing | None = None
     ) -> Drain:
-        """Close the sessions of one canister at a pace, that of the configuration if none is given."""
+        """Close the sessions of one canister at a pace, by default that of the configuration."""
         policy = self.config.drain
         drain = Drain(
             lambda: list(self.hub.members(canister_id).values()),
@@ -214,10 +219,10 @@ class Gateway:
         return drain
 
     def _drained(self, canister_id: Principal, drain: Drain) -> None:
-        if self.canister_drains.get(canister_id) is drain:
+        if self.canister_drains.get(canister_id) is drain:  # it may have been replaced meanwhile
             del self.canister_drains[canister_id]
 
-    # --- what peers ask for (peer.Home) -----------------------------------------------------------------------------
+    # --- services for peers (peer.PeerServices) ---------------------------------------------------------------------
 
     def join(self, join: Join, peer: Peer) -> None:
         """Register a verified client.
@@ -237,43 +242,40 @@ class Gateway:
         if canister.paused:
             raise CanisterPaused(str(canister.id))
         peer.limited_as = client_key(join)
+        # An opening counts as a message: with a new connection for each, a client would otherwise have no limit.
         if (exceeded := self.limits.message(peer.limited_as)) is not None:
-            self.limited(peer, exceeded)
+            self.limit_exceeded(peer, exceeded)
         self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock())
         self.counters.joined += 1
 
-    def limited(self, peer: Peer, exceeded: LimitExceeded) -> None:
-        """A client sends more than is allowed. Raises RateLimited where that is enforced."""
+    def limit_exceeded(self, peer: Peer, exceeded: LimitExceeded) -> None:
+        """Record that a client exceeds a limit. Raises RateLimited where the limit is enforced."""
         exceeded.record(peer.timeline, self.event_bus, self.clock())
         if exceeded.is_enforced:
             raise exceeded.error()
 
     def poll(self, peer: Peer, nonce: int | None) -> None:
-        """See that the canister of a registered client is polled."""
+        """Start polling the canister of a registered client, unless it is polled already."""
         canister = None if peer.join is None else self.config.canister(peer.join.canister_id)
-        if canister is None or canister.id in self.pollers:
-            return
-        cursor = self._cursor(canister.id)
-        if nonce is not None:
-            cursor.follow(nonce)
-        self._start_polling(canister, cursor)
+        if canister is not None and canister.id not in self.pollers:
+            self.pollers.start(canister, self.config.polling_of(canister.id), nonce)
 
     def opened(self, peer: Peer) -> None:
-        """From here on messages flow."""
+        """Record that a session is open."""
         self.counters.opened += 1
         self.event_bus.publish("session.opened", **asdict(peer.who))
         join = peer.join
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
 
     def report_unverified(self, error: GatewayError, peer: Peer) -> None:
-        """Count what verification would have refused, and log it once for each client."""
+        """Count a message that enforced verification would have refused, and log it once for each client."""
         self.counters.unverified[error.reason] += 1
         if not peer.was_reported:
             peer.was_reported = True
             _log.warning("a client's message does not verify", peer=peer.id, cause=str(error))
 
     async def submit(self, call: Request | Call, peer: Peer) -> bytes | None:
-        """See a call of a client, or for it, through, and poll its canister then. Raises GatewayError."""
+        """Make a call of a client, or for it, and poll its canister then. Raises GatewayError."""
         try:
             if peer.join is not None and call is peer.join.opening:
                 reply = await self._open(peer.join, call)
@@ -288,8 +290,7 @@ class Gateway:
         return reply
 
     async def _open(self, join: Join, call: Request | Call) -> bytes | None:
-        while leaving := self._leaving.get((join.canister_id, join.after)):
-            await asyncio.wait(leaving)
+        await self._close_calls.wait_for_earlier(join)
         poller = self.pollers.get(join.canister_id)
         async with poller.opening() if poller is not None else contextlib.nullcontext():
             return await self._send(call)
@@ -300,96 +301,34 @@ class Gateway:
         return await self._ic.submit(call)
 
     def accepted(self, peer: Peer) -> None:
-        """The canister accepted this client: a first message is due."""
+        """Expect a first message for a client that the canister accepted, unless it was delivered before the reply."""
         poller = self._poller_of(peer)
         if poller is not None and peer.join is not None and not peer.timeline.delivered:
             poller.expect(peer.join.client_key, peer.first_nonce)
 
-    async def last_words(self, peer: Peer) -> None:
-        """Poll until this peer gets something, a few times at most."""
+    async def flush_before_close(self, peer: Peer) -> None:
+        """Poll until a message is delivered to this peer, ``MAX_FLUSH_POLLS`` times at most."""
         delivered = peer.timeline.delivered
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.polling.timeout):
-                for _ in range(LAST_WORDS):
+                for _ in range(MAX_FLUSH_POLLS):
                     poller = self._poller_of(peer)
                     if poller is None or peer.timeline.delivered > delivered:
                         return
                     await poller.drained()
 
-    # --- release ----------------------------------------------------------------------------------------------------
-
     def leave(self, peer: Peer) -> None:
-        """Forget a peer whose connection is gone, once. Its canister is told when its calls are settled."""
+        """Release everything of a peer whose connection is gone; once. ``ws_close`` is called when its calls have
+        ended (``close_calls``).
+        """
         peer.has_left = True
         if (join := peer.join) is None:
             return
         if (poller := self._poller_of(peer)) is not None:
             poller.expect_no_more(join.client_key)
         if self.hub.leave(join):
-            self._stop_polling(join.canister_id)
-        self._departing += 1
-        task = self.tasks.start(self._depart(join, peer))
-        if join.after:
-            self._leaving.setdefault((join.canister_id, join.after), set()).add(task)
-        task.add_done_callback(lambda task: self._departed(join, task))
-
-    def _departed(self, join: Join, task: "asyncio.Task[None]") -> None:
-        self._departing -= 1
-        self.hub.forget(join)
-        if (leaving := self._leaving.get((join.canister_id, join.after))) is not None:
-            leaving.discard(task)
-            if not leaving:
-                del self._leaving[join.canister_id, join.after]
-
-    async def _depart(self, join: Join, peer: Peer) -> None:
-        await peer.relays.settled()
-        if not peer.is_known or (call := peer.session.close_call()) is None:
-            return
-        try:
-            async with self._farewells:
-                reply = await self._send(call)
-            peer.session.answered(call.method_name, reply)
-        except CanisterRefused as error:
-            _log.debug("canister had forgotten the client", client=join.client, cause=str(error))
-        except GatewayError as error:
-            self.counters.failed_farewells[error.reason] += 1
-            _log.warning("canister could not be told of a client's leaving", client=join.client, cause=str(error))
-            return
-        self.counters.farewells += 1
-
-    # --- pollers ----------------------------------------------------------------------------------------------------
+            self.pollers.stop(join.canister_id)
+        self._close_calls.start(join, peer)
 
     def _poller_of(self, peer: Peer) -> Poller | None:
         return self.pollers.get(peer.join.canister_id) if peer.join is not None else None
-
-    def _start_polling(self, canister: Canister, cursor: Cursor) -> None:
-        canister_id = canister.id
-        poller = Poller(
-            canister_id,
-            SESSIONS[canister.generation[-1]].generation,
-            source=self._ic,
-            replies=self._replies,
-            members=lambda: self.hub.members(canister_id),
-            cursor=cursor,
-            polling=self.config.polling_of(canister_id),
-            counters=self.counters,
-            alarm=self._alarm(),
-            clock=self.clock,
-            recorder=self.recorder,
-            event_bus=self.event_bus,
-            answers_with_end="v1" in canister.generation,
-        )
-        self.pollers[canister_id] = poller
-        self._poller_tasks[canister_id] = self.tasks.start(poller.run())
-
-    def _stop_polling(self, canister_id: Principal) -> None:
-        if (poller := self.pollers.pop(canister_id, None)) is not None:
-            poller.end()
-            self._poller_tasks.pop(canister_id).cancel()
-
-    def _cursor(self, canister_id: Principal) -> Cursor:
-        cursor = self._cursors.pop(canister_id, None) or Cursor()
-        while len(self._cursors) >= CURSORS:
-            del self._cursors[next(iter(self._cursors))]
-        self._cursors[canister_id] = cursor
-        return cursor

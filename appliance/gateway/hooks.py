@@ -1,4 +1,4 @@
-"""What the data plane asks and tells plugins. A hook that nobody wants is None, and then costs a comparison."""
+"""The hooks of plugins in the data plane. A hook that no plugin implements is None, and then costs one comparison."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -21,7 +21,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """A connection: its id, where it comes from, the wire generation, and who it is.
+    """A connection: its id, the address and path it came by, the wire generation, the canister and the client.
 
     ``canister`` and ``client`` are text, None before the client's opening message was verified.
     """
@@ -46,7 +46,7 @@ class ClientMessage:
 
 @dataclass(frozen=True, slots=True)
 class CanisterMessage:
-    """A message of a canister that was passed on. ``frame`` is the complete WebSocket frame with its proof."""
+    """A message of a canister that was delivered. ``frame`` is the complete WebSocket frame with its proof."""
 
     nonce: int
     frame: bytes
@@ -66,38 +66,38 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that concerns more than one message: ``kind`` is a word with a dot, e.g. ``session.opened``."""
+    """An event of the gateway as a whole or of a session: ``kind`` is a word with a dot, e.g. ``session.opened``."""
 
     kind: str
     at_ns: int
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-Deciding = Awaitable[None]
-"""Raises RefusedByPlugin where a plugin says no, and nothing else."""
+PluginDecision = Awaitable[None]
+"""Raises RefusedByPlugin where a plugin refuses, and nothing else."""
 
 
 @dataclass(slots=True)
 class Hooks:
-    """The hooks that are wanted. Whoever calls one looks for None first.
+    """The hooks that plugins implement; callers check for None first.
 
-    The ones that decide are awaited; the ones that tell return at once, and never raise.
+    Hooks that decide are awaited; all others return at once and never raise.
     """
 
-    admit: Callable[[Visit], Deciding] | None = None
+    admit: Callable[[Visit], PluginDecision] | None = None
     """Whether to accept a WebSocket."""
-    open: Callable[[Who], Deciding] | None = None
+    open: Callable[[Who], PluginDecision] | None = None
     """Whether to make a client's verified opening call, which registers it with its canister."""
-    client_message: Callable[[Who, ClientMessage], Deciding] | None = None
+    client_message: Callable[[Who, ClientMessage], PluginDecision] | None = None
     """Whether to relay a call of a client whose session is open or opening."""
     canister_message: Callable[[Who, CanisterMessage], None] | None = None
-    """A message was passed on to a client."""
+    """A message was delivered to a client."""
     close: Callable[[Who, Ending], None] | None = None
-    """A WebSocket that was accepted is gone."""
+    """An accepted WebSocket has ended."""
     event: Callable[[Happening], None] | None = None
-    """Something happened."""
+    """An event was published."""
 
     def bind(self, other: "Hooks") -> None:
-        """Become as `other`, for everybody who holds this object."""
+        """Take over the hooks of ``other``. In place, because every connection holds this object."""
         for each in fields(Hooks):
             setattr(self, each.name, getattr(other, each.name))

@@ -1,4 +1,4 @@
-"""Who is here: canister -> client key -> member. Synchronous, and the only register of clients."""
+"""The members of every canister: canister -> client key -> member. Synchronous, and the only register of clients."""
 
 import heapq
 from collections.abc import Mapping
@@ -16,16 +16,14 @@ REMEMBERED = 200_000
 
 
 class Member(Protocol):
-    """A client as the hub and the pollers know it."""
+    """A client as the hub and the pollers use it."""
 
     @property
     def is_open(self) -> bool:
         """Whether its session is open."""
 
     def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
-        """Send a complete WebSocket frame, a message with this nonce that a poll brought. Never raises and never
-        waits.
-        """
+        """Send a complete WebSocket frame: a polled message with this nonce. Never raises and never waits."""
 
     def fail(self, error: Exception) -> None:
         """Close its socket for this reason."""
@@ -35,35 +33,41 @@ _NOBODY: Mapping[bytes, Member] = MappingProxyType({})
 
 
 class Hub:
-    """The members of every canister, and the opening messages that were used."""
+    """The members of every canister, and the opening messages that were used.
+
+    A client key is free, then a member's, then closing, then free again. It is closing while the canister may still
+    hold the session of the client that left: a new opening could overtake the close call, which would then end the new
+    session. ``gateway.close_calls`` has the time line.
+    """
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._canisters: dict[bytes, dict[bytes, Member]] = {}
-        self._leaving: set[tuple[bytes, bytes]] = set()
+        self._closing: set[tuple[bytes, bytes]] = set()
         self._used = _UsedRequests(remembered)
 
     def __len__(self) -> int:
         return sum(map(len, self._canisters.values()))
 
     def canisters(self) -> list[Principal]:
-        """Those that have members."""
+        """The canisters that have members."""
         return [Principal(canister_id) for canister_id in self._canisters]
 
     def members(self, canister_id: bytes) -> Mapping[bytes, Member]:
-        """The members of a canister by client key; changes with the hub while there are any."""
+        """The members of a canister by client key: a live view while there are any."""
         return self._canisters.get(canister_id, _NOBODY)
 
     def join(self, join: Join, member: Member, *, limit: int | None, now_ns: int) -> None:
         """Register a client whose opening message was verified.
 
-        Raises ReplayedEnvelope, DuplicateClient, ClientLeaving or CanisterFull, and has changed nothing then.
+        Raises ReplayedEnvelope, DuplicateClient, ClientLeaving or CanisterFull, and has changed nothing then: a client
+        that comes too early or to a full canister may send the same opening message again.
         """
         if isinstance(join.opening, Request):
             self._used.check(join.opening.request_id, now_ns)
         members = self.members(join.canister_id)
         if join.client_key in members:
             raise DuplicateClient(join.client)
-        if (join.canister_id, join.client_key) in self._leaving:
+        if (join.canister_id, join.client_key) in self._closing:
             raise ClientLeaving(join.client)
         if limit is not None and len(members) >= limit:
             raise CanisterFull(str(join.canister_id), limit)
@@ -72,21 +76,21 @@ class Hub:
         self._canisters.setdefault(join.canister_id, {})[join.client_key] = member
 
     def leave(self, join: Join) -> bool:
-        """Take a client out. Its key stays taken until ``forget``. Returns whether its canister has nobody now."""
+        """Take a client out; its key is closing until ``free``. Returns whether its canister has no members now."""
         members = self._canisters[join.canister_id]
         del members[join.client_key]
-        self._leaving.add((join.canister_id, join.client_key))
-        if not members:
+        self._closing.add((join.canister_id, join.client_key))
+        if not members:  # with unlisted canisters allowed, anybody could otherwise grow this by naming canisters
             del self._canisters[join.canister_id]
         return not members
 
-    def forget(self, join: Join) -> None:
-        """The canister knows that the client left: its key is free."""
-        self._leaving.discard((join.canister_id, join.client_key))
+    def free(self, join: Join) -> None:
+        """Free the key of a client that left: its close call is done."""
+        self._closing.discard((join.canister_id, join.client_key))
 
 
 class _UsedRequests:
-    """Request ids until they expire; the IC itself refuses them from then on."""
+    """Request ids until they expire; from then on the IC itself refuses them."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

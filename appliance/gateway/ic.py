@@ -1,4 +1,4 @@
-"""What the data plane needs of the IC; ``appliance.ic.agent.Agent`` has it."""
+"""The calls to the IC that the data plane makes; ``appliance.ic.agent.Agent`` implements them."""
 
 from typing import Protocol
 
@@ -17,19 +17,19 @@ class Source(Protocol):
         timeout_s: float | None = None,
         avoid_last_endpoint: bool = False,
     ) -> bytes:
-        """The reply to a query in the gateway's name, from another endpoint than the last time if asked so.
+        """The reply to a query in the gateway's name; with ``avoid_last_endpoint`` not from the last endpoint.
 
         Raises GatewayError.
         """
 
 
 class Ic(Source, Protocol):
-    """Takes calls too."""
+    """Answers polls and takes calls."""
 
     async def call(self, canister_id: bytes, method: str, arg: bytes) -> bytes:
         """The certified reply to a call in the gateway's name. Raises GatewayError."""
 
     async def submit(self, request: Request, /) -> bytes | None:
-        """Send a client's own signed bytes, again and again until they expire. Returns the certified reply, or None
-        where only acceptance can be known. Raises GatewayError.
+        """Send a client's own signed bytes, repeatedly until they expire. Returns the certified reply, or None where
+        only acceptance can be known. Raises GatewayError.
         """

@@ -1,4 +1,4 @@
-"""Bytes that wait for one client, bounded."""
+"""The bounded queue of bytes for one client."""
 
 import contextlib
 from collections import deque
@@ -12,13 +12,13 @@ from appliance.errors import SlowClient
 _log = structlog.get_logger(__name__)
 
 CONTROL_ROOM = 256
-"""Bytes above the limit for the close frame."""
+"""Bytes above the limit that are kept for a close frame, so that a slow client learns why it is closed."""
 SHOWN = 24
 """Bytes of a frame that the log shows at level ``debug``."""
 
 
 class Transport(Protocol):
-    """Where the bytes go: the part of ``asyncio.WriteTransport`` that is used."""
+    """The part of ``asyncio.WriteTransport`` that an outbox uses."""
 
     def write(self, data: bytes) -> None:
         """Take bytes; calls ``Outbox.pause`` when it has too many."""
@@ -28,7 +28,8 @@ class Outbox:
     """Passes frames to a transport in order and keeps them while the transport is full.
 
     ``limit`` bounds the bytes kept, ``waiting`` counts them, and ``passed`` those of all frames that were put.
-    Everything that goes to the client goes through here, so that order is one matter.
+    Frames of the session and control frames of the library both go through here: written past each other, a pong or a
+    close frame would overtake frames that wait.
     """
 
     __slots__ = ("_finish", "_frames", "_limit", "_paused", "_sealed", "_transport", "passed", "waiting")
@@ -58,8 +59,8 @@ class Outbox:
             self._transport.write(frame)
 
     def put_control(self, data: bytes) -> None:
-        """Send what the WebSocket protocol itself answers: as ``put``, but once sealed too, with room for a close
-        frame; dropped then when too much waits.
+        """Send a control frame of the WebSocket library. As ``put``, but also once sealed, then with ``CONTROL_ROOM``
+        above the limit; dropped if too much waits even so. Raises SlowClient unless sealed.
         """
         if not self._paused:
             self._transport.write(data)
@@ -78,7 +79,7 @@ class Outbox:
             self.waiting = 0
 
     def finish(self, end: Callable[[], None]) -> None:
-        """Nothing comes after what waits now: call ``end`` when all of it went to the transport."""
+        """Call ``end`` when everything that waits is written; nothing may be put after this."""
         if self._frames:
             self._finish = end
         else:
@@ -107,8 +108,8 @@ class Outbox:
         self.waiting = waiting
 
 
-class Traced:
-    """The transport of an outbox, with a line in the log for everything that is written."""
+class LoggingTransport:
+    """The transport of an outbox that logs every write at level ``debug``."""
 
     def __init__(self, transport: Transport, peer: str) -> None:
         self._transport = transport

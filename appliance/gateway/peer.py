@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, assert_never
 
 from appliance.config.schema import Gateway as Settings
 from appliance.crypto import Request
-from appliance.errors import CanisterRefused, GatewayError, RefusedByPlugin, Rejected
+from appliance.errors import CanisterRefused, CertifiedReject, GatewayError, RefusedByPlugin, Rejected
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
 from appliance.gateway.limits.rate_limits import ClientKey, LimitExceeded, Limits
 from appliance.gateway.outbox import Outbox
@@ -24,15 +24,15 @@ FIRST_SAMPLED = 2
 """The first message after the opening one."""
 
 
-class Origin(NamedTuple):
-    """Where a connection comes from: the client's address, the path of its upgrade, and when (ns since 1970)."""
+class ConnectionSource(NamedTuple):
+    """The source of a connection: the client's address, the path of its upgrade, and the time (ns since 1970)."""
 
     address: str = ""
     path: str = "/"
     at_ns: int = 0
 
 
-class Shell(Protocol):
+class ConnectionHandle(Protocol):
     """The connection around a peer."""
 
     def close(self, error: Exception) -> None:
@@ -45,8 +45,8 @@ class Shell(Protocol):
         """The session is open."""
 
 
-class Home(Protocol):
-    """The gateway, as its peers know it."""
+class PeerServices(Protocol):
+    """The gateway, as its peers use it."""
 
     tasks: Tasks
     clock: Callable[[], int]
@@ -54,42 +54,59 @@ class Home(Protocol):
     limits: Limits
     hooks: Hooks
 
-    def limited(self, peer: "Peer", exceeded: LimitExceeded) -> None:
-        """A peer sends more than is allowed. Raises RateLimited where that is enforced."""
+    def limit_exceeded(self, peer: "Peer", exceeded: LimitExceeded) -> None:
+        """Record that a peer exceeds a limit. Raises RateLimited where the limit is enforced."""
 
     def join(self, join: Join, peer: "Peer") -> None:
-        """Register. Raises a GatewayError if the client may not come in."""
+        """Register a verified client. Raises a GatewayError if it is not admitted."""
 
     def poll(self, peer: "Peer", nonce: int | None) -> None:
-        """See that the canister of this peer is polled, from this nonce on if it is not yet."""
+        """Start polling the canister of this peer from this nonce on, unless it is polled already."""
 
     def opened(self, peer: "Peer") -> None:
         """The session of this peer is open."""
 
     def report_unverified(self, error: GatewayError, peer: "Peer") -> None:
-        """Something of this peer did not verify, and is let through."""
+        """Record a message that failed verification and is let through."""
 
     async def submit(self, call: Request | Call, peer: "Peer") -> bytes | None:
-        """See a call of this peer, or for it, through. Raises GatewayError."""
+        """Make a call of this peer, or for it; returns the reply, None where only acceptance is known.
+
+        Raises GatewayError.
+        """
 
     def accepted(self, peer: "Peer") -> None:
-        """The canister accepted this peer's opening message."""
+        """Record that the canister accepted this peer's opening message."""
 
-    async def last_words(self, peer: "Peer") -> None:
-        """Wait for what the canister has queued for this peer, but not long."""
+    async def flush_before_close(self, peer: "Peer") -> None:
+        """Wait, for a few polls at most, for messages that the canister has queued for this peer."""
 
 
 class Peer:
     """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave.
 
     ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
-    that may be for it. ``limited_as`` is who it is to the rate limits, None before it joined. ``timeline`` counts what
-    came and went.
+    that may be for it. ``limited_as`` is its key in the rate limits, None before it joined. ``timeline`` counts its
+    messages.
     """
 
     __slots__ = (
-        *("_home", "_refused", "_shell", "bytes_in", "canister_id", "first_nonce", "has_left", "id", "join"),
-        *("limited_as", "origin", "outbox", "relays", "session", "timeline", "was_reported"),
+        "_connection",
+        "_refused",
+        "_services",
+        "bytes_in",
+        "canister_id",
+        "first_nonce",
+        "has_left",
+        "id",
+        "join",
+        "limited_as",
+        "outbox",
+        "relays",
+        "session",
+        "source",
+        "timeline",
+        "was_reported",
     )
 
     def __init__(
@@ -97,14 +114,14 @@ class Peer:
         session: Session,
         outbox: Outbox,
         *,
-        shell: Shell,
-        home: Home,
+        connection: ConnectionHandle,
+        services: PeerServices,
         settings: Settings,
         canister_id: Principal | None = None,
-        origin: Origin = Origin(),  # noqa: B008 - a value
+        source: ConnectionSource = ConnectionSource(),  # noqa: B008 - a value
         timeline: Timeline | None = None,
     ) -> None:
-        self.timeline = timeline or Timeline(origin.at_ns)
+        self.timeline = timeline or Timeline(source.at_ns)
         self.id = self.timeline.id
         self.session = session
         self.outbox = outbox
@@ -113,19 +130,19 @@ class Peer:
             self.fail,
             limit=settings.relay_queue,
             limit_bytes=LARGE_MESSAGES * settings.max_frame,
-            tasks=home.tasks,
+            tasks=services.tasks,
         )
         self.join: Join | None = None
         self.limited_as: ClientKey | None = None
         self.canister_id = canister_id
-        self.origin = origin
+        self.source = source
         self.bytes_in = 0
         self.first_nonce = 0
         self.has_left = False
         self.was_reported = False
         self._refused = False
-        self._shell = shell
-        self._home = home
+        self._connection = connection
+        self._services = services
 
     @property
     def is_open(self) -> bool:
@@ -134,79 +151,80 @@ class Peer:
 
     @property
     def is_known(self) -> bool:
-        """Whether the canister may have registered this client, so that it has to be told of its leaving."""
+        """Whether the canister may have registered this client, so that a close call is due when it leaves."""
         return self.join is not None and not self._refused
 
     @property
     def who(self) -> Who:
-        """What plugins are told of it."""
-        origin, timeline = self.origin, self.timeline
-        return Who(self.id, origin.address, origin.path, self.session.name, timeline.canister, timeline.client)
+        """The connection as plugins see it."""
+        source, timeline = self.source, self.timeline
+        return Who(self.id, source.address, source.path, self.session.name, timeline.canister, timeline.client)
 
     def connect(self) -> None:
         """The WebSocket is established. Raises GatewayError."""
         self._perform_all(self.session.connect())
 
     def receive(self, frame: bytes, *, now_ns: int) -> None:
-        """A binary message came. Raises GatewayError."""
+        """Process a binary message of the client. Raises GatewayError."""
         self.bytes_in += len(frame)
         self.timeline.frame(now_ns, len(frame))
-        if self.limited_as is not None and (exceeded := self._home.limits.message(self.limited_as)) is not None:
-            self._home.limited(self, exceeded)
+        # Before the signature is checked: a flood must not cost more than a look into a table.
+        if self.limited_as is not None and (exceeded := self._services.limits.message(self.limited_as)) is not None:
+            self._services.limit_exceeded(self, exceeded)
         if self.timeline.frames % SAMPLED == FIRST_SAMPLED:
             receive = partial(self.session.receive, frame, now_ns=now_ns)
-            self._perform_all(self._home.recorder.measured(receive, now_ns))
+            self._perform_all(self._services.recorder.measured(receive, now_ns))
         else:
             self._perform_all(self.session.receive(frame, now_ns=now_ns))
 
     def receive_text(self) -> None:
-        """A text message began. Raises GatewayError."""
+        """Process the beginning of a text message. Raises GatewayError."""
         self._perform_all(self.session.receive_text())
 
     def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
         """Send a message of the canister. Never raises and never waits."""
         if nonce < self.first_nonce:
-            return  # of an earlier session of the same client key
+            return  # for an earlier session of the same client key, whose last messages are polled late
         try:
-            if self.session.state is State.OPEN:
+            if self.session.state is State.OPEN:  # as the session would do it, without the cost of events
                 self.outbox.put(frame)
             else:
                 self._perform_all(self.session.delivered(Delivery(frame, nonce)))
             self.timeline.deliver(polled, nonce, len(frame))
             if polled.link is not None:
-                self._home.recorder.traced(self.timeline, polled, nonce, len(frame))
-        except Exception as error:  # a client's trouble stays its own
+                self._services.recorder.traced(self.timeline, polled, nonce, len(frame))
+        except Exception as error:  # the poller delivers to all clients, and one must not stop it for the others
             self.fail(error)
             return
-        if (tell := self._home.hooks.canister_message) is not None:
-            tell(self.who, CanisterMessage(nonce, frame))
+        if (notify := self._services.hooks.canister_message) is not None:
+            notify(self.who, CanisterMessage(nonce, frame))
 
     def fail(self, error: Exception) -> None:
         """Close the socket for this reason."""
-        self._shell.close(error)
+        self._connection.close(error)
 
     def perform(self, event: Event) -> None:
-        """Do what the session wants done. Raises GatewayError."""
+        """Act on one event of the session. Raises GatewayError."""
         match event:
             case Send(frame):
                 self.outbox.put(frame)
             case Join():
-                self._home.join(event, self)
-                self.join = event
-                self.timeline.joined(self._home.clock(), str(event.canister_id), event.client)
-                self._shell.joined()
+                self._services.join(event, self)
+                self.join = event  # only now: whoever was not registered must not be taken out when it leaves
+                self.timeline.joined(self._services.clock(), str(event.canister_id), event.client)
+                self._connection.joined()
             case Poll(nonce):
                 self.first_nonce = nonce or 0
-                self._home.poll(self, nonce)
+                self._services.poll(self, nonce)
             case Relay(call):
-                self.relays.put(call, self._home.clock())
+                self.relays.put(call, self._services.clock())
             case Opened():
-                self.timeline.opened(self._home.clock())
-                self._shell.opened()
-                self._home.opened(self)
+                self.timeline.opened(self._services.clock())
+                self._connection.opened()
+                self._services.opened(self)
             case VerificationFailed(error):
-                self.timeline.doubted(self._home.clock(), str(error))
-                self._home.report_unverified(error, self)
+                self.timeline.doubted(self._services.clock(), str(error))
+                self._services.report_unverified(error, self)
             case _:
                 assert_never(event)
 
@@ -218,17 +236,18 @@ class Peer:
         if self.join is not None and call is self.join.opening:
             await self._relay_opening(call, size, since_ns)
             return
-        if (decide := self._home.hooks.client_message) is not None:
-            await decide(self.who, _told(call))
+        if (decide := self._services.hooks.client_message) is not None:
+            await decide(self.who, _hook_payload(call))
         try:
             self._act(self.session.answered(call.method_name, await self._submit(call, size, since_ns)))
         except (CanisterRefused, Rejected):
-            await self._home.last_words(self)
+            # The canister may have queued a close message that says why; it must arrive before the socket closes.
+            await self._services.flush_before_close(self)
             raise
 
     async def _relay_opening(self, call: Request | Call, size: int, since_ns: int) -> None:
         try:
-            if (decide := self._home.hooks.open) is not None:
+            if (decide := self._services.hooks.open) is not None:
                 await decide(self.who)
             self._act(self.session.answered(call.method_name, await self._submit(call, size, since_ns)))
         except GatewayError as error:
@@ -236,14 +255,14 @@ class Peer:
             self._act(self.session.refused())
             raise
         if not self.has_left:
-            self._home.accepted(self)
+            self._services.accepted(self)
 
     async def _submit(self, call: Request | Call, size: int, since_ns: int) -> bytes | None:
-        recorder, clock = self._home.recorder, self._home.clock
+        recorder, clock = self._services.recorder, self._services.clock
         relaying = (call, size, since_ns, clock())
         recorder.relaying(self.timeline, relaying)
         try:
-            reply = await self._home.submit(call, self)
+            reply = await self._services.submit(call, self)
         except GatewayError as error:
             recorder.failed(self.timeline, relaying, error, clock())
             raise
@@ -251,19 +270,21 @@ class Peer:
         return reply
 
     def _act(self, events: list[Event]) -> None:
-        """Perform what follows from an answer, unless nobody is there any more."""
+        """Act on the events of an answer, unless the client has left meanwhile: its outbox and its key are released."""
         if not self.has_left:
             self._perform_all(events)
 
 
-def _told(call: Request | Call) -> ClientMessage:
-    """What plugins are told of a call."""
+def _hook_payload(call: Request | Call) -> ClientMessage:
+    """A call as plugins see it."""
     request_id = call.request_id.hex() if isinstance(call, Request) else None
     return ClientMessage(call.method_name, call.arg, request_id)
 
 
 def _never_ran(error: GatewayError) -> bool:
-    """Whether the canister cannot have registered the client."""
-    if isinstance(error, Rejected):
-        return error.certified
-    return isinstance(error, CanisterRefused | RefusedByPlugin)
+    """Whether the canister cannot have registered the client.
+
+    An uncertified reject is the word of one endpoint: the call may run all the same. Then a close call too many is
+    harmless, and one too few would leave the client registered for good.
+    """
+    return isinstance(error, CertifiedReject | CanisterRefused | RefusedByPlugin)

@@ -15,11 +15,11 @@ from appliance.protocol.events import Call
 
 
 class RelayQueue:
-    """Waiting calls and the task that works them off, which exists only while there are any.
+    """Waiting calls, and the task that relays them, which exists only while there are any: an idle client has none.
 
-    ``relay`` sees one call through, of so many bytes and queued then (ns since 1970), and raises if it failed; ``fail``
-    is told of it, and what still waits is dropped, for it would be out of order. ``limit`` bounds the calls that wait,
-    ``limit_bytes`` their bytes together.
+    ``relay`` makes one call, given its size in bytes and the time it was queued (ns since 1970), and raises if it
+    fails. ``fail`` gets the exception; the calls that still wait are dropped, since the canister would refuse them as
+    out of order. ``limit`` bounds the calls that wait, ``limit_bytes`` their bytes together.
     """
 
     __slots__ = ("_bytes", "_fail", "_limit", "_limit_bytes", "_relay", "_task", "_tasks", "_waiting")
@@ -46,10 +46,11 @@ class RelayQueue:
         return len(self._waiting)
 
     def put(self, call: Request | Call, now_ns: int) -> None:
-        """Relay after all that were put before. Raises RelayQueueFull."""
+        """Relay a call after all earlier ones. Raises RelayQueueFull."""
         if len(self._waiting) >= self._limit:
             raise RelayQueueFull(self._limit)
         size = len(call.arg if isinstance(call, Call) else call.body)
+        # An empty queue takes a call of any size: one above limit_bytes could otherwise never be relayed.
         if self._waiting and self._bytes + size > self._limit_bytes:
             raise RelayQueueFull(self._limit_bytes, "bytes")
         self._waiting.append((call, size, now_ns))
@@ -58,12 +59,13 @@ class RelayQueue:
             self._task = self._tasks.start(self._run())
 
     def drop(self) -> None:
-        """Forget what waits. A call that is under way goes on."""
+        """Drop the waiting calls. A call that is under way goes on."""
         self._waiting.clear()
         self._bytes = 0
 
     async def settled(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no call is under way."""
+        # In a loop: a call may be put, and a new task started, between the end of the task and our turn.
         while self._task is not None and not self._task.done():
             await asyncio.wait({self._task})
 

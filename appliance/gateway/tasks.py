@@ -1,4 +1,4 @@
-"""The owner of background tasks: none is lost, none fails unseen."""
+"""The owner of background tasks: asyncio keeps only weak references, so a task that nobody holds may vanish."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -18,14 +18,14 @@ class Tasks:
         return len(self._running)
 
     def start(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-        """Run in the background. An exception is logged; nobody else sees it."""
+        """Run in the background. An exception is logged and goes no further."""
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._done)
         return task
 
     async def finish(self, timeout_s: float) -> int:
-        """Wait for all, those started meanwhile too, and cancel what is not done in time. Returns how many were not."""
+        """Wait for all tasks, including those that they start, and cancel the rest. Returns how many were cancelled."""
         try:
             async with asyncio.timeout(timeout_s):
                 while self._running:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from appliance.crypto import CertifiedTree, Verifier
-from appliance.errors import Rejected
+from appliance.errors import UncertifiedReject
 from appliance.ic import network
 from appliance.ic.api import Api
 from appliance.ic.attempts import Chance, Clock, Pacing, Sleep, carry, system_chance
@@ -25,17 +25,17 @@ from appliance.ic.replies import (
 )
 from appliance.ic.transport import Reply, Transport
 
-MAX_CALLS = 512  # each holds a connection for up to 10 s while the IC makes up its mind
+MAX_CALLS = 512  # each holds a connection for up to 10 s, until the IC has executed the call
 REMEMBERED_CANISTERS = 4096
 
 T = TypeVar("T")
 
 
 class Agent:
-    """Sends requests of one identity, and calls that others have signed, and verifies what is certified.
+    """Sends requests of one identity, and calls that others have signed; verifies certificates.
 
     ``clock`` (ns since 1970), ``sleep`` and ``chance`` (0 to 1) are for tests. At most ``max_calls`` calls are under
-    way at a time, others wait; queries do not wait for calls.
+    way at a time, others wait. Queries are not counted: polls must not wait for slow calls.
     """
 
     def __init__(
@@ -82,8 +82,7 @@ class Agent:
         effective_canister_id: bytes | None = None,
         avoid_last_endpoint: bool = False,
     ) -> bytes:
-        """The reply (Candid) to a query. One endpoint answers it and nothing certifies it: what has to be true must
-        carry a certificate of its own.
+        """The reply (Candid) to a query. One endpoint answers it without proof: trust only a certificate in the reply.
 
         ``timeout_s`` is for each endpoint. ``avoid_last_endpoint`` asks another one than the last query of this
         canister, where there is another. Raises Rejected, IcUnreachable, IcRefused, Malformed or TooLarge.
@@ -124,7 +123,7 @@ class Agent:
     async def fetch_certificate(
         self, paths: Sequence[Sequence[bytes]], canister_id: bytes, *, timeout_s: float | None = None
     ) -> bytes:
-        """The certificate that read_state is answered with, as it came: nothing of it is verified.
+        """The certificate of a read_state reply, unverified.
 
         Raises IcUnreachable, IcRefused, TooLarge or Malformed.
         """
@@ -186,8 +185,9 @@ class Agent:
         return reply
 
     async def submit(self, request: SignedCall, *, effective_canister_id: bytes | None = None) -> bytes | None:
-        """Send a call that somebody has signed, the same bytes again and again until its ingress expiry, and answer
-        with its certified reply (Candid); None where the endpoint only tells that the IC has taken it.
+        """Send a signed call, the same bytes again and again until its ingress expiry, and return its certified reply
+        (Candid); None where the endpoint only confirms that the IC accepted it. Repeating is safe, because the IC
+        executes a request id once.
 
         Raises Rejected, CallExpired, IcRefused, TooLarge, and Malformed or a CertificateError where the IC's answers
         cannot be trusted.
@@ -206,7 +206,7 @@ class Agent:
         if reply.status == 202:
             return ACCEPTED
         answer = read_call_reply(reply.body)
-        if isinstance(answer, Rejected):
+        if isinstance(answer, UncertifiedReject):
             return RequestStatus("rejected", reject=answer)
         return read_request_status(await self._verify(subject, answer), call.request_id)
 

@@ -1,4 +1,4 @@
-"""The versions of the IC's HTTP interface: asks for the best that an endpoint serves (interface specification, "HTTPS
+"""The versions of the IC's HTTP interface: uses the best that an endpoint serves (interface specification, "HTTPS
 Interface")."""
 
 from collections.abc import Awaitable, Callable
@@ -14,9 +14,9 @@ Kind = Literal["call", "query", "read_state"]
 T = TypeVar("T")
 
 # The best first. The version of a query also decides how the certificate that the canister gets in it shows ranges of
-# canisters. What is polled is passed on to clients with it, and older agents understand only the form that v2 gives.
+# canisters. Poll replies are passed on to clients with it, and older agents understand only the form of v2.
 VERSIONS: dict[Kind, tuple[int, ...]] = {"call": (4, 3, 2), "query": (2, 3), "read_state": (3, 2)}
-PROBE_AGAIN_NS = 600 * 10**9  # an endpoint that is upgraded is found out within this
+PROBE_AGAIN_NS = 600 * 10**9  # an upgrade of an endpoint is noticed within this
 
 
 class Api:
@@ -37,7 +37,7 @@ class Api:
         timeout_s: float | None = None,
         avoid: str | None = None,
     ) -> T:
-        """What ``read(endpoint, version, reply)`` makes of the first usable answer.
+        """Return ``read(endpoint, version, reply)`` of the first usable answer.
 
         ``canister_id`` is the effective one. Raises as ``transport.first_answer`` does, IcRefused and TooLarge.
         """

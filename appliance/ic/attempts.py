@@ -1,11 +1,11 @@
-"""How a call is tried again until its outcome is known."""
+"""Retries a call until its outcome is known."""
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from appliance.errors import CallExpired, CertificateError, GatewayError, IcUnreachable, Malformed
+from appliance.errors import CallExpired, CertificateError, CertifiedReject, GatewayError, IcUnreachable, Malformed
 from appliance.ic.envelope import SignedCall
 from appliance.ic.replies import SYS_TRANSIENT, RequestStatus
 
@@ -63,7 +63,7 @@ class Attempts:
             raise CallExpired(self._call.method_name, str(problem))
 
     async def pause(self, problem: GatewayError | str) -> None:
-        """Wait before the next attempt, as long as an endpoint asked for at least.
+        """Wait before the next attempt, at least for the ``Retry-After`` of an endpoint.
 
         Raises CallExpired where that is too late, and the problem itself when the IC's answers were wrong too often.
         """
@@ -83,19 +83,19 @@ class Attempts:
 
 
 async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pacing) -> bytes | None:
-    """Post a call until its outcome is known, and answer with its reply.
+    """Post a call until its outcome is known, and return its reply.
 
-    Once the IC has taken the call, ``read_status`` is asked how far it is. Without it (only the sender of a call may
-    ask), the same call is posted again: versions 3 and 4 of the interface answer that with the outcome, if there is
-    one. Version 2 does not; the result is None then, which means "taken".
+    Once the IC has accepted the call, ``read_status`` reads its status. Without it (only the sender of a call may read
+    it) the same call is posted again: versions 3 and 4 of the interface answer with the outcome, if there is one.
+    Version 2 does not; the result is None then, which means "accepted".
 
     Raises Rejected, CallExpired, and what ``post`` and ``read_status`` raise beyond trying again.
     """
     attempts = Attempts(call, pacing)
-    attempts.check("it was too late already when it was its turn")
+    attempts.check("it had expired before its turn")
     ask = post
     while True:
-        problem: GatewayError | str = "the IC has taken it and has not answered yet"
+        problem: GatewayError | str = "the IC accepted it and has not answered yet"
         try:
             version, status = await ask()
         except (IcUnreachable, CertificateError, Malformed) as error:
@@ -104,7 +104,8 @@ async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pa
             if status.state == "replied":
                 return status.reply
             if status.reject is not None:
-                if status.reject.certified or status.reject.reject_code != SYS_TRANSIENT:
+                # An uncertified SYS_TRANSIENT is the word of one endpoint, before execution: the call may still run.
+                if isinstance(status.reject, CertifiedReject) or status.reject.reject_code != SYS_TRANSIENT:
                     raise status.reject
                 problem = status.reject
             elif read_status is not None:

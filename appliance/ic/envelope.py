@@ -16,7 +16,7 @@ RequestType = Literal["call", "query", "read_state"]
 
 
 class SignedCall(Protocol):
-    """A call that is complete: what ``Agent.submit`` sends. A client's envelope is one too."""
+    """A complete call, for ``Agent.submit``. A client's envelope is one, too."""
 
     @property
     def body(self) -> bytes:
@@ -28,11 +28,11 @@ class SignedCall(Protocol):
 
     @property
     def canister_id(self) -> bytes:
-        """Who is called."""
+        """The callee."""
 
     @property
     def method_name(self) -> str:
-        """What is called, for error messages."""
+        """The method, for error messages."""
 
     @property
     def ingress_expiry_ns(self) -> int:

@@ -20,7 +20,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 async def fetch_status(transport: Transport) -> Mapping[str, object]:
-    """What an endpoint says of itself: ``root_key``, ``impl_version``, ``replica_health_status`` … Not certified.
+    """The status of an endpoint: ``root_key``, ``impl_version``, ``replica_health_status`` … Not certified.
 
     Raises IcUnreachable, IcRefused, Malformed or TooLarge.
     """
@@ -44,7 +44,7 @@ async def resolve_root_key(setting: str, transport: Transport) -> bytes:
     """The root key (DER) that ``network.root_key`` means: ``mainnet``, ``fetch`` or the key in hexadecimal digits.
 
     Raises ConfigError for anything else and for fetching the key of the mainnet, which is known; and what
-    fetch_root_key raises. ``root_key_warning`` says what to tell the operator.
+    fetch_root_key raises. See ``root_key_warning`` for the operator.
     """
     if setting == "mainnet":
         return MAINNET_ROOT_KEY
@@ -59,7 +59,7 @@ async def resolve_root_key(setting: str, transport: Transport) -> bytes:
 
 
 def root_key_warning(setting: str, urls: Sequence[str]) -> str | None:
-    """What an operator should know about this choice of a root key, as a sentence; None if nothing."""
+    """A warning about this choice of a root key, as a sentence; None if there is none."""
     remote = [url for url in urls if urlsplit(url).hostname not in _LOOPBACK]
     if setting == "fetch":
         whom = f"{', '.join(remote)} and everybody on the way to it" if remote else "the local network"

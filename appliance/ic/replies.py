@@ -1,11 +1,11 @@
-"""What the IC answers, read into values (interface specification, "Request status" and "HTTPS Interface")."""
+"""Parses replies of the IC (interface specification, "Request status" and "HTTPS Interface")."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 from appliance.crypto import CertifiedTree, decode_cbor
-from appliance.errors import Malformed, PathAbsent, Rejected
+from appliance.errors import CertifiedReject, Malformed, PathAbsent, Rejected, UncertifiedReject
 
 SYS_TRANSIENT = 2
 
@@ -24,7 +24,7 @@ _STATES: Mapping[bytes, State] = {
 
 @dataclass(frozen=True, slots=True)
 class RequestStatus:
-    """How far a call is. ``reply`` has the answer where the state is "replied", ``reject`` the reason where it is
+    """The status of a call. ``reply`` has the answer where the state is "replied", ``reject`` the reason where it is
     "rejected". "absent": the IC proves that it does not know the call (yet); "done": it has forgotten the outcome."""
 
     state: State
@@ -57,7 +57,7 @@ def read_certificate(body: bytes, what: str) -> bytes:
 
 
 def read_query_reply(body: bytes) -> bytes:
-    """The argument of the reply to a query. Raises Rejected or Malformed."""
+    """The argument of the reply to a query. Raises UncertifiedReject or Malformed."""
     what = "query reply"
     fields = read_fields(body, what)
     if fields.get("status") != "replied":
@@ -68,8 +68,8 @@ def read_query_reply(body: bytes) -> bytes:
     return field(reply, "arg", bytes, what)
 
 
-def read_call_reply(body: bytes) -> bytes | Rejected:
-    """The certificate in the answer to a call, unverified, or why the call was not even replicated. Raises Malformed.
+def read_call_reply(body: bytes) -> bytes | UncertifiedReject:
+    """The certificate in the answer to a call, unverified, or the rejection before replication. Raises Malformed.
 
     Version 2 of the endpoint has no status: it answers with a body only to refuse.
     """
@@ -80,15 +80,15 @@ def read_call_reply(body: bytes) -> bytes | Rejected:
     return _rejection(fields, what)
 
 
-def _rejection(fields: Fields, what: str) -> Rejected:
+def _rejection(fields: Fields, what: str) -> UncertifiedReject:
     code = field(fields, "reject_code", int, what)
     error_code = fields.get("error_code")
     message = field(fields, "reject_message", str, what)
-    return Rejected(code, message, error_code if isinstance(error_code, str) else None)
+    return UncertifiedReject(code, message, error_code if isinstance(error_code, str) else None)
 
 
 def read_request_status(tree: CertifiedTree, request_id: bytes) -> RequestStatus:
-    """How far a call is, as certified. Raises PathUnknown, PathAbsent or Malformed where the tree does not tell."""
+    """The certified status of a call. Raises PathUnknown, PathAbsent or Malformed for a tree without it."""
     path = [b"request_status", request_id]
     label = tree.lookup([*path, b"status"])
     if label is None:
@@ -103,11 +103,11 @@ def read_request_status(tree: CertifiedTree, request_id: bytes) -> RequestStatus
     return RequestStatus(state)
 
 
-def _certified_rejection(tree: CertifiedTree, path: list[bytes]) -> Rejected:
+def _certified_rejection(tree: CertifiedTree, path: list[bytes]) -> CertifiedReject:
     code = read_leb128(_leaf(tree, path, b"reject_code"))
     message = _leaf(tree, path, b"reject_message").decode(errors="replace")
     error_code = tree.lookup([*path, b"error_code"])
-    return Rejected(code, message, error_code.decode(errors="replace") if error_code else None, certified=True)
+    return CertifiedReject(code, message, error_code.decode(errors="replace") if error_code else None)
 
 
 def _leaf(tree: CertifiedTree, path: list[bytes], label: bytes) -> bytes:

@@ -32,10 +32,10 @@ class Reply:
 
 
 class Transport(Protocol):
-    """What an Agent needs of the network."""
+    """The network as an Agent uses it."""
 
     def order(self, *, avoid: str | None = None) -> list[Endpoint]:
-        """Whom to ask now, in this order. Raises IcUnreachable where nobody may be asked yet."""
+        """The endpoints to try now, in order. Raises IcUnreachable where all have asked for a pause."""
 
     async def send(
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
@@ -46,7 +46,7 @@ class Transport(Protocol):
         """
 
     def failed(self, endpoint: Endpoint, error: Exception) -> None:
-        """Its answer was unusable: let the others go first for a while."""
+        """Its answer was unusable: prefer the others for a while."""
 
     @property
     def urls(self) -> list[str]:
@@ -56,10 +56,10 @@ class Transport(Protocol):
 async def first_answer(
     transport: Transport, attempt: Callable[[Endpoint], Awaitable[T]], *, avoid: str | None = None
 ) -> T:
-    """Ask one endpoint after the other until one gives an answer that can be used.
+    """Try one endpoint after the other until one gives a usable answer.
 
     Raises what was wrong with the last one: IcUnreachable, Malformed or a CertificateError; and at once whatever else
-    ``attempt`` raises, because another endpoint would say the same.
+    ``attempt`` raises, because another endpoint would answer the same.
     """
     problem: GatewayError | None = None
     for endpoint in transport.order(avoid=avoid):
@@ -76,8 +76,8 @@ async def first_answer(
 class HttpTransport:
     """One pool of kept connections to all endpoints. An async context manager.
 
-    ``timeout_s`` is for a whole request and its reply, ``max_reply`` in bytes. The pool has no bound of its own: who
-    sends without end bounds it there.
+    ``timeout_s`` is for a whole request and its reply, ``max_reply`` in bytes. The pool has no bound of its own:
+    callers bound their requests, e.g. ``Agent`` its calls.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
 
     def follow(self, urls: Iterable[str], *, timeout_s: float, max_reply: int) -> None:
-        """Ask other endpoints, or the same otherwise, from now on; what is known of their health stays known.
+        """Use these endpoints and limits from now on; the health of known endpoints is kept.
 
         Requests that are under way go on. Raises as the constructor does, and has changed nothing then.
         """

@@ -1,4 +1,4 @@
-"""The local IC as one thing: a replica and its HTTP port."""
+"""The local IC: a replica, its HTTP port, its page and its state folder."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Canister
 from appliance.localnet.http.server import HttpInterface, Versions
 from appliance.localnet.management.canister import ManagementCanister
-from appliance.localnet.management.rules import Author
+from appliance.localnet.management.rules import ChangeOrigin
 from appliance.localnet.page.routes import Page
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Authority, derive
@@ -37,9 +37,9 @@ class Localnet:
     by a subnet key under the root key, as on the mainnet. Equal seeds give equal keys and ids; without one the keys are
     random. ``clock`` is for tests that move the time. Compiled modules are kept in the folder ``cache``.
 
-    With ``state_dir`` keys, time and canisters are kept in that folder: read when it is entered, written whenever
-    something has changed for ``SAVE_INTERVAL_S``, and at the end. Canisters in Python are not kept, nor are calls in
-    execution and what became of the last ones. Raises StateUnusable where the folder cannot be used.
+    With ``state_dir`` keys, time and canisters are saved in that folder: read at the start, written every
+    ``SAVE_INTERVAL_S`` in which something has changed, and at the end. Canisters in Python, open calls and the statuses
+    of past calls are not saved. Raises StateUnusable where the folder cannot be used.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Localnet:
         self._folder = None if state_dir is None else StateFolder(state_dir)
         try:
             authority = self._authority(subnet, seed)
-            facts = None if self._folder is None else self._folder.facts
+            facts = None if self._folder is None else self._folder.network
             ahead_ns = 0 if facts is None else facts.ahead_ns
             self.replica = Replica(authority, clock or SystemClock(ahead_ns=ahead_ns))
         except BaseException:
@@ -94,7 +94,7 @@ class Localnet:
 
     @property
     def url(self) -> str:
-        """Where agents find it, without a slash at the end."""
+        """The URL for agents, without a slash at the end."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
 
@@ -110,40 +110,40 @@ class Localnet:
 
     @property
     def names(self) -> dict[str, Principal]:
-        """The canisters that have names."""
-        return {slot.name: slot.canister_id for slot in self.replica.slots if slot.name}
+        """The ids of the canisters with names."""
+        return {record.name: record.canister_id for record in self.replica.canisters if record.name}
 
     def deploy(self, name: str, module: bytes, *, arg: bytes = b"", controllers: Iterable[Principal] = ()) -> Principal:
-        """Have a canister of this name run a module of Wasm: a new one, or the one that has the name, upgraded where
-        its code is another. The developer is its controller, besides those that are named.
+        """Install a Wasm module under a name: in a new canister, or as an upgrade of the canister with that name unless
+        it runs the same module. The developer and ``controllers`` control it.
 
-        Raises Refusal, also for an installation that fails; a canister that was new is then gone.
+        Raises CallRejected, also for a failed installation; a new canister is deleted then.
         """
-        author, existing = Author(self.developer.principal), self.names.get(name)
+        origin, existing = ChangeOrigin(self.developer.principal), self.names.get(name)
         if existing is not None:
-            slot = self.replica.slots[existing]
-            if slot.canister is None or slot.canister.module_hash != sha256(module).digest():
-                mode = "install" if slot.canister is None else "upgrade"
-                self.management.install(author, slot, {mode: None}, module, arg)
+            record = self.replica.canisters[existing]
+            if record.canister is None or record.canister.module_hash != sha256(module).digest():
+                mode = "install" if record.canister is None else "upgrade"
+                self.management.install(origin, record, {mode: None}, module, arg)
             return existing
-        slot = self.management.create(author, controllers=[author.principal, *controllers])
-        slot.name = name
+        record = self.management.create(origin, controllers=[origin.principal, *controllers])
+        record.name = name
         try:
-            self.management.install(author, slot, {"install": None}, module, arg)
+            self.management.install(origin, record, {"install": None}, module, arg)
         except BaseException:
-            self.replica.delete_canister(slot.canister_id)
+            self.replica.delete_canister(record.canister_id)
             raise
-        return slot.canister_id
+        return record.canister_id
 
     async def fast_forward(self, seconds: float) -> None:
-        """Move the time, and wait until everything is executed that is due by then: a timer once, however often it
-        would have set itself again. Clients whose clock stays behind are still served, but verify certificates of the
-        future, which most refuse from 5 minutes on. Raises ValueError for less than nothing."""
+        """Move the clock ahead, and wait until everything is executed that is due by then: a timer once, however often
+        it would have set itself again. Requests of clients with an unmoved clock are still accepted, but most of them
+        refuse certificates from more than 5 minutes in the future. Raises ValueError for a negative number."""
         self.replica.clock.advance(round(seconds * 1e9))
         await self.replica.settle()
 
     def save(self) -> bool:
-        """Write the state now; False where nothing has changed or nothing is to be kept. Raises OSError."""
+        """Write the state now; False where nothing has changed or there is no state folder. Raises OSError."""
         return self._folder is not None and self._folder.save(self.replica)
 
     def create_canister(
@@ -158,15 +158,15 @@ class Localnet:
         return self.replica.create_canister(canister, arg=arg, specified_id=specified_id, controllers=controllers)
 
     def reinstall_canister(self, canister_id: Principal, canister: Canister, *, arg: bytes = b"") -> None:
-        """Replace a canister by one with an empty state; as `Replica.reinstall_canister`."""
+        """Replace code and state of a canister; as `Replica.reinstall_canister`."""
         self.replica.reinstall_canister(canister_id, canister, arg=arg)
 
     def upgrade_canister(self, canister_id: Principal, module: bytes, *, arg: bytes = b"") -> None:
-        """Give a canister of Wasm other code; as `Replica.upgrade_canister`."""
+        """Upgrade a canister of Wasm; as `Replica.upgrade_canister`."""
         self.replica.upgrade_canister(canister_id, module, arg=arg)
 
     async def start_http(self) -> None:
-        """Serve; does nothing while it does already. Raises OSError where the port is taken."""
+        """Open the port; does nothing while it is open. Raises OSError where the port is taken."""
         if self._runner is not None:
             return
         runner = web.AppRunner(self._application(), access_log=None, handle_signals=False, shutdown_timeout=0)
@@ -180,7 +180,7 @@ class Localnet:
         self._runner = runner
 
     async def stop_http(self) -> None:
-        """Close the port and every connection, at once; the replica lives on. Does nothing while it is closed."""
+        """Close the port and every connection at once; the replica goes on. Does nothing while it is closed."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -203,7 +203,7 @@ class Localnet:
 
     @asynccontextmanager
     async def _saving(self) -> AsyncIterator[None]:
-        """Keep the state written, and write it at the end, after everything that was taken is executed."""
+        """Save the state regularly and at the end, after every accepted call is executed."""
         task = asyncio.create_task(self._keep_saved(), name="localnet state")
         try:
             yield
@@ -216,7 +216,8 @@ class Localnet:
             self.save()
 
     async def _settle(self) -> None:
-        """Wait for a moment in which no call is in execution, for one would not be kept; but not for ever."""
+        """Wait until no call is open, because open calls are not saved; at most ``SETTLE_TIMEOUT_S``, because canisters
+        may call each other for ever."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_TIMEOUT_S):
                 await self.replica.settle()

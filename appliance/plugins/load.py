@@ -18,11 +18,11 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from appliance.config.document import key_text
+from appliance.config.fields.units import WRITTEN
 from appliance.config.keys import Item, path_text
 from appliance.config.problems import problem_of
 from appliance.config.schema import Plugin as Entry
-from appliance.config.units import WRITTEN
+from appliance.config.text.document import key_text
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.plugins.guard import Guard
 from appliance.plugins.specification import DECIDING, PROJECT, TELLING, Specification

@@ -1,4 +1,4 @@
-"""What wire generations v1 and v2 share: clients that sign IC envelopes for ``ws_open`` and ``ws_message``."""
+"""The session of wire generations v1 and v2: clients sign IC envelopes for ``ws_open`` and ``ws_message``."""
 
 from abc import abstractmethod
 from collections import deque
@@ -17,9 +17,8 @@ from appliance.errors import (
 )
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
-from appliance.protocol.frames import binary_frame
-from appliance.protocol.recognition import spoken_in
-from appliance.protocol.session import Delivery, Input, Session, State, Step, Table, Terms
+from appliance.protocol.frames import binary_frame, detect_generation
+from appliance.protocol.session import Delivery, Input, Session, SessionContext, State, Step, Table
 
 _OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: opt principal})")
 """The argument of either generation: v1 leaves the gateway out."""
@@ -29,34 +28,34 @@ _ANSWER = CandidTypes("(variant {Ok; Err: text})")
 _INPUTS = {"ws_open": Input.OPENING, "ws_message": Input.MESSAGE}
 
 REMEMBERED = 64
-"""Messages of a session that are known again when they are replayed. The IC executes none twice, however old."""
+"""Messages of a session whose replay is detected. More are not needed, because the IC executes none twice."""
 
 
 class Enveloped(Session):
-    """A session of a client that signs envelopes. Subclasses say how it opens.
+    """A session of a client that signs envelopes. Subclasses define how it opens.
 
-    ``one_for_each_principal``: the canister hears one client of a principal, and none when it is told that any left.
+    ``one_for_each_principal``: the canister keeps one client per principal; a ``ws_close`` for any of them removes it.
     """
 
     one_for_each_principal: ClassVar[bool] = False
 
-    def __init__(self, terms: Terms) -> None:
-        super().__init__(terms)
+    def __init__(self, context: SessionContext) -> None:
+        super().__init__(context)
         self.canister_id = Principal(b"")
         self.sender = b""
         self.nonce = 0
         self._recent: deque[bytes] = deque(maxlen=REMEMBERED)
 
     def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
-        """See Session. The envelope is verified before anything else is looked at."""
+        """See Session. The envelope is verified first: no field of it is used before."""
         try:
-            request, doubt = self.terms.envelopes.open(frame, now_ns=now_ns)
+            request, failure = self.context.envelopes.open(frame, now_ns=now_ns)
         except Malformed:
-            if self.state is State.HELLO and (spoken := spoken_in(frame)) == "v0":
+            if self.state is State.HELLO and (spoken := detect_generation(frame)) == "v0":
                 raise WrongGeneration(spoken, self.name) from None
             raise
         events = self.step(_INPUTS.get(request.method_name, Input.OTHER), request)
-        return events if doubt is None else [VerificationFailed(doubt), *events]
+        return events if failure is None else [VerificationFailed(failure), *events]
 
     def answered(self, method: str, reply: bytes | None) -> list[Event]:
         """See Session."""
@@ -74,14 +73,14 @@ class Enveloped(Session):
         return Call(self.canister_id, "ws_close", _CLOSE.encode({"client_key": client_key}))
 
     def violation(self, what: Input, subject: object) -> SessionError:
-        """See Session: for a call, says which one would have been right."""
+        """See Session. For a call the error names the method that is expected."""
         if not isinstance(subject, Request):
             return super().violation(what, subject)
         return WrongMethod(subject.method_name, "ws_open" if self.state is State.HELLO else "ws_message")
 
     @abstractmethod
     def greeting(self) -> bytes | None:
-        """What the gateway says first, if it does."""
+        """The first frame of the gateway; None where the client begins."""
 
     @abstractmethod
     def check_gateway(self, named: Principal | None) -> None:

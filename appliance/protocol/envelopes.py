@@ -1,4 +1,4 @@
-"""Opening what clients have signed, as strictly as the operator wants."""
+"""Verification of client messages, as strict as the operator configures it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,35 +8,32 @@ from appliance.crypto import Request, Verifier, read_envelope_unverified
 from appliance.errors import GatewayError
 
 Mode = Literal["enforce", "report", "off"]
-"""What verification does: refuse what fails, only report it, or not look."""
+"""Whether a message that fails verification is refused, only reported, or not verified at all."""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Envelopes:
-    """Opens what clients have signed. ``mode`` says what happens to what does not verify. Both may be changed, for all
-    sessions at once.
-    """
+    """Verifies and decodes signed messages of clients. Both fields may be changed, for all sessions at once."""
 
     verifier: Verifier
     mode: Mode = "enforce"
 
     def open(self, frame: bytes, *, now_ns: int) -> tuple[Request, GatewayError | None]:
-        """The request of a frame that holds an envelope, and with mode ``report`` what is wrong with it.
+        """Return the request of a frame that holds an envelope, and with mode ``report`` the error of its verification.
 
         Raises an EnvelopeError, Malformed, TooLarge or KeyUnusable; with modes ``report`` and ``off`` only Malformed or
         TooLarge.
         """
-        return self.judge(
+        return self.check(
             lambda: self.verifier.open_envelope(frame, now_ns=now_ns), lambda: read_envelope_unverified(frame)
         )
 
-    def judge(self, verify: Callable[[], T], read: Callable[[], T]) -> tuple[T, GatewayError | None]:
-        """What ``verify`` returns; where it raises and the mode is not ``enforce``, what ``read`` returns and, with
-        mode ``report``, what was raised.
+    def check(self, verify: Callable[[], T], read: Callable[[], T]) -> tuple[T, GatewayError | None]:
+        """Return the result of ``verify`` or ``read`` as the mode says, and with ``report`` the error of ``verify``.
 
-        Raises what ``verify`` raises, else what ``read`` raises.
+        Raises the errors of ``verify`` with mode ``enforce``, and those of ``read`` otherwise.
         """
         if self.mode == "off":
             return read(), None

@@ -1,4 +1,4 @@
-"""What a session wants done. Frozen; acted on in one place, ``gateway.peer.Peer.perform``."""
+"""The output of a session. Frozen; acted on in one place, ``gateway.peer.Peer.perform``."""
 
 from dataclasses import dataclass
 
@@ -27,10 +27,10 @@ class Send:
 class Join:
     """Register the client, before anything of it is relayed.
 
-    ``generation`` is the wire generation by name, ``client_key`` what the canister addresses its messages to,
-    ``client`` the same for people, and ``opening`` the call that opens the session: the verified one of the client, or
-    the gateway's own. The canister has to be told that clients with the same ``after`` have left before it is made, of
-    none where it is empty.
+    ``generation`` is the wire generation by name, ``client_key`` the address of the canister's messages,
+    ``client`` the same as text, and ``opening`` the call that opens the session: the verified one of the client, or the
+    gateway's own. Before it is made, ``ws_close`` has to be through for clients with the same ``after``, unless that is
+    empty.
     """
 
     generation: str
@@ -43,8 +43,8 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """See that the canister is polled. ``nonce`` is the first message that may be for this client, None if not known;
-    a canister that is not polled yet is polled from there on.
+    """Start polling the canister, if it is not polled yet, from ``nonce`` on: the first message that may be for this
+    client, None if not known.
     """
 
     nonce: int | None = None

@@ -1,9 +1,13 @@
-"""Complete WebSocket frames of a server (RFC 6455 section 5.2): final, unmasked, of one message each."""
+"""WebSocket frames: how the gateway writes them, and which wire generation a client's opening message is of.
+
+Frames of the gateway are those of a server (RFC 6455 section 5.2): final, unmasked, of one message each.
+"""
+
+from appliance.crypto import decode_cbor
+from appliance.errors import Malformed
 
 _FINAL_TEXT = 0x81
 _FINAL_BINARY = 0x82
-
-
 _LONG_HEADERS = {126: 4, 127: 10}
 
 
@@ -18,8 +22,25 @@ def text_frame(text: str) -> bytes:
 
 
 def payload_of(frame: bytes) -> bytes:
-    """What was framed."""
+    """The message in a frame."""
     return frame[_LONG_HEADERS.get(frame[1], 2) :]
+
+
+def detect_generation(frame: bytes) -> str | None:
+    """The generation whose clients open with a message of this shape, as words; None where it is of none.
+
+    Nothing is verified: use this for a close reason, never to choose a session.
+    """
+    try:
+        message = decode_cbor(frame, what="opening message")
+    except Malformed:
+        return None
+    match message:
+        case {"content": bytes(), "sig": bytes()}:
+            return "v0"
+        case {"envelope": dict()}:
+            return "v1 or v2"
+    return None
 
 
 def _frame(first: int, payload: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """The engine that the sessions of all wire generations share: states, inputs and a table of what may follow what.
 
-A session takes what happened and returns what is to be done; it reads no clock and touches no socket. What its table
+A session takes inputs and returns events to act on; it reads no clock and touches no socket. An input that its table
 does not have is a violation, which raises and leaves the state as it was. A wire generation is one subclass.
 """
 
@@ -19,10 +19,10 @@ Generation = Literal[0, 1, 2]
 
 
 class State(Enum):
-    """How far a session is."""
+    """The state of a session."""
 
     NEW = "new"
-    """Accepted, nothing said."""
+    """The socket is accepted, nothing was sent."""
     HELLO = "hello"
     """Waiting for the client's opening message."""
     OPENING = "opening"
@@ -32,7 +32,7 @@ class State(Enum):
 
 
 class Input(Enum):
-    """What can happen to a session."""
+    """The inputs of a session."""
 
     CONNECT = "connect"
     OPENING = "opening message"
@@ -44,7 +44,7 @@ class Input(Enum):
 
 
 class Step(NamedTuple):
-    """One entry of the table: what to do, taking the session and what came if anything did, and the state after it."""
+    """One entry of the table: the action, on the session and the input's subject, and the state after it."""
 
     act: Callable[[Any, Any], list[Event]]
     then: State
@@ -61,8 +61,8 @@ class Delivery(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What all sessions of a gateway have in common."""
+class SessionContext:
+    """The gateway as its sessions see it."""
 
     gateway: Principal
     envelopes: Envelopes
@@ -72,7 +72,7 @@ class Session(ABC):
     """The protocol of one connection.
 
     The methods that take an input return the events to act on, in order, or raise the GatewayError that the socket is
-    to be closed with. After that, and after the connection is gone, nothing may be fed any more but ``close_call``.
+    to be closed with. After that, and after the connection is gone, only ``close_call`` may be called.
     """
 
     name: ClassVar[str]
@@ -83,8 +83,8 @@ class Session(ABC):
     """The client's opening message in words, for the client that never sends it."""
     table: ClassVar[Table]
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
+    def __init__(self, context: SessionContext) -> None:
+        self.context = context
         self.state = State.NEW
 
     @property
@@ -108,26 +108,26 @@ class Session(ABC):
         return self.step(Input.TEXT)
 
     def delivered(self, delivery: Delivery) -> list[Event]:
-        """A message of the canister came for the client. Once the session is open it may also be sent unasked."""
+        """A message of the canister for the client. Once the session is open it may also be sent without this call."""
         return self.step(Input.DELIVERY, delivery)
 
     @abstractmethod
     def answered(self, method: str, reply: bytes | None) -> list[Event]:
         """A relayed call was answered; ``reply`` is None where only its acceptance is known.
 
-        Raises CanisterRefused with the canister's words, CandidError for what is no answer.
+        Raises CanisterRefused with the canister's text, CandidError for an undecodable answer.
         """
 
     def refused(self) -> list[Event]:
-        """The opening message came to nothing: what the client is told before the socket is closed."""
+        """The opening failed. Returns what is sent to the client before the socket is closed."""
         return []
 
     @abstractmethod
     def close_call(self) -> Call | None:
-        """The call that tells the canister that this client has gone; None if it never heard of it."""
+        """The ``ws_close`` call for this client; None if the canister cannot know the client."""
 
     def step(self, what: Input, subject: object = None) -> list[Event]:
-        """Do what the table says. Raises what the action raises, or the violation, and stays in the state then."""
+        """Perform the step of the table. Raises what the action raises, or the violation, and keeps the state then."""
         step = self.table.get((self.state, what))
         if step is None:
             raise self.violation(what, subject)

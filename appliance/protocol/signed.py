@@ -1,4 +1,4 @@
-"""What clients of wire generation v0 sign with their Ed25519 keys, without a domain separator (IC-PROTOCOL D.0)."""
+"""Signed messages of wire generation v0: Ed25519, without a domain separator (IC-PROTOCOL D.0)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ from appliance.crypto import Verifier, decode_cbor, verify_signature
 from appliance.errors import Malformed, SignatureInvalid
 
 _ED25519 = bytes.fromhex("302a300506032b6570032100")
-"""What comes before the 32 bytes of a key in DER (RFC 8410)."""
+"""The DER prefix of a raw key of 32 bytes (RFC 8410)."""
 KEY_LENGTH = 32
 SIGNATURE_LENGTH = 64
 _FIRST = "first message"
@@ -16,7 +16,7 @@ _MESSAGE = "message"
 
 @dataclass(frozen=True, slots=True)
 class FirstMessage:
-    """What opens a session: the client's key, the canister, and what was signed how."""
+    """The opening of a session: the client's key, the canister, the signed content and its signature."""
 
     client_key: bytes
     canister_id: bytes

@@ -19,9 +19,8 @@ from appliance.errors import (
 )
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
-from appliance.protocol.frames import text_frame
-from appliance.protocol.recognition import spoken_in
-from appliance.protocol.session import Delivery, Generation, Input, Session, State, Step, Table, Terms
+from appliance.protocol.frames import detect_generation, text_frame
+from appliance.protocol.session import Delivery, Generation, Input, Session, SessionContext, State, Step, Table
 from appliance.protocol.signed import FirstMessage, SignedMessage, open_first, open_message, read_first, read_message
 
 _OPEN = CandidTypes("(record {msg: blob; sig: blob})")
@@ -38,7 +37,7 @@ _ANSWER = CandidTypes("(variant {Ok; Err: text})")
 MAX_AGE_NS = 300 * 10**9
 """Of a client's message, either way: its signature holds for ever, and sequence numbers begin anew in each session."""
 MAX_HELD = 4 * 1024**2
-"""Bytes of messages that may come for a client before the canister's answer to its opening message does."""
+"""Bytes of messages that are kept for a client until the canister answers its opening message."""
 
 
 class V0(Session):
@@ -48,8 +47,8 @@ class V0(Session):
     generation: ClassVar[Generation] = 0
     opens_with: ClassVar[str] = "opening message of v0 (clients of v2 belong at /v2)"
 
-    def __init__(self, terms: Terms) -> None:
-        super().__init__(terms)
+    def __init__(self, context: SessionContext) -> None:
+        super().__init__(context)
         self.canister_id = Principal(b"")
         self.client_key = b""
         self._next_num = 0
@@ -57,14 +56,14 @@ class V0(Session):
         self._held_bytes = 0
 
     def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
-        """See Session. The signature is verified before anything else is looked at."""
+        """See Session. The signature is verified first: no field of the message is used before."""
         if self.state is State.HELLO:
             return self._receive_first(frame)
-        message, doubt = self.terms.envelopes.judge(lambda: open_message(frame), lambda: read_message(frame))
-        if doubt is None:
-            doubt = self._untimely(message, now_ns)
+        message, failure = self.context.envelopes.check(lambda: open_message(frame), lambda: read_message(frame))
+        if failure is None:
+            failure = self._untimely(message, now_ns)
         events = self.step(Input.MESSAGE, message)
-        return events if doubt is None else [VerificationFailed(doubt), *events]
+        return events if failure is None else [VerificationFailed(failure), *events]
 
     def answered(self, method: str, reply: bytes | None) -> list[Event]:
         """See Session. The answer to ``ws_open`` opens the session."""
@@ -93,18 +92,20 @@ class V0(Session):
         return super().violation(what, subject)
 
     def _receive_first(self, frame: bytes) -> list[Event]:
-        verifier = self.terms.envelopes.verifier
+        verifier = self.context.envelopes.verifier
         try:
-            first, doubt = self.terms.envelopes.judge(lambda: open_first(verifier, frame), lambda: read_first(frame))
+            first, failure = self.context.envelopes.check(
+                lambda: open_first(verifier, frame), lambda: read_first(frame)
+            )
         except Malformed:
-            if (spoken := spoken_in(frame)) not in (None, self.name):
+            if (spoken := detect_generation(frame)) not in (None, self.name):
                 raise WrongGeneration(spoken, self.name) from None
             raise
         events = self.step(Input.OPENING, first)
-        return events if doubt is None else [VerificationFailed(doubt), *events]
+        return events if failure is None else [VerificationFailed(failure), *events]
 
     def _untimely(self, message: SignedMessage, now_ns: int) -> GatewayError | None:
-        mode = self.terms.envelopes.mode
+        mode = self.context.envelopes.mode
         if mode == "off" or abs(now_ns - message.timestamp_ns) <= MAX_AGE_NS:
             return None
         error = UntimelyMessage(message.timestamp_ns, now_ns, MAX_AGE_NS)
@@ -122,7 +123,7 @@ class V0(Session):
         return [Join(self.name, self.canister_id, self.client_key, self.client_key.hex(), call), Relay(call)]
 
     def _hold(self, delivery: Delivery) -> list[Event]:
-        """It may be one for an earlier session of the same key: the canister's answer will tell."""
+        """Keep it until the canister's answer: before that, it may be one for an earlier session of the same key."""
         self._held_bytes += len(delivery.frame)
         if self._held_bytes > MAX_HELD:
             raise SlowClient(self._held_bytes, MAX_HELD)

@@ -18,11 +18,11 @@ class V2(Enveloped):
 
     def greeting(self) -> bytes:
         """The gateway's principal."""
-        return encode_cbor({"gateway_principal": self.terms.gateway})
+        return encode_cbor({"gateway_principal": self.context.gateway})
 
     def check_gateway(self, named: Principal | None) -> None:
         """See Enveloped."""
         if named is None:
             raise WrongGeneration("v1", self.name)
-        if named != self.terms.gateway:
-            raise WrongGateway(str(named), str(self.terms.gateway))
+        if named != self.context.gateway:
+            raise WrongGateway(str(named), str(self.context.gateway))

@@ -1,4 +1,4 @@
-//! The core's errors as the classes of `appliance/errors.py`.
+//! The core's errors as the classes of `appliance/errors/`.
 
 use icws_core::Error;
 use pyo3::import_exception;

@@ -1,5 +1,5 @@
 //! Python's view of the core: converts arguments, leaves the GIL for slow work and raises the classes of
-//! `appliance/errors.py`. What each name means is written in `appliance/_native.pyi`.
+//! `appliance/errors/`. What each name means is written in `appliance/_native.pyi`.
 #![allow(missing_docs)]
 
 mod candid;

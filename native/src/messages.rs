@@ -7,36 +7,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::errors::raise;
-use crate::verifier::Verifier;
-
-#[pymethods]
-impl Verifier {
-    #[pyo3(signature = (reply, canister_id, *, generation, now_ns))]
-    fn open_poll_reply(
-        &self,
-        py: Python<'_>,
-        reply: &[u8],
-        canister_id: &[u8],
-        generation: Wire,
-        now_ns: u64,
-    ) -> PyResult<PollReply> {
-        let opened = py.detach(|| poll::open_poll_reply(&self.core, reply, canister_id, generation.0, now_ns));
-        PollReply::new(py, opened.map_err(raise)?)
-    }
-
-    #[pyo3(signature = (frame, canister_id, *, generation, now_ns))]
-    fn open_message(
-        &self,
-        py: Python<'_>,
-        frame: &[u8],
-        canister_id: &[u8],
-        generation: Wire,
-        now_ns: u64,
-    ) -> PyResult<CertifiedMessage> {
-        let opened = py.detach(|| message::open_message(&self.core, frame, canister_id, generation.0, now_ns));
-        opened.map(CertifiedMessage).map_err(raise)
-    }
-}
 
 #[pyfunction]
 #[pyo3(signature = (reply, *, generation))]
@@ -46,7 +16,7 @@ pub(crate) fn read_poll_reply_unverified(py: Python<'_>, reply: &[u8], generatio
 }
 
 /// A wire generation as Python counts them.
-pub(crate) struct Wire(Generation);
+pub(crate) struct Wire(pub(crate) Generation);
 
 impl<'py> FromPyObject<'_, 'py> for Wire {
     type Error = PyErr;
@@ -101,7 +71,7 @@ pub(crate) struct PollReply {
 }
 
 impl PollReply {
-    fn new(py: Python<'_>, reply: poll::PollReply) -> PyResult<Self> {
+    pub(crate) fn new(py: Python<'_>, reply: poll::PollReply) -> PyResult<Self> {
         let message = |message: poll::PolledMessage| {
             let client_key = PyBytes::new(py, &message.client_key).unbind();
             let frame = PyBytes::new(py, &message.frame).unbind();
@@ -131,7 +101,7 @@ impl PollReply {
 }
 
 #[pyclass(frozen, module = "appliance._native")]
-pub(crate) struct CertifiedMessage(message::CertifiedMessage);
+pub(crate) struct CertifiedMessage(pub(crate) message::CertifiedMessage);
 
 #[pymethods]
 impl CertifiedMessage {

@@ -1,22 +1,20 @@
-//! Requests: opened, read without trust, and encoded.
+//! Requests: their fields, read without trust, and encoded. The verifier opens them.
 
 use icws_core::content::{Content, Method, Operation};
 use icws_core::envelope::{self, SignedDelegation};
-use icws_core::{Result, first_message};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::errors::raise;
-use crate::verifier::Verifier;
 
 /// From this many bytes on, decoding and hashing take longer than to give the GIL away and have it back.
 const HEAVY: usize = 32 * 1024;
 
 /// The content of an envelope. From a Verifier it is what the sender signed.
 #[pyclass(frozen, module = "appliance._native")]
-pub struct Request(envelope::Request);
+pub struct Request(pub(crate) envelope::Request);
 
 #[pymethods]
 impl Request {
@@ -76,40 +74,10 @@ impl Request {
     }
 }
 
-/// Client key, canister id, content and signature of a first message.
-type FirstMessage<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
-
-#[pymethods]
-impl Verifier {
-    /// Verifies the body of an HTTP request.
-    #[pyo3(signature = (body, *, now_ns))]
-    fn open_request(&self, py: Python<'_>, body: &[u8], now_ns: u64) -> PyResult<Request> {
-        request(py.detach(|| envelope::open_request(body, now_ns, &self.core)))
-    }
-
-    /// Verifies a client's WebSocket frame of wire generations v1 and v2.
-    #[pyo3(signature = (frame, *, now_ns))]
-    fn open_envelope(&self, py: Python<'_>, frame: &[u8], now_ns: u64) -> PyResult<Request> {
-        request(py.detach(|| envelope::open_frame(frame, now_ns, &self.core)))
-    }
-
-    /// Verifies the first frame of wire generation v0.
-    fn open_first_message<'py>(&self, py: Python<'py>, frame: &[u8]) -> PyResult<FirstMessage<'py>> {
-        let message = py.detach(|| first_message::open(frame)).map_err(raise)?;
-        let bytes = |part| PyBytes::new(py, part);
-        let (key, canister) = (bytes(message.client_key), bytes(message.canister_id));
-        Ok((key, canister, bytes(message.content), bytes(message.signature)))
-    }
-}
-
-fn request(opened: Result<envelope::Request>) -> PyResult<Request> {
-    opened.map(Request).map_err(raise)
-}
-
 /// Decodes a frame as Verifier.open_envelope does, and verifies nothing.
 #[pyfunction]
 pub fn read_envelope_unverified(py: Python<'_>, frame: &[u8]) -> PyResult<Request> {
-    request(weighing(py, frame.len(), || envelope::read_frame_unverified(frame)))
+    weighing(py, frame.len(), || envelope::read_frame_unverified(frame)).map(Request).map_err(raise)
 }
 
 /// Leaves the GIL for work on many bytes only.

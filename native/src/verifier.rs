@@ -1,13 +1,19 @@
-//! The verifier of certificates. What it opens besides is in the modules of what is opened.
+//! The verifier: certificates, requests of clients, messages of canisters.
 
 use std::sync::Arc;
 
 use icws_core::certificate::{self, Certified, Subject};
+use icws_core::{envelope, first_message, message, poll};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::errors::raise;
+use crate::messages::{CertifiedMessage, PollReply, Wire};
+use crate::requests::Request;
 use crate::trees::{HashTree, Path, children, lookup};
+
+/// Client key, canister id, content and signature of a first message.
+type FirstMessage<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
 #[pyclass(frozen, module = "appliance._native")]
 pub struct Verifier {
@@ -60,6 +66,52 @@ impl Verifier {
         now_ns: u64,
     ) -> PyResult<CertifiedTree> {
         self.verify(py, certificate, Subject::Subnet(subnet_id), now_ns)
+    }
+
+    #[pyo3(signature = (reply, canister_id, *, generation, now_ns))]
+    fn open_poll_reply(
+        &self,
+        py: Python<'_>,
+        reply: &[u8],
+        canister_id: &[u8],
+        generation: Wire,
+        now_ns: u64,
+    ) -> PyResult<PollReply> {
+        let opened = py.detach(|| poll::open_poll_reply(&self.core, reply, canister_id, generation.0, now_ns));
+        PollReply::new(py, opened.map_err(raise)?)
+    }
+
+    #[pyo3(signature = (frame, canister_id, *, generation, now_ns))]
+    fn open_message(
+        &self,
+        py: Python<'_>,
+        frame: &[u8],
+        canister_id: &[u8],
+        generation: Wire,
+        now_ns: u64,
+    ) -> PyResult<CertifiedMessage> {
+        let opened = py.detach(|| message::open_message(&self.core, frame, canister_id, generation.0, now_ns));
+        opened.map(CertifiedMessage).map_err(raise)
+    }
+
+    /// Verifies the body of an HTTP request.
+    #[pyo3(signature = (body, *, now_ns))]
+    fn open_request(&self, py: Python<'_>, body: &[u8], now_ns: u64) -> PyResult<Request> {
+        py.detach(|| envelope::open_request(body, now_ns, &self.core)).map(Request).map_err(raise)
+    }
+
+    /// Verifies a client's WebSocket frame of wire generations v1 and v2.
+    #[pyo3(signature = (frame, *, now_ns))]
+    fn open_envelope(&self, py: Python<'_>, frame: &[u8], now_ns: u64) -> PyResult<Request> {
+        py.detach(|| envelope::open_frame(frame, now_ns, &self.core)).map(Request).map_err(raise)
+    }
+
+    /// Verifies the first frame of wire generation v0.
+    fn open_first_message<'py>(&self, py: Python<'py>, frame: &[u8]) -> PyResult<FirstMessage<'py>> {
+        let message = py.detach(|| first_message::open(frame)).map_err(raise)?;
+        let bytes = |part| PyBytes::new(py, part);
+        let (key, canister) = (bytes(message.client_key), bytes(message.canister_id));
+        Ok((key, canister, bytes(message.content), bytes(message.signature)))
     }
 }
 

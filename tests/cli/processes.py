@@ -15,7 +15,7 @@ WORDS = "Gateway Agent principal: "
 
 @asynccontextmanager
 async def icws(*arguments: str, **streams: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process of ours, killed if it is still there at the end."""
+    """A process of ours, killed if it is connected at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "appliance.cli", *arguments),

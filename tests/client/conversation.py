@@ -12,7 +12,7 @@ from appliance.localnet.state.clock import ManualClock
 from appliance.protocol import events as gateway_events
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.generations import SESSIONS
-from appliance.protocol.session import Delivery, Terms
+from appliance.protocol.session import Delivery, SessionContext
 
 _GET_MESSAGES = CandidTypes("(record {nonce: nat64})")
 _TEXT = 1  # the opcode (RFC 6455 section 5.2)
@@ -30,7 +30,7 @@ class Conversation:
         self._verifier = verifier
         self._clock = clock
         self._next_nonce = 0
-        self.gateway = SESSIONS[client.generation](Terms(agent.principal, Envelopes(verifier, "enforce")))
+        self.gateway = SESSIONS[client.generation](SessionContext(agent.principal, Envelopes(verifier, "enforce")))
 
     async def open(self) -> list[Event]:
         """From the first word to the last message that the opening brings."""

@@ -27,8 +27,8 @@ from appliance.errors import GatewayError, Malformed
 
 SENTENCES = [
     (MessageUntrusted(4, Malformed("tree", "no map")), "message 4 cannot be trusted: malformed tree: no map"),
-    (SequenceGap(4, 7), "message 7 came where 4 was due: 3 lost or overtaken"),
-    (SequenceRepeated(4, 2), "message 2 came again where 4 was due"),
+    (SequenceGap(4, 7), "expected sequence number 4, got 7: messages were lost or overtaken"),
+    (SequenceRepeated(4, 2), "expected sequence number 4, got 2 again"),
     (MessageForOther(4, "a_1", "b_2"), "message 4 is for client a_1, this one is b_2"),
     (
         MessageLate(4, 400_000_000_000, 300_000_000_000),
@@ -43,19 +43,19 @@ SENTENCES = [
     (ClosedByApplication(), "the canister closed the session: ClosedByApplication"),
     (ConnectionClosed(1006, ""), "connection closed (1006)"),
     (ConnectionClosed(4503, "too late"), "connection closed (4503): too late"),
-    (OutOfTurn("the text '1'", "message 3"), "the text '1' came where message 3 was due"),
-    (OpeningRefused(), "the canister did not take the client; is its key registered there?"),
+    (OutOfTurn("the text '1'", "message 3"), "expected message 3, got the text '1'"),
+    (OpeningRefused(), "the canister did not accept the client; is its key registered there?"),
     (
         OtherGeneration("a handshake of v2", "v1"),
         "the gateway sent a handshake of v2, but this client speaks v1; is this the right wire path?",
     ),
     (
         UnexpectedText("1", "v1"),
-        "the gateway sent the text '1', but v1 has binary frames only; is this the right wire path?",
+        "the gateway sent text ('1'), but v1 is binary only; is this the right wire path?",
     ),
     (
         UnexpectedText("x" * 41, "v1"),
-        f"the gateway sent the text '{'x' * 40}…', but v1 has binary frames only; is this the right wire path?",
+        f"the gateway sent text ('{'x' * 40}…'), but v1 is binary only; is this the right wire path?",
     ),
     (ConnectFailed("ws://127.0.0.1:1", "refused"), "cannot connect to ws://127.0.0.1:1: refused"),
 ]

@@ -106,7 +106,7 @@ async def test_round_trips_over_sockets(generation: Generation, subnet: bool) ->
                 await connection.send({"text": str(number), "timestamp": number})
                 assert (await connection.receive()).value["text"] == f"{number} ping"
         await network.gateway.stop()
-        assert network.gateway.stats.farewells == 1
+        assert network.gateway.counters.farewells == 1
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)

@@ -22,7 +22,7 @@ from appliance.client.errors import (
     ServiceMessageInvalid,
     UnexpectedText,
 )
-from appliance.client.reconnect import Backoff, Course, Verdict, verdict
+from appliance.client.reconnect import Backoff, ReconnectState, Verdict, verdict
 from appliance.errors import (
     CanisterRefused,
     CertificateSignatureInvalid,
@@ -140,7 +140,7 @@ def test_what_cannot_be_a_policy(policy: dict[str, float]) -> None:
         Backoff(**policy)  # type: ignore[arg-type]
 
 
-# --- a course, whatever happens on it -------------------------------------------------------------------------------
+# --- a reconnect state, whatever happens to it -----------------------------------------------------------------------
 
 GATEWAYS = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=5, unique=True).map(tuple)
 HAPPENINGS = st.lists(
@@ -149,62 +149,62 @@ HAPPENINGS = st.lists(
 )
 
 
-def after(course: Course, what: str, cause: GatewayError) -> Course | None:
+def after(state: ReconnectState, what: str, cause: GatewayError) -> ReconnectState | None:
     if what == "success":
-        return course.after_success()
-    return course.after_failure(cause) if what == "failure" else course.after_loss(cause, lasted_s=0)
+        return state.after_success()
+    return state.after_failure(cause) if what == "failure" else state.after_loss(cause, lasted_s=0)
 
 
 @given(GATEWAYS, HAPPENINGS)
 def test_a_liar_is_never_asked_again_and_nobody_else_is_forgotten(
     gateways: tuple[str, ...], happenings: list[tuple[str, GatewayError]]
 ) -> None:
-    course: Course | None = Course(gateways, Backoff())
+    state: ReconnectState | None = ReconnectState(gateways, Backoff())
     liars: set[str] = set()
     for what, cause in happenings:
-        assert course is not None
+        assert state is not None
         if what != "success" and cause in LIES:
-            liars.add(course.gateway)
-        course = after(course, what, cause)
-        if course is None:
+            liars.add(state.gateway)
+        state = after(state, what, cause)
+        if state is None:
             assert liars == set(gateways) or cause in ENDS
             return
-        assert set(course.gateways) == set(gateways) - liars
+        assert set(state.gateways) == set(gateways) - liars
 
 
 @given(GATEWAYS, st.sampled_from(ACCIDENTS), st.integers(0, 20))
 def test_gateways_are_asked_in_turn(gateways: tuple[str, ...], cause: GatewayError, failures: int) -> None:
-    course: Course | None = Course(gateways, Backoff())
+    state: ReconnectState | None = ReconnectState(gateways, Backoff())
     for number in range(failures):
-        assert course is not None
-        assert course.gateway == gateways[number % len(gateways)]
-        course = course.after_failure(cause)
+        assert state is not None
+        assert state.gateway == gateways[number % len(gateways)]
+        state = state.after_failure(cause)
 
 
 @given(st.sampled_from(ACCIDENTS), st.integers(1, 10))
 def test_attempts_are_counted_from_the_last_open_session(cause: GatewayError, attempts: int) -> None:
-    start = Course(("a",), Backoff(attempts=attempts))
-    course: Course | None = start
+    start = ReconnectState(("a",), Backoff(attempts=attempts))
+    state: ReconnectState | None = start
     for _ in range(attempts - 1):
-        assert course is not None
-        course = course.after_failure(cause)
-    assert course is not None
-    assert course.after_failure(cause) is None
-    assert course.after_success().failures == 0
-    lost = course.after_success().after_loss(cause, lasted_s=0)
+        assert state is not None
+        state = state.after_failure(cause)
+    assert state is not None
+    assert state.after_failure(cause) is None
+    assert state.after_success().failures == 0
+    lost = state.after_success().after_loss(cause, lasted_s=0)
     assert lost is not None
     assert lost.failures == 0
 
 
 @given(BACKOFFS, st.integers(0, 20), st.floats(0, 10_000))
 def test_only_a_session_that_lasted_makes_the_waits_short_again(backoff: Backoff, tries: int, lasted_s: float) -> None:
-    course = Course(("a",), backoff, tries=tries).after_success()
-    lost = course.after_loss(ConnectionClosed(1006, ""), lasted_s=lasted_s)
+    state = ReconnectState(("a",), backoff, tries=tries).after_success()
+    lost = state.after_loss(ConnectionClosed(1006, ""), lasted_s=lasted_s)
     assert lost is not None
     assert lost.tries == (0 if lasted_s > backoff.longest else tries + 1)
 
 
 def test_the_first_loss_of_all_waits_the_first_time_only() -> None:
-    course = Course(("a",), Backoff(first=1, jitter=0)).after_loss(ConnectionClosed(1006, ""), lasted_s=0)
-    assert course is not None
-    assert course.wait_s(chance=0) == 1
+    state = ReconnectState(("a",), Backoff(first=1, jitter=0)).after_loss(ConnectionClosed(1006, ""), lasted_s=0)
+    assert state is not None
+    assert state.wait_s(chance=0) == 1

@@ -85,7 +85,7 @@ RECORDINGS: dict[str, tuple[type[SessionV1] | type[SessionV2], CandidTypes]] = {
 
 @pytest.fixture(params=RECORDINGS)
 def recording(request: pytest.FixtureRequest, vectors: ModuleType) -> Recording:
-    return Recording(*RECORDINGS[request.param], vectors.load_json(f"websocket/session_sdk_{request.param}.json"))
+    return Recording(*RECORDINGS[request.param], vectors.load_json(f"websocket/session_{request.param}.json"))
 
 
 def argument(frame: bytes, types: CandidTypes) -> Any:
@@ -100,11 +100,11 @@ def comparable(message: dict[str, Any]) -> dict[str, Any]:
 def test_the_recorded_session_is_lived_again(recording: Recording) -> None:
     session, now_ns = recording.session(), recording.now_ns
 
-    first_words = session.start(now_ns=now_ns)
+    events = session.start(now_ns=now_ns)
     if "handshake" in recording.frames:
-        assert first_words == []
-        first_words = session.receive(recording.frames["handshake"], now_ns=now_ns)
-    opening = argument(frame_of(first_words), recording.open_type)
+        assert events == []
+        events = session.receive(recording.frames["handshake"], now_ns=now_ns)
+    opening = argument(frame_of(events), recording.open_type)
     assert opening == recording.open_type.decode(bytes.fromhex(recording.opening["arg"]))[0]
 
     assert session.receive(recording.frames["OpenMessage"], now_ns=now_ns) == [Opened()]
@@ -149,7 +149,7 @@ RFC_8032_TEST_1 = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b32691
 
 
 def test_the_recorded_session_of_v0_is_lived_again(vectors: ModuleType) -> None:
-    data = vectors.load_json("websocket/session_gen0_sdk_62dcec3.json")
+    data = vectors.load_json("websocket/session_62dcec3.json")
     key = SigningKey.from_secret("ed25519", RFC_8032_TEST_1)
     register, direct = [frame for frame in data["frames"] if "arg" in frame]
     first, accepted, hello, pong = [frame for frame in data["frames"] if "what" in frame]
@@ -200,13 +200,13 @@ class RealMessages:
     """The messages of the canister of a pingpong application to one client, in v1 and v2 alike."""
 
     def __init__(self, session: type[SessionV1] | type[SessionV2], data: Any) -> None:
-        self.cases = {case["name"]: case for case in data["gen1"]["messages"]}
-        opening = self.cases["VALID_OPEN_MESSAGE"]
-        client = opening["content_decoded"]["client_key"]
+        self.cases = {case["name"]: case for case in data["v2"]}
+        opening = self.cases["open"]
+        client = opening["decoded"]
         self.session = session(
             Principal.from_text(opening["canister_id"]),
-            RecordedIdentity(Principal(bytes.fromhex(client["client_principal"]["hex"]))),
-            Verifier(bytes.fromhex(data["gen1"]["root_key_der"])),
+            RecordedIdentity(Principal(bytes.fromhex(client["client_principal"]))),
+            Verifier(bytes.fromhex(data["v2_root_key_der"])),
             client_nonce=client["client_nonce"],
             now_ns=int(opening["certificate_time_ns"]),
         )
@@ -222,51 +222,51 @@ class RealMessages:
 
 @pytest.fixture(params=[SessionV1, SessionV2], ids=["v1", "v2"])
 def real(request: pytest.FixtureRequest, vectors: ModuleType) -> RealMessages:
-    return RealMessages(request.param, vectors.load_json("websocket/real_certified_messages.json"))
+    return RealMessages(request.param, vectors.load_json("websocket/certified_messages.json"))
 
 
 def test_the_valid_messages_of_a_real_canister_are_a_session(real: RealMessages) -> None:
-    assert real.deliver("VALID_OPEN_MESSAGE") == [Opened()]
+    assert real.deliver("open") == [Opened()]
     for _ in range(acknowledged(real)):
-        real.session.send(b"", now_ns=int(real.cases["VALID_OPEN_MESSAGE"]["certificate_time_ns"]))
-    assert frame_of(real.deliver("VALID_ACK_MESSAGE"))
-    (received,) = real.deliver("VALID_MESSAGE_SEQ_NUM_3")
+        real.session.send(b"", now_ns=int(real.cases["open"]["certificate_time_ns"]))
+    assert frame_of(real.deliver("ack"))
+    (received,) = real.deliver("application")
     assert isinstance(received, Received)
-    expected = real.cases["VALID_MESSAGE_SEQ_NUM_3"]
+    expected = real.cases["application"]
     assert APPLICATION.decode(received.content) == ({"text": "Hello"},)
-    assert received.timestamp_ns == int(expected["content_decoded"]["timestamp"])
+    assert received.timestamp_ns == int(expected["decoded"]["timestamp"])
     assert received.certified_at_ns == int(expected["certificate_time_ns"])
     with pytest.raises(ClosedByApplication):
-        real.deliver("VALID_CLOSE_MESSAGE")
+        real.deliver("close")
     assert [name for name, case in real.cases.items() if case["verdict"] == "valid"] == [
-        "VALID_OPEN_MESSAGE",
-        "VALID_ACK_MESSAGE",
-        "VALID_MESSAGE_SEQ_NUM_3",
-        "VALID_CLOSE_MESSAGE",
+        "open",
+        "ack",
+        "application",
+        "close",
     ]
 
 
 def acknowledged(real: RealMessages) -> int:
     """How many messages the recorded client had sent by then."""
-    content = bytes.fromhex(real.cases["VALID_ACK_MESSAGE"]["content_decoded"]["content"]["hex"])
+    content = bytes.fromhex(real.cases["ack"]["decoded"]["content"])
     value: Any = SERVICE.decode(content)[0]
     return int(value["AckMessage"]["last_incoming_sequence_num"])
 
 
 def test_the_invalid_message_of_a_real_canister_is_refused(real: RealMessages) -> None:
-    real.deliver("VALID_OPEN_MESSAGE")
+    real.deliver("open")
     with pytest.raises(MessageUntrusted) as caught:
-        real.deliver("INVALID_MESSAGE_KEY")
+        real.deliver("wrong_key")
     assert caught.value.expected == 2
-    assert type(caught.value.cause) is VERDICTS[real.cases["INVALID_MESSAGE_KEY"]["verdict"]]
+    assert type(caught.value.cause) is VERDICTS[real.cases["wrong_key"]["verdict"]]
 
 
 def test_every_message_of_a_real_canister_of_v0_gets_its_verdict(vectors: ModuleType) -> None:
-    gen0 = vectors.load_json("websocket/real_certified_messages.json")["gen0"]
-    now_ns = int(gen0["certificate_time_ns"])
-    genuine: Any = decode_cbor(bytes.fromhex(gen0["cases"][0]["content"]))
+    data = vectors.load_json("websocket/certified_messages.json")
+    now_ns = int(data["v0_certificate_time_ns"])
+    genuine: Any = decode_cbor(bytes.fromhex(data["v0"][0]["content"]))
     verdicts: list[str] = []
-    for case in gen0["cases"]:
+    for case in data["v0"]:
         key: Any = RecordedKey(genuine["client_key"])
         verifier = Verifier(bytes.fromhex(case["root_key_der"]))
         session = SessionV0(Principal.from_text(case["canister_id"]), key, verifier, now_ns=now_ns)

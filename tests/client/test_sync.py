@@ -216,4 +216,4 @@ async def test_an_interrupt_ends_the_wait_and_closes_the_connection() -> None:
         assert stderr.rstrip().endswith(b"KeyboardInterrupt")
         assert process.returncode == -signal.SIGINT
         await network.gateway.stop()
-        assert network.gateway.stats.farewells == 1
+        assert network.gateway.counters.farewells == 1

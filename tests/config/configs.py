@@ -4,8 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from appliance.config.fields.units import WRITTEN
 from appliance.config.schema import Config
-from appliance.config.units import WRITTEN
 
 KEY = "0a" * 133
 CANISTERS = ["bkyz2-fmaaa-aaaaa-qaaaq-cai", "aaaaa-aa", "bd3sg-teaaa-aaaaa-qaaba-cai"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.history import History, Record, State, hash_of
-from appliance.errors import GenerationUnknown
+from appliance.errors import RevisionUnknown
 
 STATES: list[State] = ["candidate", "good", "rejected", "rolled back"]
 FOLDERS = pytest.mark.parametrize("on_disk", [True, False])
@@ -27,12 +27,12 @@ def add(history: History, text: str, state: State = "good", file: str | None = N
 
 
 @FOLDERS
-def test_generations_count_up_and_are_found(opened: Callable[..., History], on_disk: bool) -> None:
+def test_revisions_count_up_and_are_found(opened: Callable[..., History], on_disk: bool) -> None:
     history = opened(on_disk=on_disk)
-    assert [add(history, text).generation for text in "abc"] == [1, 2, 3]
+    assert [add(history, text).revision for text in "abc"] == [1, 2, 3]
     assert history[2].text == "b"
     assert [record.text for record in history] == ["c", "b", "a"]
-    with pytest.raises(GenerationUnknown, match="generation 4 "):
+    with pytest.raises(RevisionUnknown, match="revision 4 "):
         history[4]
 
 
@@ -43,6 +43,17 @@ def test_what_is_on_disk_is_what_was_written(opened: Callable[..., History]) -> 
     add(history, "b")
     assert list(opened()) == list(history)
     assert opened()[1].problem == "it is no configuration"
+
+
+def test_files_name_the_number_as_every_release_did(opened: Callable[..., History]) -> None:
+    """A gateway that is updated, or taken back to an older release, reads the history of the other."""
+    history = opened()
+    record = add(history, "a")
+    assert history.folder is not None
+    written = json.loads((history.folder / "000001.json").read_text())
+    fields = {"generation", "text", "state", "at_ns", "actor", "trigger", "file_hash", "problem", "hash"}
+    assert set(written) == fields
+    assert written["generation"] == record.revision == 1
 
 
 def test_nobody_else_can_read_it(opened: Callable[..., History]) -> None:
@@ -69,7 +80,7 @@ def test_at_most_so_many_are_kept_and_always_what_may_be_needed(states: list[Sta
     kept_good = 0
     for state in states:
         record = add(history, "x", state)
-        kept_good = record.generation if state == "good" else kept_good
+        kept_good = record.revision if state == "good" else kept_good
         assert len(history) <= keep
         assert next(iter(history)) == record
         assert not kept_good or history.good() == history[kept_good]
@@ -81,11 +92,11 @@ def test_what_was_rejected_goes_first_and_files_go_too(opened: Callable[..., His
         add(history, text, state)
     assert [record.text for record in history] == ["e", "c", "a"]
     assert [record.text for record in opened(keep=3)] == ["e", "c", "a"]
-    assert add(opened(keep=3), "f").generation == 6
+    assert add(opened(keep=3), "f").revision == 6
 
 
 @given(cut=st.floats(0, 1, exclude_max=True), junk=st.binary(max_size=5))
-def test_a_damaged_file_costs_one_generation_and_is_complained_of(
+def test_a_damaged_file_costs_one_revision_and_is_complained_of(
     tmp_path_factory: pytest.TempPathFactory, cut: float, junk: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("history")
@@ -98,7 +109,7 @@ def test_a_damaged_file_costs_one_generation_and_is_complained_of(
     again = History(folder, keep=9)
     assert [record.text for record in again] == ["a"]
     assert [complaint.split(" is left out")[0] for complaint in again.complaints] == [str(file)]
-    assert add(again, "c").generation == 3
+    assert add(again, "c").revision == 3
 
 
 @pytest.mark.parametrize(
@@ -144,19 +155,19 @@ def test_a_write_that_fails_adds_nothing(
         monkeypatch.undo()
         assert list(opened()) == list(history)
     else:
-        assert add(history, "b").generation == 2
+        assert add(history, "b").revision == 2
 
 
 # --- what is run at a start -------------------------------------------------------------------------------------------
 
 
 def choice(text: str, *before: tuple[str, State, str]) -> tuple[str, int | None, bool]:
-    """What is run of this file after generations of a text, a state and what the file said, and if that is told."""
+    """What is run of this file after revisions of a text, a state and what the file said, and if that is told."""
     history = History(None, keep=50)
     for its_text, state, file in before:
         add(history, its_text, state, file)
     chosen = history.choose(text)
-    return chosen.text, chosen.record and chosen.record.generation, chosen.warning is not None
+    return chosen.text, chosen.record and chosen.record.revision, chosen.warning is not None
 
 
 def test_the_file_is_run_where_nothing_speaks_against_it() -> None:
@@ -191,8 +202,8 @@ def test_what_took_the_place_of_the_file_is_run_until_the_file_changes() -> None
 def test_what_is_run_is_the_file_or_the_last_good_one_and_only_that_is_warned_of(
     before: list[tuple[str, State, str]], text: str
 ) -> None:
-    run, generation, is_warned = choice(text, *before)
+    run, revision, is_warned = choice(text, *before)
     goods = [number for number, (_, state, _) in enumerate(before, 1) if state == "good"]
     assert run == text or run == before[goods[-1] - 1][0]
-    assert generation in (None, *goods[-1:])
+    assert revision in (None, *goods[-1:])
     assert is_warned == (run != text)

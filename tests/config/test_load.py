@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.describe import render_yaml
 from appliance.config.files import Content
 from appliance.config.load import Loaded, load, variable_path
 from appliance.config.problems import effect_of, field_at, keys_of
+from appliance.config.render.describe import render_yaml
 from appliance.config.schema import CanisterLimits, Config, Polling
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.ic.principal import Principal
@@ -154,7 +154,7 @@ log:
             "rate_limits: {connections_per_ip: {mode: on}}\n",
             "g.yaml:1:42: rate_limits.connections_per_ip.mode: must be",
         ),
-        ("control: {listen: '[::]:9000'}\n", "g.yaml:1:19: control.listen: [::]:9000 may be reached by others"),
+        ("control: {listen: '[::]:9000'}\n", "g.yaml:1:19: control.listen: [::]:9000 is open to other machines"),
         ("plugins: [{name: a}]\n", "g.yaml:1:11: plugins[0]: needs either path or module"),
         ("plugins: [{path: x/a.py}, {module: x.a}]\n", "g.yaml:1:27: plugins[1]: a plugin a is listed twice"),
         ("<<: 5\n", "g.yaml:1:1: <<: unknown key"),

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.effect import Effect, Live, NewSessions, Restart
+from appliance.config.fields.effect import Effect, Live, NewSessions, Restart
 from appliance.config.keys import label_of
 from appliance.config.load import Loaded, load
 from appliance.config.plan import Plan, PlannedChange, compare, diff, patched, without
 from appliance.config.problems import effect_of, field_at, keys_of
 from appliance.config.schema import Config
-from appliance.config.written import written
+from appliance.config.text.written import written
 from tests.config.configs import CANISTERS, ITEMS, VALUES, config, configs
 
 CHAT = CANISTERS[0]

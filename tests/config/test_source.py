@@ -38,8 +38,8 @@ def test_another_text_is_read_as_if_it_were_in_the_file(file: Path) -> None:
     source = Source(file, settings=["polling.timeout=1s"])
     assert source.load(NEW).origins["log.level"] == "text:1:14"
     assert source.load(NEW).config.polling.timeout == 1.0
-    with pytest.raises(ConfigError, match=r"^generation 7:1:6: log: must be a section"):
-        source.load("log: 5\n", name="generation 7")
+    with pytest.raises(ConfigError, match=r"^revision 7:1:6: log: must be a section"):
+        source.load("log: 5\n", name="revision 7")
 
 
 def test_a_source_without_a_file_has_the_defaults() -> None:
@@ -102,18 +102,18 @@ def test_a_start_after_a_crash_in_an_apply_runs_the_last_good_one(file: Path) ->
     begun = start(Source(file, settings=["polling.timeout=1s"]))
     assert begun.loaded.config.log.level == "error"
     assert begun.loaded.config.polling.timeout == 1.0
-    assert begun.loaded.origins["log.level"] == "generation 1:1:14"
+    assert begun.loaded.origins["log.level"] == "revision 1:1:14"
     assert begun.record == begun.history[1]
     assert len(begun.warnings) == 1
-    assert "generation 2, whose apply was never finished: generation 1 is run" in begun.warnings[0]
+    assert "revision 2, whose apply was never finished: revision 1 is run" in begun.warnings[0]
 
 
-def test_a_generation_that_cannot_be_used_any_more_is_not_run(file: Path) -> None:
+def test_a_revision_that_cannot_be_used_any_more_is_not_run(file: Path) -> None:
     history = history_of(file)
     history.add("gone: 1\n", "good", at_ns=1, actor="a", trigger="api", file_hash=hash_of(OLD))
     begun = start(Source(file))
     assert (begun.loaded.text, begun.record) == (OLD, None)
-    assert "generation 1:1:1: gone: unknown key" in begun.warnings[-1]
+    assert "revision 1:1:1: gone: unknown key" in begun.warnings[-1]
 
 
 def test_a_file_that_cannot_be_used_is_an_error_whatever_ran_before(file: Path) -> None:

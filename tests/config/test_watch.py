@@ -1,5 +1,6 @@
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,36 +9,51 @@ import pytest
 
 from appliance.config.watch import Watch, places_of
 
-LONG_S = 30
+LONG_S = 15
+"""Far longer than any change takes: who waits so long has found a fault."""
 
 
 class Changes:
-    """What a watch tells, one after the other."""
+    """The changes that a watch reports, one after the other. Every wait has an end, which says what did not happen."""
 
     def __init__(self, watch: Watch) -> None:
-        self.told: asyncio.Queue[None] = asyncio.Queue()
+        self.reported: asyncio.Queue[None] = asyncio.Queue()
         self._task = asyncio.create_task(self._listen(watch))
 
     async def _listen(self, watch: Watch) -> None:
         async for _ in watch:
-            self.told.put_nowait(None)
+            self.reported.put_nowait(None)
 
     async def one(self) -> None:
-        await asyncio.wait_for(self.told.get(), LONG_S)
+        change = asyncio.ensure_future(self.reported.get())
+        await asyncio.wait({change, self._task}, timeout=LONG_S, return_when=asyncio.FIRST_COMPLETED)
+        if change.done():
+            return
+        change.cancel()
+        if self._task.done():
+            await self._task  # raises what ended it
+            pytest.fail("the watch ended by itself")
+        pytest.fail(f"a file was changed, and the watch did not report it within {LONG_S} s")
 
     async def end(self) -> None:
+        threads = [thread for thread in threading.enumerate() if thread.name.startswith("watch")]
         self._task.cancel()
+        done, _ = await asyncio.wait({self._task}, timeout=LONG_S)
+        assert done, f"the watch did not end within {LONG_S} s after it was cancelled"
         with pytest.raises(asyncio.CancelledError):
             await self._task
+        for thread in threads:
+            await asyncio.to_thread(thread.join, LONG_S)
+            assert not thread.is_alive(), f"a thread of the watch still runs {LONG_S} s after the end of it"
 
 
 @asynccontextmanager
 async def watched(*files: Path, look_ms: int = 60_000) -> AsyncIterator[Changes]:
-    """Looks so seldom that only what is told counts. What comes late is sorted out by what is in the files."""
+    """Looks so seldom that only notifications count. What comes late is sorted out by what is in the files."""
     changes = Changes(Watch(lambda: list(files), look_ms=look_ms, debounce_ms=400))
     try:
         yield changes
-        assert changes.told.empty()
+        assert changes.reported.empty()
     finally:
         await changes.end()
 
@@ -77,7 +93,7 @@ async def test_a_change_is_told_however_it_is_written(folder: Path, write: Calla
             await changes.one()
 
 
-async def test_what_a_mounted_config_map_does_is_told(tmp_path: Path) -> None:
+async def test_what_a_mounted_config_map_does_is_reported(tmp_path: Path) -> None:
     """gateway.yaml -> ..data/gateway.yaml, ..data -> a folder; another ..data is renamed over it."""
 
     def revision(number: int) -> None:
@@ -97,7 +113,7 @@ async def test_what_a_mounted_config_map_does_is_told(tmp_path: Path) -> None:
             assert file.read_text() == str(number)
 
 
-async def test_a_link_on_the_way_that_is_turned_is_told(tmp_path: Path) -> None:
+async def test_a_link_on_the_way_that_is_turned_is_reported(tmp_path: Path) -> None:
     for release in ("1", "2"):
         (tmp_path / release).mkdir()
         (tmp_path / release / "gateway.yaml").write_text(release)
@@ -171,7 +187,7 @@ async def test_files_that_are_named_later_are_watched_from_then_on(folder: Path)
     await changes.end()
 
 
-async def test_what_changed_before_anybody_listened_is_told(folder: Path) -> None:
+async def test_what_changed_before_anybody_listened_is_reported(folder: Path) -> None:
     watch = Watch(lambda: [folder / "gateway.yaml"])
     (folder / "gateway.yaml").write_text("1")
     changes = Changes(watch)

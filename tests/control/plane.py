@@ -18,7 +18,7 @@ from appliance.control.ports import Control
 from appliance.control.reload import Reloads
 from appliance.control.tokens import Grant, hash_token
 from appliance.gateway.gateway import Gateway
-from appliance.ic.identity import load_or_create_identity
+from appliance.ic.key_file import load_or_create_identity
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
 from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong

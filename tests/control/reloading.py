@@ -128,7 +128,7 @@ class Bench:
     @property
     def states(self) -> list[tuple[int, str, str]]:
         """The history, the oldest first."""
-        return [(record.generation, record.text, record.state) for record in self.reloads.history][::-1]
+        return [(record.revision, record.text, record.state) for record in self.reloads.history][::-1]
 
 
 @asynccontextmanager

@@ -40,7 +40,7 @@ FAULT = ConfigProblem("gateway.yaml:3:5", "polling.timeout", "must be at least 1
         (errors.RestartNeeded([FAULT, FAULT]), "restart-needed", 2),
         (errors.ForceNeeded([FAULT]), "force-needed", 1),
         (errors.EtagMismatch("a", "b"), "etag-mismatch", 0),
-        (errors.GenerationUnknown(7), "not-found", 0),
+        (errors.RevisionUnknown(7), "not-found", 0),
         (errors.ConfirmationPending(7), "conflict", 0),
         (errors.NothingToConfirm(), "conflict", 0),
         (errors.NothingToRollBackTo(), "conflict", 0),

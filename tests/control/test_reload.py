@@ -17,12 +17,12 @@ from appliance.errors import (
     ConfirmationPending,
     EtagMismatch,
     ForceNeeded,
-    GenerationUnknown,
     IcUnreachable,
     NothingToConfirm,
     NothingToRollBackTo,
     ReloadFailed,
     RestartNeeded,
+    RevisionUnknown,
 )
 from tests.control.reloading import CHAT, GATEWAY_EVENTS, Bench, bench
 
@@ -203,7 +203,7 @@ async def test_what_a_part_refuses_has_the_place_of_its_key(it: Bench) -> None:
 
 async def test_a_part_that_fails_to_swap_is_put_back_with_all_others(it: Bench) -> None:
     it.parts[1].errors["swap"] = ValueError("a bug")
-    with pytest.raises(ReloadFailed, match="was put back"):
+    with pytest.raises(ReloadFailed, match="was restored"):
         await reload(it, NEW)
     await settled()
     assert as_before(it)
@@ -335,7 +335,7 @@ async def test_an_etag_guards_against_lost_updates(it: Bench) -> None:
     await it.reloads.apply(NEW, trigger="api", actor="jane", if_match=etag)
     with pytest.raises(EtagMismatch) as caught:
         await it.reloads.apply(OLD, trigger="api", actor="joe", if_match=etag)
-    assert f"{it.reloads.etag} runs, not {etag}" in str(caught.value)
+    assert f"{it.reloads.etag} is running, not {etag}" in str(caught.value)
     assert it.followed.log.level == "debug"
     await it.reloads.apply(OLD, trigger="api", actor="joe", if_match=it.reloads.etag)
     assert it.reloads.etag not in (etag, "")
@@ -468,7 +468,7 @@ async def test_what_is_confirmed_while_its_time_runs_out_stays(it: Bench) -> Non
 
 async def test_nothing_else_is_applied_during_a_trial(it: Bench) -> None:
     await on_trial(it)
-    with pytest.raises(ConfirmationPending, match="generation 2 of the configuration runs on trial"):
+    with pytest.raises(ConfirmationPending, match="revision 2 of the configuration is on trial"):
         await it.reloads.apply(OLD, trigger="signal", actor="SIGHUP")
     assert it.followed.log.level == "debug"
     back = await it.reloads.roll_back(actor="jane")
@@ -531,7 +531,7 @@ async def test_any_generation_can_be_run_again(it: Bench) -> None:
     assert (outcome.result, outcome.generation, it.followed.log.level) == ("rolled back", 4, "info")
     assert [state for _, _, state in it.states] == ["good", "good", "rolled back", "good"]
     assert it.reloads.history[3].problem == "taken back by jane"
-    with pytest.raises(GenerationUnknown, match="generation 9 "):
+    with pytest.raises(RevisionUnknown, match="revision 9 "):
         await it.reloads.roll_back(9, actor="jane")
     assert (await it.reloads.roll_back(4, actor="jane")).result == "unchanged"
 

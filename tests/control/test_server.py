@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from appliance.config.address import TcpAddress, UnixAddress
+from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.control import server
 from appliance.control.server import Server
 from appliance.gateway.sockets import inherited

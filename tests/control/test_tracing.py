@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from appliance.control.spans import Traces
 from appliance.control.tracing import wanted_exporter
-from appliance.errors import Rejected
+from appliance.errors import CertifiedReject
 from tests.gateway.bench import until
 from tests.gateway.clients import CANISTER
 from tests.gateway.fake_ic import OK
@@ -82,7 +82,7 @@ async def test_what_fails_is_an_error():
         async with it.session() as (client, socket):
 
             async def refuse(request):
-                raise Rejected(5, "canister trapped", certified=True)
+                raise CertifiedReject(5, "canister trapped")
 
             it.ic.before_submit = refuse
             await socket.send(client.message())

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 
 from appliance.crypto import BlsSecretKey, CandidTypes, Request, StateTree, encode_cbor, encode_certificate
-from appliance.errors import Rejected
+from appliance.errors import UncertifiedReject
 from appliance.ic.principal import Principal
 
 ANSWER = CandidTypes("(variant {Ok; Err: text})")
@@ -147,7 +147,7 @@ class FakeIc:
         self.log.append((request.method_name, request.sender))
         canister = self.canisters.get(request.canister_id)
         if canister is None:
-            raise Rejected(3, "Canister not found")
+            raise UncertifiedReject(3, "Canister not found")
         return canister.update(request)
 
     async def call(self, canister_id, method, arg) -> bytes:

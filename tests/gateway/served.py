@@ -57,7 +57,7 @@ class Served:
 
     async def nobody(self) -> None:
         """Wait until every socket is gone, and see that nothing is left of them."""
-        await until(lambda: not len(self.listener) and not self.gateway.departing)
+        await until(lambda: not len(self.listener) and not self.gateway.pending_close_calls)
         assert len(self.gateway.hub) == 0
         await until(lambda: not len(self.gateway.tasks))
 
@@ -120,13 +120,13 @@ class Raw:
 @asynccontextmanager
 async def served(**sections: object) -> AsyncIterator[Served]:
     """A gateway on a free port. Checks at the end that nothing is left, no task either."""
-    gateway_section = {"listen": "127.0.0.1:0", "close_timeout": "500ms", **sections.pop("gateway", {})}
+    gateway_section = {"listen": "127.0.0.1:0", "close_timeout": "30s", **sections.pop("gateway", {})}
     config = Config.model_validate({"canisters": [{"id": str(CANISTER)}], "gateway": gateway_section, **sections})
     canister = FakeCanister(CANISTER, GATEWAY)
     ic = FakeIc(canister)
     gateway = Gateway(config, ic=ic, verifier=Verifier(ROOT.public_key), principal=GATEWAY)
     async with gateway, Listener(gateway) as listener:
         yield Served(gateway, listener, ic, canister)
-    assert len(listener) == len(gateway.hub) == len(gateway.tasks) == gateway.departing == 0
+    assert len(listener) == len(gateway.hub) == len(gateway.tasks) == gateway.pending_close_calls == 0
     assert not gateway.pollers
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})

@@ -9,6 +9,7 @@ from appliance.errors import (
     CanisterFull,
     CanisterNotServed,
     CanisterRefused,
+    CertifiedReject,
     ClientLeaving,
     DuplicateClient,
     GatewayStopping,
@@ -17,6 +18,7 @@ from appliance.errors import (
     ReplayedEnvelope,
     SignatureInvalid,
     SlowClient,
+    UncertifiedReject,
     WrongCanister,
 )
 from tests.gateway.bench import Bench, until
@@ -105,7 +107,7 @@ async def test_a_replayed_opening_is_refused():
         await until(lambda: first.was_opened)
         first.lose()
         await until(lambda: bench.canister.left)
-        await until(lambda: not bench.gateway.departing)
+        await until(lambda: not bench.gateway.pending_close_calls)
         thief = bench.connect()
         thief.receive(frame)
         assert isinstance(thief.error, ReplayedEnvelope)
@@ -142,8 +144,26 @@ async def test_a_canister_that_refuses_the_opening_is_quoted_and_not_told_of_the
         await until(lambda: shell.error)
         assert isinstance(shell.error, CanisterRefused)
         assert str(shell.error) == "ws_open: Anonymous principal is not allowed"
-        await until(lambda: shell.is_gone and not bench.gateway.departing)
+        await until(lambda: shell.is_gone and not bench.gateway.pending_close_calls)
         assert bench.canister.left == []
+
+
+@pytest.mark.parametrize("method", ["ws_open", "ws_message"])
+async def test_a_close_reason_names_the_method_that_the_canister_refused(method):
+    async with Bench() as bench:
+        if method == "ws_open":
+            bench.canister.on_open = lambda key: err("no")
+            client, shell = Client(), bench.connect()
+            shell.receive(client.open())
+        else:
+            client, shell = await bench.opened()
+            bench.canister.on_message = lambda key, payload: err("no")
+            shell.receive(client.message())
+        while shell.error is None:
+            for alarm in bench.alarms:
+                alarm.tick()
+            await asyncio.sleep(0)
+        assert (shell.error.method, str(shell.error)) == (method, f"{method}: no")
 
 
 async def test_last_words_of_the_canister_reach_a_client_that_it_refuses():
@@ -179,8 +199,8 @@ async def test_last_words_are_not_waited_for_for_ever():
     ("error", "is_told"),
     [
         (CallExpired("ws_open", "time-out"), True),
-        (Rejected(2, "try later"), True),
-        (Rejected(5, "trapped", certified=True), False),
+        (UncertifiedReject(2, "try later"), True),
+        (CertifiedReject(5, "trapped"), False),
     ],
 )
 async def test_the_canister_is_told_whenever_the_opening_may_have_reached_it(error, is_told):
@@ -194,7 +214,7 @@ async def test_the_canister_is_told_whenever_the_opening_may_have_reached_it(err
         shell.receive(client.open())
         await until(lambda: shell.error)
         assert shell.error is error
-        await until(lambda: shell.is_gone and not bench.gateway.departing)
+        await until(lambda: shell.is_gone and not bench.gateway.pending_close_calls)
         assert bench.canister.left == ([client.client_key] if is_told else [])
 
 
@@ -213,7 +233,7 @@ async def test_the_farewell_comes_after_everything_that_was_sent():
         for _ in range(50):
             await asyncio.sleep(0)
         assert bench.canister.left == []
-        assert bench.gateway.departing == 1
+        assert bench.gateway.pending_close_calls == 1
         again = bench.connect()
         again.receive(client.open())
         assert isinstance(again.error, ClientLeaving)
@@ -231,7 +251,7 @@ async def test_a_failed_farewell_is_counted_and_that_is_all():
         bench.ic.before_call = expire
         _, shell = await bench.opened()
         shell.lose()
-        await until(lambda: not bench.gateway.departing)
+        await until(lambda: not bench.gateway.pending_close_calls)
         assert bench.gateway.counters.failed_farewells == {"call_expired": 1}
         assert bench.gateway.counters.farewells == 0
 

@@ -44,7 +44,7 @@ async def clients_of(network, canister_id=None):
 async def nobody(network):
     """Nothing is left of any client, here or at the canister."""
     gateway = network.gateway
-    await until(lambda: not len(network.listener) and not gateway.departing and not len(gateway.tasks))
+    await until(lambda: not len(network.listener) and not gateway.pending_close_calls and not len(gateway.tasks))
     assert len(gateway.hub) == 0
     assert not gateway.pollers
     assert await clients_of(network) == 0
@@ -320,7 +320,7 @@ async def test_v0_a_client_that_comes_again_with_its_key_gets_nothing_of_before(
         key = SigningKey.generate("ed25519")
         async with playing(network, key=key) as client:
             await client.say("never heard")
-        await until(lambda: not network.gateway.departing)
+        await until(lambda: not network.gateway.pending_close_calls)
         async with playing(network, key=key) as client:
             await client.say("again")
             assert await client.hear() == "again ping"
@@ -335,7 +335,7 @@ async def test_v0_polling_begins_where_the_canister_says():
                 await client.hear()
         await nobody(network)
         polls = network.gateway.counters.polls
-        network.gateway._cursors.clear()  # as after a restart of the gateway
+        network.gateway.pollers._cursors.clear()  # as after a restart of the gateway
         async with playing(network):
             pass
         assert network.gateway.counters.repeated == network.gateway.counters.undeliverable == 0
@@ -415,5 +415,5 @@ async def test_v1_a_client_that_comes_again_is_heard_though_its_leaving_is_told_
             may_close.set()
             assert await again.hear() == "ping"
             await unharmed(again)
-        await until(lambda: not gateway.departing)
-        assert not gateway._leaving
+        await until(lambda: not gateway.pending_close_calls)
+        assert not gateway._close_calls._by_predecessor

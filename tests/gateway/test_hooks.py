@@ -198,7 +198,7 @@ async def test_a_message_that_is_refused_closes_the_socket_and_those_behind_it_d
                 await socket.send(client.message(b"%d" % number))
             with pytest.raises(ConnectionClosed) as caught:
                 await socket.recv()
-        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4110, "not now; come back in 2.5 s")
+        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4110, "not now; retry in 2.5 s")
         await it.nobody()
         assert it.canister.received == [(client.client_key, b"0")]
         assert it.canister.left == [client.client_key]

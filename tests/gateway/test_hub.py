@@ -37,7 +37,7 @@ def test_a_key_is_taken_until_the_canister_knows_that_its_client_left():
     again = join(request=opening())
     with pytest.raises(ClientLeaving):
         hub.join(again, object(), limit=None, now_ns=0)
-    hub.forget(join())
+    hub.free(join())
     hub.join(again, object(), limit=None, now_ns=0)
 
 
@@ -45,7 +45,7 @@ def test_an_opening_message_serves_once_until_it_expires():
     hub = Hub()
     hub.join(join(), object(), limit=None, now_ns=0)
     hub.leave(join())
-    hub.forget(join())
+    hub.free(join())
     for now_ns in (0, 100):
         with pytest.raises(ReplayedEnvelope):
             hub.join(join(), object(), limit=None, now_ns=now_ns)
@@ -78,7 +78,7 @@ def test_a_call_of_the_gateway_itself_is_not_remembered():
     for _ in range(2):
         hub.join(join(request=call), object(), limit=None, now_ns=0)
         hub.leave(join())
-        hub.forget(join())
+        hub.free(join())
 
 
 class HubMachine(RuleBasedStateMachine):
@@ -119,11 +119,12 @@ class HubMachine(RuleBasedStateMachine):
         if self.leaving:
             canister, key = data.draw(st.sampled_from(sorted(self.leaving)))
             self.leaving.discard((canister, key))
-            self.hub.forget(join(key, canister=canister))
+            self.hub.free(join(key, canister=canister))
 
     @invariant()
     def same(self):
         assert len(self.hub) == len(self.model)
+        assert sorted(self.hub.canisters()) == sorted({canister for canister, _ in self.model})
         for canister in (CANISTER, OTHER_CANISTER):
             expected = {key: member for (where, key), member in self.model.items() if where == canister}
             assert dict(self.hub.members(canister)) == expected

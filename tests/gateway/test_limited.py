@@ -39,7 +39,7 @@ async def test_too_many_connections_are_answered_with_429():
         assert headers["retry-after"] == "60"
         assert headers["ratelimit-policy"] == '"connections_per_ip";q=2;w=120'
         assert headers["ratelimit"] == '"connections_per_ip";r=0;t=60'
-        assert body == b"the limit is 1 connections/m, 2 at once; come back in 60 s\n"
+        assert body == b"rate limit exceeded: connections 1/m, burst 2; retry in 60 s\n"
         assert it.counters.rejected_requests == {429: 1}
         clock.now = 60 * SECOND
         raw = await it.upgraded()
@@ -102,7 +102,7 @@ async def test_too_many_messages_close_with_4108_and_the_delay():
         assert (await raw.frame())[0] == BINARY
         for _ in range(3):
             raw.send(BINARY, client.message())
-        assert await raw.close_frame() == (4108, "the limit is 30 messages/m, 3 at once; come back in 2 s")
+        assert await raw.close_frame() == (4108, "rate limit exceeded: messages 30/m, burst 3; retry in 2 s")
         raw.close()
         await it.nobody()
         assert len(it.canister.received) == 2

@@ -14,10 +14,10 @@ from appliance.ic.identity import DelegatedIdentity, Identity, KeyIdentity, dele
 from appliance.ic.network import resolve_root_key
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
-from appliance.localnet.canisters.greeter import Greeter
 from appliance.localnet.http.server import Versions
 from appliance.localnet.net import Localnet
 from tests.ic.scripted_ic import STRANGER
+from tests.localnet.greeter import Greeter
 
 NOTHING, NAT, TEXT, PRINCIPAL = map(CandidTypes, ["()", "(nat)", "(text)", "(principal)"])
 

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.errors import CallExpired, CertificateStale, GatewayError, IcRefused, IcUnreachable, Rejected
+from appliance.errors import (
+    CallExpired,
+    CertificateStale,
+    CertifiedReject,
+    GatewayError,
+    IcRefused,
+    IcUnreachable,
+    Rejected,
+    UncertifiedReject,
+)
 from appliance.ic.attempts import Ask, Backoff, Pacing, carry
 from appliance.ic.envelope import SignedRequest
 from appliance.ic.replies import RequestStatus
@@ -54,7 +63,7 @@ async def test_a_reply_needs_no_second_attempt(time: TestTime) -> None:
 
 
 async def test_what_may_pass_is_tried_again(time: TestTime) -> None:
-    transient = RequestStatus("rejected", reject=Rejected(2, "busy"))
+    transient = RequestStatus("rejected", reject=UncertifiedReject(2, "busy"))
     post, posted = asking(GONE, transient, GONE, REPLIED)
     assert await carry(CALL, post, None, pacing(time)) == b"reply"
     assert (len(posted), time.slept) == (4, [0.5, 0.75, 1.125])
@@ -67,7 +76,13 @@ async def test_as_long_as_an_endpoint_asks_for_is_waited(time: TestTime) -> None
 
 
 @pytest.mark.parametrize(
-    "reject", [Rejected(4, "no"), Rejected(2, "busy", certified=True), Rejected(1, "fatal"), Rejected(3, "nobody")]
+    "reject",
+    [
+        UncertifiedReject(4, "no"),
+        CertifiedReject(2, "busy"),
+        UncertifiedReject(1, "fatal"),
+        UncertifiedReject(3, "nobody"),
+    ],
 )
 async def test_a_rejection_is_final(time: TestTime, reject: Rejected) -> None:
     post, posted = asking(RequestStatus("rejected", reject=reject))

@@ -23,9 +23,9 @@ SOME_ENDPOINT = "http://127.0.0.1:1"
 
 
 def test_the_mainnet_key_is_the_published_one(vectors: Any) -> None:
-    published = vectors.load_json("certificates/mainnet_root_key.json")
-    assert bytes.fromhex(published["der_hex"]) == MAINNET_ROOT_KEY
-    assert str(Principal.self_authenticating(MAINNET_ROOT_KEY)) == published["root_subnet_id"]
+    published = vectors.load_json("certificates/root_key.json")
+    assert bytes.fromhex(published["der"]) == MAINNET_ROOT_KEY
+    assert str(Principal.self_authenticating(MAINNET_ROOT_KEY)) == published["subnet_id"]
 
 
 async def test_the_status_is_fetched(ic: ScriptedIc, transport_for: TransportFor) -> None:

@@ -42,7 +42,7 @@ class Outspoken(PingPong):
 
     def close(self, env: Environment, client: Any) -> None:
         message = SERVICE_MESSAGE.encode({"CloseMessage": {"reason": {"ClosedByApplication": None}}})
-        self._push(env, self._clients.of(client), message, is_service_message=True)
+        self._push(env, self._clients.connection_of(client), message, is_service_message=True)
         super().close(env, client)
 
 
@@ -51,7 +51,7 @@ def _python(kind: type[PingPong]) -> Backend:
         return kind(params, generation=generation, gateway=gateway)
 
     def anew(network: Network) -> None:
-        canister = network.localnet.replica.slots[network.canister_id].canister
+        canister = network.localnet.replica.canisters[network.canister_id].canister
         assert canister is not None
         network.localnet.reinstall_canister(network.canister_id, canister)
 

@@ -3,11 +3,11 @@
 from typing import cast
 
 from appliance.crypto import Request, decode_cbor, encode_cbor, encode_content, read_envelope_unverified
-from appliance.errors import Rejected
+from appliance.errors import UncertifiedReject
 from appliance.gateway.ic import Ic
 from appliance.ic.principal import Principal
 from appliance.localnet.replica.replica import Replica
-from appliance.localnet.state.ingress import Rejection
+from appliance.localnet.state.outcome import Rejection
 
 
 class Keyless(Ic):
@@ -37,7 +37,7 @@ class Keyless(Ic):
         """Unsigned."""
         outcome = self._replica.query(self._request(canister_id, method, arg), "flat")
         if isinstance(outcome, Rejection):
-            raise Rejected(outcome.code, outcome.message, outcome.error_code)
+            raise UncertifiedReject(outcome.code, outcome.message, outcome.error_code)
         return outcome.arg
 
     async def call(self, canister_id: bytes, method: str, arg: bytes) -> bytes:
@@ -46,7 +46,7 @@ class Keyless(Ic):
         await call.done.wait()
         reply = self._replica.state.get([*call.path, b"reply"])
         if reply is None:
-            raise Rejected(5, f"{method} was rejected", None)
+            raise UncertifiedReject(5, f"{method} was rejected", None)
         return reply
 
     def _request(self, canister_id: bytes, method: str, arg: bytes) -> Request:

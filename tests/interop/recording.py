@@ -14,10 +14,10 @@ from tests.network import Generation
 
 CANISTER_ID = Principal.from_text("bkyz2-fmaaa-aaaaa-qaaaq-cai")
 FILES: dict[str, tuple[Generation, str]] = {
-    "62dcec3": ("v0", "session_gen0_sdk_62dcec3.json"),
-    "0.1.2": ("v1", "session_sdk_0.1.2.json"),
-    "0.4.1": ("v2", "session_sdk_0.4.1.json"),
-    "0.5.0": ("v2", "session_sdk_0.5.0.json"),
+    "62dcec3": ("v0", "session_62dcec3.json"),
+    "0.1.2": ("v1", "session_0.1.2.json"),
+    "0.4.1": ("v2", "session_0.4.1.json"),
+    "0.5.0": ("v2", "session_0.5.0.json"),
 }
 """By release of the SDK, the first one by its commit."""
 LIFETIME_NS = 240 * 10**9
@@ -37,7 +37,7 @@ class Recording:
 
     @classmethod
     def load(cls, release: str) -> Self:
-        """The recording of an SDK. Skips the test where it is missing."""
+        """The recording of an SDK."""
         generation, file = FILES[release]
         data = vectors.load_json(f"websocket/{file}")
         return cls(generation, Verifier(bytes.fromhex(data["root_key_der"])), tuple(data["frames"]))

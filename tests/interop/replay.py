@@ -119,7 +119,7 @@ async def play(recording: Recording, *, late_ns: int = 0) -> None:
                     case "gateway->client":
                         await _expect(here, socket, recording, frame)
         await asyncio.wait_for(here.canister.left.wait(), PATIENCE_S)
-        assert here.gateway.stats.opened == 1
+        assert here.gateway.counters.opened == 1
 
 
 async def _send(socket: ClientConnection, frame: Frame) -> None:

@@ -54,7 +54,7 @@ async def opening(live: Live, backend: Backend) -> Cell:
     """Gateway, canister and client agree that the session is open."""
     async with backend.serve(live.generation) as network, live.start(network, network.url) as client:
         await client.opened()
-        assert network.gateway.stats.opened == 1
+        assert network.gateway.counters.opened == 1
         await counted(network, 1)
     return YES
 
@@ -132,7 +132,7 @@ async def forged_certificate(live: Live, backend: Backend) -> Cell:
         live.start(network, url) as client,
     ):
         code, reason = await client.ended()
-        assert network.gateway.stats.opened == 1
+        assert network.gateway.counters.opened == 1
     assert code == 4000
     assert live.untrusted in reason
     return YES

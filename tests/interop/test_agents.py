@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from appliance.ic.principal import Principal
-from appliance.localnet.canisters.greeter import Greeter
 from appliance.localnet.net import Localnet
 from tests.interop.node import Driver
 from tests.interop.proxies import lying_boundary
+from tests.localnet.greeter import Greeter
 
 AGENTS = pytest.mark.parametrize("agent", ["icp-sdk-core-6", "dfinity-agent-3.4.3", "dfinity-agent-2.4.1"])
 

@@ -66,9 +66,9 @@ async def test_acknowledgements_are_answered(live: Live, backend: Backend) -> No
         assert await client.receive() == "ping"
         await client.send("a")
         assert await client.receive() == "a ping"
-        await reached(lambda: network.gateway.stats.relayed, 2)  # the opening and the message
+        await reached(lambda: network.gateway.counters.relayed, 2)  # the opening and the message
         clock.advance(61 * S)
-        await reached(lambda: network.gateway.stats.relayed, 3)
+        await reached(lambda: network.gateway.counters.relayed, 3)
         clock.advance(KEEP_ALIVE_TIMEOUT_NS[live.generation])  # who has not answered goes now
         await network.localnet.replica.settle()
         assert await network.connected() == 1
@@ -87,9 +87,9 @@ async def test_a_client_whose_answers_are_lost_is_closed(live: Live, backend: Ba
     ):
         await client.opened()
         assert await client.receive() == "ping"
-        delivered = network.gateway.stats.delivered
+        delivered = network.gateway.counters.delivered
         clock.advance(61 * S)
-        await reached(lambda: network.gateway.stats.delivered, delivered + 1)
+        await reached(lambda: network.gateway.counters.delivered, delivered + 1)
         clock.advance(61 * S)
         code, reason = await client.ended()
         assert code == 4000
@@ -144,7 +144,7 @@ async def test_two_gateways_have_a_queue_each(live: Live, backend: Backend) -> N
                 assert [await client.receive() for _ in range(3)] == [f"{name} {number} ping" for number in range(3)]
             assert await first.connected() == 2
         for network in (first, second):
-            assert network.gateway.stats.undeliverable == 0
+            assert network.gateway.counters.undeliverable == 0
 
 
 def second_gateway(network: Network) -> AbstractAsyncContextManager[Network]:

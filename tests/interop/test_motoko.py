@@ -29,13 +29,13 @@ class Diary:
         self.net = Net()
         self.module = module
         self.id = self.net.install(module, text("zero"), cache=cache)
-        self.slot = self.net.replica.slots[self.id]
+        self.record = self.net.replica.canisters[self.id]
 
     @property
     def keeps_memory(self) -> bool:
         """Whether its upgrades keep the main memory."""
-        assert isinstance(self.slot.canister, WasmCanister)
-        return "enhanced-orthogonal-persistence" in self.slot.canister.private_metadata
+        assert isinstance(self.record.canister, WasmCanister)
+        return "enhanced-orthogonal-persistence" in self.record.canister.private_metadata
 
     def call(self, method: str, arg: bytes = NOTHING) -> Outcome:
         return self.net.call(self.id, method, arg)
@@ -89,7 +89,7 @@ def test_an_actor_awaits_itself_and_survives_what_it_catches(diary: Diary) -> No
     for _ in range(2):
         assert diary.read("twice") == ["zero", "one", "careful"]
     assert diary.call("add", text("two")) == nat(4), "queries leave no trace"
-    assert not diary.slot.contexts
+    assert not diary.record.contexts
 
 
 def test_lines_outlive_upgrades(diary: Diary) -> None:
@@ -97,7 +97,7 @@ def test_lines_outlive_upgrades(diary: Diary) -> None:
         assert diary.call("add", text(str(number))) == nat(number + 2)
         diary.upgrade()
         assert diary.read() == ["zero", *map(str, range(number + 1))]
-    assert [line.text for line in diary.slot.log] == ["before", "after"] * 3
+    assert [line.text for line in diary.record.log] == ["before", "after"] * 3
 
 
 def test_the_timer_sets_itself_again(diary: Diary) -> None:

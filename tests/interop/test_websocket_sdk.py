@@ -124,7 +124,7 @@ class Miscounting(PingPong):
 
     def _push(self, env: Environment, client: Any, content: bytes, *, is_service_message: bool) -> None:
         if client.last_sent_num == 2:
-            self.journal.set(client, "last_sent_num", 3)
+            self.undo_log.set(client, "last_sent_num", 3)
         super()._push(env, client, content, is_service_message=is_service_message)
 
 
@@ -145,7 +145,7 @@ async def test_a_wrong_signature_is_refused_by_the_gateway(sdk: Sdk) -> None:
         code, reason = await client.closed()
         assert code == SignatureInvalid.close_code
         assert "signature" in reason
-        assert network.gateway.stats.joined == 0
+        assert network.gateway.counters.joined == 0
 
 
 # --- whoever takes the wrong path is told ---------------------------------------------------------------------------

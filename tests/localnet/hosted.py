@@ -133,11 +133,12 @@ class Hosted:
 
     def received(self, gateway: KeyIdentity, nonce: int = 0) -> list[CertifiedMessage]:
         """The same as clients see it: verified."""
+        return self.verified(self.frames(gateway, nonce))
+
+    def verified(self, frames: list[bytes]) -> list[CertifiedMessage]:
+        """Frames as a client opens them."""
         now_ns = self.clock.now_ns()
-        return [
-            self._verifier.open_message(frame, self.id, generation=2, now_ns=now_ns)
-            for frame in self.frames(gateway, nonce)
-        ]
+        return [self._verifier.open_message(frame, self.id, generation=2, now_ns=now_ns) for frame in frames]
 
 
 _APP = CandidInterface(f"service : {{ m : ({APP_MESSAGE}) -> () }}").methods["m"].arguments

@@ -7,8 +7,8 @@ from appliance.ic.envelope import sign_request
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.canisters.management_types import METHODS
+from appliance.localnet.canisters.record import CanisterRecord
 from appliance.localnet.management.canister import ManagementCanister
-from appliance.localnet.replica.slots import Slot
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from tests.localnet.wasm.modules import ALICE, COUNTER, module
 from tests.localnet.wasm.net import Net
@@ -92,20 +92,22 @@ class Managed(Net):
         )
         return self.replica.admit(self._verifier.open_request(signed.body, now_ns=now_ns))
 
-    def create(self, caller: Principal = ALICE, **settings: Any) -> Slot:
+    def create(self, caller: Principal = ALICE, **settings: Any) -> CanisterRecord:
         wanted = {"settings": {**NO_SETTINGS, **settings}}
-        return self.replica.slots[self.manage("create_canister", wanted, caller=caller)["canister_id"]]
+        return self.replica.canisters[self.manage("create_canister", wanted, caller=caller)["canister_id"]]
 
-    def install_code(self, slot: Slot, code: bytes = COUNTER_MODULE, mode: Any = None, arg: bytes = b"") -> Any:
-        wanted = {"mode": mode or INSTALL, "canister_id": slot.canister_id, "wasm_module": code, "arg": arg}
+    def install_code(
+        self, record: CanisterRecord, code: bytes = COUNTER_MODULE, mode: Any = None, arg: bytes = b""
+    ) -> Any:
+        wanted = {"mode": mode or INSTALL, "canister_id": record.canister_id, "wasm_module": code, "arg": arg}
         return self.manage("install_code", wanted)
 
-    def installed(self, code: bytes = COUNTER_MODULE) -> Slot:
-        slot = self.create()
-        assert self.install_code(slot, code) is None
-        return slot
+    def installed(self, code: bytes = COUNTER_MODULE) -> CanisterRecord:
+        record = self.create()
+        assert self.install_code(record, code) is None
+        return record
 
 
-def about(slot: Slot) -> dict[str, Any]:
+def about(record: CanisterRecord) -> dict[str, Any]:
     """The argument of most methods."""
-    return {"canister_id": slot.canister_id}
+    return {"canister_id": record.canister_id}

@@ -23,6 +23,7 @@ from appliance.localnet.websocket.pingpong import PingPong
 from appliance.localnet.websocket.wire import SERVICE_MESSAGE, ClientKey
 from tests import demo
 from tests.localnet.hosted import ALICE, BOB, GATEWAY, OTHER_GATEWAY, Hosted, Who, app, service_of, text_of
+from tests.localnet.machine import payload
 from tests.localnet.websocket.conversation import OK
 
 SHORT = WsInitParams(max_number_of_returned_messages=4, send_ack_interval_ms=61_000)
@@ -76,7 +77,7 @@ class Twins:
         """Everything that the gateway can poll, page by page, and frame by frame."""
         ours, theirs = self.frames(gateway, nonce)
         assert list(map(masked, ours)) == list(map(masked, theirs))
-        return self.rust.received(gateway, nonce)
+        return self.rust.verified(theirs)
 
     def compare_by_client(self, gateway: KeyIdentity) -> None:
         """The same where several clients were spoken to at once: in which order is up to the hashes of Rust."""
@@ -84,13 +85,17 @@ class Twins:
         assert by_client(ours) == by_client(theirs)
 
     def frames(self, gateway: KeyIdentity, nonce: int = 0) -> tuple[list[bytes], list[bytes]]:
-        first = nonce
+        """What the gateway writes to clients for all messages from a nonce on, by both."""
+        our_frames: list[bytes] = []
+        their_frames: list[bytes] = []
         while True:
             ours, theirs = self.python.poll(gateway, nonce), self.rust.poll(gateway, nonce)
             assert [m.nonce for m in ours.messages] == [m.nonce for m in theirs.messages]
             assert ours.is_end_of_queue == theirs.is_end_of_queue
             if not theirs.messages:
-                return self.python.frames(gateway, first), self.rust.frames(gateway, first)
+                return our_frames, their_frames
+            our_frames += [payload(polled.frame) for polled in ours.messages]
+            their_frames += [payload(polled.frame) for polled in theirs.messages]
             nonce = theirs.messages[-1].nonce + 1
 
 

@@ -14,12 +14,12 @@ from appliance.ic.envelope import sign_request
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
-from appliance.localnet.canisters.greeter import Greeter
-from appliance.localnet.management.rules import Refusal
+from appliance.localnet.management.rules import CallRejected
 from appliance.localnet.net import Localnet
-from appliance.localnet.page.caller import Caller
+from appliance.localnet.page.local_agent import LocalAgent
 from appliance.localnet.state.outcome import Reply
 from appliance.localnet.storage.state_folder import StateUnusable
+from tests.localnet.greeter import Greeter
 from tests.localnet.managed import COUNTER_MODULE
 from tests.localnet.wasm.modules import module
 
@@ -115,7 +115,7 @@ EVERY_HOUR = module(
 
 
 def beats(net: Localnet, canister: Principal) -> int:
-    outcome = Caller(net.replica).query(net.developer, canister, "beats", b"")
+    outcome = LocalAgent(net.replica).query(net.developer, canister, "beats", b"")
     assert isinstance(outcome, Reply)
     return int.from_bytes(outcome.arg, "little")
 
@@ -147,15 +147,15 @@ async def test_clients_whose_clock_stays_behind_are_served() -> None:
 async def test_a_named_canister_is_upgraded_where_its_code_is_another() -> None:
     async with Localnet() as net:
         canister = net.deploy("one", EVERY_HOUR)
-        version = net.replica.slots[canister].version
+        version = net.replica.canisters[canister].version
         assert net.deploy("one", EVERY_HOUR) == canister
-        assert net.replica.slots[canister].version == version, "nothing is done for the same code"
+        assert net.replica.canisters[canister].version == version, "nothing is done for the same code"
         assert net.deploy("one", COUNTER_MODULE, controllers=[KEY.principal]) == canister
-        assert net.replica.slots[canister].version > version
+        assert net.replica.canisters[canister].version > version
         other = net.deploy("other", COUNTER_MODULE, controllers=[KEY.principal])
         assert net.names == {"one": canister, "other": other}
-        assert net.replica.slots[other].controllers == {net.developer.principal, KEY.principal}
-        with pytest.raises(Refusal, match="not valid"):
+        assert net.replica.canisters[other].controllers == {net.developer.principal, KEY.principal}
+        with pytest.raises(CallRejected, match="not valid"):
             net.deploy("third", b"nonsense")
         assert net.names == {"one": canister, "other": other}
 
@@ -169,7 +169,7 @@ async def test_a_state_outlives_the_process(tmp_path: Path) -> None:
     async with Localnet(state_dir=tmp_path, subnet=True, port=int(url.rpartition(":")[2])) as net:
         assert (net.url, net.root_key, net.developer.principal) == (url, root_key, developer)
         assert net.names == {"clock": first}
-        assert python not in net.replica.slots, "its code is this program's"
+        assert python not in net.replica.canisters, "its code is this program's"
         assert net.replica.clock.ahead_ns == 3601 * 10**9
         assert beats(net, first) == 1
         await net.fast_forward(3601)
@@ -204,7 +204,7 @@ async def test_a_folder_is_free_again_whatever_happened(tmp_path: Path) -> None:
 async def test_every_line_is_told(tmp_path: Path) -> None:
     async with Localnet() as net:
         heard: list[tuple[str, str]] = []
-        net.replica.slots.listeners.append(lambda slot, line: heard.append((slot.name, line.text)))
+        net.replica.canisters.log_listeners.append(lambda record, line: heard.append((record.name, line.text)))
         canister = net.deploy("clock", EVERY_HOUR)
-        await Caller(net.replica).call(net.developer, canister, "write", b"")
+        await LocalAgent(net.replica).call(net.developer, canister, "write", b"")
         assert heard == [("clock", "\0\0\0\0")]

@@ -21,7 +21,7 @@ def is_valid(public_key: bytes, signature: bytes, message: bytes) -> bool:
 
 
 def test_every_verdict_of_the_vectors_with_raw_keys_and_in_der(vectors: ModuleType) -> None:
-    cases = vectors.load_json("bls/bls_minsig.json")["verify"]
+    cases = vectors.load_json("signatures/bls.json")["verify"]
     assert len(cases) == 23
     for case in cases:
         key, signature, message = (bytes.fromhex(case[name]) for name in ("public_key", "signature", "message"))
@@ -30,7 +30,7 @@ def test_every_verdict_of_the_vectors_with_raw_keys_and_in_der(vectors: ModuleTy
 
 
 def test_every_signature_of_the_vectors(vectors: ModuleType) -> None:
-    cases = vectors.load_json("bls/bls_minsig.json")["sign"]
+    cases = vectors.load_json("signatures/bls.json")["sign"]
     assert len(cases) == 129
     for case in cases:
         key = BlsSecretKey.from_scalar(bytes.fromhex(case["secret_scalar"]))

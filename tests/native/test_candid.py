@@ -103,7 +103,7 @@ def from_vector(value: object) -> object:
 
 
 def test_messages_of_all_generations() -> None:
-    entries = vectors.load_json("websocket/candid_messages.json")["vectors"]
+    entries = vectors.load_json("websocket/candid_messages.json")["messages"]
     assert len(entries) == 27
     for entry in entries:
         types = _native.CandidTypes(f"({', '.join(entry['types'])})")
@@ -112,6 +112,18 @@ def test_messages_of_all_generations() -> None:
         assert types.decode(data) == values, entry["name"]
         assert types.decode(types.encode(*values)) == values, entry["name"]
         assert len(_native.decode_candid(data)) == len(values)
+
+
+def test_messages_decode_as_written_or_are_refused() -> None:
+    cases = vectors.load_json("candid.json")["cases"]
+    assert len(cases) == 126
+    for case in cases:
+        types, data = _native.CandidTypes(case["types"]), bytes.fromhex(case["data"])
+        if case["value"] is None:
+            with pytest.raises(CandidError):
+                types.decode(data)
+        else:
+            assert types.decode(data) == types.decode(types.encode_text(case["value"])), case
 
 
 def test_principals_are_of_our_class() -> None:

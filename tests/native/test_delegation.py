@@ -20,7 +20,7 @@ def unhex(delegation: dict[str, Any]) -> dict[str, Any]:
 
 def test_links_of_the_replica(vectors: ModuleType) -> None:
     """Their request ids are made up, so whole chains are tested in the core; here each link by itself."""
-    for chain in vectors.load_json("delegation/chains.json")["chains"]:
+    for chain in vectors.load_json("signatures/chains.json")["chains"]:
         verdicts = {case["verdict"] for case in chain["cases"]}
         if "valid" not in verdicts:
             continue

@@ -34,13 +34,13 @@ def loads(data: bytes) -> Any:
 
 
 def test_envelopes_of_agents(vectors: ModuleType) -> None:
-    cases = vectors.load_json("envelopes/agent_envelopes.json")["vectors"]
+    cases = vectors.load_json("envelopes.json")["envelopes"]
     for case in cases:
         body = bytes.fromhex(case["body"])
         request = VERIFIER.open_request(body, now_ns=int(case["ingress_expiry"]) - SECOND)
         sets = [set(targets) for targets in case["targets"] or [] if targets]
         targets = sorted(bytes.fromhex(target) for target in set.intersection(*sets)) if sets else None
-        assert (request.request_id.hex(), request.targets) == (case["request_id"], targets), case["label"]
+        assert (request.request_id.hex(), request.targets) == (case["request_id"], targets), case
         assert request.body == body
         assert_is_what_cbor_says(request, loads(body)["content"])
     assert len(cases) == 51
@@ -56,9 +56,9 @@ def assert_is_what_cbor_says(request: Request, fields: dict[str, Any]) -> None:
 def test_no_flipped_byte_of_an_agents_envelope_is_accepted(vectors: ModuleType) -> None:
     """One envelope of each kind, every byte."""
     kinds: dict[str, Any] = {}
-    for case in vectors.load_json("envelopes/agent_envelopes.json")["vectors"]:
-        if not case["label"].startswith("anonymous"):
-            kinds.setdefault(case["label"].partition("/")[0], case)
+    for case in vectors.load_json("envelopes.json")["envelopes"]:
+        if case["identity"] != "anonymous":
+            kinds.setdefault(case["identity"], case)
     assert set(kinds) == {"ed25519", "p256", "secp256k1", "delegated", "delegated2_targets"}
     for case in kinds.values():
         body, now_ns = bytes.fromhex(case["body"]), int(case["ingress_expiry"]) - SECOND
@@ -70,7 +70,7 @@ def test_no_flipped_byte_of_an_agents_envelope_is_accepted(vectors: ModuleType) 
 
 @pytest.mark.parametrize("version", ["0.1.2", "0.4.1", "0.5.0"])
 def test_frames_of_sdks(vectors: ModuleType, version: str) -> None:
-    frames = vectors.load_json(f"websocket/session_sdk_{version}.json")["frames"]
+    frames = vectors.load_json(f"websocket/session_{version}.json")["frames"]
     sent = [frame for frame in frames if frame["dir"] == "client->gateway" and frame["kind"] == "WS binary"]
     assert [frame["what"] for frame in sent] == ["ws_open", "ws_message", "ws_message"]
     for case in sent:

@@ -16,7 +16,7 @@ def first_message(number: int, canister_id: bytes) -> bytes:
 
 
 def test_recorded_ones(vectors: ModuleType) -> None:
-    file = vectors.load_json("websocket/gen0_first_message.json")
+    file = vectors.load_json("websocket/first_messages.json")
     for case in file["cases"]:
         frame = case["frame_text"].encode() if "frame_text" in case else bytes.fromhex(case["frame_hex"])
         if case["verdict"] == "accept":
@@ -29,7 +29,7 @@ def test_recorded_ones(vectors: ModuleType) -> None:
 
 
 def test_the_one_of_a_whole_session(vectors: ModuleType) -> None:
-    frames = vectors.load_json("websocket/session_gen0_sdk_62dcec3.json")["frames"]
+    frames = vectors.load_json("websocket/session_62dcec3.json")["frames"]
     (first,) = (frame for frame in frames if frame.get("what") == "first message")
     client_key, canister_id, content, signature = VERIFIER.open_first_message(bytes.fromhex(first["hex"]))
     assert (client_key.hex(), canister_id.hex()) == (first["client_key"], first["canister_id"])

@@ -112,33 +112,32 @@ def open_vector(case: dict[str, Any], root_key: str, generation: Generation, now
 
 
 def test_messages_of_real_canisters_v2() -> None:
-    gen1 = vectors.load_json("websocket/real_certified_messages.json")["gen1"]
-    assert len(gen1["messages"]) == 5
-    for case in gen1["messages"]:
+    data = vectors.load_json("websocket/certified_messages.json")
+    assert len(data["v2"]) == 5
+    for case in data["v2"]:
         now_ns = int(case["certificate_time_ns"])
         if case["verdict"] != "valid":
             with pytest.raises(VERDICTS[case["verdict"]]):
-                open_vector(case, gen1["root_key_der"], 2, now_ns)
+                open_vector(case, data["v2_root_key_der"], 2, now_ns)
             continue
-        opened = open_vector(case, gen1["root_key_der"], 2, now_ns)
-        expected = case["content_decoded"]
-        client_key = expected["client_key"]
+        opened = open_vector(case, data["v2_root_key_der"], 2, now_ns)
+        expected = case["decoded"]
         assert opened.key == case["key"]
         assert opened.certified_at_ns == now_ns
-        assert opened.client_key[:-8].hex() == client_key["client_principal"]["hex"]
-        assert int.from_bytes(opened.client_key[-8:], "big") == int(client_key["client_nonce"])
-        assert opened.sequence_num == int(expected["sequence_num"])
-        assert opened.timestamp_ns == int(expected["timestamp"])
+        assert opened.client_key[:-8].hex() == expected["client_principal"]
+        assert int.from_bytes(opened.client_key[-8:], "big") == expected["client_nonce"]
+        assert opened.sequence_num == expected["sequence_num"]
+        assert opened.timestamp_ns == expected["timestamp"]
         assert opened.is_service_message is expected["is_service_message"]
-        assert opened.content.hex() == expected["content"]["hex"]
+        assert opened.content.hex() == expected["content"]
 
 
 def test_messages_of_real_canisters_v0() -> None:
-    gen0 = vectors.load_json("websocket/real_certified_messages.json")["gen0"]
-    now_ns = int(gen0["certificate_time_ns"])
-    assert [case["verdict"] for case in gen0["cases"]].count("valid") == 1
-    assert len(gen0["cases"]) == 7
-    for case in gen0["cases"]:
+    data = vectors.load_json("websocket/certified_messages.json")
+    now_ns = data["v0_certificate_time_ns"]
+    assert [case["verdict"] for case in data["v0"]].count("valid") == 1
+    assert len(data["v0"]) == 7
+    for case in data["v0"]:
         if case["verdict"] == "valid":
             opened = open_vector(case, case["root_key_der"], 0, now_ns)
             assert (opened.key, opened.sequence_num, len(opened.client_key)) == (case["key"], 1, 32)
@@ -149,7 +148,7 @@ def test_messages_of_real_canisters_v0() -> None:
 
 @pytest.mark.parametrize(
     ("session", "generation", "count"),
-    [("gen0_sdk_62dcec3", 0, 2), ("sdk_0.1.2", 1, 4), ("sdk_0.4.1", 2, 4), ("sdk_0.5.0", 2, 4)],
+    [("62dcec3", 0, 2), ("0.1.2", 1, 4), ("0.4.1", 2, 4), ("0.5.0", 2, 4)],
 )
 def test_sessions_of_real_clients(session: str, generation: Generation, count: int) -> None:
     captured = vectors.load_json(f"websocket/session_{session}.json")

@@ -82,7 +82,7 @@ async def test_a_refusal_for_good(bench):
 
 async def test_a_refusal_for_now(bench):
     bench.answer = Refusal("full", retry_after_s=2.5)
-    with pytest.raises(PostponedByPlugin, match=r"full; come back in 2\.5 s") as caught:
+    with pytest.raises(PostponedByPlugin, match=r"full; retry in 2\.5 s") as caught:
         await bench.guard.decide(what=1)
     assert caught.value.retry_after_s == 2.5
     assert 4000 <= caught.value.close_code <= 4499

@@ -27,7 +27,7 @@ from appliance.errors import (
 from appliance.protocol.enveloped import REMEMBERED
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Join, Opened, Poll, Relay, Send, VerificationFailed
-from appliance.protocol.session import Delivery, Input, State, Terms, draw
+from appliance.protocol.session import Delivery, Input, SessionContext, State, draw
 from appliance.protocol.v1 import V1
 from appliance.protocol.v2 import V2
 from tests.gateway.clients import CANISTER, GATEWAY, OTHER_CANISTER, Client, greeting
@@ -44,7 +44,7 @@ BOTH = pytest.mark.parametrize("kind", KINDS)
 
 def at(kind, state, mode="enforce"):
     """A session in this state."""
-    it = kind(Terms(GATEWAY, Envelopes(Verifier(ROOT.public_key), mode)))
+    it = kind(SessionContext(GATEWAY, Envelopes(Verifier(ROOT.public_key), mode)))
     steps = [it.connect, lambda: receive(it, OPENINGS[kind]), lambda: it.delivered(DELIVERY)]
     for step in steps[: list(State).index(state)]:
         step()
@@ -124,9 +124,26 @@ def test_what_does_not_verify_as_an_opening_joins_nothing(kind, name):
 @pytest.mark.parametrize(("kind", "other"), [(V1, V2), (V2, V1)])
 def test_a_client_of_the_other_generation_is_told_so(kind, other):
     it = at(kind, State.HELLO)
-    with pytest.raises(WrongGeneration, match=f"an address of {kind.name}, .* of {other.name} belong at /{other.name}"):
+    with pytest.raises(
+        WrongGeneration, match=f"serves clients of {kind.name}; connect to /{other.name} for {other.name}"
+    ):
         receive(it, OPENINGS[other])
     assert it.close_call() is None
+
+
+@BOTH
+@pytest.mark.parametrize("state", [State.HELLO, State.OPENING, State.OPEN])
+@pytest.mark.parametrize("method", ["ws_open", "ws_message", "ws_close", "transfer"])
+def test_a_wrong_method_is_named_with_the_one_that_was_expected(kind, state, method):
+    client, expected = CLIENTS[kind], "ws_open" if state is State.HELLO else "ws_message"
+    if method == expected:
+        return
+    frame = {"ws_open": client.open, "ws_message": client.message}.get(
+        method, lambda: client.call(method, b"DIDL\x00\x00")
+    )()
+    with pytest.raises(WrongMethod) as caught:
+        receive(at(kind, state), frame)
+    assert (caught.value.method, caught.value.expected) == (method, expected)
 
 
 @BOTH

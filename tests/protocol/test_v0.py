@@ -26,7 +26,7 @@ from appliance.protocol import v0
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Join, Opened, Poll, Relay, Send, VerificationFailed
 from appliance.protocol.frames import text_frame
-from appliance.protocol.session import Delivery, Input, State, Terms, draw
+from appliance.protocol.session import Delivery, Input, SessionContext, State, draw
 from appliance.protocol.v0 import V0
 from tests import vectors
 from tests.gateway.clients import CANISTER, GATEWAY, Client, ClientV0, greeting
@@ -38,6 +38,7 @@ OPEN = CandidTypes("(record {msg: blob; sig: blob})")
 MESSAGE = CandidTypes(
     "(record {msg: variant {RelayedByGateway: record {content: blob; sig: blob}; IcWebSocketEstablished: blob}})"
 )
+ERR = CandidTypes("(variant {Ok; Err: text})")
 NOW = time.time_ns()
 CLIENT = ClientV0(clock=lambda: NOW)
 FIRST = CLIENT.first()
@@ -51,7 +52,7 @@ def opened(nonce=NONCE, client=CLIENT):
 
 def at(state, mode="enforce", verifier=None):
     """A session of CLIENT in this state."""
-    it = V0(Terms(GATEWAY, Envelopes(verifier or Verifier(ROOT.public_key), mode)))
+    it = V0(SessionContext(GATEWAY, Envelopes(verifier or Verifier(ROOT.public_key), mode)))
     steps = [it.connect, lambda: receive(it, FIRST), lambda: it.answered("ws_open", opened())]
     for step in steps[: list(State).index(state)]:
         step()
@@ -70,7 +71,7 @@ def msg_of(call):
 
 
 def test_says_nothing_first():
-    assert V0(Terms(GATEWAY, Envelopes(Verifier(ROOT.public_key)))).connect() == []
+    assert V0(SessionContext(GATEWAY, Envelopes(Verifier(ROOT.public_key)))).connect() == []
 
 
 def test_the_first_message_joins_and_the_gateway_opens_with_what_was_signed():
@@ -105,6 +106,14 @@ def test_anything_but_yes_opens_nothing(reply, error):
         it.answered("ws_open", reply)
     assert not it.is_open
     assert it.refused() == [Send(text_frame("0"))]
+
+
+@pytest.mark.parametrize("method", ["ws_open", "ws_message", "ws_close"])
+def test_a_refusal_names_the_method_that_was_refused(method):
+    it = at(State.OPENING if method == "ws_open" else State.OPEN)
+    with pytest.raises(CanisterRefused) as caught:
+        it.answered(method, (OPENED if method == "ws_open" else ERR).encode({"Err": "no"}))
+    assert str(caught.value) == f"{method}: no"
 
 
 def test_messages_go_on_as_they_were_signed():
@@ -285,7 +294,7 @@ def test_the_drawing_has_every_transition():
 
 
 def test_the_first_messages_of_the_vectors():
-    for case in vectors.load_json("websocket/gen0_first_message.json")["cases"]:
+    for case in vectors.load_json("websocket/first_messages.json")["cases"]:
         it = at(State.HELLO)
         frame = case.get("frame_hex")
         if case["verdict"] == "accept":
@@ -296,7 +305,7 @@ def test_the_first_messages_of_the_vectors():
 
 
 def test_the_recorded_client_is_understood():
-    recorded = vectors.load_json("websocket/session_gen0_sdk_62dcec3.json")
+    recorded = vectors.load_json("websocket/session_62dcec3.json")
     (first,) = [f for f in recorded["frames"] if f["dir"] == "client->gateway" and f["kind"] == "WS binary"]
     it = at(State.HELLO, verifier=Verifier(bytes.fromhex(recorded["root_key_der"])))
     join, relay = receive(it, bytes.fromhex(first["hex"]))

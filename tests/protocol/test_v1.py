@@ -3,7 +3,7 @@
 from appliance.crypto import Verifier
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Join
-from appliance.protocol.session import Delivery, Terms
+from appliance.protocol.session import Delivery, SessionContext
 from appliance.protocol.v1 import V1
 from tests import vectors
 from tests.gateway.clients import GATEWAY
@@ -11,7 +11,7 @@ from tests.gateway.fake_ic import ROOT
 
 
 def session(root_key=ROOT.public_key):
-    return V1(Terms(GATEWAY, Envelopes(Verifier(root_key))))
+    return V1(SessionContext(GATEWAY, Envelopes(Verifier(root_key))))
 
 
 def test_says_nothing_first():
@@ -19,7 +19,7 @@ def test_says_nothing_first():
 
 
 def test_a_recorded_client_is_understood():
-    recorded = vectors.load_json("websocket/session_sdk_0.1.2.json")
+    recorded = vectors.load_json("websocket/session_0.1.2.json")
     it = session(bytes.fromhex(recorded["root_key_der"]))
     assert it.connect() == []
     frames = [frame for frame in recorded["frames"] if frame["kind"].startswith("WS binary")]

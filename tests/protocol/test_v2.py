@@ -7,7 +7,7 @@ from appliance.errors import WrongGateway
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Send
-from appliance.protocol.session import Delivery, Terms
+from appliance.protocol.session import Delivery, SessionContext
 from appliance.protocol.v2 import V2
 from tests import vectors
 from tests.gateway.clients import GATEWAY, Client, greeting, payload_of
@@ -16,7 +16,7 @@ from tests.protocol.test_enveloped import NOW
 
 
 def session(gateway=GATEWAY, root_key=ROOT.public_key):
-    return V2(Terms(gateway, Envelopes(Verifier(root_key))))
+    return V2(SessionContext(gateway, Envelopes(Verifier(root_key))))
 
 
 def test_greets_with_the_gateways_principal():
@@ -33,7 +33,7 @@ def test_a_client_that_opens_for_another_gateway_is_refused():
     assert it.close_call() is None
 
 
-@pytest.mark.parametrize("name", ["session_sdk_0.4.1.json", "session_sdk_0.5.0.json"])
+@pytest.mark.parametrize("name", ["session_0.4.1.json", "session_0.5.0.json"])
 def test_recorded_clients_are_understood(name):
     recorded = vectors.load_json(f"websocket/{name}")
     it = session(Principal(b"\x22" * 28 + b"\x02"), bytes.fromhex(recorded["root_key_der"]))

@@ -1,7 +1,8 @@
-"""``icws config``: the configuration shown, explained and documented."""
+"""``icws check`` and ``icws config``: whether a configuration is valid, what it sets, and what each key means."""
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,56 +11,87 @@ from click.shell_completion import CompletionItem
 
 from appliance.cli.configure.explained_key import find_key, key_lines, known_keys
 from appliance.cli.output.formatting import counted, time
-from appliance.cli.output.printing import json_text, tell
-from appliance.cli.output.table import facts, width
+from appliance.cli.output.terminal import field_lines, json_text, print_result, terminal_width
 from appliance.cli.output.yaml_text import yaml_lines
-from appliance.cli.remote.api_options import RemoteCommand, client, config_file, json_option
-from appliance.config.describe import render_yaml
-from appliance.config.json_schema import json_schema
+from appliance.cli.remote.api_options import RemoteCommand, client, config_file, json_option, wants_json
 from appliance.config.load import DEFAULT, Loaded, load
-from appliance.config.written import written
+from appliance.config.render.describe import render_yaml
+from appliance.config.render.json_schema import json_schema
+from appliance.config.schema import Config
+from appliance.config.text.written import written
 from appliance.control.client import path_to
 from appliance.control.models import ConfigShown
 from appliance.errors import ConfigError
+from appliance.gateway.sockets.listener import load_tls
 
-_NOTHING_SAID = "version: 1\n"
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default="gateway.yaml", envvar="ICWS_CONFIG")
+@click.option("--no-files", is_flag=True, help="Do not load the TLS certificate and key that it names.")
+@json_option
+def check(file: Path, *, no_files: bool) -> None:
+    """Check FILE (gateway.yaml) and the environment, as `icws run` would read them.
+
+    Prints every problem with its place and key. Exit code 0: valid; 78: invalid.
+    """
+    try:
+        config = load(file, environment=os.environ).config
+        if config.gateway.tls is not None and not no_files:
+            load_tls(config.gateway.tls)
+    except ConfigError as error:
+        if wants_json():
+            click.echo(json_text({"usable": False, "problems": [asdict(problem) for problem in error.problems]}))
+        raise
+    print_result({"usable": True, "problems": []}, [f"{file} is valid: {_summary(config)}"])
+
+
+def _summary(config: Config) -> str:
+    canisters = [canister.name or str(canister.id) for canister in config.canisters]
+    if config.unlisted_canisters == "allow":
+        canisters.append("unlisted canisters")
+    served = ", ".join(canisters) or "no canisters"
+    addresses = [config.gateway.listen, *(more.address for more in config.gateway.listeners)]
+    return f"listens on {', '.join(addresses)}, serves {served}, connects to {', '.join(config.network.url)}"
+
+
+_EMPTY_CONFIG = "version: 1\n"
 
 
 @click.group()
 def config() -> None:
-    """Show the configuration, explain a key of it, or print what documents all of it."""
+    """Show the configuration, explain a key, or print the schema or a file with every key."""
 
 
-@config.command("show", cls=RemoteCommand, short_help="Show every value, and where it is from.")
+@config.command("show", cls=RemoteCommand, short_help="Show every value and its origin.")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--origin", is_flag=True, help="Behind each value, where it is from.")
-@click.option("--changed", is_flag=True, help="Only what is not as it is by default.")
-@click.option("--running", is_flag=True, help="What the running gateway has, instead of what the file says.")
+@click.option("--origin", is_flag=True, help="Show the origin of each value.")
+@click.option("--changed", is_flag=True, help="Show only values that differ from the defaults.")
+@click.option("--running", is_flag=True, help="Show the active configuration of the running gateway.")
 def show_(file: Path | None, *, origin: bool, changed: bool, running: bool) -> None:
-    """Show every value of FILE (gateway.yaml) together with the environment, as `icws run` would read it.
+    """Show every value of FILE (gateway.yaml) and the environment, as `icws run` would read them.
 
-    Or, with --running, what a running gateway works with now: it is asked.
+    With --running, show the active configuration of the running gateway instead.
     """
     if running:
         if file is not None:
-            raise click.UsageError("--running asks the gateway, leave FILE out")
-        answer = client().get(ConfigShown, path_to("config"))
-        unless = _unset(answer) if changed else None
-        tell(answer, _running_lines(answer, origin=origin, unless=unless))
+            raise click.UsageError("--running shows the gateway's configuration, leave FILE out")
+        active = client().get(ConfigShown, path_to("config"))
+        unless = _reported_defaults(active) if changed else None
+        print_result(active, _running_lines(active, origin=origin, unless=unless))
         return
     file = file or config_file()
-    loaded = _load(file)
+    loaded = _load_file(file)
     values = written(loaded.config)
     unless = _defaults(file) if changed else None
-    plain = {"values": values, "origins": dict(loaded.origins)}
-    tell(plain, _lines(values, loaded.origins, origin=origin, unless=unless))
+    result = {"values": values, "origins": dict(loaded.origins)}
+    print_result(result, _lines(values, loaded.origins, origin=origin, unless=unless))
 
 
-def _complete_key(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    return [CompletionItem(key) for key in known_keys() if key.startswith(begun)]
+def _complete_key(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(key) for key in known_keys() if key.startswith(incomplete)]
 
 
-@config.command(short_help="Explain a key, and say which value it has.")
+@config.command(short_help="Explain a key and show its value.")
 @click.argument("key", shell_complete=_complete_key)
 @click.option(
     "-c",
@@ -67,18 +99,20 @@ def _complete_key(_context: click.Context, _parameter: click.Parameter, begun: s
     "file",
     type=click.Path(path_type=Path),
     envvar="ICWS_CONFIG",
-    help="Where its value is looked up.",
+    help="Configuration with the current value.",
 )
 @json_option
 def explain(key: str, *, file: Path | None) -> None:
-    """Explain KEY, e.g. polling.min_interval or canisters.paused: what it means, its default, what it may be, what a
-    change of it does, and which value it has now, from where. A section is explained with all of its keys.
+    """Explain KEY, e.g. polling.min_interval or canisters.paused.
+
+    Prints its meaning, its default and allowed values, the effect of a change, and its current value with the origin.
+    For a section, lists all of its keys.
     """
     found = find_key(key)
-    loaded = _load_quietly(file or config_file())
+    loaded = _load_if_valid(file or config_file())
     value, origin = _value_of(loaded, found.name)
-    answer = found.answer() | ({"value": value, "origin": origin} if origin else {})
-    tell(answer, key_lines(found, value, origin, room=width()))
+    result = found.as_json() | ({"value": value, "origin": origin} if origin else {})
+    print_result(result, key_lines(found, value, origin, max_width=terminal_width()))
 
 
 @config.command(short_help="Print the JSON Schema of the file.")
@@ -93,20 +127,20 @@ def default() -> None:
     click.echo(render_yaml(), nl=False)
 
 
-def _load(file: Path) -> Loaded:
+def _load_file(file: Path) -> Loaded:
     return load(file, environment=os.environ)
 
 
-def _load_quietly(file: Path) -> Loaded | None:
-    """None where there is nothing to be had, which `icws check` explains."""
+def _load_if_valid(file: Path) -> Loaded | None:
+    """Return None for a missing or invalid file: explaining a key must work without one."""
     try:
-        return _load(file)
+        return _load_file(file)
     except ConfigError:
         return None
 
 
 def _value_of(loaded: Loaded | None, name: str) -> tuple[Any, str]:
-    """What a key has now, and where that is from; nothing for what is a section or in a list."""
+    """Return the value of a key and its origin; None and an empty origin for sections and keys in lists."""
     if loaded is None or name not in loaded.origins:
         return None, ""
     value: Any = written(loaded.config)
@@ -116,12 +150,15 @@ def _value_of(loaded: Loaded | None, name: str) -> tuple[Any, str]:
 
 
 def _defaults(file: Path | None) -> Mapping[str, Any]:
-    """What a file in this place would mean that says nothing."""
-    return written(load(file, text=_NOTHING_SAID).config)
+    """Return the values of an empty file at this path; relative paths in the defaults depend on its folder."""
+    return written(load(file, text=_EMPTY_CONFIG).config)
 
 
-def _unset(shown: ConfigShown) -> Mapping[str, Any]:
-    """What nobody has set, and what somebody has set as it would be anyway."""
+def _reported_defaults(shown: ConfigShown) -> Mapping[str, Any]:
+    """Return the defaults, and values with the origin "default" as the gateway reports them.
+
+    The gateway may run a version with other defaults than this program.
+    """
     known: dict[str, Any] = dict(_defaults(Path(shown.file) if shown.file else None))
     for key, origin in shown.origins.items():
         if origin == DEFAULT:
@@ -137,20 +174,20 @@ def _lines(
     values: Mapping[str, Any], origins: Mapping[str, str], *, origin: bool, unless: Mapping[str, Any] | None
 ) -> Iterator[str]:
     lines = list(yaml_lines(values, origins if origin else None, unless=unless))
-    yield from lines or ["# everything is as it is by default"]
+    yield from lines or ["# all values are the defaults"]
 
 
 def _running_lines(shown: ConfigShown, *, origin: bool, unless: Mapping[str, Any] | None) -> Iterator[str]:
-    for line in facts(_running_pairs(shown), room=width()):
+    for line in field_lines(_running_fields(shown), max_width=terminal_width()):
         yield f"# {line}"
     yield from _lines(shown.values, shown.origins, origin=origin, unless=unless)
 
 
-def _running_pairs(shown: ConfigShown) -> Iterator[tuple[str, str]]:
-    yield "generation", f"{shown.generation}, etag {shown.etag}"
-    yield "file", f"{shown.file or 'none'}{', which says something else now' if shown.differs_from_file else ''}"
+def _running_fields(shown: ConfigShown) -> Iterator[tuple[str, str]]:
+    yield "revision", f"{shown.generation}, etag {shown.etag}"
+    yield "file", f"{shown.file or 'none'}{', which differs now' if shown.differs_from_file else ''}"
     if shown.confirm_by is not None:
         yield "on trial", f"rolled back at {time(shown.confirm_by)} UTC unless confirmed"
     if shown.pending_restart:
         keys = ", ".join(shown.pending_restart)
-        yield "restart", f"{counted(len(shown.pending_restart), 'key')} wait for it: {keys}"
+        yield "restart", f"needed for {counted(len(shown.pending_restart), 'key')}: {keys}"

@@ -1,4 +1,4 @@
-"""One key of the configuration in words."""
+"""Explains one key of the configuration."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,17 +6,17 @@ from typing import Any
 
 import click
 
-from appliance.cli.output.table import facts, folded
+from appliance.cli.output.terminal import field_lines, wrapped
 from appliance.cli.output.yaml_text import scalar
-from appliance.config.describe import Key, keys
 from appliance.config.load import PREFIX
 from appliance.config.problems import suggestion
+from appliance.config.render.describe import Key, keys
 from appliance.config.schema import Config, Section
 
 
 @dataclass(frozen=True)
-class Found:
-    """A key, by the name that people wrote without what stood in brackets."""
+class ExplainedKey:
+    """A key of the configuration; ``name`` has no brackets. Keys in lists have neither a variable nor one value."""
 
     name: str
     key: Key
@@ -24,25 +24,25 @@ class Found:
 
     @property
     def inner(self) -> list[Key]:
-        """The keys of the section that it is."""
+        """The keys of this section; empty for a key with a value."""
         return [] if self.key.section is None else list(keys(self.key.section, self.key.path))
 
-    def answer(self) -> dict[str, Any]:
-        """For a program."""
+    def as_json(self) -> dict[str, Any]:
+        """The explanation as JSON."""
         effect = self.key.effect
         return {
             "key": self.name,
-            "meaning": _plain(self.key.meaning),
+            "meaning": _without_backticks(self.key.meaning),
             "default": None if self.key.section else self.key.default,
-            "allowed": _plain(self.key.bounds) or None,
+            "allowed": _without_backticks(self.key.bounds) or None,
             "change": effect.name if effect else None,
             "keys": [".".join(inner.path) for inner in self.inner],
         }
 
 
-def find_key(text: str) -> Found:
-    """The key of this name; what is in brackets is left out: ``canisters[0].name``. Raises ClickException."""
-    parts = tuple(_outside_brackets(text).split("."))
+def find_key(text: str) -> ExplainedKey:
+    """Return the key with this name, ignoring brackets as in ``canisters[0].name``. Raises ClickException."""
+    parts = tuple(_without_brackets(text).split("."))
     section: type[Section] | None = Config
     found: Key | None = None
     in_list = False
@@ -53,47 +53,50 @@ def find_key(text: str) -> Found:
             raise click.ClickException(f"there is no key {'.'.join(parts[:depth])}{suggestion(parts[:depth])}")
         section = found.section
     if found is None:
-        raise AssertionError("a text has one part at least")
-    return Found(".".join(parts), replace(found, path=parts), in_list)
+        raise AssertionError("str.split returns at least one part")
+    return ExplainedKey(".".join(parts), replace(found, path=parts), in_list)
 
 
 def nearest_key(text: str) -> str:
-    """The key of this name, or else the section that it would be in; empty at the top."""
-    known, parts = set(known_keys()), _outside_brackets(text).split(".")
+    """Return the longest known beginning of this name; empty if its first part is unknown."""
+    known, parts = set(known_keys()), _without_brackets(text).split(".")
     while parts and ".".join(parts) not in known:
         parts.pop()
     return ".".join(parts)
 
 
 def known_keys(section: type[Section] = Config, above: tuple[str, ...] = ()) -> Iterator[str]:
-    """All names of keys."""
+    """Yield the names of all keys and sections."""
     for key in keys(section, above):
         yield ".".join(key.path)
         if key.section is not None:
             yield from known_keys(key.section, key.path)
 
 
-def key_lines(found: Found, value: Any, origin: str, *, room: int | None) -> Iterator[str]:
-    """The explanation."""
+def key_lines(found: ExplainedKey, value: Any, origin: str, *, max_width: int | None) -> Iterator[str]:
+    """Return the lines of an explanation."""
     yield click.style(found.name, bold=True)
-    yield from (f"  {line}" for line in folded(_plain(found.key.meaning), None if room is None else room - 2))
-    pairs = list(_pairs(found, value, origin))
+    yield from (
+        f"  {line}"
+        for line in wrapped(_without_backticks(found.key.meaning), None if max_width is None else max_width - 2)
+    )
+    pairs = list(_fields(found, value, origin))
     if pairs:
         yield ""
-        yield from facts(pairs, room=room, indent="  ")
+        yield from field_lines(pairs, max_width=max_width, indent="  ")
     if found.inner:
         yield ""
         inner = [(key.path[-1], _brief(key)) for key in found.inner]
-        yield from facts(inner, room=room, indent="  ")
+        yield from field_lines(inner, max_width=max_width, indent="  ")
 
 
-def _pairs(found: Found, value: Any, origin: str) -> Iterator[tuple[str, str]]:
+def _fields(found: ExplainedKey, value: Any, origin: str) -> Iterator[tuple[str, str]]:
     key = found.key
     if key.section is None:
         is_example = key.is_optional or key.default == "null"
         yield ("e.g." if is_example and key.default != "null" else "default"), key.default
     if key.bounds:
-        yield "allowed", _plain(key.bounds)
+        yield "allowed", _without_backticks(key.bounds)
     if key.effect:
         yield "change", f"{key.effect.name}: {key.effect.meaning}"
     if not found.in_list:
@@ -104,15 +107,15 @@ def _pairs(found: Found, value: Any, origin: str) -> Iterator[tuple[str, str]]:
 
 def _brief(key: Key) -> str:
     default = "" if key.section else f" ({key.default})"
-    return f"{_plain(key.meaning).removesuffix('.')}{default}"
+    return f"{_without_backticks(key.meaning).removesuffix('.')}{default}"
 
 
-def _plain(text: str) -> str:
+def _without_backticks(text: str) -> str:
     return text.replace("`", "")
 
 
-def _outside_brackets(text: str) -> str:
-    """Without what is in brackets, which may have points in it."""
+def _without_brackets(text: str) -> str:
+    """Remove brackets and their content, which may contain dots."""
     kept, depth = [], 0
     for character in text:
         depth += character == "["

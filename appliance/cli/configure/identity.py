@@ -1,29 +1,23 @@
-"""``icws identity``: the key that the gateway signs with. What is secret is never shown."""
+"""``icws identity``: the gateway's signing key. Secret parts are never printed."""
 
 from pathlib import Path
 
 import click
 
-from appliance.cli.output.printing import tell
+from appliance.cli.output.terminal import print_result
 from appliance.cli.remote.api_options import json_option
 from appliance.config.schema import Gateway
-from appliance.ic.identity import (
-    KeyIdentity,
-    Scheme,
-    create_identity,
-    identity_file_problem,
-    load_identity,
-    save_identity,
-)
+from appliance.ic.identity import KeyIdentity, Scheme
+from appliance.ic.key_file import create_identity, identity_file_problem, load_identity, save_identity
 
 _FILE = click.argument("file", type=click.Path(path_type=Path), default=Gateway().identity)
 
 
 @click.group()
 def identity() -> None:
-    """Make, show or take over the key of the gateway.
+    """Create, show or import the gateway's key.
 
-    FILE is data/identity.pem unless given, as in the configuration.
+    FILE is data/identity.pem by default, as in the configuration.
     """
 
 
@@ -34,13 +28,13 @@ def identity() -> None:
     type=click.Choice(["ed25519", "secp256k1", "prime256v1"]),
     default="ed25519",
     show_default=True,
-    help="The kind of the key.",
+    help="Signature scheme of the key.",
 )
 @json_option
 def new(file: Path, scheme: Scheme) -> None:
-    """Make a new key in FILE, which must not exist."""
+    """Create a key in FILE, which must not exist."""
     created = create_identity(file, scheme=scheme)
-    click.echo(f"made {file}; keep it secret and keep a copy: whoever has it is this gateway", err=True)
+    click.echo(f"created {file}; keep it secret and back it up: whoever has it can act as this gateway", err=True)
     _show(created)
 
 
@@ -48,7 +42,7 @@ def new(file: Path, scheme: Scheme) -> None:
 @_FILE
 @json_option
 def show(file: Path) -> None:
-    """Show the principal and the public key of FILE."""
+    """Show the principal and the public key in FILE."""
     _show(load_identity(file))
     problem = identity_file_problem(file)
     if problem:
@@ -62,20 +56,22 @@ def show(file: Path) -> None:
 def import_(source: Path, file: Path) -> None:
     """Copy the key in SOURCE to FILE, which must not exist.
 
-    SOURCE is PEM of dfx, icp or openssl, or the key_pair of the reference gateway, so that a gateway keeps its
-    principal.
+    SOURCE is a PEM file of dfx, icp or openssl, or the key_pair file of the reference gateway. The principal stays the
+    same.
     """
     imported = load_identity(source)
     save_identity(imported, file)
-    click.echo(f"made {file}; {source} is as it was", err=True)
+    click.echo(f"created {file}; {source} is unchanged", err=True)
     _show(imported)
 
 
 def _show(shown: KeyIdentity) -> None:
-    # The first line is worded as the reference gateway words it, for people and scripts that look for it.
+    # The reference gateway prints the first line in these words, and scripts search for it.
     lines = [
         f"Gateway Agent principal: {shown.principal}",
         f"scheme: {shown.scheme}",
         f"public key (DER): {shown.public_key.hex()}",
     ]
-    tell({"principal": str(shown.principal), "scheme": shown.scheme, "public_key": shown.public_key.hex()}, lines)
+    print_result(
+        {"principal": str(shown.principal), "scheme": shown.scheme, "public_key": shown.public_key.hex()}, lines
+    )

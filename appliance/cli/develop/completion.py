@@ -1,4 +1,4 @@
-"""``icws completion``: what makes a shell complete commands, options, canisters and sessions."""
+"""``icws completion``: the script that lets a shell complete commands, options, canisters and sessions."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -15,7 +15,7 @@ _HINTS = {
 @click.argument("shell", type=click.Choice(list(_HINTS)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that makes SHELL complete what is typed behind icws."""
+    """Print the completion script of icws for SHELL."""
     kind = get_completion_class(shell)
     if kind is None:
         raise click.ClickException(f"there is no completion for {shell}")

@@ -1,4 +1,4 @@
-"""``icws connect``: a conversation with a canister, line by line."""
+"""``icws connect``: sends lines to a canister and prints its messages."""
 
 import asyncio
 import json
@@ -16,30 +16,36 @@ from appliance.client import Connection, Generation
 from appliance.client import connect as open_session
 from appliance.client.settings import generation_of
 from appliance.errors import CandidError, ConfigError, Malformed
-from appliance.ic.identity import load_identity
+from appliance.ic.key_file import load_identity
 
 TEXT_MESSAGE = "record { text : text; timestamp : nat64 }"
 WAIT_S = 10.0
-"""By default, for answers after the end of a file or pipe: an update call and its way back take some seconds."""
+"""Default time for replies after the end of the input: an update call and the next poll take some seconds."""
 
 
 @click.command()
 @click.argument("url")
 @click.argument("canister")
-@click.option("--generation", type=click.Choice(["v0", "v1", "v2"]), help="Else the path says it, else it is v2.")
-@click.option("--network", metavar="URL", help="Where to ask for the root key; without it the mainnet's is taken.")
-@click.option("--root-key", metavar="HEX|mainnet|fetch", help="The root key to verify with.")
-@click.option("--identity", "key_file", type=click.Path(path_type=Path), help="A key file; a fresh key without it.")
-@click.option("--type", "message_type", metavar="CANDID|FILE.did", help="The messages' type; lines are JSON then.")
-@click.option("--type-name", metavar="NAME", help="Which type of the interface; else that of ws_message.")
-@click.option("--json", "as_json", is_flag=True, help="Lines are JSON, also without --type (in v0).")
-@click.option("--count", type=click.IntRange(1), metavar="N", help="End when so many messages are printed.")
+@click.option(
+    "--generation", type=click.Choice(["v0", "v1", "v2"]), help="Wire generation; by default that of the path, else v2."
+)
+@click.option(
+    "--network", metavar="URL", help="Endpoint to fetch the root key from; by default the mainnet's key is used."
+)
+@click.option("--root-key", metavar="HEX|mainnet|fetch", help="Root key to verify with.")
+@click.option("--identity", "key_file", type=click.Path(path_type=Path), help="Key file; by default a new key.")
+@click.option(
+    "--type", "message_type", metavar="CANDID|FILE.did", help="Candid type of the messages; lines are then JSON."
+)
+@click.option("--type-name", metavar="NAME", help="Type name in the interface; by default the type of ws_message.")
+@click.option("--json", "as_json", is_flag=True, help="Lines are JSON, even without --type (in v0).")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="End after printing N messages.")
 @click.option(
     "--wait",
     "wait_s",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help=f"After the input, end when nothing has come for so long.  [default: {WAIT_S:g}; 0 at a terminal]",
+    help=f"After the input, end when no message arrives for this time.  [default: {WAIT_S:g}; 0 at a terminal]",
 )
 def connect(
     url: str,
@@ -55,14 +61,14 @@ def connect(
     count: int | None,
     wait_s: float | None,
 ) -> None:
-    """Talk to CANISTER through the gateway at URL (ws:// or wss://).
+    """Exchange messages with CANISTER through the gateway at URL (ws:// or wss://).
 
-    Each line of standard input is signed and sent, each verified message of the canister is printed. Without --type a
-    line is the text of a message `record { text : text; timestamp : nat64 }`, as chat and ping-pong canisters have it;
-    in v0 that is a CBOR map. Wire generation v0 needs --network, where it registers its key.
+    Each line of standard input is signed and sent; each verified message of the canister is printed. Without --type, a
+    line is the text of a message `record { text : text; timestamp : nat64 }`, as in chat and ping-pong canisters; in v0
+    that is a CBOR map. Wire generation v0 needs --network to register its key there.
 
-    Ends with exit code 0 when nothing comes any more after the input, or with the last of --count messages; with exit
-    code 1 and the reason when the session is closed by the other side.
+    Exit code 0: no more messages arrive after the end of the input, or --count messages are printed; 1: the session was
+    closed by the gateway or the canister, for the reason that is printed.
     """
     plain = message_type is None and not as_json
     if wait_s is None:
@@ -86,28 +92,32 @@ def connect(
 
 
 def default_type(url: str, generation: Generation | None) -> str | None:
-    """What messages are where nobody says it. Raises ConfigError where path and generation contradict each other."""
+    """Return the Candid type of messages without ``--type``. Raises ConfigError if path and generation contradict."""
     return None if generation_of([url], generation) == "v0" else TEXT_MESSAGE
 
 
 class Conversation:
-    """Lines go up, messages come down. ``count`` is how many messages are printed at most, None for any number;
-    ``wait_s`` how long it waits for each after the end of the input."""
+    """Sends lines of standard input and prints messages.
+
+    ``count`` is the maximum number of printed messages, None for any; ``wait_s`` is the time to wait for each message
+    after the end of the input, in seconds.
+    """
 
     def __init__(self, *, plain: bool, count: int | None, wait_s: float) -> None:
         self._plain = plain
         self._left = count
         self._wait_s = wait_s
-        self._patience_s: float | None = None  # while there is input
-        self._waiting: asyncio.Timeout | None = None
+        self._receive_timeout_s: float | None = None  # no limit while there is input
+        self._receive_timeout: asyncio.Timeout | None = None
 
-    async def run(self, opening: AbstractAsyncContextManager[Connection], whom: str) -> None:
-        """Open the session, and talk until the end. Raises the GatewayError that ended the session before."""
+    async def run(self, opening: AbstractAsyncContextManager[Connection], peer: str) -> None:
+        """Exchange messages until the end. Raises the GatewayError that closed the session early."""
         async with opening as session:
-            click.echo(f"connected to {whom}; every message below is verified", err=True)
+            click.echo(f"connected to {peer}; every message below is verified", err=True)
             printing, sending = (asyncio.create_task(work(session)) for work in (self._print, self._send_lines))
             try:
                 await asyncio.wait([printing, sending], return_when=asyncio.FIRST_COMPLETED)
+                # The end of the input does not end the session: replies to the last lines are still on their way.
                 if sending.done() and sending.exception() is None:
                     await asyncio.wait([printing])
             finally:
@@ -121,7 +131,7 @@ class Conversation:
     async def _print(self, session: Connection) -> None:
         while self._left != 0:
             try:
-                async with asyncio.timeout(self._patience_s) as self._waiting:
+                async with asyncio.timeout(self._receive_timeout_s) as self._receive_timeout:
                     message = await session.receive()
             except TimeoutError:
                 return
@@ -144,12 +154,12 @@ class Conversation:
                 click.echo(f"not sent, the line is not JSON: {error}", err=True)
             except (CandidError, Malformed) as error:
                 click.echo(f"not sent: {error}", err=True)
-        self._be_patient_no_longer()
+        self._limit_receiving()
 
-    def _be_patient_no_longer(self) -> None:
-        self._patience_s = self._wait_s
-        if self._waiting is not None and not self._waiting.expired():
-            self._waiting.reschedule(asyncio.get_running_loop().time() + self._wait_s)
+    def _limit_receiving(self) -> None:
+        self._receive_timeout_s = self._wait_s
+        if self._receive_timeout is not None and not self._receive_timeout.expired():
+            self._receive_timeout.reschedule(asyncio.get_running_loop().time() + self._wait_s)
 
 
 def _type_of(text: str | None) -> str | Path | None:
@@ -157,18 +167,18 @@ def _type_of(text: str | None) -> str | Path | None:
 
 
 def _stdin_lines() -> asyncio.Queue[str | None]:
-    """Lines as they come, then None. A thread reads them: files and terminals cannot be awaited alike."""
+    """Return a queue of lines, then None. A thread reads them: asyncio cannot wait for regular files."""
     lines: asyncio.Queue[str | None] = asyncio.Queue()
-    running = asyncio.get_running_loop()
+    running, source = asyncio.get_running_loop(), sys.stdin
 
-    def tell(line: str | None) -> None:
-        with suppress(RuntimeError):  # the conversation is over, and its loop closed
+    def put(line: str | None) -> None:
+        with suppress(RuntimeError):  # the session has ended and the loop is closed
             running.call_soon_threadsafe(lines.put_nowait, line)
 
     def read() -> None:
-        for line in sys.stdin:
-            tell(line.rstrip("\n"))
-        tell(None)
+        for line in source:
+            put(line.rstrip("\n"))
+        put(None)
 
     threading.Thread(target=read, daemon=True).start()
     return lines

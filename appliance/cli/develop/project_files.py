@@ -1,4 +1,4 @@
-"""The files in which projects look for canister ids: those of dfx, of icp-cli, and an ``.env``."""
+"""Writes canister ids to the files that projects read them from: those of dfx, of icp-cli, and ``.env``."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from appliance.ic.principal import Principal
 
 DFX_FILE = Path(".dfx", "local", "canister_ids.json")
 ICP_FILES = (Path(".icp", "cache", "mappings", "local.ids.json"), Path(".icp", "data", "mappings", "local.ids.json"))
-"""Of an environment named ``local`` whose network icp-cli runs itself, and of one that it connects to."""
+"""For an environment ``local`` whose network icp-cli runs itself, and for one that it connects to."""
 ENV_FILE = Path(".env")
 ENV_BEGIN = "# DFX CANISTER ENVIRONMENT VARIABLES"
 ENV_END = "# END DFX CANISTER ENVIRONMENT VARIABLES"
@@ -18,7 +18,7 @@ _BLOCK = re.compile(rf"^{ENV_BEGIN}$.*?^{ENV_END}$\n?", re.MULTILINE | re.DOTALL
 
 
 def write_ids(folder: Path, ids: Mapping[str, Principal], *, url: str, root_key: bytes) -> list[Path]:
-    """Write all of them below a project's folder, and return where. What else is in them stays.
+    """Write all files below a project's folder and return their paths. Other content in them stays.
 
     Raises OSError, and ValueError for a file of ids that is not JSON.
     """
@@ -45,7 +45,7 @@ def _variables(ids: Mapping[str, Principal], url: str, root_key: bytes) -> list[
 
 
 def _with_block(text: str, lines: list[str]) -> str:
-    """The text with the lines between dfx's marks, in the place of those that were there."""
+    """Return the text with these lines between dfx's marks, replacing earlier ones."""
     block = "\n".join([ENV_BEGIN, *lines, ENV_END, ""])
     if _BLOCK.search(text):
         return _BLOCK.sub(lambda _: block, text, count=1)
@@ -65,9 +65,9 @@ def _read(file: Path) -> dict[str, object]:
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace a file as a whole, so that who reads it meanwhile sees the old one or the new.
+    """Replace a file atomically: readers see the old content or the new.
 
-    An ``.env`` may hold secrets of others, so who may read a file stays as it is.
+    The file mode is kept, because ``.env`` may hold other secrets.
     """
     target = file.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)

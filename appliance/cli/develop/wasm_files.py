@@ -1,4 +1,4 @@
-"""Canisters that are named on the command line: their modules, interfaces and arguments."""
+"""Reads the Wasm modules, interfaces and install arguments that the command line names."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import click
 from appliance.crypto import CandidInterface, encode_candid_text
 from appliance.errors import CandidError, GatewayError
 from appliance.localnet.canisters.canister import ExecutionError
-from appliance.localnet.wasm.hosting import wasm_canister
+from appliance.localnet.wasm.loader import new_wasm_canister
 
 NO_ARGUMENTS = b"DIDL\0\0"
 
 
 @dataclass(frozen=True)
 class WasmFile:
-    """A module to be deployed under a name, with the arguments of its installation."""
+    """A module to deploy under a name, with its encoded install arguments."""
 
     name: str
     path: Path
@@ -27,16 +27,16 @@ class WasmFile:
 def collect(
     wasm: Iterable[Path], named: Mapping[str, Path], arguments: Mapping[str, str], *, cache: Path | None
 ) -> list[WasmFile]:
-    """Read and check everything that was named. Raises click.UsageError with a sentence, OSError for a file."""
+    """Read and check all modules and arguments. Raises click.UsageError, and OSError for a file."""
     paths = {**{_name_of(path): path for path in wasm}, **named}
     unknown = sorted(arguments.keys() - paths.keys())
     if unknown:
-        raise click.UsageError(f"--arg {unknown[0]}=…: there is no canister {unknown[0]}, but {', '.join(paths)}")
+        raise click.UsageError(f"--arg {unknown[0]}=…: there is no canister {unknown[0]}, only {', '.join(paths)}")
     return [_read(name, path, arguments.get(name), cache) for name, path in paths.items()]
 
 
 def pairs(option: str, values: Iterable[str]) -> dict[str, str]:
-    """``NAME=VALUE`` as a mapping. Raises click.UsageError."""
+    """Parse values ``NAME=VALUE`` into a mapping. Raises click.UsageError."""
     found: dict[str, str] = {}
     for value in values:
         name, equals, rest = value.partition("=")
@@ -49,14 +49,14 @@ def pairs(option: str, values: Iterable[str]) -> dict[str, str]:
 
 
 def _name_of(path: Path) -> str:
-    """``chat`` for ``target/chat.wasm.gz``."""
+    """Return ``chat`` for ``target/chat.wasm.gz``."""
     return path.name.removesuffix(".gz").removesuffix(".wasm")
 
 
 def _read(name: str, path: Path, argument: str | None, cache: Path | None) -> WasmFile:
     module = path.read_bytes()
     try:
-        metadata = wasm_canister(module, cache=cache).metadata
+        metadata = new_wasm_canister(module, cache=cache).metadata
     except ExecutionError as error:
         raise click.UsageError(f"{path}: {error}") from error
     did = metadata.get("candid:service", b"").decode(errors="replace") or _beside(path)
@@ -64,7 +64,7 @@ def _read(name: str, path: Path, argument: str | None, cache: Path | None) -> Wa
 
 
 def _beside(path: Path) -> str:
-    """The interface in a file of the same name, where the module has none in it."""
+    """Read the interface from the ``.did`` file of the same name; empty if there is none."""
     file = path.with_name(f"{_name_of(path)}.did")
     return file.read_text() if file.exists() else ""
 
@@ -80,7 +80,7 @@ def _encode(name: str, did: str, argument: str | None) -> bytes:
         return types.encode_text("()" if argument is None else argument)
     except CandidError as error:
         hint = f"it takes {types.to_text()}, e.g. --arg '{name}={types.sample()}'"
-        problem = "it is not installed without arguments" if argument is None else error.problem
+        problem = "it needs install arguments" if argument is None else error.problem
         raise click.UsageError(f"the arguments of {name}: {problem}; {hint}") from error
 
 

@@ -1,1 +1,1 @@
-"""What ``icws doctor`` looks at: this machine, the network, a canister, and one message of it."""
+"""The checks of ``icws doctor``: of this machine, the network, a canister, and one of its messages."""

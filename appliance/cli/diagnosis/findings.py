@@ -1,4 +1,4 @@
-"""What an examination finds."""
+"""The results of checks."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from appliance.cli.output.table import folded
+from appliance.cli.output.terminal import wrapped
 
 Level = Literal["ok", "note", "warning", "fault"]
 
@@ -17,43 +17,43 @@ _SUBJECT = 14
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: how it is, and what can be done about it where something can."""
+    """The result of one check, with advice if something can be done."""
 
     level: Level
     subject: str
     text: str
     advice: str = ""
 
-    def plain(self) -> dict[str, Any]:
-        """For a program."""
+    def as_json(self) -> dict[str, Any]:
+        """The finding as JSON."""
         return asdict(self)
 
-    def lines(self, room: int | None) -> Iterator[str]:
-        """For people."""
+    def lines(self, max_width: int | None) -> Iterator[str]:
+        """The finding as lines for people."""
         mark, colour = _MARKS[self.level]
-        width = None if room is None else room - _MARGIN - _SUBJECT - 2
-        first, *rest = folded(self.text, width)
+        width = None if max_width is None else max_width - _MARGIN - _SUBJECT - 2
+        first, *rest = wrapped(self.text, width)
         yield f"  {click.style(mark, fg=colour, bold=True)} {self.subject:<{_SUBJECT}}  {first}".rstrip()
         indent = " " * (_MARGIN + _SUBJECT + 2)
         yield from (f"{indent}{line}" for line in rest)
         if self.advice:
-            first, *rest = folded(self.advice, None if width is None else width - 2)
+            first, *rest = wrapped(self.advice, None if width is None else width - 2)
             yield f"{indent}{click.style('→', bold=True)} {first}"
             yield from (f"{indent}  {line}" for line in rest)
 
 
 def ok(subject: str, text: str) -> Finding:
-    """It is as it should be."""
+    """Everything is in order."""
     return Finding("ok", subject, text)
 
 
 def note(subject: str, text: str, advice: str = "") -> Finding:
-    """Nothing is wrong, but it is good to know."""
+    """Nothing is wrong, but worth knowing."""
     return Finding("note", subject, text, advice)
 
 
 def warning(subject: str, text: str, advice: str) -> Finding:
-    """It works, or may; and should be changed."""
+    """It works or may work, but should be changed."""
     return Finding("warning", subject, text, advice)
 
 

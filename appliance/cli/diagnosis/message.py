@@ -1,5 +1,4 @@
-"""One message of a canister, and everything that a client checks before it believes it, step by step (IC interface
-specification, "Certificate"; IC-PROTOCOL D)."""
+"""Verifies one message of a canister step by step, as clients do (interface specification, "Certificate")."""
 
 import hashlib
 from collections.abc import Iterator
@@ -23,12 +22,12 @@ from appliance.ic.principal import Principal
 STATE_ROOT = b"\x0dic-state-root"
 _PAGE = "record {{messages: vec record {{key: text; {content}: blob}}; cert: blob; tree: blob}}"
 _REPLY = f"(variant {{{{Ok: {_PAGE}; Err: text}}}})"
-_OTHER_NETWORK = "is network.root_key that of this network? If it is, somebody between here and the IC forges answers"
+_OTHER_NETWORK = "does network.root_key belong to this network? If it does, replies are forged on the way from the IC"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A message with what is to prove it."""
+    """A message with its certificate and witness."""
 
     key: str
     content: bytes
@@ -39,7 +38,7 @@ class Evidence:
 
 
 def read_evidence(polled: Polled) -> Evidence:
-    """The newest message of an answer to a poll. Raises Malformed or CandidError."""
+    """Decode the newest message of a poll reply. Raises Malformed or CandidError."""
     types = CandidTypes(_REPLY.format(content="val" if polled.generation == "v0" else "content"))
     (answer,) = types.decode(polled.reply)
     page: dict[str, Any] = answer["Ok"]  # type: ignore[index]  # the Candid type says so
@@ -52,10 +51,10 @@ def read_evidence(polled: Polled) -> Evidence:
     return Evidence(newest["key"], content, certificate, tree, len(page["tree"]), len(page["messages"]))
 
 
-def steps(
+def verification_steps(
     polled: Polled, canister_id: Principal, root_key: bytes, *, max_age_s: float, now_ns: int
 ) -> Iterator[Finding]:
-    """What holds and what does not."""
+    """Yield one finding for each step of the verification."""
     try:
         evidence = read_evidence(polled)
         certificate = evidence.certificate
@@ -66,28 +65,28 @@ def steps(
         )
         yield _age(certificate, max_age_s, now_ns)
     except GatewayError as error:
-        yield fault("1 reply", str(error), "is it a WebSocket canister, with an unchanged CDK?")
+        yield fault("1 reply", str(error), "is it a WebSocket canister with an unmodified CDK?")
         return
     yield from _delegation(certificate, canister_id, root_key, now_ns)
     yield _signature(certificate, root_key)
     yield _certified_data(certificate, evidence.tree, canister_id)
     yield _witness(evidence)
-    yield _all_of_it(polled, canister_id, root_key, max_age_s, now_ns)
+    yield _whole_reply(polled, canister_id, root_key, max_age_s, now_ns)
 
 
 def _age(certificate: Certificate, max_age_s: float, now_ns: int) -> Finding:
     age_ns = now_ns - certificate.time_ns
     text = f"made {age_text(age_ns)}, at {time_text(certificate.time_ns)}"
     if abs(age_ns) > max_age_s * 1e9:
-        advice = "set the clock (timedatectl set-ntp true); or the endpoint lags: name another in network.url"
-        return fault("2 time", f"{text}; {duration(max_age_s)} is the limit", advice)
+        advice = "set the clock (timedatectl set-ntp true); if the endpoint lags, use another in network.url"
+        return fault("2 time", f"{text}; the limit is {duration(max_age_s)}", advice)
     return ok("2 time", text)
 
 
 def _delegation(certificate: Certificate, canister_id: Principal, root_key: bytes, now_ns: int) -> Iterator[Finding]:
     if certificate.delegation is None or certificate.subnet_id is None:
-        yield ok("3 delegation", "none: the root key itself signed")
-        yield ok("4 canister", "the root key may speak for every canister")
+        yield ok("3 delegation", "none: signed with the root key itself")
+        yield ok("4 canister", "the root key is valid for every canister")
         return
     verifier = Verifier(root_key, max_age_ns=NO_LIMIT_NS, max_ahead_ns=NO_LIMIT_NS)
     subnet = Principal(certificate.subnet_id)
@@ -101,11 +100,11 @@ def _delegation(certificate: Certificate, canister_id: Principal, root_key: byte
     try:
         verifier.verify_certificate(certificate.raw, canister_id, now_ns=now_ns)
     except (CertificateNotAuthorized, CertificateRangesUnknown) as error:
-        yield fault("4 canister", str(error), "is the canister on this network? Is an endpoint in between that forges?")
+        yield fault("4 canister", str(error), "is the canister on this network? If it is, an endpoint forges replies")
     except GatewayError:
-        yield note("4 canister", "cannot be told, as a signature does not hold")
+        yield note("4 canister", "not checked, because a signature is not valid")
     else:
-        yield ok("4 canister", f"subnet {subnet} may speak for {canister_id}")
+        yield ok("4 canister", f"subnet {subnet} is responsible for {canister_id}")
 
 
 def _signature(certificate: Certificate, root_key: bytes) -> Finding:
@@ -118,9 +117,9 @@ def _signature(certificate: Certificate, root_key: bytes) -> Finding:
     except CertificateSignatureInvalid as error:
         return fault("5 signature", str(error), _OTHER_NETWORK)
     except GatewayError as error:
-        return fault("5 signature", f"the key to check it with is not there: {error}", _OTHER_NETWORK)
+        return fault("5 signature", f"the key to verify it with is missing: {error}", _OTHER_NETWORK)
     return ok(
-        "5 signature", f"the BLS signature of the {whose} holds over the state {_short(certificate.hash_tree.digest)}"
+        "5 signature", f"the BLS signature of the {whose} is valid for the state {_short(certificate.hash_tree.digest)}"
     )
 
 
@@ -129,17 +128,18 @@ def _certified_data(certificate: Certificate, tree: HashTree, canister_id: Princ
     try:
         data = certificate.hash_tree.lookup([b"canister", canister_id, b"certified_data"])
     except GatewayError as error:
-        return fault(subject, str(error), "the reply's certificate is not the one that the CDK makes")
+        return fault(subject, str(error), "the reply has another certificate than the CDK creates")
     if data is None:
-        return fault(subject, f"the certificate has no certified data of {canister_id}", "is the CDK unchanged?")
+        return fault(subject, f"the certificate has no certified data of {canister_id}", "is the CDK unmodified?")
+    # Certified data is one value for the whole canister: whoever sets it last wins.
     if data != tree.digest:
-        text = f"the canister certified {_short(data)}, the tree of the reply is {_short(tree.digest)}"
+        text = f"the canister certified {_short(data)}, the reply's tree is {_short(tree.digest)}"
         advice = (
-            "something else in the canister sets its certified data too, e.g. certified assets or an HTTP cache: "
-            "there is one value only, put both trees under one root"
+            "other code in the canister sets its certified data too, e.g. certified assets or an HTTP cache: "
+            "there is only one value, so put both trees under one root"
         )
         return fault(subject, text, advice)
-    return ok(subject, f"the canister certified the tree {_short(data)} of the reply")
+    return ok(subject, f"the canister certified the reply's tree {_short(data)}")
 
 
 def _witness(evidence: Evidence) -> Finding:
@@ -148,24 +148,22 @@ def _witness(evidence: Evidence) -> Finding:
     try:
         leaf = evidence.tree.lookup([b"websocket", evidence.key.encode()])
     except GatewayError as error:
-        return fault(subject, str(error), "is the CDK unchanged?")
+        return fault(subject, str(error), "is the CDK unmodified?")
     if leaf != digest:
         found = "nothing" if leaf is None else _short(leaf)
-        text = f"at websocket/{evidence.key} the tree has {found}, the content's hash is {_short(digest)}"
-        return fault(
-            subject, text, "the message is not what the canister certified: is an endpoint in between that forges?"
-        )
+        text = f"the tree has {found} at websocket/{evidence.key}, the content's hash is {_short(digest)}"
+        return fault(subject, text, "the canister did not certify this message: does an endpoint forge replies?")
     return ok(subject, f"the tree has the SHA-256 of the content, {_short(digest)}, at websocket/{evidence.key}")
 
 
-def _all_of_it(polled: Polled, canister_id: Principal, root_key: bytes, max_age_s: float, now_ns: int) -> Finding:
-    """What the gateway does, and each client again."""
+def _whole_reply(polled: Polled, canister_id: Principal, root_key: bytes, max_age_s: float, now_ns: int) -> Finding:
+    """Verify the whole reply with the function that the gateway uses."""
     limit_ns = int(max_age_s * 1e9)
     verifier = Verifier(root_key, max_age_ns=limit_ns, max_ahead_ns=limit_ns)
     try:
         opened = verifier.open_poll_reply(polled.reply, canister_id, generation=polled.wire, now_ns=now_ns)
     except GatewayError as error:
-        return fault("8 gateway", f"would not deliver this reply: {error}", "the findings above say why")
+        return fault("8 gateway", f"would not deliver this reply: {error}", "see the findings above")
     return ok("8 gateway", f"would deliver {counted(len(opened.messages), 'message')} of this reply")
 
 

@@ -1,1 +1,1 @@
-"""Commands that run a gateway, show it and act on it."""
+"""Commands that run, inspect and control a gateway."""

@@ -1,4 +1,4 @@
-"""``icws doctor``: what is wrong, and what to do about it."""
+"""``icws doctor``: diagnoses problems and suggests fixes."""
 
 import asyncio
 import os
@@ -16,45 +16,46 @@ from appliance.cli.configure.explained_key import nearest_key
 from appliance.cli.diagnosis import machine, message, network
 from appliance.cli.diagnosis.canister import Examination
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
-from appliance.cli.diagnosis.opening import opened
+from appliance.cli.diagnosis.session import opened
 from appliance.cli.output.formatting import counted
-from appliance.cli.output.printing import json_text
-from appliance.cli.output.table import width
-from appliance.cli.remote.api_options import RemoteCommand, client, config_file, place, wants_json
-from appliance.cli.remote.completing import complete_canister
+from appliance.cli.output.terminal import json_text, terminal_width
+from appliance.cli.remote.api_options import RemoteCommand, api_address, client, config_file, wants_json
+from appliance.cli.remote.arguments import complete_canister
 from appliance.config.load import load
 from appliance.config.schema import Config
 from appliance.control.models import Status
 from appliance.crypto import Verifier
 from appliance.errors import ConfigError, GatewayError, Malformed
 from appliance.ic.agent import Agent
-from appliance.ic.identity import AnonymousIdentity, Identity, load_identity
+from appliance.ic.identity import AnonymousIdentity, Identity
+from appliance.ic.key_file import load_identity
 from appliance.ic.network import resolve_root_key
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 
 MOST_CANISTERS = 20
-"""Listed ones that are looked at without being named."""
+"""Listed canisters that are checked by default: each takes several requests."""
 
 
 @click.command(cls=RemoteCommand)
 @click.argument("canister", required=False, shell_complete=complete_canister)
 @click.option(
-    "--open", "opens", is_flag=True, help="Open a session with CANISTER through the gateway, to have a message."
+    "--open", "opens", is_flag=True, help="Open a session with CANISTER through the gateway, to get a message."
 )
-@click.option("--offline", is_flag=True, help="Look at this machine only.")
+@click.option("--offline", is_flag=True, help="Check this machine only.")
 def doctor(canister: str | None, *, opens: bool, offline: bool) -> None:
-    """Find out what is wrong with this gateway, the network or a canister, and what to do about it.
+    """Diagnose this gateway, the network and its canisters, and suggest fixes.
 
-    Looks at the configuration, its files, addresses, limits and clock, at the gateway that runs, at each endpoint and
-    its root key, and at the canisters that are listed. CANISTER (principal or name) is looked at closely: its methods,
-    whether it knows this gateway, and the proof of its newest message, step by step. Nothing is changed anywhere, but
-    by --open: that makes the canister let in a client, with a key that is thrown away, and tells it when it leaves.
+    Checks the configuration, its files, addresses, limits and clock, the running gateway, each endpoint with its root
+    key, and the listed canisters. With CANISTER (principal or name), also verifies its newest message step by step.
+
+    Nothing is changed, except by --open: the canister then registers a client with a temporary key, and ws_close
+    removes it again.
 
     Exit code 1: something does not work.
     """
     if opens and (canister is None or offline):
-        raise click.UsageError("--open goes with CANISTER")
+        raise click.UsageError("--open needs CANISTER and excludes --offline")
     report = _Report()
     loop.run(_examine(report, canister, opens=opens, offline=offline))
     report.end()
@@ -62,28 +63,28 @@ def doctor(canister: str | None, *, opens: bool, offline: bool) -> None:
 
 @dataclass
 class _Report:
-    """Prints findings as they come."""
+    """Collects findings and prints each at once."""
 
     findings: list[tuple[str, Finding]] = field(default_factory=list)
     topic: str = ""
 
     def add(self, topic: str, finding: Finding) -> None:
-        """Under its topic."""
+        """Add a finding, and print it below its topic unless the output is JSON."""
         self.findings.append((topic, finding))
         if wants_json():
             return
         if topic != self.topic:
             click.echo(f"{'' if not self.topic else chr(10)}{click.style(topic, bold=True)}")
             self.topic = topic
-        for line in finding.lines(width()):
+        for line in finding.lines(terminal_width()):
             click.echo(line)
         sys.stdout.flush()
 
     def end(self) -> None:
-        """The sum, and the exit code."""
+        """Print the totals, or all findings as JSON. Exits with code 1 after a fault."""
         levels = [finding.level for _, finding in self.findings]
         if wants_json():
-            click.echo(json_text([{"topic": topic, **finding.plain()} for topic, finding in self.findings]))
+            click.echo(json_text([{"topic": topic, **finding.as_json()} for topic, finding in self.findings]))
         else:
             click.echo(f"\n{counted(levels.count('fault'), 'fault')}, {counted(levels.count('warning'), 'warning')}")
         if "fault" in levels:
@@ -97,11 +98,11 @@ async def _examine(report: _Report, canister: str | None, *, opens: bool, offlin
     chosen = list(_chosen(config, canister))
     known = [principal for _, principal in chosen]
     for url in config.network.url:
-        async for finding in network.of_endpoint(config, url, known):
+        async for finding in network.check_endpoint(config, url, known):
             report.add(f"network {url}", finding)
-    async with _asking(config) as (agent, root_key, is_stranger):
+    async with _agent(config) as (agent, root_key, is_anonymous):
         if agent is None:
-            report.add("canisters", note("not looked at", "as the root key is not known; see above"))
+            report.add("canisters", note("skipped", "the root key is unknown, see above"))
             return
         for name, principal in chosen:
             topic = f"canister {name}" if name == str(principal) else f"canister {name} ({principal})"
@@ -109,26 +110,29 @@ async def _examine(report: _Report, canister: str | None, *, opens: bool, offlin
                 principal,
                 config.named(name),
                 agent,
-                is_stranger=is_stranger,
-                is_open_to_all=config.unlisted_canisters == "allow",
+                is_anonymous=is_anonymous,
+                allows_unlisted=config.unlisted_canisters == "allow",
             )
             async for finding in examination.findings():
                 report.add(topic, finding)
             if canister is not None:
-                await _prove(report, config, status, examination, root_key, opens=opens)
+                await _verify_message(report, config, status, examination, root_key, opens=opens)
     if canister is None and len(config.canisters) > MOST_CANISTERS:
-        report.add("canisters", note("others", f"only the first {MOST_CANISTERS} were looked at; name others"))
+        report.add(
+            "canisters", note("others", f"only the first {MOST_CANISTERS} were checked; name a canister to check it")
+        )
 
 
 def _on_this_machine(report: _Report) -> tuple[Config | None, Status | None]:
     file = config_file()
     config = _configuration(report, file)
     status = None
+    # An invalid file says nothing about the gateway: it may still run the revision before.
     with_plane = config is None or config.control.listen is not None
     if with_plane:
         try:
-            status, findings = machine.of_gateway(client())
-            pid = machine.process_id(place().url)
+            status, findings = machine.check_gateway(client())
+            pid = machine.process_id(api_address().url)
         except click.ClickException as error:
             findings, pid = [note("gateway", error.format_message())], None
         for finding in findings:
@@ -145,9 +149,7 @@ def _configuration(report: _Report, file: Path) -> Config | None:
     if not file.exists():
         report.add(
             topic,
-            note(
-                "file", f"there is no {file}: what follows goes by the defaults", "icws config default > gateway.yaml"
-            ),
+            note("file", f"{file} does not exist: the checks use the defaults", "icws config default > gateway.yaml"),
         )
     try:
         config = load(file if file.exists() else None, environment=os.environ).config
@@ -157,7 +159,7 @@ def _configuration(report: _Report, file: Path) -> Config | None:
             report.add(topic, fault("file", str(problem), f"icws config explain {known}" if known else ""))
         return None
     if file.exists():
-        report.add(topic, ok("file", f"{file} can be used"))
+        report.add(topic, ok("file", f"{file} is valid"))
     if not config.canisters and config.unlisted_canisters == "deny":
         report.add(
             topic, warning("canisters", "none is listed: no client can open a session", "canisters: [{id: …, name: …}]")
@@ -165,19 +167,19 @@ def _configuration(report: _Report, file: Path) -> Config | None:
     for subject in ("certificates", "envelopes"):
         mode = getattr(config.verification, subject)
         if mode != "enforce":
-            text = f"verification.{subject} is {mode}: what does not verify is passed on"
+            text = f"verification.{subject} is {mode}: data that fails verification is passed on"
             report.add(topic, warning("verification", text, f"verification.{subject}: enforce"))
     return config
 
 
 def _machine(config: Config, status: Status | None, pid: int | None) -> Iterator[Finding]:
-    yield from machine.of_files(config)
-    yield from machine.of_addresses(config, status)
-    yield machine.of_limits(config, pid)
+    yield from machine.check_files(config)
+    yield from machine.check_addresses(config, status)
+    yield machine.check_open_files(config, pid)
 
 
 def _chosen(config: Config, canister: str | None) -> Iterator[tuple[str, Principal]]:
-    """Names and principals of what is to be looked at. Raises ClickException."""
+    """Yield names and principals of the canisters to check. Raises ClickException."""
     if canister is None:
         for each in config.canisters[:MOST_CANISTERS]:
             yield each.name or str(each.id), each.id
@@ -187,54 +189,56 @@ def _chosen(config: Config, canister: str | None) -> Iterator[tuple[str, Princip
         yield canister, named.id if named else Principal.from_text(canister)
     except Malformed as error:
         raise click.ClickException(
-            f"{canister!r} is the name of no listed canister, and as a principal: {error}"
+            f"{canister!r} is neither the name of a listed canister nor a principal: {error}"
         ) from None
 
 
 @asynccontextmanager
-async def _asking(config: Config) -> AsyncIterator[tuple[Agent | None, bytes, bool]]:
-    """Who asks canisters: the gateway itself where it has a key, else nobody in particular."""
+async def _agent(config: Config) -> AsyncIterator[tuple[Agent | None, bytes, bool]]:
+    """Yield an agent, the root key, and whether the agent is anonymous because the gateway has no key."""
     identity: Identity
     try:
-        identity, is_stranger = load_identity(config.gateway.identity), False
+        identity, is_anonymous = load_identity(config.gateway.identity), False
     except GatewayError:
-        identity, is_stranger = AnonymousIdentity(), True
+        identity, is_anonymous = AnonymousIdentity(), True
     settings = config.network
     age_ns = round(config.verification.max_certificate_age * 1e9)
     async with HttpTransport(settings.url, timeout_s=settings.timeout, max_reply=settings.max_reply) as transport:
         try:
             root_key = await resolve_root_key(settings.root_key, transport)
         except GatewayError:
-            yield None, b"", is_stranger
+            yield None, b"", is_anonymous
             return
         yield (
             Agent(transport, identity, Verifier(root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)),
             root_key,
-            is_stranger,
+            is_anonymous,
         )
 
 
-async def _prove(
+async def _verify_message(
     report: _Report, config: Config, status: Status | None, examination: Examination, root_key: bytes, *, opens: bool
 ) -> None:
-    """The proof of one message."""
+    """Verify one message, after opening a session if that is wanted."""
     topic = "one message, step by step"
     if opens:
         async with opened(config, status, examination.canister_id, root_key) as findings:
             for finding in findings:
                 report.add("a session through the gateway", finding)
-            await examination.poll_again()
+            await examination.refresh()
     polled = examination.polled
     if polled is None:
         return
     if not polled.messages:
-        advice = "" if opens else "a client that opens a session gets one, and so does --open"
-        report.add(topic, note("1 reply", "no message waits, so that there is no certificate to look at", advice))
+        advice = "" if opens else "open a session with a client, or with --open"
+        report.add(topic, note("1 reply", "no message is queued, so there is no certificate to verify", advice))
         return
     age_s = config.verification.max_certificate_age
     now_ns = time.time_ns()
     found = await asyncio.to_thread(
-        lambda: list(message.steps(polled, examination.canister_id, root_key, max_age_s=age_s, now_ns=now_ns))
+        lambda: list(
+            message.verification_steps(polled, examination.canister_id, root_key, max_age_s=age_s, now_ns=now_ns)
+        )
     )
     for finding in found:
         report.add(topic, finding)

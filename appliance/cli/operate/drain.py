@@ -1,4 +1,4 @@
-"""``icws drain``: let clients go, at a pace."""
+"""``icws drain``: close sessions gradually."""
 
 import time
 from collections.abc import Iterator
@@ -6,38 +6,39 @@ from collections.abc import Iterator
 import click
 
 from appliance.cli.output.formatting import ago, duration, number
-from appliance.cli.output.printing import tell
-from appliance.cli.output.table import facts, width
+from appliance.cli.output.terminal import field_lines, print_result, terminal_width
 from appliance.cli.remote.api_options import client, remote_group, request, wants_json
-from appliance.cli.remote.completing import complete_canister
-from appliance.cli.remote.options import DURATION, RATE
-from appliance.config.units import format_rate
+from appliance.cli.remote.arguments import DURATION, RATE, complete_canister
+from appliance.config.fields.units import format_rate
 from appliance.control.client import Client, path_to
 from appliance.control.models import Drain, DrainProgress, DrainRequest
 
-LOOK_EVERY_S = 0.5
-_GOING = ("waiting", "closing")
-_OF_CANISTER = click.option("--canister", shell_complete=complete_canister, help="Of its clients only.")
+POLL_INTERVAL_S = 0.5
+_ACTIVE_STATES = ("waiting", "closing")
+_CANISTER = click.option("--canister", shell_complete=complete_canister, help="The drain of this canister's clients.")
 
 
 @remote_group
 @click.pass_context
 def drain(context: click.Context) -> None:
-    """Close sessions at a pace, so that their clients do not all come back at once; without a command, how far it is.
+    """Close all sessions gradually, so that clients do not reconnect all at once. Without a command, show the progress.
 
-    The gateway says that it is not ready first, so that balancers send nobody, and `ws_close` is sent for each session.
+    The gateway first reports that it is not ready, so that load balancers send no more clients. It calls `ws_close` for
+    each session.
     """
     if context.invoked_subcommand is None:
         _show(client().get(Drain, path_to("drain")))
 
 
 @drain.command()
-@click.option("--rate", type=RATE, help="Sessions closed at most, e.g. 100/s. As the configuration has it by default.")
-@click.option("--grace", "grace_s", type=DURATION, help="Between saying not to be ready and the first close.")
-@click.option("--deadline", "deadline_s", type=DURATION, help="For all of it; the rate is raised where it must be.")
-@click.option("--canister", shell_complete=complete_canister, help="Only its clients; the gateway stays ready then.")
-@click.option("--reconnect-after", "reconnect_after_s", type=DURATION, help="When clients are told to come back.")
-@click.option("--wait", is_flag=True, help="Show the progress, and end when it ends. Exit code 1: it was cancelled.")
+@click.option("--rate", type=RATE, help="Maximum rate of closed sessions, e.g. 100/s.")
+@click.option("--grace", "grace_s", type=DURATION, help="Time between reporting not ready and the first close.")
+@click.option("--deadline", "deadline_s", type=DURATION, help="Total time; the rate is increased if needed.")
+@click.option("--canister", shell_complete=complete_canister, help="Drain only its clients; the gateway stays ready.")
+@click.option(
+    "--reconnect-after", "reconnect_after_s", type=DURATION, help="Time after which clients are told to reconnect."
+)
+@click.option("--wait", is_flag=True, help="Show the progress until it ends. Exit code 1: it was cancelled.")
 def start(
     *,
     rate: float | None,
@@ -47,8 +48,11 @@ def start(
     reconnect_after_s: float | None,
     wait: bool,
 ) -> None:
-    """Begin. The gateway itself stays; `icws drain cancel` lets clients in again."""
-    asked = client()
+    """Start a drain. The gateway keeps running; `icws drain cancel` accepts clients again.
+
+    Options that are not given are those of `drain` in the configuration.
+    """
+    api = client()
     body = request(
         DrainRequest,
         rate=rate,
@@ -57,38 +61,38 @@ def start(
         canister=canister,
         reconnect_after_s=reconnect_after_s,
     )
-    began = asked.post(Drain, path_to("drain"), body)
+    began = api.post(Drain, path_to("drain"), body)
     if not wait:
         _show(began)
         return
-    ended = _wait(asked, began)
+    ended = _wait(api, began)
     _show(ended)
     if ended.state == "cancelled":
         raise SystemExit(1)
 
 
 @drain.command()
-@_OF_CANISTER
+@_CANISTER
 def status(canister: str | None) -> None:
-    """Show how far it is, or how the last one went."""
+    """Show the progress of the drain, or the result of the last one."""
     _show(client().get(Drain, path_to("drain"), canister=canister))
 
 
 @drain.command()
-@_OF_CANISTER
+@_CANISTER
 def cancel(canister: str | None) -> None:
-    """Close no more sessions and be ready again."""
+    """Stop closing sessions and be ready again."""
     _show(client().ask(Drain, "DELETE", path_to("drain"), query={"canister": canister}))
 
 
-def _wait(asked: Client, state: Drain) -> Drain:
-    """Until it is over."""
+def _wait(api: Client, state: Drain) -> Drain:
+    """Show the progress until the drain is over, and return the final state."""
     is_shown = not wants_json()
-    while state.state in _GOING:
+    while state.state in _ACTIVE_STATES:
         if is_shown:
             click.echo(f"\r{_progress(state)}", err=True, nl=False)
-        time.sleep(LOOK_EVERY_S)
-        state = asked.get(Drain, path_to("drain"), canister=state.canister)
+        time.sleep(POLL_INTERVAL_S)
+        state = api.get(Drain, path_to("drain"), canister=state.canister)
     if is_shown:
         click.echo("\r" + " " * 60 + "\r", err=True, nl=False)
     return state
@@ -105,7 +109,7 @@ def _eta(state: DrainProgress) -> str:
 
 
 def _show(state: Drain) -> None:
-    tell(state, _lines(state))
+    print_result(state, _lines(state))
 
 
 def _lines(state: Drain) -> Iterator[str]:
@@ -113,19 +117,19 @@ def _lines(state: Drain) -> Iterator[str]:
     shown = others if state.state == "none" and others else [state, *others]
     for position, progress in enumerate(shown):
         yield from [""] if position else []
-        yield from facts(_pairs(progress), room=width())
+        yield from field_lines(_fields(progress), max_width=terminal_width())
 
 
-def _pairs(state: DrainProgress) -> Iterator[tuple[str, str]]:
+def _fields(state: DrainProgress) -> Iterator[tuple[str, str]]:
     if state.state == "none":
-        yield "drain", "none, and none was"
+        yield "drain", "none so far"
         return
     yield "drain", state.state
-    yield "of", f"canister {state.canister}" if state.canister else "all sessions"
+    yield "scope", f"canister {state.canister}" if state.canister else "all sessions"
     yield "progress", f"{number(state.closed)} closed of {number(state.total)}, {number(state.left)} left"
     if state.started_at:
         yield "started", ago(state.started_at)
-    if state.state in _GOING:
+    if state.state in _ACTIVE_STATES:
         yield "remaining", _eta(state)
     if state.rate is not None and state.deadline_s is not None:
-        yield "pace", f"{format_rate(state.rate)}, {duration(state.deadline_s)} for all of it"
+        yield "pace", f"{format_rate(state.rate)}, {duration(state.deadline_s)} in total"

@@ -1,21 +1,23 @@
-"""``icws events``: what happens, as it happens."""
+"""``icws events`` and ``icws explain``: what happens in the gateway, and what happened in one session."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, get_args
 
 import click
 
-from appliance.cli.output.changes import flow
-from appliance.cli.output.formatting import clock, counted, duration
-from appliance.cli.output.printing import json_text
-from appliance.cli.output.table import folded, shortened, width
+from appliance.cli.output.changes import flow_style
+from appliance.cli.output.formatting import clock, counted, duration, time
+from appliance.cli.output.terminal import field_lines, json_text, print_result, terminal_width, truncated, wrapped
 from appliance.cli.remote.api_options import client, remote_command, wants_json
-from appliance.control.models import Event, EventKind
+from appliance.cli.remote.arguments import complete_session
+from appliance.control.client import path_to
+from appliance.control.models import Event, EventKind, Moment, Story
 
 _INDENT = 30
 _CLIENT = 20
-"""Characters of a client."""
+"""Characters shown of a client id."""
 
 Facts = Mapping[str, Any]
 
@@ -27,58 +29,61 @@ Facts = Mapping[str, Any]
     type=click.Choice(get_args(EventKind)),
     metavar="KIND",
     multiple=True,
-    help=f"Only these, repeatable: {', '.join(get_args(EventKind))}.",
+    help=f"Only events of this kind, repeatable: {', '.join(get_args(EventKind))}.",
 )
-@click.option("--after", type=click.IntRange(0), metavar="ID", help="Begin with those that came since this event.")
-@click.option("--facts", "with_facts", is_flag=True, help="With all that is known of each.")
+@click.option("--after", type=click.IntRange(0), metavar="ID", help="Start with the events after this one.")
+@click.option("--facts", "with_facts", is_flag=True, help="Show all facts of each event.")
 def events(kinds: tuple[str, ...], after: int | None, *, with_facts: bool) -> None:
-    """Print what happens until interrupted: sessions, reloads, drains, canisters, limits and changes by people.
+    """Print events until interrupted: sessions, reloads, drains, canisters, rate limits, and changes by people.
 
-    With --json each is one line. Times are UTC. Ends with exit code 0 when the gateway does.
+    With --json, prints one event on each line. Times are UTC. Exit code 0: the gateway has stopped.
     """
     for event in client().events(list(kinds) or None, after):
         if wants_json():
             click.echo(json_text(event, compact=True))
         else:
-            click.echo("\n".join(_lines(event, width(), with_facts=with_facts)))
+            click.echo("\n".join(_event_lines(event, terminal_width(), with_facts=with_facts)))
 
 
-def _lines(event: Event, room: int | None, *, with_facts: bool) -> list[str]:
+def _event_lines(event: Event, max_width: int | None, *, with_facts: bool) -> list[str]:
     known = {name: value for name, value in event.data.items() if value is not None}
-    below = None if room is None else room - _INDENT
-    first, *rest = folded(_sentence(event.kind, known), below)
+    below = None if max_width is None else max_width - _INDENT
+    first, *rest = wrapped(_sentence(event.kind, known), below)
     lines = [f"{clock(event.at)}  {click.style(f'{event.kind:<14}', bold=True)}  {first}"]
     lines += [f"{'':{_INDENT}}{line}" for line in rest]
     if with_facts:
-        lines += [f"{'':{_INDENT}}{click.style(line, dim=True)}" for line in folded(flow(known), below)]
+        lines += [f"{'':{_INDENT}}{click.style(line, dim=True)}" for line in wrapped(flow_style(known), below)]
     return lines
 
 
 def _sentence(kind: str, facts: Facts) -> str:
-    """What is worth a line; all of it where the kind, or what it has, is another than expected."""
+    """Return the sentence of an event.
+
+    A gateway of another version may send other kinds and facts: those are printed as they are.
+    """
     sentence = _SENTENCES.get(kind)
     if sentence is not None:
         with suppress(KeyError, TypeError, ValueError):
             return sentence(facts)
-    return flow(facts)
+    return flow_style(facts)
 
 
-def _who(facts: Facts) -> str:
+def _session(facts: Facts) -> str:
     client_ = facts.get("client")
-    named = f" of {shortened(client_, _CLIENT, 'middle')}" if client_ else ""
+    named = f" of {truncated(client_, _CLIENT, 'middle')}" if client_ else ""
     where = f" with {facts['canister']}" if facts.get("canister") else ""
     return f"{facts['session']}{named}{where}, from {facts['address']}"
 
 
 def _closed(facts: Facts) -> str:
     cause = f" ({facts['cause']})" if facts.get("cause") else ""
-    return f"{facts.get('code', 'no code')}{cause}: {_who(facts)}"
+    return f"{facts.get('code', 'no code')}{cause}: {_session(facts)}"
 
 
 def _reload(facts: Facts) -> str:
     problem = f": {facts['problem']}" if facts.get("problem") else ""
     until = f"; on trial until {facts['confirm_by']}" if facts.get("confirm_by") else ""
-    what = f"generation {facts['generation']}, {counted(facts['changes'], 'change')}"
+    what = f"revision {facts['generation']}, {counted(facts['changes'], 'change')}"
     return f"{facts['result']}, {what}, by {facts['actor']} ({facts['trigger']}){until}{problem}"
 
 
@@ -100,11 +105,11 @@ def _audit(facts: Facts) -> str:
 
 
 def _lost(facts: Facts) -> str:
-    return f"{counted(facts['events'], 'event')} came too fast to be shown"
+    return f"{counted(facts['events'], 'event')} came too fast and were dropped"
 
 
 _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
-    "session.opened": _who,
+    "session.opened": _session,
     "session.closed": _closed,
     "reload": _reload,
     "drain": _drain,
@@ -112,3 +117,48 @@ _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
     "audit": _audit,
     "lost": _lost,
 }
+
+
+@remote_command
+@click.argument("session", shell_complete=complete_session)
+@click.option("--facts", "with_facts", is_flag=True, help="Show the facts behind each sentence.")
+def explain(session: str, *, with_facts: bool) -> None:
+    """Explain what happened in SESSION, also after it was closed, for as long as the gateway remembers it.
+
+    Contents of messages are never recorded. Times are UTC; the second column is the time since the line before.
+    """
+    story = client().get(Story, path_to("sessions", session, "story"))
+    print_result(story, _story_lines(story, with_facts=with_facts))
+
+
+def _story_lines(story: Story, *, with_facts: bool) -> Iterator[str]:
+    max_width = terminal_width()
+    yield from field_lines(_story_fields(story), max_width=max_width)
+    if story.dropped:
+        yield f"({counted(story.dropped, 'older moment')} dropped)"
+    before: datetime | None = None
+    for moment in story.moments:
+        yield from _moment_lines(moment, before, max_width, with_facts=with_facts)
+        before = moment.at
+
+
+def _moment_lines(moment: Moment, before: datetime | None, max_width: int | None, *, with_facts: bool) -> Iterator[str]:
+    since = "" if before is None else f"+{duration(max(0.0, (moment.at - before).total_seconds()))}"
+    first, *rest = wrapped(moment.sentence, None if max_width is None else max_width - 24)
+    yield f"{clock(moment.at)}  {click.style(f'{since:>8}', dim=True)}  {first}"
+    yield from (f"{'':24}{line}" for line in rest)
+    if with_facts and moment.facts:
+        for line in wrapped(f"{moment.kind} {flow_style(moment.facts)}", None if max_width is None else max_width - 24):
+            yield f"{'':24}{click.style(line, dim=True)}"
+
+
+def _story_fields(story: Story) -> Iterator[tuple[str, str]]:
+    yield "session", f"{story.session}, {'closed' if story.closed else 'connected'}"
+    if story.moments:
+        yield "since", f"{time(story.moments[0].at)} UTC"
+    if story.address:
+        yield "address", story.address
+    if story.client:
+        yield "client", story.client
+    if story.canister:
+        yield "canister", story.canister

@@ -22,20 +22,25 @@ from appliance.service import run as serve
     envvar="ICWS_CONFIG",
     show_default=True,
     show_envvar=True,
-    help="The configuration.",
+    help="Configuration file.",
 )
 @click.option(
-    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set a key, e.g. polling.max_interval=2s. Repeatable."
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a key, e.g. polling.max_interval=2s. Repeatable.",
 )
 def run(file: Path, settings: tuple[str, ...]) -> None:
-    """Run the gateway as a configuration says, until SIGTERM or an interrupt.
+    """Run the gateway until SIGTERM or an interrupt.
 
-    The environment (ICWS_SECTION__KEY) wins over the file, --set over both. Exit code 78 says that the configuration
-    cannot be used.
+    The environment (ICWS_SECTION__KEY) overrides the file, --set overrides both. Exit code 78: the configuration is
+    invalid.
     """
+    # ICWS_CONFIG names the file: as a setting it would be an unknown key.
     environment = {name: value for name, value in os.environ.items() if name != "ICWS_CONFIG"}
     begun = start(Source(file, environment, settings))
     try:
         loop.run(serve(begun, Logging(begun.loaded.config.log)))
-    except asyncio.CancelledError:
+    except asyncio.CancelledError:  # a second signal ends the gateway while it still stops
         raise click.Abort from None

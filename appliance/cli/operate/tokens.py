@@ -5,8 +5,7 @@ from typing import get_args
 
 import click
 
-from appliance.cli.output.printing import tell
-from appliance.cli.output.table import Column, table, width
+from appliance.cli.output.terminal import Column, print_result, table, terminal_width
 from appliance.cli.remote.api_options import client, remote_group, request
 from appliance.control.client import path_to
 from appliance.control.models import AddTokenRequest, NewToken, Role, Token, Tokens
@@ -17,50 +16,50 @@ _ROLE = click.argument("role", type=click.Choice(get_args(Role)))
 @remote_group
 @click.pass_context
 def tokens(context: click.Context) -> None:
-    """List the tokens, or make and end them.
+    """List, create or remove API tokens.
 
-    A token is shown once; the gateway keeps its SHA-256 only. A viewer looks, an operator also closes, drains and
+    A token is shown once; the gateway stores only its SHA-256. A viewer reads, an operator also closes, drains and
     pauses, an admin also changes the configuration and the tokens.
     """
     if context.invoked_subcommand is None:
         found = client().get(Tokens, path_to("tokens"))
         rows = [[token.name, token.role] for token in found.items]
-        lines = table([Column("NAME"), Column("ROLE")], rows, room=width()) if rows else ["there is no token"]
-        tell(found, lines)
+        lines = table([Column("NAME"), Column("ROLE")], rows, max_width=terminal_width()) if rows else ["no tokens"]
+        print_result(found, lines)
 
 
 @tokens.command()
 @_ROLE
-@click.option("--name", help="Who is to hold it; a random name without it.")
+@click.option("--name", help="Name of the holder; random by default.")
 def new(role: Role, *, name: str | None) -> None:
-    """Make a token without a gateway, and its line.
+    """Create a token and its line for the token file, without a gateway.
 
-    The line goes into the file that control.tokens names; nothing is written here, and no gateway is asked.
+    Add the line to the file that control.tokens names: this command writes no file and calls no gateway.
     """
-    from appliance.control.tokens import PREFIX, Grant, hash_token  # noqa: PLC0415 - of no use to the others
+    from appliance.control.tokens import PREFIX, Grant, hash_token  # noqa: PLC0415 - only for this command
 
     body = request(AddTokenRequest, name=name or f"{role}-{secrets.token_hex(3)}", role=role)
     token = PREFIX + secrets.token_urlsafe(32)
     line = str(Grant(body.name, body.role, hash_token(token)))
-    answer = {"name": body.name, "role": body.role, "token": token, "line": line}
-    tell(answer, [f"token (shown once):    {token}", f"line for the file:     {line}"])
+    result = {"name": body.name, "role": body.role, "token": token, "line": line}
+    print_result(result, [f"token (shown once):    {token}", f"line for the file:     {line}"])
 
 
 @tokens.command()
 @click.argument("name")
 @_ROLE
 def add(name: str, role: Role) -> None:
-    """Make a token for NAME at the running gateway.
+    """Create a token for NAME at the running gateway.
 
-    It writes the line to its file of tokens, and the token is good at once.
+    The gateway adds it to its token file, and the token is valid at once.
     """
-    made = client().post(NewToken, path_to("tokens"), request(AddTokenRequest, name=name, role=role))
-    tell(made, [f"token of {made.name}, {made.role} (shown once): {made.token}"])
+    created = client().post(NewToken, path_to("tokens"), request(AddTokenRequest, name=name, role=role))
+    print_result(created, [f"token of {created.name}, {created.role} (shown once): {created.token}"])
 
 
 @tokens.command()
 @click.argument("name")
 def remove(name: str) -> None:
-    """End the token of NAME at once."""
-    gone = client().ask(Token, "DELETE", path_to("tokens", name))
-    tell(gone, [f"the token of {gone.name}, {gone.role}, is none any more"])
+    """Revoke the token of NAME at once."""
+    revoked = client().ask(Token, "DELETE", path_to("tokens", name))
+    print_result(revoked, [f"revoked the token of {revoked.name} ({revoked.role})"])

@@ -1,4 +1,4 @@
-"""A certificate in plain words (interface specification, "Certificate" and "The system state tree")."""
+"""Decodes and prints certificates (interface specification, "Certificate" and "The system state tree")."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _EMPTY, _FORK, _LABELED, _LEAF, _PRUNED = range(5)
 _SHOWN = 75  # characters of a value
 _PRINCIPALS_BELOW = frozenset({"canister", "subnet", "canister_ranges", "node"})
 NO_LIMIT_NS = 2**63 - 1
-"""For a verifier that does not judge how old a certificate is."""
+"""The age limit of a verifier that accepts certificates of any age."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Node = Sequence[Any]
@@ -22,7 +22,7 @@ Node = Sequence[Any]
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate taken apart; nothing of it is verified."""
+    """A decoded certificate. Nothing in it is verified."""
 
     raw: bytes
     tree: Node
@@ -32,17 +32,17 @@ class Certificate:
 
     @property
     def hash_tree(self) -> HashTree:
-        """Its tree. Raises Malformed."""
+        """Its hash tree. Raises Malformed."""
         return HashTree.from_cbor(encode_cbor(self.tree))
 
     @property
     def time_ns(self) -> int:
-        """When it was made. Raises Malformed, and PathUnknown where it does not show that."""
+        """Its time. Raises Malformed, and PathUnknown if the path is pruned."""
         return read_leb128(self.hash_tree.lookup([b"time"]) or b"")
 
 
 def read_certificate_file(data: bytes) -> Certificate:
-    """Take apart a certificate, or the read_state reply around one. Raises Malformed."""
+    """Decode a certificate, or a read_state reply with one. Raises Malformed."""
     fields = _map(data, "certificate")
     wrapped = fields.get("certificate")
     return _read(wrapped if isinstance(wrapped, bytes) else data, delegated=False)
@@ -53,7 +53,7 @@ def _read(data: bytes, *, delegated: bool) -> Certificate:
     tree, signature = fields.get("tree"), fields.get("signature")
     if not isinstance(tree, list) or not isinstance(signature, bytes):
         raise Malformed("certificate", "it has no tree and signature")
-    HashTree.from_cbor(encode_cbor(tree))  # what is shown below has the shape of a tree
+    HashTree.from_cbor(encode_cbor(tree))  # raises now rather than while the tree is printed
     delegation = fields.get("delegation")
     if delegated or not isinstance(delegation, dict):
         return Certificate(data, tree, signature, None, None)
@@ -92,7 +92,7 @@ def age_text(age_ns: int) -> str:
 
 
 def tree_lines(node: Node, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """The tree, one label a line, indented by depth; what was pruned is mentioned."""
+    """Return the tree with one label on each line, indented by depth, including pruned parts."""
     indent = "  " * len(path)
     kind = node[0]
     if kind == _FORK:
@@ -117,14 +117,14 @@ def _labeled_lines(node: Node, path: tuple[str, ...], indent: str) -> Iterator[s
 
 
 def label_text(path: tuple[str, ...], label: bytes) -> str:
-    """A label as people write it: names as text, ids as principals, the rest in hexadecimal digits."""
+    """Format a label: names as text, ids as principals, other bytes in hexadecimal digits."""
     if (path and path[-1] in _PRINCIPALS_BELOW) or (len(path) == 2 and path[0] == "canister_ranges"):
         return str(Principal(label)) if len(label) <= 29 else _hex(label)
     return _text_or_hex(label)
 
 
 def leaf_text(path: tuple[str, ...], value: bytes) -> str:
-    """The value at a path, in plain words where its meaning is known."""
+    """Format the value at a path by its meaning, if that is known."""
     reader = _READERS.get(path[-1] if path else "")
     if path[:1] == ("canister_ranges",):
         reader = _ranges_text

@@ -1,4 +1,4 @@
-"""Numbers, sizes and times as people read them in a table."""
+"""Formats numbers, sizes and times for people."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def duration(seconds: float | None) -> str:
-    """Two units at most: ``3d 4h``, ``12m 5s``, ``1.5s``, ``20ms``; ``-`` for None."""
+    """Return at most two units: ``3d 4h``, ``12m 5s``, ``1.5s``, ``20ms``; ``-`` for None."""
     if seconds is None:
         return "-"
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
@@ -37,7 +37,7 @@ def size(count: int | None) -> str:
 
 
 def number(count: int | None) -> str:
-    """With thin groups: ``1 234 567``; ``-`` for None."""
+    """Group digits by spaces: ``1 234 567``; ``-`` for None."""
     return "-" if count is None else f"{count:,}".replace(",", " ")
 
 
@@ -47,17 +47,17 @@ def counted(count: int, noun: str) -> str:
 
 
 def time(moment: datetime | None) -> str:
-    """To the second, in UTC as the log has it; ``-`` for None."""
+    """Return date and time to the second in UTC, as in the log; ``-`` for None."""
     return "-" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def clock(moment: datetime) -> str:
-    """The time of day to the millisecond, in UTC."""
+    """Return the time of day to the millisecond in UTC."""
     return f"{moment.astimezone(UTC):%H:%M:%S.%f}"[:-3]
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
-    """``2m 5s ago``, ``in 10s``; ``never`` for None."""
+    """Return ``2m 5s ago`` or ``in 10s``; ``never`` for None."""
     if moment is None:
         return "never"
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()

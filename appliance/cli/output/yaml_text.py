@@ -1,14 +1,14 @@
-"""Configurations as YAML for people, each value with where it is from."""
+"""Prints a configuration as YAML for people, with the origin of each value."""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from appliance.config.document import resolve_scalar
+from appliance.config.text.document import resolve_scalar
 
 _PLAIN = re.compile(r"[A-Za-z0-9./_-][A-Za-z0-9 ./_@+-]*(?::[A-Za-z0-9./_-]+)*")
 _MARGIN = 40
-"""Where comments begin, unless the line is longer."""
+"""Column of comments; after longer lines they follow directly."""
 _NOTHING = object()
 
 
@@ -19,7 +19,9 @@ def yaml_lines(
     unless: Mapping[str, Any] | None = None,
     above: tuple[str, ...] = (),
 ) -> Iterator[str]:
-    """The lines of a section. With ``origins`` by key each value is followed by its own; what is equal in ``unless`` is
+    """Return the lines of a section.
+
+    ``origins`` maps keys to the origins that follow their values as comments; values that are equal in ``unless`` are
     left out.
     """
     indent = "  " * len(above)
@@ -37,7 +39,7 @@ def yaml_lines(
 
 
 def scalar(value: Any) -> str:
-    """A value on one line: text in quotes where it would be read as something else."""
+    """Return a value on one line. Text is quoted if YAML would read it as something else."""
     match value:
         case None:
             return "null"
@@ -78,11 +80,11 @@ def _is_plain(text: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """In double quotes (YAML 1.2.2, section 5.7): what cannot be seen is escaped."""
-    return '"' + "".join(character if _is_seen(character) else _escaped(character) for character in text) + '"'
+    """Quote a text (YAML 1.2.2, section 5.7), with escapes for characters that cannot be printed."""
+    return '"' + "".join(character if _is_printable(character) else _escaped(character) for character in text) + '"'
 
 
-def _is_seen(character: str) -> bool:
+def _is_printable(character: str) -> bool:
     return character.isprintable() and character not in '"\\'
 
 

@@ -1,1 +1,1 @@
-"""How commands reach a running gateway."""
+"""How commands reach the API of a running gateway."""

@@ -1,7 +1,8 @@
-"""Commands that ask a running gateway: their options, and how the gateway is found.
+"""Commands that call the API of a running gateway: their shared options, and how they find its address.
 
-Where its API is says ``--socket`` or ``--url``, else their variables, else ``control.listen`` of the configuration.
-That is read without being checked as a whole: the gateway is asked most when somebody has just broken the file.
+The address comes from ``--socket`` or ``--url``, else from their environment variables, else from ``control.listen`` of
+the configuration. The rest of the configuration is not validated: operators need these commands most when the file is
+broken.
 """
 
 import os
@@ -21,42 +22,45 @@ from appliance.errors import GatewayError
 
 CONFIG = Path("gateway.yaml")
 INSTALLED = Path("/etc/icws/gateway.yaml")
-"""Where the file is on a machine that runs the service."""
+"""The configuration of the installed service."""
 
-_KEY = "appliance.cli"  # of ctx.meta, which a group and its commands share
+_META_KEY = "appliance.cli"  # of ctx.meta, which a group and its commands share
 _HINTS = {
     "unauthorized": "give a token: --token-file FILE",
-    "restart-needed": "--allow-restart applies the others and lets these wait for the next start",
-    "force-needed": "--force does it nevertheless",
-    "etag-mismatch": "look at `icws plan` again",
+    "restart-needed": "--allow-restart applies the other changes now and these at the next start",
+    "force-needed": "--force does it anyway",
+    "etag-mismatch": "run `icws plan` again",
 }
-"""What can be done about problems of the API."""
+"""Remedies by the kind of an API problem."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Body = TypeVar("Body", bound=Request)
 
 
-class Place(NamedTuple):
-    """Where the API of a gateway is, and who says so."""
+class ApiAddress(NamedTuple):
+    """The URL of a gateway's API, and the option, variable or file that it comes from."""
 
     url: str
     source: str
 
 
-class PlaceOption(click.Option):
-    """An option that says where the gateway is or how it answers. It is kept for the whole command line, and the
-    functions of commands are not given it: it may stand before the name of a subcommand or behind it."""
+class SharedOption(click.Option):
+    """An option about the gateway's address or the output format.
+
+    Its value is stored for the whole command line instead of passed to the command's function, because it may stand
+    before or after the name of a subcommand.
+    """
 
     def __init__(self, declarations: list[str], **attributes: Any) -> None:
-        super().__init__(declarations, expose_value=False, callback=_keep, **attributes)
+        super().__init__(declarations, expose_value=False, callback=_store, **attributes)
 
 
 class _Remote(click.Command):
-    """A command whose help tells apart what it does from where it does it, and whose errors say what can be done."""
+    """Adds the shared options, a help section for them, and hints to errors of the API."""
 
     def __init__(self, *arguments: Any, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
-        self.params.extend(_options())
+        self.params.extend(_shared_options())
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         format_options(self, ctx, formatter)
@@ -64,16 +68,16 @@ class _Remote(click.Command):
             self.format_commands(ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _told():
+        with _api_errors_reported():
             return super().invoke(ctx)
 
 
 class RemoteCommand(_Remote, click.Command):
-    """A command that asks a running gateway."""
+    """A command that calls the API of a running gateway."""
 
 
 class RemoteGroup(_Remote, click.Group):
-    """A group of such commands, which does something without one, too."""
+    """A group of such commands that also runs without a subcommand."""
 
     command_class = RemoteCommand
 
@@ -82,59 +86,57 @@ class RemoteGroup(_Remote, click.Group):
 
 
 def remote_command(function: Callable[..., Any]) -> RemoteCommand:
-    """A command that asks a running gateway."""
+    """Make a command that calls the API of a running gateway."""
     return click.command(cls=RemoteCommand)(function)
 
 
 def remote_group(function: Callable[..., Any]) -> RemoteGroup:
-    """A group of commands that ask a running gateway, which does something without one, too."""
+    """Make a group of commands that call the API; the function itself runs without a subcommand."""
     return click.group(cls=RemoteGroup)(function)
 
 
 def json_option(function: Function) -> Function:
-    """``--json``, for a command that asks no gateway."""
-    return click.option("--json", cls=PlaceOption, is_flag=True, default=None, help="Answer in JSON.")(function)
+    """Add ``--json`` to a command that does not call the API."""
+    return click.option("--json", cls=SharedOption, is_flag=True, default=None, help="Print JSON.")(function)
 
 
 def client() -> Client:
-    """The gateway that the command line means. Raises UsageError, and ClickException for a token that is not there."""
-    url, _ = place()
-    return Client(url, _token())
+    """Return a client of the chosen gateway. Raises UsageError, and ClickException for an unreadable token file."""
+    return Client(api_address().url, _token())
 
 
-def place() -> Place:
-    """Where the gateway is. Raises UsageError."""
-    said = {name: value for name, value in _said().items() if name in ("socket", "url", "config")}
-    typed = {name: value for name, value in said.items() if value.is_typed} or said
+def api_address() -> ApiAddress:
+    """Return the address of the chosen gateway. Raises UsageError, and ClickException if it has no control plane."""
+    given = {name: value for name, value in _option_values().items() if name in ("socket", "url", "config")}
+    # Whatever is typed wins over all variables: `-c FILE` names another gateway than an ICWS_URL of the shell.
+    typed = {name: value for name, value in given.items() if value.is_typed} or given
     if "socket" in typed and "url" in typed:
-        raise click.UsageError("--socket and --url are two places, give one")
+        raise click.UsageError("--socket and --url exclude each other, give one")
     if socket := typed.get("socket"):
-        return Place(f"{UNIX}{Path(str(socket.value).removeprefix(UNIX)).absolute()}", socket.source)
+        return ApiAddress(f"{UNIX}{Path(str(socket.value).removeprefix(UNIX)).absolute()}", socket.source)
     if url := typed.get("url"):
-        return Place(str(url.value), url.source)
-    return configured_place(config_file())
+        return ApiAddress(str(url.value), url.source)
+    return configured_address(config_file())
 
 
 def config_file() -> Path:
-    """The configuration that the command line means."""
-    said: Path | None = _value("config")
-    return said or (INSTALLED if not CONFIG.exists() and INSTALLED.exists() else CONFIG)
+    """Return the configuration file that the command line names, or the default one."""
+    given: Path | None = _option_value("config")
+    return given or (INSTALLED if not CONFIG.exists() and INSTALLED.exists() else CONFIG)
 
 
-def configured_place(file: Path) -> Place:
-    """Where the API of a gateway with this configuration is, as far as it can be read. Raises ClickException where it
-    has none.
-    """
-    from appliance.cli.remote.api_address import control_listen  # noqa: PLC0415 - YAML and the schema take their time
+def configured_address(file: Path) -> ApiAddress:
+    """Return the API address of a gateway with this configuration. Raises ClickException if it has no control plane."""
+    from appliance.cli.remote.api_address import control_listen  # noqa: PLC0415 - imports YAML and the schema: slow
 
     listen, source = control_listen(file, os.environ)
     if listen is None:
         raise click.ClickException(f"{source}: control.listen is null, this gateway has no control plane")
-    return Place(listen if listen.startswith(UNIX) else f"http://{listen}", source)
+    return ApiAddress(listen if listen.startswith(UNIX) else f"http://{listen}", source)
 
 
 def request(model: type[Body], **given: Any) -> Body:
-    """The body of a request; None is as if it were not given. Raises UsageError for what the API does not take."""
+    """Build the body of a request; None leaves a field out. Raises UsageError for values that the API refuses."""
     try:
         return model.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
@@ -143,25 +145,25 @@ def request(model: type[Body], **given: Any) -> Body:
 
 
 def wants_json() -> bool:
-    """Whether the answer is for a program."""
-    return bool(_value("json"))
+    """Whether ``--json`` was given."""
+    return bool(_option_value("json"))
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Tell errors of the API: to programs as the problem details that they are, to people with what can be done."""
+def _api_errors_reported() -> Iterator[None]:
+    """Turn errors of the API into messages with a hint; with ``--json`` print the problem details as well."""
     try:
         yield
     except (ControlError, ConfigRefused) as error:
         if wants_json() and isinstance(error, ControlRefused | ConfigRefused):
             click.echo(orjson.dumps(error.details.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
         if isinstance(error, ConfigRefused):
-            raise
-        raise click.ClickException(explained(error)) from error
+            raise  # the main group ends with EXIT_CONFIG for it
+        raise click.ClickException(with_hint(error)) from error
 
 
-def explained(error: GatewayError) -> str:
-    """What an error says, and what can be done about it."""
+def with_hint(error: GatewayError) -> str:
+    """Return the message of an error, and a remedy if one is known."""
     return "\n".join(filter(None, [str(error), _hint(error)]))
 
 
@@ -171,14 +173,14 @@ def _hint(error: GatewayError) -> str | None:
     if not isinstance(error, ControlError):
         return None
     try:
-        source = place().source
+        source = api_address().source
     except click.ClickException:
         return None
-    return None if source.startswith("--") else f"(that is where {source} says it is; --socket or --url says otherwise)"
+    return None if source.startswith("--") else f"(address from {source}; --socket or --url overrides it)"
 
 
 def _token() -> str | None:
-    file: Path | None = _value("token_file")
+    file: Path | None = _option_value("token_file")
     if file is None:
         return None
     try:
@@ -190,56 +192,57 @@ def _token() -> str | None:
     return lines[0]
 
 
-class _Said(NamedTuple):
+class _OptionValue(NamedTuple):
     value: Any
     is_typed: bool
     source: str
 
 
-def _said() -> dict[str, _Said]:
+def _option_values() -> dict[str, _OptionValue]:
     context = click.get_current_context(silent=True)
-    said: dict[str, _Said] = {} if context is None else context.meta.setdefault(_KEY, {})
-    return said
+    values: dict[str, _OptionValue] = {} if context is None else context.meta.setdefault(_META_KEY, {})
+    return values
 
 
-def _value(name: str) -> Any:
-    said = _said().get(name)
-    return None if said is None else said.value
+def _option_value(name: str) -> Any:
+    found = _option_values().get(name)
+    return None if found is None else found.value
 
 
-def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
-    """Remember what was said; the command line wins over a variable, wherever on it that stands."""
-    said, name = context.meta.setdefault(_KEY, {}), option.name or ""
+def _store(context: click.Context, option: click.Parameter, value: Any) -> None:
+    """Store an option's value. The command line wins over a variable, before and after the subcommand's name."""
+    values, name = context.meta.setdefault(_META_KEY, {}), option.name or ""
     is_typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    if value is not None and (is_typed or name not in said):
-        said[name] = _Said(value, is_typed, option.opts[-1] if is_typed else str(option.envvar))
+    # A subcommand is parsed after its group: its variable must not replace what was typed before its name.
+    if value is not None and (is_typed or name not in values):
+        values[name] = _OptionValue(value, is_typed, option.opts[-1] if is_typed else str(option.envvar))
 
 
 def format_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    """The options of a command in two parts."""
+    """Write the options of a command in two help sections."""
     own: list[tuple[str, str]] = []
     shared: list[tuple[str, str]] = []
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
         if record is not None and isinstance(parameter, click.Option):
-            (shared if isinstance(parameter, PlaceOption) else own).append(record)
-    for title, records in (("Options", own), ("Which gateway, and how it answers", shared)):
+            (shared if isinstance(parameter, SharedOption) else own).append(record)
+    for title, records in (("Options", own), ("Gateway and output", shared)):
         if records:
             with formatter.section(title):
                 formatter.write_dl(records)
 
 
-def _options() -> Iterator[PlaceOption]:
+def _shared_options() -> Iterator[SharedOption]:
     file = click.Path(path_type=Path)
-    yield PlaceOption(["--json"], is_flag=True, default=None, help="Answer in JSON.")
-    yield PlaceOption(
-        ["--socket"], type=file, envvar="ICWS_SOCKET", show_envvar=True, help="The Unix socket of its API."
+    yield SharedOption(["--json"], is_flag=True, default=None, help="Print JSON.")
+    yield SharedOption(
+        ["--socket"], type=file, envvar="ICWS_SOCKET", show_envvar=True, help="Unix socket of the gateway's API."
     )
-    yield PlaceOption(
-        ["--url"], metavar="URL", envvar="ICWS_URL", show_envvar=True, help="Its API over TCP, http://host:port."
+    yield SharedOption(
+        ["--url"], metavar="URL", envvar="ICWS_URL", show_envvar=True, help="URL of its API over TCP: http://host:port."
     )
-    yield PlaceOption(
-        ["--token-file"], type=file, envvar="ICWS_TOKEN_FILE", show_envvar=True, help="Holds the token for it."
+    yield SharedOption(
+        ["--token-file"], type=file, envvar="ICWS_TOKEN_FILE", show_envvar=True, help="File with the API token."
     )
-    where = f"Says where it is otherwise; {CONFIG}, or {INSTALLED} where there is none."
-    yield PlaceOption(["-c", "--config"], type=file, envvar="ICWS_CONFIG", show_envvar=True, help=where)
+    where = f"Configuration with the API's address; {CONFIG} by default, {INSTALLED} if that does not exist."
+    yield SharedOption(["-c", "--config"], type=file, envvar="ICWS_CONFIG", show_envvar=True, help=where)

@@ -1,22 +1,22 @@
-"""The text of a configuration that is not the gateway's own file."""
+"""The text of a configuration that is sent to the gateway instead of read from its own file."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from appliance.config.document import MAX_BYTES, decode
 from appliance.config.load import read_text
+from appliance.config.text.document import MAX_BYTES, decode
 from appliance.control.client import ConfigRefused, ControlRefused, error_of
 from appliance.control.models import Fault, ProblemDetails
 
 STDIN = Path("-")
-_TEXT = "text"
-"""What the gateway calls a text that it was sent."""
+_SENT_TEXT = "text"
+"""The gateway's name for a text that was sent to it, in the places of faults."""
 
 
-def text_of(file: Path | None) -> str | None:
-    """What a file holds, ``-`` being standard input; None for None. Raises ConfigError."""
+def read_config_text(file: Path | None) -> str | None:
+    """Read a file, or standard input for ``-``; None for None. Raises ConfigError."""
     if file is None:
         return None
     if file == STDIN:
@@ -25,28 +25,28 @@ def text_of(file: Path | None) -> str | None:
 
 
 @contextmanager
-def called(file: Path | None) -> Iterator[None]:
-    """Let what is wrong with a text that was sent be told with the name of the file that it is from."""
+def errors_naming(file: Path | None) -> Iterator[None]:
+    """Rewrite errors about a text that was sent, so that their places name the file that it was read from."""
     try:
         yield
     except ControlRefused as error:
-        raise error_of(renamed(error.details, file), error.place) from error
+        raise error_of(with_file_name(error.details, file), error.place) from error
     except ConfigRefused as error:
-        raise error_of(renamed(error.details, file), str(file)) from error
+        raise error_of(with_file_name(error.details, file), str(file)) from error
 
 
-def renamed(details: ProblemDetails, file: Path | None) -> ProblemDetails:
-    """The same problem, its places in this file."""
+def with_file_name(details: ProblemDetails, file: Path | None) -> ProblemDetails:
+    """Return the same problem with this file's name in its places."""
     if file is None:
         return details
-    faults = None if details.errors is None else [_renamed(fault, file) for fault in details.errors]
-    detail = details.detail.replace(f"{_TEXT}:", f"{_name(file)}:")
+    faults = None if details.errors is None else [_fault_with_name(fault, file) for fault in details.errors]
+    detail = details.detail.replace(f"{_SENT_TEXT}:", f"{_name(file)}:")
     return details.model_copy(update={"errors": faults, "detail": detail})
 
 
-def _renamed(fault: Fault, file: Path) -> Fault:
+def _fault_with_name(fault: Fault, file: Path) -> Fault:
     head, colon, rest = fault.place.partition(":")
-    return fault.model_copy(update={"place": f"{_name(file)}{colon}{rest}"}) if head == _TEXT else fault
+    return fault.model_copy(update={"place": f"{_name(file)}{colon}{rest}"}) if head == _SENT_TEXT else fault
 
 
 def _name(file: Path) -> str:

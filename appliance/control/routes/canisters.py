@@ -11,8 +11,8 @@ from typing import Annotated, cast
 from fastapi import Path as InPath
 from fastapi import Query
 
-from appliance.config.edit import Value, append_item, remove_item, set_value
 from appliance.config.schema import Canister as Settings
+from appliance.config.text.edit import Value, append_item, remove_item, set_value
 from appliance.control.depends import Asked, Change, Plane
 from appliance.control.models import (
     AddCanisterRequest,

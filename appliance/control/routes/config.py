@@ -11,10 +11,10 @@ from fastapi import Path as InPath
 from starlette.responses import Response
 
 from appliance.config.history import Record
-from appliance.config.json_schema import json_schema
 from appliance.config.plan import PlannedChange, compare
+from appliance.config.render.json_schema import json_schema
 from appliance.config.source import Source
-from appliance.config.written import written
+from appliance.config.text.written import written
 from appliance.control.answers import Json, to_json
 from appliance.control.depends import Asked, Noted, Plane, Sender
 from appliance.control.models import (
@@ -173,7 +173,7 @@ async def diff(
     with refusals():
         changes = await asyncio.to_thread(_compared, control.reloads.source, old, new)
     text = await asyncio.to_thread(_unified, old, new)
-    return Difference(old=old.generation, new=new.generation, changes=changes, text=text)
+    return Difference(old=old.revision, new=new.revision, changes=changes, text=text)
 
 
 # --- what others show and do too ------------------------------------------------------------------------------------
@@ -231,13 +231,13 @@ def file_of(control: Control) -> str | None:
 
 def _compared(source: Source, old: Record, new: Record) -> list[Change]:
     """Raises ConfigError."""
-    loaded = [source.load(record.text, name=f"generation {record.generation}") for record in (old, new)]
+    loaded = [source.load(record.text, name=f"revision {record.revision}") for record in (old, new)]
     return changes_shown(compare(*loaded))
 
 
 def _unified(old: Record, new: Record) -> str:
     before, after = (record.text.splitlines(keepends=True) for record in (old, new))
-    lines = difflib.unified_diff(before, after, f"generation {old.generation}", f"generation {new.generation}")
+    lines = difflib.unified_diff(before, after, f"revision {old.revision}", f"revision {new.revision}")
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
@@ -274,12 +274,12 @@ def _record(control: Control, generation: int) -> Record:
 
 def _entry(control: Control, record: Record) -> dict[str, Any]:
     return {
-        "generation": record.generation,
+        "generation": record.revision,
         "state": record.state,
         "at": moment(record.at_ns),
         "actor": record.actor,
         "trigger": record.trigger,
         "hash": record.hash,
-        "is_running": record.generation == control.reloads.generation,
+        "is_running": record.revision == control.reloads.generation,
         "problem": record.problem,
     }

@@ -33,7 +33,7 @@ async def status(control: Plane) -> Status:
         stopping=gateway.stopping,
         sessions=sum(1 for peer in gateway.connections if peer.is_open),
         connections=len(listener),
-        departing=gateway.departing,
+        departing=gateway.pending_close_calls,
         canisters=len(gateway.config.canisters),
         gateway_principal=str(gateway.principal),
         url=listener.url,

@@ -1,6 +1,9 @@
-"""The generic cell rate algorithm (GCRA) for many keys, in whole numbers: how often somebody may do something.
+"""The generic cell rate algorithm (GCRA) for many keys, in whole numbers.
 
-Nothing here waits or looks at a clock. Whoever is over the limit is told how long until he would not be, exactly.
+Nothing here waits or reads a clock. For an event above the limit the exact time is returned until it would be allowed.
+
+GCRA keeps one number for a key where a token bucket keeps two and a sliding window a list. Whole numbers, because the
+delay is a promise to the client: with floating point a client that waits exactly that long could be refused again.
 """
 
 from collections import OrderedDict
@@ -12,16 +15,16 @@ Decision = Literal["allowed", "limited"]
 Key = TypeVar("Key", bound=Hashable)
 
 REMEMBERED = 100_000
-"""Keys whose past counts; beyond, those are forgotten first that have used up nothing."""
+"""Keys whose past counts; beyond, keys that have used up nothing are forgotten first."""
 MAX_THROTTLED = 1000
-"""Keys that are remembered for having been limited."""
+"""Keys above the limit that are remembered for reports."""
 EVICTION_PROBES = 8
-"""Keys that are looked at for one that can be forgotten without a loss."""
+"""How many of the oldest keys to try when one must be forgotten: a search through all would stop the loop."""
 
 _SECOND_NS = 10**9
 UNIT = 3_600_000 * _SECOND_NS
-"""One event on the clock of a limiter: thus a nanosecond is a whole number for every rate that is a multiple of a
-thousandth of an event an hour, and others are taken as the nearest one."""
+"""One event on the clock of a limiter. With this factor a nanosecond is a whole number for every rate that is a
+multiple of a thousandth of an event an hour; other rates are rounded to the nearest of these."""
 
 
 class RateLimit(Protocol):
@@ -37,11 +40,11 @@ class RateLimit(Protocol):
 
     @property
     def mode(self) -> Mode:
-        """Whether what is over the limit is turned away, only counted, or not looked at."""
+        """Whether events above the limit are refused, only counted, or not counted at all."""
 
 
 class ThrottledKey(NamedTuple, Generic[Key]):
-    """Somebody who is over the limit and has to wait that long; he was told so ``times`` times."""
+    """A key above the limit, the time until its next event is allowed, and how many of its events were limited."""
 
     key: Key
     delay_ns: int
@@ -51,16 +54,17 @@ class ThrottledKey(NamedTuple, Generic[Key]):
 class Limiter(Generic[Key]):
     """One limit for many keys. ``now_ns`` is the same monotonic clock everywhere.
 
-    A key has a time at which it has used up nothing any more, on a clock that runs as fast as events are allowed.
-    Another rate changes the speed of this clock and nothing else: what was used up stays used up.
+    A key has the time at which it will have used up nothing (GCRA's theoretical arrival time), on a clock of its own
+    that runs as fast as events are allowed. Another rate changes the speed of this clock and nothing else, so a reload
+    keeps what was used up without a walk through all keys.
     """
 
     def __init__(self, limit: RateLimit, *, now_ns: int, remembered: int = REMEMBERED) -> None:
         self._counts: dict[Mode, list[int]] = {}
         self.forgotten = 0
-        """Keys that were forgotten although they had used up something, because there were too many."""
+        """Keys that were forgotten although they had used up something, because there were too many keys."""
         self._free_at: OrderedDict[Key, int] = OrderedDict()
-        self._noted: OrderedDict[Key, int] = OrderedDict()
+        self._throttled: OrderedDict[Key, int] = OrderedDict()
         self._remembered = remembered
         self._then, self._since_ns, self._speed = 0, now_ns, 0
         self.follow(limit, now_ns=now_ns)
@@ -70,12 +74,12 @@ class Limiter(Generic[Key]):
 
     @property
     def decisions(self) -> dict[tuple[Decision, Mode], int]:
-        """How often it was decided how, in which mode."""
+        """Counts of decisions by mode."""
         pairs: tuple[tuple[Decision, int], ...] = (("allowed", 0), ("limited", 1))
         return {(name, mode): count[at] for mode, count in self._counts.items() if mode != "off" for name, at in pairs}
 
     def follow(self, limit: RateLimit, *, now_ns: int) -> None:
-        """Apply other limit from now on. Modes change nothing of what is remembered, but ``off`` remembers nothing."""
+        """Apply another limit from now on. A change of mode keeps what is remembered, but ``off`` remembers nothing."""
         self._then, self._since_ns = self._clock(now_ns), now_ns
         self.limit = limit
         self._speed = max(1, round(limit.rate * UNIT / _SECOND_NS))
@@ -84,12 +88,13 @@ class Limiter(Generic[Key]):
         self.is_off = limit.mode == "off"
         if limit.mode == "off":
             self._free_at.clear()
-            self._noted.clear()
+            self._throttled.clear()
 
     def take(self, key: Key, now_ns: int) -> int:
-        """Somebody wants to do something. Returns 0 if he may, which counts then, else the nanoseconds until he may.
+        """Count an event and return 0 if it is allowed; otherwise return the nanoseconds until it would be.
 
-        Not to be asked with mode ``off``.
+        A refused event is not counted: a client that keeps trying would otherwise never be allowed again. Must not be
+        called in mode ``off``.
         """
         now = self._then + (now_ns - self._since_ns) * self._speed
         free_at = self._free_at.get(key)
@@ -106,19 +111,19 @@ class Limiter(Generic[Key]):
         return 0
 
     def times(self, key: Key) -> int:
-        """How often somebody was limited, as far as it is remembered."""
-        return self._noted.get(key, 0)
+        """How many events of a key were limited, as far as remembered."""
+        return self._throttled.get(key, 0)
 
     def waiting(self, now_ns: int) -> Iterator[ThrottledKey[Key]]:
-        """Those who were limited lately and would still be."""
+        """Keys that were limited lately and would still be."""
         now = self._clock(now_ns)
-        for key, times in self._noted.items():
+        for key, times in self._throttled.items():
             delay_ns = self._delay_ns(self._free_at.get(key, now), now)
             if delay_ns > 0:
                 yield ThrottledKey(key, delay_ns, times)
 
     def hand_over(self, other: "Limiter[Key]", belongs: Callable[[Key], bool], *, now_ns: int) -> None:
-        """What the keys for which ``belongs`` holds have used up counts at another limiter from now on."""
+        """Move the keys for which ``belongs`` holds to another limiter, with what they have used up."""
         now, there = self._clock(now_ns), other._clock(now_ns)
         for key in [key for key in self._free_at if belongs(key)]:
             used = self._free_at.pop(key) - now
@@ -127,15 +132,15 @@ class Limiter(Generic[Key]):
 
     def _limit(self, key: Key, free_at: int, now: int) -> int:
         self._count[1] += 1
-        self._noted[key] = self._noted.pop(key, 0) + 1
-        if len(self._noted) > MAX_THROTTLED:
-            self._noted.popitem(last=False)
-        # with a smaller burst than before, more may be used up than there is now
+        self._throttled[key] = self._throttled.pop(key, 0) + 1
+        if len(self._throttled) > MAX_THROTTLED:
+            self._throttled.popitem(last=False)
+        # After a reload with a smaller burst a key may have used up more than the new burst: it waits for that at most.
         self._free_at[key] = free_at = min(free_at, now + self._slack + UNIT)
         return self._delay_ns(free_at, now)
 
     def _delay_ns(self, free_at: int, now: int) -> int:
-        """Until the key may again, rounded up: at that time it may, a nanosecond before it may not."""
+        """The time until a key's next event is allowed, rounded up: then it is, and a nanosecond before it is not."""
         return -(-(free_at - now - self._slack) // self._speed)
 
     def _clock(self, now_ns: int) -> int:

@@ -8,8 +8,8 @@ from heapq import nlargest
 from ipaddress import IPv6Address, ip_address
 from typing import Literal, TypeAlias
 
+from appliance.config.fields.units import format_rate
 from appliance.config.schema import Config
-from appliance.config.units import format_rate
 from appliance.errors import RateLimited
 from appliance.gateway.limits.gcra import Decision, Key, Limiter, Mode, RateLimit, ThrottledKey
 from appliance.gateway.recording.event_bus import EventBus
@@ -19,15 +19,15 @@ from appliance.protocol.events import Join
 
 Scope = Literal["connections_per_ip", "messages_per_client"]
 ClientKey: TypeAlias = tuple[Principal, str]
-"""A canister, and who talks to it: the same for all sessions of an identity (in v0, of a client key)."""
+"""A canister and a client: the same for all sessions of an identity (in v0, of a client key)."""
 
 _NOUNS: dict[Scope, str] = {"connections_per_ip": "connections", "messages_per_client": "messages"}
 
 
 @dataclass(frozen=True, slots=True)
 class LimitExceeded:
-    """More than is allowed, by these limit. ``delay_ns`` is how long until it would be allowed; ``key`` is who it was,
-    as text, and ``times`` how often.
+    """An event above a limit. ``delay_ns`` is the time until it would be allowed, ``key`` whose event it was, as text,
+    and ``times`` how many events of this key were limited.
     """
 
     scope: Scope
@@ -38,7 +38,7 @@ class LimitExceeded:
 
     @property
     def is_enforced(self) -> bool:
-        """Whether it is to be turned away."""
+        """Whether the event is to be refused."""
         return self.limit.mode == "enforce"
 
     @property
@@ -47,11 +47,14 @@ class LimitExceeded:
         return -(-self.delay_ns // 10**9)
 
     def error(self) -> RateLimited:
-        """What a connection is closed with."""
+        """The error to close a connection with."""
         return RateLimited(_NOUNS[self.scope], format_rate(self.limit.rate), self.limit.burst, self.delay_ns)
 
     def record(self, timeline: Timeline, event_bus: EventBus, now_ns: int) -> None:
-        """Into the timeline always; published the first time, the second, the fourth, the eighth and so on."""
+        """Write it to the timeline, and publish the first time, the second, the fourth, the eighth and so on.
+
+        Not every time: whoever floods the gateway must not flood its subscribers too.
+        """
         timeline.limited(now_ns, self.scope, self.delay_ns, enforced=self.is_enforced)
         if self.times & (self.times - 1) == 0:
             delay_s, mode = self.delay_ns / 1e9, self.limit.mode
@@ -69,8 +72,8 @@ class LimitExceeded:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One limit, now. ``canister`` is None for the one of all canisters that have none of their own. ``limited`` is how
-    many have to wait, and ``waiting`` who has to wait longest.
+    """The state of one limit. ``canister`` is None for the limit of all canisters without one of their own. ``limited``
+    is the number of keys that have to wait, ``waiting`` those that have to wait longest.
     """
 
     scope: Scope
@@ -84,7 +87,7 @@ class Report:
 
 
 class Limits:
-    """Every limit of a configuration, and how far each is used up. ``clock`` is monotonic, in nanoseconds."""
+    """Every limit of a configuration and its use. ``clock`` is monotonic, in nanoseconds."""
 
     def __init__(self, config: Config, *, clock: Callable[[], int] = time.monotonic_ns) -> None:
         now_ns = clock()
@@ -96,21 +99,21 @@ class Limits:
         self.follow(config)
 
     def follow(self, config: Config) -> None:
-        """Apply another configuration. What was used up stays used up, whichever limit it counts at now."""
+        """Apply another configuration. Keys keep what they have used up, also when they move to another limit."""
         now_ns = self._clock()
         self._connections.follow(config.rate_limits.connections_per_ip, now_ns=now_ns)
         self._messages.follow(config.rate_limits.messages_per_client, now_ns=now_ns)
-        limit = {each.id: each.rate_limits.messages_per_client for each in config.canisters if each.rate_limits}
-        for canister_id in self._own.keys() - limit.keys():
+        own_limits = {each.id: each.rate_limits.messages_per_client for each in config.canisters if each.rate_limits}
+        for canister_id in self._own.keys() - own_limits.keys():
             self._give_up(canister_id, now_ns)
-        for canister_id, own in limit.items():
+        for canister_id, own in own_limits.items():
             if canister_id in self._own:
                 self._own[canister_id].follow(own, now_ns=now_ns)
             else:
                 self._own[canister_id] = self._part_off(canister_id, own, now_ns)
 
     def connection(self, address: str) -> LimitExceeded | None:
-        """An address wants to connect. Clients whose address nobody knows are not limited."""
+        """Count a connection of an address; None if it is allowed. Clients without an IP address are not limited."""
         limiter = self._connections
         if limiter.is_off or (key := network_of(address)) is None:
             return None
@@ -120,7 +123,7 @@ class Limits:
         return LimitExceeded("connections_per_ip", delay_ns, limiter.limit, key, limiter.times(key))
 
     def message(self, key: ClientKey) -> LimitExceeded | None:
-        """A client wants to send a message."""
+        """Count a message of a client; None if it is allowed."""
         limiter = self._own.get(key[0], self._messages) if self._own else self._messages
         if limiter.is_off:
             return None
@@ -130,7 +133,7 @@ class Limits:
         return LimitExceeded("messages_per_client", delay_ns, limiter.limit, _client_at(key), limiter.times(key))
 
     def decisions(self) -> dict[tuple[Scope, Decision, Mode], int]:
-        """How often it was decided how, since the start."""
+        """Counts of decisions since the start, those of limits that are gone included: metrics must not fall."""
         messages = self._retired.copy()
         for limiter in (self._messages, *self._own.values()):
             messages.update(limiter.decisions)
@@ -142,7 +145,7 @@ class Limits:
         return found
 
     def reports(self, most: int = 100) -> list[Report]:
-        """The state of every limit, each with at most so many that have to wait."""
+        """The state of every limit, each with at most ``most`` keys that have to wait."""
         now_ns = self._clock()
 
         def report(
@@ -183,7 +186,7 @@ class Limits:
 
 
 def client_key(join: Join) -> ClientKey:
-    """Who a client is to its canister's limit."""
+    """The key of a client in the limits. Without the client's nonce: a new session must not begin a new allowance."""
     return join.canister_id, join.client.partition("_")[0]
 
 
@@ -192,8 +195,8 @@ def _client_at(key: ClientKey) -> str:
 
 
 def network_of(address: str) -> str | None:
-    """What an address is limited as: an IPv4 address as itself, an IPv6 address as its /64, which one subscriber has
-    at least. None for what is no IP address.
+    """The key of an address in the limits: an IPv4 address itself; of an IPv6 address its /64, since a subscriber has
+    at least that many addresses to choose from. None for what is no IP address.
     """
     try:
         parsed = ip_address(address.partition("%")[0])

@@ -14,23 +14,26 @@ from appliance.config.schema import Config, Tls
 from appliance.config.schema import Gateway as Settings
 from appliance.errors import ConfigError, ConfigProblem, GatewayStopping
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.sockets.addresses import Bound, Factory, Place, bind, places
+from appliance.gateway.sockets.addresses import Factory, ListenAddress, ListeningSocket, bind, listen_addresses
 from appliance.gateway.sockets.connection import Connection
 
 _log = structlog.get_logger(__name__)
 
-SETTLING = 3
-"""Turns of the loop that it takes from an accepted socket to a connection."""
+SETTLING_TURNS = 3
+"""Turns of asyncio's loop from an accepted socket to a connection in the listener: accept, then the task that makes the
+transport, then ``connection_made``. Nothing can be awaited for this: the loop keeps no list of what it has accepted.
+With too few, clients that were accepted when the gateway stops are reset instead of answered; more do no harm.
+"""
 SURPLUS = 1000
-"""Sockets beyond ``max_connections`` that are still given an answer; more are dropped unheard."""
+"""Sockets above ``max_connections`` that still get the answer 503; those beyond are reset."""
 
 
 class Listener:
     """Serves a gateway on ``gateway.listen`` and ``gateway.listeners``. An async context: leaving it closes every
     socket with GatewayStopping.
 
-    ``port`` and ``url`` tell the address that was bound for ``gateway.listen``, and ``urls`` all of them in order, once
-    entered.
+    Once entered, ``port`` and ``url`` are those bound for ``gateway.listen``, and ``urls`` those of all addresses in
+    order.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -38,7 +41,7 @@ class Listener:
         self.gateway = gateway
         self.settings: Settings = gateway.config.gateway
         self.tls = _Tls() if self.settings.tls is None else _Tls.load(self.settings.tls)
-        self.bound: list[Bound] = []
+        self.bound: list[ListeningSocket] = []
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -62,7 +65,7 @@ class Listener:
         return len(self._connections)
 
     async def __aenter__(self) -> Self:
-        """Bind. Raises OSError where an address is not to be had."""
+        """Bind. Raises OSError where an address cannot be bound."""
         moving = await self.prepare(self.gateway.config)
         moving.swap()
         try:
@@ -78,41 +81,44 @@ class Listener:
     async def prepare(self, new: Config) -> "Moving":
         """Get ready to serve the addresses of another configuration: binds those that are new.
 
-        Raises ConfigError for TLS files that cannot be used and, once it serves, for an address that is not to be had;
-        before, that is an OSError.
+        Raises ConfigError for TLS files that cannot be used and for an address that cannot be bound; the latter is an
+        OSError until the listener serves.
         """
         settings = new.gateway
         tls = _Tls() if settings.tls is None else _Tls.load(settings.tls)
-        here, coming = list(self.bound), list[Bound]()
+        here, coming = list(self.bound), list[ListeningSocket]()
         try:
-            for place, key in zip(places(settings), _keys(settings), strict=True):
-                old = next((bound for bound in here if bound.is_at(place.address)), None)
+            for listen, key in zip(listen_addresses(settings), _keys(settings), strict=True):
+                old = next((bound for bound in here if bound.is_at(listen.address)), None)
                 if old is None:
-                    coming.append(await self._bind(place, key, with_tls=tls.context is not None))
+                    coming.append(await self._bind(listen, key, with_tls=tls.context is not None))
                     continue
                 here.remove(old)
-                is_same = old.place == place and tls.digest == self.tls.digest
-                coming.append(old if is_same else old.again(place, with_tls=tls.context is not None))
+                is_same = old.listen == listen and tls.digest == self.tls.digest
+                coming.append(old if is_same else old.duplicate(listen, with_tls=tls.context is not None))
         except BaseException:
             _release(coming, keep=self.bound)
             raise
         return Moving(self, settings, coming, tls)
 
-    async def _bind(self, place: Place, key: str, *, with_tls: bool) -> Bound:
+    async def _bind(self, listen: ListenAddress, key: str, *, with_tls: bool) -> ListeningSocket:
         try:
-            return await bind(place, with_tls=with_tls)
+            return await bind(listen, with_tls=with_tls)
         except OSError as error:
-            if not self.bound:  # a start may be tried again, the configuration is not at fault
+            if not self.bound:  # at a start the service manager tries again: the configuration is not at fault
                 raise
             raise ConfigError([ConfigProblem("", key, error.strerror or str(error))]) from None
 
-    def factory(self, place: Place) -> Factory:
-        """What makes the connections of a place."""
-        return partial(Connection, self, place.generation)
+    def factory(self, listen: ListenAddress) -> Factory:
+        """The protocol factory of an address."""
+        return partial(Connection, self, listen.generation)
 
     async def stop(self) -> None:
         """Accept no more, close every socket and wait for it, at most ``close_timeout`` and what is left of the time
         for draining.
+
+        The order matters: pause, let accepted sockets become connections, close the servers, and only then close the
+        connections; otherwise a client accepted in between would stay without an answer.
         """
         if not self.bound:
             return
@@ -122,7 +128,7 @@ class Listener:
         await _settle()
         for bound in self.bound:
             bound.close(unlink=True)
-        await _settle()
+        await _settle()  # uvloop, which pause does not stop, has accepted until now
         for connection in list(self._connections):
             connection.close(GatewayStopping())
         with contextlib.suppress(TimeoutError):
@@ -134,19 +140,20 @@ class Listener:
             await bound.wait_closed()
         self.bound.clear()
 
-    # --- connection.Host --------------------------------------------------------------------------------------------
+    # --- connection.ConnectionOwner ---------------------------------------------------------------------------------
 
     @property
     def is_full(self) -> bool:
-        """Whether a further client has to be turned away: all places are taken, or the gateway lets nobody in.
+        """Whether a further client has to be rejected: ``max_connections`` is reached, or the gateway accepts nobody.
 
-        A client that is gone keeps its place until its canister is told, so that nobody can pile up farewells.
+        A client that is gone counts until its close call is done: otherwise clients that connect and leave quickly
+        could pile up close calls without bound.
         """
-        taken = len(self._connections) - 1 + self.gateway.departing
+        taken = len(self._connections) - 1 + self.gateway.pending_close_calls  # without the one that asks
         return not self.gateway.is_accepting or taken >= self.settings.max_connections
 
     def accepted(self, connection: Connection) -> None:
-        """A socket is there."""
+        """Count a socket."""
         self._connections.add(connection)
         self._empty.clear()
         self.gateway.counters.connections += 1
@@ -154,7 +161,7 @@ class Listener:
             connection.abort()
 
     def lost(self, connection: Connection) -> None:
-        """A socket is gone."""
+        """Forget a socket."""
         self._connections.discard(connection)
         if not self._connections:
             self._empty.set()
@@ -163,7 +170,7 @@ class Listener:
 class Moving:
     """A listener that is ready to serve other addresses."""
 
-    def __init__(self, listener: Listener, settings: Settings, coming: list[Bound], tls: "_Tls") -> None:
+    def __init__(self, listener: Listener, settings: Settings, coming: list[ListeningSocket], tls: "_Tls") -> None:
         self._listener = listener
         self._settings = settings
         self._coming = coming
@@ -184,11 +191,11 @@ class Moving:
         """Accept at the new addresses, then no more at those that are not served any more. Raises OSError."""
         for bound in self._coming:
             if not bound.servers:
-                await bound.serve(self._listener.factory(bound.place), self._tls.context)
-                _log.info("listening", url=bound.url, generation=bound.place.generation)
+                await bound.serve(self._listener.factory(bound.listen), self._tls.context)
+                _log.info("listening", url=bound.url, generation=bound.listen.generation)
         for bound in self._going:
             is_gone = not any(
-                bound.is_at(coming.place.address) or coming.is_at(bound.place.address) for coming in self._coming
+                bound.is_at(coming.listen.address) or coming.is_at(bound.listen.address) for coming in self._coming
             )
             bound.close(unlink=is_gone)
             if is_gone:
@@ -197,7 +204,7 @@ class Moving:
 
 @dataclass(frozen=True)
 class _Tls:
-    """A server context, and what its files held; neither where there is no TLS."""
+    """A server context and a digest of its files, by which a reload sees that they changed; neither without TLS."""
 
     context: ssl.SSLContext | None = None
     digest: bytes = b""
@@ -211,16 +218,16 @@ class _Tls:
 
 
 def _keys(settings: Settings) -> list[str]:
-    """The key of each place, in their order."""
+    """The configuration key of each address, in their order."""
     return ["gateway.listen", *(f"gateway.listeners[{more.address}].address" for more in settings.listeners)]
 
 
-def _release(bound: list[Bound], *, keep: list[Bound]) -> None:
-    """Close what nobody is accepted at yet."""
-    addresses = {one.place.address for one in keep}
+def _release(bound: list[ListeningSocket], *, keep: list[ListeningSocket]) -> None:
+    """Close sockets that were bound and are not served."""
+    addresses = {one.listen.address for one in keep}
     for one in bound:
         if one not in keep:
-            one.close(unlink=one.place.address not in addresses)
+            one.close(unlink=one.listen.address not in addresses)
 
 
 def load_tls(tls: Tls) -> ssl.SSLContext:
@@ -238,5 +245,5 @@ def load_tls(tls: Tls) -> ssl.SSLContext:
 
 async def _settle() -> None:
     """Let every socket that was accepted become a connection."""
-    for _ in range(SETTLING):
+    for _ in range(SETTLING_TURNS):
         await asyncio.sleep(0)

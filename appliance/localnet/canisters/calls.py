@@ -17,9 +17,9 @@ class Closure:
 
 @dataclass(frozen=True)
 class OutgoingCall:
-    """A call that a canister makes, with what continues the caller: exactly one of reply and reject is called.
+    """A call that a canister makes, with its callbacks: exactly one of reply and reject runs.
 
-    A cleanup is called where that one trapped. ``cycles`` have left the caller's balance.
+    The cleanup runs where that one trapped. ``cycles`` are already subtracted from the caller's balance.
     """
 
     callee: Principal
@@ -33,9 +33,9 @@ class OutgoingCall:
 
 @dataclass(eq=False)
 class CallContext:
-    """One call in execution: who is answered, whether that has happened, and how many calls of its own are out.
+    """An open call: where its response goes, whether it was sent, and how many calls of its own are not answered yet.
 
-    ``origin`` None is the system, which expects no answer. ``instructions`` counts over all its executions.
+    ``origin`` is None for timers and heartbeats, which nobody waits for. ``instructions`` counts over all executions.
     """
 
     canister_id: Principal
@@ -49,33 +49,33 @@ class CallContext:
 
 
 @dataclass(frozen=True)
-class Pending:
-    """A call of a canister that is not answered yet."""
+class PendingCall:
+    """A canister's call that is not answered yet, with the call context that made it."""
 
     context: CallContext
     call: OutgoingCall
 
 
-Origin: TypeAlias = Call | Pending | None
+Origin: TypeAlias = Call | PendingCall | None
 
 
 @dataclass
 class Cycles:
-    """What an execution can do with cycles; ``available`` came with the call, ``refunded`` with the response to one."""
+    """The cycles of one execution: ``available`` were sent with the call, ``refunded`` came back with a response."""
 
     balance: int = 0
     available: int = 0
     refunded: int = 0
 
     def accept(self, wanted: int) -> int:
-        """Take what is available up to that many, and return how many."""
+        """Move up to ``wanted`` available cycles into the balance; returns how many."""
         taken = min(wanted, self.available)
         self.available -= taken
         self.balance += taken
         return taken
 
     def burn(self, wanted: int) -> int:
-        """Destroy up to that many of the balance, and return how many."""
+        """Destroy up to ``wanted`` cycles of the balance; returns how many."""
         burnt = min(wanted, self.balance)
         self.balance -= burnt
         return burnt

@@ -1,7 +1,7 @@
-"""What runs on the replica: the interface that a host of canisters fills (IC interface specification, "System API").
+"""The interface between the replica and canisters of any kind (IC interface specification, "System API").
 
-An execution is one call of a method below. It returns or raises; **an execution that raises leaves no trace in the
-canister**, which is the host's duty, and the replica drops what the execution asked of its environment.
+An execution is one call of a method below. It returns or raises. **An execution that raises must leave the canister as
+it was**: the implementation rolls back the canister's own state, the replica discards the effects in the environment.
 """
 
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class ExecutionError(Exception):
-    """An execution without a reply. Its text is what the caller gets to read.
+    """A failed execution. Its text is part of the reject message.
 
     ``error_code`` is the replica's. ``reject_code`` 5 says that the canister failed, 4 that it refused.
     """
@@ -34,23 +34,23 @@ class ExecutionError(Exception):
 
     @property
     def sentence(self) -> str:
-        """What is wrong, in the replica's words, to stand after the name of the canister."""
+        """The problem in the wording of the replica; follows the name of the canister."""
         return str(self)
 
 
 class Trap(ExecutionError):
-    """The canister gave up (``ic0.trap``, or a fault of its own)."""
+    """The canister trapped by ``ic0.trap``, or by an exception where it is written in Python."""
 
     error_code = "IC0503"
 
     @property
     def sentence(self) -> str:
-        """The text that it gave up with."""
+        """The text that it trapped with."""
         return f"Canister called `ic0.trap` with message: '{self}'"
 
 
 class Reject(ExecutionError):
-    """The canister refused in words, and what it did before is forgotten. The caller sees reject code 4."""
+    """The canister rejects the call and rolls back what it did. The caller gets reject code 4."""
 
     error_code = "IC0406"
     reject_code = CANISTER_REJECT
@@ -66,8 +66,8 @@ class MethodNotFound(ExecutionError):
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the replica knows about a canister and tells it."""
+class CanisterInfo:
+    """What a canister can read about itself."""
 
     controllers: frozenset[Principal] = frozenset()
     version: int = 0
@@ -79,7 +79,7 @@ class Facts:
 
 @dataclass
 class Environment:
-    """What one execution sees of the IC and may ask of it. Valid during that execution only.
+    """The system API of one execution: what it can read and what it can request. Valid during that execution only.
 
     ``time_ns`` stands still during an execution and never runs backwards from one to the next. ``timer_ns`` is when
     ``Canister.on_timer`` is due, 0 for never. ``certificate`` is given to queries only. A reply longer than
@@ -93,11 +93,11 @@ class Environment:
     timer_ns: int = 0
     certificate: Callable[[], bytes] | None = None
     reply_limit: int = REPLY_LIMIT
-    facts: Facts = field(default_factory=Facts)
+    info: CanisterInfo = field(default_factory=CanisterInfo)
     cycles: Cycles = field(default_factory=Cycles)
     is_answered: bool = False
     instructions: int = 0
-    journal: Callable[[str], None] | None = None
+    on_print: Callable[[str], None] | None = None
     certified_data: bytes | None = field(default=None, init=False)
     answer: Outcome | None = field(default=None, init=False)
     calls: list[OutgoingCall] = field(default_factory=list, init=False)
@@ -115,22 +115,22 @@ class Environment:
         return None if self.certificate is None else self.certificate()
 
     def set_timer(self, time_ns: int) -> int:
-        """Have ``on_timer`` called once when that time has come (0: never); returns what was set before."""
+        """Set the time of the next ``on_timer`` (0: never); returns the time that was set before."""
         previous, self.timer_ns = self.timer_ns, time_ns
         return previous
 
     def check_reply(self, reply: bytes) -> bytes:
-        """The same bytes; traps where they are too many."""
+        """The same bytes; traps where they exceed ``reply_limit``."""
         if len(reply) > self.reply_limit:
             raise Trap(f"application payload size ({len(reply)}) cannot be larger than {self.reply_limit}")
         return reply
 
     def reply(self, reply: bytes) -> None:
-        """Answer the call, unlike a returned reply before the execution is over. Traps where it was answered."""
+        """Reply to the call before the execution ends. Traps where the call was answered."""
         self._answer(Reply(self.check_reply(reply)))
 
     def reject(self, text: str) -> None:
-        """Refuse the call and keep what was done, unlike Reject. Traps where it was answered."""
+        """Reject the call and keep the changes, unlike `Reject`. Traps where the call was answered."""
         self._answer(Rejection(CANISTER_REJECT, text, Reject.error_code))
 
     def _answer(self, outcome: Outcome) -> None:
@@ -142,12 +142,12 @@ class Environment:
     def print(self, text: str) -> None:
         """Write a line into the log (``ic0.debug_print``)."""
         log.debug("[canister %s] %s", self.canister_id, text)
-        if self.journal is not None:
-            self.journal(text)
+        if self.on_print is not None:
+            self.on_print(text)
 
 
 class Canister(Protocol):
-    """A canister with its host. Every method raises ExecutionError, and leaves no trace when it does."""
+    """An installed canister. Every method may raise ExecutionError, and then has changed nothing."""
 
     @property
     def module_hash(self) -> bytes:
@@ -170,25 +170,25 @@ class Canister(Protocol):
         """Execute a query method; the state is afterwards as it was."""
 
     def on_timer(self, env: Environment) -> None:
-        """The timer is due (``canister_global_timer``); it is off unless set again."""
+        """Run ``canister_global_timer``; the timer is off unless it is set again."""
 
 
 class Query(Protocol):
-    """A query in several executions (``canister_composite_query``) on a state of its own, which is forgotten."""
+    """A query in several executions (``canister_composite_query``) on a copy of the state, which is discarded."""
 
     def start(self, method: str, arg: bytes, env: Environment) -> None:
         """Execute the method."""
 
     def on_response(self, call: OutgoingCall, outcome: Outcome, env: Environment) -> None:
-        """Continue after a call."""
+        """Run the callback for the response to a call."""
 
     def clean_up(self, closure: Closure, env: Environment) -> None:
-        """Continue where `on_response` raised."""
+        """Run the cleanup callback after `on_response` raised."""
 
 
 @runtime_checkable
 class Actor(Canister, Protocol):
-    """A canister that makes calls, and has everything else that one of Wasm has."""
+    """A canister that can make calls, be saved and be upgraded, as canisters of Wasm can."""
 
     has_heartbeat: bool
     """Whether `on_heartbeat` does something."""
@@ -215,16 +215,16 @@ class Actor(Canister, Protocol):
         """
 
     def inspect(self, method: str, arg: bytes, env: Environment) -> bool:
-        """Whether a user's call is let in (``canister_inspect_message``)."""
+        """Whether a user's call is accepted (``canister_inspect_message``)."""
 
     def on_response(self, call: OutgoingCall, outcome: Outcome, env: Environment) -> None:
-        """Continue after a call."""
+        """Run the callback for the response to a call."""
 
     def clean_up(self, closure: Closure, env: Environment) -> None:
-        """Continue where `on_response` raised."""
+        """Run the cleanup callback after `on_response` raised."""
 
     def on_heartbeat(self, env: Environment) -> None:
-        """Time passes (``canister_heartbeat``)."""
+        """Run ``canister_heartbeat``."""
 
     def open_query(self) -> Query:
-        """A query on the state as it is now, for one that may make calls."""
+        """A query that may make calls, on the state as it is now."""

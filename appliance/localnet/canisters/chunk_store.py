@@ -1,4 +1,4 @@
-"""Pieces of modules too large for one message (interface specification, "Wasm chunk store")."""
+"""Chunks of modules that are too large for one message (interface specification, "Wasm chunk store")."""
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -8,8 +8,8 @@ STORE_LIMIT = 100
 """Chunks of one canister."""
 
 
-class ChunkProblem(Exception):
-    """A chunk that cannot be stored or found, in the replica's words."""
+class ChunkStoreError(Exception):
+    """A chunk that cannot be stored or found; the text is the replica's."""
 
 
 class ChunkStore:
@@ -30,30 +30,30 @@ class ChunkStore:
         return sum(map(len, self._chunks.values()))
 
     def put(self, chunk: bytes) -> bytes:
-        """Store and return the hash; one that is there already stays. Raises ChunkProblem."""
+        """Store a chunk and return its hash; a stored one is kept. Raises ChunkStoreError."""
         if len(chunk) > CHUNK_LIMIT:
-            raise ChunkProblem(f"Wasm chunk size {len(chunk)} exceeds the maximum chunk size of {CHUNK_LIMIT}.")
+            raise ChunkStoreError(f"Wasm chunk size {len(chunk)} exceeds the maximum chunk size of {CHUNK_LIMIT}.")
         digest = sha256(chunk).digest()
         if digest not in self._chunks and len(self._chunks) >= STORE_LIMIT:
-            raise ChunkProblem(f"Wasm chunk store has already reached maximum capacity of {STORE_LIMIT} chunks.")
+            raise ChunkStoreError(f"Wasm chunk store has already reached maximum capacity of {STORE_LIMIT} chunks.")
         self._chunks[digest] = chunk
         return digest
 
     def get(self, digest: bytes) -> bytes:
-        """A chunk. Raises ChunkProblem."""
+        """A chunk. Raises ChunkStoreError."""
         try:
             return self._chunks[digest]
         except KeyError:
-            raise ChunkProblem(f"Chunk hash {digest.hex()} was not found") from None
+            raise ChunkStoreError(f"Chunk hash {digest.hex()} was not found") from None
 
     def assemble(self, hashes: Sequence[bytes], module_hash: bytes) -> bytes:
-        """The module that these chunks make. Raises ChunkProblem, also where it has another hash."""
+        """The module made of these chunks. Raises ChunkStoreError, also where its hash is not ``module_hash``."""
         module = b"".join(map(self.get, hashes))
         if sha256(module).digest() != module_hash:
             found = sha256(module).hexdigest()
-            raise ChunkProblem(f"Wasm module hash {found} does not match given hash {module_hash.hex()}")
+            raise ChunkStoreError(f"Wasm module hash {found} does not match given hash {module_hash.hex()}")
         return module
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all chunks."""
         self._chunks.clear()

@@ -8,7 +8,6 @@ from typing import TypeVar
 from appliance.crypto import CandidInterface, CandidMethod
 from appliance.errors import CandidError
 from appliance.localnet.canisters.canister import Environment, ExecutionError, MethodNotFound, Trap
-from appliance.localnet.canisters.undo_log import Journal
 
 T = TypeVar("T")
 
@@ -19,15 +18,15 @@ class PythonCanister:
     """Fills `Canister`. A subclass has a Candid text and, by the same name, a Python method for each method in it.
 
     Such a method takes the environment and the decoded arguments and returns its result, or a tuple of its results
-    where there is not exactly one. It changes the canister's state through ``journal`` only, so that an execution that
-    raises leaves no trace.
+    where there is not exactly one. It changes the canister's state through ``undo_log`` only: an assignment
+    past it would survive a trap, which no canister on the IC can see.
     """
 
     did: str
     """The Candid interface, also served as the metadata ``candid:service``."""
 
     def __init__(self) -> None:
-        self.journal = Journal()
+        self.undo_log = UndoLog()
         self._interface = CandidInterface(self.did)
         self._methods = self._interface.methods
 
@@ -47,10 +46,10 @@ class PythonCanister:
         self._execute(lambda: self.init(env, *arguments))
 
     def init(self, env: Environment, *arguments: object) -> None:
-        """What happens at the installation; nothing unless a subclass says so."""
+        """Called at the installation; does nothing unless a subclass overrides it."""
 
     def update(self, method: str, arg: bytes, env: Environment) -> bytes:
-        """Execute a method of the interface; what a query method did is forgotten."""
+        """Execute a method of the interface; the changes of a query method are rolled back."""
         declared = self._methods.get(method)
         if declared is None:
             raise MethodNotFound("update", method)
@@ -68,7 +67,7 @@ class PythonCanister:
         self._execute(lambda: self.timer(env))
 
     def timer(self, env: Environment) -> None:
-        """What happens when the timer is due; nothing unless a subclass says so."""
+        """Called when the timer is due; does nothing unless a subclass overrides it."""
 
     def _call(self, declared: CandidMethod, arg: bytes, env: Environment) -> bytes:
         handler = getattr(self, declared.name)
@@ -83,16 +82,16 @@ class PythonCanister:
         try:
             result = run()
         except ExecutionError:
-            self.journal.roll_back()
+            self.undo_log.roll_back()
             raise
         except Exception as error:
-            self.journal.roll_back()
+            self.undo_log.roll_back()
             log.exception("%s failed", type(self).__name__)
             raise Trap(f"{type(error).__name__}: {error}") from error
         if keep:
-            self.journal.commit()
+            self.undo_log.commit()
         else:
-            self.journal.roll_back()
+            self.undo_log.roll_back()
         return result
 
 
@@ -101,3 +100,48 @@ def _decode(decode: Callable[[bytes], tuple[object, ...]], arg: bytes) -> tuple[
         return decode(arg)
     except CandidError as error:
         raise Trap(f"failed to decode call arguments: {error.problem}") from error
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class UndoLog:
+    """Changes attributes and dicts, and can undo the changes since the last ``commit``.
+
+    Undoing costs as much as the execution changed; a copy of the state before each execution would cost as much as the
+    canister holds, with thousands of clients in it.
+    """
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], object]] = []
+
+    def commit(self) -> None:
+        """Keep the changes."""
+        self._undo.clear()
+
+    def roll_back(self) -> None:
+        """Undo the changes since the last ``commit``."""
+        while self._undo:  # the newest first: the same key may have been changed twice
+            self._undo.pop()()
+
+    def set(self, owner: object, attribute: str, value: object) -> None:
+        """Set an attribute that exists."""
+        before = getattr(owner, attribute)
+        self._undo.append(lambda: setattr(owner, attribute, before))
+        setattr(owner, attribute, value)
+
+    def put(self, mapping: dict[K, V], key: K, value: V) -> None:
+        """Set an item."""
+        if key in mapping:
+            before = mapping[key]
+            self._undo.append(lambda: mapping.__setitem__(key, before))
+        else:
+            self._undo.append(lambda: mapping.pop(key))
+        mapping[key] = value
+
+    def remove(self, mapping: dict[K, V], key: K) -> V:
+        """Remove an item and return it. Raises KeyError."""
+        value = mapping.pop(key)
+        self._undo.append(lambda: mapping.__setitem__(key, value))
+        return value

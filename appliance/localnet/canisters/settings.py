@@ -1,4 +1,4 @@
-"""What controllers have said about a canister besides its code (interface specification, "canister_settings")."""
+"""The settings of a canister (interface specification, "canister_settings")."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ NUMBERS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Kept and shown, but for the log's visibility without an effect: nothing is scarce here.
+    """Stored and shown. Only ``log_visibility`` has an effect: nothing is scarce on a local network.
 
     ``freezing_threshold`` is in seconds, ``compute_allocation`` in per cent, limits and allocations in bytes or cycles.
     ``log_visibility`` is None for controllers, ``public``, or who may see the log besides the controllers.
@@ -34,7 +34,7 @@ class Settings:
     log_visibility: frozenset[Principal] | None | str = None
 
     def changed(self, wanted: Mapping[str, Any]) -> "Settings":
-        """With what is given of ``canister_settings``."""
+        """The settings with the fields that are given in ``canister_settings``."""
         numbers = {name: wanted[name] for name in NUMBERS if wanted[name] is not None}
         if wanted["log_visibility"] is not None:
             return replace(self, **numbers, log_visibility=_visibility(wanted["log_visibility"]))
@@ -65,12 +65,12 @@ class Settings:
         }
 
     def encode(self) -> bytes:
-        """All but the controllers and the variables, to be kept."""
+        """Candid for `decode`, without controllers and variables, which the record holds."""
         return SETTINGS.encode(self.to_candid((), {}))
 
     @staticmethod
     def decode(data: bytes) -> "Settings":
-        """What was kept. Raises CandidError."""
+        """The settings that `encode` wrote. Raises CandidError."""
         (kept,) = SETTINGS.decode(data)
         return Settings().changed(kept)  # type: ignore[arg-type]  # a record is a dict
 

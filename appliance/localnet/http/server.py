@@ -1,30 +1,26 @@
 """The HTTP interface of the replica (IC interface specification, "HTTPS Interface"; IC-PROTOCOL A)."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
 
 from aiohttp import web
 
-from appliance.crypto import Request, Verifier, encode_cbor
-from appliance.errors import GatewayError, Malformed
-from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.http.read_state import PathRules, Reader
-from appliance.localnet.http.refusal import Refusal, of_request
+from appliance.crypto import Request, encode_cbor
+from appliance.ic.principal import Principal
+from appliance.localnet.http.errors import HttpError
+from appliance.localnet.http.read_state import PathRules, StateReader
+from appliance.localnet.http.requests import CBOR_TYPE, RequestReader, effective_id_in_url, version_in_url
 from appliance.localnet.replica.replica import Replica
-from appliance.localnet.state.certification import Ranges, is_hosted
+from appliance.localnet.state.certification import Ranges
 from appliance.localnet.state.outcome import Rejection, Reply
 
 API_VERSION = "0.18.0"
-CBOR_TYPE = "application/cbor"
 BODY_LIMIT = 5 * 1024 * 1024
 SYNC_CALL_WAIT_S = 10.0
-"""How long a call of v3 or v4 waits for its outcome before the answer is 202."""
+"""How long a call of v3 or v4 waits for its outcome before it is answered with 202."""
 
 SUBNET_CALLS = frozenset({4})
-"""The version of calls to a subnet; there were none before."""
+"""The versions of calls to a subnet; older versions have no such endpoint."""
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, HEAD, OPTIONS",
@@ -48,7 +44,11 @@ class Versions:
 
 
 class HttpInterface:
-    """Makes the application; the replica behind it lives on when the application's server stops."""
+    """Answers requests from one replica, which goes on when the HTTP server stops.
+
+    Which replica answers a request is decided here: `_submit`, `_query` and `_read_state` are the only places that use
+    it for users.
+    """
 
     def __init__(
         self, replica: Replica, versions: Versions | None = None, *, call_wait_s: float = SYNC_CALL_WAIT_S
@@ -56,7 +56,7 @@ class HttpInterface:
         self._replica = replica
         self._call_wait_s = call_wait_s
         self._versions = versions or Versions()
-        self._verifier = Verifier(replica.authority.root_key)
+        self._requests = RequestReader(replica)
         self._rules = PathRules(replica.authority, replica.ingress.get)
 
     def application(self) -> web.Application:
@@ -65,7 +65,7 @@ class HttpInterface:
         app.on_response_prepare.append(_allow_every_origin)
         app.router.add_get("/api/v2/status", self._status)
         app.router.add_route("OPTIONS", "/{path:.*}", _preflight)
-        canister, subnet = r"/api/v{version:\d+}/canister/{about}", r"/api/v{version:\d+}/subnet/{about}"
+        canister, subnet = r"/api/v{version:\d+}/canister/{effective_id}", r"/api/v{version:\d+}/subnet/{effective_id}"
         app.router.add_post(f"{canister}/call", self._call)
         app.router.add_post(f"{canister}/query", self._query)
         app.router.add_post(f"{canister}/read_state", self._read_canister_state)
@@ -87,29 +87,30 @@ class HttpInterface:
 
     async def _call(self, http: web.Request) -> web.Response:
         try:
-            version = _version(http, self._versions.call)
-            request = await self._open(http, "call")
-            self._check_effective_id(request, _about(http))
-        except Refusal as refusal:
-            return _refused(refusal)
+            version = version_in_url(http, self._versions.call)
+            request = await self._requests.read(http, "call")
+            self._requests.check_effective_id(request, effective_id_in_url(http))
+        except HttpError as error:
+            return _error_response(error)
         return await self._submit(request, version)
 
     async def _call_subnet(self, http: web.Request) -> web.Response:
-        """Calls that are about no canister: those that create one."""
+        """Calls without an effective canister id: those that create a canister."""
         try:
-            version = _version(http, self._versions.call & SUBNET_CALLS)
-            request = await self._open(http, "call")
-            self._check_subnet(request, _about(http))
-        except Refusal as refusal:
-            return _refused(refusal)
+            version = version_in_url(http, self._versions.call & SUBNET_CALLS)
+            request = await self._requests.read(http, "call")
+            self._requests.check_subnet(request, effective_id_in_url(http))
+        except HttpError as error:
+            return _error_response(error)
         return await self._submit(request, version)
 
     async def _submit(self, request: Request, version: int) -> web.Response:
         rejection = self._replica.admit(request)
         if rejection is not None:
-            return _not_executed(rejection, version)
+            return _rejection_response(rejection, version)
         is_known = self._replica.ingress.get(request.request_id) is not None
         call = self._replica.submit(request)
+        # A repeated call does not wait a second time: an agent that retries polls read_state after a 202.
         if version == 2 or (is_known and not call.done.is_set()):
             return web.Response(status=202)
         try:
@@ -122,11 +123,11 @@ class HttpInterface:
 
     async def _query(self, http: web.Request) -> web.Response:
         try:
-            version = _version(http, self._versions.query)
-            request = await self._open(http, "query")
-            self._check_effective_id(request, _about(http))
-        except Refusal as refusal:
-            return _refused(refusal)
+            version = version_in_url(http, self._versions.query)
+            request = await self._requests.read(http, "query")
+            self._requests.check_effective_id(request, effective_id_in_url(http))
+        except HttpError as error:
+            return _error_response(error)
         outcome = self._replica.query(request, _ranges(version))
         response: dict[str, object] = (
             {"status": "replied", "reply": {"arg": outcome.arg}}
@@ -145,69 +146,28 @@ class HttpInterface:
 
     async def _read_state(self, http: web.Request, *, is_subnet: bool) -> web.Response:
         try:
-            version = _version(http, self._versions.read_state)
-            request = await self._open(http, "read_state")
-            about = _about(http)
+            version = version_in_url(http, self._versions.read_state)
+            request = await self._requests.read(http, "read_state")
+            effective_id = effective_id_in_url(http)
             targets = None if request.targets is None else frozenset(request.targets)
-            reader = Reader(Principal(request.sender), targets, about, is_subnet, version)
+            reader = StateReader(Principal(request.sender), targets, effective_id, is_subnet, version)
             self._rules.check(request.paths, reader)
-        except Refusal as refusal:
-            return _refused(refusal)
+        except HttpError as error:
+            return _error_response(error)
         ranges: Ranges = "none" if is_subnet and version > 2 else _ranges(version)
         certificate = self._replica.state.certificate(self._rules.shown(request.paths, reader), ranges)
         return _cbor({"certificate": certificate})
-
-    async def _open(self, http: web.Request, expected: Literal["call", "query", "read_state"]) -> Request:
-        """Read and verify the body. Raises Refusal."""
-        if http.content_type.lower() != CBOR_TYPE:
-            raise Refusal(400, "Unexpected content-type, expected application/cbor.")
-        request = self._verified(await http.read())
-        if request.request_type != expected:
-            raise Refusal(400, f"Malformed request: request_type is {request.request_type}, expected {expected}")
-        return request
-
-    def _verified(self, body: bytes) -> Request:
-        """The request, if it is good now, or good for somebody whose clock was not moved with this one."""
-        clock = self._replica.clock
-        now_ns = clock.now_ns()
-        try:
-            return self._verifier.open_request(body, now_ns=now_ns)
-        except GatewayError as error:
-            if clock.ahead_ns:
-                with suppress(GatewayError):
-                    return self._verifier.open_request(body, now_ns=now_ns - clock.ahead_ns)
-            raise of_request(error, now_ns=now_ns) from error
-
-    def _subject(self, request: Request) -> Principal | None:
-        """The canister that a request is about; None where it is about none, or where that is told later."""
-        target, management = Principal(request.canister_id), self._replica.executor.management
-        if target != MANAGEMENT_CANISTER:
-            return target
-        return None if management is None else management.effective_id(request.method_name, request.arg)
-
-    def _check_effective_id(self, request: Request, about: Principal) -> None:
-        subject = self._subject(request)
-        if subject is not None and subject != about:
-            raise Refusal(400, f"Specified CanisterId {subject} does not match effective canister id in URL {about}")
-        if subject is None and about != MANAGEMENT_CANISTER and not is_hosted(about):
-            raise Refusal(400, f"Effective canister id in URL {about} is not of this subnet")
-
-    def _check_subnet(self, request: Request, about: Principal) -> None:
-        if about != self._replica.authority.subnet_id:
-            raise Refusal(400, f"Effective subnet id in URL {about} is not this subnet")
-        if request.canister_id != MANAGEMENT_CANISTER or self._subject(request) is not None:
-            raise Refusal(400, f"The method {request.method_name} is about a canister, whose id belongs in the URL")
 
 
 def _cbor(value: dict[str, object]) -> web.Response:
     return web.Response(body=encode_cbor(value), content_type=CBOR_TYPE)  # type: ignore[arg-type]  # CBOR values only
 
 
-def _refused(refusal: Refusal) -> web.Response:
-    return web.Response(status=refusal.status, text=refusal.text)
+def _error_response(error: HttpError) -> web.Response:
+    return web.Response(status=error.status, text=error.text)
 
 
-def _not_executed(rejection: Rejection, version: int) -> web.Response:
+def _rejection_response(rejection: Rejection, version: int) -> web.Response:
     if version == 2:
         return _cbor(dict(rejection.to_cbor()))
     return _cbor({"status": "non_replicated_rejection", **rejection.to_cbor()})
@@ -215,26 +175,6 @@ def _not_executed(rejection: Rejection, version: int) -> web.Response:
 
 def _ranges(version: int) -> Ranges:
     return "flat" if version == 2 else "sharded"
-
-
-def _version(http: web.Request, served: frozenset[int]) -> int:
-    version = int(http.match_info["version"])
-    if version not in served:
-        raise Refusal(404, "Not Found")
-    return version
-
-
-def _about(http: web.Request) -> Principal:
-    text = http.match_info["about"]
-    try:
-        return _parse_principal(text)
-    except Malformed as error:
-        raise Refusal(400, f"Invalid URL: Cannot parse {text!r} as a principal: {error.problem}") from error
-
-
-@lru_cache(maxsize=1024)
-def _parse_principal(text: str) -> Principal:
-    return Principal.from_text(text)
 
 
 async def _allow_every_origin(http: web.Request, response: web.StreamResponse) -> None:

@@ -1,7 +1,8 @@
 """The page at ``/_/``: what canisters there are, what they log, and their methods to be called with Candid text.
 
-The page asks JSON endpoints below ``/_/api/``, which make calls in the name of nobody or of the developer. So they
-answer only what comes from the page itself, and no names that somebody may have pointed at this machine.
+The page uses JSON endpoints below ``/_/api/``, which call canisters anonymously or as the developer. So they answer
+requests of the page itself only, under a name of this machine: any web page could send requests here, and by DNS
+rebinding also read the answers.
 """
 
 import ipaddress
@@ -17,9 +18,9 @@ from appliance.crypto import CandidInterface, decode_candid_text, encode_candid_
 from appliance.errors import CandidError, GatewayError, Malformed
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.localnet.page.caller import Caller
+from appliance.localnet.canisters.record import CanisterRecord
+from appliance.localnet.page.local_agent import LocalAgent
 from appliance.localnet.replica.replica import Replica
-from appliance.localnet.replica.slots import Slot
 from appliance.localnet.state.outcome import Outcome, Reply
 
 HEADERS = {
@@ -42,8 +43,8 @@ LINES_AT_ONCE = 200
 FORWARD_LIMIT_S = 10 * 365 * 86_400
 
 
-class Problem(Exception):
-    """What the page is told instead of an answer."""
+class PageError(Exception):
+    """The request fails with this HTTP status and text, which the page shows."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -60,18 +61,18 @@ class Page:
         self._replica = replica
         self._developer = developer
         self._fast_forward = fast_forward
-        self._caller = Caller(replica)
+        self._agent = LocalAgent(replica)
 
     def add_to(self, application: web.Application) -> None:
-        """Serve the page and what it asks for."""
+        """Add the page and its endpoints."""
         add = application.router
         add.add_get("/_", _to_page)
         add.add_get("/_/{file:[a-z.]*}", _file)
-        add.add_get("/_/api/net", _answering(self._net))
-        add.add_get("/_/api/canisters/{id}", _answering(self._canister))
-        add.add_get("/_/api/canisters/{id}/log", _answering(self._log))
-        add.add_post("/_/api/call", _answering(self._call))
-        add.add_post("/_/api/fast-forward", _answering(self._forward))
+        add.add_get("/_/api/net", _endpoint(self._net))
+        add.add_get("/_/api/canisters/{id}", _endpoint(self._canister))
+        add.add_get("/_/api/canisters/{id}/log", _endpoint(self._log))
+        add.add_post("/_/api/call", _endpoint(self._call))
+        add.add_post("/_/api/fast-forward", _endpoint(self._forward))
 
     async def _net(self, _: web.Request) -> object:
         authority = self._replica.authority
@@ -82,79 +83,79 @@ class Page:
             "ahead_s": self._replica.clock.ahead_ns / 1e9,
             "gateway_url": self.gateway_url,
             "developer": str(self._developer.principal),
-            "canisters": [_summary(slot) for slot in self._replica.slots],
+            "canisters": [_summary(record) for record in self._replica.canisters],
         }
 
     async def _canister(self, http: web.Request) -> object:
-        slot = self._slot(http.match_info["id"])
-        did = _candid(slot)
+        record = self._slot(http.match_info["id"])
+        did = _candid(record)
         return {
-            **_summary(slot),
-            "controllers": [str(controller) for controller in sorted(slot.controllers)],
-            "metadata": _metadata(slot),
-            "variables": slot.variables,
+            **_summary(record),
+            "controllers": [str(controller) for controller in sorted(record.controllers)],
+            "metadata": _metadata(record),
+            "variables": record.variables,
             "candid": did,
             "methods": _methods(did),
         }
 
     async def _log(self, http: web.Request) -> object:
-        slot, after = self._slot(http.match_info["id"]), http.query.get("after", "0")
+        record, after = self._slot(http.match_info["id"]), http.query.get("after", "0")
         if not after.isdecimal():
-            raise Problem(400, "after is the number of a line")
-        lines = [line for line in slot.log if line.number >= int(after)][-LINES_AT_ONCE:]
-        return {"next": slot.log_number, "lines": [[line.number, line.time_ns // 10**6, line.text] for line in lines]}
+            raise PageError(400, "after is the number of a line")
+        lines = [line for line in record.log if line.number >= int(after)][-LINES_AT_ONCE:]
+        return {"next": record.log_number, "lines": [[line.number, line.time_ns // 10**6, line.text] for line in lines]}
 
     async def _call(self, http: web.Request) -> object:
         wanted = await _json(http, {"canister": str, "method": str, "arg": str, "identity": str})
-        slot, method = self._slot(wanted["canister"]), wanted["method"]
-        declared = _interface(_candid(slot)).methods.get(method)
+        record, method = self._slot(wanted["canister"]), wanted["method"]
+        declared = _interface(_candid(record)).methods.get(method)
         try:
             arg = (
                 encode_candid_text(wanted["arg"]) if declared is None else declared.arguments.encode_text(wanted["arg"])
             )
         except GatewayError as error:
-            raise Problem(400, error.problem if isinstance(error, CandidError) else str(error)) from error
+            raise PageError(400, error.problem if isinstance(error, CandidError) else str(error)) from error
         identity = self._developer if wanted["identity"] == "developer" else AnonymousIdentity()
         if declared is not None and declared.is_query:
-            outcome = self._caller.query(identity, slot.canister_id, method, arg)
+            outcome = self._agent.query(identity, record.canister_id, method, arg)
         else:
-            outcome = await self._caller.call(identity, slot.canister_id, method, arg)
-        return _shown(outcome, declared.results.decode_text if declared is not None else decode_candid_text)
+            outcome = await self._agent.call(identity, record.canister_id, method, arg)
+        return _outcome_json(outcome, declared.results.decode_text if declared is not None else decode_candid_text)
 
     async def _forward(self, http: web.Request) -> object:
         seconds = (await _json(http, {"seconds": (int, float)}))["seconds"]
         if not 0 <= seconds <= FORWARD_LIMIT_S:
-            raise Problem(400, f"the time moves by 0 to {FORWARD_LIMIT_S} seconds")
+            raise PageError(400, f"the time moves by 0 to {FORWARD_LIMIT_S} seconds")
         await self._fast_forward(seconds)
         return {"time_ms": self._replica.clock.now_ns() // 10**6}
 
-    def _slot(self, text: str) -> Slot:
+    def _slot(self, text: str) -> CanisterRecord:
         try:
-            slot = self._replica.slots.get(Principal.from_text(text))
+            record = self._replica.canisters.get(Principal.from_text(text))
         except Malformed as error:
-            raise Problem(400, str(error)) from error
-        if slot is None:
-            raise Problem(404, f"there is no canister {text}")
-        return slot
+            raise PageError(400, str(error)) from error
+        if record is None:
+            raise PageError(404, f"there is no canister {text}")
+        return record
 
 
-def _summary(slot: Slot) -> dict[str, object]:
-    code = slot.canister
+def _summary(record: CanisterRecord) -> dict[str, object]:
+    code = record.canister
     return {
-        "id": str(slot.canister_id),
-        "name": slot.name,
-        "status": slot.status,
-        "kind": "empty" if code is None else "Python" if slot.actor is None else "Wasm",
+        "id": str(record.canister_id),
+        "name": record.name,
+        "status": record.status,
+        "kind": "empty" if code is None else "Python" if record.actor is None else "Wasm",
         "module_hash": "" if code is None else code.module_hash.hex(),
-        "memory": sum(slot.actor.memory_sizes) if slot.actor is not None else 0,
-        "cycles": str(slot.cycles),
-        "log_number": slot.log_number,
+        "memory": sum(record.actor.memory_sizes) if record.actor is not None else 0,
+        "cycles": str(record.cycles),
+        "log_number": record.log_number,
     }
 
 
-def _metadata(slot: Slot) -> dict[str, str]:
-    """What the canister publishes besides its interface, cut short."""
-    found = {} if slot.canister is None else slot.canister.metadata
+def _metadata(record: CanisterRecord) -> dict[str, str]:
+    """The public metadata besides the interface, truncated."""
+    found = {} if record.canister is None else record.canister.metadata
     return {
         name: content[:METADATA_SHOWN].decode(errors="replace")
         for name, content in sorted(found.items())
@@ -162,18 +163,18 @@ def _metadata(slot: Slot) -> dict[str, str]:
     }
 
 
-def _candid(slot: Slot) -> str:
+def _candid(record: CanisterRecord) -> str:
     """The interface that the canister publishes; empty where it has none."""
-    if slot.canister is None:
+    if record.canister is None:
         return ""
-    return slot.canister.metadata.get(CANDID, b"").decode(errors="replace")
+    return record.canister.metadata.get(CANDID, b"").decode(errors="replace")
 
 
 @lru_cache(maxsize=64)
 def _interface(did: str) -> CandidInterface:
     try:
         return CandidInterface(did)
-    except GatewayError:  # methods can be called without
+    except GatewayError:  # methods can be called without an interface
         return CandidInterface("")
 
 
@@ -190,7 +191,7 @@ def _methods(did: str) -> list[dict[str, object]]:
     ]
 
 
-def _shown(outcome: Outcome, decode: Callable[[bytes], str]) -> dict[str, object]:
+def _outcome_json(outcome: Outcome, decode: Callable[[bytes], str]) -> dict[str, object]:
     if not isinstance(outcome, Reply):
         return {"reject": outcome.to_cbor()}
     try:
@@ -202,26 +203,26 @@ def _shown(outcome: Outcome, decode: Callable[[bytes], str]) -> dict[str, object
 # --- HTTP ---
 
 
-def _answering(handle: Callable[[web.Request], Awaitable[object]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _endpoint(handle: Callable[[web.Request], Awaitable[object]]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(http: web.Request) -> web.Response:
         try:
             _check_origin(http)
             return web.json_response(await handle(http), headers=HEADERS)
-        except Problem as problem:
+        except PageError as problem:
             return web.json_response({"problem": str(problem)}, status=problem.status, headers=HEADERS)
 
     return answer
 
 
 def _check_origin(http: web.Request) -> None:
-    """Raises Problem for requests that other pages make, or that came by a name of somebody else."""
+    """Raises PageError for requests of other web pages, and for host names that are not of this machine."""
     if not _is_this_machine(http.host):
-        raise Problem(403, "ask by the address of this machine, not by another name")
+        raise PageError(403, "ask by the address of this machine, not by another name")
     origin, site = http.headers.get("Origin"), http.headers.get("Sec-Fetch-Site", "same-origin")
     if (origin is not None and origin != f"http://{http.host}") or site not in ("same-origin", "none"):
-        raise Problem(403, "only the page of this local network may ask")
+        raise PageError(403, "only the page of this local network may ask")
     if http.method == "POST" and http.content_type != "application/json":
-        raise Problem(415, "send application/json")
+        raise PageError(415, "send application/json")
 
 
 def _is_this_machine(host: str) -> bool:
@@ -233,13 +234,13 @@ def _is_this_machine(host: str) -> bool:
 
 
 async def _json(http: web.Request, kinds: dict[str, Any]) -> dict[str, Any]:
-    """The body, an object with these fields. Raises Problem."""
+    """The body, an object with these fields. Raises PageError."""
     try:
         body = await http.json()
     except ValueError:
-        raise Problem(400, "the body is not JSON") from None
+        raise PageError(400, "the body is not JSON") from None
     if not isinstance(body, dict) or not all(isinstance(body.get(name), kind) for name, kind in kinds.items()):
-        raise Problem(400, f"the body is an object with the fields {', '.join(kinds)}")
+        raise PageError(400, f"the body is an object with the fields {', '.join(kinds)}")
     return body
 
 

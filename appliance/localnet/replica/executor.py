@@ -1,7 +1,7 @@
-"""Executes messages, one after another, and passes on what comes of them (interface specification, "Call contexts").
+"""Executes messages, one after another, and delivers their results (interface specification, "Call contexts").
 
-A message is a call of a user, a call of a canister, or the response to one. All wait in one queue, so that the order
-is the order they came in, for every canister.
+A message is a user's call, a canister's call, or the response to one. All are in one queue: the IC promises that the
+messages from one canister to another arrive in order, and a single queue keeps that promise without any bookkeeping.
 """
 
 import logging
@@ -12,9 +12,9 @@ from typing import Protocol, TypeAlias, assert_never
 
 from appliance.crypto import Request
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.canisters.calls import CallContext, OutgoingCall, Pending
+from appliance.localnet.canisters.calls import CallContext, OutgoingCall, PendingCall
 from appliance.localnet.canisters.canister import Canister, Environment, ExecutionError
-from appliance.localnet.replica.slots import Slot, Slots
+from appliance.localnet.canisters.record import CanisterRecord, CanisterRecords
 from appliance.localnet.state.certified_state import CertifiedState
 from appliance.localnet.state.ingress import Call, IngressHistory
 from appliance.localnet.state.outcome import (
@@ -31,45 +31,45 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Response:
-    """The end of a canister's call, on its way back, with the cycles that were not accepted."""
+    """The response to a canister's call, with the cycles that the callee did not accept."""
 
-    pending: Pending
+    pending: PendingCall
     outcome: Outcome
     refund: int = 0
 
 
-Message: TypeAlias = Call | Pending | Response
+Message: TypeAlias = Call | PendingCall | Response
 
 
 class Management(Protocol):
-    """What fills the management canister ``aaaaa-aa``."""
+    """The interface of the management canister ``aaaaa-aa``."""
 
     def effective_id(self, method: str, arg: bytes) -> Principal | None:
-        """The canister that a call is about; None where it is about none, or where that cannot be read."""
+        """The effective canister id of a call; None where it has none, or where the argument cannot be decoded."""
 
     def admit(self, request: Request) -> Rejection | None:
-        """Whether a user's call may be taken: None, or the rejection."""
+        """None where a user's call is accepted, otherwise the rejection."""
 
     def query(self, method: str, arg: bytes, caller: Principal) -> Outcome:
-        """Execute what can be asked without a call."""
+        """Execute a query method."""
 
     def execute(self, context: CallContext, method: str, arg: bytes, answer: Callable[[Outcome], None]) -> None:
-        """Execute a method. ``answer`` is called once, now or later, also where the method is not known.
+        """Execute a method. Calls ``answer`` once, now or later, also for an unknown method.
 
-        ``context.caller`` calls; of ``context.cycles_available`` those that are used are taken away.
+        Subtracts the cycles that the method uses from ``context.cycles_available``.
         """
 
 
 class Executor:
-    """Owns the queue. ``management`` executes what is sent to the management canister, once there is one.
+    """Owns the queue of messages. ``management`` executes the calls of the management canister; None rejects them.
 
-    ``instructions`` counts what all canisters have executed.
+    ``instructions`` counts the instructions of all executions.
     """
 
-    def __init__(self, slots: Slots, state: CertifiedState, ingress: IngressHistory) -> None:
+    def __init__(self, canisters: CanisterRecords, state: CertifiedState, ingress: IngressHistory) -> None:
         self.management: Management | None = None
         self.instructions = 0
-        self._slots = slots
+        self._canisters = canisters
         self._state = state
         self._ingress = ingress
         self._queue: deque[Message] = deque()
@@ -80,7 +80,7 @@ class Executor:
     def __bool__(self) -> bool:
         return bool(self._queue)
 
-    def take(self, call: Call) -> None:
+    def enqueue(self, call: Call) -> None:
         """Put a user's call at the end of the queue."""
         self._queue.append(call)
 
@@ -90,140 +90,148 @@ class Executor:
         match message:
             case Call(sender=sender, canister_id=callee, method=method, arg=arg):
                 self._ingress.start(message)
-                self._begin(CallContext(callee, sender, message), method, arg)
-            case Pending(context=context, call=call):
+                self._execute_call(CallContext(callee, sender, message), method, arg)
+            case PendingCall(context=context, call=call):
                 begun = CallContext(call.callee, context.canister_id, message, cycles_available=call.cycles)
-                self._begin(begun, call.method, call.arg)
+                self._execute_call(begun, call.method, call.arg)
             case Response():
-                self._continue(message)
+                self._execute_response(message)
             case _:
                 assert_never(message)
 
-    def execute_task(self, slot: Slot, run: Callable[[Environment], None], name: str) -> None:
-        """Execute a timer or heartbeat; it may make calls, and nobody waits for its end."""
-        context = CallContext(slot.canister_id, MANAGEMENT_CANISTER, None, is_answered=True)
-        slot.contexts.add(context)
-        env = self._environment(slot, context)
-        problem = attempt(slot, env, lambda: run(env))
+    def execute_task(self, record: CanisterRecord, run: Callable[[Environment], None], name: str) -> None:
+        """Execute a timer or heartbeat. It may make calls; there is no caller to answer."""
+        context = CallContext(record.canister_id, MANAGEMENT_CANISTER, None, is_answered=True)
+        record.contexts.add(context)
+        env = self._environment(record, context)
+        problem = attempt(record, env, lambda: run(env))
         if problem is not None:
-            log.error("the %s of canister %s failed: %s", name, slot.canister_id, problem.message)
-        self._conclude(slot, context, env, problem)
+            log.error("the %s of canister %s failed: %s", name, record.canister_id, problem.message)
+        self._finish(record, context, env, problem)
 
-    def abandon(self, slot: Slot, text: str) -> None:
-        """Refuse all calls that the canister has in execution, since what would answer them is gone."""
-        for context in list(slot.contexts):
+    def reject_open_calls(self, record: CanisterRecord, text: str) -> None:
+        """Reject all open calls of a canister whose code is gone, and with it the callbacks that would answer them."""
+        for context in list(record.contexts):
             if not context.is_answered:
                 self._answer(context, Rejection(CANISTER_REJECT, text, "IC0406"))
-            slot.contexts.discard(context)
-        self.check_stopped(slot)
+            record.contexts.discard(context)
+        self.check_stopped(record)
 
-    def check_stopped(self, slot: Slot) -> None:
-        """Stop a stopping canister where nothing is in execution any more."""
-        if slot.status == "stopping" and not slot.contexts:
-            slot.status = "stopped"
-            slot.version += 1
-            waiting, slot.on_stopped = slot.on_stopped, []
-            for tell in waiting:
-                tell(True)
+    def check_stopped(self, record: CanisterRecord) -> None:
+        """Stop a stopping canister that has no open calls left."""
+        if record.status == "stopping" and not record.contexts:
+            record.status = "stopped"
+            record.version += 1
+            waiting, record.on_stopped = record.on_stopped, []
+            for on_done in waiting:
+                on_done(True)
 
     # --- steps ---
 
-    def _begin(self, context: CallContext, method: str, arg: bytes) -> None:
+    def _execute_call(self, context: CallContext, method: str, arg: bytes) -> None:
         if context.canister_id == MANAGEMENT_CANISTER:
-            self._manage(context, method, arg)
+            self._execute_management_call(context, method, arg)
             return
-        slot, refusal = self._slots.get(context.canister_id), self._slots.refusal(context.canister_id)
-        if slot is None or slot.canister is None or refusal is not None:
-            self._answer(context, refusal or Rejection(DESTINATION_INVALID, "Canister not found", "IC0301"))
+        record, rejection = self._canisters.get(context.canister_id), self._canisters.rejection(context.canister_id)
+        if record is None or record.canister is None or rejection is not None:
+            self._answer(context, rejection or Rejection(DESTINATION_INVALID, "Canister not found", "IC0301"))
             return
-        slot.contexts.add(context)
-        env = self._environment(slot, context)
-        canister = slot.canister
-        problem = attempt(slot, env, lambda: _update(canister, method, arg, env))
-        self._conclude(slot, context, env, problem)
+        record.contexts.add(context)
+        env = self._environment(record, context)
+        canister = record.canister
+        problem = attempt(record, env, lambda: _update(canister, method, arg, env))
+        self._finish(record, context, env, problem)
 
-    def _manage(self, context: CallContext, method: str, arg: bytes) -> None:
+    def _execute_management_call(self, context: CallContext, method: str, arg: bytes) -> None:
         if self.management is None:
             text = f"Management canister has no method '{method}'"
             self._answer(context, Rejection(DESTINATION_INVALID, text, "IC0302"))
             return
         self.management.execute(context, method, arg, lambda outcome: self._answer(context, outcome))
 
-    def _continue(self, response: Response) -> None:
+    def _execute_response(self, response: Response) -> None:
         context, call = response.pending.context, response.pending.call
-        slot = self._slots.get(context.canister_id)
-        if slot is None or context not in slot.contexts:
+        record = self._canisters.get(context.canister_id)
+        # Deleted, uninstalled or reinstalled since: its calls were rejected then, and a callback of the old code must
+        # not run in the new one.
+        if record is None or context not in record.contexts:
             return
         context.outstanding -= 1
-        slot.cycles += response.refund
-        actor = slot.actor
+        record.cycles += response.refund
+        actor = record.actor
         if actor is None:
             return
-        env = self._environment(slot, context)
+        env = self._environment(record, context)
         env.cycles.refunded = response.refund
-        problem = attempt(slot, env, lambda: actor.on_response(call, response.outcome, env))
+        problem = attempt(record, env, lambda: actor.on_response(call, response.outcome, env))
+        # The cleanup runs on the state from before the callback, whose own changes are rolled back (specification,
+        # "Callbacks"); it is committed even though the callback trapped.
         if problem is not None and call.on_cleanup is not None:
-            self._clean_up(slot, context, call)
-        self._conclude(slot, context, env, problem)
+            self._clean_up(record, context, call)
+        self._finish(record, context, env, problem)
 
-    def _clean_up(self, slot: Slot, context: CallContext, call: OutgoingCall) -> None:
-        actor, closure = slot.actor, call.on_cleanup
+    def _clean_up(self, record: CanisterRecord, context: CallContext, call: OutgoingCall) -> None:
+        actor, closure = record.actor, call.on_cleanup
         if actor is None or closure is None:
             return
-        env = self._environment(slot, context)
-        problem = attempt(slot, env, lambda: actor.clean_up(closure, env))
+        env = self._environment(record, context)
+        problem = attempt(record, env, lambda: actor.clean_up(closure, env))
         if problem is None:
-            self._keep_effects(slot, context, env)
+            self._commit(record, context, env)
         else:
-            log.error("the cleanup of canister %s failed: %s", slot.canister_id, problem.message)
+            log.error("the cleanup of canister %s failed: %s", record.canister_id, problem.message)
 
-    def _conclude(self, slot: Slot, context: CallContext, env: Environment, problem: Rejection | None) -> None:
-        """Keep what an execution did, or nothing of it, and answer the call where nothing more can come."""
+    def _finish(
+        self, record: CanisterRecord, context: CallContext, env: Environment, problem: Rejection | None
+    ) -> None:
+        """Commit the execution or discard it, and answer the call where no later execution can."""
         self.instructions += env.instructions - context.instructions
         context.instructions = env.instructions
+        # A failed execution has no effects at all: its calls are not sent and its reply is not given. Its call may
+        # still be answered by the response to a call that an earlier execution has made.
         if problem is None:
-            self._keep_effects(slot, context, env)
+            self._commit(record, context, env)
             for call in env.calls:
                 context.outstanding += 1
-                self._queue.append(Pending(context, call))
+                self._queue.append(PendingCall(context, call))
             if env.answer is not None:
                 self._answer(context, env.answer)
         if context.outstanding == 0:
             if not context.is_answered:
-                self._answer(context, problem or no_reply(slot))
-            slot.contexts.discard(context)
-            self.check_stopped(slot)
+                self._answer(context, problem or no_reply(record))
+            record.contexts.discard(context)
+            self.check_stopped(record)
 
-    def _keep_effects(self, slot: Slot, context: CallContext, env: Environment) -> None:
-        slot.timer_ns = env.timer_ns
-        slot.cycles = env.cycles.balance
-        slot.version += 1
+    def _commit(self, record: CanisterRecord, context: CallContext, env: Environment) -> None:
+        record.timer_ns = env.timer_ns
+        record.cycles = env.cycles.balance
+        record.version += 1
         context.cycles_available = env.cycles.available
         if env.certified_data is not None:
-            self._state.set((b"canister", slot.canister_id, b"certified_data"), env.certified_data)
+            self._state.set((b"canister", record.canister_id, b"certified_data"), env.certified_data)
 
     def _answer(self, context: CallContext, outcome: Outcome) -> None:
         context.is_answered = True
         match context.origin:
             case Call() as call:
                 self._ingress.finish(call, outcome, now_ns=self._state.next_time())
-            case Pending() as pending:
+            case PendingCall() as pending:
                 refund, context.cycles_available = context.cycles_available, 0
                 self._queue.append(Response(pending, outcome, refund))
             case None:
                 pass
 
-    def _environment(self, slot: Slot, context: CallContext) -> Environment:
-        env = self._slots.environment(slot, context.caller, self._state.next_time())
+    def _environment(self, record: CanisterRecord, context: CallContext) -> Environment:
+        env = self._canisters.environment(record, context.caller, self._state.next_time())
         env.cycles.available = context.cycles_available
         env.is_answered = context.is_answered
         env.instructions = context.instructions
         return env
 
 
-def attempt(slot: Slot, env: Environment, run: Callable[[], object]) -> Rejection | None:
-    """Execute, and say in the replica's words what went wrong."""
-    name = f"Error from Canister {slot.canister_id}: "
+def attempt(record: CanisterRecord, env: Environment, run: Callable[[], object]) -> Rejection | None:
+    """Execute; returns the rejection, in the wording of the replica, where that fails."""
+    name = f"Error from Canister {record.canister_id}: "
     try:
         run()
     except ExecutionError as error:
@@ -232,14 +240,14 @@ def attempt(slot: Slot, env: Environment, run: Callable[[], object]) -> Rejectio
         env.print(f"[TRAP]: {error.sentence}")
         return Rejection(CANISTER_ERROR, name + error.sentence, error.error_code)
     except Exception:
-        log.exception("the host of canister %s failed", slot.canister_id)
+        log.exception("the host of canister %s failed", record.canister_id)
         return Rejection(CANISTER_ERROR, name + "the host of the canister failed", "IC0502")
     return None
 
 
-def no_reply(slot: Slot) -> Rejection:
-    """What the caller is told where nothing is left that could answer."""
-    text = f"Error from Canister {slot.canister_id}: Canister did not reply to the call"
+def no_reply(record: CanisterRecord) -> Rejection:
+    """The rejection of a call that has no execution left that could answer it."""
+    text = f"Error from Canister {record.canister_id}: Canister did not reply to the call"
     return Rejection(CANISTER_ERROR, text, "IC0506")
 
 

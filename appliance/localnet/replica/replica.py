@@ -1,42 +1,32 @@
-"""The replica: takes calls, executes one message at a time, certifies what came of it."""
+"""The replica: the canisters of a subnet, the calls and queries of users, and the certified state."""
 
-import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from appliance.crypto import Request, encode_cbor
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.canisters.canister import Actor, Canister, Environment, ExecutionError
+from appliance.localnet.canisters.record import CanisterRecord, CanisterRecords
 from appliance.localnet.replica.executor import Executor, attempt
 from appliance.localnet.replica.queries import QueryRun
-from appliance.localnet.replica.slots import Slot, Slots
+from appliance.localnet.replica.rounds import HEARTBEAT_NS, Rounds
 from appliance.localnet.state.certification import LOCAL_IDS, Authority, Ranges, canister_id, is_hosted
 from appliance.localnet.state.certified_state import CertifiedState
-from appliance.localnet.state.clock import Alarm, Clock
+from appliance.localnet.state.clock import Clock
 from appliance.localnet.state.ingress import Call, IngressHistory
 from appliance.localnet.state.outcome import CANISTER_REJECT, DESTINATION_INVALID, Outcome, Rejection
-
-ROUND_LIMIT = 100
-"""Messages that are executed before others on the event loop get their turn."""
-
-ROUND_INSTRUCTIONS = 200_000_000
-"""After so many instructions too: about a tenth of a second."""
 
 FIRST_CANISTER = LOCAL_IDS[0] + 1
 """The number of ``bkyz2-fmaaa-aaaaa-qaaaq-cai``, the first id that local networks give."""
 
-HEARTBEAT_NS = 1_000_000_000
-"""Between two heartbeats of a canister that has them; about a block's time."""
-
 
 class Replica:
-    """A subnet of one node. Executes while it is entered (``async with``); everything else works at any time.
+    """A subnet of one node. Executes messages while it is entered (``async with``); the rest works at any time.
 
-    It belongs to one event loop. The clock decides what the time is and when timers are due. What the management
-    canister does is up to ``executor.management``. ``next_number`` is that of the id that is tried first for the next
-    canister, so that no id is given twice.
+    It belongs to one event loop. ``rounds`` executes messages when they arrive and timers when the clock says so.
+    ``executor.management`` is the management canister. ``next_number`` is the number of the next canister id to try; it
+    only grows, so that the id of a deleted canister is never given to another.
     """
 
     def __init__(self, authority: Authority, clock: Clock) -> None:
@@ -44,28 +34,19 @@ class Replica:
         self.clock = clock
         self.state = CertifiedState(authority, clock)
         self.ingress = IngressHistory(self.state)
-        self.slots = Slots(authority)
-        self.executor = Executor(self.slots, self.state, self.ingress)
+        self.canisters = CanisterRecords(authority)
+        self.executor = Executor(self.canisters, self.state, self.ingress)
         self.next_number = FIRST_CANISTER
-        self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._alarm: Alarm | None = None
-        self._alarm_ns = 0
-        self._task: asyncio.Task[None] | None = None
+        self.rounds = Rounds(self.canisters, self.executor, self.ingress, clock)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="localnet replica")
+        self.rounds.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self.rounds.stop()
 
     # --- canisters ---
 
@@ -78,46 +59,46 @@ class Replica:
         controllers: Iterable[Principal] = (),
         caller: Principal = MANAGEMENT_CANISTER,
     ) -> Principal:
-        """Make a canister, install its code where it is given, and return its id: the specified one or the next.
-        The canister sees the caller as the one that installs it.
+        """Create a canister, install ``canister`` where given, and return the id: the specified one or the next.
+        ``caller`` is the caller of the installation.
 
         Raises ValueError for an id that is taken or not of this subnet, ExecutionError when the installation fails.
         """
         chosen = self._free_id() if specified_id is None else specified_id
         self._check_free(chosen)
         owners = list(controllers)
-        slot = Slot(chosen, controllers=frozenset(owners))
+        record = CanisterRecord(chosen, controllers=frozenset(owners))
         if canister is not None:
-            self._install(slot, canister, arg, caller)
-        self.slots.add(slot)
+            self._install(record, canister, arg, caller)
+        self.canisters.add(record)
         self.next_number += specified_id is None
         if canister is None:
             self.state.set((b"canister", chosen, b"certified_data"), b"")
         self.set_controllers(chosen, owners)
-        self._arm()
+        self.rounds.arm_timer()
         return chosen
 
-    def restore_canister(self, slot: Slot, *, certified_data: bytes = b"") -> None:
-        """Put a canister back as it was, without executing anything of it. Raises ValueError as `create_canister`."""
-        self._check_free(slot.canister_id)
-        self.slots.add(slot)
-        self._show_code(slot)
-        self.state.set((b"canister", slot.canister_id, b"certified_data"), certified_data)
-        self.state.set((b"canister", slot.canister_id, b"controllers"), encode_cbor(list(slot.controllers)))
-        self._arm()
-        self._wake.set()
+    def restore_canister(self, record: CanisterRecord, *, certified_data: bytes = b"") -> None:
+        """Add a canister that was saved, without executing any of its code. Raises ValueError as `create_canister`."""
+        self._check_free(record.canister_id)
+        self.canisters.add(record)
+        self._publish_code(record)
+        self.state.set((b"canister", record.canister_id, b"certified_data"), certified_data)
+        self.state.set((b"canister", record.canister_id, b"controllers"), encode_cbor(list(record.controllers)))
+        self.rounds.arm_timer()
+        self.rounds.wake()
 
     def reinstall_canister(
         self, chosen: Principal, canister: Canister, *, arg: bytes = b"", caller: Principal = MANAGEMENT_CANISTER
     ) -> None:
-        """Give a canister other code, or the same, with an empty state; calls that it has in execution are refused.
+        """Replace code and state of a canister; its open calls are rejected.
 
-        Raises KeyError for an unknown id and ExecutionError when the installation fails; then nothing is changed.
+        Raises KeyError for an unknown id and ExecutionError when the installation fails; nothing is changed then.
         """
-        slot = self.slots[chosen]
-        self._install(slot, canister, arg, caller)
-        self.executor.abandon(slot, "Canister has been reinstalled")
-        self._arm()
+        record = self.canisters[chosen]
+        self._install(record, canister, arg, caller)
+        self.executor.reject_open_calls(record, "Canister has been reinstalled")
+        self.rounds.arm_timer()
 
     def upgrade_canister(
         self,
@@ -129,141 +110,147 @@ class Replica:
         skip_pre_upgrade: bool = False,
         keep_memory: bool | None = None,
     ) -> None:
-        """Give a canister of Wasm other code and keep its stable memory, as `Actor.upgrade`.
+        """Replace the code of a Wasm canister and keep its stable memory, as `Actor.upgrade`.
 
-        Raises KeyError for an unknown id and ExecutionError when it fails; then nothing is changed.
+        Raises KeyError for an unknown id and ExecutionError when it fails; nothing is changed then.
         """
-        slot = self.slots[chosen]
-        if slot.actor is None:
+        record = self.canisters[chosen]
+        if record.actor is None:
             raise ExecutionError("only a canister of Wasm can be upgraded")
-        env = self._environment(slot, caller)
-        slot.actor.upgrade(module, arg, env, skip_pre_upgrade=skip_pre_upgrade, keep_memory=keep_memory)
-        self._keep(slot, env)
-        self._show_code(slot)
-        self._arm()
+        env = self._environment(record, caller)
+        record.actor.upgrade(module, arg, env, skip_pre_upgrade=skip_pre_upgrade, keep_memory=keep_memory)
+        self._commit(record, env)
+        self._publish_code(record)
+        self.rounds.arm_timer()
 
     def uninstall_canister(self, chosen: Principal) -> None:
-        """Remove code and state; calls in execution are refused. Raises KeyError for an unknown id."""
-        slot = self.slots[chosen]
-        slot.canister, slot.timer_ns, slot.heartbeat_ns = None, 0, 0
-        slot.version += 1
+        """Remove code and state; open calls are rejected. Raises KeyError for an unknown id."""
+        record = self.canisters[chosen]
+        record.canister, record.timer_ns, record.heartbeat_ns = None, 0, 0
+        record.version += 1
         path = (b"canister", chosen)
         self.state.delete((*path, b"module_hash"))
         self.state.delete((*path, b"metadata"))
         self.state.set((*path, b"certified_data"), b"")
-        self.executor.abandon(slot, "Canister has been uninstalled")
-        self._arm()
+        self.executor.reject_open_calls(record, "Canister has been uninstalled")
+        self.rounds.arm_timer()
 
     def delete_canister(self, chosen: Principal) -> None:
-        """Remove a canister with all that it was. Raises KeyError for an unknown id."""
+        """Remove a canister and everything that is recorded about it. Raises KeyError for an unknown id."""
         self.uninstall_canister(chosen)
-        self.slots.remove(chosen)
+        self.canisters.remove(chosen)
         self.state.delete((b"canister", chosen))
 
-    def stop_canister(self, chosen: Principal, tell: Callable[[bool], None]) -> None:
-        """Take no more calls, and ``tell(True)`` once those in execution are over, or ``tell(False)`` where it is
-        started before. Raises KeyError for an unknown id."""
-        slot = self.slots[chosen]
-        if slot.status == "stopped":
-            tell(True)
+    def stop_canister(self, chosen: Principal, on_done: Callable[[bool], None]) -> None:
+        """Accept no more calls. Calls ``on_done`` once: with True when the open calls are answered, with False when the
+        canister is started before that. Raises KeyError for an unknown id."""
+        record = self.canisters[chosen]
+        if record.status == "stopped":
+            on_done(True)
             return
-        slot.status = "stopping"
-        slot.on_stopped.append(tell)
-        self.executor.check_stopped(slot)
+        record.status = "stopping"
+        record.on_stopped.append(on_done)
+        self.executor.check_stopped(record)
 
     def start_canister(self, chosen: Principal) -> None:
-        """Take calls again. Raises KeyError for an unknown id."""
-        slot = self.slots[chosen]
-        waiting, slot.on_stopped = slot.on_stopped, []
-        slot.status = "running"
-        slot.version += 1
-        for tell in waiting:
-            tell(False)
-        self._arm()
-        self._wake.set()
+        """Accept calls again. Raises KeyError for an unknown id."""
+        record = self.canisters[chosen]
+        waiting, record.on_stopped = record.on_stopped, []
+        record.status = "running"
+        record.version += 1
+        for on_done in waiting:
+            on_done(False)
+        self.rounds.arm_timer()
+        self.rounds.wake()
 
     def set_controllers(self, chosen: Principal, controllers: Iterable[Principal]) -> None:
-        """Say who may change the canister. Raises KeyError for an unknown id."""
-        slot, ordered = self.slots[chosen], list(controllers)
-        slot.controllers = frozenset(ordered)
-        slot.version += 1
+        """Set the principals that may change the canister. Raises KeyError for an unknown id."""
+        record, ordered = self.canisters[chosen], list(controllers)
+        record.controllers = frozenset(ordered)
+        record.version += 1
         self.state.set((b"canister", chosen, b"controllers"), encode_cbor(ordered))
 
     def _check_free(self, chosen: Principal) -> None:
-        if chosen in self.slots or not is_hosted(chosen):
-            raise ValueError(f"{chosen} is taken" if chosen in self.slots else f"{chosen} is not of this subnet")
+        if chosen in self.canisters or not is_hosted(chosen):
+            raise ValueError(f"{chosen} is taken" if chosen in self.canisters else f"{chosen} is not of this subnet")
 
     def _free_id(self) -> Principal:
-        while canister_id(self.next_number) in self.slots:
+        while canister_id(self.next_number) in self.canisters:
             self.next_number += 1
         return canister_id(self.next_number)
 
-    def _install(self, slot: Slot, canister: Canister, arg: bytes, caller: Principal) -> None:
-        env = self._environment(slot, caller)
+    def _install(self, record: CanisterRecord, canister: Canister, arg: bytes, caller: Principal) -> None:
+        env = self._environment(record, caller)
         env.timer_ns = 0
         canister.install(arg, env)
-        slot.canister = canister
-        self._show_code(slot)
-        self.state.set((b"canister", slot.canister_id, b"certified_data"), b"")
-        self._keep(slot, env)
+        record.canister = canister
+        self._publish_code(record)
+        self.state.set((b"canister", record.canister_id, b"certified_data"), b"")
+        self._commit(record, env)
 
-    def _environment(self, slot: Slot, caller: Principal) -> Environment:
-        return self.slots.environment(slot, caller, self.state.next_time())
+    def _environment(self, record: CanisterRecord, caller: Principal) -> Environment:
+        return self.canisters.environment(record, caller, self.state.next_time())
 
-    def _show_code(self, slot: Slot) -> None:
-        """Put into the state what everybody may know of the code."""
-        path, canister = (b"canister", slot.canister_id), slot.canister
+    def _publish_code(self, record: CanisterRecord) -> None:
+        """Put module hash and public metadata into the state tree."""
+        path, canister = (b"canister", record.canister_id), record.canister
         self.state.delete((*path, b"metadata"))
         if canister is None:
             return
         self.state.set((*path, b"module_hash"), canister.module_hash)
         for name, content in canister.metadata.items():
             self.state.set((*path, b"metadata", name.encode()), content)
-        has_heartbeat = slot.actor is not None and slot.actor.has_heartbeat
-        slot.heartbeat_ns = self.clock.now_ns() + HEARTBEAT_NS if has_heartbeat else 0
+        has_heartbeat = record.actor is not None and record.actor.has_heartbeat
+        record.heartbeat_ns = self.clock.now_ns() + HEARTBEAT_NS if has_heartbeat else 0
 
-    def _keep(self, slot: Slot, env: Environment) -> None:
-        slot.timer_ns = env.timer_ns
-        slot.cycles = env.cycles.balance
-        slot.version += 1
+    def _commit(self, record: CanisterRecord, env: Environment) -> None:
+        record.timer_ns = env.timer_ns
+        record.cycles = env.cycles.balance
+        record.version += 1
         if env.certified_data is not None:
-            self.state.set((b"canister", slot.canister_id, b"certified_data"), env.certified_data)
+            self.state.set((b"canister", record.canister_id, b"certified_data"), env.certified_data)
 
     # --- calls ---
 
     def admit(self, request: Request) -> Rejection | None:
-        """Whether a call may be taken: None, or the rejection that is told without changing anything."""
+        """None where a call may be submitted; otherwise the rejection, which the user gets uncertified.
+
+        The IC checks this in one replica before consensus, so nothing of it is in the state: not even a status.
+        """
         target = Principal(request.canister_id)
         if target == MANAGEMENT_CANISTER:
             management = self.executor.management
             return _not_offered(request.method_name) if management is None else management.admit(request)
-        slot, refusal = self.slots.get(target), self.slots.refusal(target)
-        if refusal is not None or slot is None or slot.actor is None:
-            return refusal
-        return self._inspect(slot, slot.actor, request)
+        record, rejection = self.canisters.get(target), self.canisters.rejection(target)
+        if rejection is not None or record is None or record.actor is None:
+            return rejection
+        return self._inspect(record, record.actor, request)
 
-    def _inspect(self, slot: Slot, actor: Actor, request: Request) -> Rejection | None:
-        env = self.slots.environment(slot, Principal(request.sender), self.state.next_time())
+    def _inspect(self, record: CanisterRecord, actor: Actor, request: Request) -> Rejection | None:
+        env = self.canisters.environment(record, Principal(request.sender), self.state.next_time())
         accepted: list[bool] = []
-        problem = attempt(slot, env, lambda: accepted.append(actor.inspect(request.method_name, request.arg, env)))
+        problem = attempt(record, env, lambda: accepted.append(actor.inspect(request.method_name, request.arg, env)))
         if problem is not None or accepted[0]:
             return problem
-        return Rejection(CANISTER_REJECT, f"Canister {slot.canister_id} rejected the message", "IC0406")
+        return Rejection(CANISTER_REJECT, f"Canister {record.canister_id} rejected the message", "IC0406")
 
     def submit(self, request: Request) -> Call:
-        """Take a verified call that `admit` has nothing against; one that is known already is not taken again."""
+        """Submit a verified call that `admit` accepts; it is executed in a later round.
+
+        A request id that is known gets its first call back: posting the same bytes again must not execute it twice.
+        """
         known = self.ingress.get(request.request_id)
         if known is not None:
             return known
         sender, target = Principal(request.sender), Principal(request.canister_id)
         call = Call(request.request_id, sender, target, request.method_name, request.arg)
         self.ingress.add(call)
-        self.executor.take(call)
-        self._wake.set()
+        self.executor.enqueue(call)
+        self.rounds.wake()
         return call
 
     def query(self, request: Request, ranges: Ranges) -> Outcome:
-        """Execute a verified query on the latest state; ``ranges`` is for the delegation in a data certificate."""
+        """Execute a verified query on the latest state; a data certificate has its delegation with these ``ranges``."""
         target = Principal(request.canister_id)
         if target == MANAGEMENT_CANISTER:
             management, method = self.executor.management, request.method_name
@@ -271,74 +258,12 @@ class Replica:
                 return _not_offered(method)
             return management.query(method, request.arg, Principal(request.sender))
         path = (b"canister", target, b"certified_data")
-        run = QueryRun(self.slots, self.state, lambda: self.state.leaf_certificate(path, ranges))
-        return run.ask(target, request.method_name, request.arg, Principal(request.sender))
+        run = QueryRun(self.canisters, self.state, lambda: self.state.leaf_certificate(path, ranges))
+        return run.execute(target, request.method_name, request.arg, Principal(request.sender))
 
     async def settle(self) -> None:
-        """Wait until every call that was taken and every timer that is due has been executed."""
-        self._idle.clear()
-        self._wake.set()
-        await self._idle.wait()
-
-    # --- rounds ---
-
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self.executor or self._is_due():
-                self._round()
-                await asyncio.sleep(0)
-            self._arm()
-            self._idle.set()
-
-    def _round(self) -> None:
-        now_ns = self.clock.now_ns()
-        self.ingress.prune(now_ns=now_ns)
-        for slot in list(self.slots):
-            self._execute_tasks(slot, now_ns)
-        limit = self.executor.instructions + ROUND_INSTRUCTIONS
-        for _ in range(min(ROUND_LIMIT, len(self.executor))):
-            self.executor.execute()
-            if self.executor.instructions > limit:
-                break
-
-    def _execute_tasks(self, slot: Slot, now_ns: int) -> None:
-        if slot.canister is not None and 0 < _due_ns(slot.timer_ns, slot) <= now_ns:
-            slot.timer_ns = 0
-            self.executor.execute_task(slot, slot.canister.on_timer, "timer")
-        if slot.actor is not None and 0 < _due_ns(slot.heartbeat_ns, slot) <= now_ns:
-            slot.heartbeat_ns = now_ns + HEARTBEAT_NS
-            self.executor.execute_task(slot, slot.actor.on_heartbeat, "heartbeat")
-
-    # --- timers ---
-
-    def _next_ns(self) -> int:
-        """When the next timer or heartbeat is due; 0 where there is none."""
-        times = (_due_ns(due, slot) for slot in self.slots for due in (slot.timer_ns, slot.heartbeat_ns))
-        return min((due for due in times if due), default=0)
-
-    def _is_due(self) -> bool:
-        return 0 < self._next_ns() <= self.clock.now_ns()
-
-    def _arm(self) -> None:
-        """Have the earliest timer wake the replica."""
-        earliest = self._next_ns()
-        if earliest == self._alarm_ns:
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_ns = earliest
-        self._alarm = self.clock.call_at(earliest, self._ring) if earliest else None
-
-    def _ring(self) -> None:
-        self._alarm, self._alarm_ns = None, 0
-        self._wake.set()
-
-
-def _due_ns(time_ns: int, slot: Slot) -> int:
-    """When something is due; never while the canister does not run."""
-    return time_ns if slot.status == "running" else 0
+        """Wait until every call that was accepted and every timer that is due has been executed."""
+        await self.rounds.settle()
 
 
 def _not_offered(method: str) -> Rejection:

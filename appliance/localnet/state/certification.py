@@ -1,4 +1,4 @@
-"""The keys of the local IC and what they sign: states, delegations and query responses (IC-PROTOCOL A.8, B)."""
+"""The keys of the local IC, which sign states, delegations and query responses (IC-PROTOCOL A.8, B)."""
 
 import hashlib
 import secrets
@@ -27,7 +27,7 @@ LOCAL_IDS = (0x8000000000100000, 0x80000000001FFFFF)
 """First and last number of the canister ids, as on other local networks; the first holds the well-known system ids."""
 
 DELEGATION_LIFE_NS = 3_600 * 10**9
-"""How long a delegation is served before it is signed anew."""
+"""How long a delegation is served before it is signed again."""
 
 SUBNET_TYPE = b"application"
 QUERY_DOMAIN = b"\x0bic-response"
@@ -80,7 +80,7 @@ class Authority:
 
     @property
     def state(self) -> Mapping[tuple[bytes, ...], bytes]:
-        """What the subnet's state tree says of the subnet itself, by path."""
+        """The leaves of the state tree about the subnet itself, by path."""
         subnet = (b"subnet", self.subnet_id)
         return {
             (*subnet, b"public_key"): self._subnet.public_key,
@@ -95,13 +95,13 @@ class Authority:
         return self._subnet.sign_root(digest)
 
     def sign_response(self, response: Mapping[str, object], request_id: bytes, timestamp_ns: int) -> dict[str, object]:
-        """The node's signature over the response to a query, as it stands in ``signatures``."""
+        """The node's signature over the response to a query, an item of ``signatures``."""
         signed = {**response, "timestamp": timestamp_ns, "request_id": request_id}
         signature = self._node.sign(QUERY_DOMAIN + hash_of_value(signed))  # type: ignore[arg-type]  # CBOR values only
         return {"timestamp": timestamp_ns, "signature": signature, "identity": self.node_id}
 
     def delegation(self, ranges: Ranges, *, now_ns: int) -> tuple[bytes, bytes] | None:
-        """The root's word for the subnet as (subnet id, certificate); None where the root key signs states itself."""
+        """The delegation to the subnet as (subnet id, certificate); None where the root key signs states itself."""
         if not self.is_delegated:
             return None
         if self._delegation is None or now_ns - self._delegation_time_ns > DELEGATION_LIFE_NS:
@@ -140,5 +140,5 @@ class Authority:
 
 
 def derive(seed: bytes, use: str) -> bytes:
-    """The secret of 32 bytes that a seed gives for one use."""
+    """The secret of 32 bytes for one use, derived from a seed."""
     return hashlib.sha256(b"localnet " + use.encode() + b" " + seed).digest()

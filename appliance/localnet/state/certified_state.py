@@ -7,13 +7,17 @@ from appliance.localnet.state.certification import Authority, Ranges, leb128
 from appliance.localnet.state.clock import Clock
 
 REFRESH_NS = 500_000_000
-"""An unchanged state is signed anew when its time is older than this, as blocks follow each other on the IC."""
+"""An unchanged state is signed again when its time is older than this, as the IC certifies every block."""
 
 TIME_PATH = (b"time",)
 
 
 class CertifiedState:
-    """Changed in place, signed when somebody asks: however many changes and readers, one signature serves them all."""
+    """Changed in place, and signed when a certificate is wanted.
+
+    One signature (about a millisecond) serves all readers of one version of the state; a change only marks the state as
+    unsigned, so that a round of a hundred messages costs one signature instead of hundreds.
+    """
 
     def __init__(self, authority: Authority, clock: Clock) -> None:
         self._authority = authority
@@ -28,16 +32,16 @@ class CertifiedState:
             self.set(path, value)
 
     def next_time(self) -> int:
-        """The time of the next execution: the clock's, but always later than the one before."""
+        """The time of the next execution: the clock's, but later than the one before, as canisters expect."""
         self._time_ns = max(self._clock.now_ns(), self._time_ns + 1)
         return self._time_ns
 
     def resume(self, time_ns: int) -> None:
-        """Have every time be later than this one."""
+        """Make every later time greater than this one: a restored network must not go back in time."""
         self._time_ns = max(self._time_ns, time_ns)
 
     def set(self, path: Sequence[bytes], value: bytes) -> None:
-        """Put a leaf."""
+        """Set a leaf."""
         self._tree.set(path, value)
         self._signature = None
 
@@ -51,14 +55,14 @@ class CertifiedState:
         return self._tree.get(path)
 
     def certificate(self, paths: Sequence[Sequence[bytes]], ranges: Ranges) -> bytes:
-        """A certificate of the latest state that shows the time and what lies at the paths, or that nothing does."""
+        """A certificate of the latest state that proves the time, and the values at the paths or their absence."""
         signature = self._sign()
         witness = self._tree.witness([TIME_PATH, *paths])
         delegation = self._authority.delegation(ranges, now_ns=self._time_ns)
         return encode_certificate(witness, signature, delegation)
 
     def leaf_certificate(self, path: tuple[bytes, ...], ranges: Ranges) -> bytes:
-        """The same for one path that is asked for often: kept as long as the signature is."""
+        """The same for one path, cached as long as the signature is: polls ask for the same one many times a second."""
         self._sign()
         certificate = self._certificates.get((path, ranges))
         if certificate is None:

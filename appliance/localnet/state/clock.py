@@ -1,4 +1,4 @@
-"""Where the replica takes the time from, so that tests can move it."""
+"""The clock of the replica, which tests can move."""
 
 import asyncio
 import heapq
@@ -8,85 +8,85 @@ from collections.abc import Callable
 from typing import Protocol
 
 
-class Alarm(Protocol):
-    """A call that is due later."""
+class TimerHandle(Protocol):
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Do not make the call; harmless after it was made."""
+        """Cancel the call; does nothing after it was made."""
 
 
 class Clock(Protocol):
-    """Nanoseconds since 1970, and calls at such times. ``ahead_ns`` is how far it was moved ahead of everybody's."""
+    """Nanoseconds since 1970, and calls at such times. ``ahead_ns`` is how far it was moved ahead of other clocks."""
 
     ahead_ns: int
 
     def now_ns(self) -> int:
         """The time."""
 
-    def call_at(self, time_ns: int, callback: Callable[[], object]) -> Alarm:
+    def call_at(self, time_ns: int, callback: Callable[[], object]) -> TimerHandle:
         """Call from the event loop as soon as the time has come. Needs a running loop."""
 
     def advance(self, nanoseconds: int) -> None:
-        """Move on, and have the calls made that are due by then. Raises ValueError for less than nothing."""
+        """Move ahead, and make the calls that are due by then. Raises ValueError for a negative number."""
 
 
 class SystemClock:
-    """The machine's clock, which can be moved ahead."""
+    """The machine's clock; it can be moved ahead."""
 
     def __init__(self, *, ahead_ns: int = 0) -> None:
         self.ahead_ns = ahead_ns
-        self._alarms: set[_SystemAlarm] = set()
+        self._timers: set[_SystemTimer] = set()
 
     def now_ns(self) -> int:
         """The time."""
         return time.time_ns() + self.ahead_ns
 
-    def call_at(self, time_ns: int, callback: Callable[[], object]) -> Alarm:
+    def call_at(self, time_ns: int, callback: Callable[[], object]) -> TimerHandle:
         """Call from the event loop as soon as the time has come."""
-        return _SystemAlarm(time_ns, callback, self._alarms, self.now_ns)
+        return _SystemTimer(time_ns, callback, self._timers, self.now_ns)
 
     def advance(self, nanoseconds: int) -> None:
-        """Move on; calls that are due by then are made as soon as the event loop has its turn."""
+        """Move ahead; calls that are due by then are made in the next turn of the event loop."""
         if nanoseconds < 0:
             raise ValueError("time does not run backwards")
         self.ahead_ns += nanoseconds
-        for alarm in list(self._alarms):
-            alarm.set()
+        for timer in list(self._timers):
+            timer.set()
 
 
-class _SystemAlarm:
-    """One call, by a timer of the event loop that is set anew when the clock is moved."""
+class _SystemTimer:
+    """One call, by a timer of the event loop that is scheduled again when the clock is moved."""
 
     def __init__(
-        self, time_ns: int, callback: Callable[[], object], alarms: "set[_SystemAlarm]", now_ns: Callable[[], int]
+        self, time_ns: int, callback: Callable[[], object], timers: "set[_SystemTimer]", now_ns: Callable[[], int]
     ) -> None:
         self._time_ns = time_ns
         self._callback = callback
-        self._alarms = alarms
+        self._timers = timers
         self._now_ns = now_ns
         self._handle: asyncio.TimerHandle | None = None
-        alarms.add(self)
+        timers.add(self)
         self.set()
 
     def set(self) -> None:
-        """Wait for as long as it is still to go."""
+        """Schedule the call for the time that remains."""
         if self._handle is not None:
             self._handle.cancel()
         delay_s = max(0, self._time_ns - self._now_ns()) / 1e9
-        self._handle = asyncio.get_running_loop().call_later(delay_s, self._ring)
+        self._handle = asyncio.get_running_loop().call_later(delay_s, self._fire)
 
     def cancel(self) -> None:
-        """Do not make the call; harmless after it was made."""
-        self._alarms.discard(self)
+        """Cancel the call; does nothing after it was made."""
+        self._timers.discard(self)
         if self._handle is not None:
             self._handle.cancel()
 
-    def _ring(self) -> None:
-        self._alarms.discard(self)
+    def _fire(self) -> None:
+        self._timers.discard(self)
         self._callback()
 
 
-class _ManualAlarm:
+class _ManualTimer:
     def __init__(self, callback: Callable[[], object]) -> None:
         self.callback: Callable[[], object] | None = callback
 
@@ -95,34 +95,34 @@ class _ManualAlarm:
 
 
 class ManualClock:
-    """A clock that stands still until it is moved, and everybody's with it."""
+    """A clock that stands still until it is moved. Other clocks are taken to move with it: ``ahead_ns`` is 0."""
 
     def __init__(self, now_ns: int) -> None:
         self.ahead_ns = 0
         self._now_ns = now_ns
         self._order = itertools.count()
-        self._alarms: list[tuple[int, int, _ManualAlarm]] = []
+        self._timers: list[tuple[int, int, _ManualTimer]] = []
 
     def now_ns(self) -> int:
         """The time."""
         return self._now_ns
 
-    def call_at(self, time_ns: int, callback: Callable[[], object]) -> Alarm:
+    def call_at(self, time_ns: int, callback: Callable[[], object]) -> TimerHandle:
         """Call within the ``advance`` that reaches the time; at once where it is not in the future."""
-        alarm = _ManualAlarm(callback)
-        heapq.heappush(self._alarms, (time_ns, next(self._order), alarm))
-        self._ring()
-        return alarm
+        timer = _ManualTimer(callback)
+        heapq.heappush(self._timers, (time_ns, next(self._order), timer))
+        self._fire()
+        return timer
 
     def advance(self, nanoseconds: int) -> None:
-        """Move on and make the calls that are due by then, the earliest first."""
+        """Move ahead and make the calls that are due by then, the earliest first."""
         if nanoseconds < 0:
             raise ValueError("time does not run backwards")
         self._now_ns += nanoseconds
-        self._ring()
+        self._fire()
 
-    def _ring(self) -> None:
-        while self._alarms and self._alarms[0][0] <= self._now_ns:
-            callback = heapq.heappop(self._alarms)[2].callback
+    def _fire(self) -> None:
+        while self._timers and self._timers[0][0] <= self._now_ns:
+            callback = heapq.heappop(self._timers)[2].callback
             if callback is not None:
                 callback()

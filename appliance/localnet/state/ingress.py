@@ -1,4 +1,4 @@
-"""What became of the calls that users have sent (IC interface specification, "Request status")."""
+"""Calls of users and their statuses (IC interface specification, "Request status")."""
 
 import asyncio
 from collections import deque
@@ -11,15 +11,15 @@ from appliance.localnet.state.certified_state import CertifiedState
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 
 KEEP_NS = 360 * 10**9
-"""How long an outcome is kept: the 5 minutes that are promised, and until the request can no longer be accepted again
-(5 minutes and 30 seconds after it was sent)."""
+"""How long an outcome is kept: longer than the 5 minutes that the IC promises, and longer than an ingress message can
+be accepted (5 minutes and 30 seconds). Forgotten earlier, the same bytes posted again would be executed again."""
 
 Status: TypeAlias = Literal["received", "processing", "replied", "rejected"]
 
 
 @dataclass(eq=False)
 class Call:
-    """A call that was taken. ``done`` is set when there is an ``outcome``."""
+    """A call that was accepted. ``done`` is set when there is an ``outcome``."""
 
     request_id: bytes
     sender: Principal
@@ -32,12 +32,12 @@ class Call:
 
     @property
     def path(self) -> tuple[bytes, ...]:
-        """Where its status lies in the state tree."""
+        """The path of its status in the state tree."""
         return (b"request_status", self.request_id)
 
 
 class IngressHistory:
-    """The calls by request id, with their statuses in the certified state."""
+    """The calls by request id; their statuses are in the certified state."""
 
     def __init__(self, state: CertifiedState) -> None:
         self._state = state
@@ -45,20 +45,20 @@ class IngressHistory:
         self._finished: deque[tuple[int, Call]] = deque()
 
     def get(self, request_id: bytes) -> Call | None:
-        """A call that is not forgotten yet."""
+        """The call, unless it is unknown or was removed by `prune`."""
         return self._calls.get(request_id)
 
     def add(self, call: Call) -> None:
-        """A call was received."""
+        """Add a received call."""
         self._calls[call.request_id] = call
         self._set_status(call, "received")
 
     def start(self, call: Call) -> None:
-        """Its execution begins."""
+        """Record that the execution begins."""
         self._set_status(call, "processing")
 
     def finish(self, call: Call, outcome: Outcome, *, now_ns: int) -> None:
-        """It has an outcome."""
+        """Record the outcome."""
         call.outcome = outcome
         match outcome:
             case Reply(arg):
@@ -70,10 +70,10 @@ class IngressHistory:
                 self._state.set((*call.path, b"error_code"), error_code.encode())
                 self._set_status(call, "rejected")
         self._finished.append((now_ns, call))
-        call.done.set()
+        call.done.set()  # last: who waits for it reads the status from the state
 
     def prune(self, *, now_ns: int) -> None:
-        """Forget outcomes that were kept long enough."""
+        """Remove outcomes that are older than ``KEEP_NS``."""
         while self._finished and now_ns - self._finished[0][0] > KEEP_NS:
             call = self._finished.popleft()[1]
             del self._calls[call.request_id]

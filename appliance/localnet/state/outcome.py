@@ -8,21 +8,21 @@ SYS_FATAL, SYS_TRANSIENT, DESTINATION_INVALID, CANISTER_REJECT, CANISTER_ERROR =
 
 @dataclass(frozen=True)
 class Reply:
-    """A method's answer, as bytes of Candid."""
+    """The reply to a call, Candid bytes."""
 
     arg: bytes
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """No answer, and why."""
+    """The reject response to a call."""
 
     code: int
     message: str
     error_code: str
 
     def to_cbor(self) -> dict[str, str | int]:
-        """The fields by their names in responses."""
+        """The fields as they are named in responses."""
         return {"reject_code": self.code, "reject_message": self.message, "error_code": self.error_code}
 
 

@@ -1,7 +1,8 @@
-"""A local network on disk: written as a whole, so that whatever happens there is one state or the one before.
+"""A local network on disk. After a crash at any point there is the new state or the one before, whole.
 
-``current`` names the folder with the state and holds the digest of its manifest, which lists every file with its size
-and checksum. A new state is a new folder; what has not changed in it is a second link to the same file.
+``current`` names the folder with the state and holds the digest of its manifest, which lists every file with size and
+checksum. A new state is a new folder beside it, with hard links to files that have not changed. It is complete on the
+disk (fsync of files and folders) before ``current`` is replaced, and the old folder is deleted only after that.
 """
 
 import fcntl
@@ -16,35 +17,33 @@ from typing import Any, TypeAlias
 
 from appliance.errors import GatewayError, Malformed
 from appliance.ic.principal import Principal
+from appliance.localnet.canisters.record import CanisterRecord
 from appliance.localnet.replica.replica import Replica
-from appliance.localnet.replica.slots import Slot
 from appliance.localnet.state.certification import Authority
-from appliance.localnet.storage import kept_canister
-from appliance.localnet.storage.kept_canister import Damaged
+from appliance.localnet.storage import canister_folder
+from appliance.localnet.storage.canister_folder import CanisterUnreadable
 
 FORMAT = 1
 CURRENT, LOCK, MANIFEST, NET_FILE = "current", "lock", "manifest.json", "net.json"
 SNAPSHOT = "state-"
 NOTHING = "nothing yet\n"
-"""What is current in a folder into which no state was ever written as a whole."""
+"""The content of ``current`` before the first state is complete. Without it, a folder whose ``current`` was lost could
+not be told from one whose first save was interrupted."""
 PIECE = 1 << 20
-Mark: TypeAlias = tuple[Slot, int, int]
+RecordVersion: TypeAlias = tuple[CanisterRecord, int, int]
 
 
-@dataclass(eq=False)
 class StateUnusable(GatewayError):
     """The folder of a local network cannot be used."""
 
     folder: Path
     problem: str
-
-    def __str__(self) -> str:
-        return f"the state of the local network in {self.folder} cannot be used: {self.problem}"
+    sentence = "the state of the local network in {folder} cannot be used: {problem}"
 
 
 @dataclass(frozen=True)
-class NetFacts:
-    """What is kept of the network besides its canisters. ``seed`` makes its keys, so the folder is private."""
+class NetworkInfo:
+    """The network besides its canisters. ``seed`` is the secret behind its keys, so the folder is private."""
 
     seed: bytes
     is_delegated: bool
@@ -54,7 +53,7 @@ class NetFacts:
 
 
 class StateFolder:
-    """Reads a state when it is made and writes new ones; holds the folder against others until it is closed.
+    """Reads the state when created and writes new ones. Holds a lock on the folder until it is closed.
 
     Raises StateUnusable where the folder is in use or damaged, OSError where it cannot be made or read.
     """
@@ -66,70 +65,70 @@ class StateFolder:
         self._number = 0
         self._snapshot: Path | None = None
         self._manifest: dict[str, Any] = {}
-        self._written: dict[Principal, Mark] = {}
-        self._written_net: NetFacts | None = None
+        self._written: dict[Principal, RecordVersion] = {}
+        self._written_network: NetworkInfo | None = None
         try:
-            self.facts = self._read()
+            self.network = self._read()
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Let others have it; does nothing the second time."""
+        """Release the lock; does nothing the second time."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     def authority(self, *, subnet: bool, seed: bytes | None) -> Authority:
-        """The keys that were kept, or new ones. Raises StateUnusable where others are wanted than were kept."""
-        if self.facts is None:
+        """The saved keys, or new ones. Raises StateUnusable where other keys are wanted than were saved."""
+        if self.network is None:
             return Authority(subnet=subnet, seed=seed)
-        if seed not in (None, self.facts.seed):
+        if seed not in (None, self.network.seed):
             raise StateUnusable(self.folder, "it was made with another seed, leave the seed out")
-        if subnet != self.facts.is_delegated:
-            wanted = "with" if self.facts.is_delegated else "without"
+        if subnet != self.network.is_delegated:
+            wanted = "with" if self.network.is_delegated else "without"
             raise StateUnusable(self.folder, f"it was made {wanted} a subnet key of its own, do the same again")
-        return Authority(subnet=subnet, seed=self.facts.seed)
+        return Authority(subnet=subnet, seed=self.network.seed)
 
     def restore(self, replica: Replica, *, cache: Path | None) -> None:
-        """Put everything back into a new replica. Raises StateUnusable, and NoEngine where there is no Wasm engine."""
-        if self.facts is None or self._snapshot is None:
+        """Restore the saved state into a new replica. Raises StateUnusable, and WasmtimeMissing without wasmtime."""
+        if self.network is None or self._snapshot is None:
             return
-        replica.state.resume(self.facts.time_ns)
-        replica.next_number = self.facts.next_number
+        replica.state.resume(self.network.time_ns)
+        replica.next_number = self.network.next_number
         for name in self._manifest["canisters"]:
             try:
                 canister_id = Principal.from_text(name)
-                kept_canister.restore(replica, canister_id, self._snapshot / name, cache=cache)
-            except (Damaged, Malformed) as error:
+                canister_folder.restore(replica, canister_id, self._snapshot / name, cache=cache)
+            except (CanisterUnreadable, Malformed) as error:
                 raise StateUnusable(self.folder, str(error)) from error
-            self._written[canister_id] = _mark(replica.slots[canister_id])
+            self._written[canister_id] = _version_of(replica.canisters[canister_id])
 
     def save(self, replica: Replica) -> bool:
-        """Write what the replica is now; False where nothing but the time has changed. Raises OSError."""
-        slots = {slot.canister_id: slot for slot in replica.slots if kept_canister.is_kept(slot)}
-        facts = _facts(replica)
-        if self._snapshot is not None and not self._has_changed(slots, facts):
+        """Write the current state; False where nothing but the time has changed. Raises OSError."""
+        records = {record.canister_id: record for record in replica.canisters if canister_folder.is_saved(record)}
+        facts = _network_info(replica)
+        if self._snapshot is not None and not self._has_changed(records, facts):
             return False
         self._number += 1
         target = self.folder / f"{SNAPSHOT}{self._number}"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(mode=0o700)
-        files = self._write(replica, slots, facts, target)
-        manifest = {"format": FORMAT, "canisters": [str(name) for name in slots], "files": files}
+        files = self._write(replica, records, facts, target)
+        manifest = {"format": FORMAT, "canisters": [str(name) for name in records], "files": files}
         text = json.dumps(manifest)
         _write_synced(target / MANIFEST, text)
         _sync(target)
         self._point(f"{target.name} {sha256(text.encode()).hexdigest()}\n")
-        self._snapshot, self._manifest, self._written_net = target, manifest, facts
-        self._written = {canister_id: _mark(slot) for canister_id, slot in slots.items()}
+        self._snapshot, self._manifest, self._written_network = target, manifest, facts
+        self._written = {canister_id: _version_of(record) for canister_id, record in records.items()}
         self._tidy()
         return True
 
     # --- steps ---
 
     def _point(self, text: str) -> None:
-        """Change what is current, in one step."""
+        """Replace ``current`` in one step: a rename is atomic, a write is not."""
         _write_synced(self.folder / f"{CURRENT}.new", text)
         (self.folder / f"{CURRENT}.new").replace(self.folder / CURRENT)
         _sync(self.folder)
@@ -143,8 +142,8 @@ class StateFolder:
             raise StateUnusable(self.folder, "another local network is using it") from None
         return lock
 
-    def _read(self) -> NetFacts | None:
-        """Check every file against the manifest; None for a folder that nothing was written into."""
+    def _read(self) -> NetworkInfo | None:
+        """Check every file against the manifest; None for a folder without a complete state."""
         current = self.folder / CURRENT
         if not current.exists():
             if any(self.folder.glob(f"{SNAPSHOT}*")):
@@ -163,10 +162,10 @@ class StateFolder:
             self._check_files(snapshot)
             facts = json.loads((snapshot / NET_FILE).read_text())
             facts["seed"] = bytes.fromhex(facts["seed"])
-            self._snapshot, self._written_net = snapshot, NetFacts(**facts)
+            self._snapshot, self._written_network = snapshot, NetworkInfo(**facts)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateUnusable(self.folder, f"{type(error).__name__}: {error}") from error
-        return self._written_net
+        return self._written_network
 
     def _check_files(self, snapshot: Path) -> None:
         if self._manifest["format"] != FORMAT:
@@ -175,27 +174,27 @@ class StateFolder:
             if _checksum(snapshot / name) != wanted:
                 raise StateUnusable(self.folder, f"{snapshot.name}/{name} is not what was written")
 
-    def _has_changed(self, slots: dict[Principal, Slot], facts: NetFacts) -> bool:
-        kept = self._written_net
+    def _has_changed(self, records: dict[Principal, CanisterRecord], facts: NetworkInfo) -> bool:
+        kept = self._written_network
         is_moved = kept is None or (kept.ahead_ns, kept.next_number) != (facts.ahead_ns, facts.next_number)
-        return is_moved or slots.keys() != self._written.keys() or not all(map(self._is_written, slots.values()))
+        return is_moved or records.keys() != self._written.keys() or not all(map(self._is_written, records.values()))
 
-    def _is_written(self, slot: Slot) -> bool:
-        return self._written.get(slot.canister_id) == _mark(slot)
+    def _is_written(self, record: CanisterRecord) -> bool:
+        return self._written.get(record.canister_id) == _version_of(record)
 
     def _write(
-        self, replica: Replica, slots: dict[Principal, Slot], facts: NetFacts, target: Path
+        self, replica: Replica, records: dict[Principal, CanisterRecord], facts: NetworkInfo, target: Path
     ) -> dict[str, list[int]]:
         _write_synced(target / NET_FILE, json.dumps({**facts.__dict__, "seed": facts.seed.hex()}))
         files = {NET_FILE: _checksum(target / NET_FILE)}
-        for canister_id, slot in slots.items():
+        for canister_id, record in records.items():
             folder = target / str(canister_id)
             folder.mkdir(mode=0o700)
-            if self._snapshot is not None and self._is_written(slot):
+            if self._snapshot is not None and self._is_written(record):
                 files |= self._link(self._snapshot / str(canister_id), folder)
                 continue
             path = (b"canister", canister_id, b"certified_data")
-            kept_canister.write(slot, replica.state.get(path) or b"", folder)
+            canister_folder.write(record, replica.state.get(path) or b"", folder)
             for file in folder.iterdir():
                 _sync(file)
                 files[f"{folder.name}/{file.name}"] = _checksum(file)
@@ -220,15 +219,15 @@ class StateFolder:
                 shutil.rmtree(old, ignore_errors=True)
 
 
-def _mark(slot: Slot) -> Mark:
-    """Another one after every change; a message that traps changes the log only."""
-    return slot, slot.version, slot.log_number
+def _version_of(record: CanisterRecord) -> RecordVersion:
+    """Differs after every change. A message that traps changes the log only, so the version alone is not enough."""
+    return record, record.version, record.log_number
 
 
-def _facts(replica: Replica) -> NetFacts:
+def _network_info(replica: Replica) -> NetworkInfo:
     authority, clock = replica.authority, replica.clock
     time_ns = replica.state.next_time()
-    return NetFacts(authority.seed, authority.is_delegated, time_ns, clock.ahead_ns, replica.next_number)
+    return NetworkInfo(authority.seed, authority.is_delegated, time_ns, clock.ahead_ns, replica.next_number)
 
 
 def _checksum(path: Path) -> list[int]:
@@ -246,7 +245,7 @@ def _write_synced(path: Path, text: str) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold a file or a folder."""
+    """Write a file or a folder through to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

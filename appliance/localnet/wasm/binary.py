@@ -1,7 +1,8 @@
-"""The binary form of a module, read as far as a host needs it and changed to fit (WebAssembly, "Binary Format").
+"""Reads and rewrites the binary of a module as far as the system API needs it (WebAssembly, "Binary Format").
 
-An instance lives for one execution, so its mutable globals, its memory and its table are exported under names of our
-own, and the start function, which runs at the installation only, becomes an export too.
+An instance lives for one execution. To carry state from one to the next, mutable globals, memory and table are exported
+under names of our own. The start function becomes an export too: instantiation would run it before every message, and
+on the IC it runs at the installation only.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from appliance.localnet.state.certification import leb128
 MAGIC = b"\0asm\1\0\0\0"
 MEMORY, TABLE, START, GLOBAL = "icws memory", "icws table", "icws start", "icws global "
 MODULE_LIMIT = 100 * 1024 * 1024
-"""Of an uncompressed module, as on the IC."""
+"""Bytes of an uncompressed module, as on the IC."""
 
 CUSTOM, IMPORTS, TABLES, MEMORIES, GLOBALS, EXPORTS, STARTS = 0, 2, 4, 5, 6, 7, 8
 FUNCTION_KIND, TABLE_KIND, MEMORY_KIND, GLOBAL_KIND = 0, 1, 2, 3
@@ -22,19 +23,19 @@ NUMBERS = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64"}
 
 
 class InvalidModule(ExecutionError):
-    """What was to be installed is not a canister module."""
+    """The bytes are not a canister module."""
 
     error_code = "IC0505"
 
     @property
     def sentence(self) -> str:
-        """What is wrong with it."""
+        """The problem in the wording of the replica."""
         return f"Canister's Wasm module is not valid: {self}"
 
 
 @dataclass
 class Binary:
-    """What there is to know about a module without compiling it; ``code`` is the changed binary.
+    """A module as far as it can be read without compiling it; ``code`` is the rewritten binary.
 
     ``globals`` are the indices of the mutable ones. ``custom`` holds every custom section by its name.
     """
@@ -55,13 +56,13 @@ class Binary:
 
     @property
     def private_metadata(self) -> dict[str, bytes]:
-        """The custom sections that are for the controllers."""
+        """The custom sections that only controllers may read."""
         prefix = "icp:private "
         return {name.removeprefix(prefix): data for name, data in self.custom.items() if name.startswith(prefix)}
 
 
 class Reader:
-    """Walks through bytes. Raises InvalidModule where they end early."""
+    """Reads bytes from front to back. Raises InvalidModule where they end early."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -104,7 +105,7 @@ class Reader:
 
 
 def read(code: bytes) -> Binary:
-    """Read and change a module. Raises InvalidModule; what is wrong elsewhere in it the compiler finds."""
+    """Read and rewrite a module. Raises InvalidModule; the compiler checks the sections that are not read here."""
     if not code.startswith(MAGIC):
         raise InvalidModule("wasm or gzip header is missing")
     if len(code) > MODULE_LIMIT:
@@ -144,7 +145,7 @@ def _sections(code: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _check_imports(reader: Reader) -> None:
-    """A canister imports functions only, so that no global comes before its own."""
+    """Only functions may be imported; an imported global would also shift the indices of the exported ones."""
     for _ in range(reader.number()):
         module, name = reader.name(), reader.name()
         if reader.byte() != FUNCTION_KIND:
@@ -173,7 +174,7 @@ def _mutable_globals(reader: Reader) -> Iterator[int]:
 
 
 def _skip_expression(reader: Reader) -> None:
-    """A constant expression: numbers, references, sums and products, up to its end."""
+    """Skip a constant expression: numbers, references, sums and products, up to its end."""
     while (opcode := reader.byte()) != 0x0B:
         if opcode in (0x41, 0x42, 0x23, 0xD2, 0xD0):
             reader.number()
@@ -201,7 +202,7 @@ def _more_exports(exports: bytes, found: Binary, start: int) -> bytes:
 
 
 def _write(sections: list[tuple[int, bytes]], exports: bytes) -> bytes:
-    """Put the exports where they belong: before the start, element, code and data sections."""
+    """Insert the exports in the order of the format: before the start, element, code and data sections."""
     order = {12: 9.5, 13: 5.5}  # the data count stands between elements and code, tags stand before globals
     place = next(
         (at for at, (kind, _) in enumerate(sections) if kind != CUSTOM and order.get(kind, kind) > EXPORTS),

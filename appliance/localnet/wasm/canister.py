@@ -8,10 +8,10 @@ from appliance.localnet.canisters.calls import Closure, OutgoingCall
 from appliance.localnet.canisters.canister import Environment, ExecutionError, MethodNotFound
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from appliance.localnet.wasm.binary import START
-from appliance.localnet.wasm.execution import ONE_WAY, Execution, Fault
-from appliance.localnet.wasm.kinds import Kind
+from appliance.localnet.wasm.execution import ONE_WAY, Execution, WasmTrap
 from appliance.localnet.wasm.module import Module
 from appliance.localnet.wasm.state import WasmState
+from appliance.localnet.wasm.system_api import Kind
 
 MODULE_FILE = "module.wasm"
 CALLBACKS = (Kind.REPLY, Kind.REJECT)
@@ -19,7 +19,7 @@ COMPOSITE_CALLBACKS = (Kind.COMPOSITE_REPLY, Kind.COMPOSITE_REJECT)
 
 
 class WasmCanister:
-    """Fills `Actor`. Takes the bytes of a module, gzipped or not, and the folder where compiled modules are kept.
+    """Implements `Actor`. Takes the bytes of a module, gzipped or not, and the folder where compiled modules are kept.
 
     Raises InvalidModule, an ExecutionError, for bytes that are not a canister's module.
     """
@@ -44,7 +44,7 @@ class WasmCanister:
 
     @property
     def module_hash(self) -> bytes:
-        """Of the module as it was given."""
+        """SHA-256 of the module as it was uploaded."""
         return self._module.hash
 
     @property
@@ -85,6 +85,7 @@ class WasmCanister:
         """Run ``canister_pre_upgrade``, then the new module's start function and ``canister_post_upgrade``."""
         new = Module(module, cache=self._cache)
         _check_persistence(self._module, new, keep_memory)
+        # On a copy: the hooks commit one after the other, and the last may still trap.
         state = self.state.fork()
         if "canister_pre_upgrade" in self._module.exports and not skip_pre_upgrade:
             with closing(Execution(self._module, state, Kind.PRE_UPGRADE, env)) as execution:
@@ -98,7 +99,7 @@ class WasmCanister:
         self._module, self.module, self.state = new, module, upgraded
 
     def inspect(self, method: str, arg: bytes, env: Environment) -> bool:
-        """Ask ``canister_inspect_message``; without one every call is let in."""
+        """Run ``canister_inspect_message``; without it every call is accepted."""
         if "canister_inspect_message" not in self._module.exports:
             return True
         with closing(Execution(self._module, self.state, Kind.INSPECT, env, arg=arg, method=method)) as execution:
@@ -106,7 +107,7 @@ class WasmCanister:
             return execution.is_accepted
 
     def update(self, method: str, arg: bytes, env: Environment) -> None:
-        """Run an update method, or a query method and forget what it did; the answer is in the environment."""
+        """Run an update method, or a query method whose changes are dropped; the answer is in the environment."""
         if f"canister_update {method}" in self._module.exports:
             self._message(Kind.UPDATE, f"canister_update {method}", env, arg=arg)
         elif f"canister_query {method}" in self._module.exports:
@@ -170,7 +171,7 @@ class WasmCanister:
 
 
 class WasmQuery:
-    """Fills `Query`. The state is copied only where there are calls to come back from."""
+    """Implements `Query`. Copies the state only where the query makes calls: its callbacks need what it wrote."""
 
     def __init__(self, module: Module, state: WasmState) -> None:
         self._module = module
@@ -205,7 +206,7 @@ class WasmQuery:
 
 
 def _callback(call: OutgoingCall, outcome: Outcome, kinds: tuple[Kind, Kind]) -> tuple[Closure, Kind]:
-    """What continues the caller, and as which kind; a call that wants no answer has no function for it."""
+    """The callback for an outcome, and its kind. A one-way call has ``ONE_WAY`` in place of a function."""
     return (call.on_reply, kinds[0]) if isinstance(outcome, Reply) else (call.on_reject, kinds[1])
 
 
@@ -224,9 +225,9 @@ def _clean_up(execution: Execution, state: WasmState, closure: Closure) -> None:
 
 def _check_persistence(old: Module, new: Module, keep_memory: bool | None) -> None:
     if keep_memory is None and old.keeps_memory:
-        raise Fault(
+        raise WasmTrap(
             "Missing upgrade option: Enhanced orthogonal persistence requires the `wasm_memory_persistence` "
             "upgrade option."
         )
     if keep_memory and not new.keeps_memory:
-        raise Fault("the main memory can be kept by a module with enhanced orthogonal persistence only")
+        raise WasmTrap("the main memory can be kept by a module with enhanced orthogonal persistence only")

@@ -1,4 +1,4 @@
-"""One execution: an instance made from the state, a function run in it, and what comes of it kept or forgotten."""
+"""One execution: an instance with the canister's state, functions run in it, and its changes committed or dropped."""
 
 import ctypes
 from dataclasses import dataclass, field
@@ -12,48 +12,48 @@ from appliance.localnet.canisters.calls import Closure, OutgoingCall
 from appliance.localnet.canisters.canister import Environment, ExecutionError
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from appliance.localnet.wasm.binary import GLOBAL, MEMORY, TABLE
-from appliance.localnet.wasm.kinds import LIMITS, Kind
-from appliance.localnet.wasm.state import MemoryFault, StableView, WasmState
-from appliance.localnet.wasm.storage import WASM_PAGE, Attached, SparseFile, attach, view
+from appliance.localnet.wasm.memory import WASM_PAGE, Attached, SparseFile, attach, view
+from appliance.localnet.wasm.state import OutOfBounds, StableView, WasmState
+from appliance.localnet.wasm.system_api import LIMITS, Kind
 
 T = TypeVar("T")
 
 ONE_WAY = 0xFFFF_FFFF
-"""From here on the function of a callback is none."""
+"""Callbacks with this function index, or a greater one, have no function: the call is one-way."""
 
 
 class ContractViolation(ExecutionError):
-    """The module called a system function that it may not, or wrongly."""
+    """The module called a system function that is not allowed here, or with wrong arguments."""
 
     error_code = "IC0504"
 
     @property
     def sentence(self) -> str:
-        """What it did."""
+        """The violation in the wording of the replica."""
         return f"Canister violated contract: {self}"
 
 
-class Fault(ExecutionError):
-    """The machine stopped the module."""
+class WasmTrap(ExecutionError):
+    """The module trapped without ``ic0.trap``, e.g. by ``unreachable`` or a division by 0."""
 
     @property
     def sentence(self) -> str:
-        """Why."""
+        """The reason in the wording of the replica."""
         return f"Canister trapped: {self}"
 
 
 class InstructionLimit(ExecutionError):
-    """The execution took too long."""
+    """The execution reached the instruction limit; the text is the limit."""
 
     error_code = "IC0522"
 
     @property
     def sentence(self) -> str:
-        """How long it may take."""
+        """The limit in the wording of the replica."""
         return f"Canister exceeded the limit of {self} instructions for single message execution."
 
 
-FAULTS = {
+TRAP_TEXTS = {
     TrapCode.STACK_OVERFLOW: "stack overflow",
     TrapCode.MEMORY_OUT_OF_BOUNDS: "heap out of bounds",
     TrapCode.HEAP_MISALIGNED: "heap misaligned",
@@ -68,7 +68,7 @@ FAULTS = {
 
 
 class Code(Protocol):
-    """What an execution needs of a module."""
+    """The part of `Module` that an execution uses; `Module` imports this module."""
 
     engine: wasmtime.Engine
     current: "Execution | None"
@@ -76,12 +76,12 @@ class Code(Protocol):
     has_memory: bool
 
     def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
-        """A new instance with the module's own memory. Raises Fault."""
+        """A new instance with the module's own memory. Raises WasmTrap."""
 
 
 @dataclass
 class Draft:
-    """A call that is being put together."""
+    """A call between ``call_new`` and ``call_perform``."""
 
     callee: bytes
     method: bytes
@@ -93,7 +93,7 @@ class Draft:
 
 
 class Execution:
-    """Made for one message, used by the system functions that the module calls, and then committed or dropped.
+    """Created for one message, used by system functions, then committed or dropped.
 
     The kind can change from one function to the next of the same message (``START`` before ``INIT``).
     """
@@ -123,7 +123,7 @@ class Execution:
         if module.has_memory:
             self._attach(state.memory)
         self._globals = [_checked(self._exports[f"{GLOBAL}{index}"], wasmtime.Global) for index in module.globals]
-        for variable, number in zip(self._globals, state.numbers, strict=bool(state.numbers)):
+        for variable, number in zip(self._globals, state.globals, strict=bool(state.globals)):
             variable.set_value(self._store, number)
 
     # --- for the canister ---
@@ -137,26 +137,26 @@ class Execution:
         table = self._exports.get(TABLE)
         function = table.get(self._store, closure.function) if isinstance(table, wasmtime.Table) else None
         if function is None:
-            raise Fault(f"there is no function {closure.function} in the table")
+            raise WasmTrap(f"there is no function {closure.function} in the table")
         self._call(function, closure.env)
 
     def respond_with(self, outcome: Outcome) -> None:
-        """Let the module read the response to its call."""
+        """Give the module the response to its call."""
         self.response = outcome
         self.arg = outcome.arg if isinstance(outcome, Reply) else b""
 
     def commit(self, state: WasmState) -> None:
-        """Put what became of memories and globals into the state that this began with, or into a fork of it."""
+        """Store memories and globals in the state that this execution began with, or in a fork of it."""
         self.drop_draft()
         if self._memory is not None and self._attached is not None:
             self._attached.commit(self._memory.data_len(self._store), state.memory)
         self.stable.commit(state.stable)
-        state.numbers = tuple(number.value(self._store) for number in self._globals)
+        state.globals = tuple(number.value(self._store) for number in self._globals)
 
     def close(self) -> None:
-        """Drop the instance, with everything that was not committed."""
+        """Drop the instance and everything that was not committed."""
         self.env.instructions += self.instructions
-        self._view.release()
+        self._view.release()  # before the store: it is a view of the instance's memory
         self._store.close()
 
     @property
@@ -167,33 +167,33 @@ class Execution:
     # --- for system functions ---
 
     def read(self, source: int, size: int) -> bytes:
-        """Bytes of the main memory. Raises MemoryFault."""
+        """Bytes of the main memory. Raises OutOfBounds."""
         end = source + size
         if end > len(self._view):
-            self._look_again(end)
+            self._refresh_view(end)
         return self._view[source:end].tobytes()
 
     def write(self, target: int, data: bytes | bytearray) -> None:
-        """Change the main memory. Raises MemoryFault."""
+        """Change the main memory. Raises OutOfBounds."""
         end = target + len(data)
         if end > len(self._view):
-            self._look_again(end)
+            self._refresh_view(end)
         self._view[target:end] = data
 
     def copy(self, data: bytes | bytearray, target: int, offset: int, size: int) -> None:
-        """Copy a part of what the system has into the main memory. Raises MemoryFault, ContractViolation."""
+        """Copy a part of system data into the main memory. Raises OutOfBounds, ContractViolation."""
         if offset + size > len(data):
             raise ContractViolation(f"{offset} + {size} is outside the {len(data)} bytes that there are")
         self.write(target, data[offset : offset + size])
 
     def rejection(self) -> Rejection:
-        """The response where it is one. Raises ContractViolation."""
+        """The response, if it is a rejection. Raises ContractViolation."""
         if not isinstance(self.response, Rejection):
             raise ContractViolation("there is no reject message")
         return self.response
 
     def perform(self, draft: Draft) -> None:
-        """Have the call made when this execution is over."""
+        """Hand the call over; it is sent when this execution is committed."""
         call = OutgoingCall(
             Principal(draft.callee),
             draft.method.decode(errors="replace"),
@@ -206,7 +206,7 @@ class Execution:
         self.env.calls.append(call)
 
     def drop_draft(self) -> None:
-        """Forget the call that was begun, if any; its cycles stay."""
+        """Drop the call that was begun, if any; its cycles go back into the balance."""
         if self.draft is not None:
             self.env.cycles.balance += self.draft.cycles
             self.draft = None
@@ -225,26 +225,27 @@ class Execution:
         self._attached = attach(stored, self._address)
         self._view = view(self._address, memory.data_len(self._store))
 
-    def _look_again(self, end: int) -> None:
-        """The memory may have grown since it was looked at."""
+    def _refresh_view(self, end: int) -> None:
+        """Make the view as long as the memory, which may have grown since. Raises OutOfBounds."""
         if self._memory is not None:
             self._view.release()
             self._view = view(self._address, self._memory.data_len(self._store))
         if end > len(self._view):
-            raise MemoryFault("heap out of bounds")
+            raise OutOfBounds("heap out of bounds")
 
     def _call(self, function: object, *arguments: int) -> None:
         if not isinstance(function, wasmtime.Func):
-            raise Fault("what is called is not a function")
+            raise WasmTrap("what is called is not a function")
+        # The engine's functions belong to the module, not to the store: this says which execution they act for.
         outer, self._module.current = self._module.current, self
         try:
             function(self._store, *arguments)
         except wasmtime.Trap as trap:
             if trap.trap_code == TrapCode.OUT_OF_FUEL:
                 raise InstructionLimit(str(self._limit)) from trap
-            raise Fault(FAULTS.get(trap.trap_code, trap.message)) from trap  # type: ignore[arg-type]
+            raise WasmTrap(TRAP_TEXTS.get(trap.trap_code, trap.message)) from trap  # type: ignore[arg-type]
         except wasmtime.WasmtimeError as error:
-            raise Fault(str(error)) from error
+            raise WasmTrap(str(error)) from error
         finally:
             self._module.current = outer
 

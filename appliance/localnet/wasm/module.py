@@ -1,4 +1,4 @@
-"""A canister's module, ready to be instantiated."""
+"""A canister's module, compiled and linked with the system functions."""
 
 import weakref
 import zlib
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import wasmtime
 
-from appliance.localnet.wasm import binary, ic0
+from appliance.localnet.wasm import binary, ic0_canister, ic0_cycles, ic0_messages
 from appliance.localnet.wasm.binary import MODULE_LIMIT, InvalidModule
-from appliance.localnet.wasm.compiled import compiled, engine
-from appliance.localnet.wasm.execution import ContractViolation, Execution, Fault
-from appliance.localnet.wasm.registry import SystemFunction
+from appliance.localnet.wasm.compilation import compile_module, engine
+from appliance.localnet.wasm.execution import ContractViolation, Execution, WasmTrap
+from appliance.localnet.wasm.system_api import SystemFunction
 
 GZIP = b"\x1f\x8b\x08"
 MASKS = {"i32": 0xFFFF_FFFF, "i64": 0xFFFF_FFFF_FFFF_FFFF}
@@ -26,6 +26,12 @@ ENTRIES = {
     "canister_on_low_wasm_memory",
 }
 PREFIXES = ("canister_update ", "canister_query ", "canister_composite_query ")
+SYSTEM_FUNCTIONS = {
+    name: function
+    for module in (ic0_canister, ic0_cycles, ic0_messages)
+    for name, function in module.ic0.functions.items()
+}
+"""What a module may import from ``ic0``, by name (interface specification, "System API")."""
 
 
 class Module:
@@ -45,23 +51,23 @@ class Module:
         self.metadata = found.metadata
         self.private_metadata = found.private_metadata
         self.keeps_memory = "enhanced-orthogonal-persistence" in self.private_metadata
-        compiled_module = compiled(found.code, cache)
-        self.exports = _check_exports(compiled_module)
+        compiled = compile_module(found.code, cache)
+        self.exports = _check_exports(compiled)
         self._linker = wasmtime.Linker(self.engine)
-        self._link(compiled_module, "i64" if found.is_memory64 else "i32")
-        self._instances = self._linker.instantiate_pre(compiled_module)
+        self._link(compiled, "i64" if found.is_memory64 else "i32")
+        self._instances = self._linker.instantiate_pre(compiled)
 
     def instantiate(self, store: wasmtime.Store) -> wasmtime.Instance:
-        """A new instance with the module's own memory. Raises Fault."""
+        """A new instance with the module's own memory. Raises WasmTrap."""
         try:
             return self._instances.instantiate(store)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            raise Fault(str(error)) from error
+            raise WasmTrap(str(error)) from error
 
     def _link(self, module: wasmtime.Module, pointer: str) -> None:
         linked: set[str] = set()
         for wanted in module.imports:
-            function = ic0.FUNCTIONS.get(wanted.name or "") if wanted.module == "ic0" else None
+            function = SYSTEM_FUNCTIONS.get(wanted.name or "") if wanted.module == "ic0" else None
             if function is None:
                 raise InvalidModule(f"imports {wanted.module}.{wanted.name}, which the system does not have")
             kind = wanted.type
@@ -83,7 +89,7 @@ class Module:
             module = weak()
             execution = None if module is None else module.current
             if execution is None:  # the start function is not run by instantiation
-                raise Fault(f"ic0.{name} was called outside of an execution")
+                raise WasmTrap(f"ic0.{name} was called outside of an execution")
             if execution.kind not in allowed:
                 raise ContractViolation(f"ic0.{name} cannot be called in {execution.kind.title}")
             return run(execution, *[value & mask for value, mask in zip(arguments, masks, strict=True)])

@@ -1,4 +1,4 @@
-"""What a canister of Wasm is between two executions, and the stable memory as one execution sees it."""
+"""The state of a Wasm canister between two executions, and the stable memory of one execution."""
 
 import json
 from collections.abc import Iterator
@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.localnet.canisters.canister import ExecutionError
-from appliance.localnet.wasm.storage import WASM_PAGE, SparseFile
+from appliance.localnet.wasm.memory import WASM_PAGE, SparseFile
 
 STABLE_LIMIT_PAGES = 500 * 1024**3 // WASM_PAGE
 BLOCK = 4096
-MEMORY_FILE, STABLE_FILE, NUMBERS_FILE = "memory", "stable_memory", "globals.json"
+MEMORY_FILE, STABLE_FILE, GLOBALS_FILE = "memory", "stable_memory", "globals.json"
 
 
-class MemoryFault(ExecutionError):
-    """An access to bytes that are not there. The caller sees the replica's words for it."""
+class OutOfBounds(ExecutionError):
+    """An access beyond the end of a memory."""
 
     @property
     def sentence(self) -> str:
-        """Which memory it was."""
+        """The memory, in the wording of the replica."""
         return f"Canister trapped: {self}"
 
 
@@ -28,27 +28,30 @@ class WasmState:
 
     memory: SparseFile = field(default_factory=SparseFile)
     stable: SparseFile = field(default_factory=SparseFile)
-    numbers: tuple[int | float, ...] = ()
+    globals: tuple[int | float, ...] = ()
 
     def fork(self) -> "WasmState":
         """An equal state of its own."""
-        return WasmState(self.memory.copy(), self.stable.copy(), self.numbers)
+        return WasmState(self.memory.copy(), self.stable.copy(), self.globals)
 
     def save(self, folder: Path) -> None:
         """Write everything into a folder, which must exist. Raises OSError."""
         self.memory.save(folder / MEMORY_FILE)
         self.stable.save(folder / STABLE_FILE)
-        (folder / NUMBERS_FILE).write_text(json.dumps(self.numbers))
+        (folder / GLOBALS_FILE).write_text(json.dumps(self.globals))
 
     @staticmethod
     def load(folder: Path) -> "WasmState":
-        """Read what was saved. Raises OSError, and ValueError where it is damaged."""
-        numbers = json.loads((folder / NUMBERS_FILE).read_text())
+        """Read a saved state. Raises OSError, and ValueError where it is damaged."""
+        numbers = json.loads((folder / GLOBALS_FILE).read_text())
         return WasmState(SparseFile.load(folder / MEMORY_FILE), SparseFile.load(folder / STABLE_FILE), tuple(numbers))
 
 
 class StableView:
-    """Stable memory in one execution: what it writes is kept apart until `commit`."""
+    """Stable memory in one execution. Written blocks are kept apart until `commit`.
+
+    Unlike main memory it cannot be mapped into the instance: modules reach it by system functions, up to 500 GiB of it.
+    """
 
     def __init__(self, stored: SparseFile) -> None:
         self._stored = stored
@@ -69,7 +72,7 @@ class StableView:
         return before
 
     def read(self, offset: int, size: int) -> bytes:
-        """Bytes as they are now. Raises MemoryFault."""
+        """Bytes as they are now. Raises OutOfBounds."""
         self._check(offset, size)
         if not self._blocks:
             return self._committed(offset, size)
@@ -81,7 +84,7 @@ class StableView:
         )
 
     def write(self, offset: int, data: bytes) -> None:
-        """Change bytes. Raises MemoryFault."""
+        """Change bytes. Raises OutOfBounds."""
         self._check(offset, len(data))
         at = 0
         for block, start, end in _pieces(offset, len(data)):
@@ -91,7 +94,7 @@ class StableView:
             at += end - start
 
     def commit(self, target: SparseFile) -> None:
-        """Store what was written and grown, where it came from or in a copy of that."""
+        """Store the written blocks and the size in the file that was read, or in a copy of it."""
         target.grow(self.size)
         for block, data in self._blocks.items():
             target.write(block * BLOCK, bytes(data))
@@ -103,7 +106,7 @@ class StableView:
 
     def _check(self, offset: int, size: int) -> None:
         if offset + size > self.size:
-            raise MemoryFault("stable memory out of bounds")
+            raise OutOfBounds("stable memory out of bounds")
 
 
 def _pieces(offset: int, size: int) -> Iterator[tuple[int, int, int]]:

@@ -1,7 +1,7 @@
 """The WebSocket backend canister: what ic-websocket-cdk does (IC-WebSocket CDK, ``lib.rs``), in every wire generation.
 
 An application is a subclass with the hooks ``on_open``, ``on_message`` and ``on_close``; it calls ``send`` and
-``close``. How the generations differ is in `websocket_dialect`.
+``close``. How the generations differ is in `dialect`.
 """
 
 from typing import Any, ClassVar, TypedDict, assert_never
@@ -12,22 +12,22 @@ from appliance.localnet.canisters.canister import Environment, Trap
 from appliance.localnet.canisters.python_canister import PythonCanister
 from appliance.localnet.websocket.clients import (
     OK,
+    ApplicationMessage,
     Client,
     Clients,
     Connection,
-    Established,
-    ForApplication,
-    ForService,
     Incoming,
-    OutOfTurn,
     Result,
+    ServiceMessage,
+    SocketEstablished,
+    WrongSequenceNumber,
     WsError,
 )
 from appliance.localnet.websocket.dialect import DIALECTS, Acknowledgements, Generation, WsInitParams
 from appliance.localnet.websocket.interface import interface
-from appliance.localnet.websocket.keys import KeyClients
+from appliance.localnet.websocket.key_clients import KeyClients
 from appliance.localnet.websocket.message_queue import MessageQueues
-from appliance.localnet.websocket.principals import PrincipalClients
+from appliance.localnet.websocket.principal_clients import PrincipalClients
 from appliance.localnet.websocket.wire import ClientKey, ClientPublicKey, message_content
 
 __all__ = ["Client", "ClientPublicKey", "Generation", "WebSocketCanister", "WsError", "WsInitParams"]
@@ -48,9 +48,9 @@ class GetMessagesArguments(TypedDict):
 
 
 class WebSocketCanister(PythonCanister):
-    """Holds the clients, counts their messages both ways, acknowledges and drops the silent ones.
+    """Holds the clients, numbers their messages in both directions, acknowledges them and removes silent clients.
 
-    ``gateway`` is the principal of the only gateway that v0 and v1 deal with; v2 takes any and does not look at it.
+    ``gateway`` is the principal of the only gateway that v0 and v1 accept; v2 accepts any and ignores it.
     Raises ValueError where it is missing, and for parameters that the generation does not have.
     """
 
@@ -90,14 +90,14 @@ class WebSocketCanister(PythonCanister):
 
     def send(self, env: Environment, client: Client, message: bytes) -> None:
         """Queue a message for a client. Raises WsError for a client without a connection."""
-        self._push(env, self._clients.of(client), message, is_service_message=False)
+        self._push(env, self._clients.connection_of(client), message, is_service_message=False)
 
     def close(self, env: Environment, client: Client) -> None:
         """Close a client's connection. Raises WsError for a client without a connection.
 
-        v0 and v1 have no word for it: the client is forgotten, and learns it when its next message is refused.
+        v0 and v1 have no message for it: the client finds out when its next message is refused.
         """
-        self._remove(env, self._clients.of(client), reason="ClosedByApplication")
+        self._remove(env, self._clients.connection_of(client), reason="ClosedByApplication")
 
     # --- Candid methods ---
 
@@ -128,16 +128,16 @@ class WebSocketCanister(PythonCanister):
         connection = admission.connection
         self._clients.add(connection)
         self._queues.join(connection.gateway)
-        if isinstance(connection.key, ClientKey):  # v0 says by a call of its own that the client hears
+        if isinstance(connection.key, ClientKey):  # v0 reports the open socket by a call of its own
             self._push_service(env, connection, {"OpenMessage": {"client_key": connection.key.to_candid()}})
             self.on_open(env, connection.client)
         return admission.answer
 
     def ws_message(self, env: Environment, args: dict[str, Any], _type: object = None) -> Result:
-        """A client's message, from the application or a keep-alive. In v0 also the word that its socket is open."""
+        """A client's message: of the application or a keep-alive. In v0 also the report that its socket is open."""
         try:
             self._receive(env, self._clients.incoming(env, args["msg"]))
-        except OutOfTurn as error:
+        except WrongSequenceNumber as error:
             self._remove(env, error.connection, reason="WrongSequenceNumber")
             return _err(error)
         except WsError as error:
@@ -145,16 +145,16 @@ class WebSocketCanister(PythonCanister):
         return OK
 
     def ws_close(self, env: Environment, args: dict[str, Any]) -> Result:
-        """A gateway tells that a client's socket is gone."""
+        """A gateway reports that a client's socket is closed."""
         try:
-            connection = self._clients.leaving(env, args["client_key"])
+            connection = self._clients.closing(env, args["client_key"])
         except WsError as error:
             return _err(error)
         self._remove(env, connection, reason=None)
         return OK
 
     def ws_get_messages(self, env: Environment, args: GetMessagesArguments) -> Result:
-        """The caller's own messages as a gateway; for others none, or where there is one gateway an error."""
+        """The messages queued for the calling gateway. Others get none, or an error where there is one gateway."""
         try:
             self._clients.check_gateway(env.caller)
         except WsError as error:
@@ -167,20 +167,20 @@ class WebSocketCanister(PythonCanister):
         content = self.dialect.content_name
         messages = [{"client_key": m.client, "key": m.key, content: m.content} for m in page.messages]
         answer: dict[str, object] = {"messages": messages, "cert": certificate, "tree": page.tree}
-        if self.dialect.tells_end_of_queue:
+        if self.dialect.has_end_of_queue:
             answer["is_end_of_queue"] = page.is_end_of_queue
         return {"Ok": answer}
 
     # --- timers ---
 
     def timer(self, env: Environment) -> None:
-        """Acknowledge every interval; look for silent clients a keep-alive timeout later."""
+        """Acknowledge every interval; check for silent clients a keep-alive timeout later."""
         if self._check_at_ns and env.time_ns >= self._check_at_ns:
-            self.journal.set(self, "_check_at_ns", 0)
+            self.undo_log.set(self, "_check_at_ns", 0)
             self._check_keep_alive(env)
         if env.time_ns >= self._ack_at_ns:
-            self.journal.set(self, "_ack_at_ns", env.time_ns + self._interval_ns)
-            self.journal.set(self, "_check_at_ns", env.time_ns + self._timeout_ns)
+            self.undo_log.set(self, "_ack_at_ns", env.time_ns + self._interval_ns)
+            self.undo_log.set(self, "_check_at_ns", env.time_ns + self._timeout_ns)
             self._acknowledge(env)
         self._arm(env)
 
@@ -191,10 +191,10 @@ class WebSocketCanister(PythonCanister):
         for connection in self._clients:
             received = {"last_incoming_sequence_num": connection.expected_num - 1}
             self._push_service(env, connection, {"AckMessage": received})
-            self.journal.set(connection, "was_acknowledged", value=True)
+            self.undo_log.set(connection, "was_acknowledged", value=True)
 
     def _check_keep_alive(self, env: Environment) -> None:
-        self._queues.remove_deserted(env)
+        self._queues.remove_unused(env)
         for connection in self._clients:
             silent_ns = env.time_ns - connection.last_keep_alive_ns
             if connection.was_acknowledged and silent_ns > self._timeout_ns:
@@ -204,19 +204,19 @@ class WebSocketCanister(PythonCanister):
 
     def _reset(self) -> None:
         max_age_ns = None if self.dialect.keeps_messages else self._interval_ns
-        self._queues = MessageQueues(self.journal, max_age_ns=max_age_ns)
+        self._queues = MessageQueues(self.undo_log, max_age_ns=max_age_ns)
         kind = KeyClients if self.dialect.registers_keys else PrincipalClients
-        self._clients: Clients = kind(self.dialect, self.journal, self._queues, self.gateway)
+        self._clients: Clients = kind(self.dialect, self.undo_log, self._queues, self.gateway)
         self._ack_at_ns = 0
         self._check_at_ns = 0
 
     def _receive(self, env: Environment, incoming: Incoming) -> None:
         match incoming:
-            case Established(client):
+            case SocketEstablished(client):
                 self.on_open(env, client)
-            case ForApplication(client, content):
+            case ApplicationMessage(client, content):
                 self.on_message(env, client, content)
-            case ForService(connection, content):
+            case ServiceMessage(connection, content):
                 self._receive_service(env, connection, content)
             case _:
                 assert_never(incoming)
@@ -229,11 +229,11 @@ class WebSocketCanister(PythonCanister):
             raise WsError(f"Error decoding service message content: {error.problem}") from error
         if not isinstance(message, dict) or "KeepAliveMessage" not in message:
             raise WsError(acknowledgements.invalid_message)
-        self.journal.set(client, "last_keep_alive_ns", env.time_ns)
+        self.undo_log.set(client, "last_keep_alive_ns", env.time_ns)
 
     def _remove(self, env: Environment, client: Connection, *, reason: str | None) -> None:
-        """Forget a client; with a reason it is told so, where the generation has a word for it."""
-        if reason is not None and self.dialect.tells_why_it_closes:
+        """Remove a client; with a reason it gets a CloseMessage, where the generation has one."""
+        if reason is not None and self.dialect.sends_close_messages:
             self._push_service(env, client, {"CloseMessage": {"reason": {reason: None}}})
         self._clients.forget(client)
         self._queues.leave(client.gateway, now_ns=env.time_ns)
@@ -242,7 +242,7 @@ class WebSocketCanister(PythonCanister):
     # --- messages to clients ---
 
     def _first_of_page(self, env: Environment, nonce: int, limit: int) -> int:
-        if nonce == 0 and self.dialect.zero_asks_for_newest:
+        if nonce == 0 and self.dialect.nonce_zero_is_newest:
             return max(0, self._queues.next_nonce(env.caller) - limit)
         return nonce
 
@@ -255,7 +255,7 @@ class WebSocketCanister(PythonCanister):
         self._push(env, client, self._acknowledgements().message.encode(message), is_service_message=True)
 
     def _push(self, env: Environment, client: Connection, content: bytes, *, is_service_message: bool) -> None:
-        self.journal.set(client, "last_sent_num", client.last_sent_num + 1)
+        self.undo_log.set(client, "last_sent_num", client.last_sent_num + 1)
         written = message_content(
             client.key,
             sequence_num=client.last_sent_num,

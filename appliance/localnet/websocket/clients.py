@@ -1,7 +1,6 @@
-"""Who has an open connection to a WebSocket canister, and what may be asked of it: where the generations differ most.
+"""The open connections of a WebSocket canister, and the checks of calls about them: where the generations differ most.
 
-These classes judge and remember; what follows from it, messages and hooks, is `WebSocketCanister`'s to do. Every
-refusal is a WsError.
+These classes check and store; `WebSocketCanister` sends messages and calls hooks. A failed check raises WsError.
 """
 
 from abc import ABC, abstractmethod
@@ -11,22 +10,22 @@ from typing import Any
 
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.canisters.python_canister import UndoLog
 from appliance.localnet.websocket.dialect import Dialect
 from appliance.localnet.websocket.message_queue import MessageQueues
 from appliance.localnet.websocket.wire import ClientKey, ClientPublicKey
 
 Client = Principal | ClientPublicKey
-"""Whom an application talks to: in v0 the client's 32-byte key, in v1 and v2 its principal."""
+"""A client as the application names it: in v0 the client's 32-byte key, in v1 and v2 its principal."""
 Key = ClientKey | ClientPublicKey
-"""Whom a message is addressed to: in v1 and v2 one connection of a client."""
+"""The address of a message: in v1 and v2 one connection of a client."""
 Result = dict[str, object]
 """``variant {Ok; Err: text}``."""
 OK: Result = {"Ok": None}
 
 
 class WsError(Exception):
-    """What the CDK answers as ``Err``: its text is part of the interface."""
+    """The CDK answers ``Err`` with this text, which is part of its interface and must not be reworded."""
 
 
 @dataclass
@@ -42,7 +41,7 @@ class Connection:
     was_acknowledged: bool = False
 
 
-class OutOfTurn(WsError):
+class WrongSequenceNumber(WsError):
     """A wrong sequence number, after which the connection is to be removed."""
 
     def __init__(self, connection: Connection, text: str) -> None:
@@ -52,7 +51,7 @@ class OutOfTurn(WsError):
 
 @dataclass(frozen=True)
 class Admission:
-    """What came of ``ws_open``: a connection to add, one to remove before that, and the answer."""
+    """The result of ``ws_open``: a connection to add, one to remove before that, and the answer."""
 
     connection: Connection
     replaced: Connection | None
@@ -60,14 +59,14 @@ class Admission:
 
 
 @dataclass(frozen=True)
-class Established:
-    """The gateway says that the client hears from now on (v0)."""
+class SocketEstablished:
+    """The gateway reports that the client's socket is open (v0)."""
 
     client: Client
 
 
 @dataclass(frozen=True)
-class ForApplication:
+class ApplicationMessage:
     """A client's message for the application."""
 
     client: Client
@@ -75,64 +74,64 @@ class ForApplication:
 
 
 @dataclass(frozen=True)
-class ForService:
+class ServiceMessage:
     """A client's message for the CDK itself."""
 
     connection: Connection
     content: bytes
 
 
-Incoming = Established | ForApplication | ForService
-"""What a call of ``ws_message`` brings."""
+Incoming = SocketEstablished | ApplicationMessage | ServiceMessage
+"""The content of a call of ``ws_message``."""
 
 
 class Clients(ABC):
-    """The open connections of a canister. ``gateway`` is the only one there is, None where any may come."""
+    """The open connections of a canister. ``gateway`` is the only one that may call, None where any may."""
 
-    def __init__(self, dialect: Dialect, journal: Journal, queues: MessageQueues, gateway: Principal | None) -> None:
+    def __init__(self, dialect: Dialect, undo_log: UndoLog, queues: MessageQueues, gateway: Principal | None) -> None:
         self.dialect = dialect
-        self.journal = journal
+        self.undo_log = undo_log
         self.queues = queues
         self.gateway = gateway
         self.connections: dict[Key, Connection] = {}
 
     def __iter__(self) -> Iterator[Connection]:
-        """Those that are open now, the oldest first; they may be forgotten on the way."""
+        """The open connections, the oldest first. A copy: the caller may remove them while iterating."""
         return iter(list(self.connections.values()))
 
     def __len__(self) -> int:
         return len(self.connections)
 
     def register(self, caller: Principal, key: ClientPublicKey) -> None:
-        """A client announces the key that it is going to sign with. Only v0 has this."""
+        """Register the key that a client will sign with. Only v0 has this."""
         raise WsError(f"clients of generation {self.dialect.generation} do not register")
 
     @abstractmethod
     def admit(self, env: Environment, args: Any) -> Admission:
-        """Judge the argument of ``ws_open``."""
+        """Check the argument of ``ws_open``."""
 
     @abstractmethod
     def incoming(self, env: Environment, message: Any) -> Incoming:
-        """Judge the message of ``ws_message``. Raises OutOfTurn where that ends the connection."""
+        """Check the message of ``ws_message``. Raises WrongSequenceNumber where that ends the connection."""
 
     @abstractmethod
-    def leaving(self, env: Environment, key: Any) -> Connection:
-        """Judge the key of ``ws_close``: the connection to remove."""
+    def closing(self, env: Environment, key: Any) -> Connection:
+        """Check the key of ``ws_close``; returns the connection to remove."""
 
     @abstractmethod
-    def of(self, client: Client) -> Connection:
+    def connection_of(self, client: Client) -> Connection:
         """The connection that messages for a client go to."""
 
     def add(self, connection: Connection) -> None:
-        """The connection is open."""
-        self.journal.put(self.connections, connection.key, connection)
+        """Add an open connection."""
+        self.undo_log.put(self.connections, connection.key, connection)
 
     def forget(self, connection: Connection) -> None:
-        """The connection is no longer open, if it was."""
+        """Remove a connection, if it is open."""
         if connection.key in self.connections:
-            self.journal.remove(self.connections, connection.key)
+            self.undo_log.remove(self.connections, connection.key)
 
     def check_gateway(self, caller: Principal) -> None:
-        """Only the one gateway may go on, where there is one."""
+        """Raises WsError for a caller other than the one gateway, where there is one."""
         if self.gateway not in (None, caller):
             raise WsError("caller is not the gateway that has been registered during CDK initialization")

@@ -6,16 +6,16 @@
 a client is         an Ed25519 key             a principal and a nonce         a principal and a nonce
 it opens by         its ``ws_register``, then  its ``ws_open``, relayed        its ``ws_open``, relayed, which names
                     the gateway's ``ws_open``                                  its gateway
-it speaks by        a call of its own, or      ``ws_message``, relayed         ``ws_message``, relayed; the type of the
+it sends by         a call of its own, or      ``ws_message``, relayed         ``ws_message``, relayed; the type of the
                     signed content, relayed                                    application's messages is an argument
 it counts from      0, where relayed           1                               1
-out of turn         is refused, it stays       is removed                      is removed and told why
+out of sequence     is refused, it stays       is removed                      is removed, with a CloseMessage
 messages are        CBOR                       Candid                          Candid
 others may poll     no, an error               no, an error                    yes, they get nothing
 ==================  =========================  ==============================  =======================================
 
-The rest is in `Dialect`. Everything that clients and gateways are told in words is in `websocket_keys` (v0) and
-`websocket_principals` (v1, v2).
+The rest is in `Dialect`. The error texts for clients and gateways are in `key_clients` (v0) and `principal_clients`
+(v1, v2).
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +29,7 @@ Generation = Literal["v0", "v1", "v2"]
 
 @dataclass(frozen=True)
 class WsInitParams:
-    """How the canister treats its clients (CDK, ``WsInitParams``). None is what the generation does by itself.
+    """How the canister treats its clients (CDK, ``WsInitParams``). None is the generation's default.
 
     ``max_number_of_returned_messages``: per poll. ``send_ack_interval_ms``: time between acknowledgements to every
     client; in v2 also how long messages wait to be polled. ``keep_alive_timeout_ms``: how long a client may take to
@@ -43,7 +43,7 @@ class WsInitParams:
 
 @dataclass(frozen=True)
 class Acknowledgements:
-    """How a canister and its clients show each other that they are there.
+    """Acknowledgements and keep-alives, by which canister and client detect that the other is gone.
 
     ``send_ack_interval_ms`` and ``keep_alive_timeout_ms`` hold unless the installation says otherwise;
     ``keep_alive_timeout_name`` is what the CDK calls the latter.
@@ -59,7 +59,7 @@ class Acknowledgements:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One wire generation, as its CDK speaks it."""
+    """The rules of one wire generation, as its CDK has them."""
 
     generation: Generation
     max_number_of_returned_messages: int
@@ -69,22 +69,22 @@ class Dialect:
     registers_keys: bool
     """Clients are known by a key that they register, not by the principal that they call as."""
     replaces_older: bool
-    """A principal that opens again leaves its older connection. Otherwise that one is still there, only unheard."""
+    """Opening again removes the principal's older connection. Otherwise it stays, but its messages are refused."""
     keeps_messages: bool
-    """Messages and queues stay for ever instead of for one interval of acknowledgements."""
-    zero_asks_for_newest: bool
+    """Messages and queues are kept for ever instead of for one interval of acknowledgements."""
+    nonce_zero_is_newest: bool
     """A poll from nonce 0 gets the newest page instead of the oldest."""
     content_name: str
     """The field of a polled message that has its content."""
-    tells_end_of_queue: bool
-    """A page says whether it is the last."""
-    tells_why_it_closes: bool
+    has_end_of_queue: bool
+    """A page of messages has the field ``is_end_of_queue``."""
+    sends_close_messages: bool
     """A client that is removed is sent a CloseMessage."""
     acknowledgements: Acknowledgements | None
-    """And keep-alive messages; also whether there are service messages at all."""
+    """None for a generation without service messages: it has no acknowledgements and no keep-alives."""
 
     def complete(self, params: WsInitParams) -> WsInitParams:
-        """With the generation's own values where none are given. Raises ValueError for values that it does not have."""
+        """The parameters with the generation's defaults. Raises ValueError for parameters that it does not have."""
         own = WsInitParams(self.max_number_of_returned_messages)
         if self.acknowledgements is not None:
             times = self.acknowledgements.send_ack_interval_ms, self.acknowledgements.keep_alive_timeout_ms
@@ -102,10 +102,10 @@ DIALECTS: dict[Generation, Dialect] = {
         registers_keys=True,
         replaces_older=False,
         keeps_messages=True,
-        zero_asks_for_newest=False,
+        nonce_zero_is_newest=False,
         content_name="val",
-        tells_end_of_queue=False,
-        tells_why_it_closes=False,
+        has_end_of_queue=False,
+        sends_close_messages=False,
         acknowledgements=None,
     ),
     "v1": Dialect(
@@ -115,10 +115,10 @@ DIALECTS: dict[Generation, Dialect] = {
         registers_keys=False,
         replaces_older=False,
         keeps_messages=True,
-        zero_asks_for_newest=True,
+        nonce_zero_is_newest=True,
         content_name="content",
-        tells_end_of_queue=False,
-        tells_why_it_closes=False,
+        has_end_of_queue=False,
+        sends_close_messages=False,
         acknowledgements=Acknowledgements(
             message=SERVICE_MESSAGE_V1,
             send_ack_interval_ms=60_000,
@@ -134,10 +134,10 @@ DIALECTS: dict[Generation, Dialect] = {
         registers_keys=False,
         replaces_older=True,
         keeps_messages=False,
-        zero_asks_for_newest=False,
+        nonce_zero_is_newest=False,
         content_name="content",
-        tells_end_of_queue=True,
-        tells_why_it_closes=True,
+        has_end_of_queue=True,
+        sends_close_messages=True,
         acknowledgements=Acknowledgements(
             message=SERVICE_MESSAGE,
             send_ack_interval_ms=300_000,

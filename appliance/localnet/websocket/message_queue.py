@@ -1,4 +1,4 @@
-"""What a WebSocket canister has to say, queued per gateway and certified (IC-WebSocket CDK; all wire generations).
+"""The messages of a WebSocket canister to its clients, queued per gateway and certified (all wire generations).
 
 A message's key is ``<gateway principal>_<nonce of 20 digits>``; the canister certifies a tree that has the SHA-256 of
 every queued message at ``websocket/<key>``. The nonces of a gateway's queue begin at 0 and are shared by all of its
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from appliance.crypto import encode_cbor
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.certified_map import CertifiedMap, labeled_digest
-from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.canisters.python_canister import UndoLog
+from appliance.localnet.websocket.certified_map import CertifiedMap, labeled_digest
 
 TREE_LABEL = b"websocket"
 DELETED_PER_PUSH = 5
@@ -43,7 +43,7 @@ class _Queue:
 
 
 class Page(NamedTuple):
-    """What one poll gets. ``tree`` is a witness as tagged CBOR for exactly these messages, empty without messages."""
+    """The answer to one poll. ``tree`` is a witness for exactly these messages as tagged CBOR, empty without any."""
 
     messages: list[Message]
     tree: bytes
@@ -56,8 +56,8 @@ class MessageQueues:
     Messages and the queues of gateways without clients are kept for ``max_age_ns``, for ever with None.
     """
 
-    def __init__(self, journal: Journal, *, max_age_ns: int | None) -> None:
-        self._journal = journal
+    def __init__(self, undo_log: UndoLog, *, max_age_ns: int | None) -> None:
+        self._undo_log = undo_log
         self._max_age_ns = max_age_ns
         self._queues: dict[Principal, _Queue] = {}
         self._tree = CertifiedMap()
@@ -66,37 +66,37 @@ class MessageQueues:
         return gateway in self._queues
 
     def join(self, gateway: Principal) -> None:
-        """A client came through this gateway."""
+        """Count a client of this gateway; its queue is created with the first."""
         queue = self._queues.get(gateway)
         if queue is None:
             queue = _Queue(str(gateway))
-            self._journal.put(self._queues, gateway, queue)
-        self._journal.set(queue, "clients", queue.clients + 1)
-        self._journal.set(queue, "empty_since_ns", None)
+            self._undo_log.put(self._queues, gateway, queue)
+        self._undo_log.set(queue, "clients", queue.clients + 1)
+        self._undo_log.set(queue, "empty_since_ns", None)
 
     def leave(self, gateway: Principal, *, now_ns: int) -> None:
-        """A client of this gateway is gone."""
+        """Count a client of this gateway less."""
         queue = self._queues.get(gateway)
         if queue is not None:
-            self._journal.set(queue, "clients", max(0, queue.clients - 1))
+            self._undo_log.set(queue, "clients", max(0, queue.clients - 1))
             if queue.clients == 0:
-                self._journal.set(queue, "empty_since_ns", now_ns)
+                self._undo_log.set(queue, "empty_since_ns", now_ns)
 
     def push(self, env: Environment, gateway: Principal, client: object, content: bytes) -> None:
         """Queue and certify a message, and delete a few old ones. Raises KeyError for a gateway
         that has no queue."""
         queue = self._queues[gateway]
         nonce = queue.next_nonce
-        self._journal.set(queue, "next_nonce", nonce + 1)
+        self._undo_log.set(queue, "next_nonce", nonce + 1)
         message = Message(client, queue.key(nonce), content, env.time_ns)
         self._delete_old(queue, env.time_ns)
         digest = hashlib.sha256(message.content).digest()
-        self._journal.set(self, "_tree", self._tree.having(message.key.encode(), digest))
-        self._journal.put(queue.messages, nonce, message)
+        self._undo_log.set(self, "_tree", self._tree.having(message.key.encode(), digest))
+        self._undo_log.put(queue.messages, nonce, message)
         self._certify(env)
 
     def next_nonce(self, gateway: Principal) -> int:
-        """The nonce of the next message that comes into a gateway's queue."""
+        """The nonce of the next message in a gateway's queue."""
         queue = self._queues.get(gateway)
         return queue.next_nonce if queue is not None else 0
 
@@ -112,11 +112,11 @@ class MessageQueues:
             return Page([], b"", is_end_of_queue=True)
         return Page(messages, self._witness(messages), is_end_of_queue=end == queue.next_nonce)
 
-    def remove_deserted(self, env: Environment) -> None:
-        """Forget the gateways that have had no client for longer than ``max_age_ns``, with their messages."""
+    def remove_unused(self, env: Environment) -> None:
+        """Remove the queues of gateways that have had no client for longer than ``max_age_ns``."""
         for gateway, queue in list(self._queues.items()):
             if queue.empty_since_ns is not None and self._is_old(queue.empty_since_ns, env.time_ns):
-                self._journal.remove(self._queues, gateway)
+                self._undo_log.remove(self._queues, gateway)
                 for message in queue.messages.values():
                     self._uncertify(message)
                 self._certify(env)
@@ -126,12 +126,12 @@ class MessageQueues:
             oldest = queue.messages.get(queue.first_nonce)
             if oldest is None or not self._is_old(oldest.pushed_at_ns, now_ns):
                 return
-            self._journal.remove(queue.messages, queue.first_nonce)
-            self._journal.set(queue, "first_nonce", queue.first_nonce + 1)
+            self._undo_log.remove(queue.messages, queue.first_nonce)
+            self._undo_log.set(queue, "first_nonce", queue.first_nonce + 1)
             self._uncertify(oldest)
 
     def _uncertify(self, message: Message) -> None:
-        self._journal.set(self, "_tree", self._tree.without(message.key.encode()))
+        self._undo_log.set(self, "_tree", self._tree.without(message.key.encode()))
 
     def _certify(self, env: Environment) -> None:
         env.set_certified_data(labeled_digest(TREE_LABEL, self._tree.digest))

@@ -18,7 +18,7 @@ CLOSE = "close"
 
 
 class AppMessage(TypedDict):
-    """What client and canister send each other; ``timestamp`` is the sender's time in nanoseconds.
+    """The message between client and canister; ``timestamp`` is the sender's time in nanoseconds.
 
     Candid of ``APP_MESSAGE`` in v1 and v2, in v0 a CBOR map of the same fields.
     """
@@ -45,7 +45,7 @@ class PingPong(WebSocketCanister):
 
     def on_open(self, env: Environment, client: Client) -> None:
         """Greet."""
-        self._say(env, client, "ping")
+        self._send_text(env, client, "ping")
 
     def on_message(self, env: Environment, client: Client, message: bytes) -> None:
         """Answer, or close."""
@@ -53,13 +53,13 @@ class PingPong(WebSocketCanister):
         if text == CLOSE:
             self.close(env, client)
         else:
-            self._say(env, client, f"{text} ping")
+            self._send_text(env, client, f"{text} ping")
 
     def clients_connected(self, env: Environment) -> int:
         """How many connections are open."""
         return len(self._clients)
 
-    def _say(self, env: Environment, client: Client, text: str) -> None:
+    def _send_text(self, env: Environment, client: Client, text: str) -> None:
         if self.dialect.generation == "v0":
             message = encode_cbor({"text": text, "timestamp": env.time_ns})
         else:

@@ -1,4 +1,4 @@
-"""What IC WebSocket canisters write and read: Candid types, keys of clients and the content of messages."""
+"""The wire format of IC WebSocket canisters: Candid types, keys of clients, content of messages."""
 
 from typing import NamedTuple, TypedDict
 
@@ -6,26 +6,26 @@ from appliance.crypto import CandidTypes, encode_cbor
 from appliance.ic.principal import Principal
 
 CLIENT_KEY = "record {client_principal: principal; client_nonce: nat64}"
-_SIGNS_OF_LIFE = f"""
+_SERVICE_VARIANTS = f"""
   OpenMessage: record {{client_key: {CLIENT_KEY}}};
   AckMessage: record {{last_incoming_sequence_num: nat64}};
   KeepAliveMessage: record {{last_incoming_sequence_num: nat64}};
 """
 
 SERVICE_MESSAGE = CandidTypes(
-    f"""(variant {{{_SIGNS_OF_LIFE}
+    f"""(variant {{{_SERVICE_VARIANTS}
       CloseMessage: record {{
         reason: variant {{WrongSequenceNumber; InvalidServiceMessage; KeepAliveTimeout; ClosedByApplication}};
       }};
     }})"""
 )
-"""What canister and client of v2 tell each other beside the application's messages."""
-SERVICE_MESSAGE_V1 = CandidTypes(f"(variant {{{_SIGNS_OF_LIFE}}})")
+"""Service messages of v2, between canister and client beside the application's messages."""
+SERVICE_MESSAGE_V1 = CandidTypes(f"(variant {{{_SERVICE_VARIANTS}}})")
 """The same of v1."""
 
 
 class ClientPublicKey(bytes):
-    """Who a message of v0 is for: the client's raw Ed25519 key, 32 bytes once its connection is open."""
+    """The client that a message of v0 is for: the client's raw Ed25519 key, 32 bytes once its connection is open."""
 
     __slots__ = ()
 
@@ -38,7 +38,7 @@ class ClientPublicKey(bytes):
 
 
 class ClientKey(NamedTuple):
-    """Who a message of v1 and v2 is for. As text ``<principal>_<nonce>``."""
+    """The client that a message of v1 and v2 is for. As text ``<principal>_<nonce>``."""
 
     principal: Principal
     nonce: int

@@ -1,9 +1,9 @@
-//! One error for the whole core. Each variant is one exception class of `appliance/errors.py`, with the same facts in
+//! One error for the whole core. Each variant is one exception class of `appliance/errors/`, with the same facts in
 //! the same order; the shell maps them one to one.
 
 use std::fmt;
 
-/// What can go wrong in the core. See `appliance/errors.py` for the sentences people read.
+/// What can go wrong in the core. See `appliance/errors/` for the sentences people read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// Bytes that do not decode as `what`.
@@ -111,6 +111,24 @@ impl Error {
     pub fn malformed(what: &'static str, problem: impl Into<String>) -> Self {
         Self::Malformed { what, problem: problem.into() }
     }
+
+    /// Shorthand for [`Error::KeyUnusable`].
+    pub(crate) fn key_unusable(problem: impl Into<String>) -> Self {
+        Self::KeyUnusable(problem.into())
+    }
+
+    /// Shorthand for [`Error::SignatureInvalid`].
+    pub(crate) fn signature_invalid(problem: impl Into<String>) -> Self {
+        Self::SignatureInvalid(problem.into())
+    }
+}
+
+/// Fails with [`Error::TooLarge`] where there is more of something than its limit.
+pub(crate) fn check_limit(what: &'static str, size: usize, limit: usize, unit: &'static str) -> Result<()> {
+    if size > limit {
+        return Err(Error::TooLarge { what, size: size as u64, limit: limit as u64, unit });
+    }
+    Ok(())
 }
 
 impl fmt::Display for Error {

@@ -1,33 +1,22 @@
 //! The pure core: decodes, verifies, signs and encodes what clients, canisters and the Internet Computer exchange.
 //! It knows no Python, reads no clock and touches no socket.
+//!
+//! Each room stands on those before it: `encoding`, `certification`, `signatures`, `requests`, `messages`; `candid`
+//! stands beside them. Users of the crate import modules from its root, whatever room they are in.
 #![forbid(unsafe_code)]
 
-pub mod bls;
-mod cache;
 pub mod candid;
-pub mod canister_signature;
-pub mod cbor;
-pub mod certificate;
-pub mod content;
-pub mod cose;
-pub mod delegation;
-pub mod envelope;
+mod certification;
+mod encoding;
 pub mod error;
-pub mod first_message;
-pub mod frame;
-pub mod hash_tree;
-pub mod key_file;
-pub mod message;
-pub mod poll;
+mod messages;
 pub mod principal;
-mod proof;
-pub mod public_key;
-mod ranges;
-pub mod request_id;
-pub mod signature;
-pub mod signing_key;
-pub mod state_tree;
-pub mod webauthn;
-mod witness;
+mod requests;
+mod signatures;
 
+pub use certification::{bls, certificate, hash_tree, state_tree};
+pub use encoding::{cbor, frame, request_id};
 pub use error::{Error, Result};
+pub use messages::{first_message, message, poll};
+pub use requests::{content, delegation, envelope};
+pub use signatures::{canister_signature, cose, key_file, public_key, signature, signing_key, webauthn};

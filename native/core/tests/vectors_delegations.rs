@@ -74,14 +74,14 @@ fn open(case: &Case, now_ns: u64, root: &Verifier) -> icws_core::Result<Option<V
 
 #[test]
 fn chains_of_the_replica() {
-    let Some(file) = load("delegation/chains.json") else { return };
-    let Some(root_key) = load("certificates/mainnet_root_key.json") else { return };
-    let root = Verifier::new(&bytes(&root_key, "der_hex"), 0, 0, 16).unwrap();
+    let file = load("signatures/chains.json");
+    let root_key = load("certificates/root_key.json");
+    let root = Verifier::new(&bytes(&root_key, "der"), 0, 0, 16).unwrap();
     for json in list(&file, "chains") {
         let case = Case::read(json);
         for moment in list(json, "cases") {
             let verdict = open(&case, moment["now_ns"].as_u64().unwrap(), &root);
-            let name = text(json, "name");
+            let name = text(json, "request_id");
             match text(moment, "verdict") {
                 "valid" => {
                     let expected = moment["targets"].as_array().map(|targets| targets.iter().map(unhex).collect());

@@ -6,7 +6,7 @@ use icws_core::candid::{Field, Label, Schema, Shape, ShapeId, int_from_le_bytes,
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PySequence, PyString, PyTuple};
 
-use super::MAX_DEPTH;
+use super::to_python::MAX_DEPTH;
 use crate::errors::candid_error;
 
 /// Why a value does not fit its type, and where in it.

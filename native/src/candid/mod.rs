@@ -13,9 +13,6 @@ use crate::errors::{candid_error, raise};
 use from_python::from_python;
 use to_python::{to_python, untyped_to_python};
 
-/// The deepest value that is converted; far deeper ones would exhaust the stack.
-const MAX_DEPTH: usize = 512;
-
 /// The shortest message that is worth leaving the GIL for, in bytes.
 const LARGE: usize = 16 << 10;
 

@@ -7,8 +7,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple, PyType};
 
-use super::MAX_DEPTH;
 use crate::errors::candid_error;
+
+/// The deepest value that is converted, in both directions; far deeper ones would exhaust the stack.
+pub(super) const MAX_DEPTH: usize = 512;
 
 /// The Python object of a value that was decoded under a type.
 pub(crate) fn to_python<'py>(

@@ -7,11 +7,83 @@ from click.testing import CliRunner, Result
 
 from appliance.cli.configure.explained_key import find_key, known_keys, nearest_key
 from appliance.cli.main import main
-from appliance.config.describe import render_yaml
-from appliance.config.json_schema import json_schema
 from appliance.config.load import load
-from appliance.config.written import written
+from appliance.config.render.describe import render_yaml
+from appliance.config.render.json_schema import json_schema
+from appliance.config.text.written import written
 from tests.cli.conftest import Icws
+
+SHIPPED = Path(__file__).resolve().parents[3] / "gateway.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def check(*arguments: str, **environment: str) -> Result:
+    return CliRunner(env=environment).invoke(main, ["check", *arguments])
+
+
+def test_the_shipped_file_can_be_used():
+    result = check(str(SHIPPED))
+    assert result.exit_code == 0
+    assert "listens on 0.0.0.0:8080" in result.stdout
+    assert "serves no canisters, connects to" in result.stdout
+
+
+def test_a_summary_names_canisters_and_endpoints(folder: Path):
+    (folder / "gateway.yaml").write_text(
+        "canisters: [{id: bkyz2-fmaaa-aaaaa-qaaaq-cai, name: chat}, {id: aaaaa-aa}]\nunlisted_canisters: allow\n"
+    )
+    result = check(ICWS_NETWORK__URL="http://127.0.0.1:4943")
+    assert result.exit_code == 0
+    assert "serves chat, aaaaa-aa, unlisted canisters, connects to http://127.0.0.1:4943" in result.stdout
+
+
+def test_every_problem_is_a_line_and_the_exit_code_is_78(folder: Path):
+    (folder / "gateway.yaml").write_text("gateway:\n  listn: x\nlog: {level: loud}\n")
+    result = check(ICWS_POLLING__TIMEOUT="5")
+    assert result.exit_code == 78
+    assert result.stdout == ""
+    assert [line.split(": ")[:2] for line in result.stderr.splitlines()] == [
+        ["gateway.yaml:2:3", "gateway.listn"],
+        ["gateway.yaml:3:14", "log.level"],
+        ["variable ICWS_POLLING__TIMEOUT", "polling.timeout"],
+    ]
+
+
+def test_a_program_gets_the_problems_one_by_one(folder: Path):
+    (folder / "gateway.yaml").write_text("gateway:\n  listn: x\n")
+    result = check("--json")
+    assert result.exit_code == 78
+    problem = "unknown key; did you mean 'listen'?"
+    assert json.loads(result.stdout) == {
+        "usable": False,
+        "problems": [{"place": "gateway.yaml:2:3", "key": "gateway.listn", "problem": problem}],
+    }
+    assert json.loads(check(str(SHIPPED), "--json").stdout) == {"usable": True, "problems": []}
+
+
+def test_a_file_that_is_not_there(folder: Path):
+    result = check("absent.yaml")
+    assert (result.exit_code, result.stderr) == (78, "absent.yaml: cannot be read: No such file or directory\n")
+
+
+def test_tls_files_are_tried(folder: Path):
+    (folder / "gateway.yaml").write_text("gateway: {tls: {certificate: c.pem, key: k.pem}}\n")
+    result = check()
+    assert result.exit_code == 78
+    assert result.stderr.startswith(f"{folder / 'c.pem'}: gateway.tls: ")
+
+
+def test_without_its_files_a_configuration_is_checked_by_who_may_not_read_them(folder: Path):
+    (folder / "gateway.yaml").write_text("gateway: {tls: {certificate: c.pem, key: k.pem}}\n")
+    assert check("--no-files").exit_code == 0
+    (folder / "gateway.yaml").write_text("gateway: {tls: {certificate: c.pem}}\n")
+    assert check("--no-files").exit_code == 78
+
 
 TEXT = """\
 gateway: {listen: "127.0.0.1:7001"}
@@ -60,7 +132,7 @@ def test_only_what_is_not_as_by_default(file: Path):
         "canisters:\n  - id: bkyz2-fmaaa-aaaaa-qaaaq-cai\n    name: chat\n    generation: [v1, v2]\n    paused: false\n"
     )
     file.write_text(render_yaml())
-    assert config("show", file, "--changed").stdout == "# everything is as it is by default\n"
+    assert config("show", file, "--changed").stdout == "# all values are the defaults\n"
 
 
 def test_a_program_gets_values_and_origins(file: Path):
@@ -153,13 +225,13 @@ def test_schema_and_default_are_those_of_the_package():
 async def test_what_runs_is_shown_with_its_generation(icws: Icws):
     before = icws.plane.reloads.etag
     shown = (await icws("config", "show", "--running")).stdout
-    assert shown.startswith(f"# generation  1, etag {before}\n# file        {icws.plane.file}\n")
+    assert shown.startswith(f"# revision  1, etag {before}\n# file      {icws.plane.file}\n")
     again = icws.plane.file.with_name("again.yaml")
     again.write_text(shown)
     assert load(again).config == icws.plane.reloads.config
     icws.plane.file.write_text(icws.plane.file.read_text().replace("name: chat", "name: talk"))
     changed = (await icws("config", "show", "--running", "--changed", "--origin")).stdout
-    assert "which says something else now" in changed
+    assert "which differs now" in changed
     assert "name: chat" in changed
     assert f"# {icws.plane.file}:" in changed
     assert "log:" not in changed

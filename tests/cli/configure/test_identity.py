@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from appliance.cli.main import main
 from appliance.crypto import SigningKey
-from appliance.ic.identity import KeyIdentity, load_identity
+from appliance.ic.identity import KeyIdentity
+from appliance.ic.key_file import load_identity
 
 
 def run(*arguments: str | Path) -> Result:

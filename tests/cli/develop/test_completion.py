@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import COMMANDS, main
-from appliance.cli.remote.completing import complete_canister
+from appliance.cli.remote.arguments import complete_canister
 from tests.cli.conftest import Icws
 
 BIN = Path(sys.executable).parent
@@ -43,12 +43,27 @@ def test_the_shell_takes_its_script(shell: str, tmp_path: Path):
     subprocess.run([shell, "-n", str(script)], check=True)  # noqa: S603
 
 
+def request(words: str) -> dict[str, str]:
+    """The variables with which bash asks for the last of these words."""
+    return {"_ICWS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+
+
+def values(output: str) -> list[str]:
+    return [line.split(",", 1)[1] for line in output.splitlines() if line]
+
+
 def proposed(words: str, **environment: str) -> list[str]:
     """What bash is given for the last of these words."""
-    split = words.split(" ")
-    asked = {"_ICWS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(split) - 1), **environment}
-    result = subprocess.run([BIN / "icws"], env=os.environ | asked, capture_output=True, text=True, check=True)  # noqa: S603
-    return [line.split(",", 1)[1] for line in result.stdout.splitlines() if line]
+    runner = CliRunner(env={**request(words), **environment})
+    result = runner.invoke(main, [], prog_name="icws", complete_var="_ICWS_COMPLETE")
+    assert result.exit_code == 0, result.output
+    return values(result.stdout)
+
+
+def test_the_installed_program_is_what_the_shell_asks():
+    environment = os.environ | request("icws canisters p")
+    result = subprocess.run([BIN / "icws"], env=environment, capture_output=True, text=True, check=True)  # noqa: S603
+    assert values(result.stdout) == proposed("icws canisters p") == ["pause"]
 
 
 def test_commands_and_options_are_proposed():
@@ -70,7 +85,7 @@ def test_names_of_commands_come_without_importing_any():
         "try: main(prog_name='icws', complete_var='_ICWS_COMPLETE')\n"
         "except SystemExit: print([m for m in ('asyncio', 'aiohttp', 'pydantic', 'yaml') if m in sys.modules])"
     )
-    environment = os.environ | {"_ICWS_COMPLETE": "bash_complete", "COMP_WORDS": "icws ", "COMP_CWORD": "1"}
+    environment = os.environ | request("icws ")
     output = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)  # noqa: S603
     assert output.stdout.splitlines()[-1] == "[]"
 

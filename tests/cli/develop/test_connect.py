@@ -1,4 +1,4 @@
-"""``icws connect`` as people and scripts use it: a process against a whole network."""
+"""``icws connect`` against a whole network."""
 
 import asyncio
 from pathlib import Path
@@ -8,7 +8,9 @@ from click.testing import CliRunner
 
 from appliance.cli.main import main
 from appliance.client.session import Generation
+from appliance.config.schema import Log
 from appliance.localnet.websocket.pingpong import APP_MESSAGE
+from appliance.log import configure_logging
 from tests.cli.processes import icws
 from tests.network import Network, running
 
@@ -18,12 +20,17 @@ service : {{ ws_message : (record {{ msg : reserved }}, opt AppMessage) -> (vari
 """
 
 
-async def talk(network: Network, lines: str, *options: str) -> tuple[int | None, list[str], str]:
-    """Give lines as a pipe does; exit code, what was printed, and what was said beside it."""
-    arguments = ("connect", network.url, str(network.canister_id), "--network", network.localnet.url)
-    async with icws(*arguments, *options, stdin=asyncio.subprocess.PIPE) as process:
-        stdout, stderr = await process.communicate(lines.encode())
-    return process.returncode, stdout.decode().splitlines(), stderr.decode()
+@pytest.fixture(autouse=True)
+def log_on_stderr() -> None:
+    """By default structlog prints to standard output, which commands in this process own."""
+    configure_logging(Log(level="warning"))
+
+
+async def talk(network: Network, lines: str, *options: str, url: str | None = None) -> tuple[int, list[str], str]:
+    """Run the command in a thread with these lines as its input: exit code, lines of output, errors."""
+    arguments = ["connect", url or network.url, str(network.canister_id), "--network", network.localnet.url, *options]
+    result = await asyncio.to_thread(CliRunner().invoke, main, arguments, input=lines)
+    return result.exit_code, result.stdout.splitlines(), result.stderr
 
 
 @pytest.mark.parametrize("generation", ["v0", "v1", "v2"])
@@ -36,14 +43,13 @@ async def test_the_answer_to_a_piped_line_is_not_lost(generation: Generation) ->
 async def test_the_generation_may_be_named() -> None:
     listening = {"listen": "127.0.0.1:0", "generation": "v1"}
     async with running(generation="v1", gateway=listening) as network:
-        arguments = ("connect", network.listener.url, str(network.canister_id), "--network", network.localnet.url)
         options = ("--generation", "v1", "--count", "1")
-        async with icws(*arguments, *options, stdin=asyncio.subprocess.PIPE) as process:
-            stdout, stderr = await process.communicate()
-    assert (process.returncode, stdout) == (0, b"ping\n"), stderr
+        code, lines, stderr = await talk(network, "", *options, url=network.listener.url)
+    assert (code, lines) == (0, ["ping"]), stderr
 
 
 async def test_the_last_answer_ends_it_although_the_input_goes_on() -> None:
+    """In a process, as only a pipe stays open."""
     async with running() as network:
         arguments = ("connect", network.url, str(network.canister_id), "--network", network.localnet.url)
         async with icws(*arguments, "--count", "2", stdin=asyncio.subprocess.PIPE) as process:
@@ -64,7 +70,7 @@ async def test_without_patience_the_end_of_the_input_is_the_end(wait: str) -> No
         assert code == 0, stderr
         assert lines in ([], ["ping"])
         await network.gateway.stop()
-        assert network.gateway.stats.farewells == 1
+        assert network.gateway.counters.farewells == 1
 
 
 async def test_lines_are_json_with_a_type_of_a_file(tmp_path: Path) -> None:

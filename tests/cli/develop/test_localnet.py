@@ -20,8 +20,8 @@ from appliance.ic.agent import Agent
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
+from appliance.localnet.canisters.record import CanisterRecord, LogLine
 from appliance.localnet.net import Localnet
-from appliance.localnet.replica.slots import LogLine, Slot
 from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from tests import demo
 from tests.cli.processes import icws, seen
@@ -32,8 +32,7 @@ GATEWAY = str(Principal.self_authenticating(b"gateway"))
 RUN = "from appliance.cli.develop.localnet import localnet; localnet()"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_interrupted(number: signal.Signals) -> None:
+def test_it_serves_until_interrupted() -> None:
     command = [sys.executable, "-c", RUN, "--port", "0", "--seed", "cli", "--subnet"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
@@ -47,7 +46,7 @@ def test_it_serves_until_interrupted(number: signal.Signals) -> None:
             assert status["root_key"].hex() in process.stdout.readline()  # type: ignore[index]
             assert "bkyz2-fmaaa-aaaaa-qaaaq-cai" in process.stdout.readline()
         finally:
-            process.send_signal(number)
+            process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
 
@@ -88,9 +87,9 @@ async def _serves_one_gateway(url: str, root_key: bytes, canister: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--generation", "v0"], "name it by --gateway PRINCIPAL: `icws identity show` says yours"),
-        (["--generation", "v1"], "a canister of generation v1 deals with one gateway only"),
-        (["--gateway", GATEWAY], "a canister of generation v2 deals with any gateway, leave --gateway out"),
+        (["--generation", "v0"], "give it with --gateway PRINCIPAL: `icws identity show` prints yours"),
+        (["--generation", "v1"], "a canister of generation v1 accepts one gateway only"),
+        (["--gateway", GATEWAY], "a canister of generation v2 accepts any gateway, leave --gateway out"),
         (["--generation", "v1", "--gateway", "aaaaa-b"], "Invalid value for '--gateway': malformed principal"),
         (["--generation", "v3"], "'v3' is not one of 'v0', 'v1', 'v2'"),
     ],
@@ -171,7 +170,7 @@ async def test_a_kept_state_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_a_line_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    _show_line(Slot(CANISTER, name="talk"), LogLine(0, 3_661 * 10**9, "a\x1b[2J\x07é\nb"))
+    _show_line(CanisterRecord(CANISTER, name="talk"), LogLine(0, 3_661 * 10**9, "a\x1b[2J\x07é\nb"))
     assert capsys.readouterr().out == "01:01:01 [talk] a\ufffd[2J\ufffdé\n         b\n"
 
 

@@ -55,13 +55,13 @@ def test_without_arguments_what_is_optional_is_absent(folder: Path) -> None:
         (
             "chat.wasm.gz",
             {},
-            "the arguments of chat: it is not installed without arguments; it takes (nat64",
+            "the arguments of chat: it needs install arguments; it takes (nat64",
         ),
         ("chat.wasm.gz", {}, "e.g. --arg 'chat=(0 : nat64, null)'"),
         ("chat.wasm.gz", {"chat": "(7"}, "the arguments of chat: line 1, column 3"),
         ("chat.wasm.gz", {"chat": '("a")'}, "it takes (nat64, opt text)"),
         ("plain.wasm", {"plain": "nonsense"}, "the arguments of plain: "),
-        ("plain.wasm", {"chat": "(7)"}, "--arg chat=…: there is no canister chat, but plain"),
+        ("plain.wasm", {"chat": "(7)"}, "--arg chat=…: there is no canister chat, only plain"),
         ("broken.wasm", {}, "broken.wasm: "),
     ],
 )

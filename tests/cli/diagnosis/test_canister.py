@@ -47,13 +47,13 @@ class Bench:
         self.agent = Agent(transport, self.identity, Verifier(net.root_key))
 
     async def examine(
-        self, canister_id: Principal, *, generation: str | None = None, is_stranger: bool = False, **settings: object
+        self, canister_id: Principal, *, generation: str | None = None, is_anonymous: bool = False, **settings: object
     ) -> dict[str, Finding]:
         self.examination = Examination(
             canister_id,
             Settings(id=canister_id, generation=[generation], **settings) if generation else None,
             self.agent,
-            is_stranger=is_stranger,
+            is_anonymous=is_anonymous,
         )
         return {finding.subject: finding async for finding in self.examination.findings()}
 
@@ -78,7 +78,7 @@ async def test_a_canister_that_is_well(bench: Bench, generation: str):
     found = await bench.examine(canister, generation=generation)
     assert set(found) == EVERYTHING_OK
     assert not_ok(found) == {}
-    assert f"of generation {generation} (" in found["methods"].text
+    assert f"of wire generation {generation} (" in found["methods"].text
     assert bench.examination.polled is not None
     assert bench.examination.polled.generation == generation
 
@@ -100,12 +100,12 @@ async def test_a_canister_that_knows_another_gateway(bench: Bench, generation: s
     assert not_ok(found) == {"gateway known": "fault"}
     assert str(bench.identity.principal) in found["gateway known"].text
     assert "icws identity import" in found["gateway known"].advice
-    stranger = await bench.examine(canister, generation=generation, is_stranger=True)
+    stranger = await bench.examine(canister, generation=generation, is_anonymous=True)
     assert not_ok(stranger) == {"gateway known": "note"}
 
 
 async def test_a_gateway_without_a_key_cannot_be_known(bench: Bench):
-    found = await bench.examine(bench.net.create_canister(PingPong()), generation="v2", is_stranger=True)
+    found = await bench.examine(bench.net.create_canister(PingPong()), generation="v2", is_anonymous=True)
     assert not_ok(found) == {"gateway known": "note"}
 
 
@@ -122,7 +122,7 @@ async def test_a_canister_that_hides_its_interface_is_known_by_its_answers(bench
 async def test_a_canister_of_something_else(bench: Bench):
     found = await bench.examine(bench.net.create_canister(Greeter()), generation="v2")
     assert not_ok(found) == {"methods": "fault", "polling": "fault"}
-    assert found["methods"].text.startswith("it has no ws_open, ws_message, ws_close, ws_get_messages")
+    assert found["methods"].text.startswith("no ws_open, ws_message, ws_close, ws_get_messages")
     assert found["polling"].advice == "is it a WebSocket canister?"
     assert bench.examination.polled is None
 
@@ -148,7 +148,7 @@ async def test_a_network_that_lies_is_not_believed(bench: Bench):
         bench.agent = Agent(transport, bench.identity, Verifier(other.root_key))
         found = await bench.examine(canister, generation="v2")
     assert not_ok(found) == {"installed": "fault"}
-    assert "does not verify" in found["installed"].text
+    assert "is not valid" in found["installed"].text
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)

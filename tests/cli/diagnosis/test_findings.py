@@ -3,8 +3,8 @@ import click
 from appliance.cli.diagnosis.findings import fault, note, ok, warning
 
 
-def text(finding: object, room: int | None) -> list[str]:
-    return [click.unstyle(line) for line in finding.lines(room)]  # type: ignore[attr-defined]
+def text(finding: object, max_width: int | None) -> list[str]:
+    return [click.unstyle(line) for line in finding.lines(max_width)]  # type: ignore[attr-defined]
 
 
 def test_a_finding_is_a_line_and_its_advice_another():
@@ -29,4 +29,4 @@ def test_what_is_long_is_folded_below_itself():
 
 
 def test_a_program_gets_all_of_it():
-    assert fault("a", "b", "c").plain() == {"level": "fault", "subject": "a", "text": "b", "advice": "c"}
+    assert fault("a", "b", "c").as_json() == {"level": "fault", "subject": "a", "text": "b", "advice": "c"}

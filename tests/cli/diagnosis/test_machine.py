@@ -7,12 +7,19 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.diagnosis.findings import Finding
-from appliance.cli.diagnosis.machine import SPARE_FILES, of_addresses, of_files, of_gateway, of_limits, process_id
+from appliance.cli.diagnosis.machine import (
+    SPARE_FILES,
+    check_addresses,
+    check_files,
+    check_gateway,
+    check_open_files,
+    process_id,
+)
 from appliance.config.schema import Config, Control, Gateway, MoreListener, Tls
 from appliance.control.client import Client
 from appliance.control.models import Status
 from appliance.control.tokens import Grant, hash_token
-from appliance.ic.identity import create_identity
+from appliance.ic.key_file import create_identity
 from tests.cli.conftest import Icws
 
 
@@ -30,27 +37,27 @@ def by_subject(findings: list[Finding]) -> dict[str, Finding]:
 
 
 def test_a_key_that_is_there_and_one_that_is_not(tmp_path: Path):
-    absent = by_subject(list(of_files(config(tmp_path))))
-    assert (absent["identity"].level, "the first start makes it" in absent["identity"].text) == ("note", True)
+    absent = by_subject(list(check_files(config(tmp_path))))
+    assert (absent["identity"].level, "the first start creates it" in absent["identity"].text) == ("note", True)
     principal = create_identity(tmp_path / "identity.pem").principal
-    (found,) = of_files(config(tmp_path))
-    assert (found.level, found.text) == ("ok", f"{tmp_path}/identity.pem is the key of {principal}")
+    (found,) = check_files(config(tmp_path))
+    assert (found.level, found.text) == ("ok", f"{tmp_path}/identity.pem has the key of {principal}")
 
 
 def test_a_key_that_others_can_read_or_nobody_can_use(tmp_path: Path):
     create_identity(tmp_path / "identity.pem")
     (tmp_path / "identity.pem").chmod(0o644)
-    (found,) = of_files(config(tmp_path))
+    (found,) = check_files(config(tmp_path))
     assert (found.level, "chmod 600" in found.text) == ("warning", True)
     (tmp_path / "identity.pem").write_text("nonsense")
-    (found,) = of_files(config(tmp_path))
+    (found,) = check_files(config(tmp_path))
     assert found.level == "fault"
 
 
 def test_tls_files_that_do_not_belong_together(tmp_path: Path):
     create_identity(tmp_path / "identity.pem")
     tls = Tls(certificate=tmp_path / "a.pem", key=tmp_path / "b.pem")
-    found = by_subject(list(of_files(config(tmp_path, tls=tls))))
+    found = by_subject(list(check_files(config(tmp_path, tls=tls))))
     assert found["tls"].level == "fault"
     assert str(tmp_path / "a.pem") in found["tls"].text
 
@@ -68,14 +75,14 @@ def test_a_file_of_tokens(tmp_path: Path):
     ]:
         if text is not None:
             file.write_text(text)
-        assert by_subject(list(of_files(with_tokens)))["tokens"].level == level, text
+        assert by_subject(list(check_files(with_tokens)))["tokens"].level == level, text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_to(tmp_path: Path):
     create_identity(tmp_path / "identity.pem")
     tmp_path.chmod(0o500)
-    assert by_subject(list(of_files(config(tmp_path))))["history"].level == "warning"
+    assert by_subject(list(check_files(config(tmp_path))))["history"].level == "warning"
     tmp_path.chmod(0o700)
 
 
@@ -90,35 +97,35 @@ async def status(icws: Icws) -> Status:
 async def test_an_address_that_is_free_and_one_that_is_not(tmp_path: Path, status: Status):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        (found,) = of_addresses(config(tmp_path, listen=address), None)
+        (found,) = check_addresses(config(tmp_path, listen=address), None)
         assert (found.level, "ss -ltnp" in found.advice) == ("fault", True)
-        (found,) = of_addresses(config(tmp_path, listen=address), status)
-        assert (found.level, "somebody else listens" in found.text) == ("warning", True)
-    (found,) = of_addresses(config(tmp_path, listen=address), None)
+        (found,) = check_addresses(config(tmp_path, listen=address), status)
+        assert (found.level, "another process listens" in found.text) == ("warning", True)
+    (found,) = check_addresses(config(tmp_path, listen=address), None)
     assert (found.level, found.text) == ("ok", f"{address} is free")
-    (found,) = of_addresses(config(tmp_path, listen=address), status)
-    assert (found.level, "although a gateway runs" in found.text) == ("warning", True)
+    (found,) = check_addresses(config(tmp_path, listen=address), status)
+    assert (found.level, "but a gateway is running" in found.text) == ("warning", True)
     own = status.url.removeprefix("ws://")
-    (found,) = of_addresses(config(tmp_path, listen=own), status)
+    (found,) = check_addresses(config(tmp_path, listen=own), status)
     assert (found.level, found.text) == ("ok", f"{own} is the running gateway's")
 
 
 def test_addresses_that_cannot_be_had(tmp_path: Path):
     more = [MoreListener(address=address) for address in ("127.0.0.1:0", "203.0.113.7:80", "no-such-name.invalid:80")]
-    free, foreign, nowhere, *rest = of_addresses(config(tmp_path, listen="127.0.0.1:0", listeners=more), None)
+    free, foreign, nowhere, *rest = check_addresses(config(tmp_path, listen="127.0.0.1:0", listeners=more), None)
     assert free.level == "note"
     assert foreign.level == "note"
     assert [finding.level for finding in (nowhere, *rest)] == ["fault", "fault"]
 
 
 def test_a_socket_in_the_file_system(tmp_path: Path):
-    (found,) = of_addresses(config(tmp_path, listen=f"unix:{tmp_path}/a.sock"), None)
+    (found,) = check_addresses(config(tmp_path, listen=f"unix:{tmp_path}/a.sock"), None)
     assert found.level == "ok"
-    (found,) = of_addresses(config(tmp_path, listen=f"unix:{tmp_path}/none/a.sock"), None)
+    (found,) = check_addresses(config(tmp_path, listen=f"unix:{tmp_path}/none/a.sock"), None)
     assert (found.level, found.advice) == ("fault", f"mkdir -p {tmp_path}/none")
     (tmp_path / "a.sock").write_text("")
-    (found,) = of_addresses(config(tmp_path, listen=f"unix:{tmp_path}/a.sock"), None)
-    assert (found.level, "no socket" in found.text) == ("fault", True)
+    (found,) = check_addresses(config(tmp_path, listen=f"unix:{tmp_path}/a.sock"), None)
+    assert (found.level, "is not a socket" in found.text) == ("fault", True)
 
 
 # --- limits and the gateway that runs -------------------------------------------------------------------------------
@@ -127,12 +134,12 @@ def test_a_socket_in_the_file_system(tmp_path: Path):
 def test_open_files_are_enough_or_not(tmp_path: Path):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = 10**6 if hard == resource.RLIM_INFINITY else hard
-    assert of_limits(config(tmp_path, max_connections=max(1, min(most - SPARE_FILES, 100))), None).level == "ok"
+    assert check_open_files(config(tmp_path, max_connections=max(1, min(most - SPARE_FILES, 100))), None).level == "ok"
     if most < 10**6:
-        found = of_limits(config(tmp_path, max_connections=most), None)
+        found = check_open_files(config(tmp_path, max_connections=most), None)
         assert (found.level, f"LimitNOFILE={most + SPARE_FILES}" in found.advice) == ("warning", True)
-        of_us = of_limits(config(tmp_path, max_connections=most), os.getpid())
-        assert "the running gateway may have" in of_us.text
+        of_us = check_open_files(config(tmp_path, max_connections=most), os.getpid())
+        assert "the running gateway may open" in of_us.text
 
 
 def test_who_serves_a_socket_is_known(tmp_path: Path):
@@ -146,23 +153,23 @@ def test_who_serves_a_socket_is_known(tmp_path: Path):
 
 async def test_a_gateway_that_runs_and_one_that_does_not(icws: Icws):
     url = icws.plane.control.url
-    status, findings = await asyncio.to_thread(of_gateway, Client(url))
+    status, findings = await asyncio.to_thread(check_gateway, Client(url))
     assert status is not None
     assert [finding.level for finding in findings] == ["ok"]
     icws.plane.file.write_text(icws.plane.file.read_text() + "odd: 1\n")
     await icws("reload", code=78)
     await icws("drain", "start")
-    status, findings = await asyncio.to_thread(of_gateway, Client(url))
+    status, findings = await asyncio.to_thread(check_gateway, Client(url))
     assert {finding.subject: finding.level for finding in findings} == {
         "gateway": "warning",
         "readiness": "fault",
         "last reload": "warning",
     }
-    status, findings = await asyncio.to_thread(of_gateway, Client("unix:/none.sock"))
+    status, findings = await asyncio.to_thread(check_gateway, Client("unix:/none.sock"))
     assert status is None
     assert [finding.level for finding in findings] == ["note"]
 
 
 async def test_a_gateway_that_wants_a_token(icws_tcp: Icws):
-    _, (finding,) = await asyncio.to_thread(of_gateway, Client(icws_tcp.plane.control.url))
+    _, (finding,) = await asyncio.to_thread(check_gateway, Client(icws_tcp.plane.control.url))
     assert (finding.level, "--token-file" in finding.advice) == ("warning", True)

@@ -10,12 +10,12 @@ import pytest
 
 from appliance.cli.diagnosis.canister import POLL, Polled
 from appliance.cli.diagnosis.findings import Finding
-from appliance.cli.diagnosis.message import steps
+from appliance.cli.diagnosis.message import verification_steps
 from appliance.client import connect
 from appliance.config.schema import Canister, Config, Gateway, Network
 from appliance.crypto import CandidTypes, HashTree, Verifier, decode_cbor, encode_cbor
 from appliance.ic.agent import Agent
-from appliance.ic.identity import create_identity
+from appliance.ic.key_file import create_identity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
@@ -43,7 +43,10 @@ class Case:
         polled = Polled(self.generation, reply or self.reply, 1)  # type: ignore[arg-type]
         arguments = {"max_age_s": 300.0, "now_ns": time.time_ns(), "root_key": self.root_key, **changes}
         canister_id = arguments.pop("canister_id", self.canister_id)
-        return {each.subject: each for each in steps(polled, canister_id, arguments.pop("root_key"), **arguments)}
+        return {
+            each.subject: each
+            for each in verification_steps(polled, canister_id, arguments.pop("root_key"), **arguments)
+        }
 
     def edited(self, edit: Callable[[dict[str, Any]], None]) -> bytes:
         (answer,) = self.types.decode(self.reply)
@@ -89,7 +92,7 @@ async def test_a_message_is_proven_step_by_step(case: Case):
     found = case.steps()
     assert [finding.level for finding in found.values()] == ["ok"] * 8, found
     assert "to subnet" in found["3 delegation"].text
-    assert "may speak for" in found["4 canister"].text
+    assert "is responsible for" in found["4 canister"].text
     assert found["8 gateway"].text.startswith("would deliver")
 
 
@@ -97,7 +100,7 @@ async def test_the_root_key_may_sign_itself(tmp_path: Any):
     async with polled(tmp_path, "v2", subnet=False) as case:
         found = case.steps()
     assert faults(found) == []
-    assert found["3 delegation"].text == "none: the root key itself signed"
+    assert found["3 delegation"].text == "none: signed with the root key itself"
 
 
 async def test_another_root_key(case: Case):
@@ -111,7 +114,7 @@ async def test_another_root_key(case: Case):
 async def test_an_old_reply(case: Case):
     found = case.steps(now_ns=time.time_ns() + 301 * 10**9)
     assert faults(found) == ["2 time", "8 gateway"]
-    assert "5m is the limit" in found["2 time"].text
+    assert "the limit is 5m" in found["2 time"].text
 
 
 async def test_a_canister_of_another_subnet(case: Case):

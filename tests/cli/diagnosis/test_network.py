@@ -5,7 +5,7 @@ import pytest
 from aiohttp import web
 
 from appliance.cli.diagnosis.findings import Finding
-from appliance.cli.diagnosis.network import of_endpoint
+from appliance.cli.diagnosis.network import check_endpoint
 from appliance.config.schema import Config, Network
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
@@ -37,7 +37,7 @@ def config(url: str, root_key: str = "fetch") -> Config:
 
 async def findings(config: Config, *canisters: Principal) -> dict[str, Finding]:
     (url,) = config.network.url
-    return {finding.subject: finding async for finding in of_endpoint(config, url, canisters)}
+    return {finding.subject: finding async for finding in check_endpoint(config, url, canisters)}
 
 
 def levels(found: dict[str, Finding]) -> dict[str, str]:
@@ -68,7 +68,7 @@ async def test_another_network_than_the_root_key_is_of(net: Localnet):
         (2, "ok", "behind"),
         (-40, "warning", "ahead of"),
         (100, "warning", "behind"),
-        (-3600, "fault", "every certificate is refused beyond 5m"),
+        (-3600, "fault", "certificates are refused beyond 5m"),
     ],
 )
 async def test_a_clock_that_is_wrong(seconds: float, level: str, text: str):
@@ -99,7 +99,7 @@ async def test_a_skew_beyond_what_verification_allows_is_a_fault():
         )
         clock = (await findings(strict, net.create_canister(PingPong())))["clock"]
     assert clock.level == "fault"
-    assert "every certificate is refused beyond 1m" in clock.text
+    assert "certificates are refused beyond 1m" in clock.text
 
 
 async def test_an_endpoint_that_is_down():
@@ -115,7 +115,7 @@ async def test_something_that_is_no_endpoint_of_the_ic():
         ic.script(lambda _: web.Response(text="hello"))
         found = await findings(config(ic.url))
     assert levels(found) == {"endpoint": "fault"}
-    assert "not as the IC" in found["endpoint"].advice
+    assert "not like the IC" in found["endpoint"].advice
 
 
 async def test_an_endpoint_that_is_not_well_and_does_not_state_its_key():

@@ -25,8 +25,8 @@ async def test_a_pause_is_an_apply_that_leaves_the_file(icws: Icws):
     lines = await icws.lines("canisters", "pause", "chat")
     assert lines[0] == f"canister {icws.plane.canister_id}"
     assert lines[2] == "    false → true"
-    assert lines[4] == "applied: generation 2 runs"
-    assert lines[5].startswith("the file says something else")
+    assert lines[4] == "applied: revision 2 is active"
+    assert lines[5].startswith("the file differs")
     assert icws.plane.file.read_text() == before
     assert (await icws.rows("canisters"))[0][2] == "paused"
     await icws("canisters", "resume", "chat")
@@ -45,7 +45,7 @@ async def test_a_change_that_is_to_last_is_written_beside_the_comments(icws: Icw
     assert (listed.max_clients, listed.generation) == (3, ["v2"])
     await icws("canisters", "remove", "other", "--save")
     assert OTHER not in icws.plane.file.read_text()
-    assert await icws.lines("reload") == ["nothing changes, generation 3 runs on"]
+    assert await icws.lines("reload") == ["no changes, revision 3 stays active"]
 
 
 async def test_a_canister_of_two_generations(icws: Icws):

@@ -32,22 +32,25 @@ async def test_all_is_well(icws: Icws):
 
 async def test_a_message_is_proven_step_by_step_and_nothing_is_changed(icws: Icws):
     nothing = await icws.lines("doctor", "chat")
-    assert any("no message waits" in line for line in nothing)
+    assert any("no message is queued" in line for line in nothing)
     async with icws.plane.connect() as session:
         await session.receive()
         findings = await icws.json("doctor", "chat")
-        steps = [finding for finding in findings if finding["topic"] == "one message, step by step"]
-        assert [step["subject"] for step in steps] == STEPS
-        assert {step["level"] for step in steps} == {"ok"}
+        verification_steps = [finding for finding in findings if finding["topic"] == "one message, step by step"]
+        assert [step["subject"] for step in verification_steps] == STEPS
+        assert {step["level"] for step in verification_steps} == {"ok"}
         assert len(list(icws.plane.gateway.connections)) == 1
 
 
 async def test_a_session_is_opened_where_that_is_wanted(icws: Icws):
     findings = await icws.json("doctor", str(icws.plane.canister_id), "--open")
     opened = [finding for finding in findings if finding["topic"] == "a session through the gateway"]
-    assert [(finding["subject"], finding["level"]) for finding in opened] == [("session", "ok"), ("first words", "ok")]
+    assert [(finding["subject"], finding["level"]) for finding in opened] == [
+        ("session", "ok"),
+        ("first message", "ok"),
+    ]
     assert [each["subject"] for each in findings if each["topic"] == "one message, step by step"] == STEPS
-    assert icws.plane.gateway.stats.delivered == 2
+    assert icws.plane.gateway.counters.delivered == 2
 
 
 async def test_what_is_wrong_is_named_with_what_to_do_and_is_exit_code_1(icws: Icws):
@@ -55,7 +58,7 @@ async def test_what_is_wrong_is_named_with_what_to_do_and_is_exit_code_1(icws: I
     text = (await icws("doctor", "chat", "--open", code=1)).stdout
     assert "clients are drained" in text
     assert "a session through the gateway\n  ✗ session" in text
-    assert "→ `icws explain` tells what the gateway saw" in text
+    assert "→ `icws explain` shows what the gateway saw" in text
     last = text.splitlines()[-1]
     assert last.startswith("2 faults, ")
 
@@ -71,7 +74,7 @@ async def test_a_canister_that_is_not_listed(icws: Icws):
         ("gateway known", "ok"),
     ]
     assert "there is no such canister" in (await icws("doctor", OTHER, code=1)).stdout
-    assert "is the name of no listed canister" in (await icws("doctor", "nobody", code=1)).stderr
+    assert "is neither the name of a listed canister nor a principal" in (await icws("doctor", "nobody", code=1)).stderr
 
 
 async def test_without_the_network(icws: Icws):
@@ -96,7 +99,7 @@ async def test_where_nothing_is_set_up_it_goes_by_the_defaults(icws: Icws, tmp_p
     icws.environment |= {"ICWS_CONFIG": str(tmp_path / "gateway.yaml"), "ICWS_NETWORK__URL": icws.plane.localnet.url}
     icws.environment |= {"ICWS_NETWORK__ROOT_KEY": "fetch", "ICWS_GATEWAY__LISTEN": "127.0.0.1:0"}
     found = {each["subject"]: each for each in await icws.json("doctor", str(icws.plane.canister_id))}
-    assert "what follows goes by the defaults" in found["file"]["text"]
+    assert "the checks use the defaults" in found["file"]["text"]
     assert found["gateway"]["level"] == found["identity"]["level"] == "note"
     assert found["methods"]["level"] == "ok"
     assert not (tmp_path / "data").exists(), "nothing is made"

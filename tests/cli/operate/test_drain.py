@@ -7,7 +7,7 @@ from tests.cli.conftest import Icws
 
 
 async def test_there_is_none(icws: Icws):
-    assert await icws.lines("drain") == ["drain  none, and none was"]
+    assert await icws.lines("drain") == ["drain  none so far"]
     assert (await icws.json("drain", "status"))["state"] == "none"
     assert "no drain" in (await icws("drain", "cancel", code=1)).stderr
 
@@ -18,8 +18,8 @@ async def test_all_sessions_go_at_a_pace(icws: Icws):
             await stack.enter_async_context(icws.plane.connect())
         result = await icws("drain", "start", "--rate", "1000/s", "--reconnect-after", "5s", "--wait")
         lines = result.stdout.splitlines()
-        assert lines[:3] == ["drain     done", "of        all sessions", "progress  3 closed of 3, 0 left"]
-        assert lines[-1] == "pace      1000/s, 20s for all of it"
+        assert lines[:3] == ["drain     done", "scope     all sessions", "progress  3 closed of 3, 0 left"]
+        assert lines[-1] == "pace      1000/s, 20s in total"
         assert "waiting" in result.stderr, "the progress is shown"
     assert (await icws.lines("drain"))[0] == "drain     done"
     await icws("drain", "cancel")
@@ -38,7 +38,7 @@ async def test_a_drain_is_watched_and_cancelled(icws: Icws):
 
 async def test_a_drain_that_is_cancelled_meanwhile_is_exit_code_1(icws: Icws, monkeypatch: pytest.MonkeyPatch):
     """Whoever waits for it did not get what was waited for."""
-    monkeypatch.setattr("appliance.cli.operate.drain.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("appliance.cli.operate.drain.POLL_INTERVAL_S", 0.01)
     gateway = icws.plane.gateway
     async with icws.plane.connect():
         waiting = asyncio.create_task(icws("drain", "start", "--grace", "10m", "--deadline", "20m", "--wait", code=1))
@@ -53,7 +53,7 @@ async def test_one_canister_is_drained_and_the_gateway_stays_ready(icws: Icws):
     async with icws.plane.connect():
         await icws("drain", "start", "--canister", "chat", "--grace", "10m", "--deadline", "20m")
         lines = await icws.lines("drain")
-        assert lines[:2] == ["drain      waiting", f"of         canister {icws.plane.canister_id}"]
+        assert lines[:2] == ["drain      waiting", f"scope      canister {icws.plane.canister_id}"]
         assert (await icws.lines("drain", "status", "--canister", "chat"))[0] == "drain      waiting"
         assert "ready: ok" in (await icws("status")).stdout
         assert (await icws.lines("drain", "cancel", "--canister", "chat"))[0].split()[1] == "cancelled"

@@ -1,11 +1,12 @@
 import json
+import re
 
 import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.operate.events import _lines
+from appliance.cli.operate.events import _event_lines
 from appliance.control.models import Event
 from tests.cli.conftest import Icws
 from tests.gateway.bench import until
@@ -22,7 +23,7 @@ RELOAD = {"result": "applied", "trigger": "api", "actor": "unix:root", "generati
 
 def sentence(kind: str, **data: object) -> str:
     event = Event.model_validate({"id": 1, "at": AT, "kind": kind, "data": data})
-    (line,) = _lines(event, None, with_facts=False)
+    (line,) = _event_lines(event, None, with_facts=False)
     return click.unstyle(line).removeprefix(f"05:06:07.089  {kind:<14}  ")
 
 
@@ -39,11 +40,11 @@ def sentence(kind: str, **data: object) -> str:
             {"session": "9f86d081", "address": "unix", "client": None, "code": 1012, "cause": "it restarts"},
             "1012 (it restarts): 9f86d081, from unix",
         ),
-        ("reload", RELOAD, "applied, generation 2, 1 change, by unix:root (api)"),
+        ("reload", RELOAD, "applied, revision 2, 1 change, by unix:root (api)"),
         (
             "reload",
             {**RELOAD, "result": "rejected", "problem": "no"},
-            "rejected, generation 2, 1 change, by unix:root (api): no",
+            "rejected, revision 2, 1 change, by unix:root (api): no",
         ),
         ("drain", {"state": "closing", "closed": 1, "total": 3, "eta_s": 2.0}, "closing: 1 closed of 3, 2s left"),
         ("canister.state", {"canister": "a", "state": "degraded", "cause": "x"}, "a is degraded: x"),
@@ -52,7 +53,7 @@ def sentence(kind: str, **data: object) -> str:
             {"actor": "unix:a", "role": "admin", "action": "setLog", "target": None, "status": 200},
             "unix:a (admin): setLog, answered 200",
         ),
-        ("lost", {"events": 3}, "3 events came too fast to be shown"),
+        ("lost", {"events": 3}, "3 events came too fast and were dropped"),
         ("limit", {"scope": "a", "n": 1}, "{scope: a, n: 1}"),
     ],
 )
@@ -68,7 +69,7 @@ def test_what_is_worth_a_line(kind: str, data: dict[str, object], expected: str)
 )
 def test_what_another_version_may_send_is_shown_too(kind: str, data: dict[str, object]):
     event = Event.model_validate({"id": 1, "at": AT, "kind": kind, "data": data})
-    assert _lines(event, 80, with_facts=True)
+    assert _event_lines(event, 80, with_facts=True)
 
 
 async def test_events_come_until_the_gateway_ends(icws: Icws):
@@ -92,3 +93,45 @@ async def test_events_come_until_the_gateway_ends(icws: Icws):
 
 async def test_an_unknown_kind_is_wrong_usage(icws: Icws):
     await icws("events", "--kind", "odd", code=2)
+
+
+async def test_a_session_is_told_in_sentences_also_after_it_closed(icws: Icws):
+    async with icws.plane.connect() as session:
+        await session.receive()
+        (peer,) = icws.plane.gateway.connections
+        lines = await icws.lines("explain", peer.id)
+        assert lines[0] == f"session   {peer.id}, connected"
+        assert f"client    {peer.who.client}" in lines
+        assert f"canister  {icws.plane.canister_id}" in lines
+        moments = lines[5:]
+        assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} {12}A socket was accepted\.", moments[0])
+        assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3}  ( *\+\S+)  \w", line) for line in moments[1:])
+        await icws("close", peer.id, "--yes", "--reason", "for now")
+    closed = await icws.lines("explain", peer.id)
+    assert closed[0] == f"session   {peer.id}, closed"
+    assert any("for now" in line for line in closed)
+
+
+async def test_the_facts_behind_sentences(icws: Icws):
+    async with icws.plane.connect() as session:
+        await session.receive()
+        (peer,) = icws.plane.gateway.connections
+        text = (await icws("explain", peer.id, "--facts")).stdout
+        assert re.search(r"relayed \{.*method: ws_open.*\}", text)
+        story = await icws.json("explain", peer.id)
+        assert {"at", "kind", "facts", "sentence"} == set(story["moments"][0])
+
+
+async def test_lines_keep_to_the_width(icws: Icws):
+    icws.environment["COLUMNS"] = "60"
+    async with icws.plane.connect() as session:
+        await session.receive()
+        (peer,) = icws.plane.gateway.connections
+        lines = await icws.lines("explain", peer.id, "--facts")
+        long = [line for line in lines if len(line) > 60]
+        assert all(len(max(line.split(), key=len)) > 30 for line in long), "only what cannot be wrapped"
+
+
+async def test_a_session_that_nobody_knows(icws: Icws):
+    assert "none" in (await icws("explain", "none", code=1)).stderr
+    await icws("explain", code=2)

@@ -6,9 +6,9 @@ async def test_the_gateway_at_a_glance(icws: Icws):
         await session.receive()
         text = (await icws("status")).stdout
     assert f"principal      {icws.plane.gateway.principal}\n" in text
-    assert f"clients at     {icws.plane.control.listener.url}\n" in text
+    assert f"listening at   {icws.plane.control.listener.url}\n" in text
     assert "now            1 open session on 1 connection; 1 canister listed\n" in text
-    assert f"configuration  generation 1 ({icws.plane.reloads.hash[:12]}) of {icws.plane.file}\n" in text
+    assert f"configuration  revision 1 ({icws.plane.reloads.hash[:12]}) of {icws.plane.file}\n" in text
     assert "ready: ok\n" in text
     assert "  ✓ listener " in text
     assert "canister to polled" in text
@@ -18,7 +18,7 @@ async def test_it_says_what_is_wrong_and_what_waits(icws: Icws):
     icws.plane.file.write_text(icws.plane.file.read_text() + "polling: {min_interval: 3}\n")
     await icws("reload", code=78)
     lines = await icws.lines("status")
-    assert any("the file says something else than what runs; `icws plan` shows what" in line for line in lines)
+    assert any("the file differs from the active configuration; `icws plan` shows how" in line for line in lines)
     assert any(line.startswith("last reload    rejected ") for line in lines)
     assert any("the key is there twice" in line for line in lines)
 

@@ -40,6 +40,6 @@ async def test_a_token_of_the_gateway_is_good_at_once_until_it_is_ended(icws_tcp
     await icws_tcp("status", "--token-file", other)
     assert "grafana already" in (await icws_tcp("tokens", "add", "grafana", "admin", code=1)).stderr
     gone = await icws_tcp.lines("tokens", "remove", "grafana")
-    assert gone == ["the token of grafana, viewer, is none any more"]
+    assert gone == ["revoked the token of grafana (viewer)"]
     assert "nobody has this token" in (await icws_tcp("status", "--token-file", other, code=1)).stderr
     assert "no token named grafana" in (await icws_tcp("tokens", "remove", "grafana", code=1)).stderr

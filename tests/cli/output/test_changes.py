@@ -2,7 +2,13 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from appliance.cli.output.changes import change_lines, confirm_line, flow, sum_of, waiting_lines
+from appliance.cli.output.changes import (
+    change_lines,
+    changes_summary,
+    confirmation_lines,
+    flow_style,
+    pending_restart_lines,
+)
 from appliance.control.models import Change
 
 CANISTER = "canisters[bkyz2-fmaaa-aaaaa-qaaaq-cai]"
@@ -12,8 +18,8 @@ def change(key: str, old: object, new: object, effect: str = "live", sessions: i
     return Change.model_validate({"key": key, "old": old, "new": new, "effect": effect, "sessions": sessions})
 
 
-def lines(*changes: Change, room: int | None = None) -> list[str]:
-    return [click.unstyle(line) for line in change_lines(changes, room=room)]
+def lines(*changes: Change, max_width: int | None = None) -> list[str]:
+    return [click.unstyle(line) for line in change_lines(changes, max_width=max_width)]
 
 
 def test_what_is_added_changed_and_removed():
@@ -26,11 +32,11 @@ def test_what_is_added_changed_and_removed():
     ) == [
         f"+ {CANISTER}  at once",
         "    {id: bkyz2-fmaaa-aaaaa-qaaaq-cai, generation: [v1, v2], paused: false}",
-        "~ polling.min_interval  at once, touches 1 200 sessions",
+        "~ polling.min_interval  at once, affects 1 200 sessions",
         "    50ms → 70ms",
-        "~ gateway.max_frame  for sessions that begin after it",
+        "~ gateway.max_frame  for new sessions",
         "    2MiB → 1MiB",
-        "- plugins[audit]  at the next start, touches 1 session",
+        "- plugins[audit]  at the next start, affects 1 session",
         "    {config: {a: true}}",
         "4 changes: 2 live, 1 new sessions, 1 restart",
     ]
@@ -38,7 +44,7 @@ def test_what_is_added_changed_and_removed():
 
 def test_long_values_have_a_line_each_and_keep_to_the_room():
     url = [f"https://endpoint-{number}.example.org" for number in range(4)]
-    shown = lines(change("network.url", url, url[:1]), room=60)
+    shown = lines(change("network.url", url, url[:1]), max_width=60)
     assert max(map(len, shown)) <= 60
     assert any(line.startswith("    → [https://endpoint-0") for line in shown)
 
@@ -50,16 +56,18 @@ def test_what_nobody_could_read_is_shortened():
 
 
 def test_nothing_is_said_to_be_nothing():
-    assert lines() == [sum_of([])] == ["nothing changes"]
-    assert list(waiting_lines([])) == list(confirm_line(None)) == []
+    assert lines() == [changes_summary([])] == ["no changes"]
+    assert list(pending_restart_lines([])) == list(confirmation_lines(None)) == []
 
 
 def test_what_there_is_to_do():
-    assert list(waiting_lines(["watch", "gateway.identity"])) == ["waits for a restart: watch, gateway.identity"]
-    (line,) = confirm_line(datetime.now(UTC) + timedelta(seconds=59.8))
+    assert list(pending_restart_lines(["watch", "gateway.identity"])) == [
+        "pending until restart: watch, gateway.identity"
+    ]
+    (line,) = confirmation_lines(datetime.now(UTC) + timedelta(seconds=59.8))
     assert line.startswith("`icws confirm` keeps it; otherwise it is rolled back in 1m (")
 
 
 def test_values_on_one_line():
-    assert flow(None) == "null"
-    assert flow({"a": None, "b": [True, 1.5, "x"]}) == "{b: [true, 1.5, x]}"
+    assert flow_style(None) == "null"
+    assert flow_style({"a": None, "b": [True, 1.5, "x"]}) == "{b: [true, 1.5, x]}"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.cli.output.yaml_text import scalar, yaml_lines
-from appliance.config.document import read_document
+from appliance.config.text.document import read_document
 
 VALUES: dict[str, Any] = {
     "log": {"level": "info"},

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from appliance.cli.main import COMMANDS, main
 from appliance.cli.remote import api_options as module
-from appliance.cli.remote.api_options import RemoteCommand, client, place, remote_group, request, wants_json
+from appliance.cli.remote.api_options import RemoteCommand, api_address, client, remote_group, request, wants_json
 from appliance.control.models import CloseRequest, SessionFilter
 from tests.cli.conftest import Icws
 from tests.control.plane import SECRETS
@@ -19,12 +19,12 @@ from tests.control.plane import SECRETS
 @click.pass_context
 def outer(context: click.Context) -> None:
     if context.invoked_subcommand is None:
-        click.echo(f"{place().url} {wants_json()}")
+        click.echo(f"{api_address().url} {wants_json()}")
 
 
 @outer.command()
 def inner() -> None:
-    click.echo(f"{place().url} {place().source} {wants_json()}")
+    click.echo(f"{api_address().url} {api_address().source} {wants_json()}")
 
 
 def invoke(*arguments: str, **environment: str | None) -> Result:
@@ -81,10 +81,10 @@ def test_where_it_was_looked_for_is_said_unless_it_was_typed():
     looked = CliRunner(env={"ICWS_CONFIG": None}).invoke(main, ["status"])
     assert looked.exit_code == 1
     assert "there is no such socket; does the gateway run" in looked.stderr
-    assert "gateway.yaml, which cannot be read, says it is; --socket or --url says otherwise" in looked.stderr
+    assert "gateway.yaml cannot be read; --socket or --url overrides it" in looked.stderr
     typed = CliRunner().invoke(main, ["status", "--socket", "x.sock"])
     assert "no gateway answers at unix:" in typed.stderr
-    assert "says otherwise" not in typed.stderr
+    assert "overrides it" not in typed.stderr
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,9 @@ def test_what_the_api_would_not_take_is_wrong_usage():
 def test_every_command_that_asks_a_gateway_says_so_in_its_help(name: str):
     command = main.get_command(click.Context(main), name)
     text = CliRunner().invoke(main, [name, "--help"]).output
-    assert ("Which gateway" in text) == (isinstance(command, RemoteCommand) or type(command).__name__ == "RemoteGroup")
+    assert ("Gateway and output" in text) == (
+        isinstance(command, RemoteCommand) or type(command).__name__ == "RemoteGroup"
+    )
     assert max(map(len, text.splitlines())) <= 80
 
 

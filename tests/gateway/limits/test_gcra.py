@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.units import parse_rate
+from appliance.config.fields.units import parse_rate
 from appliance.gateway.limits.gcra import MAX_THROTTLED, UNIT, Limiter, Mode
 
 SECOND = 10**9

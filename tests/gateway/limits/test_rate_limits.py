@@ -72,7 +72,7 @@ def test_the_sentence_tells_milliseconds_never_too_few(delay_ns):
 def test_the_sentence_has_the_limit():
     it = Setup(messages="30/m", burst=2)
     it.send(2)
-    assert str(it.limits.message(ALICE).error()) == "the limit is 30 messages/m, 2 at once; come back in 2 s"
+    assert str(it.limits.message(ALICE).error()) == "rate limit exceeded: messages 30/m, burst 2; retry in 2 s"
 
 
 def test_clients_and_canisters_do_not_share():
@@ -110,6 +110,29 @@ def test_a_reload_changes_rates_without_forgetting():
     it.limits.follow(config(connections="4/s", messages="2/s"))
     assert it.send(1) == [SECOND // 2]
     assert it.connect(1)[0].delay_ns == SECOND // 4
+
+
+OWN = st.none() | st.fixed_dictionaries(
+    {"rate": st.sampled_from(["1/s", "7/s", "30/m"]), "burst": st.integers(1, 5), "mode": st.sampled_from(["enforce"])}
+)
+
+
+@given(st.lists(OWN, min_size=2, max_size=5), st.integers(1, 5))
+def test_after_any_reloads_the_configured_limit_is_the_one_that_holds(reloads, burst):
+    """A client that used up nothing sees the limit of the last configuration: its canister's own, or that of all."""
+    it = Setup(burst=burst, own=reloads[0])
+    for number, own in enumerate(reloads):
+        it.limits.follow(config(burst=burst, own=own))
+        holding = Config.model_validate(
+            {"rate_limits": {"messages_per_client": own or {"rate": "1/s", "burst": burst, "mode": "enforce"}}}
+        ).rate_limits.messages_per_client
+        fresh = (CANISTER, f"client {number}")
+        *allowed, delay_ns = it.send(holding.burst + 1, fresh)
+        assert not any(allowed)
+        assert delay_ns == round(SECOND / holding.rate)
+        assert it.limits.message(fresh).limit == holding
+        (reported,) = [report.limit for report in it.limits.reports() if report.canister == CANISTER] or [holding]
+        assert reported == holding
 
 
 def test_shadow_tells_and_does_not_enforce():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.crypto import encode_cbor
-from appliance.errors import Rejected
+from appliance.errors import CertifiedReject
 from appliance.gateway.peer import FIRST_SAMPLED
 from appliance.gateway.recording.explain import explain
 from appliance.gateway.recording.recorder import SAMPLED
@@ -86,7 +86,7 @@ async def test_what_came_to_nothing_says_why():
         client, shell = await bench.opened()
 
         async def refuse(request):
-            raise Rejected(5, "canister trapped", certified=True)
+            raise CertifiedReject(5, "canister trapped")
 
         bench.ic.before_submit = refuse
         shell.receive(client.message())

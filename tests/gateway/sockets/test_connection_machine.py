@@ -124,7 +124,7 @@ def test_a_session_is_the_same_in_whatever_pieces_it_comes(cuts):
             assert frames_in(transport.written)[-1].data == b"\x03\xe8"
             assert transport.ended
             transport.close()
-            await until(lambda: bench.canister.left and not bench.gateway.departing)
+            await until(lambda: bench.canister.left and not bench.gateway.pending_close_calls)
             assert not host.here
 
     asyncio.run(run())
@@ -146,7 +146,7 @@ def test_any_bytes_end_well(begin, chunks, with_eof):
                 transport.connection.eof_received()
             await asyncio.sleep(0)
             transport.close()
-            await until(lambda: not host.here and not bench.gateway.departing)
+            await until(lambda: not host.here and not bench.gateway.pending_close_calls)
             assert not bench.gateway.hub.members(CANISTER)
 
     asyncio.run(run())

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.address import TcpAddress, UnixAddress
+from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.gateway.sockets import inherited
-from appliance.gateway.sockets.addresses import Place, bind
+from appliance.gateway.sockets.addresses import ListenAddress, bind
 from appliance.gateway.sockets.inherited import FIRST, descriptors, find_inherited
 
 SERVES = """
 import asyncio, os, sys
 from pathlib import Path
-from appliance.config.address import parse_address
-from appliance.gateway.sockets.addresses import Place, bind
+from appliance.config.fields.address import parse_address
+from appliance.gateway.sockets.addresses import ListenAddress, bind
 
 os.environ["LISTEN_PID"] = str(os.getpid())
 
@@ -27,7 +27,7 @@ class Echo(asyncio.Protocol):
         transport.close()
 
 async def main():
-    bound = [await bind(Place(parse_address(text), "v2"), with_tls=False) for text in sys.argv[1:]]
+    bound = [await bind(ListenAddress(parse_address(text), "v2"), with_tls=False) for text in sys.argv[1:]]
     for one in bound:
         await one.serve(Echo, None)
     print(*(one.url for one in bound), flush=True)
@@ -94,8 +94,8 @@ async def test_a_place_takes_the_socket_that_is_there_and_binds_the_others(hande
     one = listening(socket.AF_INET, ("127.0.0.1", 0))
     handed(one)
     port = one.getsockname()[1]
-    bound = await bind(Place(TcpAddress("127.0.0.1", port), "v2"), with_tls=False)
-    other = await bind(Place(TcpAddress("127.0.0.1", 0), "v2"), with_tls=False)
+    bound = await bind(ListenAddress(TcpAddress("127.0.0.1", port), "v2"), with_tls=False)
+    other = await bind(ListenAddress(TcpAddress("127.0.0.1", 0), "v2"), with_tls=False)
     try:
         assert is_same(bound.sockets[0], one)
         assert bound.port == port != other.port
@@ -122,9 +122,9 @@ async def test_one_for_all_addresses_is_the_one_of_ipv4_too(handed):
 async def test_the_file_of_a_unix_socket_stays_with_who_made_it(handed, tmp_path):
     path = str(tmp_path / "gateway.sock")
     handed(listening(socket.AF_UNIX, path))
-    place = Place(UnixAddress(Path(path)), "v2")
-    bound = await bind(place, with_tls=False)
-    again = bound.again(place, with_tls=True)
+    listen = ListenAddress(UnixAddress(Path(path)), "v2")
+    bound = await bind(listen, with_tls=False)
+    again = bound.duplicate(listen, with_tls=True)
     assert not bound.is_ours
     assert not again.is_ours
     bound.close(unlink=True)

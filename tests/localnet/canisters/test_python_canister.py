@@ -1,11 +1,13 @@
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.crypto import CandidTypes
 from appliance.localnet.canisters.canister import Environment, MethodNotFound, Reject, Trap
-from appliance.localnet.canisters.greeter import Greeter
-from appliance.localnet.canisters.python_canister import PythonCanister
+from appliance.localnet.canisters.python_canister import PythonCanister, UndoLog
+from tests.localnet.greeter import Greeter
 from tests.localnet.machine import CANISTER, Machine, principal
 
 ALICE = principal("alice")
@@ -27,23 +29,23 @@ class Odd(PythonCanister):
         self.value = 0
 
     def init(self, env: Environment, *arguments: object) -> None:
-        self.journal.set(self, "value", *arguments)
+        self.undo_log.set(self, "value", *arguments)
 
     def set(self, env: Environment, value: int) -> tuple[()]:
-        self.journal.set(self, "value", value)
+        self.undo_log.set(self, "value", value)
         return ()
 
     def set_and_trap(self, env: Environment, value: int) -> None:
-        self.journal.set(self, "value", value)
+        self.undo_log.set(self, "value", value)
         raise Trap("on purpose")
 
     def set_and_fail(self, env: Environment, value: int) -> None:
-        self.journal.set(self, "value", value)
+        self.undo_log.set(self, "value", value)
         raise ZeroDivisionError("a fault")
 
     def peek_and_set(self, env: Environment, value: int) -> tuple[int, str]:
         before = self.value
-        self.journal.set(self, "value", value)
+        self.undo_log.set(self, "value", value)
         return before, "seen"
 
     def refuse(self, env: Environment, text: str) -> None:
@@ -103,8 +105,8 @@ def test_arguments_that_do_not_decode_trap(odd: Odd) -> None:
 
 
 def test_unknown_methods_and_updates_asked_as_queries_are_not_found(odd: Odd) -> None:
-    with pytest.raises(MethodNotFound, match="Canister has no update method 'journal'"):
-        odd.update("journal", b"", env())
+    with pytest.raises(MethodNotFound, match="Canister has no update method 'undo_log'"):
+        odd.update("undo_log", b"", env())
     with pytest.raises(MethodNotFound, match="Canister has no query method 'set'"):
         odd.query("set", b"", env())
 
@@ -134,3 +136,54 @@ def test_the_greeter() -> None:
     assert [machine.call("count", ALICE) for _ in range(3)] == [1, 2, 3]
     assert machine.query("whoami", ALICE) == ALICE
     assert machine.canister.metadata["candid:service"].decode() == Greeter.did
+
+
+class Owner:
+    value = 0
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["put", "remove", "set"]), st.integers(0, 4), st.integers(0, 9)),
+    max_size=30,
+)
+
+
+Things = tuple[dict[int, int], Owner]
+
+
+def act(undo_log: UndoLog, steps: list[tuple[str, int, int]], things: Things) -> None:
+    mapping, owner = things
+    for step, key, value in steps:
+        match step:
+            case "put":
+                undo_log.put(mapping, key, value)
+            case "remove" if key in mapping:
+                assert undo_log.remove(mapping, key) not in (None, -1)
+            case "set":
+                undo_log.set(owner, "value", value)
+
+
+def seen(things: Things) -> object:
+    mapping, owner = things
+    return dict(mapping), owner.value
+
+
+@given(STEPS, STEPS)
+def test_roll_back_gives_what_was_at_the_last_commit(
+    kept: list[tuple[str, int, int]], dropped: list[tuple[str, int, int]]
+) -> None:
+    undo_log = UndoLog()
+    things: Things = ({}, Owner())
+    act(undo_log, kept, things)
+    undo_log.commit()
+    before = seen(things)
+    act(undo_log, dropped, things)
+    undo_log.roll_back()
+    assert seen(things) == before
+    undo_log.roll_back()
+    assert seen(things) == before
+
+
+def test_removing_what_is_not_there() -> None:
+    with pytest.raises(KeyError):
+        UndoLog().remove({}, "none")

@@ -1,8 +1,8 @@
 import pytest
 
 from appliance.ic.principal import Principal
-from appliance.localnet.http.read_state import PathRules, Reader
-from appliance.localnet.http.refusal import Refusal
+from appliance.localnet.http.errors import HttpError
+from appliance.localnet.http.read_state import PathRules, StateReader
 from appliance.localnet.state.certification import Authority
 from appliance.localnet.state.ingress import Call
 from tests.localnet.machine import CANISTER, principal
@@ -23,8 +23,8 @@ def reader(
     about: Principal = CANISTER,
     is_subnet: bool = False,
     version: int = 2,
-) -> Reader:
-    return Reader(sender, targets, about, is_subnet, version)
+) -> StateReader:
+    return StateReader(sender, targets, about, is_subnet, version)
 
 
 OF_SUBNET = reader(about=SUBNET, is_subnet=True, version=3)
@@ -51,7 +51,7 @@ OF_SUBNET = reader(about=SUBNET, is_subnet=True, version=3)
         ([b"request_status", ID], reader(about=SUBNET, is_subnet=True, version=3)),
     ],
 )
-def test_paths_that_may_be_read(path: list[bytes], who: Reader) -> None:
+def test_paths_that_may_be_read(path: list[bytes], who: StateReader) -> None:
     RULES.check([path], who)
 
 
@@ -84,8 +84,8 @@ def test_paths_that_may_be_read(path: list[bytes], who: Reader) -> None:
         ([[b"time"], [b"everything"]], reader(), 404, "Invalid path requested."),
     ],
 )
-def test_paths_that_may_not_be_read(paths: list[list[bytes]], who: Reader, status: int, text: str) -> None:
-    with pytest.raises(Refusal) as refused:
+def test_paths_that_may_not_be_read(paths: list[list[bytes]], who: StateReader, status: int, text: str) -> None:
+    with pytest.raises(HttpError) as refused:
         RULES.check(paths, who)
     assert refused.value.status == status
     assert refused.value.text.startswith(text)

@@ -21,14 +21,14 @@ from appliance.crypto import (
 from appliance.ic.envelope import SignedRequest, sign_request
 from appliance.ic.identity import AnonymousIdentity, DelegatedIdentity, Identity, KeyIdentity, delegate
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.canisters.greeter import Greeter
 from appliance.localnet.canisters.management_types import METHODS
 from appliance.localnet.http.server import BODY_LIMIT, HttpInterface, Versions
 from appliance.localnet.net import Localnet
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import QUERY_DOMAIN, Authority, canister_id
 from appliance.localnet.state.clock import ManualClock
-from tests import vectors as shared
+from tests import vectors
+from tests.localnet.greeter import Greeter
 from tests.localnet.machine import SECOND, START
 
 KEY = KeyIdentity(SigningKey.from_secret("ed25519", b"k" * 32))
@@ -382,7 +382,7 @@ async def test_delegations_are_held_to_their_targets(web: Web) -> None:
 
 
 def envelopes() -> list[dict[str, Any]]:
-    return shared.load_json("envelopes/agent_envelopes.json")["vectors"]  # type: ignore[no-any-return]
+    return vectors.load_json("envelopes.json")["envelopes"]  # type: ignore[no-any-return]
 
 
 async def test_requests_of_real_agents_are_taken_at_their_time() -> None:
@@ -394,7 +394,7 @@ async def test_requests_of_real_agents_are_taken_at_their_time() -> None:
             clock.advance(max(0, vector["ingress_expiry"] - 200 * SECOND - clock.now_ns()))
             status, body = await web.post(vector["url"], bytes.fromhex(vector["body"]), vector["content_type"])
             is_asynchronous = vector["url"].startswith("/api/v2/") and vector["url"].endswith("/call")
-            assert status == (202 if is_asynchronous else 200), (vector["client"], vector["label"], body)
+            assert status == (202 if is_asynchronous else 200), (vector["url"], vector["identity"], body)
             if vector["url"].endswith("/query"):
                 assert decode_cbor(body)["status"] == "replied"  # type: ignore[index]
             if vector["url"].endswith("/call") and status == 200:

@@ -11,8 +11,8 @@ from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.chunk_store import CHUNK_LIMIT
 from appliance.localnet.canisters.management_types import METHODS, NOT_OFFERED
+from appliance.localnet.canisters.record import START_CYCLES
 from appliance.localnet.canisters.settings import NUMBERS
-from appliance.localnet.replica.slots import START_CYCLES
 from appliance.localnet.state.certification import canister_id
 from appliance.localnet.state.outcome import Rejection, Reply
 from tests.localnet.managed import (
@@ -81,49 +81,49 @@ FIELDS = {
 
 
 def test_the_life_of_a_canister(net: Managed) -> None:
-    slot = net.create()
-    status = net.manage("canister_status", about(slot))
+    record = net.create()
+    status = net.manage("canister_status", about(record))
     assert (status["status"], status["module_hash"], status["cycles"]) == ({"running": None}, None, START_CYCLES)
     assert status["settings"]["controllers"] == [ALICE]
-    assert net.install_code(slot) is None
-    status = net.manage("canister_status", about(slot))
+    assert net.install_code(record) is None
+    status = net.manage("canister_status", about(record))
     assert status["module_hash"] == sha256(COUNTER_MODULE).digest()
     assert status["memory_metrics"]["wasm_memory_size"] == status["memory_size"] == 2 * 65536
-    assert net.manage("delete_canister", about(slot)) == Rejection(
-        5, f"Canister {slot.canister_id} must be stopped before it is deleted.", "IC0510"
+    assert net.manage("delete_canister", about(record)) == Rejection(
+        5, f"Canister {record.canister_id} must be stopped before it is deleted.", "IC0510"
     )
-    assert net.manage("stop_canister", about(slot)) is None
-    assert net.manage("canister_status", about(slot))["status"] == {"stopped": None}
-    stopped = net.call(slot.canister_id, "add")
+    assert net.manage("stop_canister", about(record)) is None
+    assert net.manage("canister_status", about(record))["status"] == {"stopped": None}
+    stopped = net.call(record.canister_id, "add")
     assert isinstance(stopped, Rejection)
     assert stopped.error_code == "IC0508"
-    assert net.manage("start_canister", about(slot)) is None
-    assert isinstance(net.call(slot.canister_id, "add"), Reply)
-    assert net.manage("uninstall_code", about(slot)) is None
-    assert net.manage("canister_status", about(slot))["module_hash"] is None
-    assert net.manage("stop_canister", about(slot)) is None
-    assert net.manage("delete_canister", about(slot)) is None
-    assert net.manage("canister_status", about(slot)) == Rejection(
-        3, f"Canister {slot.canister_id} not found.", "IC0301"
+    assert net.manage("start_canister", about(record)) is None
+    assert isinstance(net.call(record.canister_id, "add"), Reply)
+    assert net.manage("uninstall_code", about(record)) is None
+    assert net.manage("canister_status", about(record))["module_hash"] is None
+    assert net.manage("stop_canister", about(record)) is None
+    assert net.manage("delete_canister", about(record)) is None
+    assert net.manage("canister_status", about(record)) == Rejection(
+        3, f"Canister {record.canister_id} not found.", "IC0301"
     )
 
 
 def test_each_mode_has_its_place(net: Managed) -> None:
-    slot = net.create()
-    refused = net.install_code(slot, mode=UPGRADE)
+    record = net.create()
+    refused = net.install_code(record, mode=UPGRADE)
     assert refused.error_code == "IC0537"
-    assert net.install_code(slot) is None
-    net.call(slot.canister_id, "add")
-    refused = net.install_code(slot)
+    assert net.install_code(record) is None
+    net.call(record.canister_id, "add")
+    refused = net.install_code(record)
     assert (refused.code, refused.error_code) == (5, "IC0514")
     assert "Try installing with mode='reinstall'" in refused.message
-    assert net.install_code(slot, mode=REINSTALL) is None
-    first = net.call(slot.canister_id, "add")
+    assert net.install_code(record, mode=REINSTALL) is None
+    first = net.call(record.canister_id, "add")
     assert isinstance(first, Reply)
     assert first.arg[:8] == (1).to_bytes(8, "little")
     options = {"skip_pre_upgrade": True, "wasm_memory_persistence": {"replace": None}}
-    assert net.install_code(slot, mode={"upgrade": options}) is None
-    kept = net.install_code(slot, mode={"upgrade": {**options, "wasm_memory_persistence": {"keep": None}}})
+    assert net.install_code(record, mode={"upgrade": options}) is None
+    kept = net.install_code(record, mode={"upgrade": {**options, "wasm_memory_persistence": {"keep": None}}})
     assert (kept.code, "orthogonal persistence" in kept.message) == (5, True)
 
 
@@ -143,39 +143,39 @@ def test_each_mode_has_its_place(net: Managed) -> None:
 )
 @pytest.mark.parametrize("mode", [INSTALL, REINSTALL, UPGRADE])
 def test_an_installation_that_fails_changes_nothing(net: Managed, code: bytes, error_code: str, mode: Any) -> None:
-    slot = net.create() if mode is INSTALL else net.installed()
-    before = slot.canister, net.manage("canister_info", {**about(slot), "num_requested_changes": 9}, caller=BOB)
-    refused = net.install_code(slot, code, mode=mode)
+    record = net.create() if mode is INSTALL else net.installed()
+    before = record.canister, net.manage("canister_info", {**about(record), "num_requested_changes": 9}, caller=BOB)
+    refused = net.install_code(record, code, mode=mode)
     if mode is UPGRADE and error_code != "IC0505":
         assert refused is None, "init is not run in an upgrade"
         return
     assert refused.error_code == error_code
-    assert refused.message.startswith(f"Error from Canister {slot.canister_id}: ")
-    after = slot.canister, net.manage("canister_info", {**about(slot), "num_requested_changes": 9}, caller=BOB)
+    assert refused.message.startswith(f"Error from Canister {record.canister_id}: ")
+    after = record.canister, net.manage("canister_info", {**about(record), "num_requested_changes": 9}, caller=BOB)
     assert after == before
 
 
 def test_a_canister_sees_who_installs_it(net: Managed) -> None:
     code = module(OWNED)
-    slot = net.installed(code)
-    assert net.query(slot.canister_id, "owner") == Reply(bytes(ALICE))
-    net.manage("update_settings", {**about(slot), "settings": {**NO_SETTINGS, "controllers": [BOB]}})
-    wanted = {"mode": UPGRADE, **about(slot), "wasm_module": code, "arg": b""}
+    record = net.installed(code)
+    assert net.query(record.canister_id, "owner") == Reply(bytes(ALICE))
+    net.manage("update_settings", {**about(record), "settings": {**NO_SETTINGS, "controllers": [BOB]}})
+    wanted = {"mode": UPGRADE, **about(record), "wasm_module": code, "arg": b""}
     assert net.manage("install_code", wanted, caller=BOB) is None
-    assert net.query(slot.canister_id, "owner") == Reply(bytes(BOB) + b"\0\0")
+    assert net.query(record.canister_id, "owner") == Reply(bytes(BOB) + b"\0\0")
 
 
 @pytest.mark.parametrize("method", CONTROLLED)
 def test_who_controls_it_decides(net: Managed, method: str) -> None:
-    slot = net.create()
-    arg = exact(method, arguments(net, method, slot.canister_id))
+    record = net.create()
+    arg = exact(method, arguments(net, method, record.canister_id))
     call = net.submit(Principal(b""), method, arg, BOB)
     net.run()
-    text = f"Only the controllers of the canister {slot.canister_id} can control it.\nCanister's controllers: {ALICE}"
+    text = f"Only the controllers of the canister {record.canister_id} can control it.\nCanister's controllers: {ALICE}"
     assert net.outcome(call) == Rejection(5, f"{text}\nSender's ID: {BOB}", "IC0512")
-    text = f"Only controllers of canister {slot.canister_id} can call ic00 method {method}"
+    text = f"Only controllers of canister {record.canister_id} can call ic00 method {method}"
     assert net.admit(KEY, method, arg) == Rejection(5, text, "IC0512")
-    net.replica.set_controllers(slot.canister_id, [KEY.principal])
+    net.replica.set_controllers(record.canister_id, [KEY.principal])
     assert net.admit(KEY, method, arg) is None
 
 
@@ -217,7 +217,7 @@ def test_ids_can_be_wished_for(net: Managed) -> None:
 
     wished = canister_id(7)
     assert create(wished) == {"canister_id": wished}
-    assert net.replica.slots[wished].cycles == 5
+    assert net.replica.canisters[wished].cycles == 5
     assert create(wished).error_code == "IC0205"
     assert create(BOB).error_code == "IC0405"
     first, second = (create(None)["canister_id"] for _ in range(2))
@@ -229,20 +229,20 @@ def test_controllers_are_not_too_many(net: Managed) -> None:
     many = [Principal(bytes([number])) for number in range(11)]
     wanted = {"settings": {**NO_SETTINGS, "controllers": many}}
     assert net.manage("create_canister", wanted).error_code == "IC0408"
-    slot = net.create(controllers=many[:10])
-    assert slot.controllers == frozenset(many[:10])
-    assert net.replica.state.get((b"canister", slot.canister_id, b"controllers")) is not None
+    record = net.create(controllers=many[:10])
+    assert record.controllers == frozenset(many[:10])
+    assert net.replica.state.get((b"canister", record.canister_id, b"controllers")) is not None
 
 
 def test_cycles_come_with_calls_and_from_nowhere(net: Managed) -> None:
-    proxy, slot = net.installed(module(PROXY)), net.create()
+    proxy, record = net.installed(module(PROXY)), net.create()
     before = proxy.cycles
-    assert net.manage("provisional_top_up_canister", {**about(slot), "amount": 7}, caller=BOB) is None
-    assert slot.cycles == START_CYCLES + 7
-    assert net.forward(proxy.canister_id, "deposit_cycles", about(slot)) is None
-    assert (slot.cycles, proxy.cycles) == (START_CYCLES + 1007, before - 1000)
+    assert net.manage("provisional_top_up_canister", {**about(record), "amount": 7}, caller=BOB) is None
+    assert record.cycles == START_CYCLES + 7
+    assert net.forward(proxy.canister_id, "deposit_cycles", about(record)) is None
+    assert (record.cycles, proxy.cycles) == (START_CYCLES + 1007, before - 1000)
     created = net.forward(proxy.canister_id, "create_canister", {"settings": None})
-    made = net.replica.slots[created["canister_id"]]
+    made = net.replica.canisters[created["canister_id"]]
     assert (made.cycles, made.controllers) == (1000, {proxy.canister_id})
     assert proxy.cycles == before - 2000
     assert net.forward(proxy.canister_id, "stored_chunks", about(made)) == []
@@ -250,8 +250,8 @@ def test_cycles_come_with_calls_and_from_nowhere(net: Managed) -> None:
 
 
 def test_canisters_are_refused_as_users_are(net: Managed) -> None:
-    proxy, slot = net.installed(module(PROXY)), net.create()
-    code, text = net.forward(proxy.canister_id, "start_canister", about(slot))
+    proxy, record = net.installed(module(PROXY)), net.create()
+    code, text = net.forward(proxy.canister_id, "start_canister", about(record))
     assert (code, text.endswith(f"Sender's ID: {proxy.canister_id}")) == (5, True)
     assert net.forward(proxy.canister_id, "canister_status", about(proxy))["status"] == {"running": None}, "of itself"
     net.replica.set_controllers(proxy.canister_id, [proxy.canister_id])
@@ -263,10 +263,10 @@ def test_canisters_are_refused_as_users_are(net: Managed) -> None:
 
 
 def test_changes_are_remembered(net: Managed) -> None:
-    proxy, slot = net.installed(module(PROXY)), net.installed()
-    net.manage("update_settings", {**about(slot), "settings": {**NO_SETTINGS, "controllers": [BOB, ALICE]}})
-    net.manage("uninstall_code", about(slot), caller=BOB)
-    info = net.forward(proxy.canister_id, "canister_info", {**about(slot), "num_requested_changes": 3})
+    proxy, record = net.installed(module(PROXY)), net.installed()
+    net.manage("update_settings", {**about(record), "settings": {**NO_SETTINGS, "controllers": [BOB, ALICE]}})
+    net.manage("uninstall_code", about(record), caller=BOB)
+    info = net.forward(proxy.canister_id, "canister_info", {**about(record), "num_requested_changes": 3})
     assert (info["total_num_changes"], info["module_hash"]) == (4, None)
     assert [next(iter(change["details"])) for change in info["recent_changes"]] == [
         *("code_deployment", "controllers_change", "code_uninstall"),
@@ -298,10 +298,10 @@ def test_a_stop_waits_for_what_is_in_execution(net: Managed) -> None:
 # --- chunks ---
 
 
-def chunked(net: Managed, slot: Any, hashes: list[bytes], **changes: Any) -> Any:
+def chunked(net: Managed, record: Any, hashes: list[bytes], **changes: Any) -> Any:
     wanted = {
         "mode": INSTALL,
-        "target_canister": slot.canister_id,
+        "target_canister": record.canister_id,
         "store_canister": None,
         "chunk_hashes_list": [{"hash": digest} for digest in hashes],
         "wasm_module_hash": sha256(COUNTER_MODULE).digest(),
@@ -312,26 +312,26 @@ def chunked(net: Managed, slot: Any, hashes: list[bytes], **changes: Any) -> Any
 
 
 def test_a_module_comes_in_chunks(net: Managed) -> None:
-    store, slot = net.create(), net.create()
+    store, record = net.create(), net.create()
     pieces = [COUNTER_MODULE[:100], COUNTER_MODULE[100:]]
     hashes = [net.manage("upload_chunk", {**about(store), "chunk": piece})["hash"] for piece in pieces]
     assert hashes == [sha256(piece).digest() for piece in pieces]
     assert {chunk["hash"] for chunk in net.manage("stored_chunks", about(store))} == set(hashes)
     assert net.manage("canister_status", about(store))["memory_metrics"]["wasm_chunk_store_size"] == len(COUNTER_MODULE)
-    refused = chunked(net, slot, hashes)
+    refused = chunked(net, record, hashes)
     assert (refused.error_code, "was not found" in refused.message) == ("IC0504", True)
-    refused = chunked(net, slot, hashes[::-1], store_canister=store.canister_id)
+    refused = chunked(net, record, hashes[::-1], store_canister=store.canister_id)
     assert (refused.error_code, "does not match given hash" in refused.message) == ("IC0504", True)
-    assert chunked(net, slot, hashes, store_canister=store.canister_id) is None
-    assert isinstance(net.call(slot.canister_id, "add"), Reply)
+    assert chunked(net, record, hashes, store_canister=store.canister_id) is None
+    assert isinstance(net.call(record.canister_id, "add"), Reply)
     assert net.manage("clear_chunk_store", about(store)) is None
     assert net.manage("stored_chunks", about(store)) == []
 
 
 def test_the_chunks_of_others_are_theirs(net: Managed) -> None:
-    store, slot = net.create(BOB), net.create()
-    assert chunked(net, slot, [], store_canister=store.canister_id).error_code == "IC0512"
-    too_large = net.manage("upload_chunk", {**about(slot), "chunk": bytes(CHUNK_LIMIT + 1)})
+    store, record = net.create(BOB), net.create()
+    assert chunked(net, record, [], store_canister=store.canister_id).error_code == "IC0512"
+    too_large = net.manage("upload_chunk", {**about(record), "chunk": bytes(CHUNK_LIMIT + 1)})
     assert (too_large.error_code, str(CHUNK_LIMIT) in too_large.message) == ("IC0504", True)
 
 
@@ -354,29 +354,29 @@ WANTED = st.fixed_dictionaries(
 @given(st.lists(WANTED, max_size=4))
 def test_settings_are_what_was_said_last(changes: list[dict[str, Any]]) -> None:
     net = Managed()
-    slot = net.create()
-    model = net.manage("canister_status", about(slot))["settings"]
+    record = net.create()
+    model = net.manage("canister_status", about(record))["settings"]
     for change in changes:
-        assert net.manage("update_settings", {**about(slot), "settings": change}) is None
+        assert net.manage("update_settings", {**about(record), "settings": change}) is None
         model |= {name: value for name, value in change.items() if value is not None}
-        assert net.manage("canister_status", about(slot))["settings"] == model
-    assert slot.variables == {variable["name"]: variable["value"] for variable in model["environment_variables"]}
+        assert net.manage("canister_status", about(record))["settings"] == model
+    assert record.variables == {variable["name"]: variable["value"] for variable in model["environment_variables"]}
 
 
 def test_logs_are_for_those_who_may_read_them(net: Managed) -> None:
     talking = '(func (export "canister_update talk") (call $debug_print (i32.const 0) (i32.const 5)) (call $msg_reply))'
-    slot = net.installed(module(talking + '(data (i32.const 0) "hello")'))
-    net.call(slot.canister_id, "talk")
-    arg = METHODS["fetch_canister_logs"].arguments.encode(about(slot))
+    record = net.installed(module(talking + '(data (i32.const 0) "hello")'))
+    net.call(record.canister_id, "talk")
+    arg = METHODS["fetch_canister_logs"].arguments.encode(about(record))
 
     def read(reader: Principal) -> Any:
         return net.result("fetch_canister_logs", net.management.query("fetch_canister_logs", arg, reader))
 
-    (record,) = read(ALICE)["canister_log_records"]
-    assert (record["idx"], record["content"]) == (0, b"hello")
+    (line,) = read(ALICE)["canister_log_records"]
+    assert (line["idx"], line["content"]) == (0, b"hello")
     carol = Principal(b"carol")
     for visibility, readers in [({"allowed_viewers": [BOB]}, {ALICE, BOB}), ({"public": None}, {ALICE, BOB, carol})]:
-        net.manage("update_settings", {**about(slot), "settings": {**NO_SETTINGS, "log_visibility": visibility}})
+        net.manage("update_settings", {**about(record), "settings": {**NO_SETTINGS, "log_visibility": visibility}})
         for reader in (ALICE, BOB, carol):
             assert isinstance(read(reader), Rejection) == (reader not in readers)
     assert net.management.query("start_canister", arg, ALICE) == Rejection(
@@ -387,10 +387,10 @@ def test_logs_are_for_those_who_may_read_them(net: Managed) -> None:
 
 
 def test_the_effective_id_is_that_of_the_canister(net: Managed) -> None:
-    slot = net.create()
+    record = net.create()
     find: Callable[[str, bytes], Principal | None] = net.management.effective_id
     for method in sorted(FIELDS):
-        assert find(method, exact(method, arguments(net, method, slot.canister_id))) == slot.canister_id
+        assert find(method, exact(method, arguments(net, method, record.canister_id))) == record.canister_id
     assert find("create_canister", METHODS["create_canister"].arguments.encode({"settings": None})) is None
     assert find("start_canister", b"nonsense") is None
     assert find("nonsense", b"") is None

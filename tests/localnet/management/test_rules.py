@@ -5,19 +5,19 @@ from hypothesis import strategies as st
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.management_types import METHODS, NOT_OFFERED
 from appliance.localnet.management.rules import (
-    FOR_CANISTERS,
+    CANISTERS_ONLY,
+    EFFECTIVE_ID_FIELDS,
+    FOR_EVERYBODY,
     MAX_CONTROLLERS,
-    OPEN,
     QUERIES,
-    SUBJECTS,
-    Refusal,
+    CallRejected,
     check_controllers,
     decode,
 )
 
 
 def test_the_tables_are_about_methods_that_there_are() -> None:
-    assert {*SUBJECTS, *OPEN, *FOR_CANISTERS, *QUERIES} <= METHODS.keys()
+    assert {*EFFECTIVE_ID_FIELDS, *FOR_EVERYBODY, *CANISTERS_ONLY, *QUERIES} <= METHODS.keys()
     assert not NOT_OFFERED & METHODS.keys()
 
 
@@ -25,7 +25,7 @@ def test_the_tables_are_about_methods_that_there_are() -> None:
 def test_whatever_comes_is_a_record_or_a_refusal(method: str, arg: bytes) -> None:
     try:
         assert isinstance(decode(method, arg), dict)
-    except Refusal as refusal:
+    except CallRejected as refusal:
         rejection = refusal.rejection
         assert (rejection.code, rejection.error_code) in {(4, "IC0406"), (4, "IC0408"), (5, "IC0536")}
 
@@ -33,5 +33,5 @@ def test_whatever_comes_is_a_record_or_a_refusal(method: str, arg: bytes) -> Non
 def test_controllers_are_counted_once() -> None:
     some = [Principal(bytes([number])) for number in range(MAX_CONTROLLERS)]
     check_controllers(some * 2)
-    with pytest.raises(Refusal, match="11 controllers, at most 10"):
+    with pytest.raises(CallRejected, match="11 controllers, at most 10"):
         check_controllers([*some, Principal(b"one more")])

@@ -5,8 +5,8 @@ import aiohttp
 import pytest
 
 from appliance.ic.principal import Principal
-from appliance.localnet.canisters.greeter import Greeter
 from appliance.localnet.net import Localnet
+from tests.localnet.greeter import Greeter
 from tests.localnet.managed import COUNTER_MODULE
 from tests.localnet.wasm.modules import module
 

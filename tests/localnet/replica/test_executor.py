@@ -89,7 +89,7 @@ def test_a_cleanup_that_traps_leaves_no_trace(net: Net) -> None:
     first, second = net.install(module(RELAY.replace(head, head + sets_and_traps))), net.install(RELAY_MODULE)
     assert net.call(first, "relay and trap", second + b"echo") == problem(first, "oops")
     assert counted(net, first) == (1, 0), "the first execution stays"
-    assert net.replica.slots[first].timer_ns == 0
+    assert net.replica.canisters[first].timer_ns == 0
 
 
 def test_calls_of_an_execution_that_traps_are_not_made(net: Net) -> None:
@@ -102,7 +102,7 @@ def test_a_one_way_call_is_made_and_its_answer_told_to_nobody(net: Net) -> None:
     first, second = net.install(RELAY_MODULE), net.install(RELAY_MODULE)
     for method in (b"echo", b"fail"):
         assert net.call(first, "notify", second + method) == Reply(b"hello")
-        assert not net.replica.slots[first].contexts
+        assert not net.replica.canisters[first].contexts
     assert counted(net, second) == (1, 0)
 
 
@@ -110,7 +110,7 @@ def test_an_answer_is_given_once(net: Net) -> None:
     first, second = net.install(RELAY_MODULE), net.install(RELAY_MODULE)
     assert net.call(first, "reply and call", second + b"echo") == Reply(b"hello")
     assert counted(net, first) == (0, 0), "the callback replied once more, which is a trap"
-    assert "already replied" in net.replica.slots[first].log[-1].text
+    assert "already replied" in net.replica.canisters[first].log[-1].text
 
 
 def test_who_does_not_answer_is_said_not_to(net: Net) -> None:
@@ -132,19 +132,19 @@ def test_cycles_that_have_gone_back_cannot_be_accepted_any_more(net: Net) -> Non
         """
     )
     first, second = net.install(RELAY_MODULE), net.install(late)
-    before = net.replica.slots[first].cycles
+    before = net.replica.canisters[first].cycles
     assert net.call(first, "pay", second + b"reply and call") == Reply(b"7")
-    assert [net.replica.slots[canister].cycles for canister in (first, second)] == [before, before]
+    assert [net.replica.canisters[canister].cycles for canister in (first, second)] == [before, before]
 
 
 def test_cycles_that_are_not_accepted_come_back(net: Net) -> None:
     first, second = net.install(RELAY_MODULE), net.install(RELAY_MODULE)
-    before = net.replica.slots[first].cycles
+    before = net.replica.canisters[first].cycles
     assert net.call(first, "pay", second + b"earn") == Reply(b"7" + (300).to_bytes(2, "little"))
-    assert net.replica.slots[first].cycles == before - 300
-    assert net.replica.slots[second].cycles == before + 300
+    assert net.replica.canisters[first].cycles == before - 300
+    assert net.replica.canisters[second].cycles == before + 300
     net.call(first, "pay", second + b"fail")
-    assert net.replica.slots[first].cycles == before - 300
+    assert net.replica.canisters[first].cycles == before - 300
 
 
 def test_messages_are_executed_in_the_order_they_came(net: Net) -> None:
@@ -165,12 +165,12 @@ def test_a_stopping_canister_finishes_and_takes_nothing_new(net: Net) -> None:
     call = net.submit(first, "relay", second + b"echo")
     net.replica.executor.execute()
     net.replica.stop_canister(first, told.append)
-    assert (told, net.replica.slots[first].status) == ([], "stopping")
+    assert (told, net.replica.canisters[first].status) == ([], "stopping")
     late = net.submit(first, "echo")
     net.run()
     assert net.outcome(call) == Reply(b"7hello")
     assert net.outcome(late) == Rejection(5, f"Canister {first} is stopping", "IC0509")
-    assert (told, net.replica.slots[first].status) == ([True], "stopped")
+    assert (told, net.replica.canisters[first].status) == ([True], "stopped")
     assert net.call(first, "echo") == Rejection(5, f"Canister {first} is stopped", "IC0508")
     assert net.query(first, "read") == Rejection(5, f"Canister {first} is stopped", "IC0508")
     net.replica.stop_canister(first, told.append)
@@ -187,7 +187,7 @@ def test_a_start_ends_the_wait_for_the_stop(net: Net) -> None:
     net.replica.stop_canister(first, told.append)
     net.replica.start_canister(first)
     net.run()
-    assert (told, net.replica.slots[first].status) == ([False], "running")
+    assert (told, net.replica.canisters[first].status) == ([False], "running")
 
 
 def gone(net: Net, how: str) -> tuple[Outcome, list[bool]]:
@@ -197,7 +197,7 @@ def gone(net: Net, how: str) -> tuple[Outcome, list[bool]]:
     net.replica.executor.execute()
     net.replica.stop_canister(first, told.append)
     if how == "reinstalled":
-        net.replica.reinstall_canister(first, net.replica.slots[second].canister)  # type: ignore[arg-type]
+        net.replica.reinstall_canister(first, net.replica.canisters[second].canister)  # type: ignore[arg-type]
     elif how == "uninstalled":
         net.replica.uninstall_canister(first)
     else:
@@ -235,7 +235,7 @@ def test_the_management_canister_may_answer_later(net: Net) -> None:
     management = net.replica.executor.management = Managed()
     text = RELAY.replace("(i32.const 1000) (i32.const 10)", "(i32.const 1000) (i32.const 0)")
     canister = net.install(module(text))
-    before = net.replica.slots[canister].cycles
+    before = net.replica.canisters[canister].cycles
     call = net.submit(canister, "pay", bytes(10) + b"raw_rand")
     net.run()
     ((caller, method, arg, answer),) = management.waiting
@@ -243,7 +243,7 @@ def test_the_management_canister_may_answer_later(net: Net) -> None:
     answer(Reply(b"random"))
     net.run()
     assert net.outcome(call) == Reply(b"7random")
-    assert net.replica.slots[canister].cycles == before - 1000
+    assert net.replica.canisters[canister].cycles == before - 1000
 
 
 def test_a_user_can_call_the_management_canister_too(net: Net) -> None:

@@ -14,7 +14,8 @@ from appliance.localnet.canisters.python_canister import PythonCanister
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Authority, canister_id
 from appliance.localnet.state.clock import ManualClock
-from appliance.localnet.state.ingress import KEEP_NS, Rejection, Reply
+from appliance.localnet.state.ingress import KEEP_NS
+from appliance.localnet.state.outcome import Rejection, Reply
 from tests.localnet.machine import CANISTER, SECOND, START
 
 ALICE = KeyIdentity(SigningKey.from_secret("ed25519", bytes(32)))
@@ -42,7 +43,7 @@ class Log(PythonCanister):
     def append(self, env: Environment, line: str) -> int:
         self.times.append(env.time_ns)
         env.set_certified_data(line.encode())
-        self.journal.put(self.lines, len(self.lines), line)
+        self.undo_log.put(self.lines, len(self.lines), line)
         return len(self.lines)
 
     def all(self, env: Environment) -> list[str]:
@@ -278,7 +279,7 @@ def test_a_failed_installation_changes_nothing() -> None:
     replica = Net().replica
     with pytest.raises(ExecutionError):
         replica.create_canister(Host(), arg=b"fail")
-    assert canister_id(0x8000000000100002) not in replica.slots
+    assert canister_id(0x8000000000100002) not in replica.canisters
 
 
 async def test_a_reinstalled_canister_has_an_empty_state(net: Net) -> None:

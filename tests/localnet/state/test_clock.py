@@ -26,8 +26,8 @@ def test_alarms_ring_in_order_when_their_time_has_come(times: list[int], steps: 
 
 def test_a_cancelled_alarm_does_not_ring() -> None:
     clock, rung = ManualClock(0), []
-    alarm = clock.call_at(5, lambda: rung.append(5))
-    alarm.cancel()
+    timer = clock.call_at(5, lambda: rung.append(5))
+    timer.cancel()
     clock.advance(10)
     assert not rung
 

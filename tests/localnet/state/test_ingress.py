@@ -4,7 +4,8 @@ from appliance.ic.principal import Principal
 from appliance.localnet.state.certification import Authority
 from appliance.localnet.state.certified_state import CertifiedState
 from appliance.localnet.state.clock import ManualClock
-from appliance.localnet.state.ingress import KEEP_NS, Call, IngressHistory, Outcome, Rejection, Reply
+from appliance.localnet.state.ingress import KEEP_NS, Call, IngressHistory
+from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from tests.localnet.machine import CANISTER, START
 
 

@@ -13,7 +13,7 @@ from appliance.localnet.management.canister import ManagementCanister
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Authority
 from appliance.localnet.state.clock import ManualClock
-from appliance.localnet.storage import kept_canister
+from appliance.localnet.storage import canister_folder
 from appliance.localnet.storage.state_folder import StateFolder, StateUnusable
 from tests.localnet.machine import START
 from tests.localnet.managed import COUNTER_MODULE, NO_SETTINGS, REINSTALL, UPGRADE, Managed, about
@@ -53,14 +53,22 @@ class Kept(Managed):
 def seen(net: Managed) -> Any:
     """What is to be the same afterwards."""
     return {
-        slot.canister_id: (
-            *(slot.controllers, slot.status, slot.version, slot.cycles, slot.timer_ns, slot.variables, slot.name),
-            *(slot.settings, slot.history.total, slot.history.recent(20), list(slot.log), slot.log_number),
-            *(sorted(slot.chunks), net.replica.state.get((b"canister", slot.canister_id, b"certified_data"))),
-            net.replica.state.get((b"canister", slot.canister_id, b"module_hash")),
-            None if slot.actor is None else slot.actor.memory_sizes,
+        record.canister_id: (
+            *(
+                record.controllers,
+                record.status,
+                record.version,
+                record.cycles,
+                record.timer_ns,
+                record.variables,
+                record.name,
+            ),
+            *(record.settings, record.history.total, record.history.recent(20), list(record.log), record.log_number),
+            *(sorted(record.chunks), net.replica.state.get((b"canister", record.canister_id, b"certified_data"))),
+            net.replica.state.get((b"canister", record.canister_id, b"module_hash")),
+            None if record.actor is None else record.actor.memory_sizes,
         )
-        for slot in net.replica.slots
+        for record in net.replica.canisters
     }
 
 
@@ -96,16 +104,16 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 def test_ids_of_deleted_canisters_are_not_given_again(tmp_path: Path) -> None:
     net = Kept(tmp_path)
-    slot = net.create()
-    net.manage("stop_canister", about(slot))
-    net.manage("delete_canister", about(slot))
+    record = net.create()
+    net.manage("stop_canister", about(record))
+    net.manage("delete_canister", about(record))
     second = net.create()
     net.manage("stop_canister", about(second))
     net.manage("delete_canister", about(second))
     net.save()
     assert not list((tmp_path / "state-1").glob("*-cai"))
     third = reopened(net).create()
-    assert len({slot.canister_id, second.canister_id, third.canister_id}) == 3
+    assert len({record.canister_id, second.canister_id, third.canister_id}) == 3
 
 
 def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
@@ -125,11 +133,11 @@ def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
 
 def test_lines_of_a_message_that_trapped_are_kept(tmp_path: Path) -> None:
     net = Kept(tmp_path)
-    slot = net.installed()
+    record = net.installed()
     net.save()
-    version = slot.version
-    net.call(slot.canister_id, "add and trap")
-    assert slot.version == version
+    version = record.version
+    net.call(record.canister_id, "add and trap")
+    assert record.version == version
     assert net.save()
     before = seen(net)
     assert seen(reopened(net)) == before
@@ -137,16 +145,16 @@ def test_lines_of_a_message_that_trapped_are_kept(tmp_path: Path) -> None:
 
 def test_a_canister_made_again_is_another(tmp_path: Path) -> None:
     net = Kept(tmp_path)
-    slot = net.installed()
+    record = net.installed()
     net.save()
-    net.manage("stop_canister", about(slot))
-    net.manage("delete_canister", about(slot))
-    wanted = {"amount": None, "settings": None, "specified_id": slot.canister_id}
+    net.manage("stop_canister", about(record))
+    net.manage("delete_canister", about(record))
+    wanted = {"amount": None, "settings": None, "specified_id": record.canister_id}
     net.manage("provisional_create_canister_with_cycles", wanted)
-    again = net.replica.slots[slot.canister_id]
-    again.version = slot.version
+    again = net.replica.canisters[record.canister_id]
+    again.version = record.version
     assert net.save()
-    assert reopened(net).replica.slots[slot.canister_id].canister is None
+    assert reopened(net).replica.canisters[record.canister_id].canister is None
 
 
 def test_one_network_at_a_time(tmp_path: Path) -> None:
@@ -184,8 +192,8 @@ def test_the_folder_is_private(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = Kept(tmp_path_factory.mktemp("saved"))
-    slot = net.installed()
-    net.manage("upload_chunk", {**about(slot), "chunk": b"chunk"})
+    record = net.installed()
+    net.manage("upload_chunk", {**about(record), "chunk": b"chunk"})
     net.save()
     net.folder.close()
     return net.folder.folder
@@ -253,8 +261,8 @@ def test_a_crash_loses_what_was_not_saved_and_nothing_else(
     try:
         kept = seen(net)
         for step in steps:
-            slots = list(net.replica.slots)
-            if step == "create" or (step not in ("save", "crash") and not slots):
+            canisters = list(net.replica.canisters)
+            if step == "create" or (step not in ("save", "crash") and not canisters):
                 net.installed()
             elif step == "save":
                 net.save()
@@ -264,29 +272,29 @@ def test_a_crash_loses_what_was_not_saved_and_nothing_else(
                 net = reopened(net)
                 assert seen(net) == kept
             else:
-                _change(net, step, data.draw(st.sampled_from(slots)))
+                _change(net, step, data.draw(st.sampled_from(canisters)))
     finally:
         net.folder.close()
 
 
-def _change(net: Kept, step: str, slot: Any) -> None:
+def _change(net: Kept, step: str, record: Any) -> None:
     match step:
         case "add":
-            net.call(slot.canister_id, "add")
+            net.call(record.canister_id, "add")
         case "trap":
-            net.call(slot.canister_id, "add and trap")
+            net.call(record.canister_id, "add and trap")
         case "upgrade":
-            net.install_code(slot, COUNTER_MODULE, UPGRADE)
+            net.install_code(record, COUNTER_MODULE, UPGRADE)
         case "reinstall":
-            net.install_code(slot, COUNTER_MODULE, REINSTALL)
+            net.install_code(record, COUNTER_MODULE, REINSTALL)
         case "chunk":
-            net.manage("upload_chunk", {**about(slot), "chunk": os.urandom(8)})
+            net.manage("upload_chunk", {**about(record), "chunk": os.urandom(8)})
 
 
 def _fail_to_save(net: Kept, after: int) -> None:
     """Begin to write a state, and have the disk be full after so many canisters, or at the last step."""
     left = iter(range(after))
-    write = kept_canister.write
+    write = canister_folder.write
 
     def failing(*arguments: Any) -> None:
         if next(left, None) is None:
@@ -297,7 +305,7 @@ def _fail_to_save(net: Kept, after: int) -> None:
         raise OSError("no space left")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kept_canister, "write", failing)
+        patch.setattr(canister_folder, "write", failing)
         patch.setattr(Path, "replace", never)
         with suppress(OSError):
             net.save()

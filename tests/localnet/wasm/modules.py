@@ -6,7 +6,7 @@ import wasmtime
 
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.wasm.ic0 import FUNCTIONS
+from appliance.localnet.wasm.module import SYSTEM_FUNCTIONS
 from tests.localnet.machine import CANISTER, START
 
 ALICE = Principal(b"alice")
@@ -14,14 +14,14 @@ ALICE = Principal(b"alice")
 
 def module(body: str, *, pointer: str = "i32", pages: int = 2) -> bytes:
     """A module with a memory, and the imports that the body calls by ``$name``."""
-    called = [name for name in FUNCTIONS if re.search(rf"\${name}\b", body)]
+    called = [name for name in SYSTEM_FUNCTIONS if re.search(rf"\${name}\b", body)]
     imports = "".join(_import(name, pointer) for name in called)
     index = "i64 " if pointer == "i64" else ""
     return bytes(wasmtime.wat2wasm(f'(module {imports} (memory (export "memory") {index}{pages}) {body})'))
 
 
 def _import(name: str, pointer: str) -> str:
-    signature = FUNCTIONS[name].signature(pointer)
+    signature = SYSTEM_FUNCTIONS[name].signature(pointer)
     assert signature is not None, name
     parameters, results = (" ".join(kinds) for kinds in signature)
     return f'(import "ic0" "{name}" (func ${name} (param {parameters}) (result {results})))\n'

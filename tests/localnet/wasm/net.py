@@ -28,13 +28,13 @@ class Net:
         """Put a call into the queue."""
         call = Call(next(self._numbers).to_bytes(32, "big"), caller, canister, method, arg)
         self.replica.ingress.add(call)
-        self.replica.executor.take(call)
+        self.replica.executor.enqueue(call)
         return call
 
     def run(self) -> None:
         """Execute until there is nothing left to do."""
-        while self.replica.executor or self.replica._is_due():
-            self.replica._round()
+        while self.replica.executor or self.replica.rounds.is_due():
+            self.replica.rounds.run_one()
 
     def call(self, canister: Principal, method: str, arg: bytes = b"") -> Outcome:
         """Execute a call, and everything that follows from it."""
@@ -55,5 +55,5 @@ class Net:
     def query(self, canister: Principal, method: str, arg: bytes = b"") -> Outcome:
         path = (b"canister", canister, b"certified_data")
         state = self.replica.state
-        run = QueryRun(self.replica.slots, state, lambda: state.leaf_certificate(path, "flat"))
-        return run.ask(canister, method, arg, ALICE)
+        run = QueryRun(self.replica.canisters, state, lambda: state.leaf_certificate(path, "flat"))
+        return run.execute(canister, method, arg, ALICE)

@@ -1,5 +1,6 @@
 """What one canister does in its executions, and what of it stays."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from appliance.localnet.canisters.canister import Actor, ExecutionError, MethodN
 from appliance.localnet.state.outcome import Rejection
 from appliance.localnet.wasm import execution
 from appliance.localnet.wasm.canister import WasmCanister
-from appliance.localnet.wasm.execution import ContractViolation, Fault, InstructionLimit
-from appliance.localnet.wasm.kinds import LIMITS
+from appliance.localnet.wasm.execution import ContractViolation, InstructionLimit, WasmTrap
+from appliance.localnet.wasm.system_api import LIMITS
 from tests.localnet.wasm.modules import COUNTER, environment, module, reply
 
 
@@ -244,7 +245,7 @@ def test_main_memory_is_lost_in_an_upgrade_unless_it_is_to_be_kept() -> None:
     update(canister, "add")
     canister.upgrade(module(COUNTER), b"", environment())
     assert numbers(update(canister, "add")) == (1, 1)
-    with pytest.raises(Fault, match="enhanced orthogonal persistence only"):
+    with pytest.raises(WasmTrap, match="enhanced orthogonal persistence only"):
         canister.upgrade(module(COUNTER), b"", environment(), keep_memory=True)
 
 
@@ -256,7 +257,7 @@ def test_a_module_that_keeps_its_memory_is_upgraded_only_when_that_is_said() -> 
     canister = WasmCanister(code)
     canister.install(b"", environment())
     update(canister, "add")
-    with pytest.raises(Fault, match="Missing upgrade option"):
+    with pytest.raises(WasmTrap, match="Missing upgrade option"):
         canister.upgrade(code, b"", environment())
     canister.upgrade(larger, b"", environment(), keep_memory=True)
     assert numbers(update(canister, "add")) == (2, 1), "globals begin anew"
@@ -325,7 +326,7 @@ def test_a_module_without_memory_runs() -> None:
 
 def test_a_data_segment_that_does_not_fit_is_a_fault_of_the_installation() -> None:
     canister = WasmCanister(module('(data (i32.const 200000) "x")'))
-    with pytest.raises(Fault, match="out of bounds"):
+    with pytest.raises(WasmTrap, match="out of bounds"):
         canister.install(b"", environment())
 
 
@@ -374,9 +375,18 @@ PERSISTENT_MODULE = module(PERSISTENT)
 class Lives(RuleBasedStateMachine):
     """Upgrades, traps, updates and queries in any order leave what the specification says."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        self.cache = Path(self._folder.name)
+
+    def teardown(self) -> None:
+        self._folder.cleanup()
+
     @initialize(number=SMALL)
     def begin(self, number: int) -> None:
-        self.canister = WasmCanister(PERSISTENT_MODULE)
+        # With a cache: every upgrade would compile the same module again.
+        self.canister = WasmCanister(PERSISTENT_MODULE, cache=self.cache)
         self.env = environment()
         self.canister.install(number.to_bytes(8, "little"), self.env)
         self.heap = self.stable = self.number = number
@@ -411,7 +421,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(number=SMALL)
     def trap(self, number: int) -> None:
-        with pytest.raises(Fault):
+        with pytest.raises(WasmTrap):
             self.execute("trap", number)
 
     @rule(number=st.integers(0, 1000), skip=st.booleans())
@@ -420,7 +430,7 @@ class Lives(RuleBasedStateMachine):
         self.env.timer_ns = self.timer
         arg = number.to_bytes(8, "little")
         if number >= 900:
-            with pytest.raises(Fault):
+            with pytest.raises(WasmTrap):
                 self.canister.upgrade(PERSISTENT_MODULE, arg, self.env, skip_pre_upgrade=skip)
             return
         self.canister.upgrade(PERSISTENT_MODULE, arg, self.env, skip_pre_upgrade=skip)

@@ -4,12 +4,12 @@ import pytest
 
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.calls import Closure, Cycles, OutgoingCall
-from appliance.localnet.canisters.canister import Environment, ExecutionError, Facts
+from appliance.localnet.canisters.canister import CanisterInfo, Environment, ExecutionError
 from appliance.localnet.state.outcome import Rejection, Reply
 from appliance.localnet.wasm.canister import WasmCanister
 from appliance.localnet.wasm.execution import ContractViolation
-from appliance.localnet.wasm.ic0 import FUNCTIONS
-from appliance.localnet.wasm.kinds import Kind
+from appliance.localnet.wasm.module import SYSTEM_FUNCTIONS
+from appliance.localnet.wasm.system_api import Kind
 from tests.localnet.machine import CANISTER, START
 from tests.localnet.wasm.modules import ALICE, environment, module, reply
 
@@ -94,7 +94,7 @@ trap:                    pp -> ; * s
 
 
 def declared(name: str) -> str:
-    function = FUNCTIONS[name]
+    function = SYSTEM_FUNCTIONS[name]
     letters = sorted(kind.value for kind in function.allowed)
     return f"{name}: {function.parameters} -> {function.results} ; {' '.join(letters)}"
 
@@ -112,7 +112,7 @@ def specified() -> list[str]:
 
 
 def test_the_functions_are_those_of_the_specification() -> None:
-    assert [declared(name) for name in sorted(FUNCTIONS)] == specified()
+    assert [declared(name) for name in sorted(SYSTEM_FUNCTIONS)] == specified()
 
 
 ZEROS = {"i": "(i32.const 0)", "p": "(i32.const 0)", "l": "(i64.const 0)"}
@@ -121,7 +121,7 @@ CALL = OutgoingCall(CANISTER, "x", b"", CALLBACK, CALLBACK, CALLBACK)
 
 
 def calling(name: str) -> str:
-    function = FUNCTIONS[name]
+    function = SYSTEM_FUNCTIONS[name]
     call = f"(call ${name} {' '.join(ZEROS[letter] for letter in function.parameters)})"
     return f"(func $f {f'(drop {call})' if function.results else call})"
 
@@ -177,10 +177,10 @@ def refusal(name: str, kind: Kind) -> str:
     return ""
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+@pytest.mark.parametrize("name", sorted(SYSTEM_FUNCTIONS))
 def test_a_function_is_refused_in_all_other_executions(name: str) -> None:
     refused = {kind: refusal(name, kind) for kind in Kind}
-    allowed = FUNCTIONS[name].allowed
+    allowed = SYSTEM_FUNCTIONS[name].allowed
     expected = {kind: "" if kind in allowed else f"ic0.{name} cannot be called in {kind.title}" for kind in Kind}
     assert refused == expected
 
@@ -207,7 +207,7 @@ def copied(name: str) -> str:
     return f"(call ${name}_copy (i32.const 0) (i32.const 0) {size}) {size}"
 
 
-FACTS = Facts(
+INFO = CanisterInfo(
     controllers=frozenset({ALICE}),
     version=2**40,
     status="stopping",
@@ -231,7 +231,7 @@ FACTS = Facts(
 )
 def test_bytes_are_copied(name: str, expected: bytes) -> None:
     env = environment()
-    env.facts = FACTS
+    env.info = INFO
     assert said(copied(name), env, arg=b"argument") == expected
 
 
@@ -259,7 +259,7 @@ def test_bytes_are_copied(name: str, expected: bytes) -> None:
     ],
 )
 def test_numbers_are_returned(call: str, expected: int) -> None:
-    env = Environment(CANISTER, ALICE, START, 4, facts=FACTS, cycles=Cycles(700, 50))
+    env = Environment(CANISTER, ALICE, START, 4, info=INFO, cycles=Cycles(700, 50))
     assert said(f"(i64.store (i32.const 0) {call}) (i32.const 8)", env) == expected.to_bytes(8, "little")
 
 
@@ -292,11 +292,11 @@ def test_cycles_move_only_as_far_as_they_reach() -> None:
 
 def test_environment_variables_are_read() -> None:
     env = environment()
-    env.facts = FACTS
+    env.info = INFO
     copy = "(call $env_var_value_copy (i32.const 500) (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 3))"
     assert said(f"{copy} (i32.const 3)", env) == b"red"
     env = environment()
-    env.facts = FACTS
+    env.info = INFO
     assert said(
         "(call $env_var_name_copy (i32.const 0) (i32.const 0) (i32.const 2) (i32.const 4)) (i32.const 4)", env
     ) == (b"LOUR")
@@ -309,10 +309,10 @@ def test_controllers_are_known() -> None:
     size = "(call $msg_caller_size)"
     body = f"(call $msg_caller_copy (i32.const 0) (i32.const 0) {size}) (call $is_controller (i32.const 0) {size})"
     env = environment()
-    env.facts = FACTS
+    env.info = INFO
     assert said(body, env) == b"a"
     env = environment(Principal(b"bob"))
-    env.facts = FACTS
+    env.info = INFO
     assert said(body, env) == b""
 
 
@@ -327,7 +327,7 @@ def test_a_query_gets_the_certificate() -> None:
 
 def test_what_is_printed_goes_into_the_journal() -> None:
     env, lines = environment(), []
-    env.journal = lines.append
+    env.on_print = lines.append
     said("(call $debug_print (i32.const 500) (i32.const 6)) (i32.const 0)", env)
     assert lines == ["COLOUR"]
 

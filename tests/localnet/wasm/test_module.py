@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from appliance.localnet.wasm import compiled, module
+from appliance.localnet.wasm import compilation, module
 from appliance.localnet.wasm.binary import InvalidModule
 from appliance.localnet.wasm.module import Module
 from tests.localnet.wasm.modules import COUNTER
@@ -104,13 +104,13 @@ def test_a_module_that_nobody_has_any_more_is_dropped() -> None:
 
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     seen: list[bytes] = []
-    compile_ = compiled._compile
+    compile_ = compilation._compile
 
     def counted(code: bytes) -> wasmtime.Module:
         seen.append(code)
         return compile_(code)
 
-    monkeypatch.setattr(compiled, "_compile", counted)
+    monkeypatch.setattr(compilation, "_compile", counted)
     return seen
 
 
@@ -152,11 +152,3 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "getuid", lambda: uid)
     assert Module(CODE, cache=tmp_path).exports
     assert not list(tmp_path.iterdir())
-
-
-def test_modules_of_a_user_lie_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert compiled.default_cache() == Path("/somewhere/icws/wasm")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/alice")
-    assert compiled.default_cache() == Path("/home/alice/.cache/icws/wasm")

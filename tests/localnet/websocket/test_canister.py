@@ -11,7 +11,7 @@ from appliance.ic.principal import ANONYMOUS, Principal
 from appliance.localnet.canisters.canister import Environment, Trap
 from appliance.localnet.websocket.canister import WsError, WsInitParams
 from appliance.localnet.websocket.wire import SERVICE_MESSAGE
-from tests import vectors as shared
+from tests import vectors
 from tests.localnet.machine import START, principal
 from tests.localnet.websocket.conversation import ALICE, BOB, GATEWAY, OK, OTHER_GATEWAY, Echo, Ws
 
@@ -325,9 +325,9 @@ def test_a_new_installation_forgets_everything(ws: Ws) -> None:
 # --- clients that nobody here wrote ---
 
 
-@pytest.mark.parametrize("session", ["session_sdk_0.4.1", "session_sdk_0.5.0"])
+@pytest.mark.parametrize("session", ["session_0.4.1", "session_0.5.0"])
 def test_what_the_real_sdk_sent_is_understood(ws: Ws, session: str) -> None:
-    sent = [f for f in shared.load_json(f"websocket/{session}.json")["frames"] if "arg" in f]
+    sent = [f for f in vectors.load_json(f"websocket/{session}.json")["frames"] if "arg" in f]
     assert {frame["what"] for frame in sent} == {"ws_open", "ws_message"}
     for frame in sent:
         env = ws._env(bytes.fromhex(frame["sender"]))

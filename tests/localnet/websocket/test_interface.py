@@ -8,38 +8,18 @@ from appliance.crypto import CandidInterface, CandidTypes
 from appliance.ic.principal import Principal
 from appliance.localnet.websocket.dialect import DIALECTS, Generation
 from appliance.localnet.websocket.interface import interface
-from tests import vectors as shared
+from tests import vectors
 
-GENERATION_OF: dict[str, Generation] = {"0": "v0", "0.1": "v1", "0.1-0.2": "v1", "1": "v2"}
-PLACES = {
-    "ws_register arg": "ws_register arguments",
-    "ws_register/ws_close/ws_message result Ok": "ws_close results",
-    "result Ok": "ws_close results",
-    "result Err": "ws_close results",
-    "ws_open arg": "ws_open arguments",
-    "ws_open result Ok": "ws_open results",
-    "ws_open result Err": "ws_open results",
-    "ws_close arg": "ws_close arguments",
-    "ws_message args": "ws_message arguments",
-    "ws_message arg": "ws_message arguments",
-    "ws_message IcWebSocketEstablished": "ws_message arguments",
-    "ws_message DirectlyFromClient": "ws_message arguments",
-    "ws_message RelayedByGateway": "ws_message arguments",
-    "ws_get_messages arg": "ws_get_messages arguments",
-    "ws_get_messages result, empty": "ws_get_messages results",
-    "ws_get_messages result, empty queue": "ws_get_messages results",
-}
-VECTORS = shared.load_json("websocket/candid_messages.json")["vectors"]
+VECTORS = vectors.load_json("websocket/candid_messages.json")["messages"]
 
 
 def _types(vector: dict[str, Any]) -> CandidTypes:
-    generation = GENERATION_OF[vector["generation"]]
-    name = vector["name"].partition(" (")[0]
-    if name.startswith("service "):
+    generation: Generation = vector["generation"]
+    method, side, *_ = vector["name"].split()
+    if method == "service":
         acknowledgements = DIALECTS[generation].acknowledgements
         assert acknowledgements is not None
         return acknowledgements.message
-    method, side = PLACES[name].split()
     return cast("CandidTypes", getattr(CandidInterface(interface(generation, "text")).methods[method], side))
 
 
@@ -70,7 +50,7 @@ def test_what_agents_encode_decodes_and_what_we_encode_says_the_same(vector: dic
 
 
 def test_every_generation_is_tried_with_every_method() -> None:
-    tried = {(GENERATION_OF[v["generation"]], v["name"].split()[0]) for v in VECTORS}
+    tried = {(v["generation"], v["name"].split()[0]) for v in VECTORS}
     methods = {"ws_open", "ws_close", "ws_message", "ws_get_messages"}
     assert {name for generation, name in tried if generation == "v0"} >= methods
     assert {name for generation, name in tried if generation == "v1"} >= {"ws_open", "ws_message"}

@@ -97,7 +97,7 @@ class Talk:
         """In v1 an open connection is not, once another one of its principal has been forgotten."""
         name = self._signer(client).key if isinstance(self.ws, WsV0) else self._who(client)
         try:
-            connection = self.ws.canister._clients.of(name)
+            connection = self.ws.canister._clients.connection_of(name)
         except WsError:
             return False
         return _key_of(connection.key) == self._key(client)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from appliance.crypto import HashTree
 from appliance.localnet.canisters.canister import Environment
-from appliance.localnet.canisters.undo_log import Journal
+from appliance.localnet.canisters.python_canister import UndoLog
 from appliance.localnet.websocket.message_queue import TREE_LABEL, MessageQueues
 from tests.localnet.machine import CANISTER, START, principal
 
@@ -20,7 +20,7 @@ def environment(time_ns: int = START) -> Environment:
 
 
 def queues(max_age_ns: int | None = None) -> MessageQueues:
-    made = MessageQueues(Journal(), max_age_ns=max_age_ns)
+    made = MessageQueues(UndoLog(), max_age_ns=max_age_ns)
     made.join(GATEWAY)
     made.join(OTHER)
     return made
@@ -48,20 +48,20 @@ def test_a_page_proves_its_messages_to_who_knows_the_certified_data(
 @given(kept=st.integers(1, 40), dropped=st.integers(1, 5))
 def test_what_is_rolled_back_leaves_the_tree_as_it_is_certified(kept: int, dropped: int) -> None:
     """Its shape, too: the certified data is not set again."""
-    journal, env = Journal(), environment()
-    made = MessageQueues(journal, max_age_ns=None)
+    undo_log, env = UndoLog(), environment()
+    made = MessageQueues(undo_log, max_age_ns=None)
     made.join(GATEWAY)
     for _ in range(kept):
         made.push(env, GATEWAY, b"client", b"kept")
-    journal.commit()
+    undo_log.commit()
     for _ in range(dropped):
         made.push(environment(), GATEWAY, b"client", b"dropped")
-    journal.roll_back()
+    undo_log.roll_back()
     assert HashTree.from_cbor(made.page(GATEWAY, 0, 4).tree).digest == env.certified_data
 
 
 def test_an_unknown_gateway_has_an_empty_queue_and_takes_no_messages() -> None:
-    made = MessageQueues(Journal(), max_age_ns=None)
+    made = MessageQueues(UndoLog(), max_age_ns=None)
     assert GATEWAY not in made
     assert made.next_nonce(GATEWAY) == 0
     assert made.page(GATEWAY, 0, 10) == ([], b"", True)
@@ -82,6 +82,6 @@ def test_messages_are_kept_for_their_time_or_for_ever(max_age_ns: int | None, ke
 def test_a_gateway_without_clients_is_kept_for_that_time_too(max_age_ns: int | None, known: bool) -> None:
     made = queues(max_age_ns)
     made.leave(GATEWAY, now_ns=START)
-    made.remove_deserted(environment(START + 11))
+    made.remove_unused(environment(START + 11))
     assert (GATEWAY in made) == known
     assert OTHER in made

@@ -94,10 +94,10 @@ class Shouting(PingPong):
 
     def on_message(self, env: Environment, client: Client, message: bytes) -> None:
         text = self._read(message)["text"]
-        self._say(env, client, text.upper())
+        self._send_text(env, client, text.upper())
 
     def _push(self, env: Environment, client: Any, content: bytes, *, is_service_message: bool) -> None:
-        self.journal.set(client, "last_sent_num", client.last_sent_num + 1)
+        self.undo_log.set(client, "last_sent_num", client.last_sent_num + 1)
         super()._push(env, client, content, is_service_message=is_service_message)
 
 

@@ -7,12 +7,12 @@ import pytest
 from appliance.crypto import decode_cbor
 from appliance.ic.principal import Principal
 from appliance.localnet.websocket.wire import ClientKey, ClientPublicKey, message_content
-from tests import vectors as shared
+from tests import vectors
 from tests.localnet.machine import principal
 
-REAL = shared.load_json("websocket/real_certified_messages.json")
-V0 = [case["content"] for case in REAL["gen0"]["cases"] if case["comment"].startswith("genuine")]
-V2 = sorted({message["content"] for message in REAL["gen1"]["messages"]})
+REAL = vectors.load_json("websocket/certified_messages.json")
+V0 = [case["content"] for case in REAL["v0"] if case["verdict"] == "valid"]
+V2 = sorted({message["content"] for message in REAL["v2"]})
 
 
 def _fields(content: str) -> dict[str, Any]:

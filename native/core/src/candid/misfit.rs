@@ -3,23 +3,24 @@
 
 use ::candid::{IDLArgs, IDLValue};
 
-use super::{Schema, Shape, ShapeId, Types, decoder_config};
+use super::decoding::decoder_config;
+use super::schema::{Schema, Shape, ShapeId};
 
 /// The deepest place that is looked at.
 const MAX_DEPTH: usize = 100;
 
 /// A sentence about the first value that does not fit; none where all seem to, e.g. where budgets are exceeded.
-pub(super) fn find(types: &Types, data: &[u8]) -> Option<String> {
+pub(super) fn find(schema: &Schema, shapes: &[ShapeId], data: &[u8]) -> Option<String> {
     let values = IDLArgs::from_bytes_with_config(data, &decoder_config(data.len())).ok()?.args;
-    types.shapes().iter().enumerate().find_map(|(index, shape)| match values.get(index) {
+    shapes.iter().enumerate().find_map(|(index, shape)| match values.get(index) {
         Some(value) => {
-            let (path, problem) = compare(types.schema(), *shape, value, MAX_DEPTH)?;
+            let (path, problem) = compare(schema, *shape, value, MAX_DEPTH)?;
             let place: String = path.into_iter().rev().collect();
             let comma = if place.is_empty() { "" } else { ", " };
             Some(format!("argument {index}{comma}{}: {problem}", place.trim_start_matches('.')))
         }
-        None if types.schema().is_nullable(*shape) => None,
-        None => Some(format!("argument {index} is missing, which is {}", types.schema().describe(*shape))),
+        None if schema.is_nullable(*shape) => None,
+        None => Some(format!("argument {index} is missing, which is {}", schema.describe(*shape))),
     })
 }
 
@@ -99,9 +100,10 @@ fn name_of(value: &IDLValue) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::Error;
     use candid_parser::parse_idl_args;
+
+    use super::super::types::Types;
+    use crate::Error;
 
     fn problem(sent: &str, value: &str, expected: &str) -> String {
         let types = Types::parse(sent).unwrap();

@@ -6,6 +6,7 @@ use std::fmt;
 
 use ::candid::types::{Field as CandidField, FuncMode, Function, Label as CandidLabel, Type, TypeEnv, TypeInner};
 
+use super::decoding::explain;
 use crate::{Error, Result};
 
 /// A shape's number in its [`Schema`].
@@ -257,7 +258,7 @@ impl<'a> Import<'a> {
     /// The shape of a name, through names that stand for it.
     pub(super) fn add_named(&mut self, mut name: &'a str) -> Result<ShapeId> {
         let body = loop {
-            let body = self.env.find_type(name).map_err(|problem| super::explain(&problem))?;
+            let body = self.env.find_type(name).map_err(|problem| explain(&problem))?;
             match body.as_ref() {
                 TypeInner::Var(next) => name = next,
                 _ => break body,

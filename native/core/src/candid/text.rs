@@ -8,8 +8,8 @@ use candid_parser::syntax::{Dec, IDLProg, IDLTypes};
 use candid_parser::token::{Token, Tokenizer};
 use candid_parser::typing::ast_to_type;
 
-use super::schema::{Import, Schema, ShapeId};
-use super::{Shape, Types};
+use super::schema::{Import, Schema, Shape, ShapeId};
+use super::types::Types;
 use crate::{Error, Result};
 
 /// The longest text in bytes. Interfaces of large canisters have about 100 kB.
@@ -45,6 +45,13 @@ pub struct Interface {
     named: BTreeMap<String, ShapeId>,
 }
 
+impl Types {
+    /// Parses e.g. `(record {nonce: nat64}, opt text)`. Fails with [`Error::Candid`] or [`Error::TooLarge`].
+    pub fn parse(source: &str) -> Result<Self> {
+        parse_types(source)
+    }
+}
+
 impl Interface {
     /// Parses and checks a text. One without a service has no methods; imports are refused, for there is no directory.
     pub fn parse(source: &str) -> Result<Self> {
@@ -60,7 +67,7 @@ impl Interface {
     }
 }
 
-pub(super) fn parse_types(source: &str) -> Result<Types> {
+fn parse_types(source: &str) -> Result<Types> {
     with_room(source, || {
         let parsed: IDLTypes = source.parse().map_err(|problem| locate(source, &problem))?;
         let env = TypeEnv::new();

@@ -6,8 +6,10 @@ use ::candid::types::value::{IDLField, VariantValue};
 use ::candid::{IDLArgs, IDLValue};
 use candid_parser::parse_idl_args;
 
+use super::decoding::{decode_untyped, explain};
+use super::schema::{Field, Label, Schema, Shape, ShapeId};
 use super::text::{locate, with_room};
-use super::{Field, Label, Schema, Shape, ShapeId, Types, decode_untyped, explain};
+use super::types::Types;
 use crate::{Error, Result};
 
 /// The deepest value that is written as text. The printer's recursion is bounded by it.

@@ -1,18 +1,19 @@
-//! The shared test vectors, which lie beside the repository.
+//! The test vectors in `tests/vectors`, whose README has the origin and the fields of each file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-/// The content of a vector file. None, with a sentence in the output, where the files are not there.
-pub fn load(name: &str) -> Option<Json> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors").join(name);
-    if !path.exists() {
-        println!("skipped: the shared test vectors are not beside the repository in ../shared/vectors ({name})");
-        return None;
-    }
-    let text = std::fs::read_to_string(path).expect("a readable file");
-    Some(serde_json::from_str(&text).expect("JSON"))
+/// The file of a vector.
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(name)
+}
+
+/// The content of a JSON file. Panics where there is none: a missing vector is a failed test.
+pub fn load(name: &str) -> Json {
+    let file = path(name);
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|problem| panic!("{}: {problem}", file.display()));
+    serde_json::from_str(&text).expect("JSON")
 }
 
 /// The bytes of a field in hex.

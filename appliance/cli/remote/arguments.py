@@ -1,0 +1,80 @@
+"""Types of options and arguments that several commands share, and shell completion from the running gateway."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from appliance.cli.remote.api_options import api_address
+from appliance.config.fields.units import parse_duration, parse_rate
+from appliance.control.client import Client, path_to
+from appliance.control.models import Canisters, History, Sessions
+from appliance.errors import GatewayError
+from appliance.ic.principal import Principal
+
+COMPLETION_TIMEOUT_S = 1.0
+"""Completion runs at every press of Tab: late proposals are worse than none."""
+MAX_COMPLETED_SESSIONS = 200
+
+
+class _Parsed(click.ParamType[Any]):
+    """A parameter that one of our parsers reads."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse text. Click calls this with parsed values too, which pass unchanged."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except (ValueError, GatewayError) as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Parsed("duration", parse_duration)
+"""Seconds, written as ``60s``."""
+RATE = _Parsed("rate", parse_rate)
+"""Per second, written as ``100/s``."""
+PRINCIPAL = _Parsed("principal", Principal.from_text)
+
+
+def _completed_from_api(
+    fetch: Callable[[Client], Iterable[CompletionItem]],
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        try:
+            with context.scope(cleanup=False):
+                items = list(fetch(Client(api_address().url, timeout_s=COMPLETION_TIMEOUT_S)))
+        except (GatewayError, click.ClickException):
+            return []
+        return [item for item in items if str(item.value).startswith(incomplete)]
+
+    return complete
+
+
+def _canisters(client: Client) -> Iterable[CompletionItem]:
+    for canister in client.get(Canisters, path_to("canisters")).items:
+        yield CompletionItem(canister.name or canister.id, help=canister.state)
+
+
+def _sessions(client: Client) -> Iterable[CompletionItem]:
+    for session in client.get(Sessions, path_to("sessions"), limit=MAX_COMPLETED_SESSIONS).items:
+        where = session.canister_name or session.canister or session.address
+        yield CompletionItem(session.id, help=f"{session.state}, {where}")
+
+
+def _revisions(client: Client) -> Iterable[CompletionItem]:
+    for entry in client.get(History, path_to("config", "history")).items:
+        yield CompletionItem(str(entry.generation), help=entry.state)
+
+
+complete_canister = _completed_from_api(_canisters)
+"""Names of canisters, ids of those without a name."""
+complete_session = _completed_from_api(_sessions)
+"""Ids of sessions."""
+complete_revision = _completed_from_api(_revisions)
+"""Numbers of revisions in the configuration history."""

@@ -1,0 +1,1 @@
+"""Types of the values of ``gateway.yaml``: how each is written, checked, and applied by a reload."""

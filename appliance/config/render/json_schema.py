@@ -1,0 +1,143 @@
+"""The schema for programs: editors that complete and check ``gateway.yaml`` read JSON Schema.
+
+What the loader takes is valid here. What depends on several keys, or is read from text (the bounds of a duration, say,
+or an address), only the loader checks.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import BeforeValidator
+from pydantic.fields import FieldInfo
+
+from appliance.config.fields.effect import Effect
+from appliance.config.fields.values import one_or_several
+from appliance.config.problems import effect_of, section_in, unit_of
+from appliance.config.schema import Config, Section
+from appliance.config.text.written import written_value
+from appliance.ic.principal import Principal
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+_NUMBER = r"[0-9]{1,18}(\.[0-9]{1,30})?\s*"
+_UNITS: dict[str, Schema] = {
+    "duration": {"type": "string", "pattern": f"^{_NUMBER}(ms|s|m|h|d)$"},
+    "size": {"type": ["integer", "string"], "pattern": f"^{_NUMBER}(|B|KiB|MiB|GiB|kB|MB|GB)$"},
+    "rate": {"type": "string", "pattern": rf"^{_NUMBER}/\s*[smh]$"},
+}
+_PLAIN: dict[object, Schema] = {
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    str: {"type": "string"},
+    Path: {"type": "string"},
+    Principal: {"type": "string"},
+    Any: {},
+}
+_FACTS: tuple[tuple[type, str, str], ...] = (
+    (Ge, "ge", "minimum"),
+    (Le, "le", "maximum"),
+    (MinLen, "min_length", "minLength"),
+    (MaxLen, "max_length", "maxLength"),
+)
+
+
+def json_schema() -> Schema:
+    """Of the whole file."""
+    parts: dict[str, Schema] = {}
+    whole = _section(Config, parts)
+    return {"$schema": DIALECT, "title": "gateway.yaml", **whole, "$defs": dict(sorted(parts.items()))}
+
+
+def _section(section: type[Section], parts: dict[str, Schema]) -> Schema:
+    """A section; those in it go to the parts."""
+    properties = {name: _field(field, parts) for name, field in section.model_fields.items()}
+    schema: Schema = {"description": _one_line(inspect.getdoc(section)), "type": "object", "properties": properties}
+    required = [name for name, field in section.model_fields.items() if field.is_required()]
+    return schema | ({"required": required} if required else {}) | {"additionalProperties": False}
+
+
+def _field(field: FieldInfo, parts: dict[str, Schema]) -> Schema:
+    schema = _unit(field) or _type(field.annotation, parts)
+    schema = _narrowed(schema, field.metadata)
+    inner = section_in(field.annotation)
+    if field.description or inner is None:
+        schema = {"description": _one_line(field.description), **schema}
+    if not field.is_required() and (inner is None or not isinstance(field.default, Section)):
+        schema = {**schema, "default": written_value(field.default, field)}
+    effect: Effect | None = effect_of(field)
+    return {**schema, "x-change": effect.name} if effect else schema
+
+
+def _unit(field: FieldInfo) -> Schema | None:
+    unit = unit_of(field)
+    return dict(_UNITS[unit.of]) if unit else None
+
+
+def _type(annotation: Any, parts: dict[str, Schema]) -> Schema:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        if annotation.__name__ not in parts:
+            parts[annotation.__name__] = {}  # it is named from now on, also by itself
+            parts[annotation.__name__] = _section(annotation, parts)
+        return {"$ref": f"#/$defs/{annotation.__name__}"}
+    if annotation in _PLAIN:
+        return dict(_PLAIN[annotation])
+    metadata = getattr(annotation, "__metadata__", None)
+    if metadata is not None:
+        return _narrowed(_type(annotation.__origin__, parts), metadata)
+    return _GENERIC.get(get_origin(annotation), _either)(get_args(annotation), parts)
+
+
+def _literal(choices: tuple[Any, ...], _: dict[str, Schema]) -> Schema:
+    return {"enum": list(choices)}
+
+
+def _list(inner: tuple[Any, ...], parts: dict[str, Schema]) -> Schema:
+    return {"type": "array", "items": _type(inner[0], parts)}
+
+
+def _dict(_inner: tuple[Any, ...], _: dict[str, Schema]) -> Schema:
+    return {"type": "object"}
+
+
+def _either(choices: tuple[Any, ...], parts: dict[str, Schema]) -> Schema:
+    """One of several; None is null."""
+    return {"anyOf": [{"type": "null"} if each is type(None) else _type(each, parts) for each in choices]}
+
+
+_GENERIC: dict[object, Callable[[tuple[Any, ...], dict[str, Schema]], Schema]] = {
+    Literal: _literal,
+    list: _list,
+    dict: _dict,
+}
+
+
+def _narrowed(schema: Schema, metadata: Any) -> Schema:
+    """With what else must hold. Where null is allowed too it is the other that must hold."""
+    if "anyOf" in schema:
+        return {"anyOf": [each if each == {"type": "null"} else _narrowed(each, metadata) for each in schema["anyOf"]]}
+    found = dict(schema)
+    is_number = schema.get("type") in ("integer", "number")
+    for fact in _flat(metadata):
+        if (pattern := getattr(fact, "pattern", None)) is not None:
+            found["pattern"] = pattern
+        for kind, name, word in _FACTS:
+            if isinstance(fact, kind) and (is_number or word.endswith("Length")):
+                found[word.replace("Length", "Items") if schema.get("type") == "array" else word] = getattr(fact, name)
+    if any(isinstance(fact, BeforeValidator) and fact.func is one_or_several for fact in metadata):
+        return {"anyOf": [found, found["items"]]}
+    return found
+
+
+def _flat(metadata: Any) -> Iterator[Any]:
+    for fact in metadata:
+        yield from fact.metadata if isinstance(fact, FieldInfo) else (fact,)
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("``", "`")

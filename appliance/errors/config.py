@@ -1,0 +1,78 @@
+"""Configurations that cannot be used, or not now."""
+
+import dataclasses
+
+from appliance.errors.base import GatewayError
+
+
+@dataclasses.dataclass(eq=False)
+class ConfigProblem:
+    """One fault of a configuration: where it is, which key, what is wrong and what would be right."""
+
+    place: str
+    key: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.key}: {self.problem}" if self.key else f"{self.place}: {self.problem}"
+
+
+class ConfigError(GatewayError, reason="config"):
+    """A configuration that cannot be used. ``problems`` has every fault found, in file order."""
+
+    problems: list[ConfigProblem]
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class RestartNeeded(ConfigError, reason="restart_needed"):
+    """A configuration that changes what only a start can change. ``problems`` has each such key."""
+
+
+class ForceNeeded(ConfigError, reason="force_needed"):
+    """A configuration that would remove every canister while sessions are open."""
+
+
+class ReloadError(GatewayError, reason="reload"):
+    """The configuration cannot be changed as requested. Nothing was changed."""
+
+
+class ReloadFailed(ReloadError, reason="reload_failed"):
+    """A part of the gateway failed to apply a configuration that it had prepared for."""
+
+    sentence = "a part of the gateway failed to apply the configuration; the previous one was restored, see the log"
+
+
+class EtagMismatch(ReloadError, reason="etag_mismatch"):
+    """A change was made for another configuration than the running one. Both by their etag."""
+
+    expected: str
+    running: str
+    sentence = "the configuration has changed: {running} is running, not {expected}; read it again"
+
+
+class ConfirmationPending(ReloadError, reason="confirmation_pending"):
+    """A configuration runs on trial."""
+
+    revision: int
+    sentence = "revision {revision} of the configuration is on trial; confirm it or roll it back first"
+
+
+class NothingToConfirm(ReloadError, reason="nothing_to_confirm"):
+    """No configuration runs on trial."""
+
+    sentence = "no configuration is waiting for confirmation; was it rolled back already?"
+
+
+class NothingToRollBackTo(ReloadError, reason="nothing_to_roll_back_to"):
+    """No other configuration is known to be good."""
+
+    sentence = "there is no other good revision of the configuration to roll back to"
+
+
+class RevisionUnknown(ReloadError, reason="generation_unknown"):
+    """The history of the configuration does not have this revision, or no longer."""
+
+    revision: int
+    sentence = "revision {revision} of the configuration is not in the history"

@@ -1,0 +1,121 @@
+"""Why the gateway ends a socket whose client kept to the protocol: limits, canisters, plugins, the operator.
+
+Close reasons have 123 bytes and are cut there, so that the important word of a sentence comes first.
+"""
+
+from appliance.errors.base import GatewayError
+
+
+class SlowClient(GatewayError, close_code=4100, reason="slow_client"):
+    """A client does not read, and its outbox is full; ``waiting`` and ``limit`` are bytes."""
+
+    waiting: int
+    limit: int
+    sentence = "the client reads too slowly: {waiting} bytes buffered, limit {limit}"
+
+
+class RelayQueueFull(GatewayError, close_code=4104, reason="relay_queue_full"):
+    """A client sends faster than the IC takes its messages; ``limit`` is in ``unit``."""
+
+    limit: int
+    unit: str = "messages"
+    sentence = "the relay queue is full ({limit} {unit})"
+
+
+class RateLimited(GatewayError, close_code=4108, reason="rate_limited"):
+    """A client exceeds a rate limit: ``what`` it does, the ``rate`` as text such as ``5/s``, and the time to wait."""
+
+    what: str
+    rate: str
+    burst: int
+    delay_ns: int
+    sentence = "rate limit exceeded: {what} {rate}, burst {burst}; retry in {_delay} s"
+
+    @property
+    def _delay(self) -> str:
+        # Rounded up to milliseconds, because a client that comes back too early is limited again.
+        return f"{-(-self.delay_ns // 10**6) / 1000:.3f}".rstrip("0").rstrip(".")
+
+
+class OpenTimeout(GatewayError, close_code=4105, reason="open_timeout"):
+    """The session was not open in time; ``waiting_for`` says what was missing."""
+
+    limit_s: float
+    waiting_for: str
+    sentence = "no {waiting_for} within {limit_s:g} s"
+
+
+class PingTimeout(GatewayError, close_code=4106, reason="ping_timeout"):
+    """The client does not answer pings."""
+
+    limit_s: float
+    sentence = "no pong within {limit_s:g} s"
+
+
+class RefusedByPlugin(GatewayError, close_code=4518, reason="refused_by_plugin"):
+    """A plugin refused for good. ``text`` is the close reason that the plugin wants."""
+
+    plugin: str
+    text: str
+    sentence = "{text}"
+
+
+class PostponedByPlugin(RefusedByPlugin, close_code=4110, reason="postponed_by_plugin"):
+    """A plugin refused for now."""
+
+    retry_after_s: float
+    sentence = "{text}; retry in {retry_after_s:g} s"
+
+
+class PluginUnavailable(RefusedByPlugin, close_code=1013, reason="plugin_unavailable"):
+    """A required plugin does not answer."""
+
+    text: str = "a required check does not answer at the moment; try again later"
+
+
+class CanisterForgot(GatewayError, close_code=4103, reason="canister_forgot"):
+    """The canister lost its clients (reinstalled, upgraded without keeping them). A principal as text."""
+
+    canister: str
+    sentence = "canister {canister} lost its clients; open a new connection"
+
+
+class CanisterFull(GatewayError, close_code=1013, reason="canister_full"):
+    """A canister has as many clients as the configuration allows."""
+
+    canister: str
+    limit: int
+    sentence = "canister {canister} has reached its limit of {limit} clients; try again later"
+
+
+class CanisterPaused(GatewayError, close_code=1013, reason="canister_paused"):
+    """The operator has paused a canister. A principal as text."""
+
+    canister: str
+    sentence = "canister {canister} is paused at this gateway; try again later"
+
+
+class CanisterRemoved(GatewayError, close_code=4517, reason="canister_removed"):
+    """The operator has taken a canister out of the configuration, or to v0 or from it. A principal as text."""
+
+    canister: str
+    sentence = "canister {canister} is no longer served here"
+
+
+class ClosedByOperator(GatewayError, close_code=4109, reason="closed_by_operator"):
+    """The operator has closed the connection. ``code`` is the close code, ``text`` the close reason."""
+
+    text: str = "closed by the operator of the gateway"
+    code: int = 4109
+    sentence = "{text}"
+
+
+class GatewayStopping(GatewayError, close_code=1012, reason="stopping"):
+    """The gateway is going down or restarting; ``retry_after_s`` is when to come back, None for at once."""
+
+    retry_after_s: float | None = None
+    sentence = "the gateway restarts, open a new connection{_when}"
+
+    @property
+    def _when(self) -> str:
+        return "" if self.retry_after_s is None else f" in {self.retry_after_s:g} s"

@@ -1,0 +1,96 @@
+"""``ws_close`` calls: they end, at the canister, the sessions of clients that are gone.
+
+Four registers know a client that leaves. This is which of them lets go when:
+
+    socket gone      ``Gateway.leave``: the client is a member no more and its key is closing (``Hub``): a client with
+                     the same key is refused with ClientLeaving. ``pending`` counts it, and with it the listener
+                     (``max_connections``). If its ``Join`` has an ``after``, ``_by_predecessor`` has the close call.
+    relays settled   The client's own calls have ended. Only now ``ws_close`` is called: before, it could overtake a
+                     message, and the canister would refuse that as one of an unknown client.
+    close call done  Answered, failed, or not needed: ``_done`` frees the key, counts down and removes the entry of
+                     ``_by_predecessor``, in one turn of the loop. There is no other place that frees a key.
+    then             An opening with the same ``after``, which joined under another key and has waited in
+                     ``wait_for_earlier``, is relayed.
+
+A failed close call frees the key too: to keep it closing would lock the client out for as long as the gateway runs,
+while canisters drop an old session by themselves, at the next opening or when its keep-alives stay away.
+
+``after`` is needed beside the key because canisters of generation v1 keep one client for a principal while the key is
+the session's own: the new session has another key, and the late close call of the old one would still remove it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from appliance.crypto import Request
+from appliance.errors import CanisterRefused, GatewayError
+from appliance.gateway.hub import Hub
+from appliance.gateway.peer import Peer
+from appliance.gateway.recording.counters import Counters
+from appliance.gateway.tasks import Tasks
+from appliance.ic.principal import Principal
+from appliance.protocol.events import Call, Join
+
+_log = structlog.get_logger(__name__)
+
+MAX_CLOSE_CALLS = 64
+"""Close calls under way at the same time: when a gateway is drained, all clients leave within seconds, and their close
+calls must not take the endpoints from the clients that stay."""
+
+
+class CloseCalls:
+    """The close calls that are due or under way. ``pending`` counts them."""
+
+    def __init__(
+        self, send: Callable[[Request | Call], Awaitable[bytes | None]], *, hub: Hub, tasks: Tasks, counters: Counters
+    ) -> None:
+        """``send`` makes a call and returns its reply. It raises GatewayError."""
+        self.pending = 0
+        self._send = send
+        self._hub = hub
+        self._tasks = tasks
+        self._counters = counters
+        self._under_way = asyncio.Semaphore(MAX_CLOSE_CALLS)
+        self._by_predecessor: dict[tuple[Principal, bytes], set[asyncio.Task[None]]] = {}
+
+    def start(self, join: Join, peer: Peer) -> None:
+        """Begin the close call of a client that has left the hub, and free its key afterwards."""
+        self.pending += 1
+        task = self._tasks.start(self._notify_closed(join, peer))
+        if join.after:
+            self._by_predecessor.setdefault((join.canister_id, join.after), set()).add(task)
+        task.add_done_callback(lambda task: self._done(join, task))
+
+    async def wait_for_earlier(self, join: Join) -> None:
+        """Wait until no client with the same ``after`` has a close call pending."""
+        # In a loop: another of them may leave while this waits.
+        while earlier := self._by_predecessor.get((join.canister_id, join.after)):
+            await asyncio.wait(earlier)
+
+    def _done(self, join: Join, task: "asyncio.Task[None]") -> None:
+        # A callback of the task, not its last line: it runs also when stopping cancels the task before its first line.
+        self.pending -= 1
+        self._hub.free(join)
+        if (earlier := self._by_predecessor.get((join.canister_id, join.after))) is not None:
+            earlier.discard(task)
+            if not earlier:
+                del self._by_predecessor[join.canister_id, join.after]
+
+    async def _notify_closed(self, join: Join, peer: Peer) -> None:
+        await peer.relays.settled()
+        # Asked only now: whether the canister knows the client may have been decided by the last of its calls.
+        if not peer.is_known or (call := peer.session.close_call()) is None:
+            return
+        try:
+            async with self._under_way:
+                reply = await self._send(call)
+            peer.session.answered(call.method_name, reply)
+        except CanisterRefused as error:
+            _log.debug("the canister had forgotten the client", client=join.client, cause=str(error))
+        except GatewayError as error:
+            self._counters.failed_farewells[error.reason] += 1
+            _log.warning("ws_close failed", client=join.client, cause=str(error))
+            return
+        self._counters.farewells += 1

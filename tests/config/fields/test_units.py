@@ -1,0 +1,86 @@
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from appliance.config.fields.units import (
+    WRITTEN,
+    Duration,
+    Rate,
+    format_duration,
+    format_rate,
+    format_size,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("50ms", 0.05), ("1.5s", 1.5), ("5m", 300.0), ("1h", 3600.0), ("30d", 2592000.0), ("0s", 0.0), ("10 s", 10.0)],
+)
+def test_durations_are_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("value", ["50", "", "ms", "5M", "-1s", "1s2", "1,5s", "٣s", 50, 0.5, True, None, ["1s"]])
+def test_what_is_no_duration_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [("64KiB", 65536), ("2MB", 2_000_000), (5, 5), ("5", 5), ("1.5MiB", 1572864), ("7 B", 7), ("1GiB", 2**30)],
+)
+def test_sizes_are_read(value: object, size: int) -> None:
+    assert parse_size(value) == size
+
+
+@pytest.mark.parametrize("value", ["", "KiB", "1kb", "1 TiB", "-1", True, None, 1.5, "1" * 400])
+def test_what_is_no_size_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a size"):
+        parse_size(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("20/s", 20.0), ("90/m", 1.5), ("6/h", 6 / 3600), ("0.5/s", 0.5), ("3 / m", 0.05), ("0/s", 0.0)]
+)
+def test_rates_are_read(text: str, rate: float) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("value", ["20", "", "/s", "20/d", "20/S", "-1/s", "1/2s", "٣/s", 20, 0.5, True, None, ["1/s"]])
+def test_what_is_no_rate_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a rate"):
+        parse_rate(value)
+
+
+@given(st.builds(lambda number, unit: parse_rate(f"{number}/{unit}"), st.integers(0, 10**9), st.sampled_from("smh")))
+@example(0.1)
+def test_a_formatted_rate_reads_as_itself(rate: float) -> None:
+    assert parse_rate(format_rate(rate)) == rate
+
+
+@given(st.floats(1 / 3600, 1e6))
+def test_any_rate_reads_as_itself(rate: float) -> None:
+    assert parse_rate(format_rate(rate)) == rate
+
+
+@given(st.integers(0, 10**15))
+def test_a_formatted_size_reads_as_itself(size: int) -> None:
+    assert parse_size(format_size(size)) == size
+
+
+@given(st.integers(0, 10**10).map(lambda ms: ms / 1000) | st.floats(0.001, 1e6))
+def test_a_formatted_duration_reads_as_itself(seconds: float) -> None:
+    assert parse_duration(format_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(("quantity", "hint"), [(Duration, "a number with a unit"), (Rate, "a number per second")])
+def test_a_number_is_seconds_in_code_and_refused_where_people_write(quantity: object, hint: str) -> None:
+    adapter = TypeAdapter(quantity)
+    assert adapter.validate_python(0.5) == 0.5
+    with pytest.raises(ValidationError, match=hint):
+        adapter.validate_python(0.5, context=WRITTEN)
