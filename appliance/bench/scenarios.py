@@ -1,84 +1,32 @@
-"""The scenarios: each sets up a load, measures a window of it, and says what it cost and what got lost."""
+"""The scenarios: each makes a load, measures one window of it, and returns what was done and what it cost."""
 
 import asyncio
-import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from appliance.bench.generator import LoadRun, Schedule
-from appliance.bench.histogram import Histogram
-from appliance.bench.stage import Stage, canister
+from appliance.bench.load.generator import LoadRun
+from appliance.bench.load.schedule import Schedule
+from appliance.bench.result import Load, Result
+from appliance.bench.testbed import Testbed, canister
+from appliance.ic.principal import Principal
 
 _CANISTER = canister(0)
 _CONNECT_RATE = 200.0
 _SETTLE_S = 0.5
+_WARM_UP_CLIENTS = 20
 
-
-@dataclass(frozen=True)
-class Load:
-    """How much: ``clients``, ``rate`` (messages a second of all of them together), ``seconds``, ``size`` (bytes of the
-    application's content), and ``patience_s`` for the answers that are still due at the end."""
-
-    clients: int = 50
-    rate: float = 500.0
-    seconds: float = 10.0
-    size: int = 1000
-    patience_s: float = 10.0
-
-
-@dataclass
-class Result:
-    """What one scenario measured. Times in seconds, CPU is of the gateway's process alone and None where that is not
-    known; ``unit`` says what ``done`` counts."""
-
-    scenario: str
-    unit: str
-    offered: int = 0
-    done: int = 0
-    wall_s: float = 0.0
-    gateway_cpu_s: float | None = None
-    stub_cpu_s: float | None = None
-    rss: int | None = None
-    rss_per_session: float | None = None
-    bytes: int = 0
-    frames: int = 0
-    lost: int = 0
-    repeated: int = 0
-    misrouted: int = 0
-    verified: int = 0
-    polls: int = 0
-    closes: dict[str, int] = field(default_factory=dict)
-    latency: Histogram = field(default_factory=Histogram)
-    note: str = ""
-
-    @property
-    def cpu_us(self) -> float | None:
-        """CPU of the gateway for each one done, in microseconds."""
-        return None if self.gateway_cpu_s is None or not self.done else self.gateway_cpu_s * 1e6 / self.done
-
-    @property
-    def cores(self) -> float | None:
-        """Of the gateway, while it was measured."""
-        return None if self.gateway_cpu_s is None or not self.wall_s else self.gateway_cpu_s / self.wall_s
-
-    @property
-    def is_right(self) -> bool:
-        """Whether everything offered was done and nothing came twice, late in order, or to somebody else."""
-        return not (self.lost or self.repeated or self.misrouted or self.closes) and self.done >= self.offered
-
-
-Scenario = Callable[[Stage, Load], Awaitable[Result]]
+Scenario = Callable[[Testbed, Load], Awaitable[Result]]
 
 
 @asynccontextmanager
-async def _clients(stage: Stage, load: Load) -> AsyncIterator[LoadRun]:
-    """Open sessions at one canister, left in the end."""
-    run = LoadRun(stage.target, stage.verifier, seed=secrets.token_bytes(16))
+async def _sessions(testbed: Testbed, load: Load, canisters: Sequence[Principal]) -> AsyncIterator[LoadRun]:
+    """Open a session at each of these canisters, and leave in the end."""
+    run = LoadRun(testbed.target, testbed.verifier, seed=testbed.client_seed())
     try:
-        await run.connect([_CANISTER] * load.clients, rate=_CONNECT_RATE)
+        await run.connect(canisters, rate=_CONNECT_RATE, patience_s=load.patience_s)
         await asyncio.sleep(_SETTLE_S)
         yield run
     finally:
@@ -87,156 +35,213 @@ async def _clients(stage: Stage, load: Load) -> AsyncIterator[LoadRun]:
 
 
 @asynccontextmanager
-async def _measured(stage: Stage, run: LoadRun, result: Result) -> AsyncIterator[None]:
-    """What the block costs the gateway, and what its clients see meanwhile."""
-    before, stub, facts = stage.usage, stage.stub_usage, await stage.order("facts")
-    received, size, begun = run.tally.received, run.tally.bytes, time.perf_counter()
+async def _measured(testbed: Testbed, run: LoadRun, result: Result) -> AsyncIterator[None]:
+    """Add to the result what the block costs the gateway, and what its clients receive meanwhile."""
+    gateway, stub, polls = testbed.usage, testbed.stub_usage, await _served(testbed, "polls")
+    messages, size, begun = run.received.messages, run.received.bytes, time.perf_counter()
     yield
     result.wall_s = time.perf_counter() - begun
-    after, stub_after, tally = stage.usage, stage.stub_usage, run.tally
-    if before is not None and after is not None:
-        result.gateway_cpu_s, result.rss = after.cpu_s - before.cpu_s, after.rss
+    gateway_after, stub_after, received = testbed.usage, testbed.stub_usage, run.received
+    if gateway is not None and gateway_after is not None:
+        result.cpu_s = gateway_after.cpu_s - gateway.cpu_s
+        result.loop_cpu_s = gateway_after.loop_cpu_s - gateway.loop_cpu_s
+        result.rss, result.threads = gateway_after.rss, gateway_after.threads
     if stub is not None and stub_after is not None:
         result.stub_cpu_s = stub_after.cpu_s - stub.cpu_s
-    result.polls = (await stage.order("facts"))["polls"] - facts["polls"]
-    result.frames, result.bytes = tally.received - received, tally.bytes - size
-    result.lost, result.repeated, result.misrouted = tally.lost, tally.repeated, tally.misrouted
-    result.verified, result.latency, result.closes = tally.verified, tally.latency, dict(tally.closes)
+    result.polls = await _served(testbed, "polls") - polls
+    result.frames, result.bytes = received.messages - messages, received.bytes - size
+    result.lost, result.repeated, result.misrouted = received.lost, received.repeated, received.misrouted
+    result.verified, result.latency, result.closes = received.verified, received.latency, dict(received.closes)
 
 
-async def echo(stage: Stage, load: Load) -> Result:
-    """Each message is answered by one: up through a call, down through a poll."""
-    result = Result("echo", "round trips")
-    await stage.order("answers", answers="echo")
-    async with _clients(stage, load) as run:
+async def _served(testbed: Testbed, name: str) -> int:
+    return int((await testbed.command("served"))[name])
+
+
+async def echo(testbed: Testbed, load: Load) -> Result:
+    """Each message is sent back: up as a call, down as a message of a poll."""
+    result = Result("echo", "round trips", load)
+    await testbed.configure(load.block_s, "echo")
+    async with _sessions(testbed, load, [_CANISTER] * load.clients) as run:
         frames = run.sign(_CANISTER, round(load.rate * load.seconds), load.size)
         result.offered = len(frames)
-        async with _measured(stage, run, result):
-            schedule = Schedule.soon(load.rate, load.seconds)
-            run.due_of = lambda tail: schedule.due_ns(tail.number)
+        async with _measured(testbed, run, result):
+            schedule = Schedule.even(load.rate, load.seconds)
+            run.due_of = lambda tail: schedule.due_ns[tail.number]
             await run.send(frames, schedule)
-            await run.received(result.offered, patience_s=load.patience_s)
+            await run.wait_for(result.offered, patience_s=load.patience_s)
         result.done = result.frames
     return result
 
 
-async def up(stage: Stage, load: Load) -> Result:
-    """Messages of clients that the canister does not answer."""
-    result = Result("up", "messages")
-    await stage.order("answers", answers="sink")
-    async with _clients(stage, load) as run:
+async def up(testbed: Testbed, load: Load) -> Result:
+    """Messages that the canister does not answer. Done is what the canister executed."""
+    result = Result("up", "messages", load)
+    await testbed.configure(load.block_s, "none")
+    async with _sessions(testbed, load, [_CANISTER] * load.clients) as run:
         frames = run.sign(_CANISTER, round(load.rate * load.seconds), load.size)
         result.offered = len(frames)
-        before = (await stage.order("facts"))["calls"]
-        async with _measured(stage, run, result):
-            await run.send(frames, Schedule.soon(load.rate, load.seconds))
-            result.done = await _calls(stage, before + result.offered, load.patience_s) - before
-    await stage.order("answers", answers="echo")
+        before = await _served(testbed, "calls")
+        async with _measured(testbed, run, result):
+            await run.send(frames, Schedule.even(load.rate, load.seconds))
+            result.done = await _executed(testbed, before + result.offered, load.patience_s) - before
+            await asyncio.sleep(load.block_s + _SETTLE_S)  # the last replies are verified after the calls are executed
+        result.wall_s -= load.block_s + _SETTLE_S
     return result
 
 
-async def _calls(stage: Stage, wanted: int, patience_s: float) -> int:
-    """Wait until the canister had so many calls; returns how many it had."""
+async def _executed(testbed: Testbed, wanted: int, patience_s: float) -> int:
+    """Wait until the canisters have executed so many calls; returns how many they have."""
     until = time.monotonic() + patience_s
-    while (calls := int((await stage.order("facts"))["calls"])) < wanted and time.monotonic() < until:
+    while (calls := await _served(testbed, "calls")) < wanted:
+        if time.monotonic() > until:
+            return calls
         await asyncio.sleep(0.02)
     return calls
 
 
-def down(per_poll: int, *, shared: bool) -> Scenario:
-    """Messages of the canister that wait already, ``per_poll`` in each reply. With ``shared`` all replies have one
-    certificate, which the gateway has verified before; otherwise each has its own."""
+async def _down(testbed: Testbed, load: Load, *, per_poll: int, shared: bool) -> Result:
+    """A backlog of messages, ``per_poll`` in each reply, delivered as fast as the gateway can.
 
-    async def scenario(stage: Stage, load: Load) -> Result:
-        kind = "known certificate" if shared else "new certificates"
-        result = Result(f"down {per_poll} a poll, {kind}", "messages")
-        pages = max(1, round(load.rate * load.seconds) // per_poll)
-        async with _clients(stage, load) as run:
-            order: Mapping[str, Any] = {"pages": pages, "page_size": per_poll, "size": load.size, "shared": shared}
-            answer = await stage.order("prepare", canister=str(_CANISTER), **order)
-            result.offered = answer["messages"]
-            async with _measured(stage, run, result):
-                await stage.order("release", canister=str(_CANISTER), start_ns=0, interval_ns=0)
-                await run.received(result.offered, patience_s=load.patience_s)
-            result.done = result.frames
-        return result
+    With ``shared`` all replies have one certificate, which the gateway verifies once; otherwise each has its own.
+    """
+    result = Result("", "messages", load)
+    await testbed.configure(load.block_s, "none")
+    async with _sessions(testbed, load, [_CANISTER] * load.clients) as run:
+        order: dict[str, Any] = {"page_size": per_poll, "size": load.size, "shared": shared}
+        order["pages"] = max(1, round(load.rate * load.seconds) // per_poll)
+        result.offered = (await testbed.command("prepare", canister=str(_CANISTER), **order))["messages"]
+        async with _measured(testbed, run, result):
+            released_ns = time.monotonic_ns()
+            run.due_of = lambda _: released_ns
+            await testbed.command("release", canister=str(_CANISTER))
+            await run.wait_for(result.offered, patience_s=load.patience_s)
+        result.done = result.frames
+        result.wall_s = (run.received.last_ns - run.received.first_ns) / 1e9  # without the wait for the next poll
+    return result
 
-    return scenario
 
-
-async def unsolicited(stage: Stage, load: Load) -> Result:
-    """A canister that says something unasked, seldom: how long it takes to arrive while nothing else flows."""
-    result = Result("unsolicited", "messages")
-    async with _clients(stage, load) as run:
-        schedule = Schedule.soon(load.rate, load.seconds)
+async def unsolicited(testbed: Testbed, load: Load) -> Result:
+    """The canister seldom sends a message by itself, and nothing else flows: how long it takes to arrive."""
+    result = Result("unsolicited", "messages", load)
+    await testbed.configure(load.block_s, "none")
+    async with _sessions(testbed, load, [_CANISTER] * load.clients) as run:
         run.due_of = lambda tail: tail.due_ns
-        result.offered = schedule.count
-        async with _measured(stage, run, result):
-            order = {"start_ns": schedule.start_ns, "interval_ns": schedule.interval_ns, "size": load.size}
-            await stage.order("speak", canister=str(_CANISTER), count=schedule.count, **order)
-            await asyncio.sleep(schedule.seconds)
-            await run.received(result.offered, patience_s=load.patience_s)
+        async with _measured(testbed, run, result):
+            result.offered = await _sent_by_canister(testbed, load, run)
         result.done = result.frames
     return result
 
 
-async def idle_sessions(stage: Stage, load: Load) -> Result:
-    """Sessions of one canister in which nothing happens: memory of each, and the CPU of all."""
-    result = Result("idle sessions", "sessions")
-    before = stage.usage
-    async with _clients(stage, load) as run:
+async def _sent_by_canister(testbed: Testbed, load: Load, run: LoadRun, *, expected: float = 1.0) -> int:
+    """Have the canister send on a schedule and wait until this share of it has arrived; returns how many it sent."""
+    schedule = Schedule.jittered(load.rate, load.seconds, load.seed)
+    await testbed.command("send", canister=str(_CANISTER), size=load.size, due_ns=schedule.due_ns)
+    await asyncio.sleep(schedule.left_s(time.monotonic_ns()))
+    await run.wait_for(round(len(schedule) * expected), patience_s=load.patience_s)
+    return len(schedule)
+
+
+async def idle_sessions(testbed: Testbed, load: Load) -> Result:
+    """Sessions of one canister in which nothing happens: memory of each, CPU of all."""
+    return await _idle(testbed, load, [_CANISTER] * load.clients, Result("idle-sessions", "idle sessions", load))
+
+
+async def idle_canisters(testbed: Testbed, load: Load) -> Result:
+    """A session at each of many canisters, in which nothing happens: what polling all of them costs."""
+    canisters = [canister(1 + number) for number in range(load.clients)]
+    return await _idle(testbed, load, canisters, Result("idle-canisters", "idle canisters", load))
+
+
+async def _idle(testbed: Testbed, load: Load, canisters: Sequence[Principal], result: Result) -> Result:
+    await testbed.configure(load.block_s, "none")
+    async with _sessions(testbed, load, [_CANISTER] * _WARM_UP_CLIENTS):
+        pass  # what the first sessions allocate for good is not memory of a session
+    before = testbed.usage
+    async with _sessions(testbed, load, canisters) as run:
         result.offered = result.done = len(run.clients)
-        async with _measured(stage, run, result):
+        async with _measured(testbed, run, result):
             await asyncio.sleep(load.seconds)
         if before is not None and result.rss is not None:
             result.rss_per_session = (result.rss - before.rss) / len(run.clients)
+            result.note = f"{result.rss_per_session / 1024:.1f} KiB of memory a session"
     return result
 
 
-async def idle_canisters(stage: Stage, load: Load) -> Result:
-    """As many canisters as clients, with a session each, in which nothing happens: what polling all of them costs."""
-    result = Result("idle canisters", "canisters")
-    run = LoadRun(stage.target, stage.verifier, seed=secrets.token_bytes(16))
+async def connect_storm(testbed: Testbed, load: Load) -> Result:
+    """Clients connect at a rate: how long each takes from its due time to the open session. ``clients`` is unused."""
+    result = Result("connect-storm", "sessions", load)
+    await testbed.configure(load.block_s, "none")
+    run = LoadRun(testbed.target, testbed.verifier, seed=testbed.client_seed())
+    result.offered = max(1, round(load.rate * load.seconds))
     try:
-        await run.connect([canister(1 + number) for number in range(load.clients)], rate=_CONNECT_RATE)
+        async with _measured(testbed, run, result):
+            opening = await run.connect([_CANISTER] * result.offered, rate=load.rate, patience_s=load.patience_s)
+        result.done, result.latency = run.received.opened, opening
+    finally:
+        run.leave()
         await asyncio.sleep(_SETTLE_S)
-        result.offered = result.done = len(run.clients)
-        async with _measured(stage, run, result):
-            await asyncio.sleep(load.seconds)
-    finally:
-        run.leave()
     return result
 
 
-async def connect_storm(stage: Stage, load: Load) -> Result:
-    """Clients that come at a rate: how long each takes from its due time to the open session."""
-    result = Result("connect storm", "sessions")
-    run = LoadRun(stage.target, stage.verifier, seed=secrets.token_bytes(16))
-    count = max(1, round(load.rate * load.seconds))
-    result.offered = count
-    try:
-        async with _measured(stage, run, result):
-            opening = await run.connect([_CANISTER] * count, rate=load.rate)
-        result.done, result.latency = run.tally.opened, opening
-    finally:
-        run.leave()
-    return result
-
-
-async def slow_reader(stage: Stage, load: Load) -> Result:
-    """One client of many stops reading: the others must not notice. It may be closed, with a code that says why."""
-    result = Result("slow reader", "messages to the others")
-    async with _clients(stage, load) as run:
-        schedule = Schedule.soon(load.rate, load.seconds)
-        slow = min(run.clients, key=lambda client: client.number)
+async def slow_reader(testbed: Testbed, load: Load) -> Result:
+    """One client stops reading: the others must not notice. It is expected to be closed, with a code that says why."""
+    result = Result("slow-reader", "messages to the others", load)
+    await testbed.configure(load.block_s, "none")
+    async with _sessions(testbed, load, [_CANISTER] * (load.clients - 1)) as run:
+        slow = await run.connect_slow(load.clients - 1, _CANISTER)
         slow.transport.pause_reading()
         run.due_of = lambda tail: tail.due_ns
-        listeners = len(run.clients)
-        result.offered = sum(1 for number in range(schedule.count) if number % listeners)
-        async with _measured(stage, run, result):
-            order = {"start_ns": schedule.start_ns, "interval_ns": schedule.interval_ns, "size": load.size}
-            await stage.order("speak", canister=str(_CANISTER), count=schedule.count, **order)
-            await asyncio.sleep(schedule.seconds)
-            await run.received(result.offered, patience_s=load.patience_s)
-        result.done = result.frames
+        async with _measured(testbed, run, result):
+            sent = await _sent_by_canister(testbed, load, run, expected=1 - 1 / load.clients)
+        to_slow = len(range(load.clients - 1, sent, load.clients))  # it joined last, so each n-th message is its own
+        result.offered, result.done = sent - to_slow, result.frames
+        slow.transport.resume_reading()
+        await asyncio.sleep(_SETTLE_S)
+        result.note = f"the client that does not read was closed: {slow.close_reason or 'no'}"
+    return result
+
+
+SCENARIOS: dict[str, tuple[Scenario, Load]] = {
+    "echo": (echo, Load(clients=50, rate=200, seconds=10)),
+    "up-20": (up, Load(clients=50, rate=200, seconds=10)),
+    "up-50": (up, Load(clients=50, rate=500, seconds=10)),
+    "down-1": (partial(_down, per_poll=1, shared=True), Load(clients=50, rate=200, seconds=10)),
+    "down-10": (partial(_down, per_poll=10, shared=True), Load(clients=50, rate=1000, seconds=10)),
+    "down-50": (partial(_down, per_poll=50, shared=True), Load(clients=50, rate=5000, seconds=10)),
+    "down-50-new": (partial(_down, per_poll=50, shared=False), Load(clients=50, rate=2000, seconds=10)),
+    "down-200": (partial(_down, per_poll=200, shared=True), Load(clients=50, rate=5000, seconds=10)),
+    "unsolicited": (unsolicited, Load(clients=20, rate=0.5, seconds=40, block_s=0.0)),
+    "idle-sessions": (idle_sessions, Load(clients=2000, rate=0, seconds=10)),
+    "idle-canisters": (idle_canisters, Load(clients=1000, rate=0, seconds=10)),
+    "connect-storm": (connect_storm, Load(clients=0, rate=100, seconds=5)),
+    "slow-reader": (slow_reader, Load(clients=20, rate=500, seconds=15, size=2000)),
+}
+"""By name: the scenario and its load. The number in a name is how many messages share a block (up) or a poll (down)."""
+
+GATEWAY_SETTINGS: dict[str, dict[str, Any]] = {"slow-reader": {"gateway": {"outbox": 256 * 1024}}}
+"""Settings of a gateway of our own that differ from the defaults in a scenario: with the default outbox the slow reader
+would be closed only after minutes."""
+
+
+def select(names: Sequence[str]) -> list[str]:
+    """Return the scenarios with these names or in these families (``down`` is every ``down-…``); all without names.
+
+    Raises ValueError if there is none with a name.
+    """
+    chosen: list[str] = []
+    for wanted in names or SCENARIOS:
+        found = [name for name in SCENARIOS if name == wanted] or [
+            name for name in SCENARIOS if name.startswith(f"{wanted}-")
+        ]
+        if not found:
+            raise ValueError(f"there is no scenario {wanted!r}; there are {', '.join(SCENARIOS)}")
+        chosen += [name for name in found if name not in chosen]
+    return chosen
+
+
+async def measure(name: str, testbed: Testbed, load: Load) -> Result:
+    """Run a scenario with this load. Raises BenchFailed if it cannot be made."""
+    result = await SCENARIOS[name][0](testbed, load)
+    result.scenario = name
     return result

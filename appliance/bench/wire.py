@@ -1,7 +1,6 @@
-"""What the stub IC and the load generator exchange in wire generation v2 (IC-PROTOCOL D.2), written fast.
+"""Wire generation v2 as the stub IC and the load generator write and read it, with little work per message.
 
-Both are ours, so the content of an application message is a layout of our own: padding, and a tail of 16 bytes that
-says which message it is and when it was due. The tail is the last thing in a frame's ``content``.
+The content of an application message is padding and a tail of 16 bytes: the number of the message and when it was due.
 """
 
 import hashlib
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from appliance.crypto import CandidTypes, SigningKey, encode_cbor
+from appliance.crypto import CandidTypes, SigningKey, decode_cbor, encode_cbor
 from appliance.errors import Malformed
 from appliance.ic.envelope import SignedRequest, sign_request
 from appliance.ic.identity import KeyIdentity
@@ -37,23 +36,23 @@ TAIL = _TAIL.size
 _KEY_HEAD = b"\xa4\x63key"
 _CONTENT_NAME = b"\x67content"
 _SEQUENCE_NAME = b"\x6csequence_num"
-_BEFORE_SEQUENCE = 192
-"""Bytes of a content in which the sequence number must come: client key and number are its first two fields."""
+_ADDRESS = 192
+"""Bytes at the beginning of a content that hold client key and sequence number, its first two fields."""
 
 
 class Tail(NamedTuple):
-    """What an application message says of itself: a number, and when it was due (ns of the monotonic clock)."""
+    """The end of an application message: its number, and when it was due (ns of the monotonic clock)."""
 
     number: int
     due_ns: int
 
     def content(self, size: int) -> bytes:
-        """As an application message of ``size`` bytes, at least the tail."""
+        """Return an application message of ``size`` bytes, or of the tail alone if that is longer."""
         return bytes(max(0, size - TAIL)) + _TAIL.pack(self.number, self.due_ns)
 
     @classmethod
-    def of(cls, content: bytes | memoryview) -> "Tail":
-        """Read it off the end of a content. Raises Malformed where that is too short."""
+    def of(cls, content: bytes) -> "Tail":
+        """Read it from the end of a content. Raises Malformed if that is too short."""
         if len(content) < TAIL:
             raise Malformed("application message", f"{len(content)} bytes are no tail")
         return cls(*_TAIL.unpack(content[-TAIL:]))
@@ -61,30 +60,30 @@ class Tail(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadIdentity:
-    """A client of the load generator. Its key follows from seed and number, so that the stub knows it, too."""
+    """A client of the load generator. Its key follows from seed and number; the number is its client nonce, too."""
 
     seed: bytes
     number: int
 
     @cached_property
     def identity(self) -> KeyIdentity:
-        """What it signs with."""
+        """The identity that signs its envelopes."""
         secret = hashlib.sha256(b"load client " + self.number.to_bytes(8, "big") + self.seed).digest()
         return KeyIdentity(SigningKey.from_secret("ed25519", secret))
 
     @cached_property
     def key_bytes(self) -> bytes:
-        """The client key as gateways and verifiers write it: principal and nonce."""
+        """The client key as ``CertifiedMessage.client_key`` has it: principal and nonce."""
         return bytes(self.identity.principal) + self.number.to_bytes(8, "big")
 
     @cached_property
     def client_key(self) -> dict[str, object]:
-        """The Candid value."""
+        """The client key as a Candid value."""
         return {"client_principal": self.identity.principal, "client_nonce": self.number}
 
 
 def opening_frame(client: LoadIdentity, canister_id: Principal, gateway: Principal, now_ns: int) -> bytes:
-    """The signed ``ws_open``, as a complete WebSocket frame."""
+    """Return a signed ``ws_open`` as a complete WebSocket frame."""
     arg = OPEN_ARG.encode({"client_nonce": client.number, "gateway_principal": gateway})
     return masked_frame(_enveloped(_signed(client, canister_id, "ws_open", arg, now_ns)))
 
@@ -92,7 +91,7 @@ def opening_frame(client: LoadIdentity, canister_id: Principal, gateway: Princip
 def message_frame(
     client: LoadIdentity, canister_id: Principal, sequence_num: int, content: bytes, now_ns: int
 ) -> bytes:
-    """A signed ``ws_message``, as a complete WebSocket frame."""
+    """Return a signed ``ws_message`` as a complete WebSocket frame."""
     message = {
         "client_key": client.client_key,
         "sequence_num": sequence_num,
@@ -113,7 +112,7 @@ def _enveloped(request: SignedRequest) -> bytes:
 
 
 def masked_frame(payload: bytes) -> bytes:
-    """A binary frame of a client. The mask is zero, which RFC 6455 allows and which costs nothing to apply."""
+    """Return a binary frame of a client. Its masking key is zero: legal in RFC 6455, and nothing need be masked."""
     size = len(payload)
     if size < 126:
         head = struct.pack(">BB", 0x82, 0x80 | size)
@@ -125,50 +124,56 @@ def masked_frame(payload: bytes) -> bytes:
 
 
 def certified_content(
-    client_key: object, sequence_num: int, content: bytes, timestamp_ns: int, *, service: bool
+    client_key: object, sequence_num: int, content: bytes, timestamp_ns: int, *, is_service: bool
 ) -> bytes:
-    """What the canister certifies for a client, its fields in the order of the CDK: the application's part is last."""
+    """Return the message that the canister certifies, with the fields in the order of the CDK."""
     return encode_cbor(
         {
             "client_key": client_key,  # type: ignore[dict-item]  # principal and number
             "sequence_num": sequence_num,
             "timestamp": timestamp_ns,
-            "is_service_message": service,
+            "is_service_message": is_service,
             "content": content,
         }
     )
 
 
-def content_of(payload: bytes) -> memoryview:
-    """The certified content in a message of a gateway, without decoding the rest.
+def content_of(payload: bytes) -> bytes:
+    """Return the certified content in a message of a gateway. Raises Malformed or CborError if there is none.
 
-    Raises Malformed where the message does not have the layout that gateways of v2 write (key, content, cert, tree):
-    another gateway may order its map otherwise, and is then measured with full decoding by the caller.
+    The layout that gateways write (key, content, cert, tree) is cut without decoding the rest, any other is decoded.
     """
-    at = len(_KEY_HEAD)
-    if payload[:at] != _KEY_HEAD:
-        raise Malformed("message", "it does not begin with its key")
-    at, size = _head(payload, at)
-    at += size
-    if payload[at : at + len(_CONTENT_NAME)] != _CONTENT_NAME:
-        raise Malformed("message", "its content does not follow its key")
-    at, size = _head(payload, at + len(_CONTENT_NAME))
-    return memoryview(payload)[at : at + size]
+    at = 3 if payload.startswith(_SELF_DESCRIBED) else 0
+    if payload.startswith(_KEY_HEAD, at):
+        at, size = _item(payload, at + len(_KEY_HEAD))
+        at += size
+        if payload.startswith(_CONTENT_NAME, at):
+            at, size = _item(payload, at + len(_CONTENT_NAME))
+            return payload[at : at + size]
+    message = decode_cbor(payload, what="message")
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, bytes):
+        raise Malformed("message", "it has no content")
+    return content
 
 
-def sequence_of(content: bytes | memoryview) -> int:
-    """The sequence number in a certified content, without decoding the rest. Raises Malformed where there is none."""
-    head = bytes(content[:_BEFORE_SEQUENCE])
-    at = head.find(_SEQUENCE_NAME)
+def address_of(content: bytes) -> bytes:
+    """Return the part of a certified content that has client key and sequence number."""
+    return content[:_ADDRESS]
+
+
+def sequence_of(address: bytes) -> int:
+    """Read the sequence number without decoding the rest. Raises Malformed if there is none."""
+    at = address.find(_SEQUENCE_NAME)
     if at < 0:
         raise Malformed("message", "its content has no sequence number")
     at += len(_SEQUENCE_NAME)
-    short = head[at] & 0x1F
-    return short if short < 24 else int.from_bytes(head[at + 1 : at + 1 + (1 << (short - 24))], "big")
+    short = address[at] & 0x1F
+    return short if short < 24 else int.from_bytes(address[at + 1 : at + 1 + (1 << (short - 24))], "big")
 
 
-def _head(data: bytes, at: int) -> tuple[int, int]:
-    """Where the item that begins here has its bytes, and how many."""
+def _item(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the bytes of the CBOR item that begins here begin, and how many there are."""
     short = data[at] & 0x1F
     if short < 24:
         return at + 1, short

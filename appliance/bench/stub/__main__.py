@@ -1,30 +1,34 @@
-"""``python -m appliance.bench``: the stub IC by itself, until its input ends. Its first line says where it is."""
+"""``python -m appliance.bench.stub [PORT [SEED]]``: serves the stub IC until its input ends.
+
+The first line of its output is a JSON object with ``url`` and ``root_key``.
+"""
 
 import asyncio
 import json
 import sys
-from typing import Any
+from collections.abc import Callable
 
-from appliance.bench.stub_ic import Conditions, StubIc, new_replica
+from appliance.bench.stub.serving import serving
+
+new_event_loop: Callable[[], asyncio.AbstractEventLoop]
+try:
+    from uvloop import new_event_loop
+except ImportError:  # there are no wheels for every platform
+    from asyncio import new_event_loop
 
 
-async def serve(options: dict[str, Any]) -> None:
-    """Serve with these options: ``seed``, ``page_size``, ``block_s`` and ``like_mainnet``."""
-    conditions = Conditions.like_mainnet() if options.get("like_mainnet") else Conditions(options.get("block_s", 0.0))
-    replica = new_replica(options.get("seed"), options.get("page_size", 50))
-    async with StubIc(replica, conditions) as stub:
-        print(json.dumps({"url": stub.url, "root_key": replica.authority.root_key.hex()}), flush=True)
+async def serve(port: int, seed: str | None) -> None:
+    """Serve until the input ends: then the process that started this one is gone, however it ended."""
+    async with serving(port, seed) as stub:
+        print(json.dumps({"url": stub.url, "root_key": stub.replica.authority.root_key.hex()}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
 def main() -> None:
-    """Run it on the fastest loop that is installed."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        from asyncio import new_event_loop
+    """Run it."""
+    port, seed = (*sys.argv[1:], *("0", "")[len(sys.argv) - 1 :])[:2]
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}))
+        runner.run(serve(int(port), seed or None))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The replica of the stub IC: takes calls without verifying them, certifies a block at a time, answers polls.
+"""The replica of the stub IC: executes calls, certifies a block at a time and answers polls.
 
-What it certifies is real (BLS signatures over hash trees, a subnet delegation, node signatures), what it executes is
-one canister program written for speed. It runs in a process of its own and must never be the bottleneck.
+Its certificates are real: BLS signatures over hash trees, a subnet delegation, node signatures. It does not verify the
+signatures of calls, because it must not be the bottleneck, and runs one canister program that is written for speed.
 """
 
 import secrets
@@ -11,34 +11,36 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from appliance.bench.canister import StubCanister
+from appliance.bench.stub.canister import StubCanister
 from appliance.bench.wire import CLOSE_ARG, DONE, MESSAGE_ARG, OPEN_ARG
 from appliance.crypto import StateTree, decode_cbor, encode_cbor, encode_certificate, hash_of_value
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal
 from appliance.localnet.state.certification import Authority, Ranges, leb128
 
-Answers = Literal["echo", "sink"]
+Response = Literal["echo", "none"]
+"""What a canister does with a message of the application: send it back, or nothing."""
+
 KEPT_CALLS = 20_000
-"""Outcomes of calls that can be asked for again; older ones are forgotten."""
+"""Request statuses that are kept for read_state; older ones are pruned."""
 REFRESH_NS = 30 * 10**9
-"""A certificate that is older is made anew, lest it be too old for a gateway."""
+"""Age at which a state is signed again: gateways refuse certificates that are some minutes old."""
 
 _TIME = [b"time"]
 _RANGES: dict[int, Ranges] = {2: "flat", 3: "flat", 4: "sharded"}
 
 
 class Call(NamedTuple):
-    """A call that waits for its block. ``answer`` takes the body of the reply."""
+    """A call that waits for its block. ``reply`` takes the body of the HTTP response."""
 
     request_id: bytes
     version: int
-    answer: Callable[[bytes], None]
+    reply: Callable[[bytes], None]
 
 
 @dataclass(slots=True)
-class Facts:
-    """What the stub has served so far."""
+class Served:
+    """Counts since the start."""
 
     calls: int = 0
     duplicate_calls: int = 0
@@ -52,17 +54,18 @@ class Facts:
 
 @dataclass
 class StubReplica:
-    """Every canister id that is called or polled exists. ``answers`` is what a message to a canister brings about.
+    """Every canister exists as soon as it is called or polled.
 
-    ``clock`` is ns since 1970. ``due`` is called when a block has something to do; the owner calls ``block`` then.
+    ``clock`` returns ns since 1970. ``on_work`` is called when there is something for a block: its owner then calls
+    ``block``.
     """
 
     seed: bytes = field(default_factory=lambda: secrets.token_bytes(32))
-    answers: Answers = "echo"
+    response: Response = "echo"
     page_size: int = 50
     clock: Callable[[], int] = time.time_ns
-    due: Callable[[], None] = lambda: None
-    facts: Facts = field(default_factory=Facts)
+    on_work: Callable[[], None] = lambda: None
+    served: Served = field(default_factory=Served)
 
     def __post_init__(self) -> None:
         self.authority = Authority(subnet=True, seed=self.seed)
@@ -80,7 +83,7 @@ class StubReplica:
         self.block()
 
     def canister(self, canister_id: bytes) -> StubCanister:
-        """The canister with this id, made when it is first asked for."""
+        """Return the canister with this id."""
         found = self.canisters.get(canister_id)
         if found is None:
             found = self.canisters[canister_id] = StubCanister(Principal(canister_id), page_size=self.page_size)
@@ -88,72 +91,72 @@ class StubReplica:
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    def call(self, body: bytes, version: int, answer: Callable[[bytes], None]) -> None:
-        """Take a call; it is executed now and answered by the next block. The same call twice is executed once.
+    def call(self, body: bytes, version: int, reply: Callable[[bytes], None]) -> None:
+        """Execute a call now; the next block certifies its outcome. The same call twice is executed once.
 
-        Raises Malformed or CandidError for what is no call of ours.
+        Raises Malformed or CandidError if it is no call of the WebSocket interface.
         """
         content = _content(body)
         request_id = hash_of_value(content)  # type: ignore[arg-type]  # as it was decoded
         if request_id in self._executed:
-            self.facts.duplicate_calls += 1
+            self.served.duplicate_calls += 1
         else:
             self._execute(content)
             self._executed.add(request_id)
             self._known.append(request_id)
-            self.facts.calls += 1
-        self._waiting.append(Call(request_id, version, answer))
-        self.due()
+            self.served.calls += 1
+        self._waiting.append(Call(request_id, version, reply))
+        self.on_work()
 
     def _execute(self, content: dict[str, object]) -> None:
         canister_id, sender, arg = (_bytes(content, name) for name in ("canister_id", "sender", "arg"))
         canister, method = self.canister(canister_id), content.get("method_name")
         if method == "ws_message":
             message = MESSAGE_ARG.decode(arg)[0]["msg"]  # type: ignore[index]  # a record by its type
-            if self.answers == "echo" and not message["is_service_message"]:
+            if self.response == "echo" and not message["is_service_message"]:
                 canister.send(sender, message["content"], self.clock())
         elif method == "ws_open":
             opening = OPEN_ARG.decode(arg)[0]
             canister.open(sender, opening["client_nonce"], opening["gateway_principal"])  # type: ignore[index]
-            self.facts.opened += 1
+            self.served.opened += 1
         elif method == "ws_close":
             canister.close(bytes(CLOSE_ARG.decode(arg)[0]["client_key"]["client_principal"]))  # type: ignore[index]
-            self.facts.closed += 1
+            self.served.closed += 1
         self.touch(canister)
 
     def touch(self, canister: StubCanister) -> None:
-        """A canister may have something to certify."""
-        if canister.has_news:
+        """Certify the canister in the next block, if messages wait there."""
+        if canister.has_unsealed:
             self._dirty.add(bytes(canister.canister_id))
-            self.due()
+            self.on_work()
 
     def query(self, body: bytes, version: int) -> bytes:
-        """Answer a poll, signed by the node. Raises Malformed for another query."""
+        """Answer a poll, signed by the node. Raises Malformed if it is another query."""
         content = _content(body)
         canister_id, arg = _bytes(content, "canister_id"), _bytes(content, "arg")
         if content.get("method_name") != "ws_get_messages" or len(arg) < 8:
-            raise Malformed("query", "the stub answers ws_get_messages only")
+            raise Malformed("query", "the stub IC answers ws_get_messages only")
         if self.clock() - self._signed_at_ns > REFRESH_NS:
             self.block()
         nonce = int.from_bytes(arg[-8:], "little")
         ranges: Ranges = "flat" if version == 2 else "sharded"
         reply, messages = self.canister(canister_id).page(nonce, lambda: self._data_certificate(canister_id, ranges))
-        self.facts.polls += 1
-        self.facts.empty_polls += not messages
-        self.facts.messages += messages
+        self.served.polls += 1
+        self.served.empty_polls += not messages
+        self.served.messages += messages
         response = {"status": "replied", "reply": {"arg": reply}}
         signature = self.authority.sign_response(response, hash_of_value(content), self.clock())  # type: ignore[arg-type]
-        return encode_cbor({**response, "signatures": [signature]})  # type: ignore[dict-item]
+        return encode_cbor({**response, "signatures": [signature]})  # type: ignore[dict-item, list-item]
 
     def read_state(self, body: bytes, version: int) -> bytes:
-        """Certify whatever paths are asked for, and the time."""
+        """Certify the requested paths and the time. Raises Malformed without paths."""
         paths = _content(body).get("paths")
         if not isinstance(paths, list):
             raise Malformed("read_state", "it has no paths")
         return encode_cbor({"certificate": self._certificate([list(path) for path in paths], version)})
 
     def status(self) -> bytes:
-        """As an endpoint describes itself."""
+        """Return the body of ``/api/v2/status``."""
         return encode_cbor(
             {"ic_api_version": "0.18.0", "root_key": self.authority.root_key, "replica_health_status": "healthy"}
         )
@@ -161,7 +164,7 @@ class StubReplica:
     # --- certification ----------------------------------------------------------------------------------------------
 
     def block(self) -> None:
-        """Certify everything that waits with one signature, and answer the calls."""
+        """Certify everything that waits with one signature, and reply to the calls."""
         for canister_id in self._dirty:
             canister = self.canisters[canister_id]
             canister.seal()
@@ -171,20 +174,20 @@ class StubReplica:
         for call in waiting:
             self._state.set([b"request_status", call.request_id, b"status"], b"replied")
             self._state.set([b"request_status", call.request_id, b"reply"], DONE)
-        self._forget()
+        self._prune()
         self._sign()
-        self.facts.blocks += 1
+        self.served.blocks += 1
         for call in waiting:
             certificate = self._certificate([[b"request_status", call.request_id]], call.version)
-            call.answer(encode_cbor({"status": "replied", "certificate": certificate}))
+            call.reply(encode_cbor({"status": "replied", "certificate": certificate}))
 
     def certify(self, canister_id: bytes, certified_data: bytes) -> bytes:
-        """A certificate of its own, later than the ones before, that shows this certified data."""
+        """Sign a new state with these certified data, and return its certificate. Its time is later than all before."""
         self._state.set([b"canister", canister_id, b"certified_data"], certified_data)
         self._sign()
         return self._certificate([[b"canister", canister_id, b"certified_data"]], 2)
 
-    def _forget(self) -> None:
+    def _prune(self) -> None:
         while len(self._known) > KEPT_CALLS:
             request_id = self._known.popleft()
             self._executed.discard(request_id)
