@@ -7,8 +7,9 @@ from appliance.bench.histogram import Histogram
 
 @dataclass(frozen=True)
 class Load:
-    """``rate`` is messages (or clients) a second of all clients together, ``size`` the bytes of an application message,
-    ``block_s`` the time from a call to its block, ``patience_s`` how long to wait for what is missing at the end."""
+    """``rate`` is messages a second of all clients together, or clients a second where they only connect; ``size`` the
+    bytes of an application message, ``block_s`` the time from a call to its block, ``patience_s`` how long to wait for
+    what is missing at the end."""
 
     clients: int
     rate: float
@@ -26,7 +27,7 @@ class Result:
     ``cpu_s`` is the CPU of the gateway's process alone and ``loop_cpu_s`` the part of its event loop's thread; they,
     ``rss`` and ``threads`` are None if its process id is unknown. ``frames`` and ``bytes`` are what the clients
     received. ``closes`` counts sockets that the gateway closed, by reason. ``calibration_s`` is the CPU that this
-    machine needed for a fixed piece of work at the same time.
+    machine needed for a fixed piece of work at the same time. ``failure`` is why the scenario ended early, if it did.
     """
 
     scenario: str
@@ -52,6 +53,7 @@ class Result:
     closes: dict[str, int] = field(default_factory=dict)
     latency: Histogram = field(default_factory=Histogram)
     note: str = ""
+    failure: str = ""
 
     @property
     def is_idle(self) -> bool:
@@ -94,6 +96,7 @@ class Result:
             "messages came to the wrong client": self.misrouted,
         }
         found = [f"{count} {sentence}" for sentence, count in counts.items() if count]
+        found += [self.failure] if self.failure else []
         found += [f"the gateway closed {count} sockets: {reason}" for reason, count in self.closes.items()]
         if self.frames and not self.verified:
             found.append("no message was verified")

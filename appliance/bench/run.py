@@ -9,7 +9,7 @@ from appliance.bench.calibration import Calibration
 from appliance.bench.result import Load, Result
 from appliance.bench.scenarios import GATEWAY_SETTINGS, SCENARIOS, measure
 from appliance.bench.stub.server import Latencies
-from appliance.bench.target import Target
+from appliance.bench.target import BenchFailed, Target
 from appliance.bench.testbed import Testbed, foreign_testbed, own_testbed
 
 
@@ -38,14 +38,18 @@ class Run:
         return Load(**{**vars(default), **self.overrides})
 
     async def results(self, started: Callable[[str, Load], None] = lambda _, __: None) -> list[Result]:
-        """Measure one scenario after the other; ``started`` is called before each. Raises BenchFailed."""
+        """Measure one scenario after the other; ``started`` is called before each. A scenario that cannot
+        be made has a ``failure``. Raises BenchFailed if stub or gateway cannot be started."""
         calibration, results = Calibration(), []
         for name in self.scenarios:
             load = self.load_of(name)
             started(name, load)
             async with self._testbed(name) as testbed:
                 before = calibration.cpu_s()
-                result = await measure(name, testbed, load)
+                try:
+                    result = await measure(name, testbed, load)
+                except BenchFailed as error:  # the results of the other scenarios are worth as much without it
+                    result = Result(name, "", load, failure=str(error))
                 result.calibration_s = (before + calibration.cpu_s()) / 2
             results.append(result)
         return results

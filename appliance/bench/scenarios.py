@@ -22,11 +22,13 @@ Scenario = Callable[[Testbed, Load], Awaitable[Result]]
 
 
 @asynccontextmanager
-async def _sessions(testbed: Testbed, load: Load, canisters: Sequence[Principal]) -> AsyncIterator[LoadRun]:
+async def _sessions(
+    testbed: Testbed, load: Load, canisters: Sequence[Principal], *, rate: float = _CONNECT_RATE
+) -> AsyncIterator[LoadRun]:
     """Open a session at each of these canisters, and leave in the end."""
     run = LoadRun(testbed.target, testbed.verifier, seed=testbed.client_seed())
     try:
-        await run.connect(canisters, rate=_CONNECT_RATE, patience_s=load.patience_s)
+        await run.connect(canisters, rate=rate, patience_s=load.patience_s)
         await asyncio.sleep(_SETTLE_S)
         yield run
     finally:
@@ -158,7 +160,7 @@ async def _idle(testbed: Testbed, load: Load, canisters: Sequence[Principal], re
     async with _sessions(testbed, load, [_CANISTER] * _WARM_UP_CLIENTS):
         pass  # what the first sessions allocate for good is not memory of a session
     before = testbed.usage
-    async with _sessions(testbed, load, canisters) as run:
+    async with _sessions(testbed, load, canisters, rate=load.rate) as run:
         result.offered = result.done = len(run.clients)
         async with _measured(testbed, run, result):
             await asyncio.sleep(load.seconds)
@@ -212,8 +214,8 @@ SCENARIOS: dict[str, tuple[Scenario, Load]] = {
     "down-50-new": (partial(_down, per_poll=50, shared=False), Load(clients=50, rate=2000, seconds=10)),
     "down-200": (partial(_down, per_poll=200, shared=True), Load(clients=50, rate=5000, seconds=10)),
     "unsolicited": (unsolicited, Load(clients=20, rate=0.5, seconds=40, block_s=0.0)),
-    "idle-sessions": (idle_sessions, Load(clients=2000, rate=0, seconds=10)),
-    "idle-canisters": (idle_canisters, Load(clients=1000, rate=0, seconds=10)),
+    "idle-sessions": (idle_sessions, Load(clients=2000, rate=200, seconds=10, patience_s=120)),
+    "idle-canisters": (idle_canisters, Load(clients=1000, rate=100, seconds=10, patience_s=120)),
     "connect-storm": (connect_storm, Load(clients=0, rate=100, seconds=5)),
     "slow-reader": (slow_reader, Load(clients=20, rate=500, seconds=15, size=2000)),
 }

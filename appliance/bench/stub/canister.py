@@ -66,13 +66,13 @@ class StubCanister:
         """The digest of the sealed messages."""
         return self._tree.digest
 
-    def open(self, sender: bytes, client_nonce: int, gateway: Principal) -> None:
+    def open(self, sender: bytes, client_nonce: int, gateway: Principal, timestamp_ns: int) -> None:
         """Open a session. The open message is its first."""
         self._gateway = gateway
         session = _Session({"client_principal": Principal(sender), "client_nonce": client_nonce})
         self.sessions[sender] = session
         content = SERVICE.encode({"OpenMessage": {"client_key": session.client_key}})
-        self._append(session, content, 0, is_service=True)
+        self._append(session, content, timestamp_ns, is_service=True)
 
     def close(self, sender: bytes) -> None:
         """Forget the session."""

@@ -117,7 +117,7 @@ class StubReplica:
                 canister.send(sender, message["content"], self.clock())
         elif method == "ws_open":
             opening = OPEN_ARG.decode(arg)[0]
-            canister.open(sender, opening["client_nonce"], opening["gateway_principal"])  # type: ignore[index]
+            canister.open(sender, opening["client_nonce"], opening["gateway_principal"], self.clock())  # type: ignore[index]
             self.served.opened += 1
         elif method == "ws_close":
             canister.close(bytes(CLOSE_ARG.decode(arg)[0]["client_key"]["client_principal"]))  # type: ignore[index]

@@ -37,7 +37,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("names", metavar="[SCENARIO]...", nargs=-1)
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="How long each scenario sends.")
 @click.option("--clients", type=click.IntRange(2, 50_000), help="Clients, all together.")
-@click.option("--rate", type=click.FloatRange(min=0.01), help="Messages (connect-storm: clients) a second, together.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.01),
+    help="Messages a second, together; clients a second where they only connect.",
+)
 @click.option("--size", type=click.IntRange(16, 1_000_000), help="Bytes of a message.")
 @click.option("--block-time", "block_s", type=click.FloatRange(0, 60), help="Seconds from a call to its block.")
 @click.option("--like-mainnet", is_flag=True, help="Answer calls after 1 to 2 s and queries after 20 to 200 ms.")
@@ -145,6 +149,5 @@ def _parsed(file: Any) -> Mapping[str, Any]:
 
 
 def _show_start(name: str, load: Load) -> None:
-    parts = [f"{load.clients} clients"] if load.clients else []
-    parts += [f"{load.rate:g}/s"] if load.rate else []
-    click.echo(f"{name}: {', '.join(parts)}, {load.seconds:g} s", err=True)
+    clients = f"{load.clients} clients, " if load.clients else ""
+    click.echo(f"{name}: {clients}{load.rate:g}/s, {load.seconds:g} s", err=True)
