@@ -24,12 +24,21 @@ from appliance.cli.remote.arguments import PRINCIPAL
 from appliance.ic.principal import Principal
 
 _HOW_TO = """
-Start the gateway with this network, any canister and no rate limits:
-  icws run --set network.url={url} --set network.root_key={root_key} \\
-    --set unlisted_canisters=allow --set rate_limits.connections_per_ip.mode=off \\
-    --set rate_limits.messages_per_client.mode=off
-Then measure it:
-  icws bench --stub {url} --target ws://127.0.0.1:8080 --principal PRINCIPAL --pid PID"""
+Start the gateway that you want to measure with this network, any canister and no rate limits, for example by a
+gateway.yaml with these lines:
+
+version: 1
+network:
+  url: {url}
+  root_key: {root_key}
+unlisted_canisters: allow
+rate_limits:
+  connections_per_ip: {{mode: "off"}}
+  messages_per_client: {{mode: "off"}}
+
+Then, with the principal that it logs:
+
+icws bench --stub {url} --target ws://127.0.0.1:8080 --principal PRINCIPAL --pid PID"""
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
