@@ -59,10 +59,14 @@ async def test_a_gateway_with_another_principal_is_a_failure_of_the_scenario() -
     assert "got no session" in refused.stdout
 
 
-async def test_the_stub_alone_prints_how_to_use_it() -> None:
+async def test_the_stub_alone_prints_a_configuration_of_a_gateway_in_front_of_it(tmp_path: Path) -> None:
     async with icws("bench", "--stub-only", "--seed", "tests") as process:
         text = await seen(process.stdout, "--principal PRINCIPAL")
-    assert "network.root_key=3081" in text
+    file = tmp_path / "gateway.yaml"
+    file.write_text(text[text.index("version: 1") : text.index("Then, ")])
+    checked = CliRunner().invoke(main, ["check", "--config", str(file)])
+    assert checked.exit_code == 0, checked.output
+    assert "unlisted_canisters: allow" in file.read_text()
 
 
 @pytest.mark.parametrize(
