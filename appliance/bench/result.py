@@ -22,7 +22,8 @@ class Load:
 
 @dataclass
 class Result:
-    """``unit`` names what ``offered`` and ``done`` count. Times in seconds, memory in bytes.
+    """``unit`` names what ``offered`` and ``done`` count. Times in seconds, memory in bytes. ``is_quiet`` if so little
+    is sent that CPU is a matter of time and not of what is done.
 
     ``cpu_s`` is the CPU of the gateway's process alone and ``loop_cpu_s`` the part of its event loop's thread; they,
     ``rss`` and ``threads`` are None if its process id is unknown. ``frames`` and ``bytes`` are what the clients
@@ -33,6 +34,7 @@ class Result:
     scenario: str
     unit: str
     load: Load
+    is_quiet: bool = False
     offered: int = 0
     done: int = 0
     wall_s: float = 0.0
@@ -56,24 +58,19 @@ class Result:
     failure: str = ""
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nothing was sent: CPU is then a matter of time and not of what is done."""
-        return self.unit in ("idle sessions", "idle canisters")
-
-    @property
     def rate(self) -> float | None:
-        """Done a second; None if nothing was sent."""
-        return None if self.is_idle or not self.wall_s else self.done / self.wall_s
+        """Done a second; None in a quiet scenario."""
+        return None if self.is_quiet or not self.wall_s else self.done / self.wall_s
 
     @property
     def cpu_us(self) -> float | None:
-        """CPU of the gateway for each one done, in microseconds."""
-        return None if self.cpu_s is None or self.is_idle or not self.done else self.cpu_s * 1e6 / self.done
+        """CPU of the gateway for each one done, in microseconds; None in a quiet scenario."""
+        return None if self.cpu_s is None or self.is_quiet or not self.done else self.cpu_s * 1e6 / self.done
 
     @property
     def loop_cpu_us(self) -> float | None:
         """The part of ``cpu_us`` on the event loop's thread."""
-        if self.loop_cpu_s is None or self.is_idle or not self.done:
+        if self.loop_cpu_s is None or self.is_quiet or not self.done:
             return None
         return self.loop_cpu_s * 1e6 / self.done
 

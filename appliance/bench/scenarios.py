@@ -62,7 +62,7 @@ async def _served(testbed: Testbed, name: str) -> int:
 
 async def echo(testbed: Testbed, load: Load) -> Result:
     """Each message is sent back: up as a call, down as a message of a poll."""
-    result = Result("echo", "round trips", load)
+    result = Result("", "round trips", load)
     await testbed.configure(load.block_s, "echo")
     async with _sessions(testbed, load, [_CANISTER] * load.clients) as run:
         frames = run.sign(_CANISTER, round(load.rate * load.seconds), load.size)
@@ -78,7 +78,7 @@ async def echo(testbed: Testbed, load: Load) -> Result:
 
 async def up(testbed: Testbed, load: Load) -> Result:
     """Messages that the canister does not answer. Done is what the canister executed."""
-    result = Result("up", "messages", load)
+    result = Result("", "messages", load)
     await testbed.configure(load.block_s, "none")
     async with _sessions(testbed, load, [_CANISTER] * load.clients) as run:
         frames = run.sign(_CANISTER, round(load.rate * load.seconds), load.size)
@@ -125,7 +125,7 @@ async def _down(testbed: Testbed, load: Load, *, per_poll: int, shared: bool) ->
 
 async def unsolicited(testbed: Testbed, load: Load) -> Result:
     """The canister seldom sends a message by itself, and nothing else flows: how long it takes to arrive."""
-    result = Result("unsolicited", "messages", load)
+    result = Result("", "messages", load, is_quiet=True)
     await testbed.configure(load.block_s, "none")
     async with _sessions(testbed, load, [_CANISTER] * load.clients) as run:
         run.due_of = lambda tail: tail.due_ns
@@ -146,13 +146,13 @@ async def _sent_by_canister(testbed: Testbed, load: Load, run: LoadRun, *, expec
 
 async def idle_sessions(testbed: Testbed, load: Load) -> Result:
     """Sessions of one canister in which nothing happens: memory of each, CPU of all."""
-    return await _idle(testbed, load, [_CANISTER] * load.clients, Result("idle-sessions", "idle sessions", load))
+    return await _idle(testbed, load, [_CANISTER] * load.clients, Result("", "sessions", load, is_quiet=True))
 
 
 async def idle_canisters(testbed: Testbed, load: Load) -> Result:
     """A session at each of many canisters, in which nothing happens: what polling all of them costs."""
     canisters = [canister(1 + number) for number in range(load.clients)]
-    return await _idle(testbed, load, canisters, Result("idle-canisters", "idle canisters", load))
+    return await _idle(testbed, load, canisters, Result("", "canisters", load, is_quiet=True))
 
 
 async def _idle(testbed: Testbed, load: Load, canisters: Sequence[Principal], result: Result) -> Result:
@@ -172,7 +172,7 @@ async def _idle(testbed: Testbed, load: Load, canisters: Sequence[Principal], re
 
 async def connect_storm(testbed: Testbed, load: Load) -> Result:
     """Clients connect at a rate: how long each takes from its due time to the open session. ``clients`` is unused."""
-    result = Result("connect-storm", "sessions", load)
+    result = Result("", "sessions", load)
     await testbed.configure(load.block_s, "none")
     run = LoadRun(testbed.target, testbed.verifier, seed=testbed.client_seed())
     result.offered = max(1, round(load.rate * load.seconds))
@@ -188,7 +188,7 @@ async def connect_storm(testbed: Testbed, load: Load) -> Result:
 
 async def slow_reader(testbed: Testbed, load: Load) -> Result:
     """One client stops reading: the others must not notice. It is expected to be closed, with a code that says why."""
-    result = Result("slow-reader", "messages to the others", load)
+    result = Result("", "messages to the others", load)
     await testbed.configure(load.block_s, "none")
     async with _sessions(testbed, load, [_CANISTER] * (load.clients - 1)) as run:
         slow = await run.connect_slow(load.clients - 1, _CANISTER)

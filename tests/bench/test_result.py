@@ -13,7 +13,7 @@ def test_figures_are_for_each_one_done() -> None:
 
 
 def test_idle_sessions_have_cores_and_no_cpu_for_each() -> None:
-    one = result(unit="idle sessions")
+    one = result(is_quiet=True)
     assert (one.rate, one.cpu_us, one.loop_cpu_us, one.cores) == (None, None, None, 0.02)
 
 

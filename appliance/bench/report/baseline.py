@@ -41,9 +41,9 @@ def _bytes_of_session(result: Result) -> float | None:
 
 _MEASURES: dict[str, tuple[Callable[[Result], float | None], Callable[[Result], float | None]]] = {
     "CPU µs": (lambda result: result.cpu_us, _calibrated(lambda result: result.cpu_us)),
-    "idle cores": (
-        lambda result: result.cores if result.is_idle else None,
-        _calibrated(lambda result: result.cores if result.is_idle else None),
+    "cores": (
+        lambda result: result.cores if result.is_quiet else None,
+        _calibrated(lambda result: result.cores if result.is_quiet else None),
     ),
     "bytes a frame": (lambda result: result.bytes_per_frame, lambda result: result.bytes_per_frame),
     "bytes a session": (lambda result: result.rss_per_session, _bytes_of_session),
@@ -74,7 +74,7 @@ def comparison(found: Sequence[Change], tolerance: float) -> str:
     """Return the changes as a table, the worse ones marked."""
     rows = [["compared with the baseline", "", "then", "now", "ratio", ""]]
     for one in found:
-        digits = 3 if one.unit == "idle cores" else None
+        digits = 3 if one.unit == "cores" else None
         mark = "worse" if one.is_worse(tolerance) else ""
         rows.append(
             [one.scenario, one.unit, figure(one.then, digits), figure(one.now, digits), f"{one.ratio:.2f}", mark]

@@ -35,7 +35,7 @@ def page(results: Sequence[Result], machine: Mapping[str, Any], version: str) ->
             f'<div class="wide">{_table(results)}</div>',
             _list([(f"{one.scenario}: {one.note}", "") for one in results if one.note]),
             _list([(f"{one.scenario}: {fault}", "fault") for one in results for fault in one.faults]),
-            *(["<h2>CPU of the gateway for each message, µs</h2>", bars(busy)] if busy else []),
+            *(["<h2>CPU of the gateway for each message or session, µs</h2>", bars(busy)] if busy else []),
             *(["<h2>Latency from the due time by percentile, ms</h2>", latency_curves(curves)] if curves else []),
             "</html>\n",
         ]

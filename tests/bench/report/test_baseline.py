@@ -24,9 +24,9 @@ def test_twice_the_cpu_is_worse() -> None:
 
 
 def test_idle_sessions_are_compared_by_cores_and_memory() -> None:
-    then = result(unit="idle sessions", frames=0, rss_per_session=10_000.0)
-    now = result(unit="idle sessions", frames=0, rss_per_session=5_000.0, cpu_s=0.02)
-    assert ratios(now, then) == {"idle cores": 0.5, "bytes a session": 0.5}
+    then = result(is_quiet=True, frames=0, rss_per_session=10_000.0)
+    now = result(is_quiet=True, frames=0, rss_per_session=5_000.0, cpu_s=0.02)
+    assert ratios(now, then) == {"cores": 0.5, "bytes a session": 0.5}
 
 
 def test_scenarios_that_only_one_run_has_are_left_out() -> None:

@@ -10,7 +10,7 @@ from tests.bench.report.results import result
 
 
 def test_results_come_back() -> None:
-    results = [result(), result("idle-sessions", unit="idle sessions", cpu_s=None, rss_per_session=9000.0)]
+    results = [result(), result("idle-sessions", is_quiet=True, cpu_s=None, rss_per_session=9000.0)]
     kept = json.loads(json.dumps(document(results)))
     assert results_of(kept) == results
     assert kept["results"][0]["latency_ms"]["p50"] == pytest.approx(50, rel=1 / 64)
