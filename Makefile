@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_CANISTER := demo/canister/target/demo.wasm
+# A process for each core. Each takes the next tests from whoever has most left, so neighbours in a file stay together.
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock native/Cargo.toml native/core/Cargo.toml
 
-.PHONY: setup demo demo-canister test lint docs interop bench mutants clean
+.PHONY: setup demo demo-canister test coverage lint docs interop bench mutants clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -37,7 +39,10 @@ $(DEMO_CANISTER): demo/build.sh $(wildcard demo/canister/*.toml demo/canister/Ca
 
 test: setup ## Run all tests; skips those whose Node.js, Chromium or demo canister is missing
 	cargo test --quiet --manifest-path native/Cargo.toml --package icws-core
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+coverage: setup ## Run the Python tests and show how much of each module they reach
+	$(BIN)/python -m pytest -q $(PARALLEL) --cov --cov-report=term
 
 lint: setup ## Check style, types, stubs and layers
 	$(BIN)/ruff check .

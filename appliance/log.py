@@ -1,4 +1,4 @@
-"""Where log lines go: standard error, as text for people or as JSON for programs."""
+"""The log: standard error, as text for people or as JSON for programs."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 from appliance.config.schema import Config, Log
-from appliance.gateway.change import Ready
+from appliance.gateway.change import ImmediateChange
 
 
 def configure_logging(settings: Log) -> None:
@@ -50,8 +50,8 @@ Level = Literal["debug", "info", "warning", "error"]
 
 
 class Logging:
-    """What is logged, as a part of the gateway that follows the configuration. A level that was set by hand stays until
-    the section ``log`` changes.
+    """The log as a part of the gateway that follows the configuration. A level set through the API stays until the
+    section ``log`` changes.
     """
 
     def __init__(self, settings: Log) -> None:
@@ -60,16 +60,16 @@ class Logging:
         configure_logging(settings)
 
     def set_level(self, level: Level) -> None:
-        """Log this from now on."""
+        """Log this level and above from now on."""
         self.level = level
         configure_logging(self._settings.model_copy(update={"level": level}))
 
-    async def prepare(self, new: Config) -> Ready:
-        """Get ready to log as another configuration says."""
-        return Ready(lambda: self.follow(new.log))
+    async def prepare(self, new: Config) -> ImmediateChange:
+        """Get ready to use the ``log`` section of another configuration."""
+        return ImmediateChange(lambda: self.follow(new.log))
 
     def follow(self, settings: Log) -> None:
-        """Log as this section says, if it is another one."""
+        """Use this section, if it differs from the current one."""
         if settings != self._settings:
             self._settings = settings
             self.set_level(settings.level)

@@ -1,4 +1,4 @@
-"""The composition root: from a configuration to a running gateway. The one module that knows everybody."""
+"""The composition root: builds a running gateway from a configuration. The only module that imports all others."""
 
 import asyncio
 import signal
@@ -18,19 +18,21 @@ from appliance.config.plan import Plan, PlannedChange
 from appliance.config.schema import Config
 from appliance.config.source import Start
 from appliance.config.watch import Watch
-from appliance.control.events import Events
-from appliance.control.metrics import Collector
+from appliance.control.auth.tokens import Tokens
+from appliance.control.control import Control
+from appliance.control.health.checks import health_of
+from appliance.control.health.loop_lag import LoopLagMonitor
+from appliance.control.health.systemd import Notifier
 from appliance.control.models import EventKind, Plugin
-from appliance.control.notify import Notifier
+from appliance.control.observe.events import Events
+from appliance.control.observe.metrics import Collector
+from appliance.control.observe.tracing import tracing
 from appliance.control.page.routes import page_routes
 from appliance.control.plane import control_plane
-from appliance.control.ports import Control
-from appliance.control.reload import Reloads
-from appliance.control.tokens import Tokens
-from appliance.control.tracing import tracing
+from appliance.control.reload.reloads import Reloads
 from appliance.crypto import Verifier
 from appliance.errors import ConfigError
-from appliance.gateway.change import Ready
+from appliance.gateway.change import ImmediateChange
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Happening
 from appliance.gateway.recording.event_bus import GATEWAY_EVENTS
@@ -43,20 +45,20 @@ from appliance.ic.network import resolve_root_key, root_key_warning
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.log import Logging
-from appliance.plugins.plugins import Plugins, PluginState, Swap
+from appliance.plugins.plugins import Plugins, PluginState, PreparedPlugins
 
 _log = structlog.get_logger(__name__)
 
 VERSION = version("icws")
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
-_TOUCHES_ALL = frozenset({"polling", "verification", "rate_limits", "plugins", "network"})
+_CONCERNS_ALL = frozenset({"polling", "verification", "rate_limits", "plugins", "network"})
 """Sections whose live keys concern every session."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A gateway that takes connections."""
+    """A gateway that accepts connections."""
 
     gateway: Gateway
     listener: Listener
@@ -65,7 +67,7 @@ class Service:
 
     @property
     def principal(self) -> Principal:
-        """Who the gateway is to canisters."""
+        """The principal of the gateway, as canisters see it."""
         return self.gateway.principal
 
     @property
@@ -76,9 +78,10 @@ class Service:
 
 @asynccontextmanager
 async def serving(config: Config) -> AsyncIterator[Service]:
-    """Run a gateway without a control plane until the block is left, then close its sockets and tell the canisters.
+    """Run a gateway without a control plane until the block is left, then close its sockets and notify the
+    canisters.
 
-    Raises ConfigError, KeyUnusable, an IcError where the root key is to be fetched and cannot be, and OSError where the
+    Raises ConfigError, KeyUnusable, an IcError if the root key must be fetched and cannot be, and OSError if the
     address is taken.
     """
     async with _gateway(config) as (gateway, agent, transport), Listener(gateway) as listener:
@@ -89,6 +92,11 @@ async def serving(config: Config) -> AsyncIterator[Service]:
 async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Service, Control]]:
     """Run a gateway with its plugins and its control plane until the block is left. Its configuration can be changed
     meanwhile. Raises as `serving` does.
+
+    The exit stack shuts down in the reverse order of this function, and every step relies on those below it: events and
+    the control plane end first, so that nobody changes what is being taken down; then a reload under way; then the
+    listener closes its sockets, for which plugins still get their ``close`` hooks; then the plugins stop; then the
+    traces of these sessions are exported; last the gateway sends its ``ws_close`` calls, for which it needs the IC.
     """
     config = begun.loaded.config
     async with AsyncExitStack() as stack:
@@ -96,23 +104,25 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
         await stack.enter_async_context(tracing(gateway.recorder))
         plugins = Plugins(gateway.hooks)
         stack.push_async_callback(plugins.stop)
-        (await _first(plugins, begun.loaded)).swap()
+        (await _first_plugins(plugins, begun.loaded)).commit()  # before the listener: no client gets in past a plugin
         gateway.event_bus.subscribe(plugins.publish)
         listener = await stack.enter_async_context(Listener(gateway))
+        loop_lag = await stack.enter_async_context(LoopLagMonitor())
+        health = health_of(gateway, listener, agent, loop_lag)
         tokens = Tokens(config.control.tokens)
         parts = (_Endpoints(transport), plugins, gateway, listener, tokens, logging)
-        reloads = Reloads(begun, parts, touched=lambda plan: touched(plan, gateway), complaints=lambda: complaints())  # noqa: PLW0108 - it looks at what comes later
+        count_sessions = partial(sessions_concerned, gateway=gateway)
+        reloads = Reloads(begun, parts, count_sessions=count_sessions, failed_checks=health.failed)
         await stack.enter_async_context(reloads)
-        collector = Collector(
-            gateway, listener, reloads, plugins=plugins.states, loop_lag_s=lambda: control.pulse.lag_s
-        )
+        collector = Collector(gateway, listener, reloads, plugins=plugins.states, loop_lag_s=lambda: loop_lag.lag_s)
         control = await stack.enter_async_context(
             control_plane(
                 gateway,
                 listener,
                 reloads,
                 tokens=tokens,
-                ic=agent,
+                health=health,
+                loop_lag=loop_lag,
                 log=logging,
                 version=VERSION,
                 metrics=collector.render,
@@ -120,18 +130,13 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
                 page=page_routes(),
             )
         )
-
-        async def complaints() -> list[str]:
-            ready = await control.health.ready()
-            return [f"{check.name}: {check.detail}" for check in ready.checks or () if not check.ok]
-
-        await stack.enter_async_context(_telling(plugins, control.events))
-        control.health.started = True
+        await stack.enter_async_context(_forward_events(control.events, plugins))
+        health.started = True
         yield Service(gateway, listener, agent, transport), control
 
 
-async def _first(plugins: Plugins, loaded: Loaded) -> Swap:
-    """The plugins to begin with. Raises ConfigError with the places of what is wrong."""
+async def _first_plugins(plugins: Plugins, loaded: Loaded) -> PreparedPlugins:
+    """The plugins of the start. Raises ConfigError, with the places of its problems."""
     try:
         return await plugins.prepare(loaded.config)
     except ConfigError as error:
@@ -139,28 +144,28 @@ async def _first(plugins: Plugins, loaded: Loaded) -> Swap:
 
 
 @asynccontextmanager
-async def _telling(plugins: Plugins, events: Events) -> AsyncIterator[None]:
-    """Publish to plugins the events of the control plane; they have those of the gateway already."""
-    listening = events.listen([kind for kind in get_args(EventKind) if kind not in GATEWAY_EVENTS])
+async def _forward_events(events: Events, plugins: Plugins) -> AsyncIterator[None]:
+    """Publish events of the control plane to plugins. They get the events of the gateway from its event bus already."""
+    subscription = events.subscribe([kind for kind in get_args(EventKind) if kind not in GATEWAY_EVENTS])
 
-    async def pass_on() -> None:
-        async for event in listening.events():
+    async def forward() -> None:
+        async for event in subscription.events():
             if event is not None:
                 plugins.publish(Happening(event.kind, round(event.at.timestamp() * 1e9), event.data))
 
-    telling = asyncio.ensure_future(pass_on())
+    forwarding = asyncio.ensure_future(forward())
     try:
         yield
     finally:
-        listening.close()
+        subscription.close()  # ends `forward` after the events that wait: the last ones are those of the shutdown
         with suppress(asyncio.CancelledError):
-            await telling
-        events.forget(listening)
+            await forwarding
+        events.unsubscribe(subscription)
 
 
 async def run(begun: Start, logging: Logging) -> None:
-    """Serve until SIGINT or SIGTERM, then wind down. SIGHUP and a changed file are reloads. A second signal to stop
-    ends it at once, by cancelling the task this runs in.
+    """Serve until SIGINT or SIGTERM, then drain and stop. SIGHUP and a changed file start a reload. A second SIGINT or
+    SIGTERM stops at once, by cancelling the task this runs in.
 
     Raises what `operating` raises.
     """
@@ -169,7 +174,7 @@ async def run(begun: Start, logging: Logging) -> None:
         reloads = control.reloads
         try:
             with _signals(stop, lambda: tasks.start(_reload(reloads, notifier, "signal"))):
-                # worded as the reference gateway words it, for people and scripts that look for it
+                # the wording of the reference gateway, because scripts search for this line
                 _log.info(f"Gateway Agent principal: {service.principal!s}")
                 if begun.loaded.config.watch:
                     tasks.start(_follow_files(reloads, notifier))
@@ -198,12 +203,12 @@ async def _gateway(config: Config) -> AsyncIterator[tuple[Gateway, Agent, HttpTr
             yield gateway, agent, transport
 
 
-def touched(plan: Plan, gateway: Gateway) -> Mapping[str, int]:
-    """How many sessions that are there the change of each key concerns."""
-    return {change.key: _touched_by(change, gateway) for change in plan}
+def sessions_concerned(plan: Plan, gateway: Gateway) -> Mapping[str, int]:
+    """How many of the current sessions the change of each key concerns."""
+    return {change.key: _concerned_by(change, gateway) for change in plan}
 
 
-def _touched_by(change: PlannedChange, gateway: Gateway) -> int:
+def _concerned_by(change: PlannedChange, gateway: Gateway) -> int:
     if change.effect != "live":
         return 0
     if change.canister is not None:
@@ -211,7 +216,7 @@ def _touched_by(change: PlannedChange, gateway: Gateway) -> int:
     if change.path[0] == "unlisted_canisters":
         listed = {canister.id for canister in gateway.config.canisters}
         return sum(len(gateway.hub.members(one)) for one in gateway.hub.canisters() if one not in listed)
-    return len(gateway.hub) if change.path[0] in _TOUCHES_ALL else 0
+    return len(gateway.hub) if change.path[0] in _CONCERNS_ALL else 0
 
 
 def _shown(plugin: PluginState) -> Plugin:
@@ -233,17 +238,17 @@ class _Endpoints:
     def __init__(self, transport: HttpTransport) -> None:
         self._transport = transport
 
-    async def prepare(self, new: Config) -> Ready:
-        """Raises Malformed for a URL that is none."""
+    async def prepare(self, new: Config) -> ImmediateChange:
+        """Raises Malformed for a URL that is not valid."""
         network = new.network
         Endpoints(network.url)
-        return Ready(
+        return ImmediateChange(
             lambda: self._transport.follow(network.url, timeout_s=network.timeout, max_reply=network.max_reply)
         )
 
 
 async def _reload(reloads: Reloads, notifier: Notifier, trigger: str) -> None:
-    """Run what the file says now. What is wrong with it is logged, and shown by the control plane."""
+    """Apply the file as it is now. A refusal is logged, and shown by the control plane."""
     with notifier.reloading():
         await reloads.attempt(trigger=trigger, actor=trigger)
 
@@ -259,30 +264,30 @@ async def _follow_files(reloads: Reloads, notifier: Notifier) -> None:
 
 
 def _status(service: Service, reloads: Reloads) -> str:
-    """What people who ask systemd are told."""
+    """The line that ``systemctl status`` shows."""
     refused = "" if reloads.last.is_good else f"; the last reload was refused: {reloads.last.problem}"
     count = len(service.gateway.hub)
-    return f"Serving {count} session{'s' * (count != 1)} at {service.url}, configuration {reloads.generation}{refused}"
+    return f"Serving {count} session{'s' * (count != 1)} at {service.url}, configuration {reloads.revision}{refused}"
 
 
 async def _wind_down(service: Service, notifier: Notifier) -> None:
     gateway, listener = service.gateway, service.listener
     policy = gateway.config.drain
     _log.info("stopping", connections=len(listener))
-    telling = asyncio.ensure_future(
+    reporting = asyncio.ensure_future(
         notifier.stopping(lambda: f"draining, {len(listener)} connections left", policy.grace + policy.deadline)
     )
     try:
         await gateway.wind_down()
     finally:
-        telling.cancel()
+        reporting.cancel()
         with suppress(asyncio.CancelledError):
-            await telling
+            await reporting
 
 
 @contextmanager
 def _signals(stop: asyncio.Event, reload: Callable[[], object]) -> Iterator[None]:
-    """SIGINT and SIGTERM set the event, the second time they cancel this task; SIGHUP is a reload."""
+    """SIGINT and SIGTERM set the event; the second one cancels this task. SIGHUP calls ``reload``."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def on_stop() -> None:
@@ -310,6 +315,6 @@ def _warn(config: Config) -> None:
     for subject in ("certificates", "envelopes"):
         mode = getattr(config.verification, subject)
         if mode != "enforce":
-            warnings.append(f"verification.{subject} is {mode}: what does not verify is passed on")
+            warnings.append(f"verification.{subject} is {mode}: data that does not verify is passed on")
     for warning in filter(None, warnings):
         _log.warning(warning)

@@ -9,9 +9,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from appliance.config.schema import Config
 from appliance.crypto import CandidTypes, read_envelope_unverified
 from appliance.gateway.limits.rate_limits import Limits
-from appliance.gateway.recording.histogram import Histogram
+from appliance.gateway.recording.measurements import Histogram
 from appliance.gateway.recording.recorder import Recorder
-from appliance.gateway.recording.timeline import Polled, Timeline
+from appliance.gateway.recording.timeline import PollRecord, Timeline
 from appliance.gateway.recording.timestamps import of_frame
 from appliance.protocol.events import Call, Relay
 from tests.gateway.clients import Client
@@ -46,7 +46,7 @@ def test_story_of_a_relay(benchmark: BenchmarkFixture) -> None:
 
 def test_story_of_a_delivery(benchmark: BenchmarkFixture) -> None:
     timeline, numbers = Timeline(NOW_NS), count()
-    benchmark(lambda: timeline.deliver(Polled(next(numbers), NOW_NS), 7, 1500))
+    benchmark(lambda: timeline.deliver(PollRecord(next(numbers), NOW_NS), 7, 1500))
 
 
 def test_histogram(benchmark: BenchmarkFixture) -> None:

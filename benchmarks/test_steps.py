@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from appliance.client.v2 import SessionV2
+from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import SigningKey, Verifier, encode_cbor
 from appliance.gateway.hub import Hub
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.recording.counters import Counters
-from appliance.gateway.recording.timeline import NOTHING, Polled
+from appliance.gateway.recording.measurements import Counters
+from appliance.gateway.recording.timeline import NO_POLL, PollRecord
 from appliance.ic.identity import KeyIdentity
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Call, Join
@@ -76,7 +76,7 @@ class Sink:
     def __init__(self) -> None:
         self.outbox = Outbox(self, 1 << 20)
 
-    def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
+    def deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
         self.outbox.put(frame)
 
 
@@ -94,7 +94,7 @@ def test_down_hub_look_up_and_put(benchmark: BenchmarkFixture, clients: int) -> 
     members, key = hub.members(join.canister_id), b"%020d" % (clients - 1)
 
     def pass_on() -> None:
-        members[key].deliver(b"f" * 1500, 0, NOTHING)
+        members[key].deliver(b"f" * 1500, 0, NO_POLL)
 
     benchmark(pass_on)
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import yaml
 
-from appliance.control import catalogue as m
+from appliance.control.observe import catalogue as m
 from appliance.errors import CertificateError
 from docs.promql import quantile, rate, select
 
 _ALERTS = """\
-# Rules for Prometheus, made from appliance/control/catalogue.py (make docs). The numbers are a beginning: take those
-# that your users would notice.
+# Rules for Prometheus, made from appliance/control/observe/catalogue.py (make docs). The numbers are a beginning: take
+# those that your users would notice.
 """
 
 

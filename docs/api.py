@@ -3,10 +3,10 @@
 import inspect
 from itertools import groupby
 
-from appliance.control import problems
 from appliance.control.app import operations
-from appliance.control.problems import TYPE, Problem
-from appliance.control.routing import ROLE, Operation
+from appliance.control.http import problems
+from appliance.control.http.problems import TYPE, Problem
+from appliance.control.routes.routing import ROLE, Operation
 
 _INTRODUCTION = """\
 # API

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.control import catalogue as m
-from appliance.control.catalogue import Metric
+from appliance.control.observe import catalogue as m
+from appliance.control.observe.catalogue import Metric
 from docs.promql import by_group, quantile, rate, select
 
 _WIDTH, _HEIGHT, _ACROSS = 8, 8, 3

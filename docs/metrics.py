@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from appliance.control.catalogue import CATALOGUE, Label, Metric
+from appliance.control.observe.catalogue import CATALOGUE, Label, Metric
 from appliance.gateway.recording.recorder import SAMPLED
 from docs.promql import by_group
 
@@ -18,7 +18,7 @@ $ curl --unix-socket data/control.sock http://gateway/metrics
 Nothing is exported that is not on this page, and every label has the bound that stands here: nobody can make the number
 of series grow by what he sends. What would be beyond a bound is counted as `_other`. Counters begin at 0 when the
 gateway starts. `grafana.json` beside this page is a dashboard of all of them, `alerts.yaml` has rules for Prometheus.
-All three are made from `appliance/control/catalogue.py` (`make docs`).
+All three are made from `appliance/control/observe/catalogue.py` (`make docs`).
 """
 _HOPS = (
     (

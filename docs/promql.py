@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from appliance.control.catalogue import CATALOGUE, Metric
+from appliance.control.observe.catalogue import CATALOGUE, Metric
 
 
 def by_group() -> Iterator[tuple[str, list[Metric]]]:

@@ -28,8 +28,8 @@ from appliance.client import Connection, connect
 from appliance.config.problems import effect_of, field_at, keys_of
 from appliance.config.schema import Config, Log
 from appliance.config.source import Source, start
-from appliance.control.ports import Control
-from appliance.control.tokens import Grant, hash_token
+from appliance.control.auth.tokens import Grant, hash_token
+from appliance.control.control import Control
 from appliance.errors import ConfigError, GatewayError, RestartNeeded
 from appliance.gateway.peer import Peer
 from appliance.ic.key_file import load_or_create_identity
@@ -190,14 +190,14 @@ def polling(name: str) -> Callable[[House, Peer], Any]:
 def limit(scope: str, name: str) -> Callable[[House, Peer], Any]:
     def terms(it: House, _: Peer) -> Any:
         reports = it.service.gateway.limits.reports()
-        return getattr(next(report for report in reports if report.scope == scope).terms, name)
+        return getattr(next(report for report in reports if report.scope == scope).limit, name)
 
     return terms
 
 
 def own_limit(it: House, _: Peer) -> Any:
     reports = it.service.gateway.limits.reports()
-    return [report.terms.burst for report in reports if str(report.canister) == it.canister]
+    return [report.limit.burst for report in reports if str(report.canister) == it.canister]
 
 
 def policy(name: str) -> Callable[[House, Peer], Any]:
@@ -453,7 +453,7 @@ async def _restart(it: House, key: str, case: Case) -> None:
     async with it.running(), it.session(**case.old) as (connection, peer):
         before = await case.seen(it, peer)
         it.set(key, value_of(key, it))
-        with pytest.raises(RestartNeeded, match=rf"^{it.file}:\d+:\d+: {key}: a change waits for a start"):
+        with pytest.raises(RestartNeeded, match=rf"^{it.file}:\d+:\d+: {key}: this change needs a restart"):
             await it.control.reloads.apply(trigger="api", actor="test")
         outcome = await it.control.reloads.apply(trigger="api", actor="test", allow_restart=True)
         assert [change.effect for change in outcome.plan] == ["restart"]

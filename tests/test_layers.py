@@ -29,6 +29,25 @@ ROOMS = {
         {"gateway"},
         {"sockets"},
     ],
+    "client": [
+        {"errors"},
+        {"sessions"},
+        {"channel", "loop_thread", "reconnect", "settings"},
+        {"codec", "connector"},
+        {"connection", "register"},
+        {"connecting"},
+        {"sync"},
+    ],
+    "control": [
+        {"models"},
+        {"http", "reload", "client"},
+        {"auth", "health"},
+        {"observe"},
+        {"control"},
+        {"routes", "page"},
+        {"app"},
+        {"plane"},
+    ],
     "localnet": [
         {"state"},
         {"canisters"},
@@ -149,8 +168,7 @@ def test_there_is_no_cycle() -> None:
 
 
 SESSIONS_OF_CLIENTS = [
-    f"appliance.client.{name}"
-    for name in ("session", "certified", "enveloped", "wrong_generation", "v0", "v1", "v2", "reconnect")
+    name for name in SOURCES if name.startswith("appliance.client.sessions") or name == "appliance.client.reconnect"
 ]
 
 

@@ -14,7 +14,7 @@ import pytest
 from appliance.client import connect
 from appliance.config.schema import Config, Log
 from appliance.config.source import Source, start
-from appliance.control.ports import Control
+from appliance.control.control import Control
 from appliance.crypto import Verifier
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet

@@ -27,7 +27,7 @@ from appliance.client.errors import (
     UnexpectedText,
 )
 from appliance.client.reconnect import Backoff, Change, Lost, Restored, RetryFailed
-from appliance.client.session import Generation, Limits
+from appliance.client.sessions.session import Generation, Limits
 from appliance.crypto import SigningKey
 from appliance.errors import GatewayError
 from appliance.ic.identity import DelegatedIdentity, Identity, KeyIdentity, delegate

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed as SocketClosed
 from websockets.exceptions import WebSocketException
 
 from appliance.client.errors import ConnectFailed, ConnectionClosed
-from appliance.client.session import Event, Opened, Received, Send, Session, State
+from appliance.client.sessions.session import Event, Opened, Received, Send, Session, State
 
 _MAX_FRAME = 8 * 1024**2  # bytes: a message of 2 MiB, its certificate and witness, and room
 _MAX_REASON = 123  # bytes of a close frame's reason (RFC 6455 section 5.5)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, Protocol
 
-from appliance.client.session import Generation
+from appliance.client.sessions.session import Generation
 from appliance.client.settings import wrong
 from appliance.crypto import CandidInterface, CandidTypes, decode_cbor, encode_cbor
 from appliance.errors import CandidError, Malformed

@@ -11,7 +11,7 @@ from appliance.client.connection import Connection
 from appliance.client.connector import Connector, ConnectParameters, EnvelopedConnector
 from appliance.client.reconnect import Backoff, Change, ReconnectState
 from appliance.client.register import RegisteredConnector
-from appliance.client.session import Generation, Limits
+from appliance.client.sessions.session import Generation, Limits
 from appliance.client.settings import gateways_of, generation_of, registration_of, verifier_for
 from appliance.crypto import SigningKey, Verifier
 from appliance.errors import GatewayError

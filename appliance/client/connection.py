@@ -11,7 +11,7 @@ from appliance.client.codec import Codec
 from appliance.client.connector import Connector
 from appliance.client.errors import ClientError, ConnectionClosed
 from appliance.client.reconnect import Change, Lost, ReconnectState, Restored, RetryFailed
-from appliance.client.session import Received
+from appliance.client.sessions.session import Received
 from appliance.errors import GatewayError
 from appliance.ic.attempts import system_chance
 from appliance.ic.principal import Principal

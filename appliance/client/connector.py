@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from websockets.asyncio.client import ClientConnection
 
 from appliance.client.channel import Channel, open_socket
-from appliance.client.enveloped import EnvelopedSession
-from appliance.client.session import Generation, Limits
-from appliance.client.v1 import SessionV1
-from appliance.client.v2 import SessionV2
+from appliance.client.sessions.enveloped import EnvelopedSession
+from appliance.client.sessions.session import Generation, Limits
+from appliance.client.sessions.v1 import SessionV1
+from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import Verifier
 from appliance.errors import GatewayError
 from appliance.ic.identity import Identity

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 from appliance.client.errors import NotOpen
-from appliance.client.session import State
+from appliance.client.sessions.session import State
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from websockets.asyncio.client import ClientConnection
 
 from appliance.client.channel import Channel
 from appliance.client.connector import Connector, ConnectParameters
+from appliance.client.sessions.v0 import ANSWER, SessionV0, registration
 from appliance.client.settings import Registration
-from appliance.client.v0 import ANSWER, SessionV0, registration
 from appliance.crypto import SigningKey
 from appliance.errors import CanisterRefused, CertificateError, IcUnreachable, Malformed, OpenTimeout
 from appliance.ic.agent import Agent

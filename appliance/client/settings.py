@@ -9,7 +9,7 @@ from websockets.exceptions import WebSocketException
 from websockets.uri import parse_uri
 
 from appliance.client.errors import ConnectFailed
-from appliance.client.session import Generation
+from appliance.client.sessions.session import Generation
 from appliance.crypto import SigningKey, Verifier
 from appliance.errors import ConfigError, ConfigProblem, KeyUnusable
 from appliance.ic.endpoints import is_mainnet

@@ -1,4 +1,4 @@
-"""The application: every operation of the API, its description, and what all of them share."""
+"""The FastAPI application: every operation of the API, its OpenAPI description, and error handlers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,19 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from appliance.control.answers import Json
+from appliance.control.control import Control
+from appliance.control.http.encoding import OrjsonResponse
+from appliance.control.http.problems import MethodNotAllowed, Problem, answer, on_http_exception, on_invalid, on_problem
 from appliance.control.models import ProblemDetails
-from appliance.control.ports import Control
-from appliance.control.problems import MethodNotAllowed, Problem, answer, on_http_exception, on_invalid, on_problem
 from appliance.control.routes import canisters, config, events, health, operation, overview, sessions, tokens
-from appliance.control.routing import EVERYBODY, ROLE, Operation
+from appliance.control.routes.routing import EVERYBODY, ROLE, Operation
 
 DESCRIPTION = """\
-Everything that can be seen and done at a running gateway.
+Inspect and change a running gateway.
 
-Over a Unix socket whoever may open it is an admin. Over TCP a bearer token is needed; its role is `viewer`, `operator`
-or `admin`, each with what those before it may do. What is needed is the `x-role` of an operation. What goes wrong is
-told as problem details (RFC 9457).
+Over a Unix socket every client is an admin: the permissions of the socket decide who may connect. Over TCP a bearer
+token is needed; its role is `viewer`, `operator` or `admin`, each with the rights of those before it. `x-role` is the
+role that an operation needs. Errors are problem details (RFC 9457).
 """
 ROUTERS: tuple[APIRouter, ...] = (
     *(overview.router, config.router, canisters.router, sessions.router, operation.router),
@@ -32,7 +32,8 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 
 def create_app(control: Control, *, page: Sequence[BaseRoute] = ()) -> FastAPI:
-    """The API of a gateway, with the routes of its page. What it serves is behind an ``auth.Guard`` only."""
+    """The API of a gateway, with the routes of its page. It checks roles only: serve it behind an
+    ``AccessControl``."""
     app = FastAPI(
         title="icws",
         version=control.version,
@@ -40,7 +41,7 @@ def create_app(control: Control, *, page: Sequence[BaseRoute] = ()) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        default_response_class=Json,
+        default_response_class=OrjsonResponse,
         separate_input_output_schemas=False,
         exception_handlers={
             Problem: on_problem,
@@ -59,7 +60,7 @@ def create_app(control: Control, *, page: Sequence[BaseRoute] = ()) -> FastAPI:
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The description (OpenAPI 3.1), made once."""
+    """The OpenAPI 3.1 description, made once."""
     if app.openapi_schema is None:
         found = get_openapi(
             title=app.title,
@@ -88,11 +89,11 @@ def operations() -> list[Operation]:
 
 
 async def _on_wrong_method(request: Request, _: Exception) -> Response:
-    """With all methods that the path takes."""
+    """405 with every method of the path: Starlette's own answer names those of the first matching route only."""
     path = request.url.path
     here = [route for route in operations() if route.path_regex.match(path)]
     exact = [route for route in here if route.path == path]
     methods = {method for route in exact or here for method in route.methods or ()}
     allowed = ", ".join(sorted(methods or {"GET"}))
-    problem = MethodNotAllowed(f"{request.method} is not possible here, but {allowed} is", headers={"Allow": allowed})
+    problem = MethodNotAllowed(f"{request.method} is not supported here; use {allowed}", headers={"Allow": allowed})
     return answer(problem, path)

@@ -1,4 +1,4 @@
-"""The control plane of a running gateway: all parts of it, put together and served."""
+"""Builds the control plane of a running gateway, and serves it."""
 
 import asyncio
 import contextlib
@@ -10,21 +10,21 @@ from starlette.routing import BaseRoute
 
 from appliance.config.fields.address import UnixAddress, parse_address
 from appliance.control.app import create_app
-from appliance.control.audit import Audit
-from appliance.control.auth import Guard
-from appliance.control.checks import Ic, IcProbe, ready_checks
-from appliance.control.drains import Drains
-from appliance.control.events import Events
-from appliance.control.health import Health, Pulse
+from appliance.control.auth.access import AccessControl
+from appliance.control.auth.audit import Audit
+from appliance.control.auth.tokens import Tokens
+from appliance.control.control import Control, Log
+from appliance.control.health.health import Health
+from appliance.control.health.loop_lag import LoopLagMonitor
+from appliance.control.http.encoding import timestamp
+from appliance.control.http.server import Server
 from appliance.control.models import AuditEntry, DrainProgress, EventKind, Plugin
-from appliance.control.outcome import Outcome
-from appliance.control.ports import Control, Log
-from appliance.control.recall import Recall, sample_of
-from appliance.control.reload import Reloads
+from appliance.control.observe.drains import Drains
+from appliance.control.observe.events import Events
+from appliance.control.observe.metrics_history import MetricsHistory, sample_of
+from appliance.control.reload.outcome import Outcome
+from appliance.control.reload.reloads import Reloads
 from appliance.control.routes.overview import reload_shown
-from appliance.control.server import Server
-from appliance.control.times import moment
-from appliance.control.tokens import Tokens
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Happening
 from appliance.gateway.sockets.listener import Listener
@@ -32,10 +32,10 @@ from appliance.gateway.tasks import Tasks
 
 AUDIT_FILE = "audit.jsonl"
 """In the folder of the history."""
-LOOK_S = 1.0
-"""How often it is looked at what tells nobody by itself."""
+DRAIN_EVENTS_S = 1.0
+"""How often the progress of drains is published."""
 _BY_API = frozenset({"api", "confirm", "rollback"})
-"""Triggers of reloads that are in the audit log as operations of the API."""
+"""Triggers of reloads that are operations of the API, so that the audit log has them already."""
 
 
 @asynccontextmanager
@@ -45,26 +45,27 @@ async def control_plane(
     reloads: Reloads,
     *,
     tokens: Tokens,
-    ic: Ic,
+    health: Health,
+    loop_lag: LoopLagMonitor,
     log: Log,
     version: str,
     metrics: Callable[[], bytes],
     plugins: Callable[[], Sequence[Plugin]] = tuple,
     page: Sequence[BaseRoute] = (),
 ) -> AsyncIterator[Control]:
-    """Serve the API at ``control.listen`` until the block is left; nowhere, where that is null.
+    """Serve the API at ``control.listen`` until the block is left; if that is null, everything but the API runs.
 
-    ``tokens`` should be among the parts that ``reloads`` changes. Whoever calls this sets ``health.started``. Raises
-    OSError where the address is not to be had.
+    ``tokens`` must be among the parts that ``reloads`` changes. The caller sets ``health.started`` once the gateway
+    accepts connections. Raises OSError if the address cannot be bound.
     """
     loop = asyncio.get_running_loop()
     settings = reloads.config.control
-    events, pulse, recall = Events(), Pulse(), Recall(lambda: sample_of(gateway, listener))
+    events, metrics_history = Events(), MetricsHistory(lambda: sample_of(gateway, listener))
 
-    def tell_entry(entry: AuditEntry) -> None:
+    def publish_entry(entry: AuditEntry) -> None:
         events.publish("audit", entry.model_dump())
 
-    def tell_drain(progress: DrainProgress) -> None:
+    def publish_drain(progress: DrainProgress) -> None:
         events.publish("drain", progress.model_dump())
 
     control = Control(
@@ -74,16 +75,16 @@ async def control_plane(
         reloads=reloads,
         log=log,
         tokens=tokens,
-        audit=Audit(settings.history and settings.history / AUDIT_FILE, listen=tell_entry),
+        audit=Audit(settings.history and settings.history / AUDIT_FILE, on_entry=publish_entry),
         events=events,
-        health=Health({"loop": pulse.check}, ready_checks(gateway, listener, IcProbe(ic, gateway), pulse.check)),
-        pulse=pulse,
-        recall=recall,
-        drains=Drains(gateway, tell_drain, loop.time),
+        health=health,
+        loop_lag=loop_lag,
+        metrics_history=metrics_history,
+        drains=Drains(gateway, publish_drain, loop.time),
         metrics=metrics,
         plugins=plugins,
     )
-    async with pulse, recall, _telling(control), _served(control, settings.listen, page):
+    async with metrics_history, _publishing(control), _served(control, settings.listen, page):
         yield control
 
 
@@ -94,7 +95,7 @@ async def _served(control: Control, listen: str | None, page: Sequence[BaseRoute
         return
     address = parse_address(listen)
     is_unix = isinstance(address, UnixAddress)
-    app = Guard(
+    app = AccessControl(
         create_app(control, page=page),
         control.tokens,
         over="unix" if is_unix else "tcp",
@@ -105,42 +106,43 @@ async def _served(control: Control, listen: str | None, page: Sequence[BaseRoute
         try:
             yield
         finally:
-            control.events.close()  # whoever listens would keep the server waiting
+            # first: the server waits for open responses, and a stream of events never ends itself
+            control.events.close()
 
 
 @asynccontextmanager
-async def _telling(control: Control) -> AsyncIterator[None]:
-    """Let what happens be known to those who listen, and be written down."""
+async def _publishing(control: Control) -> AsyncIterator[None]:
+    """Publish events of the gateway, of reloads and of drains, and record reloads in the audit log."""
     tasks = Tasks()
 
-    def on_news(happening: Happening) -> None:
+    def on_gateway_event(happening: Happening) -> None:
         if happening.kind in get_args(EventKind):
-            control.events.publish(cast("EventKind", happening.kind), happening.facts, at=moment(happening.at_ns))
+            control.events.publish(cast("EventKind", happening.kind), happening.facts, at=timestamp(happening.at_ns))
 
     def on_outcome(outcome: Outcome) -> None:
         control.events.publish("reload", reload_shown(outcome).model_dump())
         if outcome.trigger not in _BY_API and outcome.result not in ("started", "unchanged"):
-            tasks.start(_write_down(control, outcome))
+            tasks.start(_record_reload(control, outcome))
 
-    async def look() -> None:
-        while True:
-            control.drains.look()
-            await asyncio.sleep(LOOK_S)
+    async def publish_drains() -> None:
+        while True:  # drains run in the gateway, which knows nothing of the control plane: so this polls
+            control.drains.publish_changes()
+            await asyncio.sleep(DRAIN_EVENTS_S)
 
-    control.gateway.event_bus.subscribe(on_news)
+    control.gateway.event_bus.subscribe(on_gateway_event)
     control.reloads.observers.append(on_outcome)
-    looking = tasks.start(look())
+    publishing = tasks.start(publish_drains())
     try:
         yield
     finally:
-        looking.cancel()
+        publishing.cancel()
         control.reloads.observers.remove(on_outcome)
         with contextlib.suppress(asyncio.CancelledError):
-            await tasks.finish(LOOK_S)
+            await tasks.finish(DRAIN_EVENTS_S)
 
 
-async def _write_down(control: Control, outcome: Outcome) -> None:
-    """A reload that nobody asked the API for."""
+async def _record_reload(control: Control, outcome: Outcome) -> None:
+    """Add a reload that did not come through the API to the audit log."""
     await control.audit.record(
         "reload",
         actor=outcome.actor,
@@ -148,5 +150,5 @@ async def _write_down(control: Control, outcome: Outcome) -> None:
         address=outcome.trigger,
         status=200 if outcome.is_good else 422,
         problem=outcome.problem,
-        after={"generation": outcome.generation, "result": outcome.result},
+        after={"generation": outcome.revision, "result": outcome.result},
     )

@@ -1,21 +1,21 @@
-"""A change of the running gateway that is prepared and has nothing to release."""
+"""A prepared change that holds no resources (see ``control.reload.reloadable.PreparedChange``)."""
 
 from collections.abc import Callable
 
 
-class Ready:
-    """Waits to be made."""
+class ImmediateChange:
+    """Calls one function on commit. There is nothing to roll back or to clean up."""
 
-    def __init__(self, make: Callable[[], None]) -> None:
-        """``make`` makes it, at once, and cannot fail."""
-        self._make = make
+    def __init__(self, apply: Callable[[], None]) -> None:
+        """``apply`` makes the change at once and must not fail."""
+        self._apply = apply
 
-    def swap(self) -> None:
-        """Make it."""
-        self._make()
+    def commit(self) -> None:
+        """Make the change."""
+        self._apply()
 
-    async def discard(self) -> None:
-        """It is not wanted."""
+    async def rollback(self) -> None:
+        """Do nothing: nothing was prepared that needs to be released."""
 
-    async def retire(self) -> None:
-        """It was made."""
+    async def cleanup(self) -> None:
+        """Do nothing: nothing was replaced that needs to be released."""

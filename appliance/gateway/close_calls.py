@@ -28,7 +28,7 @@ from appliance.crypto import Request
 from appliance.errors import CanisterRefused, GatewayError
 from appliance.gateway.hub import Hub
 from appliance.gateway.peer import Peer
-from appliance.gateway.recording.counters import Counters
+from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Join

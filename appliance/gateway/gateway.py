@@ -20,7 +20,7 @@ from appliance.errors import (
     WrongCanister,
     WrongGeneration,
 )
-from appliance.gateway.change import Ready
+from appliance.gateway.change import ImmediateChange
 from appliance.gateway.close_calls import CloseCalls
 from appliance.gateway.connections import ConnectionRegistry
 from appliance.gateway.drain import Drain, Pacing
@@ -32,9 +32,9 @@ from appliance.gateway.peer import Peer
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.pollers import Pollers
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.polling.wake_up import LoopWakeUp, WakeUp
-from appliance.gateway.recording.counters import Counters
+from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
+from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
@@ -65,7 +65,7 @@ class Gateway:
         verifier: Verifier,
         principal: Principal,
         clock: Callable[[], int] = time.time_ns,
-        alarm: Callable[[], WakeUp] = LoopWakeUp,
+        wake_up: Callable[[], WakeUp] = LoopWakeUp,
     ) -> None:
         """``principal`` is the one that ``ic`` signs with; ``clock`` is nanoseconds since 1970."""
         self.config = config
@@ -98,7 +98,7 @@ class Gateway:
             recorder=self.recorder,
             event_bus=self.event_bus,
             clock=clock,
-            alarm=alarm,
+            wake_up=wake_up,
         )
         self._close_calls = CloseCalls(self._send, hub=self.hub, tasks=self.tasks, counters=self.counters)
         self._deadline: float | None = None
@@ -146,13 +146,13 @@ class Gateway:
 
     # --- orders of operators ----------------------------------------------------------------------------------------
 
-    async def prepare(self, new: Config) -> Ready:
+    async def prepare(self, new: Config) -> ImmediateChange:
         """Prepare to follow another configuration; changes nothing yet."""
         verifier, old = self._verifier, self.config.verification
         if new.verification.max_certificate_age != old.max_certificate_age:
             age_ns = round(new.verification.max_certificate_age * 1e9)
             verifier = Verifier(verifier.root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
-        return Ready(lambda: self.follow(new, verifier))
+        return ImmediateChange(lambda: self.follow(new, verifier))
 
     def follow(self, new: Config, verifier: Verifier) -> None:
         """Follow another configuration from now on. Sessions of canisters that are no longer served are drained."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from appliance.crypto import Request
 from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, ReplayedEnvelope
-from appliance.gateway.recording.timeline import Polled
+from appliance.gateway.recording.timeline import PollRecord
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 
@@ -22,7 +22,7 @@ class Member(Protocol):
     def is_open(self) -> bool:
         """Whether its session is open."""
 
-    def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
+    def deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
         """Send a complete WebSocket frame: a polled message with this nonce. Never raises and never waits."""
 
     def fail(self, error: Exception) -> None:

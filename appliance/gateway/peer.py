@@ -10,8 +10,8 @@ from appliance.errors import CanisterRefused, CertifiedReject, GatewayError, Ref
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
 from appliance.gateway.limits.rate_limits import ClientKey, LimitExceeded, Limits
 from appliance.gateway.outbox import Outbox
-from appliance.gateway.recording.recorder import SAMPLED, Recorder
-from appliance.gateway.recording.timeline import Polled, Timeline
+from appliance.gateway.recording.recorder import SAMPLED, Recorder, RelayedCall
+from appliance.gateway.recording.timeline import PollRecord, Timeline
 from appliance.gateway.relay import RelayQueue
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
@@ -181,7 +181,7 @@ class Peer:
         """Process the beginning of a text message. Raises GatewayError."""
         self._perform_all(self.session.receive_text())
 
-    def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
+    def deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
         """Send a message of the canister. Never raises and never waits."""
         if nonce < self.first_nonce:
             return  # for an earlier session of the same client key, whose last messages are polled late
@@ -191,7 +191,7 @@ class Peer:
             else:
                 self._perform_all(self.session.delivered(Delivery(frame, nonce)))
             self.timeline.deliver(polled, nonce, len(frame))
-            if polled.link is not None:
+            if polled.trace is not None:
                 self._services.recorder.traced(self.timeline, polled, nonce, len(frame))
         except Exception as error:  # the poller delivers to all clients, and one must not stop it for the others
             self.fail(error)
@@ -259,14 +259,14 @@ class Peer:
 
     async def _submit(self, call: Request | Call, size: int, since_ns: int) -> bytes | None:
         recorder, clock = self._services.recorder, self._services.clock
-        relaying = (call, size, since_ns, clock())
-        recorder.relaying(self.timeline, relaying)
+        relayed = RelayedCall(call, size, since_ns, clock())
+        recorder.relaying(self.timeline, relayed)
         try:
             reply = await self._services.submit(call, self)
         except GatewayError as error:
-            recorder.failed(self.timeline, relaying, error, clock())
+            recorder.failed(self.timeline, relayed, error, clock())
             raise
-        recorder.answered(self.timeline, relaying, reply, clock())
+        recorder.answered(self.timeline, relayed, reply, clock())
         return reply
 
     def _act(self, events: list[Event]) -> None:

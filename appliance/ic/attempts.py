@@ -5,11 +5,23 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from appliance.errors import CallExpired, CertificateError, CertifiedReject, GatewayError, IcUnreachable, Malformed
+from appliance.errors import (
+    CallExpired,
+    CertificateError,
+    CertifiedReject,
+    GatewayError,
+    IcUnreachable,
+    Malformed,
+    Rejected,
+)
 from appliance.ic.envelope import SignedCall
 from appliance.ic.replies import SYS_TRANSIENT, RequestStatus
 
 UNTRUSTED_LIMIT = 3  # wrong answers to one call before it is given up: a second and third endpoint may be honest
+
+OUT_OF_CYCLES = "IC0207"
+"""The replica calls this transient, but it lasts until somebody pays: trying again would keep a client waiting for four
+minutes, and a gateway that stops for all of its time, for a ``ws_close`` that cannot arrive."""
 
 Clock = Callable[[], int]
 Sleep = Callable[[float], Awaitable[None]]
@@ -104,8 +116,7 @@ async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pa
             if status.state == "replied":
                 return status.reply
             if status.reject is not None:
-                # An uncertified SYS_TRANSIENT is the word of one endpoint, before execution: the call may still run.
-                if isinstance(status.reject, CertifiedReject) or status.reject.reject_code != SYS_TRANSIENT:
+                if not _may_pass(status.reject):
                     raise status.reject
                 problem = status.reject
             elif read_status is not None:
@@ -115,3 +126,10 @@ async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pa
             elif version == 2 or status.state == "done":
                 return None
         await attempts.pause(problem)
+
+
+def _may_pass(reject: Rejected) -> bool:
+    """Whether the same call may be taken later: nothing has judged it for good, and its canister can pay for it."""
+    # An uncertified SYS_TRANSIENT is the word of one endpoint, before execution: the call may still run.
+    is_final = isinstance(reject, CertifiedReject) or reject.error_code == OUT_OF_CYCLES
+    return not is_final and reject.reject_code == SYS_TRANSIENT

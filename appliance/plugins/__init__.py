@@ -1,4 +1,4 @@
-"""What a plugin needs: ``hook`` marks its hooks, the rest is what they are given and what they answer."""
+"""The names that plugins import: ``hook`` marks hooks, the others are types of their arguments and results."""
 
 from appliance.config.fields.values import File
 from appliance.config.schema import Section

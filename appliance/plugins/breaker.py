@@ -1,15 +1,15 @@
-"""When to leave a hook alone that fails, as a value."""
+"""A circuit breaker for a hook that fails, as a value."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
 FAILURE = 20
-"""What a failure takes from the budget, in units of what a success gives back."""
+"""Cost of a failure; a success gives back 1."""
 BUDGET = 100
-"""Five failures in a row, or one among twenty calls for long."""
+"""Spent after five failures in a row, or by one failure in twenty calls over time."""
 FIRST_REST_S = 30.0
 LAST_REST_S = 600.0
-"""How long a hook is left alone after its budget is spent; twice as long each time that a trial fails."""
+"""How long a hook is off after its budget is spent; doubled each time that a trial call fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,12 @@ class Breaker:
         return self.rests_until_s is None or now_s >= self.rests_until_s
 
     def called(self, now_s: float) -> "Breaker":
-        """It is called: a trial is not followed by another before its result is there, or the rest is over again."""
+        """A call begins. While the hook is off this is a trial: no second one starts before its result, or before a
+        further rest."""
         return self if self.rests_until_s is None else replace(self, rests_until_s=now_s + self.rest_s)
 
     def succeeded(self) -> "Breaker":
-        """A call was answered in time."""
+        """A call returned in time."""
         return Breaker(max(0, self.spent - 1)) if self.rests_until_s is None else Breaker()
 
     def failed(self, now_s: float) -> "Breaker":

@@ -1,4 +1,4 @@
-"""One hook of one plugin: called within its budget, counted, and left alone when it fails too often."""
+"""Calls one hook of one plugin: with a time-out, counted, and behind a circuit breaker."""
 
 import threading
 import time
@@ -16,14 +16,14 @@ from appliance.plugins.worker import Worker
 
 _log = structlog.get_logger(__name__)
 
-SLOW = "no answer within {:g} s"
-FULL = "too many calls wait for it"
+SLOW = "no result within {:g} s"
+FULL = "its queue of calls is full"
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the calls of a hook. ``failures`` raised, were answered with nonsense, or found no place to wait;
-    ``slow`` took longer than they may; ``seconds`` is the time of all that ended."""
+    """Counters of the calls of a hook. ``failures`` raised, returned a wrong type, or found the queue full; ``slow``
+    exceeded the time-out; ``seconds`` is the total time of all calls that ended."""
 
     calls: int = 0
     failures: int = 0
@@ -35,7 +35,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What a call came to."""
+    """The result of a call."""
 
     answer: object
     error: BaseException | None
@@ -56,7 +56,7 @@ class Guard:
         required: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``required``: what it cannot decide is refused. ``clock`` is monotonic, in seconds."""
+        """``required``: refuse if the hook cannot decide. ``clock`` is monotonic, in seconds."""
         self.name = name
         self.tally = Tally()
         self._label = label
@@ -66,20 +66,21 @@ class Guard:
         self._required = required
         self._clock = clock
         self._breaker = Breaker()
-        self._lock = threading.Lock()  # the loop counts what it gives up, the plugin's thread what it did
+        self._lock = threading.Lock()  # the loop counts time-outs, the thread of the plugin counts results
 
     @property
     def state(self) -> Literal["on", "off"]:
-        """``off`` while it is left alone."""
+        """``off`` while the circuit breaker is open."""
         return self._breaker.state
 
     async def decide(self, **facts: object) -> None:
-        """Raises RefusedByPlugin if the plugin says no, or if it fails and is required."""
+        """Ask the plugin to decide. Raises RefusedByPlugin if it refuses, PostponedByPlugin if only for a while, and
+        PluginUnavailable if it fails and is required."""
         if not self._begin():
             self._undecided()
             return
         try:
-            result = await self._worker.ask(partial(self._call, facts), self._timeout_s)
+            result = await self._worker.run(partial(self._call, facts), self._timeout_s)
         except TimeoutError:
             self._failed(SLOW.format(self._timeout_s), slow=True)
             self._undecided()
@@ -95,8 +96,8 @@ class Guard:
             self.tally.refusals += 1
             raise _refused(self._label, answer)
 
-    def tell(self, size: int = 0, **facts: object) -> None:
-        """Pass on what happened, and go on. ``size`` is the bytes of it. Never raises."""
+    def notify(self, size: int = 0, **facts: object) -> None:
+        """Queue a notification for the plugin and return. ``size`` is its bytes. Never raises."""
         if self._begin() and not self._worker.put(lambda: self._ended(self._call(facts)), size):
             self._failed(FULL)
 
@@ -113,7 +114,7 @@ class Guard:
         begun_s = self._clock()
         try:
             answer, error = self._function(**facts), None
-        except BaseException as raised:  # sys.exit() of a plugin ends nobody
+        except BaseException as raised:  # sys.exit() in a plugin must not end the thread
             answer, error = None, raised
         return _Result(answer, error, self._clock() - begun_s)
 
@@ -154,7 +155,7 @@ def _refused(label: str, refusal: Refusal) -> RefusedByPlugin:
 
 
 def _sentence(error: BaseException) -> str:
-    """What an error of a plugin says, whatever it does when asked."""
+    """The text of an error of a plugin; its ``__str__`` may raise."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:

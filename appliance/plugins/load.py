@@ -1,4 +1,4 @@
-"""From an entry of the configuration to a plugin that can be called."""
+"""Loads a plugin from an entry of the configuration."""
 
 import hashlib
 import importlib
@@ -25,7 +25,7 @@ from appliance.config.schema import Plugin as Entry
 from appliance.config.text.document import key_text
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.plugins.guard import Guard
-from appliance.plugins.specification import DECIDING, PROJECT, TELLING, Specification
+from appliance.plugins.specification import DECISIONS, NOTIFICATIONS, PROJECT, Specification
 from appliance.plugins.worker import Worker
 
 _log = structlog.get_logger(__name__)
@@ -33,13 +33,13 @@ _log = structlog.get_logger(__name__)
 LOAD_S = 10.0
 """How long the code of a plugin may take to load."""
 STOP_S = 2.0
-"""How long it may take to do what waits, and to stop."""
+"""How long a plugin may take to finish its waiting calls and to stop."""
 
 _numbers = itertools.count(1)
 
 
-class Loaded:
-    """A plugin: its hooks by name, each behind a guard. Whoever loads it stops it."""
+class LoadedPlugin:
+    """A loaded plugin: its hooks by name, each behind a guard. The caller of `load` must call `stop`."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Loaded:
         worker: Worker,
         stop: Callable[[], object],
     ) -> None:
-        """``digest`` is of the file that was run, None where it is an installed module."""
+        """``digest`` is that of the file that was run, None for an installed module."""
         self.entry = entry
         self.digest = digest
         self.guards = guards
@@ -57,25 +57,25 @@ class Loaded:
         self._stop = stop
 
     async def stop(self) -> None:
-        """Let it do what waits, then end it. One that does not end is left behind."""
+        """Finish the waiting calls, then end the thread. A plugin that hangs keeps its thread."""
         label = self.entry.label
         try:
-            await self._worker.ask(self._stop, STOP_S, anyway=True)
+            await self._worker.run(self._stop, STOP_S, anyway=True)
         except TimeoutError:
             _log.warning("a plugin does not stop", plugin=label, seconds=STOP_S)
-        except Exception as error:  # it leaves anyway
+        except Exception as error:  # it is removed anyway
             _log.warning("a plugin failed to stop", plugin=label, exc_info=error)
         self._worker.end()
 
 
-async def load(entry: Entry, *, clock: Callable[[], float] = time.monotonic) -> Loaded:
-    """Run the code of a plugin, in a thread that it keeps from then on.
+async def load(entry: Entry, *, clock: Callable[[], float] = time.monotonic) -> LoadedPlugin:
+    """Run the code of a plugin, in the thread that will also run its hooks.
 
     Raises ConfigError, whose problems have keys and no places.
     """
     worker = Worker(entry.label)
     try:
-        return await worker.ask(partial(_build, entry, worker, clock), LOAD_S)
+        return await worker.run(partial(_build, entry, worker, clock), LOAD_S)
     except BaseException as error:
         worker.end()
         if isinstance(error, TimeoutError):
@@ -85,7 +85,7 @@ async def load(entry: Entry, *, clock: Callable[[], float] = time.monotonic) -> 
         raise _error(entry, f"{entry.path or entry.module}: {type(error).__name__}: {error}") from error
 
 
-def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> Loaded:
+def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> LoadedPlugin:
     found, digest = _run(entry.path) if entry.path else _installed(str(entry.module))
     plugin = _made(getattr(found, "Plugin", found), entry)
     manager = pluggy.PluginManager(PROJECT)
@@ -96,8 +96,8 @@ def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> Loaded:
     except pluggy.PluginValidationError as error:
         raise _error(entry, " ".join(str(error).split())) from None
     callers = {caller.name: caller for caller in manager.get_hookcallers(plugin) or ()}
-    if not callers.keys() & {*DECIDING, *TELLING}:
-        raise _error(entry, f"has no hook; there are {', '.join((*DECIDING, *TELLING))}")
+    if not callers.keys() & {*DECISIONS, *NOTIFICATIONS}:
+        raise _error(entry, f"has no hook; there are {', '.join((*DECISIONS, *NOTIFICATIONS))}")
     for name in callers:
         if inspect.iscoroutinefunction(getattr(plugin, name)):
             problem = f"{name} is a coroutine function; a hook is a plain one, which may block in its plugin's thread"
@@ -115,18 +115,20 @@ def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> Loaded:
         for name, caller in callers.items()
         if name != "stop"
     }
-    return Loaded(entry, digest, guards, worker, manager.hook.stop)
+    return LoadedPlugin(entry, digest, guards, worker, manager.hook.stop)
 
 
 def _installed(name: str) -> tuple[object, None]:
-    """What an entry point of this name leads to, else the module."""
+    """The object of the entry point with this name, else the module."""
     for point in importlib.metadata.entry_points(group=f"{PROJECT}.plugins", name=name):
         return point.load(), None
     return importlib.import_module(name), None
 
 
 def _run(path: Path) -> tuple[ModuleType, str]:
-    """A module from a file, as its bytes are now: a cache would take a change within a second for none."""
+    """A module from a file. Not through importlib: its cache of bytecode would miss a second change within one
+    second.
+    """
     source = path.read_bytes()
     module = ModuleType(f"{PROJECT}_plugin_{path.stem}_{next(_numbers)}")
     module.__file__ = str(path)
@@ -140,17 +142,17 @@ def _run(path: Path) -> tuple[ModuleType, str]:
 
 
 def _made(found: object, entry: Entry) -> object:
-    """An instance, where a class was found."""
+    """An instance of the plugin if it is a class, else the plugin itself."""
     settings = getattr(found, "Settings", None)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
         if entry.config:
-            raise _error(entry, "takes no configuration", "config")
+            raise _error(entry, "has no Settings, so it takes no configuration", "config")
         return found() if isinstance(found, type) else found
     try:
-        told = settings.model_validate(entry.config, context=WRITTEN)
+        validated = settings.model_validate(entry.config, context=WRITTEN)
     except ValidationError as errors:
         raise ConfigError([_problem(entry, error, settings) for error in errors.errors()]) from None
-    return found(told) if isinstance(found, type) else found
+    return found(validated) if isinstance(found, type) else found
 
 
 def _problem(entry: Entry, error: ErrorDetails, settings: type[BaseModel]) -> ConfigProblem:

@@ -12,7 +12,7 @@ from appliance.config.schema import Plugin as Entry
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Ending, Happening, Hooks, Visit, Who
 from appliance.plugins.guard import Guard
-from appliance.plugins.load import Loaded, load
+from appliance.plugins.load import LoadedPlugin, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class HookState:
 class PluginState:
     """A plugin with the counts of all its hooks together, and the last error of the first hook that has one.
 
-    ``source`` is its file or module. ``state`` is ``off`` while all of its hooks are left alone for failing too often,
-    ``failing`` while some are.
+    ``source`` is its file or module. ``state`` is ``off`` while all of its hooks are switched off for failing too
+    often, ``failing`` while some are.
     """
 
     name: str
@@ -49,28 +49,30 @@ class PluginState:
 
 
 class Plugins:
-    """Follows the section ``plugins``: binds ``hooks`` to what is loaded. Whoever makes it stops it."""
+    """Follows the section ``plugins``: binds ``hooks`` to the loaded plugins. The owner must call `stop`."""
 
     def __init__(self, hooks: Hooks, *, clock: Callable[[], float] = time.monotonic) -> None:
         """``clock`` is monotonic, in seconds."""
         self._hooks = hooks
         self._clock = clock
-        self._loaded: Sequence[Loaded] = ()
+        self._loaded: Sequence[LoadedPlugin] = ()
 
     def states(self) -> list[PluginState]:
         """Every plugin in the order of the configuration."""
         return [_state_of(plugin) for plugin in self._loaded]
 
     def publish(self, happening: Happening) -> None:
-        """Tell the plugins that want to know what happened."""
+        """Pass an event to the plugins with an ``event`` hook."""
         if self._hooks.event is not None:
             self._hooks.event(happening)
 
-    async def prepare(self, new: Config) -> "Swap":
-        """Load what is new or has changed, its file too. Raises ConfigError, and has changed nothing then."""
+    async def prepare(self, new: Config) -> "PreparedPlugins":
+        """Load plugins that are new, or whose entry or file has changed. Raises ConfigError, and has changed nothing
+        then.
+        """
         before = {plugin.entry.label: plugin for plugin in self._loaded}
-        plugins: list[Loaded] = []
-        fresh: list[Loaded] = []
+        plugins: list[LoadedPlugin] = []
+        fresh: list[LoadedPlugin] = []
         problems: list[ConfigProblem] = []
         for entry in new.plugins:
             old = before.get(entry.label)
@@ -88,64 +90,69 @@ class Plugins:
         if problems:
             await _stop(fresh)
             raise ConfigError(problems)
-        return Swap(self, plugins, fresh, [plugin for plugin in self._loaded if plugin not in plugins])
+        return PreparedPlugins(self, plugins, fresh, [plugin for plugin in self._loaded if plugin not in plugins])
 
     async def stop(self) -> None:
-        """Call no plugin any more, and end all."""
+        """Unbind every hook, and stop every plugin."""
         gone, self._loaded = self._loaded, ()
         self._hooks.bind(Hooks())
         await _stop(gone)
 
-    def _take(self, plugins: Sequence[Loaded]) -> None:
+    def _take(self, plugins: Sequence[LoadedPlugin]) -> None:
         self._loaded = plugins
         self._hooks.bind(bound(plugins))
 
 
-class Swap:
-    """A set of plugins that is ready."""
+class PreparedPlugins:
+    """A new set of plugins, loaded and not called yet."""
 
     def __init__(
-        self, owner: Plugins, plugins: Sequence[Loaded], fresh: Sequence[Loaded], gone: Sequence[Loaded]
+        self,
+        owner: Plugins,
+        plugins: Sequence[LoadedPlugin],
+        fresh: Sequence[LoadedPlugin],
+        gone: Sequence[LoadedPlugin],
     ) -> None:
         self._owner = owner
         self._plugins = plugins
         self._fresh = fresh
         self._gone = gone
 
-    def swap(self) -> None:
-        """Call these from now on."""
+    def commit(self) -> None:
+        """Call these plugins from now on."""
         self._owner._take(self._plugins)
 
-    async def discard(self) -> None:
-        """They will not be called: stop those that were loaded for it."""
+    async def rollback(self) -> None:
+        """Stop the plugins that were loaded for this change."""
         await _stop(self._fresh)
 
-    async def retire(self) -> None:
-        """Stop those that are not called any more."""
+    async def cleanup(self) -> None:
+        """Stop the plugins that were replaced or removed."""
         await _stop(self._gone)
 
 
-def bound(plugins: Sequence[Loaded]) -> Hooks:
-    """One function for each hook that a plugin has; in the order of the configuration, the first refusal counts."""
+def bound(plugins: Sequence[LoadedPlugin]) -> Hooks:
+    """One function for each hook that some plugin has. Plugins are called in the order of the configuration, and the
+    first refusal counts."""
     by_name = {name: _guards(plugins, name) for name in Hooks.__slots__}
 
     async def admit(visit: Visit) -> None:
-        await _ask(by_name["admit"], visit=visit)
+        await _decide(by_name["admit"], visit=visit)
 
     async def open(who: Who) -> None:
-        await _ask(by_name["open"], who=who)
+        await _decide(by_name["open"], who=who)
 
     async def client_message(who: Who, message: ClientMessage) -> None:
-        await _ask(by_name["client_message"], who=who, message=message)
+        await _decide(by_name["client_message"], who=who, message=message)
 
     def canister_message(who: Who, message: CanisterMessage) -> None:
-        _tell(by_name["canister_message"], len(message.frame), who=who, message=message)
+        _notify(by_name["canister_message"], len(message.frame), who=who, message=message)
 
     def close(who: Who, ending: Ending) -> None:
-        _tell(by_name["close"], 0, who=who, ending=ending)
+        _notify(by_name["close"], 0, who=who, ending=ending)
 
     def event(event: Happening) -> None:
-        _tell(by_name["event"], 0, event=event)
+        _notify(by_name["event"], 0, event=event)
 
     hooks = Hooks(admit, open, client_message, canister_message, close, event)
     for name, guards in by_name.items():
@@ -154,31 +161,31 @@ def bound(plugins: Sequence[Loaded]) -> Hooks:
     return hooks
 
 
-def _guards(plugins: Iterable[Loaded], name: str) -> list[Guard]:
+def _guards(plugins: Iterable[LoadedPlugin], name: str) -> list[Guard]:
     return [plugin.guards[name] for plugin in plugins if name in plugin.guards]
 
 
-async def _ask(guards: Iterable[Guard], **facts: object) -> None:
+async def _decide(guards: Iterable[Guard], **facts: object) -> None:
     for guard in guards:
         await guard.decide(**facts)
 
 
-def _tell(guards: Iterable[Guard], size: int, **facts: object) -> None:
+def _notify(guards: Iterable[Guard], size: int, **facts: object) -> None:
     for guard in guards:
-        guard.tell(size, **facts)
+        guard.notify(size, **facts)
 
 
-async def _is_same(plugin: Loaded, entry: Entry) -> bool:
+async def _is_same(plugin: LoadedPlugin, entry: Entry) -> bool:
     if plugin.entry != entry:
         return False
     return entry.path is None or await asyncio.to_thread(digest_of, entry.path) == plugin.digest
 
 
-async def _stop(plugins: Iterable[Loaded]) -> None:
+async def _stop(plugins: Iterable[LoadedPlugin]) -> None:
     await asyncio.gather(*(plugin.stop() for plugin in plugins))
 
 
-def _state_of(plugin: Loaded) -> PluginState:
+def _state_of(plugin: LoadedPlugin) -> PluginState:
     hooks = tuple(_hook_state(guard) for guard in plugin.guards.values())
     off = sum(hook.state == "off" for hook in hooks)
     state: Literal["on", "failing", "off"] = "on" if not off else "off" if off == len(hooks) else "failing"

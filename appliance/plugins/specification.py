@@ -1,4 +1,4 @@
-"""What a plugin may implement. Plugins import this from ``appliance.plugins``."""
+"""The hooks that a plugin may implement. Plugins import this from ``appliance.plugins``."""
 
 from dataclasses import dataclass
 from math import inf
@@ -8,19 +8,20 @@ import pluggy
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Ending, Happening, Visit, Who
 
 PROJECT = "icws"
-"""What the markers, and with ``.plugins`` the entry points, are named after."""
+"""Name of the hook markers, and with ``.plugins`` of the group of entry points."""
 
 hook = pluggy.HookimplMarker(PROJECT)
 """Decorates the functions or methods of a plugin that are hooks."""
 _decides = pluggy.HookspecMarker(PROJECT)(firstresult=True)
-_is_told = pluggy.HookspecMarker(PROJECT)
+_is_notified = pluggy.HookspecMarker(PROJECT)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A plugin's no. The client is told ``reason``, and to come back after ``retry_after_s``; not at all if None.
+    """A refusal by a plugin. The client gets ``reason``, and may retry after ``retry_after_s``; it must not if that is
+    None.
 
-    Raises ValueError for a time that is none, and TypeError for what is neither a text nor a number.
+    Raises ValueError for a time that is negative or infinite, and TypeError for a reason that is not a text.
     """
 
     reason: str
@@ -36,10 +37,10 @@ class Refusal:
 class Specification:
     """The hooks. A hook takes as many of these arguments as it wants, by their names.
 
-    Each plugin has a thread of its own, where its hooks run one after the other, so they may block for as long as the
-    ``timeout`` of the plugin is. What raises or takes longer counts as a failure; a hook that fails again and again is
-    switched off for a while. ``admit``, ``open`` and ``client_message`` decide: None is no objection. While such a hook
-    fails nothing is refused, unless the plugin has an attribute ``required`` that is true: then everything is.
+    Each plugin has a thread of its own, where its hooks run one after the other, so they may block for up to the
+    ``timeout`` of the plugin. A call that raises or takes longer is a failure; a hook that fails repeatedly is
+    switched off for a while. ``admit``, ``open`` and ``client_message`` decide: None allows. A hook that fails allows
+    everything, unless the plugin has a true attribute ``required``: then it refuses everything.
     """
 
     @_decides
@@ -48,29 +49,29 @@ class Specification:
 
     @_decides
     def open(self, who: Who) -> Refusal | None:
-        """Whether a client may open its session. Its key is verified; its canister is not asked yet."""
+        """Whether a client may open its session. Its key is verified; its canister has not been called yet."""
 
     @_decides
     def client_message(self, who: Who, message: ClientMessage) -> Refusal | None:
-        """Whether to pass a message to the canister. A refusal closes the socket, for what follows would be out of
-        order."""
+        """Whether to pass a message to the canister. A refusal closes the socket: later messages would be out of
+        sequence."""
 
-    @_is_told
+    @_is_notified
     def canister_message(self, who: Who, message: CanisterMessage) -> None:
-        """A message went to the client."""
+        """A message was sent to the client."""
 
-    @_is_told
+    @_is_notified
     def close(self, who: Who, ending: Ending) -> None:
-        """A socket is gone."""
+        """A connection ended."""
 
-    @_is_told
+    @_is_notified
     def event(self, event: Happening) -> None:
         """Something else happened: ``session.opened``, ``canister.state``, ``reload``, ``drain`` and so on."""
 
-    @_is_told
+    @_is_notified
     def stop(self) -> None:
-        """The plugin is taken out; nothing is called after this."""
+        """The plugin is removed; no hook is called after this."""
 
 
-DECIDING = ("admit", "open", "client_message")
-TELLING = ("canister_message", "close", "event")
+DECISIONS = ("admit", "open", "client_message")
+NOTIFICATIONS = ("canister_message", "close", "event")

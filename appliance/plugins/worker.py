@@ -1,4 +1,4 @@
-"""The thread of one plugin, so that a plugin that blocks holds up nobody else."""
+"""The thread of one plugin, so that a plugin that blocks delays neither the gateway nor other plugins."""
 
 import asyncio
 import threading
@@ -15,13 +15,13 @@ T = TypeVar("T")
 MAX_WAITING = 10_000
 """Calls that may wait for a plugin."""
 MAX_WAITING_BYTES = 16 * 1024**2
-"""What they may keep in memory together."""
+"""The most memory that waiting calls may hold together."""
 
 Work = Callable[[], None]
 
 
 class Worker:
-    """Runs what it is given, one after the other, in a thread that does not keep the process from ending."""
+    """Runs calls one after the other in a daemon thread: a plugin that hangs must not keep the process from exiting."""
 
     def __init__(self, name: str) -> None:
         self._waiting: deque[tuple[Work, int] | None] = deque()
@@ -32,7 +32,7 @@ class Worker:
         self._thread.start()
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of waiting calls."""
         return len(self._waiting)
 
     @property
@@ -41,8 +41,8 @@ class Worker:
         return self._thread.is_alive()
 
     def put(self, work: Work, size: int = 0, *, anyway: bool = False) -> bool:
-        """Run this after all that was put before. ``size`` is the bytes it keeps. False if too much waits already, and
-        it is not wanted ``anyway``, or after the end.
+        """Run this after everything queued before. ``size`` is the bytes it holds. Returns False if the queue is full,
+        unless ``anyway`` is set, and after `end`.
 
         ``work`` must not raise.
         """
@@ -55,25 +55,26 @@ class Worker:
             self._changed.notify()
         return True
 
-    async def ask(self, question: Callable[[], T], timeout_s: float, *, anyway: bool = False) -> T:
-        """Run this after all that was put before, and return what it returns or raise what it raises.
+    async def run(self, function: Callable[[], T], timeout_s: float, *, anyway: bool = False) -> T:
+        """Run this after everything queued before; return its result or raise its exception.
 
-        Raises TimeoutError after ``timeout_s``, also where it waits in vain for its turn; it may still run then.
+        Raises TimeoutError after ``timeout_s``, counted from now, and at once if the queue is full. The function may
+        still run after a time-out: a thread cannot be stopped.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
 
         def work() -> None:
             try:
-                result = question()
-            except Exception as error:  # it belongs to who asks
-                tell(_fail, error)
+                result = function()
+            except Exception as error:  # raised in the caller
+                resolve(_set_exception, error)
             except BaseException as error:  # sys.exit() of a plugin must end neither this thread nor the loop
-                tell(_fail, RuntimeError(repr(error)))
+                resolve(_set_exception, RuntimeError(repr(error)))
             else:
-                tell(_answer, result)
+                resolve(_set_result, result)
 
-        def tell(how: Callable[..., None], what: object) -> None:
+        def resolve(how: Callable[..., None], what: object) -> None:
             try:
                 loop.call_soon_threadsafe(how, answer, what)
             except RuntimeError:
@@ -84,7 +85,7 @@ class Worker:
         return await asyncio.wait_for(answer, timeout_s)
 
     def end(self) -> None:
-        """Take nothing more; the thread ends when it has done what waits."""
+        """Accept no more calls; the thread ends after those that wait."""
         with self._changed:
             self._ending = True
             self._waiting.append(None)
@@ -104,11 +105,11 @@ class Worker:
             del work, taken
 
 
-def _answer(answer: "asyncio.Future[T]", result: T) -> None:
+def _set_result(answer: "asyncio.Future[T]", result: T) -> None:
     if not answer.done():
         answer.set_result(result)
 
 
-def _fail(answer: "asyncio.Future[T]", error: Exception) -> None:
+def _set_exception(answer: "asyncio.Future[T]", error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.client.session import Event, Generation, Opened, Send
-from appliance.client.v0 import SessionV0, client_key_of
-from appliance.client.v1 import SessionV1
-from appliance.client.v2 import SessionV2
+from appliance.client.sessions.session import Event, Generation, Opened, Send
+from appliance.client.sessions.v0 import SessionV0, client_key_of
+from appliance.client.sessions.v1 import SessionV1
+from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import (
     BlsSecretKey,
     CandidTypes,

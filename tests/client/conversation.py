@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, assert_never
 
-from appliance.client.session import Event, Opened, Received, Send, Session
+from appliance.client.sessions.session import Event, Opened, Received, Send, Session
 from appliance.crypto import CandidTypes, Request, Verifier
 from appliance.ic.agent import Agent
 from appliance.ic.principal import Principal

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.client.certified import CertifiedSession
 from appliance.client.errors import ClosedByApplication, OpeningRefused
-from appliance.client.session import Event, Opened, Received, Send
-from appliance.client.v0 import REGISTER, SessionV0, registration
-from appliance.client.v1 import SessionV1
-from appliance.client.v2 import SessionV2
+from appliance.client.sessions.certified import CertifiedSession
+from appliance.client.sessions.session import Event, Opened, Received, Send
+from appliance.client.sessions.v0 import REGISTER, SessionV0, registration
+from appliance.client.sessions.v1 import SessionV1
+from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import CandidInterface, CandidTypes, decode_cbor, encode_cbor
 from appliance.ic.principal import ANONYMOUS
 from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.client.codec import codec_for
-from appliance.client.session import Generation
+from appliance.client.sessions.session import Generation
 from appliance.crypto import CandidTypes, encode_cbor
 from appliance.errors import CandidError, ConfigError, Malformed, TooLarge
 

@@ -19,10 +19,10 @@ from appliance.client import (
     delegate,
 )
 from appliance.client.codec import Codec, codec_for
-from appliance.client.session import Event, Generation, Opened, Session
-from appliance.client.v0 import SessionV0, registration
-from appliance.client.v1 import SessionV1
-from appliance.client.v2 import SessionV2
+from appliance.client.sessions.session import Event, Generation, Opened, Session
+from appliance.client.sessions.v0 import SessionV0, registration
+from appliance.client.sessions.v1 import SessionV1
+from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import Verifier
 from appliance.errors import SignatureInvalid
 from appliance.ic.agent import Agent

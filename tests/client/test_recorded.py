@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from appliance.client.enveloped import EnvelopedSession
 from appliance.client.errors import ClosedByApplication, MessageUntrusted
-from appliance.client.session import Event, Opened, Received
-from appliance.client.v0 import MESSAGE, REGISTER, SessionV0, registration
-from appliance.client.v1 import SessionV1
-from appliance.client.v2 import SessionV2
+from appliance.client.sessions.enveloped import EnvelopedSession
+from appliance.client.sessions.session import Event, Opened, Received
+from appliance.client.sessions.v0 import MESSAGE, REGISTER, SessionV0, registration
+from appliance.client.sessions.v1 import SessionV1
+from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import CandidTypes, SigningKey, Verifier, decode_cbor, encode_cbor, read_envelope_unverified
 from appliance.errors import (
     CertificateSignatureInvalid,

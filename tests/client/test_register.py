@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from appliance.client import Backoff, ConnectFailed, KeyIdentity, Limits, SigningKey, connect
-from appliance.client.v0 import client_key_of
+from appliance.client.sessions.v0 import client_key_of
 from appliance.errors import CanisterRefused, ConfigError, IcUnreachable, KeyUnusable, OpenTimeout, Rejected
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.principal import ANONYMOUS, Principal

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.client.errors import ConnectFailed
-from appliance.client.session import Generation
+from appliance.client.sessions.session import Generation
 from appliance.client.settings import GENERATIONS, gateways_of, generation_of, registration_of
 from appliance.crypto import SigningKey
 from appliance.errors import ConfigError

@@ -105,7 +105,7 @@ def test_a_start_after_a_crash_in_an_apply_runs_the_last_good_one(file: Path) ->
     assert begun.loaded.origins["log.level"] == "revision 1:1:14"
     assert begun.record == begun.history[1]
     assert len(begun.warnings) == 1
-    assert "revision 2, whose apply was never finished: revision 1 is run" in begun.warnings[0]
+    assert "revision 2, whose apply was never finished: revision 1 is used instead" in begun.warnings[0]
 
 
 def test_a_revision_that_cannot_be_used_any_more_is_not_run(file: Path) -> None:

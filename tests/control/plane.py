@@ -13,10 +13,10 @@ import structlog
 
 from appliance.client import Connection, connect
 from appliance.config.source import Source, start
+from appliance.control.auth.tokens import Grant, hash_token
+from appliance.control.control import Control
 from appliance.control.models import Role
-from appliance.control.ports import Control
-from appliance.control.reload import Reloads
-from appliance.control.tokens import Grant, hash_token
+from appliance.control.reload.reloads import Reloads
 from appliance.gateway.gateway import Gateway
 from appliance.ic.key_file import load_or_create_identity
 from appliance.ic.principal import Principal

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from appliance.control.app import operations
-from appliance.control.routing import EVERYBODY, MAX_BODY, ROLE, Operation
-from appliance.control.tokens import ROLES
+from appliance.control.auth.tokens import ROLES
+from appliance.control.routes.routing import EVERYBODY, MAX_BODY, ROLE, Operation
 from tests.control.plane import SECRETS, Plane
 from tests.gateway.bench import until
 
@@ -196,7 +196,7 @@ async def test_a_body_without_a_declared_size_is_bounded_too(plane: Plane) -> No
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.control.routing.BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("appliance.control.routes.routing.BODY_TIMEOUT_S", 0.05)
 
     reader, writer = await asyncio.open_unix_connection(plane.control.url.removeprefix("unix:"))
     head = ("PUT /v1/log HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Content-Length: 9", "", "{")

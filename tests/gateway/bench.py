@@ -13,16 +13,16 @@ from tests.gateway.clients import CANISTER, GATEWAY, Client
 from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc
 
 
-class ManualAlarm:
-    """Ends a wait when rung or told to tick. ``waits`` has every wait that was asked for."""
+class ManualWakeUp:
+    """A wake-up without a clock: a wait ends by ``set`` or by ``tick``. ``waits`` holds every wait in seconds."""
 
     def __init__(self) -> None:
         self.waits: list[float] = []
-        self._rung = False
+        self._is_set = False
         self._event = asyncio.Event()
 
-    def ring(self) -> None:
-        self._rung = True
+    def set(self) -> None:
+        self._is_set = True
         self._event.set()
 
     def tick(self) -> None:
@@ -30,12 +30,12 @@ class ManualAlarm:
 
     async def wait(self, seconds: float) -> bool:
         self.waits.append(seconds)
-        if seconds > 0 and not self._rung:
+        if seconds > 0 and not self._is_set:
             self._event.clear()
             await self._event.wait()
         await asyncio.sleep(0)
-        rung, self._rung = self._rung, False
-        return rung
+        was_set, self._is_set = self._is_set, False
+        return was_set
 
 
 class Wire:
@@ -97,7 +97,7 @@ class Bench:
     def __init__(self, **config: object) -> None:
         self.canister = FakeCanister(CANISTER, GATEWAY)
         self.ic = FakeIc(self.canister)
-        self.alarms: list[ManualAlarm] = []
+        self.wake_ups: list[ManualWakeUp] = []
         self.shells: list[Shell] = []
         settings = {"canisters": [{"id": str(CANISTER)}], **config}
         self.gateway = Gateway(
@@ -105,7 +105,7 @@ class Bench:
             ic=self.ic,
             verifier=Verifier(ROOT.public_key),
             principal=GATEWAY,
-            alarm=self._alarm,
+            wake_up=self._wake_up,
         )
 
     async def __aenter__(self) -> "Bench":
@@ -135,9 +135,9 @@ class Bench:
         assert shell.error is None
         return client, shell
 
-    def _alarm(self) -> ManualAlarm:
-        self.alarms.append(ManualAlarm())
-        return self.alarms[-1]
+    def _wake_up(self) -> ManualWakeUp:
+        self.wake_ups.append(ManualWakeUp())
+        return self.wake_ups[-1]
 
 
 async def until(condition: Callable[[], object]) -> None:

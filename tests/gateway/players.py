@@ -9,10 +9,10 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from appliance.client.session import Opened, Received, Send
-from appliance.client.v0 import SessionV0, registration
-from appliance.client.v1 import SessionV1
-from appliance.client.v2 import SessionV2
+from appliance.client.sessions.session import Opened, Received, Send
+from appliance.client.sessions.v0 import SessionV0, registration
+from appliance.client.sessions.v1 import SessionV1
+from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import CandidTypes, SigningKey, Verifier, decode_cbor, encode_cbor
 from appliance.ic.agent import Agent
 from appliance.ic.identity import KeyIdentity

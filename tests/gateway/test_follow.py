@@ -26,8 +26,8 @@ def config(*canisters, **sections):
 
 async def follow(part, new):
     change = await part.prepare(new)
-    change.swap()
-    await change.retire()
+    change.commit()
+    await change.cleanup()
 
 
 # --- canisters ------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ async def test_a_paused_canister_is_not_polled_takes_nobody_and_keeps_its_sessio
         bench.canister.send(client.client_key, b"held at the canister")
         polls = bench.gateway.counters.polls
         for _ in range(50):
-            bench.alarms[0].ring()
+            bench.wake_ups[0].set()
             await asyncio.sleep(0)
         assert bench.gateway.counters.polls <= polls + 1  # one may have been under way
         written = len(shell.wire.written)
@@ -117,7 +117,7 @@ async def test_pollers_keep_the_new_pace():
         await bench.opened()
         await follow(bench.gateway, config(CANISTER, polling={"min_interval": "10ms", "max_interval": "20ms"}))
         assert bench.gateway.pollers[CANISTER].pace.polling.max_interval == 0.02
-        await until(lambda: bench.alarms[0].waits[-1] <= 0.02)
+        await until(lambda: bench.wake_ups[0].waits[-1] <= 0.02)
 
 
 async def test_verification_follows_for_sessions_that_are_there():
@@ -218,7 +218,7 @@ async def test_what_was_prepared_and_not_taken_is_released():
     async with served() as it:
         change = await it.listener.prepare(moved(it, listeners=[{"address": "127.0.0.2:0"}]))
         port = change._coming[1].port
-        await change.discard()
+        await change.rollback()
         with socket.create_server(("127.0.0.2", port)):
             await greeted(it.listener.url)
 
@@ -260,8 +260,8 @@ async def test_an_unchanged_address_is_left_alone():
     async with served() as it:
         bound = it.listener.bound[0]
         change = await it.listener.prepare(moved(it, listen="127.0.0.1:0", max_connections=1))
-        change.swap()
-        await change.retire()
+        change.commit()
+        await change.cleanup()
         assert it.listener.bound == [bound]
         assert it.listener.settings.max_connections == 1
 

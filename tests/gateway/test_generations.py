@@ -202,7 +202,7 @@ async def test_a_client_that_speaks_first_at_the_wrong_address_is_told_where_it_
                 await client.socket.send(event.frame)
             code, reason = await client.closed()
         assert code == WrongGeneration.close_code
-        assert f"an address of {served}" in reason
+        assert f"this address serves clients of {served}" in reason
         assert f"/{spoken}" in reason
         await nobody(network)
 
@@ -335,7 +335,7 @@ async def test_v0_polling_begins_where_the_canister_says():
                 await client.hear()
         await nobody(network)
         polls = network.gateway.counters.polls
-        network.gateway.pollers._cursors.clear()  # as after a restart of the gateway
+        network.gateway.pollers._positions.clear()  # as after a restart of the gateway
         async with playing(network):
             pass
         assert network.gateway.counters.repeated == network.gateway.counters.undeliverable == 0

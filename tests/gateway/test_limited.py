@@ -46,7 +46,7 @@ async def test_too_many_connections_are_answered_with_429():
         raw.close()
         await it.nobody()
         (timeline,) = it.gateway.timelines.turned_away
-        assert [moment.kind for moment in timeline.moments] == ["accepted", "limited", "turned_away"]
+        assert [moment.kind for moment in timeline.entries] == ["accepted", "limited", "turned_away"]
 
 
 async def test_what_is_refused_for_other_reasons_counts_too():
@@ -136,7 +136,7 @@ async def test_the_message_that_is_too_much_is_not_even_verified():
         assert isinstance(shell.error, RateLimited)
         assert shell.error.delay_ns == 60 * SECOND
         assert shell.peer.session.state is state
-        limited = [moment.facts for moment in shell.peer.timeline.moments if moment.kind == "limited"]
+        limited = [moment.facts for moment in shell.peer.timeline.entries if moment.kind == "limited"]
         assert limited == [{"delay_ns": 60 * SECOND, "enforced": True, "scope": "messages_per_client"}]
 
 
@@ -157,7 +157,7 @@ async def test_a_reload_changes_the_limit_of_sessions_that_are_open():
         client, shell = await bench.opened()
         await bursts(bench, client, shell, 4)
         sections = {"canisters": [{"id": str(CANISTER)}], "rate_limits": limits(messages="1/s", burst=6)}
-        (await bench.gateway.prepare(Config.model_validate(sections))).swap()
+        (await bench.gateway.prepare(Config.model_validate(sections))).commit()
         await bursts(bench, client, shell, 1)
         clock.now = SECOND
         await bursts(bench, client, shell, 1)

@@ -1,8 +1,6 @@
 import asyncio
 
-from appliance.gateway.polling.wake_up import LoopWakeUp
 from appliance.gateway.tasks import Tasks
-from tests.gateway.bench import until
 
 
 async def test_finishing_waits_for_what_is_started_meanwhile():
@@ -44,25 +42,3 @@ async def test_a_failure_is_not_lost_and_hurts_nobody(capsys):
     tasks.start(work())
     assert await tasks.finish(30) == 0
     assert "ZeroDivisionError" in capsys.readouterr().out
-
-
-async def test_an_alarm_ends_its_wait_when_rung_before_or_meanwhile():
-    alarm = LoopWakeUp()
-    alarm.ring()
-    assert await alarm.wait(3600) is True
-    assert await alarm.wait(0) is False
-    waiting = asyncio.ensure_future(alarm.wait(3600))
-    await asyncio.sleep(0)
-    alarm.ring()
-    assert await waiting is True
-    assert await alarm.wait(0.001) is False
-
-
-async def test_a_cancelled_wait_leaves_nothing():
-    alarm = LoopWakeUp()
-    waiting = asyncio.ensure_future(alarm.wait(3600))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await until(waiting.done)
-    alarm.ring()
-    assert await alarm.wait(3600) is True

@@ -82,6 +82,7 @@ async def test_as_long_as_an_endpoint_asks_for_is_waited(time: TestTime) -> None
         CertifiedReject(2, "busy"),
         UncertifiedReject(1, "fatal"),
         UncertifiedReject(3, "nobody"),
+        UncertifiedReject(2, "out of cycles", "IC0207"),
     ],
 )
 async def test_a_rejection_is_final(time: TestTime, reject: Rejected) -> None:

@@ -25,7 +25,11 @@ def delegated(*targets: bytes) -> DelegatedIdentity:
     return DelegatedIdentity(session, owner.public_key, chain)
 
 
-@pytest.mark.parametrize("who", [*KEYS, delegated(), delegated(CANISTER)], ids=repr)
+@pytest.mark.parametrize(
+    "who",
+    [*KEYS, delegated(), delegated(CANISTER)],
+    ids=["ed25519", "secp256k1", "prime256v1", "delegated", "delegated for a canister"],
+)
 def test_a_signed_call_is_accepted(who: Identity) -> None:
     call = sign_request(who, "call", now_ns=NOW_NS, canister_id=CANISTER, method_name="greet", arg=b"DIDL\0\0")
     opened = VERIFIER.open_request(call.body, now_ns=NOW_NS)

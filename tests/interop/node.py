@@ -1,6 +1,7 @@
 """Runs drivers under Node in a project with its own packages, and talks to them in lines of JSON."""
 
 import asyncio
+import fcntl
 import json
 import shutil
 import subprocess
@@ -39,8 +40,10 @@ def prepared(folder: Path) -> Path:
     """A folder with a package.json, with its packages installed from its lock file. Raises Unavailable."""
     if shutil.which("node") is None:
         raise Unavailable("the interop tests need node 20 or newer on the PATH")
-    if not _is_installed(folder):
-        _install(folder)
+    with (folder / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process that runs tests may be at it
+        if not _is_installed(folder):
+            _install(folder)
     return folder
 
 

@@ -22,12 +22,16 @@ Deceit = Callable[[int, bytes], list[bytes]]
 
 @asynccontextmanager
 async def lying_gateway(
-    upstream: str, deceit: Deceit | None = None, *, deafness: Callable[[int], bool] = lambda _: False
+    upstream: str,
+    deceit: Deceit | None = None,
+    *,
+    deafness: Callable[[int], bool] = lambda _: False,
+    loses_greeting: bool = False,
 ) -> AsyncIterator[str]:
     """A WebSocket proxy that passes all on as it is but certified messages, with which `deceit` does what it likes.
 
-    Of what the client says it loses the frames with numbers (1 is the first) for which it has `deafness`. Yields its
-    URL, which has the path of the gateway's.
+    Of what the client says it loses the frames with numbers (1 is the first) for which it has `deafness`; with
+    `loses_greeting` also the frames of the gateway itself. Yields its URL, which has the path of the gateway's.
     """
     deceive = deceit or (lambda _, frame: [frame])
 
@@ -40,7 +44,7 @@ async def lying_gateway(
                     if isinstance(frame, bytes) and "cert" in read_message(frame):
                         for passed in deceive(next(numbers), frame):
                             await client.send(passed)
-                    else:
+                    elif not loses_greeting:
                         await client.send(frame)
             except ConnectionClosed:
                 pass

@@ -152,11 +152,25 @@ async def test_a_wrong_signature_is_refused_by_the_gateway(sdk: Sdk) -> None:
 
 
 async def test_an_sdk_of_v1_at_the_path_of_v2(project: Callable[[str], Path]) -> None:
+    """It cannot read the greeting of v2 and closes as soon as it sees one, so here the greeting is lost on its way."""
     project("ic-websocket-js-0.1.2")
-    async with running(generation="v1") as network, SDKS[1].driver(network, url=f"{network.listener.url}/v2") as client:
+    async with (
+        running(generation="v1") as network,
+        lying_gateway(f"{network.listener.url}/v2", loses_greeting=True) as url,
+        SDKS[1].driver(network, url=url) as client,
+    ):
         code, reason = await client.closed()
         assert code == WrongGeneration.close_code
         assert "/v1" in reason
+
+
+async def test_an_sdk_of_v1_and_the_greeting_of_v2(project: Callable[[str], Path]) -> None:
+    """Whichever of the two closes first, nobody joins."""
+    project("ic-websocket-js-0.1.2")
+    async with running(generation="v1") as network, SDKS[1].driver(network, url=f"{network.listener.url}/v2") as client:
+        code, _ = await client.closed()
+        assert code in (WrongGeneration.close_code, BROKEN[0])
+        assert network.gateway.counters.joined == 0
 
 
 async def test_an_sdk_of_v2_at_the_path_of_v1(project: Callable[[str], Path]) -> None:

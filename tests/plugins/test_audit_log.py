@@ -40,8 +40,8 @@ async def loaded(file: Path, **config: object):
 
 async def told(plugin, *kinds: str) -> None:
     for kind in kinds:
-        plugin.guards["event"].tell(event=Happening(kind, NOON_NS, {"number": 1}))
-    await plugin._worker.ask(lambda: None, 10.0)
+        plugin.guards["event"].notify(event=Happening(kind, NOON_NS, {"number": 1}))
+    await plugin._worker.run(lambda: None, 10.0)
 
 
 async def test_a_session_through_a_gateway(tmp_path):
@@ -49,7 +49,7 @@ async def test_a_session_through_a_gateway(tmp_path):
     async with served() as it:
         entry = {"path": FILE, "timeout": 10.0, "config": {"file": str(file), "messages": True}}
         plugins = Plugins(it.gateway.hooks)
-        (await plugins.prepare(Config.model_validate({"plugins": [entry]}))).swap()
+        (await plugins.prepare(Config.model_validate({"plugins": [entry]}))).commit()
         it.gateway.event_bus.subscribe(plugins.publish)
         async with it.session() as (client, socket):
             await socket.send(client.message(b"a secret"))
@@ -74,8 +74,8 @@ async def test_a_session_through_a_gateway(tmp_path):
 async def test_a_line_is_one_line_and_its_own_keys_count(tmp_path):
     file = tmp_path / "audit.jsonl"
     async with loaded(file) as plugin:
-        plugin.guards["close"].tell(who=WHO, ending=ENDING)
-        plugin.guards["event"].tell(event=Happening("reload", NOON_NS, {"kind": "x", "at": 1, "path": FILE}))
+        plugin.guards["close"].notify(who=WHO, ending=ENDING)
+        plugin.guards["event"].notify(event=Happening("reload", NOON_NS, {"kind": "x", "at": 1, "path": FILE}))
     closed, reload = lines(file)
     assert closed["cause"] == ENDING.cause
     assert reload == {"at": "2026-01-01T12:00:00.250+00:00", "kind": "reload", "path": str(FILE)}
@@ -85,7 +85,7 @@ async def test_only_the_kinds_that_are_wanted_are_written(tmp_path):
     file = tmp_path / "audit.jsonl"
     async with loaded(file, kinds=["session.*", "reload"]) as plugin:
         await told(plugin, "session.opened", "reload", "canister.state", "session.closed")
-        plugin.guards["close"].tell(who=WHO, ending=ENDING)
+        plugin.guards["close"].notify(who=WHO, ending=ENDING)
     assert [line["kind"] for line in lines(file)] == ["session.opened", "reload"]
 
 

@@ -9,7 +9,7 @@ from appliance.config.schema import Plugin as Entry
 from appliance.errors import RefusedByPlugin
 from appliance.gateway.hooks import Hooks, Visit, Who
 from appliance.plugins.load import load
-from appliance.plugins.specification import DECIDING, TELLING
+from appliance.plugins.specification import DECISIONS, NOTIFICATIONS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "plugins.md").read_text()
 SMALLEST, WITH_SETTINGS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -44,5 +44,5 @@ async def test_the_one_with_settings(tmp_path, member, answer):
 
 def test_every_hook_is_in_the_table():
     rows = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
-    assert rows == [*DECIDING, *TELLING, "stop"]
+    assert rows == [*DECISIONS, *NOTIFICATIONS, "stop"]
     assert tuple(rows[:-1]) == Hooks.__slots__

@@ -43,7 +43,7 @@ class Bench:
 
     async def told(self) -> None:
         """Everything that was told is done."""
-        await self.worker.ask(lambda: None, LONG_S)
+        await self.worker.run(lambda: None, LONG_S)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ async def test_who_waits_for_a_decision_does_so_for_its_time_and_no_longer(bench
     else:
         await bench.guard.decide(what=1)
     assert (bench.guard.tally.slow, bench.guard.tally.failures) == (1, 0)
-    assert bench.guard.tally.last_error == "no answer within 0.001 s"
+    assert bench.guard.tally.last_error == "no result within 0.001 s"
     gate.set()
     await bench.told()
     assert bench.guard.tally.slow == 1  # counted once
@@ -181,7 +181,7 @@ async def test_what_happened_is_told_in_order_without_waiting(bench):
     gate = threading.Event()
     bench.before = gate.wait
     for number in range(50):
-        bench.guard.tell(what=number)
+        bench.guard.notify(what=number)
     assert not bench.heard
     gate.set()
     await bench.told()
@@ -192,17 +192,17 @@ async def test_what_happened_is_told_in_order_without_waiting(bench):
 async def test_telling_that_raises_or_takes_too_long_counts(benches):
     bench = benches(timeout_s=1.0)
     bench.error = ValueError("oops")
-    bench.guard.tell(what=1)
+    bench.guard.notify(what=1)
     await bench.told()
     assert bench.guard.tally.failures == 1
     bench.error, bench.takes_s = None, 1.5
-    bench.guard.tell(what=2)
+    bench.guard.notify(what=2)
     await bench.told()
     assert (bench.guard.tally.failures, bench.guard.tally.slow) == (1, 1)
     assert bench.guard.tally.last_error == "took 1.5 s"
     assert bench.guard.tally.seconds == 1.5
     for _ in range(IN_A_ROW):
-        bench.guard.tell(what=3)
+        bench.guard.notify(what=3)
         await bench.told()
     assert bench.guard.state == "off"
     assert bench.guard.tally.calls == IN_A_ROW
@@ -212,13 +212,13 @@ async def test_a_plugin_that_hangs_is_told_no_more_and_holds_nobody_up(bench, mo
     monkeypatch.setattr(worker_module, "MAX_WAITING", 3)
     gate = threading.Event()
     bench.before = gate.wait
-    bench.guard.tell(what=0)
+    bench.guard.notify(what=0)
     await until(lambda: not len(bench.worker))  # it hangs in this one
     for number in range(1, 100):
-        bench.guard.tell(what=number)
+        bench.guard.notify(what=number)
     assert bench.guard.state == "off"
     assert bench.guard.tally.failures == IN_A_ROW
     assert bench.guard.tally.last_error == FULL
     gate.set()
-    await bench.worker.ask(lambda: None, LONG_S, anyway=True)
+    await bench.worker.run(lambda: None, LONG_S, anyway=True)
     assert bench.heard == [0, 1, 2, 3]

@@ -37,7 +37,7 @@ async def test_what_people_do_is_heard_after_a_reload_brought_the_plugin(tmp_pat
         assert await it.reload()
         it.write(with_log(file) + "\npolling: {max_interval: 2s}")
         assert await it.reload()
-        generation = it.control.reloads.generation
+        generation = it.control.reloads.revision
         await until(lambda: ("reload", generation) in reloads(file))
         it.write("")
         assert await it.reload()

@@ -157,7 +157,7 @@ async def test_an_entry_point_goes_before_a_module(tmp_path, monkeypatch):
                 "plugins[polite]: has no hook; there are admit, open, client_message, canister_message, close, event",
             ],
         ),
-        (FUNCTIONS, {"a": 1}, ["plugins[polite].config: takes no configuration"]),
+        (FUNCTIONS, {"a": 1}, ["plugins[polite].config: has no Settings, so it takes no configuration"]),
         (
             CLASS,
             {"word": [], "at_least": "x"},
@@ -216,7 +216,7 @@ async def test_a_plugin_that_hangs_is_left_behind(plugin, monkeypatch):
     monkeypatch.setattr(threading, "gate", threading.Event(), raising=False)
     source = "import threading\nfrom appliance.plugins import hook\n@hook\ndef event(): threading.gate.wait()\n"
     loaded = await load(plugin(source))
-    loaded.guards["event"].tell(event=None)
+    loaded.guards["event"].notify(event=None)
     with capture_logs() as logs:
         await loaded.stop()
     assert [line["event"] for line in logs] == ["a plugin does not stop"]

@@ -92,8 +92,8 @@ class Bench:
 
     async def follow(self, *plugins: dict[str, object]) -> None:
         change = await self.plugins.prepare(self.config(*plugins))
-        change.swap()
-        await change.retire()
+        change.commit()
+        await change.cleanup()
 
     def heard(self) -> list[str]:
         heard, self.log[:] = list(self.log), []
@@ -208,7 +208,7 @@ async def test_what_is_prepared_and_not_wanted_is_stopped(bench):
     await bench.follow(scribe(path, "a"))
     change = await bench.plugins.prepare(bench.config(scribe(path, "a"), scribe(path, "b")))
     bench.heard()
-    await change.discard()
+    await change.rollback()
     assert bench.heard() == ["b stop"]
     await bench.hooks.admit(VISIT)
     assert bench.heard() == ["a admit 192.0.2.1"]
@@ -219,9 +219,9 @@ async def test_who_is_replaced_hears_no_more_than_was_told_before(bench):
     await bench.follow(scribe(path, "a"))
     bench.hooks.close(WHO, ENDING)
     change = await bench.plugins.prepare(bench.config(scribe(path, "b")))
-    change.swap()
+    change.commit()
     bench.hooks.close(WHO, ENDING)
-    await change.retire()
+    await change.cleanup()
     await bench.plugins.stop()
     heard = bench.heard()
     assert [line for line in heard if line.startswith("a")] == ["a made", "a close 0badc0de 1000", "a stop"]

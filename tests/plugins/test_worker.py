@@ -30,7 +30,7 @@ async def test_what_is_put_runs_in_order_and_elsewhere(worker):
     for number in range(100):
         assert worker.put(lambda number=number: ran.append((number, threading.current_thread() is here)))
     here = threading.main_thread()
-    assert await worker.ask(lambda: len(ran), LONG_S) == 100
+    assert await worker.run(lambda: len(ran), LONG_S) == 100
     assert ran == [(number, False) for number in range(100)]
 
 
@@ -39,23 +39,23 @@ async def test_what_is_raised_reaches_who_asks(worker):
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await worker.ask(fails, LONG_S)
-    assert await worker.ask(lambda: 5, LONG_S) == 5
+        await worker.run(fails, LONG_S)
+    assert await worker.run(lambda: 5, LONG_S) == 5
 
 
 async def test_an_exit_ends_nobody(worker):
     with pytest.raises(RuntimeError, match="SystemExit"):
-        await worker.ask(sys.exit, LONG_S)
-    assert await worker.ask(lambda: 5, LONG_S) == 5
+        await worker.run(sys.exit, LONG_S)
+    assert await worker.run(lambda: 5, LONG_S) == 5
 
 
 async def test_who_asks_does_not_wait_longer_than_it_wants(worker, gate):
     with pytest.raises(TimeoutError):
-        await worker.ask(gate.wait, 0.001)
+        await worker.run(gate.wait, 0.001)
     with pytest.raises(TimeoutError):
-        await worker.ask(lambda: 5, 0.001)  # its turn does not come
+        await worker.run(lambda: 5, 0.001)  # its turn does not come
     gate.set()
-    assert await worker.ask(lambda: 5, LONG_S) == 5  # what came too late for its asker has done no harm
+    assert await worker.run(lambda: 5, LONG_S) == 5  # what came too late for its asker has done no harm
 
 
 async def test_so_many_wait_and_no_more(worker, gate):
@@ -65,9 +65,9 @@ async def test_so_many_wait_and_no_more(worker, gate):
         assert worker.put(lambda: None)
     assert not worker.put(lambda: None)
     with pytest.raises(TimeoutError):
-        await worker.ask(lambda: 5, LONG_S)
+        await worker.run(lambda: 5, LONG_S)
     gate.set()
-    assert await worker.ask(lambda: 5, LONG_S, anyway=True) == 5
+    assert await worker.run(lambda: 5, LONG_S, anyway=True) == 5
     assert worker.put(lambda: None)
 
 
@@ -106,7 +106,7 @@ def test_an_answer_for_a_loop_that_is_gone_is_dropped(gate):
 
     async def ask() -> None:
         with pytest.raises(TimeoutError):
-            await worker.ask(gate.wait, 0.001)
+            await worker.run(gate.wait, 0.001)
 
     asyncio.run(ask())
     gate.set()

@@ -128,7 +128,7 @@ def _identity(file: Path) -> Finding:
 
 
 def _tokens(file: Path) -> Finding:
-    from appliance.control.tokens import Tokens  # noqa: PLC0415 - rarely needed
+    from appliance.control.auth.tokens import Tokens  # noqa: PLC0415 - rarely needed
 
     tokens = Tokens(file)
     try:

@@ -36,7 +36,7 @@ def new(role: Role, *, name: str | None) -> None:
 
     Add the line to the file that control.tokens names: this command writes no file and calls no gateway.
     """
-    from appliance.control.tokens import PREFIX, Grant, hash_token  # noqa: PLC0415 - only for this command
+    from appliance.control.auth.tokens import PREFIX, Grant, hash_token  # noqa: PLC0415 - of no use to the others
 
     body = request(AddTokenRequest, name=name or f"{role}-{secrets.token_hex(3)}", role=role)
     token = PREFIX + secrets.token_urlsafe(32)

@@ -1,7 +1,7 @@
-"""What the API answers and takes: the only modules of the control plane that a client of it needs.
+"""Responses and requests of the API: the only modules of the control plane that its client needs.
 
-Times are RFC 3339 in UTC, durations seconds (``…_s``), sizes bytes. Answers may grow: a client ignores what it does not
-know. Requests may not hold what is not known here.
+Times are RFC 3339 in UTC, durations seconds (``…_s``), sizes bytes. Responses may get new fields, which clients ignore.
+Unknown fields of requests are errors.
 """
 
 from appliance.control.models.base import Answer, Fault, GenerationName, Name, ProblemDetails, Request, Role

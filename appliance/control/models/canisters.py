@@ -1,4 +1,4 @@
-"""Canisters: who is there, and how they are polled."""
+"""Canisters: their clients, and how they are polled."""
 
 from typing import Annotated, Literal
 
@@ -11,11 +11,11 @@ PRINCIPAL = r"^[a-z0-9]{1,5}(-[a-z0-9]{1,5}){0,12}$"
 
 
 CanisterState = Literal["ok", "degraded", "idle", "paused", "draining"]
-"""``degraded`` while polls fail; ``idle`` where nobody is there, so that it is not polled."""
+"""``degraded`` while polls fail; ``idle`` without clients, when it is not polled."""
 
 
 class Polling(Answer):
-    """How the canister is asked for messages, now."""
+    """The state of polling a canister."""
 
     state: Literal["ok", "degraded", "paused"]
     """``degraded`` while polls fail."""
@@ -26,19 +26,19 @@ class Polling(Answer):
     delivered: int
     polls_per_message: float | None
     failures: int
-    """In a row; the breaker is open while there are any."""
+    """Consecutive failures."""
     last_error: str | None
     wait_s: float
-    """Between two polls, at the moment."""
+    """The current interval between polls."""
 
 
 class Canister(Answer):
-    """A canister with who is there and how it is polled."""
+    """A canister with its clients and its polling."""
 
     id: str
     name: str | None
     listed: bool
-    """Whether it is in the configuration; unlisted ones are here while they have clients."""
+    """Whether it is in the configuration; an unlisted canister is shown while it has clients."""
     generation: list[GenerationName]
     state: CanisterState
     max_clients: int | None
@@ -49,7 +49,7 @@ class Canister(Answer):
     waiting_calls: int
     """Messages of its clients that wait for the IC."""
     polling: Polling | None
-    """None where it is not polled."""
+    """None if it is not polled."""
 
 
 class Canisters(Answer):
@@ -86,7 +86,7 @@ class SaveRequest(Request):
 
 
 class CanisterChanged(Answer):
-    """What came of a change of one canister: it is an apply of an edited configuration."""
+    """The result of a change of one canister, which is an apply of an edited configuration."""
 
     canister: str
     applied: Applied

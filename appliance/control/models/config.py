@@ -1,4 +1,4 @@
-"""The configuration: shown, planned, applied, and what it was."""
+"""The configuration: shown, planned, applied, and its history."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -15,19 +15,19 @@ Text = Annotated[str, Field(max_length=MAX_TEXT)]
 
 
 class Change(Answer):
-    """A key whose value would be, or was, another one."""
+    """A key whose value would change, or has changed."""
 
     key: str
     """For example ``canisters[bkyz2-fmaaa-aaaaa-qaaaq-cai].polling.min_interval``."""
     old: Any
-    """As it is written; None where it was not there."""
+    """As written in the file; None if it was absent."""
     new: Any
-    """None where it is not there any more."""
+    """None if it is removed."""
     in_file: bool = False
-    """The key is the same, and the file that it names has another content."""
+    """The value is the same, but the content of the file that it names has changed."""
     effect: Effect
     sessions: int
-    """How many sessions are touched."""
+    """How many sessions are affected."""
 
 
 class ConfigShown(Answer):
@@ -42,50 +42,51 @@ class ConfigShown(Answer):
     pending_restart: list[str]
     """Keys whose new value waits for a restart."""
     values: dict[str, Any]
-    """Every key with its value, written as in the file."""
+    """Every key with its value, as it would be written in the file."""
     origins: dict[str, str]
-    """Where each value is from: a place in the file, a variable, a setting of the command line, or ``default``."""
+    """The origin of each value: a place in the file, a variable, a setting of the command line, or ``default``."""
     text: str | None
-    """As it was given; None for those who are no admin, as plugins may have secrets in it."""
+    """The text; None unless the sender is an admin, because settings of plugins may contain secrets."""
 
 
 class PlanRequest(Request):
-    """A configuration to look at."""
+    """A configuration to plan."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "version: 1\n"}]})
 
     text: Text | None = None
-    """What ``gateway.yaml`` would hold; the file as it is if absent."""
+    """The content of ``gateway.yaml``; if absent, the file as it is now."""
 
 
 class Plan(Answer):
-    """What would change."""
+    """The planned changes."""
 
     changes: list[Change]
     refused: ProblemDetails | None = None
-    """Why it would not be applied."""
+    """Why it would be refused."""
 
 
 class ApplyRequest(PlanRequest):
-    """A configuration to run."""
+    """A configuration to apply."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"confirm_within_s": 60}]})
 
     confirm_within_s: Annotated[float, Field(ge=1, le=86_400)] | None = None
-    """Roll back by itself unless it is confirmed in time."""
+    """Roll back automatically unless confirmed within this time."""
     keep_if_healthy: bool = False
-    """Do not roll back then if nothing is wrong with the gateway."""
+    """Do not roll back then if every readiness check passes."""
     allow_restart: bool = False
-    """Apply the rest where some keys need a restart; those wait for it."""
+    """Apply the other changes if some keys need a restart; these wait for it."""
     force: bool = False
-    """Also where every canister would go while sessions are open, or the file be overwritten that says something else
-    than what runs."""
+    """Apply even if this removes every canister while sessions are open, or overwrites a file that differs from what
+    runs.
+    """
     save: bool = False
-    """Write it to the file too; on trial only when it is confirmed."""
+    """Write it to the file too; on trial only after the confirmation."""
 
 
 class Applied(Answer):
-    """What runs now."""
+    """The configuration that runs now."""
 
     result: Literal["started", "applied", "unchanged", "rejected", "confirmed", "rolled back"]
     generation: int
@@ -97,7 +98,7 @@ class Applied(Answer):
 
 
 class ConfirmRequest(Request):
-    """That a configuration which runs on trial is to stay."""
+    """Keeps the configuration that runs on trial."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"save": True}]})
 
@@ -106,16 +107,16 @@ class ConfirmRequest(Request):
 
 
 class RollbackRequest(Request):
-    """A generation to go back to."""
+    """A revision to go back to."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"generation": 7}]})
 
     generation: Annotated[int, Field(ge=1, lt=2**31), WHOLE] | None = None
-    """The last good one before this if absent."""
+    """If absent, the last good one before this."""
 
 
 class HistoryEntry(Answer):
-    """A configuration that ran, or was to run."""
+    """A revision of the configuration, applied or refused."""
 
     generation: int
     state: str
@@ -135,16 +136,16 @@ class History(Answer):
 
 
 class HistoryText(HistoryEntry):
-    """With what it said."""
+    """With its text."""
 
     text: str
 
 
 class Difference(Answer):
-    """From one generation to another."""
+    """The difference between two revisions."""
 
     old: int
     new: int
     changes: list[Change]
     text: str
-    """As a unified diff; empty where they are the same."""
+    """A unified diff; empty if the texts are equal."""

@@ -12,31 +12,31 @@ EventKind = Literal["session.opened", "session.closed", "reload", "drain", "cani
 
 
 class DrainRequest(Request):
-    """How to let clients go; what is absent is as the configuration has it."""
+    """How to drain; absent fields use the values of the configuration."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"rate": 50, "deadline_s": 300, "reconnect_after_s": 10}]}
     )
 
     rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
-    """Closes a second."""
+    """Closes per second."""
     grace_s: Annotated[float, Field(ge=0, le=3600)] | None = None
-    """Before the first close, for balancers to see that this gateway is not ready."""
+    """Time before the first close, for load balancers to notice that this gateway is not ready."""
     deadline_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
-    """For all of it: the rate is raised where it would take longer."""
+    """Total time; the rate is increased if needed."""
     canister: Annotated[str, Field(min_length=1, max_length=63)] | None = None
-    """Only its clients; principal or name. The gateway stays ready then."""
+    """Drain only the clients of this canister (principal or name); the gateway stays ready."""
     reconnect_after_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
-    """What clients are told."""
+    """The delay before reconnecting that is sent to clients."""
 
 
 class DrainProgress(Answer):
-    """How far a drain is."""
+    """Progress of a drain."""
 
     state: Literal["none", "waiting", "closing", "done", "cancelled"]
-    """``waiting`` is the grace."""
+    """``waiting``: before the first close."""
     canister: str | None = None
-    """Whose clients, None for all."""
+    """The canister whose clients are drained, None for all clients."""
     total: int = 0
     closed: int = 0
     left: int = 0
@@ -47,19 +47,19 @@ class DrainProgress(Answer):
 
 
 class Drain(DrainProgress):
-    """The drain that was asked about, and those of canisters that are on."""
+    """The requested drain, and the running drains of canisters."""
 
     canisters: Annotated[list[DrainProgress], Field(default_factory=list)]
 
 
 class LimitedKey(Answer):
-    """Somebody who is being limited."""
+    """An address or client that is limited now."""
 
     key: str
-    """An address, or a client."""
+    """The address or client."""
     retry_after_s: float
     times: int
-    """How often it was told so."""
+    """How often it was refused."""
 
 
 class Limit(Answer):
@@ -68,20 +68,20 @@ class Limit(Answer):
     scope: str
     """``connections_per_ip`` or ``messages_per_client``."""
     canister: str | None
-    """Whose limit of its own this is."""
+    """The canister with this limit of its own, None for the general one."""
     mode: Literal["off", "shadow", "enforce"]
     rate: float
-    """A second."""
+    """Per second."""
     burst: int
     keys: int
-    """How many are remembered."""
+    """How many addresses or clients are tracked."""
     allowed: int
     limited: int
-    """How often somebody was turned away, since the start."""
+    """Refusals since the start."""
     shadowed: int
-    """How often somebody would have been."""
+    """Refusals that mode ``shadow`` only counted."""
     waiting: list[LimitedKey]
-    """Who has to wait at the moment, the longest first."""
+    """Keys that are limited now, the longest delay first."""
 
 
 class Limits(Answer):
@@ -91,7 +91,7 @@ class Limits(Answer):
 
 
 class Plugin(Answer):
-    """A plugin that is loaded."""
+    """A loaded plugin."""
 
     name: str
     source: str
@@ -100,18 +100,18 @@ class Plugin(Answer):
     calls: int
     failures: int
     slow: int
-    """Calls that took longer than they may."""
+    """Calls that exceeded the time-out."""
     last_error: str | None = None
 
 
 class Plugins(Answer):
-    """All that are loaded, in the order of the configuration."""
+    """All loaded plugins, in the order of the configuration."""
 
     items: list[Plugin]
 
 
 class Log(Request):
-    """What is written to the log."""
+    """The log level."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"level": "debug"}]})
 
@@ -120,7 +120,7 @@ class Log(Request):
 
 
 class Token(Answer):
-    """Who may use the API over TCP; the token itself is known to its holder only."""
+    """A token for the API over TCP; only its holder knows the token itself."""
 
     name: str
     role: Role
@@ -142,7 +142,7 @@ class AddTokenRequest(Request):
 
 
 class NewToken(Token):
-    """The only time that it is shown."""
+    """A new token; this is the only time that it is shown."""
 
     token: str
 
@@ -159,7 +159,7 @@ class AuditEntry(Answer):
     """The operation, as the API names it."""
     target: str | None
     status: int
-    """HTTP status it was answered with."""
+    """HTTP status of the response."""
     problem: str | None
     before: Any = None
     after: Any = None
@@ -172,7 +172,7 @@ class Audit(Answer):
 
 
 class Event(Answer):
-    """What the stream of events carries as ``data``."""
+    """The ``data`` of an event in the stream."""
 
     id: int
     at: datetime

@@ -7,7 +7,7 @@ from appliance.control.models.base import Answer, Role
 
 
 class Reload(Answer):
-    """What came of one attempt to run another configuration."""
+    """The outcome of one reload."""
 
     at: datetime
     result: Literal["started", "applied", "unchanged", "rejected", "confirmed", "rolled back"]
@@ -15,11 +15,11 @@ class Reload(Answer):
     """``start``, ``signal``, ``watch``, ``api`` …"""
     actor: str
     generation: int
-    """The one that runs since."""
+    """The revision that runs since."""
     changes: int
     """Keys that changed."""
     confirm_by: datetime | None = None
-    """When it is rolled back unless it is confirmed."""
+    """Deadline of the trial: it is rolled back then unless confirmed."""
     problem: str | None = None
     """Why it was rejected."""
 
@@ -31,13 +31,13 @@ class Status(Answer):
     started_at: datetime
     uptime_s: float
     generation: int
-    """Of the configuration; it grows with each apply."""
+    """The revision of the configuration; it grows with each change."""
     config_hash: str
     config_file: str | None
     differs_from_file: bool
-    """Whether the file on disk has another content than what runs."""
+    """Whether the file differs from the configuration that runs."""
     confirm_by: datetime | None
-    """When the configuration is rolled back unless it is confirmed."""
+    """Deadline of the trial: the configuration is rolled back then unless confirmed."""
     draining: bool
     stopping: bool
     sessions: int
@@ -45,7 +45,7 @@ class Status(Answer):
     connections: int
     """Sockets of clients."""
     departing: int
-    """Clients that are gone and whose canister is not told yet."""
+    """Clients that left and whose `ws_close` call is not done yet."""
     canisters: int
     """Those that are listed."""
     gateway_principal: str
@@ -56,7 +56,7 @@ class Status(Answer):
 
 
 class WhoAmI(Answer):
-    """Who asks, as the API sees it."""
+    """The sender of the request."""
 
     name: str
     """``unix:USER`` or ``token:NAME``."""
@@ -64,14 +64,14 @@ class WhoAmI(Answer):
 
 
 class Identity(Answer):
-    """Who the gateway is to canisters."""
+    """The principal of the gateway."""
 
     principal: str
     key_file: str
 
 
 class Hop(Answer):
-    """How long one part of a message's way takes."""
+    """Latency of one hop of a message."""
 
     name: str
     count: int
@@ -92,11 +92,11 @@ class Stats(Answer):
     """Counters that are split: ``closed`` by close code, ``refused`` and others by reason."""
     hops: list[Hop]
     loop_lag_s: float
-    """How late the event loop was at the last look."""
+    """How late the event loop was at the last measurement."""
 
 
 class HopSum(Answer):
-    """How often one part of a message's way was measured, and how long it took in all."""
+    """Number and total time of the measurements of one hop."""
 
     name: str
     count: int
@@ -104,7 +104,7 @@ class HopSum(Answer):
 
 
 class Sample(Answer):
-    """What the counters said at one moment."""
+    """The counters at one time."""
 
     at: datetime
     sessions: int
@@ -118,7 +118,7 @@ class Sample(Answer):
 
 
 class Samples(Answer):
-    """The last minutes, for charts that begin before they are looked at."""
+    """Samples of the last minutes, for charts."""
 
     every_s: float
     items: list[Sample]
@@ -134,7 +134,7 @@ class CheckResult(Answer):
 
 
 class Health(Answer):
-    """Whether it is well; the checks only where they are asked for."""
+    """Health; the checks are listed only on request."""
 
     status: Literal["ok", "failing"]
     checks: list[CheckResult] | None = None

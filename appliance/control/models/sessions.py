@@ -1,4 +1,4 @@
-"""Sessions: found, looked at, explained and closed."""
+"""Sessions: listed, shown, explained and closed."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -12,13 +12,13 @@ SessionState = Literal["new", "hello", "opening", "open"]
 
 
 class SessionFilter(Request):
-    """Which sessions; all that is given must hold."""
+    """A filter of sessions; all given conditions must match."""
 
     id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     canister: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Principal or name."""
     client: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """As the session shows it, or its beginning."""
+    """The client key of a session, or its beginning."""
     address: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """An IP address or a network such as ``10.0.0.0/8``, or ``unix``."""
     generation: GenerationName | None = None
@@ -27,22 +27,22 @@ class SessionFilter(Request):
 
 
 class SessionQuery(BaseModel):
-    """Which sessions to list; all that is given must hold."""
+    """A filter of sessions to list; all given conditions must match."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     canister: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Principal or name."""
     client: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """As the session shows it, or its beginning."""
+    """The client key of a session, or its beginning."""
     address: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """An IP address, a network such as `10.0.0.0/8`, or `unix`."""
     generation: GenerationName | None = None
     """Wire generation."""
     state: SessionState | None = None
-    """How far it is."""
+    """State of the session."""
     min_age_s: Annotated[float, Field(ge=0, le=1e9)] | None = None
-    """Connected for so long at least."""
+    """Minimum time since the connection."""
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     """How many."""
     after: Annotated[str, Field(max_length=128)] | None = None
@@ -50,7 +50,7 @@ class SessionQuery(BaseModel):
 
     @property
     def filter(self) -> SessionFilter:
-        """What is to hold."""
+        """The filter without the page."""
         return SessionFilter(**self.model_dump(exclude={"limit", "after"}))
 
 
@@ -75,9 +75,9 @@ class Session(Answer):
     """Messages of the canister."""
     bytes_out: int
     waiting_bytes: int
-    """For the client to read."""
+    """Bytes that the client has not read yet."""
     waiting_calls: int
-    """For the IC to answer."""
+    """Calls that the IC has not answered yet."""
 
 
 class Sessions(Answer):
@@ -85,21 +85,21 @@ class Sessions(Answer):
 
     items: list[Session]
     next: str | None
-    """What to give as ``after`` for those that follow; None at the end."""
+    """The value of ``after`` for the next page; None at the end."""
 
 
 class Moment(Answer):
-    """One thing that happened in a session."""
+    """One event of a session."""
 
     at: datetime
     kind: str
     facts: dict[str, Any]
     sentence: str
-    """What it means, for people."""
+    """An explanation, for people."""
 
 
 class Story(Answer):
-    """What happened in a session, of a long one the beginning and the end. Payloads are never recorded."""
+    """The timeline of a session; of a long one the beginning and the end. Payloads are never recorded."""
 
     session: str
     address: str | None
@@ -111,14 +111,14 @@ class Story(Answer):
     close_code: int | None
     """1006 where the connection was lost without a close."""
     dropped: int
-    """Moments in between that are forgotten."""
+    """The number of entries in between that were dropped."""
     summary: list[str]
-    """What it comes to, for people."""
+    """A summary, for people."""
     moments: list[Moment]
 
 
 class CloseRequest(Request):
-    """Which sessions to close, and what to tell them."""
+    """Which sessions to close, with which code and reason."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -128,16 +128,16 @@ class CloseRequest(Request):
 
     filter: SessionFilter
     code: Annotated[int, Field(ge=4000, le=4999), WHOLE] = 4109
-    """Close code: up to 4499 clients come back, from 4500 on they do not."""
+    """Close code: up to 4499 clients reconnect, from 4500 on they do not."""
     reason: Annotated[str, Field(min_length=1, max_length=120)] | None = None
-    """What the clients are told; 123 bytes at most."""
+    """Sent to the clients; 123 bytes at most."""
     dry_run: bool = False
     """Only count."""
 
 
 class Closed(Answer):
-    """What came of it."""
+    """The result of closing sessions."""
 
     matched: int
     closed: int
-    """0 where it was only counted."""
+    """0 for a dry run."""

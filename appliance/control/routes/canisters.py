@@ -1,6 +1,7 @@
-"""Canisters: looked at, paused, added and removed.
+"""Canisters: shown, paused, added and removed.
 
-What is changed here is the text of the configuration, which then goes the way of every other change of it.
+These operations edit the text of the configuration and apply it, so they are planned, recorded and rolled back like any
+other change.
 """
 
 import asyncio
@@ -13,18 +14,8 @@ from fastapi import Query
 
 from appliance.config.schema import Canister as Settings
 from appliance.config.text.edit import Value, append_item, remove_item, set_value
-from appliance.control.depends import Asked, Change, Plane
-from appliance.control.models import (
-    AddCanisterRequest,
-    Canister,
-    CanisterChanged,
-    Canisters,
-    CanisterState,
-    Polling,
-    SaveRequest,
-)
-from appliance.control.ports import Control
-from appliance.control.problems import (
+from appliance.control.control import Control
+from appliance.control.http.problems import (
     CannotFollow,
     ConfigInvalid,
     Conflict,
@@ -35,9 +26,19 @@ from appliance.control.problems import (
     RestartNeeded,
     refusals,
 )
+from appliance.control.models import (
+    AddCanisterRequest,
+    Canister,
+    CanisterChanged,
+    Canisters,
+    CanisterState,
+    Polling,
+    SaveRequest,
+)
 from appliance.control.routes.config import TRIGGER, applied
-from appliance.control.routing import Operations
-from appliance.control.selection import listed_canister
+from appliance.control.routes.depends import Asked, Change, Plane
+from appliance.control.routes.routing import Operations
+from appliance.control.routes.selection import listed_canister
 from appliance.errors import ConfigError
 from appliance.gateway.peer import Peer
 from appliance.gateway.polling.poller import PollerFacts
@@ -57,7 +58,7 @@ _REFUSED = (ConfigInvalid, Conflict, RestartNeeded, ForceNeeded, CannotFollow, E
 
 @router.view("/v1/canisters", "listCanisters")
 async def listed(control: Plane) -> Canisters:
-    """All that are listed, then those that only have clients."""
+    """All listed canisters, then unlisted ones with clients."""
     config = control.gateway.config
     known = {canister.id: canister for canister in config.canisters}
     others = [canister_id for canister_id in control.gateway.hub.canisters() if canister_id not in known]
@@ -71,7 +72,7 @@ async def listed(control: Plane) -> Canisters:
 
 @router.view("/v1/canisters/{canister}", "getCanister", NotFound, Invalid)
 async def shown(control: Plane, canister: CanisterId) -> Canister:
-    """One of them."""
+    """One canister."""
     found = control.gateway.config.named(canister)
     if found is not None:
         return _canister(control, found.id, found)
@@ -83,7 +84,7 @@ async def shown(control: Plane, canister: CanisterId) -> Canister:
 
 @router.change("POST", "/v1/canisters", "addCanister", *_REFUSED, status_code=201)
 async def add(asked: Asked, body: AddCanisterRequest) -> CanisterChanged:
-    """Serve a further canister. The settings that are not here are in the configuration."""
+    """Serve another canister. Its other settings can be changed in the configuration."""
     asked.note.target = body.id
     for handle in (body.id, body.name):
         if handle is not None and asked.control.gateway.config.named(handle) is not None:
@@ -96,7 +97,7 @@ async def add(asked: Asked, body: AddCanisterRequest) -> CanisterChanged:
 
 @router.change("DELETE", "/v1/canisters/{canister}", "removeCanister", NotFound, *_REFUSED)
 async def remove(asked: Asked, canister: CanisterId, save: Save = False, force: Force = False) -> CanisterChanged:
-    """Serve it no more. Its sessions are closed at the pace that the configuration has for drains."""
+    """Stop serving a canister. Its sessions are closed at the rate that the configuration sets for drains."""
     config = asked.control.reloads.config
     found = listed_canister(canister, config)
     edit = partial(remove_item, path=("canisters", config.canisters.index(found)))
@@ -105,13 +106,13 @@ async def remove(asked: Asked, canister: CanisterId, save: Save = False, force: 
 
 @router.change("POST", "/v1/canisters/{canister}/pause", "pauseCanister", NotFound, *_REFUSED)
 async def pause(asked: Asked, canister: CanisterId, body: SaveRequest | None = None) -> CanisterChanged:
-    """Let nobody in and do not poll. Sessions stay, and what clients send goes on."""
+    """Accept no new clients and stop polling. Sessions stay open, and messages of clients are still relayed."""
     return await _pause(asked, canister, paused=True, save=body is not None and body.save)
 
 
 @router.change("POST", "/v1/canisters/{canister}/resume", "resumeCanister", NotFound, *_REFUSED)
 async def resume(asked: Asked, canister: CanisterId, body: SaveRequest | None = None) -> CanisterChanged:
-    """Let clients in again and poll at once."""
+    """Accept clients again and poll at once."""
     return await _pause(asked, canister, paused=False, save=body is not None and body.save)
 
 
@@ -127,15 +128,17 @@ async def _pause(asked: Change, canister: str, *, paused: bool, save: bool) -> C
 
 
 async def _edited(asked: Change, canister: str, edit: Edit, *, save: bool, force: bool = False) -> CanisterChanged:
-    """Apply the text that runs with an edit that concerns one canister."""
+    """Apply the running text with an edit of one canister. Refuses if the edit would change anything else: the text
+    may contain changes that wait for a restart.
+    """
     control, actor, note = asked
     reloads = control.reloads
-    note.target, note.before = canister, {"generation": reloads.generation, "etag": reloads.etag}
+    note.target, note.before = canister, {"generation": reloads.revision, "etag": reloads.etag}
     origin = reloads.loaded.origins["canisters"]
     if origin.startswith(("variable", "setting")):
-        raise Conflict(f"canisters are set by {origin}, which goes over the file; change it there")
+        raise Conflict(f"canisters are set by {origin}, which overrides the file; change it there")
     if save and await reloads.differs_from_file():
-        raise Conflict("the file says something else than what runs, and would be overwritten; reload it first")
+        raise Conflict("the file differs from the configuration that runs, and would be overwritten; reload it first")
     etag = reloads.etag
     try:
         text = await asyncio.to_thread(edit, reloads.loaded.text)

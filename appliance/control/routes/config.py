@@ -15,8 +15,20 @@ from appliance.config.plan import PlannedChange, compare
 from appliance.config.render.json_schema import json_schema
 from appliance.config.source import Source
 from appliance.config.text.written import written
-from appliance.control.answers import Json, to_json
-from appliance.control.depends import Asked, Noted, Plane, Sender
+from appliance.control.control import Control
+from appliance.control.http.encoding import OrjsonResponse, timestamp, to_json
+from appliance.control.http.problems import (
+    CannotFollow,
+    ConfigInvalid,
+    Conflict,
+    EtagMismatch,
+    ForceNeeded,
+    Invalid,
+    NotFound,
+    RestartNeeded,
+    refusal_of,
+    refusals,
+)
 from appliance.control.models import (
     Applied,
     ApplyRequest,
@@ -31,29 +43,16 @@ from appliance.control.models import (
     PlanRequest,
     RollbackRequest,
 )
-from appliance.control.outcome import Outcome
-from appliance.control.ports import Control
-from appliance.control.problems import (
-    CannotFollow,
-    ConfigInvalid,
-    Conflict,
-    EtagMismatch,
-    ForceNeeded,
-    Invalid,
-    NotFound,
-    RestartNeeded,
-    refusal_of,
-    refusals,
-)
-from appliance.control.routing import Note, Operations
-from appliance.control.times import moment
+from appliance.control.reload.outcome import Outcome
+from appliance.control.routes.depends import Asked, Noted, Plane, Sender
+from appliance.control.routes.routing import Note, Operations
 from appliance.errors import ConfigError
 
 router = Operations("config")
 
 TRIGGER = "api"
 HIDDEN = "…"
-"""Stands for what those see who are no admin where a plugin may have a secret."""
+"""Replaces settings of plugins for senders who are not admins: they may contain secrets."""
 
 IfMatch = Annotated[str | None, Header(max_length=1000, description="The `etag` that must still be the one that runs.")]
 Generation = Annotated[int, InPath(ge=1, lt=2**31, description="Of the configuration.", examples=[7])]
@@ -65,7 +64,7 @@ _ETAG = {200: {"headers": {"ETag": {"schema": {"type": "string"}, "description":
 
 @router.view("/v1/config", "getConfig", response_model=ConfigShown, responses=_ETAG)
 async def shown(control: Plane, actor: Sender) -> Response:
-    """What runs, with where each value is from."""
+    """The configuration that runs, with the origin of each value."""
     reloads = control.reloads
     values = written(reloads.config)
     if not actor.may("admin"):
@@ -73,7 +72,7 @@ async def shown(control: Plane, actor: Sender) -> Response:
             {**plugin, "config": dict.fromkeys(plugin["config"], HIDDEN)} for plugin in values["plugins"]
         ]
     answer = ConfigShown(
-        generation=reloads.generation,
+        generation=reloads.revision,
         etag=reloads.etag,
         hash=reloads.hash,
         file=file_of(control),
@@ -84,18 +83,18 @@ async def shown(control: Plane, actor: Sender) -> Response:
         origins=dict(reloads.loaded.origins),
         text=reloads.loaded.text if actor.may("admin") else None,
     )
-    return Json(answer.model_dump(), headers={"ETag": f'"{reloads.etag}"'})
+    return OrjsonResponse(answer.model_dump(), headers={"ETag": f'"{reloads.etag}"'})
 
 
 @router.view("/v1/config/schema", "getConfigSchema", response_class=Response, responses=_SCHEMA)
 async def schema() -> Response:
-    """What a configuration may hold, as a JSON Schema, for editors."""
+    """A JSON Schema of the configuration, for editors."""
     return Response(to_json(json_schema()), media_type=SCHEMA_TYPE)
 
 
 @router.change("POST", "/v1/config/plan", "planConfig", ConfigInvalid, role="admin")
 async def plan(control: Plane, note: Noted, body: PlanRequest) -> Plan:
-    """What a text, or the file as it is now, would change. Nothing is changed."""
+    """What applying a text, or the file as it is now, would change. Changes nothing."""
     note.changes = False
     with refusals():
         found, error = await control.reloads.review(body.text)
@@ -104,12 +103,12 @@ async def plan(control: Plane, note: Noted, body: PlanRequest) -> Plan:
 
 @router.change("POST", "/v1/config/apply", "applyConfig", EtagMismatch, *_REFUSED, role="admin")
 async def apply(control: Plane, actor: Sender, note: Noted, body: ApplyRequest, if_match: IfMatch = None) -> Applied:
-    """Run a text, or the file as it is now. What is refused has changed nothing."""
+    """Apply a text, or the file as it is now. A refused configuration changes nothing."""
     reloads = control.reloads
     if body.save and body.confirm_within_s is not None:
         raise Invalid("save: a configuration on trial is saved when it is confirmed")
     if body.save and not body.force and await reloads.differs_from_file():
-        raise ForceNeeded("the file says something else than what runs, and would be overwritten")
+        raise ForceNeeded("the file differs from the configuration that runs, and would be overwritten")
     _before(control, note)
     with refusals():
         outcome = await reloads.apply(
@@ -127,7 +126,7 @@ async def apply(control: Plane, actor: Sender, note: Noted, body: ApplyRequest, 
 
 @router.change("POST", "/v1/config/confirm", "confirmConfig", Conflict, CannotFollow, ConfigInvalid, role="admin")
 async def confirm(asked: Asked, body: ConfirmRequest | None = None) -> Applied:
-    """Keep what runs on trial."""
+    """Keep the configuration that runs on trial."""
     control, actor, note = asked
     _before(control, note)
     with refusals():
@@ -137,7 +136,7 @@ async def confirm(asked: Asked, body: ConfirmRequest | None = None) -> Applied:
 
 @router.change("POST", "/v1/config/rollback", "rollBackConfig", NotFound, *_REFUSED, role="admin")
 async def roll_back(asked: Asked, body: RollbackRequest | None = None) -> Applied:
-    """Run a generation of the history again, or else the last good one before this."""
+    """Run a revision of the history again; without a number, the last good one before this."""
     control, actor, note = asked
     _before(control, note)
     with refusals():
@@ -149,13 +148,13 @@ async def roll_back(asked: Asked, body: RollbackRequest | None = None) -> Applie
 async def history(
     control: Plane, limit: Annotated[int, Query(ge=1, le=10_000, description="How many.")] = 100
 ) -> History:
-    """Every generation that is kept, the newest first."""
+    """Every revision in the history, the newest first."""
     return History(items=[HistoryEntry(**_entry(control, record)) for record in list(control.reloads.history)[:limit]])
 
 
 @router.view("/v1/config/history/{generation}", "getConfigOfHistory", NotFound, Invalid, role="admin")
 async def of_history(control: Plane, generation: Generation) -> HistoryText:
-    """One of them, with its text."""
+    """One revision, with its text."""
     record = _record(control, generation)
     return HistoryText(**_entry(control, record), text=record.text)
 
@@ -165,39 +164,39 @@ async def diff(
     control: Plane,
     generation: Generation,
     other: Annotated[
-        int | None, Query(alias="with", ge=1, lt=2**31, description="From which one; from what runs if absent.")
+        int | None,
+        Query(alias="with", ge=1, lt=2**31, description="The revision to compare with; if absent, the one that runs."),
     ] = None,
 ) -> Difference:
-    """What changes from another generation to this one."""
-    new, old = _record(control, generation), _record(control, other or control.reloads.generation)
+    """The changes from another revision to this one."""
+    new, old = _record(control, generation), _record(control, other or control.reloads.revision)
     with refusals():
         changes = await asyncio.to_thread(_compared, control.reloads.source, old, new)
     text = await asyncio.to_thread(_unified, old, new)
     return Difference(old=old.revision, new=new.revision, changes=changes, text=text)
 
 
-# --- what others show and do too ------------------------------------------------------------------------------------
+# --- shared with other routes ---------------------------------------------------------------------------------------
 
 
 async def applied(control: Control, note: Note, outcome: Outcome, *, save: bool = False) -> Applied:
-    """What runs after an outcome, for the answer and for the audit log; with ``save`` the file says it too.
-
-    Raises Conflict where the file cannot be written: what was done stays done.
+    """The configuration that runs after an outcome, for the response and for the audit log; with ``save`` it is
+    written to the file too. Raises Conflict if the file cannot be written: the change stays applied.
     """
     reloads = control.reloads
-    note.after = {"generation": outcome.generation, "result": outcome.result, "changes": _for_the_record(outcome)}
+    note.after = {"generation": outcome.revision, "result": outcome.result, "changes": _audited(outcome)}
     if save:
         try:
             await reloads.save()
         except (ConfigError, OSError) as error:
-            raise Conflict(f"generation {outcome.generation} runs, but it cannot be saved: {error}") from error
+            raise Conflict(f"revision {outcome.revision} runs, but cannot be saved: {error}") from error
     return Applied(
         result=outcome.result,
-        generation=outcome.generation,
+        generation=outcome.revision,
         etag=reloads.etag,
         changes=changes_shown(outcome.plan),
         pending_restart=_pending(control),
-        confirm_by=None if outcome.confirm_by_ns is None else moment(outcome.confirm_by_ns),
+        confirm_by=None if outcome.confirm_by_ns is None else timestamp(outcome.confirm_by_ns),
         differs_from_file=await reloads.differs_from_file(),
     )
 
@@ -218,13 +217,13 @@ def changes_shown(changes: Iterable[PlannedChange]) -> list[Change]:
 
 
 def confirm_by(control: Control) -> datetime | None:
-    """When what runs on trial is rolled back."""
+    """The deadline of the trial, None without one."""
     trial = control.reloads.trial
-    return None if trial is None else moment(trial.confirm_by_ns)
+    return None if trial is None else timestamp(trial.confirm_by_ns)
 
 
 def file_of(control: Control) -> str | None:
-    """The file of the configuration, for those who are in another folder too."""
+    """The absolute path of the configuration file: clients may run in another folder."""
     file = control.reloads.source.file
     return None if file is None else str(file.absolute())
 
@@ -242,11 +241,11 @@ def _unified(old: Record, new: Record) -> str:
 
 
 def _before(control: Control, note: Note) -> None:
-    note.before = {"generation": control.reloads.generation, "etag": control.reloads.etag}
+    note.before = {"generation": control.reloads.revision, "etag": control.reloads.etag}
 
 
-def _for_the_record(outcome: Outcome) -> list[dict[str, Any]]:
-    """What changed, but nothing of plugins, which may have secrets."""
+def _audited(outcome: Outcome) -> list[dict[str, Any]]:
+    """The changes, without values of plugins: they may contain secrets."""
     return [
         {"key": change.key, "old": change.old, "new": change.new}
         if not change.key.startswith("plugins")
@@ -276,10 +275,10 @@ def _entry(control: Control, record: Record) -> dict[str, Any]:
     return {
         "generation": record.revision,
         "state": record.state,
-        "at": moment(record.at_ns),
+        "at": timestamp(record.at_ns),
         "actor": record.actor,
         "trigger": record.trigger,
         "hash": record.hash,
-        "is_running": record.revision == control.reloads.generation,
+        "is_running": record.revision == control.reloads.revision,
         "problem": record.problem,
     }

@@ -7,11 +7,11 @@ from fastapi import Header, Query
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from appliance.control.depends import Plane
-from appliance.control.events import Events, Listener, as_text
+from appliance.control.http.problems import Invalid, TooManyListeners
 from appliance.control.models import EventKind
-from appliance.control.problems import Invalid, TooManyListeners
-from appliance.control.routing import Operations
+from appliance.control.observe.events import Events, Subscription, as_text
+from appliance.control.routes.depends import Plane
+from appliance.control.routes.routing import Operations
 
 router = Operations("events")
 
@@ -30,7 +30,7 @@ _STREAM = {
 
 
 class _Stream(StreamingResponse):
-    """Listens as long as it is sent."""
+    """Subscribed for as long as the response is sent."""
 
     media_type = "text/event-stream"
 
@@ -40,16 +40,16 @@ class _Stream(StreamingResponse):
         self._wanted = (kinds, after)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        listener = self._events.listen(*self._wanted)
-        self.body_iterator = self._text(listener)
+        subscription = self._events.subscribe(*self._wanted)
+        self.body_iterator = self._text(subscription)
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._events.forget(listener)
+            self._events.unsubscribe(subscription)
 
-    async def _text(self, listener: Listener) -> AsyncIterator[bytes]:
-        yield as_text(None)  # so that the other end knows at once that it listens
-        async for event in listener.events():
+    async def _text(self, subscription: Subscription) -> AsyncIterator[bytes]:
+        yield as_text(None)  # so that the client sees the headers at once, not with the first event
+        async for event in subscription.events():
             yield as_text(event)
 
 
@@ -60,10 +60,10 @@ async def listen(
         list[EventKind] | None, Query(max_length=len(get_args(EventKind)), description="Only these; repeatable.")
     ] = None,
     last_event_id: Annotated[
-        int | None, Header(ge=0, le=_LAST, description="Begin with what came after this event, as far as it is known.")
+        int | None, Header(ge=0, le=_LAST, description="Begin after the event with this id, as far as events are kept.")
     ] = None,
 ) -> _Stream:
-    """What happens, as it happens. A listener that is too slow is told how many events it lost."""
+    """Events as they happen. A client that reads too slowly gets an event `lost` with the number of dropped events."""
     if control.events.is_full:
-        raise TooManyListeners(f"{len(control.events)} listen already")
+        raise TooManyListeners(f"{len(control.events)} clients receive events already, which is the limit")
     return _Stream(control.events, None if kinds is None else set(kinds), last_event_id)

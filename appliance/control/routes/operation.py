@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import Query
 from starlette.responses import Response
 
-from appliance.control.depends import Noted, Plane
+from appliance.control.control import Control
+from appliance.control.http.problems import Conflict, Invalid, NotFound
 from appliance.control.models import (
     Audit,
     Drain,
@@ -16,10 +17,9 @@ from appliance.control.models import (
     Log,
     Plugins,
 )
-from appliance.control.ports import Control
-from appliance.control.problems import Conflict, Invalid, NotFound
-from appliance.control.routing import Operations
-from appliance.control.selection import listed_canister
+from appliance.control.routes.depends import Noted, Plane
+from appliance.control.routes.routing import Operations
+from appliance.control.routes.selection import listed_canister
 from appliance.errors import GatewayStopping
 from appliance.gateway.drain import Pacing
 from appliance.gateway.limits.rate_limits import Report
@@ -38,18 +38,18 @@ _METRICS = {
 
 @router.view("/v1/drain", "getDrain", NotFound, Invalid)
 async def drain_progress(control: Plane, canister: OfCanister = None) -> Drain:
-    """How far the drain is, of all clients or of one canister's."""
+    """Progress of the drain of all clients, or of one canister's."""
     return _drain(control, canister)
 
 
 @router.change("POST", "/v1/drain", "startDrain", NotFound, Conflict)
 async def start_drain(control: Plane, note: Noted, body: DrainRequest) -> Drain:
-    """Let clients go at a pace. Without a canister nobody is let in any more, until the drain is cancelled, and the
-    gateway is not ready from now on; with one, only its clients go, and pausing it keeps others away.
+    """Close sessions at a steady rate. Without a canister the gateway becomes not ready and accepts no clients until
+    the drain is cancelled. With a canister only its sessions are closed; pause it to keep new clients away.
     """
     gateway, policy = control.gateway, control.gateway.config.drain
     if gateway.stopping:
-        raise Conflict("the gateway stops")
+        raise Conflict("the gateway is stopping")
     note.target, note.before = body.canister, _drain(control, body.canister).state
     pacing = Pacing(
         policy.rate if body.rate is None else body.rate,
@@ -62,24 +62,24 @@ async def start_drain(control: Plane, note: Noted, body: DrainRequest) -> Drain:
         canister_id = listed_canister(body.canister, gateway.config).id
         gateway.drain_canister(canister_id, lambda: GatewayStopping(body.reconnect_after_s), pacing)
     note.after = body.model_dump(exclude_none=True)
-    control.drains.look()
+    control.drains.publish_changes()
     return _drain(control, body.canister)
 
 
 @router.change("DELETE", "/v1/drain", "cancelDrain", NotFound, Conflict)
 async def cancel_drain(control: Plane, note: Noted, canister: OfCanister = None) -> Drain:
-    """Close no more, and let clients in again. Those that are closed stay so."""
+    """Stop closing sessions and accept clients again. Sessions that were closed stay closed."""
     gateway = control.gateway
     note.target, note.before = canister, _drain(control, canister).model_dump(exclude_none=True)
     if gateway.stopping:
-        raise Conflict("the gateway stops")
+        raise Conflict("the gateway is stopping")
     of = None if canister is None else listed_canister(canister, gateway.config).id
     drain = gateway.drain if of is None else gateway.canister_drains.get(of)
     if drain is None:
-        raise Conflict("there is no drain")
+        raise Conflict("no drain is running")
     drain.cancel()
     cancelled = control.drains.progress(of)
-    control.drains.look()
+    control.drains.publish_changes()
     if of is None:
         gateway.cancel_drain()
     else:
@@ -90,25 +90,25 @@ async def cancel_drain(control: Plane, note: Noted, canister: OfCanister = None)
 
 @router.view("/v1/limits", "getLimits")
 async def limits(control: Plane) -> Limits:
-    """Every rate limit, and who has to wait."""
+    """Every rate limit, and the clients limited by it now."""
     return Limits(items=[_limit(report) for report in control.gateway.limits.reports()])
 
 
 @router.view("/v1/plugins", "listPlugins")
 async def plugins(control: Plane) -> Plugins:
-    """Those that are loaded, in the order in which they are asked."""
+    """The loaded plugins, in the order in which they are called."""
     return Plugins(items=list(control.plugins()))
 
 
 @router.view("/v1/log", "getLog")
 async def log(control: Plane) -> Log:
-    """The least that is logged."""
+    """The lowest level that is logged."""
     return Log(level=control.log.level)
 
 
 @router.change("PUT", "/v1/log", "setLog")
 async def set_log(control: Plane, note: Noted, body: Log) -> Log:
-    """Log more or less, until the next change of the configuration's `log` section or a restart."""
+    """Change the log level, until the `log` section of the configuration changes or a restart."""
     note.before = control.log.level
     control.log.set_level(body.level)
     note.after = control.log.level
@@ -117,13 +117,13 @@ async def set_log(control: Plane, note: Noted, body: Log) -> Log:
 
 @router.view("/v1/audit", "getAudit", Invalid)
 async def audit(control: Plane, limit: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 100) -> Audit:
-    """Who has changed what, the newest first."""
+    """The audit log, the newest entry first."""
     return Audit(items=control.audit.recent(limit))
 
 
 @router.view("/metrics", "getMetrics", response_class=Response, responses=_METRICS)
 async def metrics(control: Plane) -> Response:
-    """For Prometheus."""
+    """Every metric, for Prometheus."""
     return Response(control.metrics(), media_type=METRICS_TYPE)
 
 

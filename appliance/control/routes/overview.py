@@ -4,14 +4,14 @@ from collections import Counter
 from dataclasses import fields
 from datetime import UTC, datetime
 
-from appliance.control.depends import Plane, Sender
+from appliance.control.control import Control
+from appliance.control.http.encoding import timestamp
 from appliance.control.models import Hop, Identity, Reload, Samples, Stats, Status, WhoAmI
-from appliance.control.outcome import Outcome
-from appliance.control.ports import Control
+from appliance.control.reload.outcome import Outcome
 from appliance.control.routes.config import confirm_by, file_of
-from appliance.control.routing import Operations
-from appliance.control.times import moment
-from appliance.gateway.recording.histogram import Histogram
+from appliance.control.routes.depends import Plane, Sender
+from appliance.control.routes.routing import Operations
+from appliance.gateway.recording.measurements import Histogram
 
 router = Operations("overview")
 
@@ -22,9 +22,9 @@ async def status(control: Plane) -> Status:
     gateway, listener, reloads = control.gateway, control.listener, control.reloads
     return Status(
         version=control.version,
-        started_at=moment(control.started_at_ns),
+        started_at=timestamp(control.started_at_ns),
         uptime_s=(gateway.clock() - control.started_at_ns) / 1e9,
-        generation=reloads.generation,
+        generation=reloads.revision,
         config_hash=reloads.hash,
         config_file=file_of(control),
         differs_from_file=await reloads.differs_from_file(),
@@ -44,19 +44,19 @@ async def status(control: Plane) -> Status:
 
 @router.view("/v1/whoami", "getWhoAmI")
 async def who_am_i(actor: Sender) -> WhoAmI:
-    """Who asks, with which role: what else it may do."""
+    """The name and role of the sender."""
     return WhoAmI(name=actor.name, role=actor.role)
 
 
 @router.view("/v1/identity", "getIdentity")
 async def identity(control: Plane) -> Identity:
-    """Who the gateway is to canisters."""
+    """The principal of the gateway."""
     return Identity(principal=str(control.gateway.principal), key_file=str(control.gateway.config.gateway.identity))
 
 
 @router.view("/v1/stats", "getStats")
 async def stats(control: Plane) -> Stats:
-    """Counters since the start, and how long the parts of a message's way take."""
+    """Counters since the start, and the latency of each hop of a message."""
     counted = control.gateway.counters
     values = {each.name: getattr(counted, each.name) for each in fields(counted)}
     return Stats(
@@ -68,26 +68,26 @@ async def stats(control: Plane) -> Stats:
             if isinstance(value, Counter)
         },
         hops=_hops(control),
-        loop_lag_s=control.pulse.lag_s,
+        loop_lag_s=control.loop_lag.lag_s,
     )
 
 
 @router.view("/v1/stats/recent", "getRecentStats")
 async def recent(control: Plane) -> Samples:
-    """Counters as they were in the last minutes."""
-    return Samples(every_s=control.recall.every_s, items=control.recall.samples)
+    """Samples of the counters in the last minutes."""
+    return Samples(every_s=control.metrics_history.every_s, items=control.metrics_history.samples)
 
 
 def reload_shown(outcome: Outcome) -> Reload:
-    """What came of an attempt to run another configuration."""
+    """The outcome of a reload, as the API shows it."""
     return Reload(
-        at=moment(outcome.at_ns),
+        at=timestamp(outcome.at_ns),
         result=outcome.result,
         trigger=outcome.trigger,
         actor=outcome.actor,
-        generation=outcome.generation,
+        generation=outcome.revision,
         changes=len(outcome.plan),
-        confirm_by=None if outcome.confirm_by_ns is None else moment(outcome.confirm_by_ns),
+        confirm_by=None if outcome.confirm_by_ns is None else timestamp(outcome.confirm_by_ns),
         problem=outcome.problem,
     )
 

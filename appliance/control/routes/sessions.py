@@ -8,7 +8,9 @@ from fastapi import Path as InPath
 from fastapi import Query
 
 from appliance.config.schema import Config
-from appliance.control.depends import Noted, Plane
+from appliance.control.control import Control
+from appliance.control.http.encoding import timestamp
+from appliance.control.http.problems import Invalid, NotFound
 from appliance.control.models import (
     Closed,
     CloseRequest,
@@ -21,11 +23,9 @@ from appliance.control.models import (
     Sessions,
     Story,
 )
-from appliance.control.ports import Control
-from appliance.control.problems import Invalid, NotFound
-from appliance.control.routing import Operations
-from appliance.control.selection import Selection, page
-from appliance.control.times import moment
+from appliance.control.routes.depends import Noted, Plane
+from appliance.control.routes.routing import Operations
+from appliance.control.routes.selection import Selection, page
 from appliance.errors import ClosedByOperator
 from appliance.gateway.connections import ConnectionInfo, info_of
 from appliance.gateway.peer import Peer
@@ -35,17 +35,17 @@ router = Operations("sessions")
 
 T = TypeVar("T")
 
-BREATH = 512
-"""Sessions that are looked at, or closed, in one go."""
-NAMED = 100
-"""Sessions that the audit log names."""
+CHUNK = 512
+"""Sessions that are examined or closed before the event loop gets a turn."""
+MAX_AUDITED = 100
+"""The most session ids in one audit entry."""
 
 SessionId = Annotated[str, InPath(min_length=1, max_length=64, description="Of a session.", examples=["9f86d081"])]
 
 
 @router.view("/v1/sessions", "listSessions", Invalid)
 async def listed(control: Plane, query: Annotated[SessionQuery, Query()]) -> Sessions:
-    """Who is connected, the longest first, joined or not."""
+    """Connected sessions, the longest connected first, also those that have not joined a canister yet."""
     found = await _selected(control, query.filter, "query")
     items, following = page((facts for _, facts in found), after=query.after, limit=query.limit)
     return Sessions(items=[_session(facts, control) for facts in items], next=following)
@@ -53,7 +53,7 @@ async def listed(control: Plane, query: Annotated[SessionQuery, Query()]) -> Ses
 
 @router.view("/v1/sessions/{session}", "getSession", NotFound, Invalid)
 async def shown(control: Plane, session: SessionId) -> Session:
-    """One that is connected."""
+    """One connected session."""
     peer = control.gateway.connections.get(session)
     if peer is None:
         raise NotFound(f"no session {session} is connected; its story may still be there")
@@ -62,43 +62,43 @@ async def shown(control: Plane, session: SessionId) -> Session:
 
 @router.view("/v1/sessions/{session}/story", "getStory", NotFound, Invalid)
 async def story(control: Plane, session: SessionId) -> Story:
-    """What happened in a session that is connected, or was lately."""
-    told = control.gateway.timelines.find(session)
-    if told is None:
+    """The timeline of a session that is connected or ended lately."""
+    timeline = control.gateway.timelines.find(session)
+    if timeline is None:
         raise NotFound(f"no session {session} is known, or not any more")
     moments = [
-        Moment(at=moment(each.at_ns), kind=each.kind, facts=dict(each.facts), sentence=sentence(each))
-        for each in told.moments
+        Moment(at=timestamp(each.at_ns), kind=each.kind, facts=dict(each.facts), sentence=sentence(each))
+        for each in timeline.entries
     ]
     return Story(
-        session=told.id,
-        address=told.address or None,
-        path=told.path or None,
-        generation=cast("GenerationName", told.generation) if told.generation else None,
-        canister=told.canister,
-        client=told.client,
-        closed=told.ending is not None,
-        close_code=None if told.ending is None else told.ending.code,
-        dropped=told.dropped,
-        summary=summary(told, now_ns=control.gateway.clock()),
+        session=timeline.id,
+        address=timeline.address or None,
+        path=timeline.path or None,
+        generation=cast("GenerationName", timeline.generation) if timeline.generation else None,
+        canister=timeline.canister,
+        client=timeline.client,
+        closed=timeline.end is not None,
+        close_code=None if timeline.end is None else timeline.end.code,
+        dropped=timeline.dropped,
+        summary=summary(timeline, now_ns=control.gateway.clock()),
         moments=moments,
     )
 
 
 @router.change("POST", "/v1/sessions/close", "closeSessions")
 async def close(control: Plane, note: Noted, body: CloseRequest) -> Closed:
-    """Close those that a filter finds, or only count them. A filter that says nothing is refused."""
+    """Close the sessions that match a filter, or only count them. An empty filter is refused."""
     if not body.filter.model_dump(exclude_none=True):
-        problem = "says nothing, and would mean everybody; a drain is for that"
+        problem = "is empty and would match every session; use a drain for that"
         raise Invalid(f"filter: {problem}", errors=[Fault(place="body", key="filter", problem=problem)])
     found = await _selected(control, body.filter, "body")
     note.changes = not body.dry_run
     if body.dry_run:
         return Closed(matched=len(found), closed=0)
     asked = body.model_dump(exclude_none=True, exclude={"dry_run"})
-    note.before = {**asked, "sessions": [facts.id for _, facts in found[:NAMED]]}
+    note.before = {**asked, "sessions": [facts.id for _, facts in found[:MAX_AUDITED]]}
     error = ClosedByOperator(code=body.code) if body.reason is None else ClosedByOperator(body.reason, body.code)
-    async for peer, _ in _unhurried(found):
+    async for peer, _ in _in_chunks(found):
         peer.fail(error)
     note.after = {"closed": len(found)}
     return Closed(matched=len(found), closed=len(found))
@@ -108,16 +108,16 @@ async def _selected(control: Control, wanted: SessionFilter, place: str) -> list
     gateway = control.gateway
     selection = Selection(wanted, gateway.config, now_ns=gateway.clock(), place=place)
     found: list[tuple[Peer, ConnectionInfo]] = []
-    async for peer in _unhurried(gateway.connections):
+    async for peer in _in_chunks(gateway.connections):
         if (facts := info_of(peer)) in selection:
             found.append((peer, facts))
     return found
 
 
-async def _unhurried(many: Iterable[T]) -> AsyncIterator[T]:
-    """Each of them; others have to be served too."""
+async def _in_chunks(many: Iterable[T]) -> AsyncIterator[T]:
+    """Each element, with a turn of the event loop now and then, so that clients are served meanwhile."""
     for number, each in enumerate(many):
-        if number % BREATH == BREATH - 1:
+        if number % CHUNK == CHUNK - 1:
             await asyncio.sleep(0)
         yield each
 
@@ -134,8 +134,8 @@ def _session(facts: ConnectionInfo, control: Control) -> Session:
         canister=facts.canister,
         canister_name=None if named is None else named.name,
         client=facts.client,
-        connected_at=moment(facts.connected_at_ns),
-        opened_at=None if facts.opened_at_ns is None else moment(facts.opened_at_ns),
+        connected_at=timestamp(facts.connected_at_ns),
+        opened_at=None if facts.opened_at_ns is None else timestamp(facts.opened_at_ns),
         age_s=(control.gateway.clock() - facts.connected_at_ns) / 1e9,
         frames_in=facts.frames_in,
         bytes_in=facts.bytes_in,

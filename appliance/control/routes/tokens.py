@@ -5,10 +5,10 @@ from typing import Annotated
 
 from fastapi import Path as InPath
 
-from appliance.control.depends import Noted, Plane
+from appliance.control.http.problems import Conflict, NotFound
 from appliance.control.models import AddTokenRequest, Name, NewToken, Token, Tokens
-from appliance.control.problems import Conflict, NotFound
-from appliance.control.routing import Operations
+from appliance.control.routes.depends import Noted, Plane
+from appliance.control.routes.routing import Operations
 from appliance.errors import ConfigError
 
 router = Operations("tokens")

@@ -1,1 +1,1 @@
-"""Polls of canisters: when, from which nonce, and what a reply is worth."""
+"""Polls canisters: when, from which nonce, and what a reply means."""

@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from appliance.config.schema import Canister, Polling
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Source
-from appliance.gateway.polling.cursor import Cursor
 from appliance.gateway.polling.poller import Poller
+from appliance.gateway.polling.queue_position import QueuePosition
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.polling.wake_up import WakeUp
-from appliance.gateway.recording.counters import Counters
+from appliance.gateway.polling.schedule import WakeUp
 from appliance.gateway.recording.event_bus import EventBus
+from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
 from appliance.protocol.generations import SESSIONS
 
-MAX_CURSORS = 10_000
-"""Canisters whose cursor is remembered while they have no members; beyond, the longest unused is forgotten."""
+MAX_POSITIONS = 10_000
+"""Queue positions that are kept of canisters without members; beyond, the longest unused is forgotten."""
 
 
 class Pollers(Mapping[Principal, Poller]):
@@ -35,9 +35,9 @@ class Pollers(Mapping[Principal, Poller]):
         recorder: Recorder,
         event_bus: EventBus,
         clock: Callable[[], int],
-        alarm: Callable[[], WakeUp],
+        wake_up: Callable[[], WakeUp],
     ) -> None:
-        """``clock`` is nanoseconds since 1970; ``alarm`` makes the wake-up of a poller."""
+        """``clock`` is nanoseconds since 1970; ``wake_up`` makes the wake-up of a poller."""
         self._source = source
         self._replies = replies
         self._hub = hub
@@ -46,9 +46,9 @@ class Pollers(Mapping[Principal, Poller]):
         self._recorder = recorder
         self._event_bus = event_bus
         self._clock = clock
-        self._alarm = alarm
+        self._wake_up = wake_up
         self._running: dict[Principal, tuple[Poller, asyncio.Task[None]]] = {}
-        self._cursors: dict[Principal, Cursor] = {}
+        self._positions: dict[Principal, QueuePosition] = {}
 
     def __getitem__(self, canister_id: Principal) -> Poller:
         return self._running[canister_id][0]
@@ -62,23 +62,23 @@ class Pollers(Mapping[Principal, Poller]):
     def start(self, canister: Canister, polling: Polling, nonce: int | None) -> None:
         """Poll a canister that is not polled, from ``nonce`` on; from where polling ended last if that is None."""
         canister_id = canister.id
-        cursor = self._cursor(canister_id)
+        position = self._position(canister_id)
         if nonce is not None:
-            cursor.follow(nonce)
+            position.start_at(nonce)
         poller = Poller(
             canister_id,
             SESSIONS[canister.generation[-1]].generation,
             source=self._source,
             replies=self._replies,
             members=lambda: self._hub.members(canister_id),
-            cursor=cursor,
+            position=position,
             polling=polling,
             counters=self._counters,
-            alarm=self._alarm(),
+            wake_up=self._wake_up(),
             clock=self._clock,
             recorder=self._recorder,
             event_bus=self._event_bus,
-            answers_with_end="v1" in canister.generation,
+            zero_is_end="v1" in canister.generation,
         )
         self._running[canister_id] = poller, self._tasks.start(poller.run())
 
@@ -94,10 +94,10 @@ class Pollers(Mapping[Principal, Poller]):
         for canister_id in list(self._running):
             self.stop(canister_id)
 
-    def _cursor(self, canister_id: Principal) -> Cursor:
-        """The cursor of a canister. It outlives the poller: the next one must not deliver old messages again."""
-        cursor = self._cursors.pop(canister_id, None) or Cursor()
-        while len(self._cursors) >= MAX_CURSORS:
-            del self._cursors[next(iter(self._cursors))]
-        self._cursors[canister_id] = cursor
-        return cursor
+    def _position(self, canister_id: Principal) -> QueuePosition:
+        """The queue position outlives the poller: the next one must not deliver old messages again."""
+        position = self._positions.pop(canister_id, None) or QueuePosition()
+        while len(self._positions) >= MAX_POSITIONS:
+            del self._positions[next(iter(self._positions))]
+        self._positions[canister_id] = position
+        return position

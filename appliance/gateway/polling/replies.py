@@ -1,4 +1,4 @@
-"""Opening the replies to polls: off the loop, and as strictly as the operator wants."""
+"""Decodes and verifies the replies to polls, off the event loop, in the mode that the configuration sets."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ import structlog
 
 from appliance.crypto import PollReply, Verifier, read_poll_reply_unverified
 from appliance.errors import CanisterRefused, GatewayError
-from appliance.gateway.recording.counters import Counters
+from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Mode
@@ -17,7 +17,7 @@ from appliance.protocol.session import Generation
 _log = structlog.get_logger(__name__)
 
 SMALL = 256
-"""Bytes of a reply that cannot hold a certificate: decoding it costs less than handing it to a thread."""
+"""Bytes. A reply of this size holds no certificate: decoding it costs less than handing it to a thread."""
 
 
 class Replies:
@@ -56,7 +56,7 @@ class Replies:
     def _open_timed(
         self, reply: bytes, canister_id: bytes, generation: Generation
     ) -> tuple[PollReply, GatewayError | None, int]:
-        """Also says how long it took (ns), without the wait for a thread."""
+        """Also returns the duration in nanoseconds, without the wait for a thread."""
         begun = time.perf_counter_ns()
         opened, doubt = self._open(reply, canister_id, generation)
         return opened, doubt, time.perf_counter_ns() - begun

@@ -1,4 +1,4 @@
-"""What happens in the data plane that concerns more than one message, for those who want to know."""
+"""Publishes events of the data plane (sessions, canisters, limits) to subscribers."""
 
 from collections.abc import Callable
 
@@ -9,30 +9,30 @@ from appliance.gateway.hooks import Happening
 _log = structlog.get_logger(__name__)
 
 GATEWAY_EVENTS = ("session.opened", "session.closed", "canister.state", "limit")
-"""The kinds there are."""
+"""All kinds of events."""
 
 Subscriber = Callable[[Happening], None]
 
 
 class EventBus:
-    """Tells all readers, with facts that can be written as JSON."""
+    """Calls every subscriber with each event. Facts can be written as JSON."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         """``clock`` is nanoseconds since 1970."""
         self._clock = clock
-        self._readers: list[Subscriber] = []
+        self._subscribers: list[Subscriber] = []
 
-    def subscribe(self, reader: Subscriber) -> None:
-        """Tell this one too. It must not wait."""
-        self._readers.append(reader)
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call ``subscriber`` with every event from now on. It must not block."""
+        self._subscribers.append(subscriber)
 
     def publish(self, kind: str, **facts: object) -> None:
-        """Something happened. Never raises; costs next to nothing where nobody reads."""
-        if not self._readers:
+        """Publish an event. Never raises; costs next to nothing without subscribers."""
+        if not self._subscribers:
             return
         happening = Happening(kind, self._clock(), facts)
-        for reader in self._readers:
+        for subscriber in self._subscribers:
             try:
-                reader(happening)
-            except Exception as error:  # a reader's trouble stays its own
+                subscriber(happening)
+            except Exception as error:  # one subscriber must not hurt another, or the caller
                 _log.error("a subscriber of the event bus failed", kind=kind, exc_info=error)

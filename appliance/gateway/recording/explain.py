@@ -1,10 +1,10 @@
-"""Timelines as sentences that a person understands."""
+"""Turns timelines into sentences for operators."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from appliance.gateway.recording.timeline import ACCEPTED_ONLY, FIRST, End, Kind, Timeline, TimelineEntry
+from appliance.gateway.recording.timeline import ACCEPTED_ONLY, FIRST, ConnectionEnd, Kind, Timeline, TimelineEntry
 
 _UNITS = ((1024**2, "MiB"), (1024, "KiB"))
 _REGISTERED = {
@@ -22,18 +22,18 @@ _REGISTERED = {
 
 
 def explain(timeline: Timeline, *, now_ns: int) -> list[str]:
-    """All of it: what it comes to, then moment by moment, each with the time since the beginning."""
+    """The summary, then each entry with the time since the connection began."""
     lines = [*summary(timeline, now_ns=now_ns), ""]
-    for number, moment in enumerate(timeline.moments):
+    for number, entry in enumerate(timeline.entries):
         if timeline.dropped and number == FIRST:
             lines.append(f"{'…':>12}  {_counted(timeline.dropped, 'moment')} in between are forgotten.")
-        since = f"+{(moment.at_ns - timeline.started_at_ns) / 1e9:.3f} s"
-        lines.append(f"{since:>12}  {sentence(moment)}")
+        since = f"+{(entry.at_ns - timeline.started_at_ns) / 1e9:.3f} s"
+        lines.append(f"{since:>12}  {sentence(entry)}")
     return lines
 
 
 def summary(timeline: Timeline, *, now_ns: int) -> list[str]:
-    """What it comes to, in a few sentences; they make sense without the moments."""
+    """The connection in a few sentences, which make sense without the entries."""
     began = datetime.fromtimestamp(timeline.started_at_ns / 1e9, UTC)
     where = f"from {timeline.address}" if timeline.address else "from an address that is not known yet"
     lines = [f"Connection {timeline.id} came {where} on {began:%Y-%m-%d} at {began:%H:%M:%S} UTC."]
@@ -44,9 +44,9 @@ def summary(timeline: Timeline, *, now_ns: int) -> list[str]:
     return [*lines, _end(timeline, now_ns)]
 
 
-def sentence(moment: TimelineEntry) -> str:
-    """What happened at one moment."""
-    return _SENTENCES[moment.kind](moment.facts)
+def sentence(entry: TimelineEntry) -> str:
+    """The sentence for one entry."""
+    return _SENTENCES[entry.kind](entry.facts)
 
 
 # --- the summary ----------------------------------------------------------------------------------------------------
@@ -61,11 +61,11 @@ def _joining(timeline: Timeline) -> str:
 
 def _opening(timeline: Timeline, now_ns: int) -> str:
     if timeline.opened_at_ns is not None:
-        until = now_ns if timeline.ending is None else timeline.ending.at_ns
+        until = now_ns if timeline.end is None else timeline.end.at_ns
         taken = duration(timeline.opened_at_ns - timeline.started_at_ns)
-        state = "has been open for" if timeline.ending is None else "was open for"
+        state = "has been open for" if timeline.end is None else "was open for"
         return f"Its session opened after {taken} and {state} {duration(until - timeline.opened_at_ns)}."
-    return "Its session is not open yet." if timeline.ending is None else "Its session never opened."
+    return "Its session is not open yet." if timeline.end is None else "Its session never opened."
 
 
 def _traffic(timeline: Timeline) -> Iterator[str]:
@@ -78,38 +78,38 @@ def _traffic(timeline: Timeline) -> Iterator[str]:
 
 
 def _end(timeline: Timeline, now_ns: int) -> str:
-    ending = timeline.ending
-    if ending is None:
-        is_over = any(moment.kind == "turned_away" for moment in timeline.moments)
+    end = timeline.end
+    if end is None:
+        is_over = any(entry.kind == "turned_away" for entry in timeline.entries)
         return (
             _turned_away(timeline) if is_over else f"It is there now, for {duration(now_ns - timeline.started_at_ns)}."
         )
-    lasted = duration(ending.at_ns - timeline.started_at_ns)
-    match ending.by:
+    lasted = duration(end.at_ns - timeline.started_at_ns)
+    match end.by:
         case "gateway":
-            why = f"({_advice(ending)}): {_stopped(ending.cause)}"
-            return f"The gateway closed it after {lasted}, with code {ending.code} {why}"
+            why = f"({_advice(end)}): {_stopped(end.cause)}"
+            return f"The gateway closed it after {lasted}, with code {end.code} {why}"
         case "client":
-            return f"The client closed it after {lasted}, with code {ending.code}{_words(ending)}."
+            return f"The client closed it after {lasted}, with code {end.code}{_words(end)}."
         case "network":
-            return f"It was lost after {lasted}, {_REGISTERED[1006]}: {_stopped(ending.cause)}"
+            return f"It was lost after {lasted}, {_REGISTERED[1006]}: {_stopped(end.cause)}"
 
 
 def _turned_away(timeline: Timeline) -> str:
-    return next(sentence(moment) for moment in reversed(timeline.moments) if moment.kind == "turned_away")
+    return next(sentence(entry) for entry in reversed(timeline.entries) if entry.kind == "turned_away")
 
 
-def _advice(ending: End) -> str:
-    known = _REGISTERED.get(ending.code)
-    return known or ("the client may come back" if ending.code < 4500 else "the same thing will fail again")
+def _advice(end: ConnectionEnd) -> str:
+    known = _REGISTERED.get(end.code)
+    return known or ("the client may come back" if end.code < 4500 else "the same thing will fail again")
 
 
-def _words(ending: End) -> str:
-    _, _, words = ending.cause.partition(": ")
+def _words(end: ConnectionEnd) -> str:
+    _, _, words = end.cause.partition(": ")
     return f" and the words: {words}" if words else ""
 
 
-# --- single moments -------------------------------------------------------------------------------------------------
+# --- single entries -------------------------------------------------------------------------------------------------
 
 
 def _relayed(facts: dict[str, Any]) -> str:
@@ -177,7 +177,7 @@ _SENTENCES: dict[Kind, Callable[[dict[str, Any]], str]] = {
 
 
 def duration(ns: int) -> str:
-    """A time span for people: two units at most."""
+    """A duration as text, with two units at most."""
     seconds = abs(ns) / 1e9
     if seconds < 0.9995:
         return f"{seconds * 1000:.3g} ms"
@@ -191,7 +191,7 @@ def duration(ns: int) -> str:
 
 
 def size(number: int) -> str:
-    """Bytes for people."""
+    """A number of bytes as text."""
     for unit, name in _UNITS:
         if number >= unit:
             return f"{number / unit:,.1f} {name}"

@@ -1,44 +1,57 @@
-"""What is written down of messages on their way: timelines, durations, and spans where somebody traces."""
+"""Records messages on their way through the gateway: timelines, durations, and traces if a sink is set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
-from appliance.crypto import PollReply, Request
+from appliance.crypto import Request
 from appliance.errors import GatewayError
-from appliance.gateway.recording.histogram import Latencies
-from appliance.gateway.recording.timeline import ACCEPTED_ONLY, Polled, Timeline
+from appliance.gateway.recording.measurements import Latencies
+from appliance.gateway.recording.timeline import ACCEPTED_ONLY, PollRecord, Timeline
 from appliance.gateway.recording.timelines import Timelines
 from appliance.gateway.recording.timestamps import of_call, of_frame
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Relay
 
 SAMPLED = 32
-"""Of so many messages of a client, one is measured in ways that cost microseconds."""
+"""One in so many messages of a client is measured in full, which costs microseconds."""
 
 
-Relaying: TypeAlias = tuple[Request | Call, int, int, int]
-"""A call on its way to the IC: the call, its bytes, since when it waited, and when it went (ns since 1970)."""
+class RelayedCall(NamedTuple):
+    """A call on its way to the IC, with its size in bytes, and when it was queued and sent (ns since 1970)."""
+
+    call: Request | Call
+    size: int
+    queued_ns: int
+    sent_ns: int
+
+
+class HasFrame(Protocol):
+    """A message of a canister."""
+
+    @property
+    def frame(self) -> bytes:
+        """The complete WebSocket frame."""
 
 
 class TraceSink(Protocol):
-    """Whoever traces. Nothing here raises or waits; what a method returns is given back as ``link``."""
+    """Makes traces. No method raises or blocks; what one returns is kept as ``trace`` of its timeline or poll."""
 
     def began(self, timeline: Timeline) -> object:
         """A WebSocket is established."""
 
     def ended(self, timeline: Timeline) -> None:
-        """It is gone; ``timeline.link`` is what ``began`` returned."""
+        """It is gone; ``timeline.trace`` is what ``began`` returned."""
 
-    def relayed(self, timeline: Timeline, relaying: Relaying, at_ns: int, error: GatewayError | None) -> None:
+    def relayed(self, timeline: Timeline, relayed: RelayedCall, at_ns: int, error: GatewayError | None) -> None:
         """A call was answered by the IC, or came to nothing."""
 
     def polled(self, canister_id: Principal, number: int, asked_ns: int, came_ns: int, messages: int) -> object:
-        """A poll brought messages."""
+        """A poll returned messages."""
 
-    def delivered(self, timeline: Timeline, polled: Polled, nonce: int, size: int) -> None:
-        """A message was passed on; ``polled.link`` is what ``polled`` returned."""
+    def delivered(self, timeline: Timeline, polled: PollRecord, nonce: int, size: int) -> None:
+        """A message was passed on; ``polled.trace`` is what ``polled`` returned."""
 
 
 @dataclass(slots=True)
@@ -55,7 +68,7 @@ class Recorder:
         """A WebSocket is established."""
         self.timelines.begin(timeline)
         if self.trace_sink is not None:
-            timeline.link = self.trace_sink.began(timeline)
+            timeline.trace = self.trace_sink.began(timeline)
 
     def ended(self, timeline: Timeline) -> None:
         """A connection is over, whether it became a WebSocket or not."""
@@ -75,41 +88,47 @@ class Recorder:
                 self.latency.client_to_gateway.observe(now_ns - written_ns)
         return events
 
-    def relaying(self, timeline: Timeline, relaying: Relaying) -> None:
+    def relaying(self, timeline: Timeline, relayed: RelayedCall) -> None:
         """A call goes to the IC."""
-        call, size, since_ns, now_ns = relaying
-        timeline.relay(now_ns, call.method_name, request_id_of(call), size, now_ns - since_ns)
+        call, size, queued_ns, sent_ns = relayed
+        timeline.relay(sent_ns, call.method_name, request_id_of(call), size, sent_ns - queued_ns)
 
-    def answered(self, timeline: Timeline, relaying: Relaying, reply: bytes | None, now_ns: int) -> None:
+    def answered(self, timeline: Timeline, relayed: RelayedCall, reply: bytes | None, now_ns: int) -> None:
         """The IC answered it."""
-        _, _, since_ns, begun_ns = relaying
-        timeline.answered(now_ns, now_ns - begun_ns, ACCEPTED_ONLY if reply is None else len(reply))
-        self.latency.gateway_to_ic.observe(now_ns - since_ns)
+        size = ACCEPTED_ONLY if reply is None else len(reply)
+        timeline.answered(now_ns, now_ns - relayed.sent_ns, size)
+        self.latency.gateway_to_ic.observe(now_ns - relayed.queued_ns)
         if self.trace_sink is not None:
-            self.trace_sink.relayed(timeline, relaying, now_ns, None)
+            self.trace_sink.relayed(timeline, relayed, now_ns, None)
 
-    def failed(self, timeline: Timeline, relaying: Relaying, error: GatewayError, now_ns: int) -> None:
-        """It came to nothing."""
-        timeline.relay_failed(now_ns, now_ns - relaying[3], str(error))
+    def failed(self, timeline: Timeline, relayed: RelayedCall, error: GatewayError, now_ns: int) -> None:
+        """The call failed."""
+        timeline.relay_failed(now_ns, now_ns - relayed.sent_ns, str(error))
         if self.trace_sink is not None:
-            self.trace_sink.relayed(timeline, relaying, now_ns, error)
+            self.trace_sink.relayed(timeline, relayed, now_ns, error)
 
     # --- down -------------------------------------------------------------------------------------------------------
 
     def polled(
-        self, canister_id: Principal, number: int, reply: PollReply, *, asked_ns: int, came_ns: int, now_ns: int
-    ) -> Polled:
-        """A poll brought messages, which are passed on now."""
-        messages = reply.messages
+        self,
+        canister_id: Principal,
+        number: int,
+        messages: Sequence[HasFrame],
+        *,
+        asked_ns: int,
+        came_ns: int,
+        now_ns: int,
+    ) -> PollRecord:
+        """Record a poll that returned new messages, which are delivered now."""
         written_ns = of_frame(messages[0].frame)
         if written_ns is not None:
             self.latency.canister_to_polled.observe(came_ns - written_ns)
         if self.trace_sink is None:
-            return Polled(number, now_ns)
-        return Polled(number, now_ns, self.trace_sink.polled(canister_id, number, asked_ns, came_ns, len(messages)))
+            return PollRecord(number, now_ns)
+        return PollRecord(number, now_ns, self.trace_sink.polled(canister_id, number, asked_ns, came_ns, len(messages)))
 
-    def traced(self, timeline: Timeline, polled: Polled, nonce: int, size: int) -> None:
-        """One of them was passed on, and ``polled`` has a link."""
+    def traced(self, timeline: Timeline, polled: PollRecord, nonce: int, size: int) -> None:
+        """One of them was delivered, and ``polled`` has a trace."""
         if self.trace_sink is not None:
             self.trace_sink.delivered(timeline, polled, nonce, size)
 

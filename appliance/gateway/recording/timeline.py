@@ -1,7 +1,8 @@
-"""The flight recorder: what happened in a connection, moment by moment, for people who ask why.
+"""The timeline of one connection: a bounded list of what happened, for operators who ask why it ended.
 
-Moments hold times, sizes, numbers, request ids and the sentences of errors; never what a client or a canister said.
-They are kept packed: every connection has some, and most are never looked at.
+Entries hold times, sizes, numbers, request ids and the sentences of errors, never the payload of a message. Each is
+packed into one ``bytes`` object. Every connection has a timeline and few are ever read: 50,000 connections with lists
+of objects would need several times the memory and slow the garbage collector down.
 """
 
 import re
@@ -10,13 +11,13 @@ from struct import Struct
 from typing import Literal, NamedTuple, TypeAlias
 
 FIRST = 32
-"""Moments of the beginning that are kept."""
+"""Entries from the beginning of a connection, which are always kept."""
 LIMIT = 256
-"""Moments that are kept in all: of those after the beginning, the last."""
+"""Entries that are kept in all: the first ones and, in a ring behind them, the latest."""
 MAX_TEXT = 200
-"""Characters of a text in a moment."""
+"""Characters of a text in an entry; longer ones are cut."""
 ACCEPTED_ONLY = -1
-"""Bytes of an answer where all that can be known is that the IC has taken the call."""
+"""The size of a reply to a call of which only acceptance is known."""
 
 Kind = Literal[
     "accepted",
@@ -35,13 +36,13 @@ Kind = Literal[
     "closing",
     "ended",
 ]
-By = Literal["gateway", "client", "network"]
+EndedBy = Literal["gateway", "client", "network"]
 """Who ended a connection."""
 Fact: TypeAlias = int | float | str | bool | None
 
 
 class _Layout(NamedTuple):
-    """How a moment of one kind is packed: time, code, numbers by their names, and a text behind them."""
+    """How a entry of one kind is packed: time, code, numbers by their names, and a text behind them."""
 
     kind: Kind
     numbers: tuple[str, ...]
@@ -72,7 +73,7 @@ _LAYOUTS = (
     _layout("closing", "code:H", "cause"),
     _layout("ended", "code:H by:B", "cause"),
 )
-_BY: tuple[By, ...] = ("gateway", "client", "network")
+_ENDED_BY: tuple[EndedBy, ...] = ("gateway", "client", "network")
 _CODES: dict[Kind, int] = {layout.kind: code for code, layout in enumerate(_LAYOUTS)}
 _FRAME, _RELAYED, _ANSWERED = _CODES["frame"], _CODES["relayed"], _CODES["answered"]
 _DELIVERED, _PINGED = _CODES["delivered"], _CODES["pinged"]
@@ -80,6 +81,7 @@ _pack_frame, _pack_relayed, _pack_answered, _pack_delivered, _pack_pinged = (
     _LAYOUTS[code].struct.pack for code in (_FRAME, _RELAYED, _ANSWERED, _DELIVERED, _PINGED)
 )
 _NO_RUN, _PINGS = -1, -2
+"""What the latest entry may grow by, beside the number of a poll (which is never negative)."""
 _METHODS = {name: name.encode() for name in ("ws_open", "ws_message")}
 _QUOTED = re.compile(r"(?<=Cannot parse header )[0-9a-f]+")
 """What the errors of the Candid library quote of a message that they cannot read."""
@@ -93,42 +95,42 @@ class TimelineEntry(NamedTuple):
     facts: dict[str, Fact]
 
 
-class Polled(NamedTuple):
-    """A poll that brought messages: its number, and when they are passed on (ns since 1970). ``link`` is of whoever
-    traces.
+class PollRecord(NamedTuple):
+    """A poll that returned new messages: its number, when they are delivered (ns since 1970), and what the trace sink
+    made of it.
     """
 
     number: int
     at_ns: int
-    link: object = None
+    trace: object = None
 
 
-NOTHING = Polled(0, 0)
-"""A poll that brought none."""
+NO_POLL = PollRecord(0, 0)
+"""A poll that returned none."""
 
 
-class End(NamedTuple):
+class ConnectionEnd(NamedTuple):
     """How a connection ended: when (ns since 1970), with which close code, by whom, and why: as a sentence, and as the
     label of the error, None where no error did.
     """
 
     at_ns: int
     code: int
-    by: By
+    by: EndedBy
     cause: str
     reason: str | None
 
 
 class Timeline:
-    """What happened in one connection. What is recorded takes the time first, in nanoseconds since 1970.
+    """What happened in one connection. Every recording method takes the time first, in nanoseconds since 1970.
 
-    ``ending`` is None while the connection is there. The counts are of all moments, forgotten ones too. ``link`` is of
-    whoever traces.
+    ``end`` is None while the connection exists. The counts include dropped entries. ``trace`` is what the trace sink
+    made of it.
     """
 
     __slots__ = (
-        *("_count", "_first_nonce", "_latest", "_moments", "_rounds", "_run", "_size", "address", "canister", "client"),
-        *("delivered", "ending", "failed", "frames", "generation", "id", "link", "opened_at_ns", "path", "relayed"),
+        *("_count", "_first_nonce", "_latest", "_entries", "_wraps", "_run", "_size", "address", "canister", "client"),
+        *("delivered", "end", "failed", "frames", "generation", "id", "trace", "opened_at_ns", "path", "relayed"),
         "started_at_ns",
     )
 
@@ -137,40 +139,40 @@ class Timeline:
         self.id = secrets.token_hex(6)  # among 50,000 that are there no two are alike
         self.started_at_ns = at_ns
         self.opened_at_ns: int | None = None
-        self.ending: End | None = None
+        self.end: ConnectionEnd | None = None
         self.address = self.path = self.generation = ""
         self.canister: str | None = None
         self.client: str | None = None
-        self.link: object = None
+        self.trace: object = None
         self.frames = self.relayed = self.failed = self.delivered = 0
-        self._moments: list[bytes] = []
+        self._entries: list[bytes] = []
         self._latest = -1
-        self._rounds = 0
+        self._wraps = 0
         self._run = _NO_RUN
         self._count = self._size = self._first_nonce = 0
         self._note(at_ns, "accepted")
 
     def __len__(self) -> int:
-        return len(self._moments)
+        return len(self._entries)
 
     @property
     def total(self) -> int:
-        """Moments that were recorded."""
-        return self._rounds * (LIMIT - FIRST) + self._latest + 1
+        """Number of entries that were recorded."""
+        return self._wraps * (LIMIT - FIRST) + self._latest + 1
 
     @property
     def dropped(self) -> int:
-        """Moments that are forgotten: those between the beginning and the last."""
-        return self.total - len(self._moments)
+        """Number of entries that were overwritten: those between the first ones and the latest."""
+        return self.total - len(self._entries)
 
     @property
-    def moments(self) -> list[TimelineEntry]:
-        """Those that are kept, in their order."""
-        packed = self._moments
+    def entries(self) -> list[TimelineEntry]:
+        """The entries that are kept, oldest first."""
+        packed = self._entries
         if self.dropped:
             oldest = self._latest + 1
             packed = [*packed[:FIRST], *packed[oldest:], *packed[FIRST:oldest]]
-        return [_unpacked(moment) for moment in packed]
+        return [_unpacked(entry) for entry in packed]
 
     # --- what is recorded -------------------------------------------------------------------------------------------
 
@@ -195,7 +197,7 @@ class Timeline:
 
     def relay(self, at_ns: int, method: str, request_id: bytes, size: int, waited_ns: int) -> None:
         """A call goes to the IC after it waited in the queue. ``request_id`` is empty where it is not known."""
-        name = _METHODS.get(method) or _told(method).encode(errors="replace")
+        name = _METHODS.get(method) or _kept_text(method).encode(errors="replace")
         self._put(_pack_relayed(at_ns, _RELAYED, size, waited_ns, request_id) + name)
 
     def answered(self, at_ns: int, took_ns: int, size: int) -> None:
@@ -213,14 +215,16 @@ class Timeline:
         self.opened_at_ns = at_ns
         self._note(at_ns, "opened")
 
-    def deliver(self, polled: Polled, nonce: int, size: int) -> None:
-        """A message of the canister was passed on. Those of one poll are one moment."""
+    def deliver(self, polled: PollRecord, nonce: int, size: int) -> None:
+        """A message of the canister was delivered. The messages of one poll are one entry."""
         self.delivered += 1
+        # A run: the latest entry is of the same poll. It is packed again with higher counts, or a burst of messages
+        # would push everything else out of the ring. Any other entry ends the run (`_put`).
         number, at_ns, _ = polled
         if self._run == number:
             self._count += 1
             self._size += size
-            self._moments[self._latest] = _pack_delivered(
+            self._entries[self._latest] = _pack_delivered(
                 at_ns, _DELIVERED, number, self._count, self._size, self._first_nonce, nonce
             )
             return
@@ -236,10 +240,10 @@ class Timeline:
         self._note(at_ns, "doubted", text=cause)
 
     def pinged(self, at_ns: int) -> None:
-        """The client was silent and is asked whether it is there. Pings in a row are one moment."""
+        """The client was silent and is pinged. Pings in a row are one entry."""
         if self._run == _PINGS:
             self._count += 1
-            self._moments[self._latest] = _pack_pinged(at_ns, _PINGED, self._count)
+            self._entries[self._latest] = _pack_pinged(at_ns, _PINGED, self._count)
             return
         self._put(_pack_pinged(at_ns, _PINGED, 1))
         self._run, self._count = _PINGS, 1
@@ -248,31 +252,31 @@ class Timeline:
         """The gateway closes the connection."""
         self._note(at_ns, "closing", code, text=cause)
 
-    def ended(self, ending: End) -> None:
+    def ended(self, end: ConnectionEnd) -> None:
         """The socket is gone."""
-        cause = _told(ending.cause)
-        self.ending = ending._replace(cause=cause)
-        self._note(ending.at_ns, "ended", ending.code, _BY.index(ending.by), text=cause)
+        cause = _kept_text(end.cause)
+        self.end = end._replace(cause=cause)
+        self._note(end.at_ns, "ended", end.code, _ENDED_BY.index(end.by), text=cause)
 
     def _note(self, at_ns: int, kind: Kind, *numbers: int, text: str = "") -> None:
         code = _CODES[kind]
-        self._put(_LAYOUTS[code].struct.pack(at_ns, code, *numbers) + _told(text).encode(errors="replace"))
+        self._put(_LAYOUTS[code].struct.pack(at_ns, code, *numbers) + _kept_text(text).encode(errors="replace"))
 
     def _put(self, packed: bytes) -> None:
-        moments, latest = self._moments, self._latest + 1
-        if latest == LIMIT:
+        entries, latest = self._entries, self._latest + 1
+        if latest == LIMIT:  # the ring begins after the first entries, which are never overwritten
             latest = FIRST
-            self._rounds += 1
-        if latest < len(moments):
-            moments[latest] = packed
+            self._wraps += 1
+        if latest < len(entries):
+            entries[latest] = packed
         else:
-            moments.append(packed)
+            entries.append(packed)
         self._latest = latest
         self._run = _NO_RUN
 
 
-def _told(text: str) -> str:
-    """A sentence as it is kept."""
+def _kept_text(text: str) -> str:
+    """A text as it is stored: short, and without anything quoted from a message."""
     return _QUOTED.sub("…", text)[:MAX_TEXT]
 
 
@@ -288,4 +292,4 @@ def _unpacked(packed: bytes) -> TimelineEntry:
 def _fact(name: str, value: int | bytes) -> Fact:
     if isinstance(value, bytes):
         return value.hex() if any(value) else None
-    return _BY[value] if name == "by" else value
+    return _ENDED_BY[value] if name == "by" else value

@@ -1,4 +1,4 @@
-"""The times that clients and canisters write into their messages, found without decoding all of them.
+"""Finds the timestamps that clients and canisters write into their messages, without decoding the whole message.
 
 They are for measuring only: whoever wrote them may be wrong, and nothing is decided by them.
 """

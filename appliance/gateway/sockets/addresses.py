@@ -105,10 +105,15 @@ class ListeningSocket:
             with contextlib.suppress(OSError):
                 self.listen.address.path.unlink(missing_ok=True)
 
-    async def wait_closed(self) -> None:
-        """Wait until the closed servers, and on some versions of Python the sockets they accepted, have ended."""
+    def abort_handshakes(self) -> None:
+        """End the sockets that were accepted and are no connection yet, because their TLS handshake is not done.
+
+        Nothing may wait for them: from Python 3.12.1 on a server's ``wait_closed()`` does, for the minute that a client
+        may take for its handshake. Only 3.13 and newer can end them; with others the handshakes time out by themselves.
+        """
         for server in self.servers:
-            await server.wait_closed()
+            if (abort_clients := getattr(server, "abort_clients", None)) is not None:
+                abort_clients()
 
 
 def listen_addresses(settings: Settings) -> list[ListenAddress]:

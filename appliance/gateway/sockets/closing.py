@@ -8,7 +8,7 @@ from appliance.errors import ClosedByOperator, GatewayError
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Ending
 from appliance.gateway.peer import Peer
-from appliance.gateway.recording.timeline import End
+from appliance.gateway.recording.timeline import ConnectionEnd
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ def reason_of(error: Exception | None) -> str | None:
     return None if error is None else "internal"
 
 
-def record_end(gateway: Gateway, peer: Peer, end: End, seconds: float) -> None:
+def record_end(gateway: Gateway, peer: Peer, end: ConnectionEnd, seconds: float) -> None:
     """Record the end of an upgraded connection, which lasted so many seconds: counters, log, timeline, plugins, events.
 
     Plugins are called and events published last, so that whoever reacts to them finds everything else up to date.

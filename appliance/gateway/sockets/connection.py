@@ -19,7 +19,7 @@ from appliance.errors import GatewayError, OpenTimeout, PingTimeout, SlowClient
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.outbox import SHOWN, LoggingTransport, Outbox
 from appliance.gateway.peer import ConnectionSource, Peer
-from appliance.gateway.recording.timeline import By, End, Timeline
+from appliance.gateway.recording.timeline import ConnectionEnd, EndedBy, Timeline
 from appliance.gateway.sockets.closing import close_of, cut_reason, reason_of, record_end
 from appliance.gateway.sockets.http import Route
 from appliance.gateway.sockets.upgrade import Upgrade
@@ -320,11 +320,11 @@ class Connection(asyncio.Protocol):
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def _end(self) -> End:
+    def _end(self) -> ConnectionEnd:
         sent = self._protocol.close_sent
-        by: By = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
+        by: EndedBy = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
         code = sent.code if sent is not None else 1006
-        return End(self._owner.gateway.clock(), code, by, self._close_reason(), reason_of(self._cause))
+        return ConnectionEnd(self._owner.gateway.clock(), code, by, self._close_reason(), reason_of(self._cause))
 
     def _close_reason(self) -> str:
         if self._cause is not None:
@@ -348,7 +348,7 @@ class Timer(NamedTuple):
 
 TIMERS: Mapping[Phase, Timer] = {
     Phase.REQUEST: Timer(lambda settings: settings.handshake_timeout, Connection._reject_request),
-    # One limit for request and opening message together: each alone could take nearly all of it twice.
+    # The limit of REQUEST covers the opening message too: a limit for each would give a slow client twice the time.
     Phase.UPGRADED: Timer(None, Connection._close_unjoined, continues=True),
     Phase.JOINED: Timer(lambda settings: settings.open_timeout, Connection._close_unopened),
     Phase.OPEN: Timer(lambda settings: settings.ping_interval, Connection._ping_if_silent),

@@ -1,6 +1,6 @@
-"""Sockets that the service manager bound before this process began (sd_listen_fds(3)).
+"""Listening sockets that the service manager bound before this process began (sd_listen_fds(3)).
 
-They outlive it: while it restarts, clients wait in the socket's queue instead of being refused.
+They outlive the process: while it restarts, clients wait in the socket's queue instead of being refused.
 """
 
 import os
@@ -14,21 +14,22 @@ FIRST = 3
 
 @cache
 def inherited_sockets() -> tuple[socket.socket, ...]:
-    """Those of this process, which keeps them open."""
+    """The sockets passed to this process. Cached: two objects for one descriptor would close it for each other."""
     return tuple(_socket(descriptor) for descriptor in descriptors(os.environ, os.getpid()))
 
 
 def descriptors(environment: Mapping[str, str], process: int) -> range:
-    """What the environment says is meant for this process."""
+    """The descriptors passed to a process. A child inherits the variables too, hence ``LISTEN_PID``."""
     count = environment.get("LISTEN_FDS", "")
     is_ours = environment.get("LISTEN_PID") == str(process) and count.isdecimal()
     return range(FIRST, FIRST + int(count)) if is_ours else range(0)
 
 
 def find_inherited(family: int, address: object) -> socket.socket | None:
-    """A duplicate of the one that listens at this address (as ``getsockname`` has it), if any does.
+    """A duplicate of the socket that listens at this address (in the form of ``getsockname``), None if there is none.
 
-    One at all IPv6 addresses that takes IPv4 too listens at ``0.0.0.0`` as well.
+    A dual-stack socket at ``::`` also listens at ``0.0.0.0``. A duplicate, so that a reload can close it and find it
+    again later.
     """
     for one in inherited_sockets():
         if one.type == socket.SOCK_STREAM and _is_at(one, family, address):

@@ -66,10 +66,10 @@ class Listener:
 
     async def __aenter__(self) -> Self:
         """Bind. Raises OSError where an address cannot be bound."""
-        moving = await self.prepare(self.gateway.config)
-        moving.swap()
+        prepared = await self.prepare(self.gateway.config)
+        prepared.commit()
         try:
-            await moving.retire()
+            await prepared.cleanup()
         except BaseException:
             await self.stop()
             raise
@@ -78,7 +78,7 @@ class Listener:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def prepare(self, new: Config) -> "Moving":
+    async def prepare(self, new: Config) -> "PreparedListener":
         """Get ready to serve the addresses of another configuration: binds those that are new.
 
         Raises ConfigError for TLS files that cannot be used and for an address that cannot be bound; the latter is an
@@ -99,7 +99,7 @@ class Listener:
         except BaseException:
             _release(coming, keep=self.bound)
             raise
-        return Moving(self, settings, coming, tls)
+        return PreparedListener(self, settings, coming, tls)
 
     async def _bind(self, listen: ListenAddress, key: str, *, with_tls: bool) -> ListeningSocket:
         try:
@@ -137,7 +137,7 @@ class Listener:
             connection.abort()
         await self._empty.wait()
         for bound in self.bound:
-            await bound.wait_closed()
+            bound.abort_handshakes()
         self.bound.clear()
 
     # --- connection.ConnectionOwner ---------------------------------------------------------------------------------
@@ -167,8 +167,8 @@ class Listener:
             self._empty.set()
 
 
-class Moving:
-    """A listener that is ready to serve other addresses."""
+class PreparedListener:
+    """A listener with its new addresses bound, and not accepting there yet."""
 
     def __init__(self, listener: Listener, settings: Settings, coming: list[ListeningSocket], tls: "_Tls") -> None:
         self._listener = listener
@@ -177,18 +177,19 @@ class Moving:
         self._going = [bound for bound in listener.bound if bound not in coming]
         self._tls = tls
 
-    def swap(self) -> None:
-        """From now on the new settings hold. Sockets that are there stay as they are."""
+    def commit(self) -> None:
+        """Use the new settings from now on. Connected sockets stay as they are."""
         self._listener.settings = self._settings
         self._listener.tls = self._tls
         self._listener.bound = self._coming
 
-    async def discard(self) -> None:
-        """Give up the addresses that were taken."""
+    async def rollback(self) -> None:
+        """Release the addresses that were bound for this change."""
         _release(self._coming, keep=self._listener.bound)
 
-    async def retire(self) -> None:
-        """Accept at the new addresses, then no more at those that are not served any more. Raises OSError."""
+    async def cleanup(self) -> None:
+        """Accept at the new addresses, then close the old ones: in this order there is always one to connect to. Raises
+        OSError."""
         for bound in self._coming:
             if not bound.servers:
                 await bound.serve(self._listener.factory(bound.listen), self._tls.context)

@@ -125,7 +125,7 @@ class Page:
     async def _forward(self, http: web.Request) -> object:
         seconds = (await _json(http, {"seconds": (int, float)}))["seconds"]
         if not 0 <= seconds <= FORWARD_LIMIT_S:
-            raise PageError(400, f"the time moves by 0 to {FORWARD_LIMIT_S} seconds")
+            raise PageError(400, f"seconds must be from 0 to {FORWARD_LIMIT_S}")
         await self._fast_forward(seconds)
         return {"time_ms": self._replica.clock.now_ns() // 10**6}
 
@@ -217,10 +217,10 @@ def _endpoint(handle: Callable[[web.Request], Awaitable[object]]) -> Callable[[w
 def _check_origin(http: web.Request) -> None:
     """Raises PageError for requests of other web pages, and for host names that are not of this machine."""
     if not _is_this_machine(http.host):
-        raise PageError(403, "ask by the address of this machine, not by another name")
+        raise PageError(403, "use the address of this machine or localhost, not another host name")
     origin, site = http.headers.get("Origin"), http.headers.get("Sec-Fetch-Site", "same-origin")
     if (origin is not None and origin != f"http://{http.host}") or site not in ("same-origin", "none"):
-        raise PageError(403, "only the page of this local network may ask")
+        raise PageError(403, "only the page of this local network may send requests")
     if http.method == "POST" and http.content_type != "application/json":
         raise PageError(415, "send application/json")
 

@@ -64,19 +64,19 @@ class Replica:
 
         Raises ValueError for an id that is taken or not of this subnet, ExecutionError when the installation fails.
         """
-        chosen = self._free_id() if specified_id is None else specified_id
-        self._check_free(chosen)
+        canister_id = self._free_id() if specified_id is None else specified_id
+        self._check_free(canister_id)
         owners = list(controllers)
-        record = CanisterRecord(chosen, controllers=frozenset(owners))
+        record = CanisterRecord(canister_id, controllers=frozenset(owners))
         if canister is not None:
             self._install(record, canister, arg, caller)
         self.canisters.add(record)
         self.next_number += specified_id is None
         if canister is None:
-            self.state.set((b"canister", chosen, b"certified_data"), b"")
-        self.set_controllers(chosen, owners)
+            self.state.set((b"canister", canister_id, b"certified_data"), b"")
+        self.set_controllers(canister_id, owners)
         self.rounds.arm_timer()
-        return chosen
+        return canister_id
 
     def restore_canister(self, record: CanisterRecord, *, certified_data: bytes = b"") -> None:
         """Add a canister that was saved, without executing any of its code. Raises ValueError as `create_canister`."""
@@ -89,20 +89,20 @@ class Replica:
         self.rounds.wake()
 
     def reinstall_canister(
-        self, chosen: Principal, canister: Canister, *, arg: bytes = b"", caller: Principal = MANAGEMENT_CANISTER
+        self, canister_id: Principal, canister: Canister, *, arg: bytes = b"", caller: Principal = MANAGEMENT_CANISTER
     ) -> None:
         """Replace code and state of a canister; its open calls are rejected.
 
         Raises KeyError for an unknown id and ExecutionError when the installation fails; nothing is changed then.
         """
-        record = self.canisters[chosen]
+        record = self.canisters[canister_id]
         self._install(record, canister, arg, caller)
         self.executor.reject_open_calls(record, "Canister has been reinstalled")
         self.rounds.arm_timer()
 
     def upgrade_canister(
         self,
-        chosen: Principal,
+        canister_id: Principal,
         module: bytes,
         *,
         arg: bytes = b"",
@@ -114,7 +114,7 @@ class Replica:
 
         Raises KeyError for an unknown id and ExecutionError when it fails; nothing is changed then.
         """
-        record = self.canisters[chosen]
+        record = self.canisters[canister_id]
         if record.actor is None:
             raise ExecutionError("only a canister of Wasm can be upgraded")
         env = self._environment(record, caller)
@@ -123,28 +123,28 @@ class Replica:
         self._publish_code(record)
         self.rounds.arm_timer()
 
-    def uninstall_canister(self, chosen: Principal) -> None:
+    def uninstall_canister(self, canister_id: Principal) -> None:
         """Remove code and state; open calls are rejected. Raises KeyError for an unknown id."""
-        record = self.canisters[chosen]
+        record = self.canisters[canister_id]
         record.canister, record.timer_ns, record.heartbeat_ns = None, 0, 0
         record.version += 1
-        path = (b"canister", chosen)
+        path = (b"canister", canister_id)
         self.state.delete((*path, b"module_hash"))
         self.state.delete((*path, b"metadata"))
         self.state.set((*path, b"certified_data"), b"")
         self.executor.reject_open_calls(record, "Canister has been uninstalled")
         self.rounds.arm_timer()
 
-    def delete_canister(self, chosen: Principal) -> None:
+    def delete_canister(self, canister_id: Principal) -> None:
         """Remove a canister and everything that is recorded about it. Raises KeyError for an unknown id."""
-        self.uninstall_canister(chosen)
-        self.canisters.remove(chosen)
-        self.state.delete((b"canister", chosen))
+        self.uninstall_canister(canister_id)
+        self.canisters.remove(canister_id)
+        self.state.delete((b"canister", canister_id))
 
-    def stop_canister(self, chosen: Principal, on_done: Callable[[bool], None]) -> None:
+    def stop_canister(self, canister_id: Principal, on_done: Callable[[bool], None]) -> None:
         """Accept no more calls. Calls ``on_done`` once: with True when the open calls are answered, with False when the
         canister is started before that. Raises KeyError for an unknown id."""
-        record = self.canisters[chosen]
+        record = self.canisters[canister_id]
         if record.status == "stopped":
             on_done(True)
             return
@@ -152,9 +152,9 @@ class Replica:
         record.on_stopped.append(on_done)
         self.executor.check_stopped(record)
 
-    def start_canister(self, chosen: Principal) -> None:
+    def start_canister(self, canister_id: Principal) -> None:
         """Accept calls again. Raises KeyError for an unknown id."""
-        record = self.canisters[chosen]
+        record = self.canisters[canister_id]
         waiting, record.on_stopped = record.on_stopped, []
         record.status = "running"
         record.version += 1
@@ -163,16 +163,18 @@ class Replica:
         self.rounds.arm_timer()
         self.rounds.wake()
 
-    def set_controllers(self, chosen: Principal, controllers: Iterable[Principal]) -> None:
+    def set_controllers(self, canister_id: Principal, controllers: Iterable[Principal]) -> None:
         """Set the principals that may change the canister. Raises KeyError for an unknown id."""
-        record, ordered = self.canisters[chosen], list(controllers)
+        record, ordered = self.canisters[canister_id], list(controllers)
         record.controllers = frozenset(ordered)
         record.version += 1
-        self.state.set((b"canister", chosen, b"controllers"), encode_cbor(ordered))
+        self.state.set((b"canister", canister_id, b"controllers"), encode_cbor(ordered))
 
-    def _check_free(self, chosen: Principal) -> None:
-        if chosen in self.canisters or not is_hosted(chosen):
-            raise ValueError(f"{chosen} is taken" if chosen in self.canisters else f"{chosen} is not of this subnet")
+    def _check_free(self, canister_id: Principal) -> None:
+        if canister_id in self.canisters or not is_hosted(canister_id):
+            raise ValueError(
+                f"{canister_id} is taken" if canister_id in self.canisters else f"{canister_id} is not of this subnet"
+            )
 
     def _free_id(self) -> Principal:
         while canister_id(self.next_number) in self.canisters:

@@ -107,20 +107,20 @@ class StateFolder:
     def save(self, replica: Replica) -> bool:
         """Write the current state; False where nothing but the time has changed. Raises OSError."""
         records = {record.canister_id: record for record in replica.canisters if canister_folder.is_saved(record)}
-        facts = _network_info(replica)
-        if self._snapshot is not None and not self._has_changed(records, facts):
+        network = _network_info(replica)
+        if self._snapshot is not None and not self._has_changed(records, network):
             return False
         self._number += 1
         target = self.folder / f"{SNAPSHOT}{self._number}"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(mode=0o700)
-        files = self._write(replica, records, facts, target)
+        files = self._write(replica, records, network, target)
         manifest = {"format": FORMAT, "canisters": [str(name) for name in records], "files": files}
         text = json.dumps(manifest)
         _write_synced(target / MANIFEST, text)
         _sync(target)
         self._point(f"{target.name} {sha256(text.encode()).hexdigest()}\n")
-        self._snapshot, self._manifest, self._written_network = target, manifest, facts
+        self._snapshot, self._manifest, self._written_network = target, manifest, network
         self._written = {canister_id: _version_of(record) for canister_id, record in records.items()}
         self._tidy()
         return True
@@ -160,9 +160,9 @@ class StateFolder:
                 raise StateUnusable(self.folder, f"{name}/{MANIFEST} is not what was written")
             self._manifest = json.loads(text)
             self._check_files(snapshot)
-            facts = json.loads((snapshot / NET_FILE).read_text())
-            facts["seed"] = bytes.fromhex(facts["seed"])
-            self._snapshot, self._written_network = snapshot, NetworkInfo(**facts)
+            network = json.loads((snapshot / NET_FILE).read_text())
+            network["seed"] = bytes.fromhex(network["seed"])
+            self._snapshot, self._written_network = snapshot, NetworkInfo(**network)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateUnusable(self.folder, f"{type(error).__name__}: {error}") from error
         return self._written_network
@@ -174,18 +174,18 @@ class StateFolder:
             if _checksum(snapshot / name) != wanted:
                 raise StateUnusable(self.folder, f"{snapshot.name}/{name} is not what was written")
 
-    def _has_changed(self, records: dict[Principal, CanisterRecord], facts: NetworkInfo) -> bool:
+    def _has_changed(self, records: dict[Principal, CanisterRecord], network: NetworkInfo) -> bool:
         kept = self._written_network
-        is_moved = kept is None or (kept.ahead_ns, kept.next_number) != (facts.ahead_ns, facts.next_number)
+        is_moved = kept is None or (kept.ahead_ns, kept.next_number) != (network.ahead_ns, network.next_number)
         return is_moved or records.keys() != self._written.keys() or not all(map(self._is_written, records.values()))
 
     def _is_written(self, record: CanisterRecord) -> bool:
         return self._written.get(record.canister_id) == _version_of(record)
 
     def _write(
-        self, replica: Replica, records: dict[Principal, CanisterRecord], facts: NetworkInfo, target: Path
+        self, replica: Replica, records: dict[Principal, CanisterRecord], network: NetworkInfo, target: Path
     ) -> dict[str, list[int]]:
-        _write_synced(target / NET_FILE, json.dumps({**facts.__dict__, "seed": facts.seed.hex()}))
+        _write_synced(target / NET_FILE, json.dumps({**network.__dict__, "seed": network.seed.hex()}))
         files = {NET_FILE: _checksum(target / NET_FILE)}
         for canister_id, record in records.items():
             folder = target / str(canister_id)

@@ -43,7 +43,7 @@ async def test_what_the_file_would_change_with_the_sessions_it_touches(icws: Icw
             "    5ms → 9ms",
             "1 change: 1 live",
         ]
-    assert icws.plane.reloads.generation == 1, "it only looks"
+    assert icws.plane.reloads.revision == 1, "it only looks"
 
 
 async def test_a_text_beside_the_file_and_one_from_standard_input(icws: Icws, other: Other):
@@ -58,7 +58,7 @@ async def test_a_change_that_needs_a_restart_is_shown_and_refused(icws: Icws, ot
     other.write(edited(icws, "watch: false", "watch: true"))
     result = await icws("plan", other, code=1)
     assert result.stdout.splitlines() == ["~ watch  at the next start", "    false → true", "1 change: 1 restart"]
-    assert result.stderr.startswith(f"{other}:5:8: watch: a change waits for a start")
+    assert result.stderr.startswith(f"{other}:5:8: watch: this change needs a restart")
     assert "--allow-restart" in result.stderr
     assert (await icws.json("plan", other, code=1))["refused"]["type"] == "urn:icws:problem:restart-needed"
 
@@ -115,7 +115,7 @@ async def test_a_bad_file_is_78_with_every_fault_and_changes_nothing(icws: Icws)
     file.write_text("gateway: {listn: 5}\npolling: {min_interval: 3}\ncontrol: {listen: unix:control.sock}\n")
     result = await icws("reload", code=78)
     assert [line.partition(": ")[0] for line in result.stderr.splitlines()] == [f"{file}:1:11", f"{file}:2:25"]
-    assert icws.plane.reloads.generation == 1
+    assert icws.plane.reloads.revision == 1
     file.write_text("")
     socket = icws.plane.control.url.removeprefix("unix:")  # which an empty file does not say
     assert "the file is empty" in (await icws("reload", "--socket", socket, code=78)).stderr
@@ -127,7 +127,7 @@ async def test_what_needs_a_restart_is_refused_unless_it_may_wait(icws: Icws):
     refused = await icws("reload", code=1)
     assert refused.stderr.splitlines()[-1].startswith("--allow-restart applies the other changes")
     assert f"{icws.plane.file}:5:8: watch: " in refused.stderr
-    assert icws.plane.reloads.generation == 1
+    assert icws.plane.reloads.revision == 1
     lines = await icws.lines("reload", "--allow-restart")
     assert lines[-1] == "pending until restart: watch"
     assert icws.plane.gateway.config.polling.min_interval == 0.009
@@ -203,7 +203,7 @@ async def test_what_was_applied_can_be_taken_back(icws: Icws):
 @pytest.mark.parametrize("arguments", [["--save"], ["--keep-if-healthy"], ["--confirm-within", "5"], ["a", "b"]])
 async def test_wrong_usage_is_2(icws: Icws, arguments: list[str]):
     await icws("reload", *arguments, code=2)
-    assert icws.plane.reloads.generation == 1
+    assert icws.plane.reloads.revision == 1
 
 
 async def changed(icws: Icws) -> None:

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import main
-from appliance.client.session import Generation
+from appliance.client.sessions.session import Generation
 from appliance.config.schema import Log
 from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from appliance.log import configure_logging

@@ -16,9 +16,9 @@ from appliance.cli.diagnosis.machine import (
     process_id,
 )
 from appliance.config.schema import Config, Control, Gateway, MoreListener, Tls
+from appliance.control.auth.tokens import Grant, hash_token
 from appliance.control.client import Client
 from appliance.control.models import Status
-from appliance.control.tokens import Grant, hash_token
 from appliance.ic.key_file import create_identity
 from tests.cli.conftest import Icws
 

@@ -68,4 +68,4 @@ async def test_the_last_one_with_sessions_goes_by_force(icws: Icws):
 )
 async def test_wrong_usage_is_2(icws: Icws, arguments: list[str]):
     await icws("canisters", *arguments, code=2)
-    assert icws.plane.reloads.generation == 1
+    assert icws.plane.reloads.revision == 1

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import main
-from appliance.control.tokens import hash_token, parse_tokens
+from appliance.control.auth.tokens import hash_token, parse_tokens
 from tests.cli.conftest import Icws
 from tests.control.plane import SECRETS
 
@@ -41,5 +41,5 @@ async def test_a_token_of_the_gateway_is_good_at_once_until_it_is_ended(icws_tcp
     assert "grafana already" in (await icws_tcp("tokens", "add", "grafana", "admin", code=1)).stderr
     gone = await icws_tcp.lines("tokens", "remove", "grafana")
     assert gone == ["revoked the token of grafana (viewer)"]
-    assert "nobody has this token" in (await icws_tcp("status", "--token-file", other, code=1)).stderr
+    assert "this token is not known here" in (await icws_tcp("status", "--token-file", other, code=1)).stderr
     assert "no token named grafana" in (await icws_tcp("tokens", "remove", "grafana", code=1)).stderr

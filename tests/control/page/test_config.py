@@ -27,7 +27,7 @@ async def test_a_configuration_is_planned_tried_and_confirmed(plane: Plane, desk
         await dialog.get_by_label("Seconds to confirm it").fill("90")
         await dialog.get_by_role("button", name="Apply").click()
         banner = desk.page.locator("#unconfirmed")
-        await expect(banner).to_contain_text("Generation 2 is not confirmed", timeout=LATER_MS)
+        await expect(banner).to_contain_text("Revision 2 is not confirmed", timeout=LATER_MS)
         await expect(desk.page.get_by_role("timer")).to_have_text(re.compile(r"1:(2|3)\d"))
         await desk.shot("config-trial")
         assert plane.gateway.config.polling.max_interval == 0.03
@@ -63,7 +63,7 @@ async def test_what_is_applied_is_written_to_the_file_if_that_is_wanted(plane: P
     dialog = desk.page.get_by_role("dialog")
     await dialog.get_by_label("Write it to the file too").check()
     await dialog.get_by_role("button", name="Apply").click()
-    await expect(desk.page.locator("#config-note")).to_contain_text("Generation 2", timeout=LATER_MS)
+    await expect(desk.page.locator("#config-note")).to_contain_text("Revision 2", timeout=LATER_MS)
     assert "max_interval: 30ms" in plane.file.read_text()
     assert "# the first" in plane.file.read_text(), "comments stay"
 
@@ -107,7 +107,7 @@ async def test_what_somebody_else_applied_meanwhile_is_not_overwritten(plane: Pl
     await expect(dialog.get_by_role("alert")).to_contain_text("changed meanwhile", timeout=LATER_MS)
     assert plane.gateway.config.polling.max_interval == 0.05
     await desk.page.keyboard.press("Escape")
-    await expect(desk.page.locator("#config-changed")).to_contain_text("Generation 2 runs meanwhile", timeout=LATER_MS)
+    await expect(desk.page.locator("#config-changed")).to_contain_text("Revision 2 runs meanwhile", timeout=LATER_MS)
     await desk.page.get_by_role("button", name="Load what runs").click()
     await expect(desk.page.get_by_label("gateway.yaml")).to_have_value(text)
 
@@ -116,13 +116,13 @@ async def test_an_older_configuration_is_compared_and_run_again(plane: Plane, de
     text = plane.file.read_text().replace("max_interval: 20ms", "max_interval: 50ms")
     await plane.post("/v1/config/apply", {"text": text})
     await desk.show("config/history")
-    await desk.page.get_by_role("link", name="Show generation 1").click()
-    await expect(desk.page.locator("#generation-text .added")).to_contain_text("max_interval: 20ms", timeout=LATER_MS)
+    await desk.page.get_by_role("link", name="Show revision 1").click()
+    await expect(desk.page.locator("#revision-text .added")).to_contain_text("max_interval: 20ms", timeout=LATER_MS)
     await expect(desk.page.locator("#difference-table tbody tr")).to_contain_text("polling.max_interval")
     await desk.shot("config-difference")
-    await desk.page.get_by_role("button", name="Roll back… to generation 1").click()
+    await desk.page.get_by_role("button", name="Roll back… to revision 1").click()
     await desk.page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
-    await expect(desk.page.locator("#toasts")).to_contain_text("Generation 3", timeout=LATER_MS)
+    await expect(desk.page.locator("#toasts")).to_contain_text("Revision 3", timeout=LATER_MS)
     assert plane.gateway.config.polling.max_interval == 0.02
 
 

@@ -70,16 +70,16 @@ async def test_closing_without_a_filter_is_refused_in_a_sentence(plane: Plane, d
         dialog = desk.page.get_by_role("dialog")
         await expect(dialog).to_contain_text("No filter is set")
         await dialog.get_by_role("button", name="Count them").click()
-        await expect(dialog.get_by_role("alert")).to_contain_text("says nothing, and would mean everybody")
+        await expect(dialog.get_by_role("alert")).to_contain_text("is empty and would match every session")
         assert len(plane.gateway.connections) == 1
 
 
 async def test_a_drain_is_begun_watched_and_cancelled(plane: Plane, desk: Tab) -> None:
     async with clients(plane, 2) as connected:
         await desk.show("drain")
-        await desk.page.get_by_label("Closes a second").fill("0.01")
+        await desk.page.get_by_label("Closes per second").fill("0.01")
         await desk.page.get_by_label("Done within, s").fill("3600")
-        await desk.page.get_by_label("Come back after, s").fill("7")
+        await desk.page.get_by_label("Reconnect after, s").fill("7")
         await desk.page.get_by_role("button", name="Drain…").click()
         await desk.page.get_by_role("dialog").get_by_role("button", name="Drain").click()
         await expect(desk.page.locator("#drain-facts")).to_contain_text("1 of 2", timeout=LATER_MS)
@@ -97,7 +97,7 @@ async def test_a_canister_is_drained_while_the_gateway_stays(plane: Plane, desk:
         await desk.show("canisters")
         await desk.page.get_by_role("button", name="Drain chat").click()
         await expect(desk.page.locator("#drain-form [name=canister]")).to_have_value("chat")
-        await desk.page.get_by_label("Closes a second").fill("0.01")
+        await desk.page.get_by_label("Closes per second").fill("0.01")
         await desk.page.get_by_label("Done within, s").fill("3600")
         await desk.page.get_by_role("button", name="Drain…").click()
         await desk.page.get_by_role("dialog", name="Drain chat?").get_by_role("button", name="Drain").click()

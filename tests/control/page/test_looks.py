@@ -64,7 +64,7 @@ async def filled(shown: Tab, place: str) -> None:
         "plugins": "#plugins .empty",
         "events": "#event-list li:nth-child(3)",
         "access": "#audit-table tbody tr",
-        "config/history/1": "#generation-text:not(:empty)",
+        "config/history/1": "#revision-text:not(:empty)",
     }.get(place, "#moments li:nth-child(5)")
     await expect(shown.page.locator(first)).to_be_visible(timeout=LATER_MS)
 

@@ -36,9 +36,9 @@ async def test_charts_go_on_without_a_reload(plane: Plane, desk: Tab) -> None:
 
 
 async def test_a_chart_shows_what_was_before_somebody_looked(browser: Browser, plane: Plane, url: str) -> None:
-    plane.control.recall.every_s = 0.05
-    async with plane.control.recall, clients(plane, 1):
-        await until(lambda: len([each for each in plane.control.recall.samples if each.sessions]) > 3)
+    plane.control.metrics_history.every_s = 0.05
+    async with plane.control.metrics_history, clients(plane, 1):
+        await until(lambda: len([each for each in plane.control.metrics_history.samples if each.sessions]) > 3)
     async with tab(browser, url) as shown:
         trace = shown.page.locator("#chart-sessions .area")
         await expect(trace).to_have_attribute("points", re.compile(r"(\S+ ){6}"), timeout=LATER_MS)

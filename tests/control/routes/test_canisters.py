@@ -155,7 +155,7 @@ async def test_a_canister_that_cannot_be_is_refused(plane: Plane) -> None:
     ):
         response = await plane.http.post("/v1/canisters", json=body)
         assert response.status_code == status, response.text
-    assert plane.reloads.generation == 1
+    assert plane.reloads.revision == 1
 
 
 async def test_a_file_that_cannot_be_edited_is_left_to_people(plane: Plane) -> None:
@@ -165,7 +165,7 @@ async def test_a_file_that_cannot_be_edited_is_left_to_people(plane: Plane) -> N
     response = await plane.http.post("/v1/canisters", json={"id": OTHER})
     assert response.status_code == 409
     assert "edit it by hand" in response.json()["detail"]
-    assert plane.reloads.generation == 2
+    assert plane.reloads.revision == 2
 
 
 async def test_canisters_that_are_set_elsewhere_are_changed_there(plane: Plane) -> None:

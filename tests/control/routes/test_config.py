@@ -77,7 +77,7 @@ async def test_a_plan_says_what_would_change_and_changes_nothing(plane: Plane) -
     assert [(c["key"], c["old"], c["new"], c["effect"]) for c in plan["changes"]] == [
         ("polling.max_interval", "20ms", "30ms", "live")
     ]
-    assert plane.reloads.generation == 1
+    assert plane.reloads.revision == 1
     assert (await plane.get("/v1/audit"))["items"] == []
     plane.file.write_text(text)
     assert await plane.post("/v1/config/plan", {}) == plan
@@ -102,7 +102,7 @@ async def test_a_configuration_that_cannot_be_used_is_told_by_place_and_key(plan
         (fault,) = response.json()["errors"]
         assert (fault["place"], fault["key"]) == ("text:4:30", "polling.max_intervall")
         assert "did you mean 'max_interval'" in fault["problem"]
-    assert plane.reloads.generation == 1
+    assert plane.reloads.revision == 1
 
 
 async def test_an_apply_runs_and_leaves_the_file_as_it_is(plane: Plane) -> None:
@@ -153,7 +153,7 @@ async def test_what_cannot_be_saved_runs_all_the_same_and_that_is_said(
     body = {"text": edited(plane, "name: chat", "name: talk"), "save": True}
     response = await plane.http.post("/v1/config/apply", json=body)
     assert (response.status_code, response.json()["type"]) == (409, "urn:icws:problem:conflict")
-    assert response.json()["detail"].startswith("generation 2 runs, but it cannot be saved: ")
+    assert response.json()["detail"].startswith("revision 2 runs, but cannot be saved: ")
     assert plane.gateway.config.canisters[0].name == "talk"
     entry = (await plane.get("/v1/audit"))["items"][0]
     assert (entry["status"], entry["after"]["generation"]) == (409, 2)
@@ -174,7 +174,7 @@ async def test_an_apply_for_something_else_is_not(plane: Plane, quoted: str) -> 
     response = await plane.http.post("/v1/config/apply", json={"text": text}, headers=headers)
     assert response.status_code == 412
     assert response.json()["type"] == "urn:icws:problem:etag-mismatch"
-    assert plane.reloads.generation == 1
+    assert plane.reloads.revision == 1
 
 
 async def test_of_two_who_change_the_same_one_wins(plane: Plane) -> None:
@@ -257,7 +257,7 @@ async def test_what_a_part_cannot_do_is_told_and_nothing_is_changed(plane: Plane
     (fault,) = response.json()["errors"]
     assert fault["key"] == f"gateway.listeners[127.0.0.1:{taken}].address"
     assert "already in use" in fault["problem"]
-    assert plane.reloads.generation == 1
+    assert plane.reloads.revision == 1
 
 
 async def test_every_canister_goes_only_by_force_while_there_are_sessions(plane: Plane) -> None:
@@ -273,4 +273,4 @@ async def test_an_empty_text_is_no_empty_configuration(plane: Plane) -> None:
     for text in ("", "\n\n", "# nothing\n", "version: 1\ncanisters:\n  - id: " + OTHER[:9]):
         response = await plane.http.post("/v1/config/apply", json={"text": text})
         assert response.status_code == 422, text
-    assert plane.reloads.generation == 1
+    assert plane.reloads.revision == 1

@@ -88,8 +88,8 @@ async def test_whoever_leaves_is_forgotten(plane: Plane) -> None:
     await until(lambda: len(plane.control.events) == before)
 
 
-async def test_listeners_are_bounded(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plane.control.events, "_most", len(plane.control.events) + 1)
+async def test_subscribers_are_bounded(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plane.control.events, "_max_subscribers", len(plane.control.events) + 1)
     async with listening(plane):
         response = await plane.http.get("/v1/events")
         assert response.status_code == 503

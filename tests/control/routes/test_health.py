@@ -30,7 +30,7 @@ async def test_it_is_not_ready_before_it_has_started_and_while_it_stops(plane: P
     response = await plane.http.get("/readyz?verbose=true")
     assert response.status_code == 503
     failing = [check for check in response.json()["checks"] if not check["ok"]]
-    assert [(check["name"], check["detail"]) for check in failing] == [("accepting", "the gateway stops")]
+    assert [(check["name"], check["detail"]) for check in failing] == [("accepting", "the gateway is stopping")]
     plane.gateway.stopping = False
 
 

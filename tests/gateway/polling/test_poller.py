@@ -13,13 +13,13 @@ from appliance.errors import (
     CertificateSignatureInvalid,
     IcUnreachable,
 )
-from appliance.gateway.polling.cursor import Cursor
-from appliance.gateway.polling.pace import SLOWEST
-from appliance.gateway.polling.poller import FIRST_PROBE, Poller
+from appliance.gateway.polling.poller import Poller
+from appliance.gateway.polling.queue_position import FIRST_PROBE, PATIENCE, QueuePosition
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.recording.counters import Counters
-from appliance.gateway.recording.timeline import Polled
-from tests.gateway.bench import ManualAlarm, until
+from appliance.gateway.polling.schedule import SLOWEST
+from appliance.gateway.recording.measurements import Counters
+from appliance.gateway.recording.timeline import PollRecord
+from tests.gateway.bench import ManualWakeUp, until
 from tests.gateway.clients import CANISTER, GATEWAY, Client, payload_of
 from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc
 
@@ -35,7 +35,7 @@ class Member:
     def is_open(self) -> bool:
         return bool(self.frames)
 
-    def deliver(self, frame: bytes, nonce: int, polled: Polled) -> None:
+    def deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
         self.frames.append(frame)
 
     def fail(self, error: Exception) -> None:
@@ -43,14 +43,14 @@ class Member:
 
 
 class Setup:
-    def __init__(self, *, mode="enforce", cursor=None, batch=50, generation=2, answers_with_end=False) -> None:
-        self.generation, self.answers_with_end = generation, answers_with_end
+    def __init__(self, *, mode="enforce", position=None, batch=50, generation=2, zero_is_end=False) -> None:
+        self.generation, self.zero_is_end = generation, zero_is_end
         self.canister = FakeCanister(CANISTER, GATEWAY, batch=batch)
         self.ic = FakeIc(self.canister)
         self.members: dict[bytes, Member] = {}
         self.counters = Counters()
-        self.alarm = ManualAlarm()
-        self.cursor = cursor or Cursor()
+        self.wake_up = ManualWakeUp()
+        self.position = position or QueuePosition()
         self.verifier = Verifier(ROOT.public_key)
         self.poller = self.new_poller(mode)
 
@@ -61,12 +61,12 @@ class Setup:
             source=self.ic,
             replies=Replies(self.verifier, mode, self.counters),
             members=lambda: self.members,
-            cursor=self.cursor,
+            position=self.position,
             polling=POLLING,
             counters=self.counters,
-            alarm=self.alarm,
+            wake_up=self.wake_up,
             jitter=lambda: 0.0,
-            answers_with_end=self.answers_with_end,
+            zero_is_end=self.zero_is_end,
         )
 
     def member(self) -> tuple[bytes, Member]:
@@ -86,7 +86,7 @@ async def test_each_message_goes_to_its_client_with_its_own_proof():
         it.canister.send(key, b"for " + key)
     await it.poller.poll()
     assert (len(first.frames), len(second.frames)) == (2, 1)
-    assert it.cursor.next_nonce == 3
+    assert it.position.next_nonce == 3
     assert it.counters.delivered == 3
     verified = [
         it.verifier.open_message(payload_of(frame), CANISTER, generation=2, now_ns=it_now())
@@ -104,23 +104,23 @@ async def test_a_long_queue_is_read_without_a_pause():
         it.canister.send(key)
     task = asyncio.ensure_future(it.poller.run())
     await until(lambda: len(member.frames) == 25)
-    await until(lambda: len(it.alarm.waits) == 4)
+    await until(lambda: len(it.wake_up.waits) == 4)
     task.cancel()
     await asyncio.wait({task})
     assert it.nonces == [0, 10, 20]
-    assert it.alarm.waits == [0.0, 0.0, 0.0, POLLING.min_interval]
+    assert it.wake_up.waits == [0.0, 0.0, 0.0, POLLING.min_interval]
 
 
 async def test_a_nudge_polls_at_once():
     it = Setup()
     task = asyncio.ensure_future(it.poller.run())
-    await until(lambda: len(it.alarm.waits) == 2)
+    await until(lambda: len(it.wake_up.waits) == 2)
     it.poller.nudge()
     await until(lambda: len(it.nonces) == 2)
-    await until(lambda: len(it.alarm.waits) == 3)
+    await until(lambda: len(it.wake_up.waits) == 3)
     task.cancel()
     await asyncio.wait({task})
-    assert it.alarm.waits == [0.0, POLLING.min_interval, POLLING.min_interval]
+    assert it.wake_up.waits == [0.0, POLLING.min_interval, POLLING.min_interval]
 
 
 async def test_nonces_never_move_back_and_nothing_is_delivered_twice():
@@ -129,15 +129,15 @@ async def test_nonces_never_move_back_and_nothing_is_delivered_twice():
     it.canister.send(key)
     it.canister.send(key)
     await it.poller.poll()
-    it.cursor.next_nonce = 1  # as if the reply had been asked for with an older nonce
+    it.position.next_nonce = 1  # as if the reply had been asked for with an older nonce
     await it.poller.poll()
     assert it.counters.repeated == 0
     it.ic.canisters[bytes(CANISTER)].poll = lambda nonce: FakeCanister.poll(it.canister, 0)
     it.canister.send(key)
     await it.poller.poll()
     assert it.counters.repeated == 2
-    assert it.cursor.next_nonce == 3
-    assert len(member.frames) == 4  # the second message came twice only because this test moved the cursor
+    assert it.position.next_nonce == 3
+    assert len(member.frames) == 4  # the second message came twice only because this test moved the position
 
 
 async def test_the_first_nonce_may_be_any_but_a_gap_later_is_counted():
@@ -146,12 +146,12 @@ async def test_the_first_nonce_may_be_any_but_a_gap_later_is_counted():
     it.canister.nonce = 700
     it.canister.send(key)
     await it.poller.poll()
-    assert (it.counters.gaps, it.cursor.next_nonce) == (0, 701)
+    assert (it.counters.gaps, it.position.next_nonce) == (0, 701)
     it.canister.nonce = 710
     it.canister.send(key)
     it.canister.send(key)
     await it.poller.poll()
-    assert (it.counters.gaps, it.cursor.next_nonce) == (1, 712)
+    assert (it.counters.gaps, it.position.next_nonce) == (1, 712)
     assert len(member.frames) == 3
 
 
@@ -171,7 +171,7 @@ async def test_messages_for_strangers_are_dropped_and_counted():
     it = Setup()
     it.canister.send(Client().client_key)
     await it.poller.poll()
-    assert (it.counters.undeliverable, it.counters.delivered, it.cursor.next_nonce) == (1, 0, 1)
+    assert (it.counters.undeliverable, it.counters.delivered, it.position.next_nonce) == (1, 0, 1)
 
 
 async def test_trouble_slows_down_is_shown_and_never_ends():
@@ -193,7 +193,7 @@ async def test_trouble_slows_down_is_shown_and_never_ends():
     assert it.counters.failed_polls == {"ic_unreachable": 20}
     assert member.error is None
     it.poller.nudge()
-    assert not it.alarm._rung
+    assert not it.wake_up._is_set
     it.ic.before_query = FakeIc().before_query
     it.canister.send(key)
     await it.poller.poll()
@@ -245,7 +245,7 @@ async def test_one_changed_bit_and_nothing_is_delivered_and_another_endpoint_is_
     it.ic.spoil = lambda _: spoilt
     await it.poller.poll()
     assert isinstance(it.poller.last_error, CertificateError)
-    assert (member.frames, it.counters.delivered, it.cursor.next_nonce) == ([], 0, 0)
+    assert (member.frames, it.counters.delivered, it.position.next_nonce) == ([], 0, 0)
     it.ic.spoil = lambda reply: reply
     await it.poller.poll()
     assert it.ic.avoided == [False, True]
@@ -308,7 +308,7 @@ async def test_a_canister_that_restarted_is_found_out_and_its_old_clients_sent_a
     assert isinstance(veteran.error, CanisterForgot)
     assert newcomer.error is None
     assert len(newcomer.frames) == 1
-    assert (it.counters.resets, it.counters.probes, it.cursor.next_nonce) == (1, 1, 1)
+    assert (it.counters.resets, it.counters.probes, it.position.next_nonce) == (1, 1, 1)
     it.canister.send(new, b"more")
     await it.poller.poll()
     assert len(newcomer.frames) == 2
@@ -326,20 +326,29 @@ async def test_a_client_that_waits_for_nothing_costs_few_probes_and_no_reset():
         await it.poller.poll()
     assert it.counters.resets == 0
     assert veteran.error is None
-    assert it.counters.probes == 5  # after 2, 4, 8, 16 and 32 empty replies
-    assert it.cursor.next_nonce == 1
+    assert it.counters.probes == 0  # every page shows that the queue is still the same
+    assert it.position.next_nonce == 1
+    it.canister.queue.clear()
+    for _ in range(100):
+        await it.poller.poll()
+    assert it.counters.probes == 5  # after 2, 4, 8, 16 and 32 pages that show nothing
+    assert (it.counters.resets, veteran.error) == (0, None)
 
 
 async def test_old_messages_of_a_reused_key_are_no_restart():
-    it = Setup()
+    it = Setup(batch=1)
     key, member = it.member()
     it.canister.send(key)
+    it.canister.send(key)
+    await it.poller.poll()
     await it.poller.poll()
     it.poller.expect(key, 0)  # the same key opened again, and the answering replica is behind
+    await it.poller.poll()
+    it.canister.poll = lambda nonce: FakeCanister.poll(it.canister, 2 if nonce else 0)  # forgets all but the beginning
     for _ in range(4 * FIRST_PROBE):
         await it.poller.poll()
     assert it.counters.probes > 0
-    assert (it.counters.resets, len(member.frames)) == (0, 1)
+    assert (it.counters.resets, len(member.frames)) == (0, 2)
 
 
 async def test_nobody_expected_nobody_asks_for_the_beginning():
@@ -369,7 +378,7 @@ async def test_drained_waits_for_a_poll_that_began_later_and_reached_the_end():
 async def test_nobody_waits_for_a_poller_that_ended():
     it = Setup()
     task = asyncio.ensure_future(it.poller.run())
-    await until(lambda: len(it.alarm.waits) == 2)
+    await until(lambda: len(it.wake_up.waits) == 2)
     waiting = asyncio.ensure_future(it.poller.drained())
     await asyncio.sleep(0)
     task.cancel()
@@ -389,8 +398,8 @@ async def opening(it, order, name):
         order.append(f"{name} done")
 
 
-def v1_setup(cursor=None):
-    return Setup(cursor=cursor, generation=1, answers_with_end=True)
+def v1_setup(position=None):
+    return Setup(position=position, generation=1, zero_is_end=True)
 
 
 async def test_the_first_openings_of_a_queue_that_hides_its_beginning_are_made_one_by_one():
@@ -403,13 +412,14 @@ async def test_the_first_openings_of_a_queue_that_hides_its_beginning_are_made_o
     key, _ = it.member()
     it.canister.send(key)
     await it.poller.poll()
+    await until(lambda: order == ["one", "one done", "two", "two done"])
+    await it.poller.poll()
     await asyncio.gather(*tasks)
-    assert order == ["one", "one done", "two", "two done"]
-    assert it.cursor.next_nonce == 1
+    assert it.position.next_nonce == 1
 
 
 async def test_openings_need_not_wait_where_the_place_in_the_queue_is_known():
-    for it in (v1_setup(Cursor(next_nonce=3)), Setup()):
+    for it in (v1_setup(QueuePosition(next_nonce=3)), Setup()):
         order = []
         await asyncio.gather(opening(it, order, "one"), opening(it, order, "two"))
         assert order == ["one", "two", "one done", "two done"]
@@ -442,7 +452,7 @@ async def test_what_came_while_a_queue_was_thought_empty_is_read_from_its_beginn
     for _ in range(3):
         await it.poller.poll()
     assert len(member.frames) == 24  # all but message 0, which such a canister cannot be asked for
-    assert it.cursor.next_nonce == 25
+    assert it.position.next_nonce == 25
 
 
 async def test_the_facts_say_how_it_goes():
@@ -454,10 +464,10 @@ async def test_the_facts_say_how_it_goes():
         source=it.ic,
         replies=Replies(it.verifier, "enforce", it.counters),
         members=lambda: it.members,
-        cursor=it.cursor,
+        position=it.position,
         polling=POLLING,
         counters=it.counters,
-        alarm=it.alarm,
+        wake_up=it.wake_up,
         jitter=lambda: 0.0,
         clock=lambda: 77,
     )
@@ -473,3 +483,57 @@ async def test_the_facts_say_how_it_goes():
     assert it.poller.facts.last_error
     it.poller.pause()
     assert it.poller.facts.state == "paused"
+
+
+async def test_three_newcomers_between_two_polls_of_a_new_queue_open_and_the_old_clients_are_closed():
+    it = Setup()
+    old = [it.member() for _ in range(2)]
+    for key, _ in old:
+        it.canister.send(key)
+    await it.poller.poll()
+    it.canister.install()
+    new = [it.member() for _ in range(3)]
+    for key, _ in new:
+        async with it.poller.opening():
+            it.canister.send(key)
+        it.poller.expect(key, 0)
+    for _ in range(FIRST_PROBE):
+        await it.poller.poll()
+    assert [len(member.frames) for _, member in new] == [1, 1, 1]
+    assert all(isinstance(member.error, CanisterForgot) for _, member in old)
+    assert not any(member.error for _, member in new)
+    assert it.counters.resets == 1
+
+
+@pytest.mark.parametrize("stop", ["pause", "end"])
+async def test_an_opening_does_not_wait_for_a_poll_that_was_interrupted_before_the_end_of_the_queue(stop):
+    it = Setup(batch=1)
+    key, _ = it.member()
+    it.canister.send(key)
+    it.canister.send(key)
+    waiting = asyncio.ensure_future(it.poller.drained())
+    await asyncio.sleep(0)
+
+    async def interrupted():
+        getattr(it.poller, stop)()
+
+    it.ic.before_query = interrupted
+    await it.poller.poll()
+    await asyncio.wait_for(waiting, 10)
+
+
+async def test_a_client_that_the_canister_lost_before_its_first_message_is_closed():
+    it = Setup()
+    veteran, _ = it.member()
+    it.canister.send(veteran)
+    await it.poller.poll()
+    lost, member = it.member()
+    it.poller.expect(lost, 0)
+    it.canister.install()
+    new, newcomer = it.member()
+    it.canister.send(new)
+    it.poller.expect(new, 0)
+    for _ in range(FIRST_PROBE + PATIENCE):
+        await it.poller.poll()
+    assert isinstance(member.error, CanisterForgot)
+    assert (newcomer.error, len(newcomer.frames)) == (None, 1)

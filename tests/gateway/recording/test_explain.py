@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.gateway.recording.explain import duration, explain, sentence, size, summary
-from appliance.gateway.recording.timeline import FIRST, LIMIT, End, Kind, Polled, Timeline
+from appliance.gateway.recording.timeline import FIRST, LIMIT, ConnectionEnd, Kind, PollRecord, Timeline
 from tests.gateway.recording.test_timeline import EVERYTHING, T0
 
 SECOND = 10**9
 
 
-def lived(*, end: End | None = None) -> Timeline:
+def lived(*, end: ConnectionEnd | None = None) -> Timeline:
     """A session as it should be."""
     timeline = Timeline(T0)
     timeline.address = "203.0.113.7"
@@ -23,7 +23,7 @@ def lived(*, end: End | None = None) -> Timeline:
     timeline.joined(T0 + SECOND, "bkyz2-fmaaa-aaaaa-qaaaq-cai", "abcde_7")
     timeline.relay(T0 + SECOND, "ws_open", bytes(range(32)), 300, 0)
     timeline.answered(T0 + 3 * SECOND, 2 * SECOND, 34)
-    timeline.deliver(Polled(5, T0 + 4 * SECOND), 17, 1500)
+    timeline.deliver(PollRecord(5, T0 + 4 * SECOND), 17, 1500)
     timeline.opened(T0 + 4 * SECOND)
     if end is not None:
         timeline.ended(end)
@@ -46,24 +46,27 @@ def test_a_session_that_lives():
     ("end", "told"),
     [
         (
-            End(T0 + 6 * SECOND, 4108, "gateway", "the limit is 5 messages/s", "rate_limited"),
+            ConnectionEnd(T0 + 6 * SECOND, 4108, "gateway", "the limit is 5 messages/s", "rate_limited"),
             "The gateway closed it after 6 s, with code 4108 (the client may come back): the limit is 5 messages/s.",
         ),
         (
-            End(T0 + 6 * SECOND, 4500, "gateway", "malformed frame", "malformed"),
+            ConnectionEnd(T0 + 6 * SECOND, 4500, "gateway", "malformed frame", "malformed"),
             "The gateway closed it after 6 s, with code 4500 (the same thing will fail again): malformed frame.",
         ),
         (
-            End(T0 + 6 * SECOND, 1013, "gateway", "the canister is full", "canister_full"),
+            ConnectionEnd(T0 + 6 * SECOND, 1013, "gateway", "the canister is full", "canister_full"),
             "The gateway closed it after 6 s, with code 1013 (the client may come back later): the canister is full.",
         ),
-        (End(T0 + 6 * SECOND, 1000, "client", "client", None), "The client closed it after 6 s, with code 1000."),
         (
-            End(T0 + 6 * SECOND, 1000, "client", "client: bye", None),
+            ConnectionEnd(T0 + 6 * SECOND, 1000, "client", "client", None),
+            "The client closed it after 6 s, with code 1000.",
+        ),
+        (
+            ConnectionEnd(T0 + 6 * SECOND, 1000, "client", "client: bye", None),
             "The client closed it after 6 s, with code 1000 and the words: bye.",
         ),
         (
-            End(T0 + 6 * SECOND, 1006, "network", "connection lost", None),
+            ConnectionEnd(T0 + 6 * SECOND, 1006, "network", "connection lost", None),
             "It was lost after 6 s, without a word: connection lost.",
         ),
     ],
@@ -93,7 +96,7 @@ def test_a_client_that_was_turned_away():
 def test_a_client_that_never_said_who_it_is():
     timeline = Timeline(T0)
     timeline.upgraded(T0, "/", "v1")
-    timeline.ended(End(T0 + SECOND, 1006, "network", "connection lost", None))
+    timeline.ended(ConnectionEnd(T0 + SECOND, 1006, "network", "connection lost", None))
     assert summary(timeline, now_ns=T0)[1:] == [
         "It opened a WebSocket of generation v1 at /, and never showed which client it is.",
         "Its session never opened.",
@@ -107,7 +110,7 @@ def test_every_kind_has_its_sentence():
         timeline = Timeline(T0)
         if kind != "accepted":
             EVERYTHING[kind][0](timeline)
-        sentences[kind] = sentence(timeline.moments[-1])
+        sentences[kind] = sentence(timeline.entries[-1])
         assert re.fullmatch(r"[A-Z0-9][^\n]*[.]", sentences[kind])
     assert len(set(sentences.values())) == len(sentences)
 
@@ -140,7 +143,7 @@ def test_every_kind_has_its_sentence():
             "The client was silent and was pinged, 2 times in a row.",
         ),
         (
-            lambda timeline: [timeline.deliver(Polled(5, T0), nonce, 1000) for nonce in (17, 40)],
+            lambda timeline: [timeline.deliver(PollRecord(5, T0), nonce, 1000) for nonce in (17, 40)],
             "2 messages of the canister went to the client (2.0 KiB, nonces 17 to 40), brought by poll 5.",
         ),
     ],
@@ -148,7 +151,7 @@ def test_every_kind_has_its_sentence():
 def test_moments_in_words(record, told):
     timeline = Timeline(T0)
     record(timeline)
-    assert sentence(timeline.moments[-1]) == told
+    assert sentence(timeline.entries[-1]) == told
 
 
 def test_a_long_story_says_what_it_leaves_out():

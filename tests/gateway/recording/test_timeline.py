@@ -12,8 +12,8 @@ from appliance.gateway.recording.timeline import (
     FIRST,
     LIMIT,
     MAX_TEXT,
-    End,
-    Polled,
+    ConnectionEnd,
+    PollRecord,
     Timeline,
     TimelineEntry,
 )
@@ -21,7 +21,7 @@ from appliance.gateway.recording.timelines import Timelines
 
 T0 = 1_700_000_000_000_000_000
 REQUEST_ID = bytes(range(32))
-END = End(T0 + 9, 4108, "gateway", "too much", "rate_limited")
+END = ConnectionEnd(T0 + 9, 4108, "gateway", "too much", "rate_limited")
 EVERYTHING = {
     "turned_away": (lambda timeline: timeline.turned_away(T0, 429, "too often"), {"status": 429, "cause": "too often"}),
     "upgraded": (lambda timeline: timeline.upgraded(T0, "/v2?token=secret", "v2"), {}),
@@ -35,7 +35,7 @@ EVERYTHING = {
     "failed": (lambda timeline: timeline.relay_failed(T0, 7, "rejected"), {"took_ns": 7, "cause": "rejected"}),
     "opened": (lambda timeline: timeline.opened(T0), {}),
     "delivered": (
-        lambda timeline: timeline.deliver(Polled(3, T0), 17, 1500),
+        lambda timeline: timeline.deliver(PollRecord(3, T0), 17, 1500),
         {"poll": 3, "messages": 1, "bytes": 1500, "first_nonce": 17, "last_nonce": 17},
     ),
     "limited": (
@@ -54,7 +54,7 @@ def test_what_is_recorded_is_what_is_read(kind):
     record, facts = EVERYTHING[kind]
     timeline = Timeline(T0 - 1)
     record(timeline)
-    accepted, moment = timeline.moments
+    accepted, moment = timeline.entries
     assert accepted == TimelineEntry(T0 - 1, "accepted", {})
     assert moment == TimelineEntry(T0 + 9 if kind == "ended" else T0, kind, facts)
     assert json.loads(json.dumps(moment.facts)) == facts
@@ -63,7 +63,7 @@ def test_what_is_recorded_is_what_is_read(kind):
 def test_a_call_of_the_gateway_has_no_request_id():
     timeline = Timeline(T0)
     timeline.relay(T0, "ws_open", b"", 300, 0)
-    assert timeline.moments[-1].facts["request_id"] is None
+    assert timeline.entries[-1].facts["request_id"] is None
 
 
 def test_queries_of_paths_are_not_kept():
@@ -76,7 +76,7 @@ def test_queries_of_paths_are_not_kept():
 def test_texts_are_cut_and_read_again(text):
     timeline = Timeline(T0)
     timeline.doubted(T0, text)
-    assert timeline.moments[-1].facts == {"cause": text[:MAX_TEXT].encode(errors="replace").decode()}
+    assert timeline.entries[-1].facts == {"cause": text[:MAX_TEXT].encode(errors="replace").decode()}
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Model:
         self.deliver(nonce)
 
     def deliver(self, nonce: int) -> None:
-        self.timeline.deliver(Polled(self.polls, T0), nonce, 10)
+        self.timeline.deliver(PollRecord(self.polls, T0), nonce, 10)
         kind, facts = self.moments[-1]
         if kind == "delivered" and facts["poll"] == self.polls:
             more = {"messages": facts["messages"] + 1, "bytes": facts["bytes"] + 10, "last_nonce": nonce}
@@ -121,7 +121,7 @@ def test_the_beginning_and_the_end_are_kept_whatever_happens(number, random):
         getattr(model, name)(value)
     timeline, moments = model.timeline, model.moments
     dropped = max(0, len(moments) - LIMIT)
-    kept = [(moment.kind, moment.facts) for moment in timeline.moments]
+    kept = [(moment.kind, moment.facts) for moment in timeline.entries]
     assert kept == [*moments[:FIRST], *moments[FIRST + dropped :]]
     assert (len(timeline), timeline.dropped, timeline.total) == (len(kept), dropped, len(moments))
     assert len(timeline) <= LIMIT
@@ -134,8 +134,8 @@ def test_a_story_that_never_ends_takes_no_more_room():
     for number in range(20 * LIMIT):
         timeline.relay(T0, "ws_message", REQUEST_ID, 300, 5)
         timeline.relay_failed(T0, 7, "x" * 10_000)
-        timeline.deliver(Polled(number, T0), number, 1500)
-    assert len(timeline) == len(timeline.moments) == LIMIT
+        timeline.deliver(PollRecord(number, T0), number, 1500)
+    assert len(timeline) == len(timeline.entries) == LIMIT
     assert timeline.total == 1 + 60 * LIMIT
 
 
@@ -150,7 +150,7 @@ def test_stories_are_found_live_and_closed():
 
 
 def test_what_a_closed_story_still_gets_leaves_no_more_room_for_others():
-    timelines = Timelines(closed=8, moments=100)
+    timelines = Timelines(closed=8, entries=100)
     for _ in range(50):
         timeline = Timeline(T0)
         timelines.begin(timeline)
@@ -164,7 +164,7 @@ def test_what_a_closed_story_still_gets_leaves_no_more_room_for_others():
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=60))
 def test_closed_stories_are_bounded_in_number_and_in_moments(lengths):
-    timelines, ended = Timelines(closed=8, moments=100, turned_away=3), []
+    timelines, ended = Timelines(closed=8, entries=100, turned_away=3), []
     for moments, became_websocket in lengths:
         timeline = Timeline(T0)
         if became_websocket:

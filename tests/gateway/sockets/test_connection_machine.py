@@ -161,7 +161,7 @@ def test_nothing_is_written_behind_the_close_frame_but_control_frames():
             await until(lambda: len(frames_in(transport.written)) == 2)
             feed(transport, masked(Frame(Opcode.TEXT, b"text")))
             bench.canister.send(client.client_key, b"too late")
-            bench.alarms[0].tick()
+            bench.wake_ups[0].tick()
             await until(lambda: bench.gateway.counters.delivered == 2)
             feed(transport, masked(Frame(Opcode.PING, b"?"), Frame(Opcode.BINARY, client.message())))
             opcodes = [frame.opcode for frame in frames_in(transport.written)]
@@ -184,7 +184,7 @@ def test_a_slow_client_gets_the_close_frame_instead_of_what_waited():
             transport.connection.pause_writing()
             for _ in range(3):
                 bench.canister.send(client.client_key, bytes(30_000))
-            bench.alarms[0].tick()
+            bench.wake_ups[0].tick()
             await until(lambda: bench.gateway.counters.delivered == 4)
             transport.connection.resume_writing()
             *_, last = frames = frames_in(transport.written)

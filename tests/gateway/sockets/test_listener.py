@@ -74,6 +74,19 @@ async def test_plain_bytes_on_a_tls_port_leave_nothing(pair):
         await it.nobody()
 
 
+async def test_an_unfinished_tls_handshake_does_not_delay_the_stop(pair):
+    certificate, key = pair
+    async with served(gateway={"tls": {"certificate": str(certificate), "key": str(key)}}) as it:
+        _, writer = await asyncio.open_connection("127.0.0.1", it.listener.port)
+        for _ in range(10):
+            await asyncio.sleep(0)  # the listener accepts it, and waits for its first bytes for a minute
+        async with asyncio.timeout(30):
+            await it.listener.stop()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
 def test_unusable_tls_files_are_named(tmp_path, pair):
     certificate, key = pair
     for wrong in (Tls(certificate=tmp_path / "none", key=key), Tls(certificate=key, key=certificate)):

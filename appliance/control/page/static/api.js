@@ -70,10 +70,10 @@ function change(method, path, options) {
   return answered.finally(() => asked.delete(answered));
 }
 
-/** Whether a generation of the configuration runs because this page asked for it, which its answers tell. */
-export async function isMade(generation) {
+/** Whether this page itself applied a revision of the configuration. */
+export async function isMade(revision) {
   await Promise.allSettled(asked);
-  return made.has(generation);
+  return made.has(revision);
 }
 
 export const get = (path, query) => call("GET", path, { query });

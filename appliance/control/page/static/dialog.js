@@ -1,7 +1,7 @@
 /** Dialogs: they keep the keyboard inside, close with Escape, and give the focus back to where it was. */
 
 import { byId, heading, make } from "./dom.js";
-import { showProblem } from "./news.js";
+import { showProblem } from "./notices.js";
 
 const FOCUSABLE = "a[href], button, input, select, textarea, [tabindex='0']";
 

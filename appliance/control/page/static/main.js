@@ -4,7 +4,7 @@ import { get, isMade, post, Problem } from "./api.js";
 import { badge, byId, heading, put, say } from "./dom.js";
 import { confirm } from "./dialog.js";
 import { clock } from "./format.js";
-import { attempt, showProblem, tell } from "./news.js";
+import { attempt, notify, showProblem } from "./notices.js";
 import { look, onSample } from "./samples.js";
 import { Stream } from "./stream.js";
 import { forgetToken, giveToken, isMissing, token } from "./token.js";
@@ -21,11 +21,11 @@ import * as sessions from "./views/sessions.js";
 const VIEWS = { overview, canisters, sessions, config, drain, limits, plugins, events, access };
 const LOOK_MS = 2000;
 const RELOADS = {
-  applied: ({ generation, actor }) => `Generation ${generation} of the configuration runs, by ${actor}`,
-  confirmed: ({ generation, actor }) => `Generation ${generation} of the configuration is confirmed, by ${actor}`,
+  applied: ({ generation, actor }) => `Revision ${generation} of the configuration runs, by ${actor}`,
+  confirmed: ({ generation, actor }) => `Revision ${generation} of the configuration is confirmed, by ${actor}`,
   rejected: ({ actor, problem }) => `A configuration of ${actor} was rejected: ${problem}`,
   "rolled back": ({ generation, actor }) =>
-    `Rolled back: generation ${generation} of the configuration runs, by ${actor}`,
+    `Rolled back: revision ${generation} of the configuration runs, by ${actor}`,
 };
 
 let shown = null;
@@ -111,7 +111,7 @@ function showUnconfirmed(status) {
   offsetMs = Date.parse(status.started_at) + status.uptime_s * 1000 - Date.now();
   deadline = status.confirm_by && Date.parse(status.confirm_by);
   byId("unconfirmed").hidden = !deadline;
-  say(byId("unconfirmed-generation"), String(status.generation));
+  say(byId("unconfirmed-revision"), String(status.generation));
   countDown();
 }
 
@@ -130,7 +130,7 @@ async function showWho() {
 const confirmTrial = () =>
   attempt(async () => {
     await post("v1/config/confirm", { save: byId("confirm-save").checked });
-    tell("The configuration is confirmed");
+    notify("The configuration is confirmed");
     config.changed();
     wake();
   });
@@ -154,16 +154,16 @@ async function copy(event) {
     () => true,
     () => false,
   );
-  tell(done ? "Copied" : "This browser does not copy here; select the text", { bad: !done });
+  notify(done ? "Copied" : "This browser does not copy here; select the text", { bad: !done });
 }
 
 // --- the stream ---
 
 const stream = new Stream({
-  onEvent(event, isNews) {
+  onEvent(event, isLive) {
     events.take(event);
-    if (!isNews) return;
-    if (event.kind === "lost") tell(`${event.data.events} events were lost on the way here`, { bad: true });
+    if (!isLive) return;
+    if (event.kind === "lost") notify(`${event.data.events} events were dropped: this page is too slow`, { bad: true });
     if (event.kind === "reload") onReload(event.data);
     if (["reload", "drain", "canister.state"].includes(event.kind)) wake();
   },
@@ -174,7 +174,7 @@ const stream = new Stream({
 async function onReload(reload) {
   config.changed();
   const words = RELOADS[reload.result];
-  if (words && !(await isMade(reload.generation))) tell(words(reload), { bad: reload.result === "rejected" });
+  if (words && !(await isMade(reload.generation))) notify(words(reload), { bad: reload.result === "rejected" });
 }
 
 // --- beginning ---

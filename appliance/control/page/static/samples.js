@@ -1,4 +1,4 @@
-/** What the charts show: the gateway's counters, looked at again and again, as values over time. */
+/** The values of the charts, from samples of the gateway's counters over time. */
 
 import { get } from "./api.js";
 
@@ -6,7 +6,7 @@ const KEPT_MS = 600_000;
 const ERRORS_OVER_MS = 60_000;
 const MEAN_OVER_MS = 10_000;
 const AWAY_MS = 10_000;
-const APART_MS = 1000; // looks that are closer say nothing about a second
+const APART_MS = 1000; // samples closer together are too noisy for a rate
 /** What counts as an error: counters of the API that are split by reason, with how the page calls them. */
 export const ERRORS = [
   ["refused", "sockets closed for an error"],
@@ -18,21 +18,21 @@ export const ERRORS = [
 let looks = [];
 const listeners = new Set();
 
-/** Call with every new look: the samples (the oldest first), the latest status and statistics. */
+/** Call `listener` after every sample, with all samples (the oldest first), the latest status and the latest statistics. */
 export const onSample = (listener) => listeners.add(listener);
 
-/** Look at the counters once. */
+/** Take one sample of the counters. */
 export async function look() {
   const [status, stats] = await Promise.all([get("v1/status"), get("v1/stats")]);
   const now = lookOf(status, stats);
-  if (!looks.length || now.at - looks.at(-1).at > AWAY_MS) await recall(now.at);
+  if (!looks.length || now.at - looks.at(-1).at > AWAY_MS) await loadHistory(now.at);
   if (!(now.at - looks.at(-1)?.at < APART_MS)) looks = follow(looks, now);
   const samples = samplesOf(looks);
   for (const listener of listeners) listener(samples, status, stats);
 }
 
-/** What the gateway remembers of the time in which this page did not look. */
-async function recall(before) {
+/** Fill the time in which this page took no samples with those that the gateway kept. */
+async function loadHistory(before) {
   const { items } = await get("v1/stats/recent");
   for (const item of items) {
     const at = Date.parse(item.at);
@@ -51,7 +51,7 @@ const lookOf = ({ sessions, connections }, { at, counters, by, hops }) => ({
 
 const sum = (numbers) => numbers.reduce((total, each) => total + each, 0);
 
-/** These looks with another: without those that are too old, or of another process, whose counters began anew. */
+/** The samples with another one, without those that are too old or of an earlier process, whose counters started at 0. */
 export function follow(before, now) {
   const last = before.at(-1);
   const isNew =
@@ -59,7 +59,7 @@ export function follow(before, now) {
   return [...(isNew ? [] : before.filter(({ at }) => at >= now.at - KEPT_MS)), now];
 }
 
-/** The values at each look, by what has changed since those before. */
+/** The values of each sample, from the difference to the samples before it. */
 export function samplesOf(all) {
   const since = [0, 0];
   return all.map((now, index) => {

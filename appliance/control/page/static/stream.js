@@ -32,18 +32,18 @@ export class EventParser {
   }
 }
 
-/** Listens, and again whenever the stream breaks. `onEvent` gets each event and whether it is news: older ones come
- * first. `onState` gets whether there is a stream. */
+/** Reads the stream of events, and reconnects whenever it breaks. `onEvent` gets each event, and whether it is live:
+ * the first ones may be from before. `onState` gets whether there is a connection. */
 export class Stream {
   constructor({ onEvent, onState }) {
     this.onEvent = onEvent;
     this.onState = onState;
-    this.last = "0"; // all that is remembered
+    this.last = "0"; // everything that the server keeps
     this.failures = 0;
     this.current = null;
   }
 
-  /** Listen from now on. Never ends. */
+  /** Connect, and connect again whenever the stream ends. Never returns. */
   async run() {
     for (;;) {
       await this.listen().catch(() => this.onState(false));
@@ -56,7 +56,7 @@ export class Stream {
     }
   }
 
-  /** Begin anew: with another token, or after a while without a network. */
+  /** Reconnect at once: after a change of the token, or when the network is back. */
   again() {
     this.current?.abort();
     this.failures = 0;

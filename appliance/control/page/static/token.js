@@ -30,14 +30,14 @@ export function askForToken(used, why) {
 /** Ask again, after it was not given. */
 export function giveToken() {
   refused = false;
-  tell();
+  announceChange();
 }
 
 /** Go on without it. */
 export function forgetToken() {
   keep(null);
   refused = false;
-  tell();
+  announceChange();
 }
 
 async function ask(used, why) {
@@ -48,7 +48,7 @@ async function ask(used, why) {
   keep(entered);
   input.value = "";
   refused = entered === null && used === null;
-  tell();
+  announceChange();
   return !refused;
 }
 
@@ -58,4 +58,4 @@ function keep(text) {
   else sessionStorage.setItem(KEY, text);
 }
 
-const tell = () => document.dispatchEvent(new Event("token"));
+const announceChange = () => document.dispatchEvent(new Event("token"));

@@ -4,7 +4,7 @@ import { get, part, post, Problem, remove } from "../api.js";
 import { badge, byId, given, make, valuesOf } from "../dom.js";
 import { confirm, openDialog } from "../dialog.js";
 import { moment, value } from "../format.js";
-import { tell } from "../news.js";
+import { notify } from "../notices.js";
 import { action, Table } from "../table.js";
 
 const tokens = new Table("token-table", {
@@ -54,7 +54,7 @@ async function end(token) {
     danger: true,
     submit: () => remove(`v1/tokens/${part(token.name)}`),
   });
-  if (done) tell(`The token ${token.name} is removed`);
+  if (done) notify(`The token ${token.name} is removed`);
   look();
 }
 

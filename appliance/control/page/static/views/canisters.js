@@ -4,7 +4,7 @@ import { get, part, post, remove } from "../api.js";
 import { badge, byId, given, make, put, twoLines, valuesOf } from "../dom.js";
 import { confirm, openDialog } from "../dialog.js";
 import { count, duration, many, rate } from "../format.js";
-import { attempt, tell } from "../news.js";
+import { attempt, notify } from "../notices.js";
 import { action, Table } from "../table.js";
 
 const MOODS = { ok: "good", degraded: "bad", paused: "warn", draining: "warn", idle: "" };
@@ -72,7 +72,7 @@ const table = new Table("canister-table", {
 const turn = (canister, what, done) =>
   attempt(async () => {
     await post(`v1/canisters/${part(canister.id)}/${what}`);
-    tell(`${done} ${nameOf(canister)}`);
+    notify(`${done} ${nameOf(canister)}`);
     look();
   });
 
@@ -95,7 +95,7 @@ async function end(canister) {
         throw error;
       }),
   });
-  if (done) tell(`Removed ${nameOf(canister)}`);
+  if (done) notify(`Removed ${nameOf(canister)}`);
   look();
 }
 
@@ -107,7 +107,7 @@ byId("add-canister").addEventListener("click", async () => {
   const form = dialog.querySelector("form");
   form.reset();
   const added = await openDialog(dialog, { submit: () => post("v1/canisters", requestOf(valuesOf(form))) });
-  if (added) tell(`Added ${added.canister}`);
+  if (added) notify(`Added ${added.canister}`);
   look();
 });
 

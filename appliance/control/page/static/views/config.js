@@ -4,7 +4,7 @@ import { get, post } from "../api.js";
 import { badge, byId, keyOf, make, say, valuesOf } from "../dom.js";
 import { openDialog } from "../dialog.js";
 import { count, many, value } from "../format.js";
-import { showProblem, tell } from "../news.js";
+import { notify, showProblem } from "../notices.js";
 import { onSample } from "../samples.js";
 import { Table } from "../table.js";
 import { EFFECTS, enterHistory, refreshHistory } from "./history.js";
@@ -71,12 +71,12 @@ function showRunning() {
     : "";
   say(
     byId("config-note"),
-    `Generation ${running.generation} runs${running.file ? `, from ${running.file}` : ""}${waiting}.`,
+    `Revision ${running.generation} runs${running.file ? `, from ${running.file}` : ""}${waiting}.`,
   );
   banner(
     "config-changed",
     base.etag !== running.etag,
-    `Generation ${running.generation} runs meanwhile; your edits are of generation ${base.generation}.`,
+    `Revision ${running.generation} runs meanwhile; your edits are based on revision ${base.generation}.`,
   );
   banner("config-differs", running.differs_from_file, "The file on disk says something else than what runs.");
 }
@@ -143,7 +143,7 @@ async function apply(source) {
   const found = await plan(source);
   if (!found) return;
   if (!found.changes.length && source === running.text) {
-    tell("Nothing would change");
+    notify("Nothing would change");
     return;
   }
   applyForm.reset();
@@ -188,7 +188,7 @@ function showApplied(applied) {
   base = { ...base, text: text.value };
   changed();
   const waits = applied.pending_restart.length ? `; ${applied.pending_restart.join(", ")} with the next restart` : "";
-  tell(applied.result === "unchanged" ? "Nothing had changed" : `Generation ${applied.generation} runs${waits}`);
+  notify(applied.result === "unchanged" ? "Nothing had changed" : `Revision ${applied.generation} runs${waits}`);
   byId("plan-result").hidden = true;
   document.dispatchEvent(new Event("look"));
 }

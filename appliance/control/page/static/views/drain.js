@@ -4,7 +4,7 @@ import { get, post, remove } from "../api.js";
 import { badge, byId, given, say, showFacts, valuesOf } from "../dom.js";
 import { confirm } from "../dialog.js";
 import { count, duration, moment, rate } from "../format.js";
-import { attempt, showProblem, tell } from "../news.js";
+import { attempt, notify, showProblem } from "../notices.js";
 import { action, Table } from "../table.js";
 import { suggestAll } from "./canisters.js";
 
@@ -76,13 +76,13 @@ form.addEventListener("submit", async (event) => {
   });
   if (!begun) return;
   await refresh();
-  tell("The drain has begun");
+  notify("The drain has begun");
 });
 
 const cancel = (canister) =>
   attempt(async () => {
     await remove("v1/drain", { canister });
-    tell("The drain is cancelled");
+    notify("The drain is cancelled");
     await refresh();
   });
 

@@ -4,7 +4,7 @@ import { get, post } from "../api.js";
 import { badge, byId, keyOf, make, put, say } from "../dom.js";
 import { confirm } from "../dialog.js";
 import { moment, value } from "../format.js";
-import { tell } from "../news.js";
+import { notify } from "../notices.js";
 import { action, Table } from "../table.js";
 
 const MOODS = { good: "good", candidate: "warn", rejected: "bad", "rolled back": "warn" };
@@ -33,10 +33,10 @@ const table = new Table("history-table", {
         { class: "actions-cell", "data-needs": "admin" },
         make(
           "a",
-          { href: `#config/history/${entry.generation}`, "aria-label": `Show generation ${entry.generation}` },
+          { href: `#config/history/${entry.generation}`, "aria-label": `Show revision ${entry.generation}` },
           "Show",
         ),
-        entry.is_running ? null : action("run", "Roll back…", `to generation ${entry.generation}`),
+        entry.is_running ? null : action("run", "Roll back…", `to revision ${entry.generation}`),
       ),
   },
   actions: { run: rollBack },
@@ -53,11 +53,11 @@ const difference = new Table("difference-table", {
   },
 });
 
-/** Begin with a generation to show, or without. */
-export function enterHistory(generation) {
-  chosen = generation ? Number(generation) : null;
+/** Show the history, and one revision of it unless that is undefined. */
+export function enterHistory(revision) {
+  chosen = revision ? Number(revision) : null;
   shown = null;
-  byId("generation").hidden = true;
+  byId("revision").hidden = true;
 }
 
 /** Look again. */
@@ -72,20 +72,20 @@ export async function refreshHistory(running) {
   ]);
   if (asked !== chosen) return;
   shown = wanted;
-  showGeneration(entry, compared, running);
+  showRevision(entry, compared, running);
 }
 
-function showGeneration(entry, compared, running) {
-  const isFirst = byId("generation").hidden;
-  byId("generation").hidden = false;
+function showRevision(entry, compared, running) {
+  const isFirst = byId("revision").hidden;
+  byId("revision").hidden = false;
   const title = compared
-    ? `From generation ${running}, which runs, to generation ${entry.generation}`
-    : `Generation ${entry.generation}, which runs`;
-  say(byId("generation-title"), title);
+    ? `From revision ${running}, which runs, to revision ${entry.generation}`
+    : `Revision ${entry.generation}, which runs`;
+  say(byId("revision-title"), title);
   byId("difference-table").parentElement.hidden = !compared;
   difference.update(compared?.changes ?? []);
-  put(byId("generation-text"), ...(compared?.text ? linesOf(compared.text) : [entry.text]));
-  if (isFirst) byId("generation-title").focus();
+  put(byId("revision-text"), ...(compared?.text ? linesOf(compared.text) : [entry.text]));
+  if (isFirst) byId("revision-title").focus();
 }
 
 /** A unified diff, line by line. */
@@ -106,12 +106,12 @@ function linesOf(text) {
 
 async function rollBack(entry) {
   const done = await confirm({
-    title: `Roll back to generation ${entry.generation}?`,
+    title: `Roll back to revision ${entry.generation}?`,
     text: `It ran from ${moment(entry.at)}, by ${entry.actor}. It is planned and applied as any other configuration.`,
     action: "Roll back",
     danger: true,
     submit: () => post("v1/config/rollback", { generation: entry.generation }),
   });
-  if (done) tell(`Generation ${done.generation} runs`);
+  if (done) notify(`Revision ${done.generation} runs`);
   document.dispatchEvent(new Event("look"));
 }

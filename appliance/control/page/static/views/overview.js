@@ -4,7 +4,7 @@ import { get, put as set, send } from "../api.js";
 import { Chart } from "../chart.js";
 import { badge, byId, make, put, say, showFacts } from "../dom.js";
 import { count, duration, many, moment, rate } from "../format.js";
-import { showProblem, tell } from "../news.js";
+import { notify, showProblem } from "../notices.js";
 import { ERRORS, onSample } from "../samples.js";
 import { Table } from "../table.js";
 
@@ -158,7 +158,7 @@ function showAbout(status) {
     ["Running for", duration(status.uptime_s)],
     ["Started", moment(status.started_at)],
     ["Version", status.version],
-    ["Configuration", `generation ${status.generation}`, status.differs_from_file ? ", not what the file says" : ""],
+    ["Configuration", `revision ${status.generation}`, status.differs_from_file ? ", differs from the file" : ""],
     ["File", status.config_file],
     ["Last reload", ...reloadOf(status.last_reload)],
   ]);
@@ -187,7 +187,7 @@ byId("log-form").addEventListener("submit", async (event) => {
   try {
     const { level } = await set("v1/log", { level: form.elements.level.value });
     showProblem(alert, null);
-    tell(`The log has ${level} and above now`);
+    notify(`The log has ${level} and above now`);
   } catch (error) {
     showProblem(alert, error);
   }

@@ -1,17 +1,15 @@
-/** The sessions: found, paged through, closed. One of them, with its story, is story.js. */
+/** The list of sessions: filter, pages, and the buttons that close them. story.js shows one session. */
 
-import { get, part, post } from "../api.js";
+import { get, part } from "../api.js";
 import { badge, byId, given, make, twoLines, valuesOf } from "../dom.js";
-import { openDialog } from "../dialog.js";
 import { bytes, count, duration, many, shorten } from "../format.js";
-import { tell } from "../news.js";
 import { Table } from "../table.js";
 import { suggestAll } from "./canisters.js";
+import { closeSessions } from "./close_sessions.js";
 import { enterStory, refreshStory } from "./story.js";
 
 const PAGE = 50;
 const STATES = { open: "good", opening: "warn", hello: "", new: "" };
-const WORDS = { id: "session", min_age_s: "at least this old in seconds" };
 
 const form = byId("session-filter");
 let filter = {};
@@ -90,38 +88,4 @@ function seek(wanted) {
   else location.hash = hash;
 }
 
-byId("close-sessions").addEventListener("click", () => close(given(valuesOf(form))));
-
-/** Close the sessions that fit; they are counted first. */
-export async function close(wanted) {
-  const dialog = byId("close-dialog");
-  const [inside, button, said] = [
-    dialog.querySelector("form"),
-    dialog.querySelector("[type=submit]"),
-    byId("close-count"),
-  ];
-  inside.reset();
-  byId("close-filter").textContent = inWords(wanted);
-  said.textContent = "";
-  button.textContent = "Count them";
-  let counted = 0;
-  const closed = await openDialog(dialog, {
-    submit: async () => {
-      const { code, reason } = valuesOf(inside);
-      const order = given({ filter: wanted, code: Number(code), reason });
-      if (counted) return post("v1/sessions/close", { ...order, dry_run: false });
-      const { matched } = await post("v1/sessions/close", { ...order, dry_run: true });
-      said.textContent = matched ? `${many(matched, "session")} would be closed.` : "No session fits.";
-      counted = matched;
-      if (counted) button.textContent = `Close ${many(matched, "session")}`;
-      return undefined;
-    },
-  });
-  if (closed) tell(`${many(closed.closed, "session")} closed`);
-  document.dispatchEvent(new Event("look"));
-}
-
-function inWords(wanted) {
-  const parts = Object.entries(wanted).map(([name, value]) => `${WORDS[name] ?? name} ${value}`);
-  return parts.length ? `Sessions with ${parts.join(", ")}.` : "No filter is set, so this would mean every session.";
-}
+byId("close-sessions").addEventListener("click", () => closeSessions(given(valuesOf(form))));

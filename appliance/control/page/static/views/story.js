@@ -3,7 +3,7 @@
 import { get, part, Problem } from "../api.js";
 import { badge, byId, make, put, say, showFacts } from "../dom.js";
 import { bytes, count, duration, moment } from "../format.js";
-import { close } from "./sessions.js";
+import { closeSessions } from "./close_sessions.js";
 
 const MOODS = {
   joined: "good",
@@ -111,4 +111,4 @@ const inOneLine = (facts) =>
 byId("with-facts").addEventListener("change", ({ target }) =>
   byId("moments").classList.toggle("with-facts", target.checked),
 );
-byId("close-session").addEventListener("click", () => close({ id }));
+byId("close-session").addEventListener("click", () => closeSessions({ id }));

@@ -1,0 +1,1 @@
+"""HTTP without operations: the server, JSON, and problem details."""

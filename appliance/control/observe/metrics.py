@@ -1,0 +1,292 @@
+"""Exports the counters of a running gateway to Prometheus: every metric of the catalogue, and no other."""
+
+import contextlib
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from itertools import product
+from typing import Any, Protocol, TypeAlias
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector as Readable
+
+from appliance.control.health.certificate_expiry import certificate_expiry
+from appliance.control.observe import catalogue as m
+from appliance.control.observe.canister_counts import CanisterTable
+from appliance.control.observe.catalogue import CATALOGUE, OTHER, PLUGINS, Label, Metric
+from appliance.control.observe.process import usage
+from appliance.control.reload.outcome import Outcome, Result
+from appliance.control.reload.trials import Trial
+from appliance.errors import ConfigError
+from appliance.gateway.gateway import Gateway
+from appliance.gateway.recording.measurements import SECOND_NS, Histogram
+
+Values: TypeAlias = tuple[str, ...]
+"""Label values of a metric, in the order of its labels."""
+Sample: TypeAlias = tuple[Metric, Values, float]
+
+
+class Sockets(Protocol):
+    """The listener."""
+
+    def __len__(self) -> int:
+        """The number of connected sockets."""
+
+
+class PluginCounts(Protocol):
+    """A loaded plugin, and counters of its calls."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+
+    @property
+    def state(self) -> str:
+        """``off`` while it is disabled for failing too often."""
+
+    @property
+    def calls(self) -> int:
+        """All calls."""
+
+    @property
+    def failures(self) -> int:
+        """Calls that failed."""
+
+    @property
+    def slow(self) -> int:
+        """Calls that exceeded the time-out."""
+
+
+class Reloading(Protocol):
+    """``control.reload.reloads.Reloads``."""
+
+    observers: list[Callable[[Outcome], None]]
+
+    @property
+    def revision(self) -> int:
+        """The number of the configuration that runs."""
+
+    @property
+    def last(self) -> Outcome:
+        """The outcome of the latest attempt."""
+
+    @property
+    def trial(self) -> Trial | None:
+        """The configuration on trial that runs, if one does."""
+
+
+class ReloadCounts:
+    """Counts the outcomes of reloads by trigger and result, from now on."""
+
+    def __init__(self, reloads: Reloading) -> None:
+        self.reloads = reloads
+        self.outcomes: Counter[tuple[str, Result]] = Counter()
+        reloads.observers.append(self._count)
+
+    def _count(self, outcome: Outcome) -> None:
+        if outcome.result != "started":  # a start is no reload
+            self.outcomes[outcome.trigger, outcome.result] += 1
+
+    @property
+    def faults(self) -> int:
+        """How many problems the latest attempt found."""
+        error = self.reloads.last.error
+        if isinstance(error, ConfigError):
+            return len(error.problems)
+        return int(error is not None)
+
+
+class Collector(Readable):
+    """Collects the metrics of one gateway. Optional sources that are absent are not exported."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        sockets: Sockets,
+        reloads: Reloading | None = None,
+        *,
+        plugins: Callable[[], Sequence[PluginCounts]] = tuple,
+        loop_lag_s: Callable[[], float] | None = None,
+    ) -> None:
+        """``reloads`` is observed from now on."""
+        self._gateway = gateway
+        self._sockets = sockets
+        self._reloads = None if reloads is None else ReloadCounts(reloads)
+        self._plugins = plugins
+        self._loop_lag_s = loop_lag_s
+        self._canisters = CanisterTable(gateway)
+        self._started_at = time.time()
+
+    def render(self) -> bytes:
+        """Every metric in the text format of Prometheus."""
+        return generate_latest(self)
+
+    def collect(self) -> Iterator[Family]:
+        """The metric families, in the order of the catalogue."""
+        found: dict[Metric, dict[Values, float]] = {}
+        for metric, values, value in self.samples():
+            samples = found.setdefault(metric, {})
+            samples[values] = samples.get(values, 0) + value
+        histograms = self.histograms()
+        for metric in CATALOGUE:
+            if metric in found:
+                yield _family(metric, found[metric])
+            elif metric in histograms:
+                yield _histogram_family(metric, histograms[metric])
+
+    def histograms(self) -> dict[Metric, dict[Values, Histogram]]:
+        """The histograms by metric and label values."""
+        latency = self._gateway.recorder.latency
+        return {
+            m.HOPS: {(hop,): getattr(latency, hop) for hop in sorted(m.HOP.values or ())},
+            m.VERIFICATION: {("reply",): latency.reply_verification, ("frame",): latency.frame_verification},
+        }
+
+    def samples(self) -> Iterator[Sample]:
+        """Every other sample. Samples of a metric with the same label values are added up."""
+        yield m.INFO, (version("icws"), str(self._gateway.principal)), 1
+        yield from self._connections()
+        yield from self._sessions()
+        yield from self._messages()
+        yield from self._limits()
+        yield from self._by_canister()
+        if self._reloads is not None:
+            yield from _reloads(self._reloads)
+        yield from self._by_plugin()
+        yield from self._process()
+
+    def _connections(self) -> Iterator[Sample]:
+        gateway, stats = self._gateway, self._gateway.counters
+        yield m.CONNECTIONS, (), len(self._sockets)
+        yield m.CONNECTIONS_LIMIT, (), gateway.config.gateway.max_connections
+        yield m.ACCEPTED, (), stats.connections
+        yield m.JOINED, (), stats.joined
+        yield m.OPENED, (), stats.opened
+        yield m.DEPARTING, (), gateway.pending_close_calls
+        yield m.FAREWELLS, (), stats.farewells
+        yield m.DRAINING, (), not gateway.is_accepting
+        yield m.DRAIN_LEFT, (), gateway.drain.left if gateway.drain else 0
+        yield from _by(m.REJECTED, m.STATUS, stats.rejected_requests)
+        yield from _by(m.CLOSED, m.CODE, stats.closed)
+        yield from _by(m.ERRORS, m.REASON, stats.refused)
+        yield from _by(m.FAILED_FAREWELLS, m.REASON, stats.failed_farewells)
+
+    def _sessions(self) -> Iterator[Sample]:
+        waiting_calls = waiting_bytes = 0
+        numbers: Counter[tuple[str, str]] = Counter()
+        for peer in self._gateway.connections:
+            numbers[peer.session.name, peer.session.state.value] += 1
+            waiting_calls += len(peer.relays)
+            waiting_bytes += peer.outbox.waiting
+        for values, number in numbers.items():
+            yield m.SESSIONS, values, number
+        yield m.WAITING_CALLS, (), waiting_calls
+        yield m.OUTBOX_BYTES, (), waiting_bytes
+
+    def _messages(self) -> Iterator[Sample]:
+        stats, verifier = self._gateway.counters, self._gateway.verifier
+        yield m.FRAMES, (), stats.frames
+        yield m.RELAYED, (), stats.relayed
+        yield m.DELIVERED, (), stats.delivered
+        yield m.UNDELIVERABLE, (), stats.undeliverable
+        yield m.REPEATED, (), stats.repeated
+        yield m.GAPS, (), stats.gaps
+        yield m.RESETS, (), stats.resets
+        yield m.PROBES, (), stats.probes
+        yield m.POLLS, (), stats.polls
+        if stats.delivered:
+            yield m.POLLS_PER_MESSAGE, (), stats.polls / stats.delivered
+        yield m.SIGNATURES, ("hit",), verifier.cache_hits
+        yield m.SIGNATURES, ("miss",), verifier.cache_misses
+        yield from _by(m.FAILED_RELAYS, m.REASON, stats.failed_relays)
+        yield from _by(m.FAILED_POLLS, m.REASON, stats.failed_polls)
+        yield from _by(m.DOUBTED, m.REASON, stats.unverified)
+
+    def _limits(self) -> Iterator[Sample]:
+        limits = self._gateway.limits
+        for decided, number in limits.decisions().items():
+            yield m.DECISIONS, decided, number
+        for report in limits.reports():
+            yield m.LIMITED_NOW, (report.scope,), report.limited
+            yield m.LIMIT_KEYS, (report.scope,), report.remembered
+            yield m.FORGOTTEN, (report.scope,), report.forgotten
+
+    def _by_canister(self) -> Iterator[Sample]:
+        for label, counts in self._canisters.update(self._gateway.config.metrics.canisters).items():
+            yield m.CLIENTS, (label,), counts.clients
+            yield m.DEGRADED, (label,), counts.degraded
+            yield m.PAUSED, (label,), counts.paused
+            yield m.LAG, (label,), counts.lag_s
+            yield m.CANISTER_POLLS, (label,), counts.polls
+            yield m.CANISTER_DELIVERED, (label,), counts.delivered
+
+    def _by_plugin(self) -> Iterator[Sample]:
+        for number, plugin in enumerate(self._plugins()):
+            values = (plugin.name if number < PLUGINS else OTHER,)
+            yield m.PLUGIN_OFF, values, plugin.state == "off"
+            yield m.PLUGIN_CALLS, values, plugin.calls
+            yield m.PLUGIN_FAILURES, values, plugin.failures
+            yield m.PLUGIN_SLOW, values, plugin.slow
+
+    def _process(self) -> Iterator[Sample]:
+        used, tls = usage(), self._gateway.config.gateway.tls
+        yield m.CPU, (), used.cpu_s
+        yield m.STARTED_AT, (), self._started_at
+        yield m.MAX_FDS, (), used.max_fds
+        if used.resident_bytes is not None:
+            yield m.RESIDENT, (), used.resident_bytes
+        if used.open_fds is not None:
+            yield m.OPEN_FDS, (), used.open_fds
+        if self._loop_lag_s is not None:
+            yield m.LOOP_LAG, (), self._loop_lag_s()
+        if tls is not None:
+            with contextlib.suppress(OSError, ValueError):
+                yield m.TLS_EXPIRY, (), certificate_expiry(tls.certificate).timestamp()
+
+
+def _reloads(counts: ReloadCounts) -> Iterator[Sample]:
+    reloads = counts.reloads
+    yield m.CONFIG_GENERATION, (), reloads.revision
+    yield m.RELOAD_SUCCESSFUL, (), reloads.last.is_good
+    yield m.RELOAD_AT, (), reloads.last.at_ns / 1e9
+    yield m.REJECTED_KEYS, (), counts.faults
+    if reloads.trial is not None:
+        yield m.CONFIRM_BY, (), reloads.trial.confirm_by_ns / 1e9
+    for values in product(m.TRIGGER.known, m.RESULT.known):
+        yield m.RELOADS, values, 0
+    for (trigger, result), number in counts.outcomes.items():
+        yield m.RELOADS, (m.TRIGGER.of(trigger), result), number
+
+
+def _by(metric: Metric, label: Label, numbers: Mapping[Any, int]) -> Iterator[Sample]:
+    """A sample for each value, 0 for those that did not occur: `rate()` misses the first event of a series that starts
+    at 1.
+    """
+    for value in label.known:
+        yield metric, (value,), 0
+    for key, number in numbers.items():
+        yield metric, (label.of(key),), number
+
+
+def _family(metric: Metric, samples: Mapping[Values, float]) -> Family:
+    made = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+    family = made(metric.name, metric.help, labels=[label.name for label in metric.labels])
+    for values, value in samples.items():
+        family.add_metric(values, float(value))
+    return family
+
+
+def _histogram_family(metric: Metric, histograms: Mapping[Values, Histogram]) -> Family:
+    family = HistogramMetricFamily(metric.name, metric.help, labels=[label.name for label in metric.labels])
+    for values, histogram in histograms.items():
+        buckets = [(_bound(bound), float(count)) for bound, count in histogram.at_most()]
+        family.add_metric(values, buckets, histogram.sum_ns / SECOND_NS)
+    return family
+
+
+def _bound(seconds: float) -> str:
+    return "+Inf" if math.isinf(seconds) else f"{seconds:g}"

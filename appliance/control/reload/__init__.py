@@ -1,0 +1,1 @@
+"""The one way to another configuration while the gateway runs."""

@@ -1,0 +1,368 @@
+"""Changes the configuration of a running gateway: for SIGHUP, a changed file, the command line and the API alike.
+
+The steps: parse, validate, plan, record the revision as a candidate, let every part prepare, commit all of them at
+once, and record the revision as good. A failure before the commit leaves everything as it was. A configuration may run
+on trial: unless it is confirmed in time, the one before it is restored.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self, TypeVar
+
+import structlog
+
+from appliance.config.history import History, Record, State, hash_of
+from appliance.config.load import Loaded
+from appliance.config.plan import Plan, PlannedChange, compare, without
+from appliance.config.schema import Config
+from appliance.config.source import Source, Start
+from appliance.control.reload.outcome import NOTHING, Outcome, Result
+from appliance.control.reload.refusals import add_places, check_permitted, not_pending
+from appliance.control.reload.reloadable import PreparedChange, Reloadable, cleanup_all, commit_all, prepare_all
+from appliance.control.reload.trials import Trial, TrialTimer
+from appliance.errors import (
+    ConfigError,
+    ConfirmationPending,
+    EtagMismatch,
+    ForceNeeded,
+    GatewayError,
+    NothingToConfirm,
+    NothingToRollBackTo,
+    ReloadFailed,
+    RestartNeeded,
+)
+
+_log = structlog.get_logger(__name__)
+
+ResultT = TypeVar("ResultT")
+OutcomeT = TypeVar("OutcomeT", bound=Outcome | None)
+
+CLEANUP_S = 5.0
+"""The longest that an apply waits for the release of what it replaced."""
+
+
+class Reloads:
+    """The configuration that runs, and every way to change it. An async context: entering it records the configuration
+    of the start as good, leaving it cancels everything under way; a trial that is under way then counts as not
+    confirmed.
+
+    ``revision`` is the number of the configuration that runs. ``observers`` are called with every outcome. ``last`` is
+    the latest outcome; plans and reviews have none.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        parts: Sequence[Reloadable],
+        *,
+        count_sessions: Callable[[Plan], Mapping[str, int]] = lambda _: {},
+        failed_checks: Callable[[], Awaitable[Sequence[str]]] | None = None,
+        clock: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], Coroutine[Any, Any, object]] = asyncio.sleep,
+    ) -> None:
+        """``count_sessions`` returns how many sessions the change of each key concerns, by key. ``failed_checks``
+        returns a sentence for each failed readiness check, for trials that are kept if the gateway is healthy."""
+        self.source: Source = start.source
+        self.history: History = start.history
+        self.loaded: Loaded = start.loaded
+        self.revision = start.record.revision if start.record else 0
+        self.pending_restart: tuple[PlannedChange, ...] = ()
+        self.observers: list[Callable[[Outcome], None]] = []
+        self._start = start
+        self._parts = parts
+        self._count_sessions = count_sessions
+        self._failed_checks = failed_checks
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._trials = TrialTimer(self._end_trial_in_time, start_task=self._start_task, sleep=sleep)
+        self.last = Outcome("started", self.revision, clock(), "start", "start")
+
+    async def __aenter__(self) -> Self:
+        """Raises OSError where the history cannot be written."""
+        for warning in self._start.warnings:
+            _log.warning(warning)
+        for record in list(self.history):
+            if record.state == "candidate":
+                self.history.mark(record.revision, "rolled back", "the process ended before it was known to be good")
+        if self._start.record is None:
+            self.revision = self._add_record("good", self.loaded.text, "start", "start").revision
+        self._publish(replace(self.last, revision=self.revision))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- what runs --------------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """The configuration that runs."""
+        return self.loaded.config
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial of the configuration that runs, until it is confirmed."""
+        return self._trials.current
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the text that runs."""
+        return hash_of(self.loaded.text)
+
+    @property
+    def etag(self) -> str:
+        """Identifies the configuration that runs, for ``If-Match``; without quotes."""
+        return f"{self.revision}-{self.hash[:16]}"
+
+    async def differs_from_file(self) -> bool:
+        """Whether the file differs from what runs."""
+        return await asyncio.to_thread(self.source.hash) != self.hash
+
+    # --- plan, apply, confirm ---------------------------------------------------------------------------------------
+
+    async def plan(self, text: str | None = None) -> Plan:
+        """What applying a text, or the file as it is now, would change. Raises ConfigError."""
+        return self._plan(await asyncio.to_thread(self.source.load, text))
+
+    async def review(
+        self, text: str | None = None, *, allow_restart: bool = False, force: bool = False
+    ) -> tuple[Plan, ConfigError | None]:
+        """What `apply` would change, and why it would refuse. Raises ConfigError for a text that is not valid."""
+        new = await asyncio.to_thread(self.source.load, text)
+        plan = self._plan(new)
+        try:
+            check_permitted(plan, new, self.pending_restart, allow_restart=allow_restart, force=force)
+        except (RestartNeeded, ForceNeeded) as error:
+            return plan, error
+        return plan, None
+
+    async def apply(
+        self,
+        text: str | None = None,
+        *,
+        trigger: str,
+        actor: str,
+        if_match: str | None = None,
+        confirm_within_s: float | None = None,
+        keep_if_healthy: bool = False,
+        allow_restart: bool = False,
+        force: bool = False,
+    ) -> Outcome:
+        """Run a text, or the file as it is now; does nothing where that runs already.
+
+        ``if_match`` is the etag that must still be the running one. With ``confirm_within_s`` the change is rolled back
+        after that time unless it is confirmed, or, with ``keep_if_healthy``, unless every readiness check passes. With
+        ``allow_restart`` changes that need a restart are kept for the next start and the others are applied. ``force``
+        is needed to remove every canister while there are sessions.
+
+        Once begun it runs to its end, also where the caller is cancelled. Raises ConfigError, RestartNeeded,
+        ForceNeeded, EtagMismatch, ConfirmationPending, OSError, or what a part raises from ``prepare``; nothing has
+        changed then.
+        """
+
+        async def applied() -> Outcome:
+            if if_match is not None and if_match != self.etag:
+                raise EtagMismatch(if_match, self.etag)
+            if self.trial is not None:
+                raise ConfirmationPending(self.trial.revision)
+            new = await asyncio.to_thread(self.source.load, text)
+            plan = self._plan(new)
+            check_permitted(plan, new, self.pending_restart, allow_restart=allow_restart, force=force)
+            if new.text == self.loaded.text and not not_pending(plan, self.pending_restart):
+                return self._outcome("unchanged", trigger, actor)
+            before = self.history[self.revision]
+            await self._run(new, plan, trigger, actor, on_trial=confirm_within_s is not None)
+            if confirm_within_s is not None:
+                confirm_by_ns = self._clock() + round(confirm_within_s * 1e9)
+                trial = Trial(self.revision, before, confirm_by_ns, keep_if_healthy)
+                self._trials.begin(trial, confirm_within_s)
+            return self._outcome("applied", trigger, actor, plan)
+
+        return await self._run_to_completion(applied, trigger, actor)
+
+    async def attempt(self, *, trigger: str, actor: str) -> Outcome:
+        """Apply the file as it is now. Raises nothing: a refusal is logged, and is the outcome."""
+        with contextlib.suppress(Exception):
+            return await self.apply(trigger=trigger, actor=actor)
+        return self.last
+
+    async def confirm(self, *, actor: str) -> Outcome:
+        """Keep the configuration that runs on trial. Raises NothingToConfirm, and OSError where the history is not
+        writable.
+        """
+        return await self._run_to_completion(lambda: self._confirm("confirm", actor), "confirm", actor)
+
+    async def roll_back(self, revision: int | None = None, *, actor: str) -> Outcome:
+        """Run a revision of the history again; None: the one before the trial, else the last good one that differs.
+
+        It becomes a revision of its own, and the one that ran is marked as rolled back. Raises RevisionUnknown,
+        NothingToRollBackTo and what `apply` raises for its text.
+        """
+
+        async def rolled_back() -> Outcome:
+            record = self._before() if revision is None else self.history[revision]
+            return await self._return_to(record, "rollback", actor, f"taken back by {actor}")
+
+        return await self._run_to_completion(rolled_back, "rollback", actor)
+
+    async def save(self) -> None:
+        """Write the text that runs to the file. Raises ConfigError and OSError."""
+        async with self._lock:
+            await asyncio.to_thread(self.source.save, self.loaded.text)
+
+    # --- how it is done ---------------------------------------------------------------------------------------------
+
+    def _plan(self, new: Loaded) -> Plan:
+        plan = compare(self.loaded, new)
+        return plan.counted(self._count_sessions(plan))
+
+    async def _run(self, new: Loaded, plan: Plan, trigger: str, actor: str, *, on_trial: bool) -> None:
+        """Raises what keeps it from running; nothing has changed then."""
+        # recorded first: after a crash in the middle, the next start finds a candidate and does not run it again
+        record = await asyncio.to_thread(self._add_record, "candidate", new.text, trigger, actor)
+        running = replace(new, config=without(new.config, plan.restarts))
+        try:
+            changes = await self._commit(running.config) if len(plan) > len(plan.restarts) else []
+        except BaseException as error:
+            add_places(error, new)
+            await self._mark(record, "rejected", str(error) or type(error).__name__)
+            raise
+        self.loaded, self.revision, self.pending_restart = running, record.revision, plan.restarts
+        self.history.keep = running.config.control.keep
+        if not on_trial:
+            await self._mark(record, "good")
+        # Wait a little, so that the caller usually finds old addresses and plugins gone; but a plugin that hangs must
+        # not keep an applied change from being reported.
+        await asyncio.wait([self._start_task(cleanup_all(changes))], timeout=CLEANUP_S)
+
+    async def _commit(self, config: Config) -> list[PreparedChange]:
+        """Switch every part to a configuration. Raises what one of them raises from ``prepare``, or ReloadFailed."""
+        changes = await prepare_all(self._parts, config)
+        if not commit_all(changes):
+            changes += await self._restore()
+            self._start_task(cleanup_all(changes))
+            raise ReloadFailed
+        return changes
+
+    async def _restore(self) -> list[PreparedChange]:
+        """Switch every part back to the configuration that ran before, as far as possible."""
+        try:
+            changes = await prepare_all(self._parts, self.config)
+        except Exception:
+            _log.exception("the previous configuration could not be restored")
+            return []
+        commit_all(changes)
+        return changes
+
+    async def _return_to(self, record: Record, trigger: str, actor: str, why: str) -> Outcome:
+        new = await asyncio.to_thread(self.source.load, record.text, name=f"revision {record.revision}")
+        plan = self._plan(new)
+        if new.text == self.loaded.text and not plan:
+            return self._outcome("unchanged", trigger, actor)
+        left = self.history[self.revision]
+        await self._run(new, plan, trigger, actor, on_trial=False)
+        self._trials.end()
+        await self._mark(left, "rolled back", why)
+        return self._outcome("rolled back", trigger, actor, plan)
+
+    def _before(self) -> Record:
+        if self.trial is not None:
+            return self.trial.before
+        judged = {self.hash}
+        for record in self.history:
+            if record.hash not in judged and record.state == "good":
+                return record
+            # the newest verdict on a text counts: one that was rolled back is no target, however good it once was
+            judged.add(record.hash)
+        raise NothingToRollBackTo
+
+    # --- trials -----------------------------------------------------------------------------------------------------
+
+    async def _end_trial_in_time(self, trial: Trial) -> None:
+        await self._run_to_completion(lambda: self._judge(trial), "trial", "trial")
+
+    async def _judge(self, trial: Trial) -> Outcome | None:
+        """Confirm a trial whose time is over, or roll it back. Raises what keeps the rollback from running."""
+        if self.trial is not trial:
+            return None  # it was confirmed or rolled back while this waited for the lock
+        problem = "not confirmed in time"
+        if trial.keep_if_healthy and self._failed_checks is not None:
+            if not (failed := await self._failed_checks()):
+                return await self._confirm("trial", "trial")
+            problem = "not healthy: " + "; ".join(failed)
+        return await self._return_to(trial.before, "trial", "trial", problem)
+
+    async def _confirm(self, trigger: str, actor: str) -> Outcome:
+        if self.trial is None:
+            raise NothingToConfirm
+        await asyncio.to_thread(self.history.mark, self.trial.revision, "good")
+        self._trials.end()
+        return self._outcome("confirmed", trigger, actor)
+
+    # --- history and outcomes ---------------------------------------------------------------------------------------
+
+    def _add_record(self, state: State, text: str, trigger: str, actor: str) -> Record:
+        """Add a revision to the history. Raises OSError."""
+        file_hash = self.source.hash()
+        return self.history.add(text, state, at_ns=self._clock(), actor=actor, trigger=trigger, file_hash=file_hash)
+
+    async def _mark(self, record: Record, state: State, problem: str | None = None) -> None:
+        """Change the state of a revision. A failure is logged only: the next start then treats it as unfinished."""
+        try:
+            await asyncio.to_thread(self.history.mark, record.revision, state, problem)
+        except (OSError, GatewayError) as error:
+            _log.error("the history cannot be written", revision=record.revision, state=state, cause=str(error))
+
+    def _outcome(self, result: Result, trigger: str, actor: str, plan: Plan = NOTHING) -> Outcome:
+        confirm_by_ns = self.trial.confirm_by_ns if self.trial else None
+        return Outcome(result, self.revision, self._clock(), trigger, actor, plan, confirm_by_ns=confirm_by_ns)
+
+    def _publish(self, outcome: Outcome) -> None:
+        self.last = outcome
+        facts = {"trigger": outcome.trigger, "actor": outcome.actor, "revision": outcome.revision}
+        if outcome.error is not None:
+            _log.error("configuration rejected, the previous one keeps running", **facts, cause=outcome.problem)
+        else:
+            _log.info(f"configuration {outcome.result}", **facts, changes=[change.key for change in outcome.plan])
+        for observer in self.observers:
+            try:
+                observer(outcome)
+            except Exception:
+                _log.exception("an observer of reloads failed")
+
+    async def _run_to_completion(self, work: Callable[[], Awaitable[OutcomeT]], trigger: str, actor: str) -> OutcomeT:
+        """Run one piece of work at a time and publish its outcome.
+
+        In a task of its own, shielded: a caller that is cancelled (an API client that disconnects) must not stop a
+        change between its steps.
+        """
+
+        async def run() -> OutcomeT:
+            async with self._lock:
+                try:
+                    outcome = await work()
+                except Exception as error:
+                    self._publish(replace(self._outcome("rejected", trigger, actor), error=error))
+                    raise
+                if outcome is not None:
+                    self._publish(outcome)
+                return outcome
+
+        return await asyncio.shield(self._start_task(run()))
+
+    def _start_task(self, work: Coroutine[Any, Any, ResultT]) -> "asyncio.Task[ResultT]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # mark it as retrieved: the caller may be gone, and asyncio would log it as lost

@@ -1,0 +1,146 @@
+"""Readiness, check by check; the whole of it on real sockets is in routes/test_health.py."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from appliance.config.schema import Config
+from appliance.control.health.checks import MAX_SKEW_S, PROBE_CACHE_S, DataPlane, Ic, IcProbe, ready_checks
+from appliance.control.health.health import Finding
+from appliance.crypto import CertifiedTree
+from appliance.errors import CertificateSignatureInvalid, IcUnreachable
+
+NOW_NS = 1_800_000_000 * 10**9
+LISTED = {"canisters": [{"id": "bkyz2-fmaaa-aaaaa-qaaaq-cai"}]}
+
+
+@dataclass
+class ScriptedIc:
+    """Answers with a time, or raises."""
+
+    ahead_s: float = 0.0
+    error: Exception | None = None
+    asked: list[str] = field(default_factory=list)
+
+    async def status(self) -> Mapping[str, object]:
+        return self._answer("status")
+
+    async def read_state(
+        self, paths: Sequence[Sequence[bytes]], canister_id: bytes, *, timeout_s: float | None = None
+    ) -> CertifiedTree:
+        assert paths == [[b"time"]]
+        return self._answer("read_state")
+
+    def _answer(self, what: str) -> Any:
+        self.asked.append(what)
+        if self.error is not None:
+            raise self.error
+        return SimpleNamespace(time_ns=NOW_NS + round(self.ahead_s * 1e9))
+
+
+def gateway(config: dict[str, Any] | None = None, **more: Any) -> Any:
+    values = {"pollers": {}, "stopping": False, "is_accepting": True, "principal": "2vxsx-fae", **more}
+    return SimpleNamespace(config=Config.model_validate(config or {}), clock=lambda: NOW_NS, **values)
+
+
+def probe(ic: Ic, config: dict[str, Any] | None = None, monotonic: Callable[[], float] = lambda: 0.0) -> IcProbe:
+    return IcProbe(ic, gateway(LISTED if config is None else config), monotonic=monotonic)
+
+
+async def test_one_question_answers_three_checks() -> None:
+    ic = ScriptedIc(ahead_s=2.0)
+    it = probe(ic)
+    found = await asyncio.gather(it.is_reachable(), it.is_trusted(), it.agrees_on_time())
+    assert all(finding.ok for finding in found)
+    assert found[2].detail == "this clock is 2.0 s behind the IC's time"
+    assert ic.asked == ["read_state"]
+
+
+async def test_an_answer_counts_for_a_while() -> None:
+    now = 0.0
+    ic = ScriptedIc()
+    it = probe(ic, monotonic=lambda: now)
+    for now in (0.0, PROBE_CACHE_S - 0.1, PROBE_CACHE_S, PROBE_CACHE_S + 1):  # noqa: B007 - the clock reads it
+        await it.is_reachable()
+    assert len(ic.asked) == 2
+
+
+@pytest.mark.parametrize(("ahead_s", "ok"), [(0, True), (MAX_SKEW_S, True), (-MAX_SKEW_S, True)])
+async def test_a_clock_may_be_a_little_off(ahead_s: float, ok: bool) -> None:
+    assert (await probe(ScriptedIc(ahead_s)).agrees_on_time()).ok is ok
+    assert not (await probe(ScriptedIc(ahead_s + (61 if ahead_s >= 0 else -61))).agrees_on_time()).ok
+
+
+async def test_an_ic_that_does_not_answer_is_told_as_that_alone() -> None:
+    it = probe(ScriptedIc(error=IcUnreachable("https://icp-api.io", "timed out")))
+    reachable = await it.is_reachable()
+    assert not reachable.ok
+    assert "timed out" in reachable.detail
+    assert (await it.is_trusted()).ok
+    assert (await it.agrees_on_time()).ok
+
+
+async def test_an_ic_with_another_key_is_there_and_not_trusted() -> None:
+    it = probe(ScriptedIc(error=CertificateSignatureInvalid("it was made with another key")))
+    assert (await it.is_reachable()).ok
+    trusted = await it.is_trusted()
+    assert not trusted.ok
+    assert "another key" in trusted.detail
+
+
+async def test_without_a_canister_it_is_only_asked_whether_it_is_there() -> None:
+    ic = ScriptedIc()
+    it = probe(ic, {})
+    assert all([(await it.is_reachable()).ok, (await it.is_trusted()).ok, (await it.agrees_on_time()).ok])
+    assert ic.asked == ["status"]
+    assert "not checked" in (await it.agrees_on_time()).detail
+
+
+def plane(**more: Any) -> DataPlane:
+    return DataPlane(gateway(**more), SimpleNamespace(urls=more.get("urls", ["ws://127.0.0.1:8080"])))  # type: ignore[arg-type]
+
+
+def test_it_lets_clients_in_unless_it_is_drained_or_stops() -> None:
+    assert plane().accepts().ok
+    assert plane(is_accepting=False).accepts() == Finding(False, "the gateway is draining")
+    assert plane(is_accepting=False, stopping=True).accepts() == Finding(False, "the gateway is stopping")
+
+
+def test_it_has_to_listen_somewhere() -> None:
+    assert plane().listens() == Finding(True, "listens at ws://127.0.0.1:8080")
+    assert plane(urls=[]).listens() == Finding(False, "has no listening socket")
+
+
+def poller(state: str) -> Any:
+    return SimpleNamespace(facts=SimpleNamespace(state=state, last_error="no answer" if state == "degraded" else None))
+
+
+def test_it_is_well_as_long_as_one_canister_answers() -> None:
+    assert plane().polls() == Finding(True, "no canister has clients")
+    assert plane(pollers={"a": poller("ok")}).polls() == Finding(True, "1 canister is polled")
+    assert plane(pollers={"a": poller("ok"), "b": poller("paused")}).polls() == Finding(True, "2 canisters are polled")
+    some = plane(pollers={"a": poller("ok"), "b": poller("degraded")}).polls()
+    assert some.ok
+    assert some.detail == "no answer from 1 of 2 canisters, b among them: no answer"
+    assert not plane(pollers={"b": poller("degraded")}).polls().ok
+
+
+def test_a_certificate_must_not_be_over(tmp_path: Path) -> None:
+    assert plane().has_valid_certificate() == Finding(True, "no TLS")
+    file = tmp_path / "tls.pem"
+    config = {"gateway": {"tls": {"certificate": file, "key": file}}}
+    assert not plane(config=config).has_valid_certificate().ok
+    file.write_text("nothing")
+    found = plane(config=config).has_valid_certificate()
+    assert not found.ok
+    assert "it contains no certificate" in found.detail
+
+
+def test_the_checks_have_names_that_stay() -> None:
+    found = ready_checks(gateway(), SimpleNamespace(), probe(ScriptedIc()), lambda: Finding(True, ""))  # type: ignore[arg-type]
+    assert sorted(found) == ["accepting", "clock", "ic", "identity", "listener", "loop", "polling", "root_key", "tls"]

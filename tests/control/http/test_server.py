@@ -1,0 +1,189 @@
+import asyncio
+import os
+import pwd
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import pytest
+
+from appliance.config.fields.address import TcpAddress, UnixAddress
+from appliance.control.http import server
+from appliance.control.http.server import Server
+from appliance.gateway.sockets import inherited
+from tests.control.plane import client
+from tests.gateway.bench import until
+
+
+class Echo:
+    """Tells who asks; ``/slow`` waits, ``/broken`` raises."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked.set()
+        if scope["path"] == "/slow":
+            await self.go.wait()
+        if scope["path"] == "/broken":
+            raise RuntimeError
+        body = str(scope["client"][0]).encode()
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="icws") as name:  # short, as addresses of sockets are
+        yield Path(name)
+
+
+async def test_a_unix_socket_is_for_its_group_and_tells_who_is_there(folder: Path) -> None:
+    path = folder / "below" / "control.sock"
+    async with Server(Echo(), UnixAddress(path)) as serving:
+        assert serving.url == f"unix:{path}"
+        assert path.stat().st_mode & 0o777 == 0o660
+        async with client(serving.url) as http:
+            assert (await http.get("/")).text == f"unix:{pwd.getpwuid(os.geteuid()).pw_name}"
+    assert not path.exists()
+
+
+async def test_tcp_tells_the_address_and_believes_no_header(folder: Path) -> None:
+    async with (
+        Server(Echo(), TcpAddress("127.0.0.1", 0)) as serving,
+        client(serving.url, x_forwarded_for="10.0.0.1", **{"X-Forwarded-For": "10.0.0.1"}) as http,
+    ):
+        response = await http.get("/")
+        assert response.text == "127.0.0.1"
+        assert "server" not in response.headers
+        assert "date" in response.headers
+
+
+async def test_every_address_of_a_name_is_served_at_one_port() -> None:
+    async with Server(Echo(), TcpAddress("localhost", 0)) as serving:
+        port = int(serving.url.rpartition(":")[2])
+        found = await asyncio.get_running_loop().getaddrinfo("localhost", port, type=socket.SOCK_STREAM)
+        for _, _, _, _, where in found:
+            _, writer = await asyncio.open_connection(*where[:2])
+            writer.close()
+
+
+async def test_a_socket_that_was_left_behind_is_taken_over_and_one_in_use_is_not(folder: Path) -> None:
+    path = folder / "control.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    async with Server(Echo(), UnixAddress(path)) as serving:
+        with pytest.raises(OSError, match="another process serves there"):
+            await Server(Echo(), UnixAddress(path)).__aenter__()
+        async with client(serving.url) as http:
+            assert (await http.get("/")).is_success
+
+
+async def test_a_file_is_not_removed_for_a_socket(folder: Path) -> None:
+    path = folder / "control.sock"
+    path.write_text("precious")
+    with pytest.raises(OSError, match="it is not a socket"):
+        await Server(Echo(), UnixAddress(path)).__aenter__()
+    assert path.read_text() == "precious"
+
+
+async def test_the_socket_of_who_came_after_stays(folder: Path) -> None:
+    path = folder / "control.sock"
+    async with Server(Echo(), UnixAddress(path)):
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as after:
+            after.bind(str(path))
+    assert path.exists()
+
+
+async def test_an_address_that_is_taken_raises_and_leaves_nothing() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="ddress already in use"):
+            await Server(Echo(), TcpAddress("127.0.0.1", taken.getsockname()[1])).__aenter__()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_socket_that_the_service_manager_bound_is_served_and_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "control.sock"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        bound.listen()
+        bound.setblocking(False)
+        monkeypatch.setattr(inherited, "inherited_sockets", lambda: (bound,))
+        async with Server(Echo(), UnixAddress(path)) as serving, client(serving.url) as http:
+            assert (await http.get("/")).is_success
+        assert path.exists()
+
+
+async def test_an_end_that_nobody_asked_for_is_told(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with Server(Echo(), UnixAddress(folder / "control.sock")) as serving:
+        assert serving._task is not None
+        serving._task.cancel()
+        await asyncio.wait({serving._task})
+        serving._task = None
+    assert "the control plane has stopped" in "".join(capfd.readouterr())
+
+
+async def test_signals_are_none_of_its_business(folder: Path) -> None:
+    import signal
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    async with Server(Echo(), UnixAddress(folder / "control.sock")):
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+async def test_what_is_under_way_is_answered_before_it_ends(folder: Path) -> None:
+    echo = Echo()
+    serving = Server(echo, UnixAddress(folder / "control.sock"))
+    await serving.__aenter__()
+    async with client(serving.url) as http:
+        answer = asyncio.create_task(http.get("/slow"))
+        await echo.asked.wait()
+        ending = asyncio.create_task(serving.__aexit__())
+        await asyncio.sleep(0)
+        echo.go.set()
+        assert (await answer).is_success
+        await ending
+        with pytest.raises(httpx.ConnectError):
+            await http.get("/")
+
+
+async def test_what_does_not_end_is_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STOP_S", 0.1)
+    echo = Echo()
+    async with Server(echo, UnixAddress(folder / "control.sock")) as serving, client(serving.url) as http:
+        answer = asyncio.create_task(http.get("/slow"))
+        await echo.asked.wait()
+    with pytest.raises(httpx.HTTPError):
+        await answer
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+
+
+async def test_connections_that_say_nothing_do_not_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_TIMEOUT_S", 0.05)
+    path = folder / "control.sock"
+    async with Server(Echo(), UnixAddress(path)):
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b"GET / HTTP/1.1\r\nHost: local")
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_connections_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
+    path = folder / "control.sock"
+    async with Server(Echo(), UnixAddress(path)) as serving, client(serving.url) as http:
+        assert (await http.get("/")).is_success
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        assert await reader.read() == b""
+        writer.close()
+        assert (await http.get("/")).is_success

@@ -1,0 +1,95 @@
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.config.schema import Polling
+from appliance.gateway.polling.schedule import SLOWEST, LoopWakeUp, Pace
+from tests.gateway.bench import until
+
+POLLING = Polling(min_interval=0.05, max_interval=1.0)
+START = Pace(POLLING)
+paces = st.builds(Pace, st.just(POLLING), st.floats(0, SLOWEST * POLLING.max_interval), st.integers(0, 10_000))
+jitters = st.floats(0, 1)
+
+
+@given(paces)
+def test_more_in_the_queue_is_asked_for_at_once(pace):
+    assert pace.after(polled=1, drained=False).wait_s == 0
+
+
+@given(paces, st.booleans())
+def test_nothing_new_never_makes_it_spin(pace, drained):
+    assert pace.after(polled=0, drained=drained).wait_s >= POLLING.min_interval
+
+
+@given(paces, st.integers(0, 50), st.booleans())
+def test_a_reply_keeps_within_the_bounds_and_ends_the_trouble(pace, polled, drained):
+    after = pace.after(polled=polled, drained=drained)
+    assert 0 <= after.wait_s <= POLLING.max_interval
+    assert after.failures == 0
+
+
+def test_silence_slows_down_by_doubling_up_to_the_most():
+    waits = []
+    pace = START.nudged()
+    for _ in range(8):
+        pace = pace.after(polled=0, drained=True)
+        waits.append(pace.wait_s)
+    assert waits == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+
+
+@given(paces)
+def test_a_nudge_polls_at_once(pace):
+    assert pace.nudged().wait_s == 0
+
+
+@given(st.integers(1, 200), jitters)
+def test_failures_wait_longer_and_longer_but_not_for_ever(failures, jitter):
+    pace = START
+    for _ in range(failures):
+        before, pace = pace, pace.failed(jitter=jitter)
+    assert pace.failures == failures
+    assert before.wait_s <= pace.wait_s <= SLOWEST * POLLING.max_interval
+    assert pace.wait_s >= POLLING.min_interval / 2
+
+
+@given(st.floats(0.01, 0.1), st.integers(0, 8), st.integers(0, 14), jitters)
+def test_each_failure_in_a_row_doubles_the_wait_up_to_the_most(least, times, failures, jitter):
+    polling = Polling(min_interval=least, max_interval=least * 2**times)
+    pace = Pace(polling, failures=failures).failed(jitter=jitter)
+    full = min(least * 2**failures, SLOWEST * polling.max_interval)
+    assert pace.wait_s == pytest.approx(full * (1 - jitter / 2))
+
+
+@given(paces, jitters, st.floats(0, 1e9))
+def test_the_endpoints_wish_counts_within_the_bound(pace, jitter, wish):
+    wait = pace.failed(jitter=jitter, retry_after_s=wish).wait_s
+    assert min(wish, SLOWEST * POLLING.max_interval) <= wait <= SLOWEST * POLLING.max_interval
+
+
+def test_jitter_spreads():
+    assert START.failed(jitter=0).wait_s == 2 * START.failed(jitter=1).wait_s
+
+
+async def test_a_wake_up_ends_its_wait_when_set_before_or_meanwhile():
+    wake_up = LoopWakeUp()
+    wake_up.set()
+    assert await wake_up.wait(3600) is True
+    assert await wake_up.wait(0) is False
+    waiting = asyncio.ensure_future(wake_up.wait(3600))
+    await asyncio.sleep(0)
+    wake_up.set()
+    assert await waiting is True
+    assert await wake_up.wait(0.001) is False
+
+
+async def test_a_cancelled_wait_leaves_nothing():
+    wake_up = LoopWakeUp()
+    waiting = asyncio.ensure_future(wake_up.wait(3600))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await until(waiting.done)
+    wake_up.set()
+    assert await wake_up.wait(3600) is True
