@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from appliance.bench.stub.replica import KEPT_CALLS, StubReplica
 from appliance.bench.wire import LoadIdentity, Tail, message_frame, opening_frame
-from appliance.client.session import Opened, Received, Send
-from appliance.client.v2 import SessionV2
+from appliance.client.sessions.session import Opened, Received, Send
+from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import decode_cbor, encode_cbor
 from appliance.errors import CertificateError, Malformed
 from appliance.ic.envelope import sign_request
