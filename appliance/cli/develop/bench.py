@@ -1,6 +1,9 @@
 """``icws bench``: measures a gateway under load, with a stub IC behind it."""
 
+import asyncio
 import json
+import signal
+import threading
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +15,7 @@ from appliance.bench.report.baseline import changes, comparison
 from appliance.bench.report.document import document, results_of
 from appliance.bench.report.page import page
 from appliance.bench.report.table import table
-from appliance.bench.result import Load
+from appliance.bench.result import Load, Result
 from appliance.bench.run import Foreign, Run
 from appliance.bench.scenarios import select
 from appliance.bench.stub.server import MAINNET, Latencies
@@ -109,7 +112,7 @@ def bench(
         _foreign(target, principal, pid, stub_url),
     )
     earlier = None if baseline is None else results_of(_parsed(baseline))
-    results = loop.run(run.results(_show_start))
+    results = loop.run(_results(run))
     contents = document(results)
     if html_file is not None:
         html_file.write_text(page(results, contents["machine"], version("icws")), encoding="utf-8")
@@ -119,6 +122,17 @@ def bench(
         click.echo(comparison(found, tolerance), err=as_json)
     if any(result.faults for result in results) or any(change.is_worse(tolerance) for change in found):
         raise click.exceptions.Exit(1)
+
+
+async def _results(run: Run) -> list[Result]:
+    """Measure; SIGTERM ends it as Ctrl-C does, so that no gateway is left behind."""
+    measuring = asyncio.ensure_future(run.results(_show_start))
+    if threading.current_thread() is threading.main_thread():  # signals can be handled there only
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)
+    try:
+        return await measuring
+    except asyncio.CancelledError as error:
+        raise click.Abort from error
 
 
 async def _serve_stub(port: int, seed: str | None) -> None:
@@ -146,6 +160,10 @@ def _foreign(target: str | None, principal: Principal | None, pid: int | None, s
         return None
     if principal is None or stub_url is None:
         raise click.UsageError("--target needs --principal and --stub; `icws bench --stub-only` serves a stub IC")
+    if not target.startswith("ws://"):
+        raise click.UsageError(
+            f"--target is a ws:// URL, not {target}: the clients speak no TLS, to leave it out of the CPU"
+        )
     return Foreign(stub_url, Target(target, principal, pid))
 
 

@@ -2,21 +2,32 @@
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from appliance.bench.testbed import own_testbed
+from appliance.cli.exit_codes import EXIT_INTERRUPTED
 from appliance.cli.main import main
 from appliance.ic.principal import Principal
 from tests.cli.processes import icws, seen
+from tests.gateway.bench import until
 
 SHORT = ["--clients", "4", "--rate", "40", "--seconds", "1"]
 
 
 def bench(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["bench", *arguments])
+
+
+def children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def still_running(pids: list[str]) -> list[str]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
 def test_a_short_echo_loses_nothing(tmp_path: Path) -> None:
@@ -69,11 +80,24 @@ async def test_the_stub_alone_prints_a_configuration_of_a_gateway_in_front_of_it
     assert "unlisted_canisters: allow" in file.read_text()
 
 
+async def test_a_signal_leaves_no_process_behind() -> None:
+    async with icws("bench", "echo", *SHORT[:-1], "60") as process:
+        await seen(process.stderr, "echo: 4 clients")
+        await until(lambda: len(children_of(process.pid)) == 2)
+        started = children_of(process.pid)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = await process.communicate()
+    assert process.returncode == EXIT_INTERRUPTED
+    assert b"Traceback" not in stderr
+    assert not still_running(started)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["dawn"], "there is no scenario 'dawn'"),
         (["--target", "ws://127.0.0.1:1"], "--target needs --principal and --stub"),
+        (["--target", "wss://a", "--principal", "aaaaa-aa", "--stub", "http://a"], "--target is a ws:// URL"),
         (["--pid", "1"], "describe the gateway of --target"),
     ],
 )
