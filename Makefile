@@ -60,9 +60,13 @@ docs: setup ## Make gateway.yaml and what is generated in docs/ from the code
 interop: setup ## Run every client through the gateway and write the table in README.md
 	$(BIN)/python -m tests.interop
 
-bench: setup ## Measure every native function, each step of a message, and all of it
+$(VENV)/contenders: $(VENV)/built
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@
+
+bench: setup $(VENV)/contenders ## Measure native functions beside other packages, each step of a message, a gateway under load
 	$(BIN)/python -m pytest benchmarks --benchmark-only
-	$(BIN)/python -m benchmarks.end_to_end
+	$(BIN)/icws bench
 
 SEED ?= 1
 MUTATIONS ?= 60

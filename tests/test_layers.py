@@ -14,7 +14,7 @@ LAYERS = [
     {"protocol"},
     {"config"},
     {"gateway", "client", "localnet"},
-    {"control", "cluster", "plugins", "log"},
+    {"control", "cluster", "plugins", "log", "bench"},
     {"service"},
     {"cli"},
 ]
@@ -54,6 +54,13 @@ ROOMS = {
         {"replica", "wasm", "websocket"},
         {"management", "storage", "http", "page"},
         {"net"},
+    ],
+    "bench": [
+        {"histogram", "wire", "target", "processes", "calibration"},
+        {"result", "stub", "load"},
+        {"testbed", "report"},
+        {"scenarios"},
+        {"run"},
     ],
     "cli": [
         {"exit_codes", "loop"},
@@ -181,6 +188,14 @@ def test_the_configuration_knows_errors_and_principals_only(module: str) -> None
 @pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("appliance.errors")])
 def test_errors_import_nothing_else_of_ours(module: str) -> None:
     assert all(name.startswith("appliance.errors") for name in _ours(module) - {"appliance"})
+
+
+def test_the_load_tool_uses_nothing_of_the_gateway_that_it_measures() -> None:
+    below = {name for module in SOURCES if module.startswith("appliance.bench") for name in _ours(module)}
+    parts = {name.split(".")[1] for name in below if "." in name}
+    assert parts <= {"bench", "errors", "crypto", "ic", "localnet"}
+    of_localnet = {name for name in below if name.startswith("appliance.localnet")}
+    assert of_localnet == {"appliance.localnet.state.certification"}
 
 
 def test_only_crypto_knows_the_native_module() -> None:

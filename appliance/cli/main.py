@@ -42,6 +42,7 @@ GROUPS = {
         "localnet": ("develop.localnet", "Run a local IC."),
         "connect": ("develop.connect", "Exchange messages with a canister."),
         "cert": ("develop.cert", "Show and verify certificates."),
+        "bench": ("develop.bench", "Measure a gateway under load."),
         "completion": ("develop.completion", "Print the completion script of a shell."),
     },
 }

@@ -1,0 +1,1 @@
+"""The load generator: WebSocket clients that do little work per message."""

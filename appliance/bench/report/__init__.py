@@ -1,0 +1,1 @@
+"""Results as JSON, as a table, as an HTML page, and compared with earlier ones."""
