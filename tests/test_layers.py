@@ -33,6 +33,7 @@ ROOMS = {
         {"state"},
         {"canisters"},
         {"replica", "wasm", "websocket"},
+        {"subnet"},
         {"management", "storage", "http", "page"},
         {"net"},
     ],

@@ -1,5 +1,6 @@
 """``icws localnet``: a local IC with Wasm canisters or our ping-pong canister, and a gateway."""
 
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -21,6 +22,7 @@ from appliance.localnet.canisters.canister import ExecutionError
 from appliance.localnet.canisters.record import CanisterRecord, LogLine
 from appliance.localnet.management.rules import CallRejected
 from appliance.localnet.net import Localnet
+from appliance.localnet.subnet.conditions import Conditions
 from appliance.localnet.wasm.loader import WasmtimeMissing, default_cache
 from appliance.localnet.websocket.canister import Generation
 from appliance.localnet.websocket.dialect import DIALECTS
@@ -110,6 +112,9 @@ class Plan:
     type=PRINCIPAL,
     help="The one gateway that a v0 or v1 canister accepts; v2 accepts any.",
 )
+@click.option(
+    "--like-mainnet", is_flag=True, help="Blocks of 1 s, 13 replicas that lag, gossip, round trips of 100 ms, --subnet."
+)
 @click.pass_context
 def localnet(
     context: click.Context,
@@ -127,6 +132,7 @@ def localnet(
     seed: str | None,
     generation: Generation,
     gateway: Principal | None,
+    like_mainnet: bool,
 ) -> None:
     """Run a local IC until interrupted.
 
@@ -142,9 +148,18 @@ def localnet(
     plan = Plan(modules, pingpong, None if no_gateway else chosen, folder, ids_folder, list(controllers))
     configure_logging(Log(level="warning"))
     net = Localnet(
-        port=port, subnet=subnet, seed=None if seed is None else seed.encode(), state_dir=folder, cache=cache
+        port=port,
+        subnet=subnet,
+        seed=None if seed is None else seed.encode(),
+        state_dir=folder,
+        cache=cache,
+        conditions=_conditions(seed) if like_mainnet else None,
     )
     loop.run(_serve(net, plan, port))
+
+
+def _conditions(seed: str | None) -> Conditions:
+    return Conditions.like_mainnet(secrets.token_bytes(8) if seed is None else seed.encode())
 
 
 def _cache(*, is_needed: bool) -> Path | None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from appliance.crypto import Request, encode_cbor
 from appliance.ic.principal import Principal
@@ -15,14 +15,10 @@ from appliance.localnet.replica.node import Nodes, SingleNode
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Ranges
 from appliance.localnet.state.outcome import Rejection, Reply
+from appliance.localnet.subnet.conditions import SYNC_CALL_WAIT_S
 
 API_VERSION = "0.18.0"
 BODY_LIMIT = 5 * 1024 * 1024
-SYNC_CALL_WAIT_S = 10.0
-"""How long a call of v3 or v4 waits for its outcome on the IC before it is answered with 202."""
-
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 SUBNET_CALLS = frozenset({4})
 """The versions of calls to a subnet; older versions have no such endpoint."""
 
@@ -51,19 +47,27 @@ class HttpInterface:
     """Answers requests from the ``nodes`` of a replica's subnet, which go on when the HTTP server stops.
 
     Which node answers is decided once per request: `_submit`, `_query` and `_read_state` are the only places that pick
-    one.
+    one. Each request and each response waits for ``one_way()``.
     """
 
-    def __init__(self, replica: Replica, versions: Versions | None = None, *, nodes: Nodes | None = None) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        versions: Versions | None = None,
+        *,
+        nodes: Nodes | None = None,
+        one_way: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._replica = replica
         self._nodes = nodes or SingleNode(replica, call_wait_s=SYNC_CALL_WAIT_S)
+        self._middlewares = [] if one_way is None else [_travelling(one_way)]
         self._versions = versions or Versions()
         self._requests = RequestReader(replica)
         self._rules = PathRules(replica.authority, replica.ingress.get)
 
     def application(self) -> web.Application:
         """A new application with all routes."""
-        app = web.Application(client_max_size=BODY_LIMIT, middlewares=[self._travel])
+        app = web.Application(client_max_size=BODY_LIMIT, middlewares=self._middlewares)
         app.on_response_prepare.append(_allow_every_origin)
         app.router.add_get("/api/v2/status", self._status)
         app.router.add_route("OPTIONS", "/{path:.*}", _preflight)
@@ -74,16 +78,6 @@ class HttpInterface:
         app.router.add_post(f"{subnet}/call", self._call_subnet)
         app.router.add_post(f"{subnet}/read_state", self._read_subnet_state)
         return app
-
-    @web.middleware
-    async def _travel(self, http: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let requests and responses of agents take their time; the page is beside the network."""
-        if not http.path.startswith("/api/"):
-            return await handler(http)
-        await self._nodes.travel()
-        response = await handler(http)
-        await self._nodes.travel()
-        return response
 
     async def _status(self, _: web.Request) -> web.Response:
         return _cbor(
@@ -165,6 +159,22 @@ class HttpInterface:
         ranges: Ranges = "none" if is_subnet and version > 2 else _ranges(version)
         certificate = self._nodes.pick().certificate(self._rules.shown(request.paths, reader), ranges)
         return _cbor({"certificate": certificate})
+
+
+def _travelling(one_way: Callable[[], Awaitable[None]]) -> Middleware:
+    """Let requests and responses of agents take their time. The page is beside the network."""
+
+    @web.middleware
+    async def travel(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.path.startswith("/api/"):
+            return await handler(request)
+        await request.read()  # now: a client that leaves on the way takes its body with it
+        await one_way()
+        response = await handler(request)
+        await one_way()
+        return response
+
+    return travel
 
 
 def _cbor(value: dict[str, object]) -> web.Response:

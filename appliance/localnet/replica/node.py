@@ -41,7 +41,7 @@ class Node(Protocol):
 
 
 class Nodes(Protocol):
-    """The nodes of a subnet, behind a network."""
+    """The nodes of a subnet."""
 
     call_wait_s: float
     """How long a call of v3 or v4 waits for its outcome before it is answered with 202."""
@@ -49,23 +49,17 @@ class Nodes(Protocol):
     def pick(self) -> Node:
         """The node that the next request meets."""
 
-    async def travel(self) -> None:
-        """Wait as long as a request or a response is on its way."""
-
 
 class SingleNode:
-    """Implements `Node` and `Nodes`: the replica itself, without a network between."""
+    """Implements `Node` and `Nodes`: the replica itself."""
 
     def __init__(self, replica: Replica, *, call_wait_s: float) -> None:
         self._replica = replica
         self.call_wait_s = call_wait_s
 
     def pick(self) -> Node:
-        """This one."""
+        """The one node."""
         return self
-
-    async def travel(self) -> None:
-        """Takes no time."""
 
     @property
     def height(self) -> int:
