@@ -1,17 +1,18 @@
 """``icws localnet``: a local IC with Wasm canisters or our ping-pong canister, and a gateway."""
 
-import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Unpack
 
 import click
 from click.core import ParameterSource
 
 from appliance.cli import loop
+from appliance.cli.develop.conditions import Knobs, condition_options, conditions_of, describe
 from appliance.cli.develop.project_files import write_ids
 from appliance.cli.develop.wasm_files import WasmFile, collect, pairs
 from appliance.cli.loop import free_port
@@ -22,7 +23,6 @@ from appliance.localnet.canisters.canister import ExecutionError
 from appliance.localnet.canisters.record import CanisterRecord, LogLine
 from appliance.localnet.management.rules import CallRejected
 from appliance.localnet.net import Localnet
-from appliance.localnet.subnet.conditions import Conditions
 from appliance.localnet.wasm.loader import WasmtimeMissing, default_cache
 from appliance.localnet.websocket.canister import Generation
 from appliance.localnet.websocket.dialect import DIALECTS
@@ -112,9 +112,7 @@ class Plan:
     type=PRINCIPAL,
     help="The one gateway that a v0 or v1 canister accepts; v2 accepts any.",
 )
-@click.option(
-    "--like-mainnet", is_flag=True, help="Blocks of 1 s, 13 replicas that lag, gossip, round trips of 100 ms, --subnet."
-)
+@condition_options
 @click.pass_context
 def localnet(
     context: click.Context,
@@ -132,7 +130,7 @@ def localnet(
     seed: str | None,
     generation: Generation,
     gateway: Principal | None,
-    like_mainnet: bool,
+    **knobs: Unpack[Knobs],
 ) -> None:
     """Run a local IC until interrupted.
 
@@ -153,13 +151,9 @@ def localnet(
         seed=None if seed is None else seed.encode(),
         state_dir=folder,
         cache=cache,
-        conditions=_conditions(seed) if like_mainnet else None,
+        conditions=conditions_of(knobs, seed),
     )
     loop.run(_serve(net, plan, port))
-
-
-def _conditions(seed: str | None) -> Conditions:
-    return Conditions.like_mainnet(secrets.token_bytes(8) if seed is None else seed.encode())
 
 
 def _cache(*, is_needed: bool) -> Path | None:
@@ -200,6 +194,8 @@ async def _serve(net: Localnet, plan: Plan, port: int) -> None:
                 await stack.enter_async_context(net)
             click.echo(f"url:      {net.url}")
             click.echo(f"root key: {net.root_key.hex()}")
+            for phrase in describe(net.conditions):
+                click.echo(f"network:  {phrase}")
             ids = _deploy(net, plan)
             if plan.gateway_port is not None:
                 with _listening(plan.gateway_port):

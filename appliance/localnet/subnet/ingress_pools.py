@@ -10,15 +10,14 @@ from appliance.localnet.subnet.draws import Draws, Span
 class _Entry:
     call: Call
     expiry_ns: int
-    arrivals_ns: list[int]
-    """When each replica has it; in order of the replicas' numbers."""
+    receipts: list[tuple[int, int]]
+    """The replicas that users have sent it to, and when those received it."""
 
 
 class IngressPools:
     """One pool per replica. A call that one of them receives is known to the others after a delay of its own."""
 
-    def __init__(self, replicas: int, gossip_s: Span, draws: Draws) -> None:
-        self._replicas = replicas
+    def __init__(self, gossip_s: Span, draws: Draws) -> None:
         self._gossip_s = gossip_s
         self._draws = draws
         self._entries: dict[bytes, _Entry] = {}
@@ -28,12 +27,8 @@ class IngressPools:
 
     def receive(self, call: Call, replica: int, *, now_ns: int, expiry_ns: int) -> Call:
         """Add a call that a user has sent to a replica. Returns the call that has this request id already, if any."""
-        arrivals = [self._arrival_ns(call.request_id, replica, other, now_ns) for other in range(self._replicas)]
-        entry = self._entries.get(call.request_id)
-        if entry is None:
-            self._entries[call.request_id] = _Entry(call, expiry_ns, arrivals)
-            return call
-        entry.arrivals_ns = [min(pair) for pair in zip(entry.arrivals_ns, arrivals, strict=True)]
+        entry = self._entries.setdefault(call.request_id, _Entry(call, expiry_ns, []))
+        entry.receipts.append((replica, now_ns))
         return entry.call
 
     def take(self, maker: int, *, now_ns: int, limit: int) -> list[Call]:
@@ -41,9 +36,9 @@ class IngressPools:
 
         The IC sorts the calls of a canister by their arrival at the block maker; nothing else orders them.
         """
-        known = [entry for entry in self._entries.values() if entry.arrivals_ns[maker] <= now_ns]
-        known.sort(key=lambda entry: entry.arrivals_ns[maker])
-        calls = [entry.call for entry in known[:limit]]
+        arrivals = [(self._arrival_ns(entry, maker), entry.call) for entry in self._entries.values()]
+        known = sorted((each for each in arrivals if each[0] <= now_ns), key=lambda each: each[0])
+        calls = [call for _, call in known[:limit]]
         for call in calls:
             del self._entries[call.request_id]
         return calls
@@ -54,7 +49,11 @@ class IngressPools:
         for request_id in expired:
             del self._entries[request_id]
 
-    def _arrival_ns(self, request_id: bytes, sender: int, receiver: int, now_ns: int) -> int:
-        if sender == receiver:
-            return now_ns
-        return now_ns + round(self._draws.uniform(self._gossip_s, "gossip", request_id, sender, receiver) * 1e9)
+    def _arrival_ns(self, entry: _Entry, replica: int) -> int:
+        """When a replica has the call."""
+        return min(time_ns + self._gossip_ns(entry.call, receiver, replica) for receiver, time_ns in entry.receipts)
+
+    def _gossip_ns(self, call: Call, receiver: int, replica: int) -> int:
+        if receiver == replica:
+            return 0
+        return round(self._draws.uniform(self._gossip_s, "gossip", call.request_id, receiver, replica) * 1e9)

@@ -23,7 +23,7 @@ class Subnet:
     """Makes a block every ``block_time_s`` while it is entered, and implements `replica.node.Nodes`.
 
     The replicas of a subnet are the same state machine, so one ``replica`` executes for all. What differs is when each
-    of them receives a call and when it knows a state.
+    of them receives a call and when it knows a state. ``latest`` is the state after the last block.
     """
 
     def __init__(self, replica: Replica, conditions: Conditions) -> None:
@@ -32,21 +32,18 @@ class Subnet:
         self._clock: Clock = replica.clock
         self._conditions = conditions
         self._draws = Draws(conditions.seed)
-        self._pools = IngressPools(conditions.replicas, conditions.gossip_s, self._draws)
-        self._snapshot = Snapshot(replica, replica.state.new_version(), None)
-        self.nodes = [
-            LaggingNode(number, replica, self._pools, self._snapshot) for number in range(conditions.replicas)
-        ]
+        self._pools = IngressPools(conditions.gossip_s, self._draws)
+        self.latest = Snapshot(replica, replica.state.new_version(), None)
+        self.nodes = [LaggingNode(number, replica, self._pools, self.latest) for number in range(conditions.replicas)]
         self._block_ns = round(conditions.block_time_s * 1e9)
         self._next_block_ns = 0
         self._requests = 0
+        self._blocks = 0
         self._timers: dict[object, TimerHandle] = {}
         self._new_block = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self.publish()
-        self._next_block_ns = self._clock.now_ns() + self._block_ns
-        self._at(self._next_block_ns, self._on_block_time)
+        self.start()
         return self
 
     async def __aexit__(
@@ -56,6 +53,12 @@ class Subnet:
         for timer in timers.values():
             timer.cancel()
         await self._replica.rounds.stop()  # its timer for tasks of canisters, which blocks do not need
+
+    def start(self) -> None:
+        """Begin to make blocks. Needs a running event loop, unless the clock is one that tests move."""
+        self.publish()
+        self._next_block_ns = self._clock.now_ns() + self._block_ns
+        self._at(self._next_block_ns, self._on_block_time)
 
     def pick(self) -> LaggingNode:
         """The node that the next request meets: a random one."""
@@ -67,14 +70,15 @@ class Subnet:
         this network."""
         self._keep_state()
         for node in self.nodes:
-            node.learn(self._snapshot)
+            node.learn(self.latest)
 
     def make_block(self) -> None:
         """Execute the calls that the maker of this block has received, and certify the state after them."""
-        now_ns, height = self._clock.now_ns(), self._replica.state.height + 1
+        now_ns = self._clock.now_ns()
+        self._blocks += 1
         # Requests of clients with an unmoved clock are accepted, so their expiry is compared with an unmoved clock.
         self._pools.remove_expired(now_ns=now_ns - self._clock.ahead_ns)
-        maker = self._draws.index(len(self.nodes), "block maker", height)
+        maker = self._draws.index(len(self.nodes), "block maker", self._blocks)
         for call in self._pools.take(maker, now_ns=now_ns, limit=BLOCK_CALLS):
             self._replica.ingress.add(call)
             self._replica.executor.enqueue(call)
@@ -103,11 +107,11 @@ class Subnet:
             replica.rounds.run_one()
 
     def _keep_state(self) -> None:
-        self._snapshot = Snapshot(self._replica, self._replica.state.new_version(), self._snapshot)
+        self.latest = Snapshot(self._replica, self._replica.state.new_version(), self.latest)
 
     def _teach(self, node: LaggingNode, now_ns: int) -> None:
-        snapshot, most_s = self._snapshot, self._conditions.lag_blocks * self._conditions.block_time_s
-        lag_ns = round(self._draws.uniform((0.0, most_s), "lag", node.number, snapshot.state.height) * 1e9)
+        snapshot, most_s = self.latest, self._conditions.lag_blocks * self._conditions.block_time_s
+        lag_ns = round(self._draws.uniform((0.0, most_s), "lag", node.number, self._blocks) * 1e9)
         if lag_ns:
             self._at(now_ns + lag_ns, partial(node.learn, snapshot))
         else:
