@@ -95,7 +95,7 @@ def test_an_expired_call_is_in_no_block() -> None:
     assert len(pools) == 0
 
 
-def swaps(spacing_ms: int, *, seeds: int = 4000, replicas: int = 13) -> float:
+def swaps(spacing_ms: int, *, seeds: int = 2000, replicas: int = 13) -> float:
     """How often the second of two calls that go through one replica is executed first."""
     swapped = 0
     for seed in range(seeds):
@@ -116,4 +116,4 @@ def test_two_calls_swap_the_less_the_further_apart_they_are() -> None:
     assert measured == sorted(measured, reverse=True)
     assert measured[-1] == 0
     expected = [12 / 13 * (HIGH - LOW - spacing) ** 2 / (2 * (HIGH - LOW) ** 2) for spacing in spacings]
-    assert measured == pytest.approx(expected, abs=0.02)
+    assert measured == pytest.approx(expected, abs=0.03)

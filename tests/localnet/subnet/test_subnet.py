@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.localnet.subnet.conditions import Conditions
@@ -27,6 +27,7 @@ def history(conditions: Conditions, posts: list[tuple[int, int, int]]) -> list[o
     return [*seen, fleet.journal(), [node.height for node in fleet.nodes]]
 
 
+@settings(max_examples=20)
 @given(POSTS)
 def test_the_same_seed_has_the_same_history(posts: list[tuple[int, int, int]]) -> None:
     assert history(calm(), posts) == history(calm(), posts)
@@ -38,6 +39,7 @@ def test_other_seeds_have_other_histories() -> None:
     assert all(histories.count(each) == 1 for each in histories)
 
 
+@settings(max_examples=40)
 @given(POSTS)
 def test_every_call_is_executed_exactly_once_however_often_and_wherever_it_is_posted(
     posts: list[tuple[int, int, int]],
@@ -86,11 +88,11 @@ def test_more_calls_than_a_block_takes_are_in_the_next() -> None:
     assert len(fleet.journal()) == 1001
 
 
-def test_a_clock_that_is_moved_by_an_hour_makes_every_block_on_the_way() -> None:
+def test_a_clock_that_is_moved_far_makes_every_block_on_the_way() -> None:
     fleet = Fleet()
     before = fleet.replica.state.height
-    fleet.clock.advance(3600 * SECOND)
-    assert fleet.replica.state.height == before + 3600
+    fleet.clock.advance(600 * SECOND)
+    assert fleet.replica.state.height == before + 600
 
 
 async def test_a_stopped_subnet_makes_no_blocks() -> None:
