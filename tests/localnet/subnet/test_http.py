@@ -1,6 +1,7 @@
 """A network like the mainnet as agents see it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from appliance.localnet.websocket.pingpong import PingPong
 from tests.localnet.greeter import Greeter
 from tests.localnet.machine import SECOND, START
 from tests.localnet.subnet.fleet import MS, NOTHING, TEXT, USER, calm
+from tests.localnet.wasm.modules import COUNTER, module
 
 
 class Agents:
@@ -131,3 +133,24 @@ async def test_timers_are_executed_when_the_time_is_moved() -> None:
         timer_ns = agents.net.replica.canisters[canister].timer_ns
         await agents.net.fast_forward(600)
         assert agents.net.replica.canisters[canister].timer_ns > timer_ns
+
+
+async def test_a_canister_of_this_program_is_known_to_every_replica_at_once() -> None:
+    async with serving(calm()) as agents:
+        agents.greeter = agents.net.deploy("counter", module(COUNTER))
+        for number in range(30):
+            _, answer = await agents.post("v3/query", agents.sign("query", "peek", bytes([number])))
+            assert answer["status"] == "replied"
+
+
+async def test_after_a_moved_clock_calls_of_clients_with_an_unmoved_one_are_executed() -> None:
+    """By the clock of the machine, the only one that can be moved ahead of clients."""
+    async with Localnet(conditions=Conditions(block_time_s=0.05)) as net, aiohttp.ClientSession() as client:
+        greeter = net.create_canister(Greeter())
+        await net.fast_forward(60 * 60)
+        request = sign_request(
+            USER, "call", now_ns=time.time_ns(), canister_id=greeter, method_name="count", arg=NOTHING
+        )
+        url, headers = f"{net.url}/api/v4/canister/{greeter}/call", {"content-type": "application/cbor"}
+        async with client.post(url, data=request.body, headers=headers) as response:
+            assert response.status == 200

@@ -95,6 +95,18 @@ def test_a_clock_that_is_moved_far_makes_every_block_on_the_way() -> None:
     assert fleet.replica.state.height == before + 600
 
 
+def test_a_clock_that_jumps_makes_one_block() -> None:
+    """As the clock of the machine does when a user moves it: nothing is called on the way."""
+    fleet = Fleet()
+    fleet.clock.advance(10 * SECOND)
+    before = fleet.replica.state.height
+    fleet.clock._now_ns += 3600 * SECOND
+    fleet.clock.advance(0)
+    assert fleet.replica.state.height == before + 1
+    fleet.clock.advance(3 * SECOND)
+    assert fleet.replica.state.height == before + 4
+
+
 async def test_a_stopped_subnet_makes_no_blocks() -> None:
     fleet = Fleet()
     fleet.clock.advance(SECOND)
