@@ -108,8 +108,8 @@ class Gateway(Section):
     """Bytes of one frame of a client. The IC takes 2 MiB."""
     outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3), NewSessions()] = 4 * 1024**2
     """Bytes buffered for one client that does not read; beyond, it is closed."""
-    relay_queue: Annotated[int, Field(ge=1, le=10_000), NewSessions()] = 128
-    """Messages of one client that wait for the IC; beyond, it is closed."""
+    relay_queue: Annotated[int | None, Field(ge=1, le=10_000), NewSessions()] = None
+    """The former name of ``relay.queue``, which goes with the next release."""
     ping_interval: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 25.0
     """How often a silent client is pinged."""
     ping_timeout: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 20.0
@@ -120,6 +120,25 @@ class Gateway(Section):
     """From the first message to the canister's answer to it."""
     close_timeout: Annotated[Duration, Field(ge=0.1, le=60), NewSessions()] = 5.0
     """How long a client may take to answer a close frame."""
+
+
+class Relay(Section):
+    """Messages of clients on their way to their canisters."""
+
+    order: Annotated[Literal["paced", "strict"], NewSessions()] = "paced"
+    """``paced``: while several messages of a client wait, the next is sent when the IC has accepted the one before.
+    ``strict``: when the canister has answered it, which takes 1 to 2 s on the mainnet."""
+    window: Annotated[int, Field(ge=1, le=100), NewSessions()] = 8
+    """Messages of one client that may be under way together, if ``order`` is ``paced``."""
+    queue: Annotated[int, Field(ge=1, le=10_000), NewSessions()] = 128
+    """Messages of one client that wait; with so many, its socket is not read for a while."""
+    backlog: Annotated[Duration, Field(ge=1, le=240), NewSessions()] = 30.0
+    """A client's socket is not read while what waits would take longer than this, by the measured time of its
+    canister's calls: keep-alives queue behind messages, and canisters drop clients without them."""
+    calls: Annotated[int, Field(ge=16, le=100_000), Live()] = 5_000
+    """Calls to the IC under way at the same time, of all clients together. Canisters and clients share them fairly."""
+    bytes: Annotated[Size, Field(ge=32 * 1024**2, le=64 * 1024**3), Live()] = 256 * 1024**2
+    """Bytes of these calls."""
 
 
 class Drain(Section):
@@ -323,6 +342,7 @@ class Config(Section):
     """Reload when this file, or one that it names, changes. Without it: ``icws reload``, SIGHUP or the API."""
     log: Log = Log()
     gateway: Gateway = Gateway()
+    relay: Relay = Relay()
     drain: Drain = Drain()
     network: Network = Network()
     verification: Verification = Verification()
@@ -336,6 +356,13 @@ class Config(Section):
     metrics: Metrics = Metrics()
     plugins: Annotated[list[Plugin], AfterValidator(_one_plugin_each), Live()] = []
     """Plugins, in the order in which they are called."""
+
+    @property
+    def relay_queue(self) -> int:
+        """``relay.queue``, or what its former name says where only that is written."""
+        if self.gateway.relay_queue is None or "queue" in self.relay.model_fields_set:
+            return self.relay.queue
+        return self.gateway.relay_queue
 
     def canister(self, canister_id: Principal) -> Canister | None:
         """The settings of a canister, or None if it is not served."""

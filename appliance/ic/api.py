@@ -16,6 +16,8 @@ T = TypeVar("T")
 # The best first. The version of a query also decides how the certificate that the canister gets in it shows ranges of
 # canisters. Poll replies are passed on to clients with it, and older agents understand only the form of v2.
 VERSIONS: dict[Kind, tuple[int, ...]] = {"call": (4, 3, 2), "query": (2, 3), "read_state": (3, 2)}
+ACCEPTS_AT_ONCE = 2
+"""The version of a call that is answered with 202 as soon as a replica has it. The later ones wait for the outcome."""
 PROBE_AGAIN_NS = 600 * 10**9  # an upgrade of an endpoint is noticed within this
 
 
@@ -26,6 +28,7 @@ class Api:
         self._transport = transport
         self._clock = clock
         self._known: dict[tuple[str, Kind], tuple[int, int]] = {}
+        self._not_for_acceptance: dict[str, int] = {}
 
     async def ask(
         self,
@@ -36,27 +39,53 @@ class Api:
         *,
         timeout_s: float | None = None,
         avoid: str | None = None,
+        transport: Transport | None = None,
     ) -> T:
         """Return ``read(endpoint, version, reply)`` of the first usable answer.
 
-        ``canister_id`` is the effective one. Raises as ``transport.first_answer`` does, IcRefused and TooLarge.
+        ``canister_id`` is the effective one; ``transport`` replaces the usual one. Raises as ``transport.first_answer``
+        does, IcRefused and TooLarge.
         """
+        using = transport or self._transport
 
         async def attempt(endpoint: Endpoint) -> T:
-            version, reply = await self._send(endpoint, kind, canister_id, body, timeout_s)
+            version, reply = await self._send(endpoint, kind, canister_id, body, timeout_s=timeout_s, transport=using)
             return await read(endpoint, version, reply)
 
-        return await first_answer(self._transport, attempt, avoid=avoid)
+        return await first_answer(using, attempt, avoid=avoid)
+
+    async def post_for_acceptance(self, canister_id: bytes, body: bytes, transport: Transport) -> bool:
+        """Post a call to the first endpoint of a transport, at the version of the interface that answers as soon as the
+        call is accepted. Returns whether it was; False where the endpoint does not serve that version.
+
+        Raises as ``Transport`` does.
+        """
+        endpoint = transport.order()[0]
+        if self._clock() - self._not_for_acceptance.get(endpoint.url, -PROBE_AGAIN_NS) < PROBE_AGAIN_NS:
+            return False
+        try:
+            reply = await transport.send(endpoint, _path(ACCEPTS_AT_ONCE, "call", canister_id), body)
+        except IcRefused as refusal:
+            if refusal.status != 404:
+                raise
+            self._not_for_acceptance[endpoint.url] = self._clock()
+            return False
+        return reply.status == 202
 
     async def _send(
-        self, endpoint: Endpoint, kind: Kind, canister_id: bytes, body: bytes, timeout_s: float | None
+        self,
+        endpoint: Endpoint,
+        kind: Kind,
+        canister_id: bytes,
+        body: bytes,
+        *,
+        timeout_s: float | None,
+        transport: Transport,
     ) -> tuple[int, Reply]:
         versions = self._order(endpoint, kind)
         for version in versions:
             try:
-                reply = await self._transport.send(
-                    endpoint, _path(version, kind, canister_id), body, timeout_s=timeout_s
-                )
+                reply = await transport.send(endpoint, _path(version, kind, canister_id), body, timeout_s=timeout_s)
             except IcRefused as refusal:
                 if refusal.status == 404 and version != versions[-1]:
                     continue

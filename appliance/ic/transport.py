@@ -77,7 +77,7 @@ class HttpTransport:
     """One pool of kept connections to all endpoints. An async context manager.
 
     ``timeout_s`` is for a whole request and its reply, ``max_reply`` in bytes. The pool has no bound of its own:
-    callers bound their requests, e.g. ``Agent`` its calls.
+    callers bound their requests, e.g. the gateway its calls.
     """
 
     def __init__(

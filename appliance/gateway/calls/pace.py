@@ -1,6 +1,7 @@
 """How far the calls to one canister may overlap, learned from what happens to them. Times are arguments, in seconds."""
 
 import math
+from collections import OrderedDict
 
 FIRST_GAP_S = 0.05
 SHORTEST_GAP_S = 0.02
@@ -13,6 +14,7 @@ LONGEST_HOLD_S = 600.0
 """How long calls go one after the other when an order was lost; twice as long each time in a row."""
 SMOOTHING = 0.125
 """The weight of a new measurement, as in TCP's round-trip estimate (RFC 6298)."""
+REMEMBERED_CANISTERS = 4096
 
 
 class Pace:
@@ -65,6 +67,24 @@ class Pace:
         limit = self.limit(now, most)
         each_s = self._call_s if limit == 1 else max(self._accept_s + self.gap_s, self._call_s / limit)
         return waiting * each_s if self._call_s else 0.0
+
+
+class Paces:
+    """The pace of every canister that was called lately."""
+
+    def __init__(self) -> None:
+        self._paces: OrderedDict[bytes, Pace] = OrderedDict()
+
+    def of(self, canister_id: bytes) -> Pace:
+        """The pace of a canister. One that was not called for long begins anew."""
+        pace = self._paces.get(canister_id)
+        if pace is None:
+            pace = self._paces[canister_id] = Pace()
+            if len(self._paces) > REMEMBERED_CANISTERS:
+                self._paces.popitem(last=False)
+        else:
+            self._paces.move_to_end(canister_id)
+        return pace
 
 
 def _smooth(before: float, measured: float) -> float:

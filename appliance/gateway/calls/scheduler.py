@@ -92,6 +92,10 @@ class Scheduler:
             found[canister] += use.calls
         return found
 
+    def has_started(self, ticket: Ticket) -> bool:
+        """Whether a ticket is under way."""
+        return ticket in self._started
+
     def add(self, ticket: Ticket) -> None:
         """Let a ticket wait for its turn. See ``start``."""
         clients = self._waiting[ticket.kind].setdefault(ticket.canister, OrderedDict())
