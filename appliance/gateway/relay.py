@@ -195,7 +195,7 @@ class RelayQueue:
             and isinstance(error, CanisterRefused)
             and ABOUT_ORDER in error.text.lower()
         ):
-            self._paces.of(queued.call.canister_id).lost_order(self._now())
+            self._paces.lost_order(queued.call.canister_id, self._now())
             error = OrderLost(error.text)
         if self._error is None or isinstance(error, OrderLost):
             self._error = error

@@ -74,6 +74,13 @@ class Paces:
 
     def __init__(self) -> None:
         self._paces: OrderedDict[bytes, Pace] = OrderedDict()
+        self.orders_lost = 0
+        """Clients whose messages a canister received in another order than they were sent in."""
+
+    def lost_order(self, canister_id: bytes, now: float) -> None:
+        """Count a lost order, and slow down its canister."""
+        self.orders_lost += 1
+        self.of(canister_id).lost_order(now)
 
     def of(self, canister_id: bytes) -> Pace:
         """The pace of a canister. One that was not called for long begins anew."""

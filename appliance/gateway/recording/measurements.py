@@ -33,8 +33,6 @@ class Counters:
     relayed: int = 0
     """Calls of clients that the IC answered or accepted."""
     failed_relays: Counter[str] = field(default_factory=Counter)
-    orders_lost: int = 0
-    """Times that a canister received the messages of a client in another order than they were sent in."""
     unverified: Counter[str] = field(default_factory=Counter)
     """Messages that failed verification and passed, because it is only reported."""
     refused: Counter[str] = field(default_factory=Counter)
