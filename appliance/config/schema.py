@@ -109,7 +109,7 @@ class Gateway(Section):
     outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3), NewSessions()] = 4 * 1024**2
     """Bytes buffered for one client that does not read; beyond, it is closed."""
     relay_queue: Annotated[int | None, Field(ge=1, le=10_000), NewSessions()] = None
-    """The former name of ``relay.queue``, which goes with the next release."""
+    """The former name of ``relay.queue``, which it replaces where it is written; it goes with the next release."""
     ping_interval: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 25.0
     """How often a silent client is pinged."""
     ping_timeout: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 20.0
@@ -126,8 +126,8 @@ class Relay(Section):
     """Messages of clients on their way to their canisters."""
 
     order: Annotated[Literal["paced", "strict"], NewSessions()] = "paced"
-    """``paced``: while several messages of a client wait, the next is sent when the IC has accepted the one before.
-    ``strict``: when the canister has answered it, which takes 1 to 2 s on the mainnet."""
+    """When the next of several messages of a client is sent. With ``paced`` as soon as the IC has accepted the one
+    before, with ``strict`` once the canister has answered it, which takes 1 to 2 s on the mainnet."""
     window: Annotated[int, Field(ge=1, le=100), NewSessions()] = 8
     """Messages of one client that may be under way together, if ``order`` is ``paced``."""
     queue: Annotated[int, Field(ge=1, le=10_000), NewSessions()] = 128
@@ -359,10 +359,8 @@ class Config(Section):
 
     @property
     def relay_queue(self) -> int:
-        """``relay.queue``, or what its former name says where only that is written."""
-        if self.gateway.relay_queue is None or "queue" in self.relay.model_fields_set:
-            return self.relay.queue
-        return self.gateway.relay_queue
+        """``relay.queue``, unless its former name is written."""
+        return self.relay.queue if self.gateway.relay_queue is None else self.gateway.relay_queue
 
     def canister(self, canister_id: Principal) -> Canister | None:
         """The settings of a canister, or None if it is not served."""

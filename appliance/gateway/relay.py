@@ -49,7 +49,7 @@ class RelayQueue:
     """The calls of one client that wait or are under way. Its tasks exist only while there are any.
 
     When a call fails, the client is closed and the calls behind it are dropped, since the canister would refuse them as
-    out of order. While ``is_full``, the client is not read.
+    out of order. While it ``is_full``, the client is not read, which ``is_paused`` shows.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class RelayQueue:
         self._url: str | None = None
         self._sequence: int | None = None
         self._error: Exception | None = None
-        self._is_paused = False
+        self.is_paused = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -238,9 +238,9 @@ class RelayQueue:
             self._advance()
 
     def _throttle(self) -> None:
-        if self._is_paused != self.is_full:
-            self._is_paused = not self._is_paused
-            if self._is_paused:
+        if self.is_paused != self.is_full:
+            self.is_paused = not self.is_paused
+            if self.is_paused:
                 self._peer.pause_reading()
             else:
                 self._peer.resume_reading()

@@ -3,14 +3,15 @@
 import math
 from collections import OrderedDict
 
-FIRST_GAP_S = 0.05
-SHORTEST_GAP_S = 0.02
+FIRST_GAP_S = 0.1
+SHORTEST_GAP_S = 0.05
 LONGEST_GAP_S = 1.0
-"""From a call's acceptance by one replica to the next call. Replicas pass a call on within tens of milliseconds, while
-the next one is on its way for half a round trip already; the gap is for the slow ones among them."""
-GAP_STEP_S = 0.001
+"""From the news of a call's acceptance by one replica to the next call. Replicas pass a call on to each other within tens
+of milliseconds. The round trip is part of the distance, too; the gap alone has to do for a gateway beside a replica."""
+GAP_STEP_S = 0.0002
 FIRST_HOLD_S = 60.0
 LONGEST_HOLD_S = 600.0
+HOLD_STEP_S = 0.1
 """How long calls go one after the other when an order was lost; twice as long each time in a row."""
 SMOOTHING = 0.125
 """The weight of a new measurement, as in TCP's round-trip estimate (RFC 6298)."""
@@ -49,7 +50,7 @@ class Pace:
         self._call_s = _smooth(self._call_s, took_s)
         if not was_alone:
             self.gap_s = max(SHORTEST_GAP_S, self.gap_s - GAP_STEP_S)
-            self._hold_s = max(FIRST_HOLD_S, self._hold_s - GAP_STEP_S * FIRST_HOLD_S)
+            self._hold_s = max(FIRST_HOLD_S, self._hold_s - HOLD_STEP_S)
             self._window += 1 / self._window
 
     def lost_order(self, now: float) -> None:

@@ -50,7 +50,8 @@ class Scheduler:
     """The tickets that wait and those under way.
 
     Among the canisters that may begin a call the turn goes round, and within a canister it goes round its clients. A
-    client's tickets keep their order. ``under_way``, ``bytes_under_way`` and ``waiting`` count all of them.
+    client's tickets keep their order. ``under_way``, ``bytes_under_way`` and ``waiting`` count all of them;
+    ``calls`` and ``max_bytes`` are the budget.
     """
 
     def __init__(self, calls: int, max_bytes: int) -> None:
@@ -64,7 +65,7 @@ class Scheduler:
 
     def resize(self, calls: int, max_bytes: int) -> None:
         """Change the budget. Calls under way go on, even above it."""
-        self._calls, self._bytes = calls, max_bytes
+        self.calls, self.max_bytes = calls, max_bytes
         self._kept_calls, self._kept_bytes = max(1, calls // KEPT), max_bytes // KEPT
 
     @property
@@ -174,7 +175,7 @@ class Scheduler:
         if kind is Kind.CLOSE:
             return _Use(self._kept_calls, self._kept_bytes)
         kept = 1 if kind is Kind.OPENING else 2
-        return _Use(self._calls - kept * self._kept_calls, self._bytes - kept * self._kept_bytes)
+        return _Use(self.calls - kept * self._kept_calls, self.max_bytes - kept * self._kept_bytes)
 
     def _free(self, kind: Kind) -> _Use:
         """The part of its share that a kind may still take."""
