@@ -312,6 +312,8 @@ def _warn(config: Config) -> None:
     ]
     if not config.canisters and config.unlisted_canisters == "deny":
         warnings.append("no canister is listed and unlisted ones are denied: no client can open a session")
+    if config.gateway.relay_queue is not None:
+        warnings.append("gateway.relay_queue is now relay.queue; the old name goes with the next release")
     for subject in ("certificates", "envelopes"):
         mode = getattr(config.verification, subject)
         if mode != "enforce":

@@ -180,7 +180,7 @@ def generation(_: House, peer: Peer) -> str:
 
 def of_connection(name: str) -> Callable[[House, Peer], Any]:
     """What the connection of a peer goes by."""
-    return lambda _, peer: getattr(peer._shell._settings, name)
+    return lambda _, peer: getattr(peer._connection._settings, name)
 
 
 def polling(name: str) -> Callable[[House, Peer], Any]:
@@ -274,12 +274,18 @@ CASES = {
     "gateway.max_connections": Case(1, lambda it, _: upgrade(it), new=None),
     "gateway.max_frame": Case("1KiB", of_connection("max_frame")),
     "gateway.outbox": Case("64KiB", lambda _, peer: peer.outbox._limit),
-    "gateway.relay_queue": Case(7, lambda _, peer: peer.relays._limit),
+    "gateway.relay_queue": Case(7, lambda _, peer: peer.relays.limit),
     "gateway.ping_interval": Case("7s", of_connection("ping_interval")),
     "gateway.ping_timeout": Case("7s", of_connection("ping_timeout")),
     "gateway.handshake_timeout": Case("7s", of_connection("handshake_timeout")),
     "gateway.open_timeout": Case("7s", of_connection("open_timeout")),
     "gateway.close_timeout": Case("1s", of_connection("close_timeout")),
+    "relay.order": Case("strict", lambda _, peer: peer.relays.window),
+    "relay.window": Case(7, lambda _, peer: peer.relays.window),
+    "relay.queue": Case(7, lambda _, peer: peer.relays.limit),
+    "relay.backlog": Case("7s", lambda _, peer: peer.relays.backlog_s),
+    "relay.calls": Case(70, gateway(lambda it: it.budget.scheduler.calls)),
+    "relay.bytes": Case("70MiB", gateway(lambda it: it.budget.scheduler.max_bytes)),
     "drain.rate": Case("7/s", policy("rate")),
     "drain.grace": Case("7s", policy("grace")),
     "drain.deadline": Case("7s", policy("deadline")),
@@ -288,7 +294,7 @@ CASES = {
     "network.timeout": Case("7s", transport("_timeout_s")),
     "network.max_reply": Case("1MiB", transport("_max_reply")),
     "verification.certificates": Case("report", gateway(lambda it: it._replies.mode)),
-    "verification.envelopes": Case("report", gateway(lambda it: it._terms.envelopes.mode)),
+    "verification.envelopes": Case("report", gateway(lambda it: it._session_context.envelopes.mode)),
     "verification.max_certificate_age": Case("7m", gateway(lambda it: id(it._replies.verifier))),
     "polling.min_interval": Case("6ms", polling("min_interval")),
     "polling.max_interval": Case("60ms", polling("max_interval")),

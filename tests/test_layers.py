@@ -21,7 +21,7 @@ LAYERS = [
 """From the bottom up. What stands side by side does not import each other."""
 ROOMS = {
     "gateway": [
-        {"tasks", "hooks", "ic", "outbox", "drain", "change"},
+        {"tasks", "hooks", "ic", "outbox", "drain", "change", "calls"},
         {"recording"},
         {"relay", "limits", "hub"},
         {"polling", "peer"},

@@ -109,8 +109,8 @@ class Gateway(Section):
     """Maximum size of a client's message. The IC accepts up to 2 MiB."""
     outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3), NewSessions()] = 4 * 1024**2
     """Maximum bytes buffered for a client that reads too slowly. Above this, its session is closed (4100)."""
-    relay_queue: Annotated[int, Field(ge=1, le=10_000), NewSessions()] = 128
-    """Maximum number of a client's messages that wait for the IC. Above this, its session is closed (4104)."""
+    relay_queue: Annotated[int | None, Field(ge=1, le=10_000), NewSessions()] = None
+    """Deprecated, write ``relay.queue``, which this key replaces where it is written; it goes with the next release."""
     ping_interval: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 25.0
     """Time without data from a client until it gets a ping."""
     ping_timeout: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 20.0
@@ -121,6 +121,25 @@ class Gateway(Section):
     """Time from the opening message until the canister has answered it."""
     close_timeout: Annotated[Duration, Field(ge=0.1, le=60), NewSessions()] = 5.0
     """Time for a client to answer a close frame. Then the connection is cut."""
+
+
+class Relay(Section):
+    """Messages of clients on their way to their canisters."""
+
+    order: Annotated[Literal["paced", "strict"], NewSessions()] = "paced"
+    """When the next of several messages of a client is sent. With ``paced`` as soon as the IC has accepted the one
+    before, with ``strict`` once the canister has answered it, which takes 1 to 2 s on the mainnet."""
+    window: Annotated[int, Field(ge=1, le=100), NewSessions()] = 8
+    """Messages of one client that may be under way together, if ``order`` is ``paced``."""
+    queue: Annotated[int, Field(ge=1, le=10_000), NewSessions()] = 128
+    """Messages of one client that wait; with so many, its socket is not read for a while."""
+    backlog: Annotated[Duration, Field(ge=1, le=240), NewSessions()] = 30.0
+    """A client's socket is not read while what waits would take longer than this, by the measured time of its
+    canister's calls: keep-alives queue behind messages, and canisters drop clients without them."""
+    calls: Annotated[int, Field(ge=16, le=100_000), Live()] = 5_000
+    """Calls to the IC under way at the same time, of all clients together. Canisters and clients share them fairly."""
+    bytes: Annotated[Size, Field(ge=32 * 1024**2, le=64 * 1024**3), Live()] = 256 * 1024**2
+    """Bytes of these calls."""
 
 
 class Drain(Section):
@@ -327,6 +346,7 @@ class Config(Section):
     """Reload automatically when this file, or a file that it names, changes."""
     log: Log = Log()
     gateway: Gateway = Gateway()
+    relay: Relay = Relay()
     drain: Drain = Drain()
     network: Network = Network()
     verification: Verification = Verification()
@@ -340,6 +360,11 @@ class Config(Section):
     metrics: Metrics = Metrics()
     plugins: Annotated[list[Plugin], AfterValidator(_one_plugin_each), Live()] = []
     """Plugins, in the order of their calls."""
+
+    @property
+    def relay_queue(self) -> int:
+        """``relay.queue``, unless its former name is written."""
+        return self.relay.queue if self.gateway.relay_queue is None else self.gateway.relay_queue
 
     def canister(self, canister_id: Principal) -> Canister | None:
         """The settings of a canister, or None if it is not served."""

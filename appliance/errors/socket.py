@@ -14,12 +14,13 @@ class SlowClient(GatewayError, close_code=4100, reason="slow_client"):
     sentence = "the client reads too slowly: {waiting} bytes buffered, limit {limit}"
 
 
-class RelayQueueFull(GatewayError, close_code=4104, reason="relay_queue_full"):
-    """A client sends faster than the IC takes its messages; ``limit`` is in ``unit``."""
+class OrderLost(GatewayError, close_code=4112, reason="order_lost"):
+    """The IC passed the messages of a client to its canister in another order than they were sent in, and the canister
+    dropped the client. ``text`` is the canister's own.
+    """
 
-    limit: int
-    unit: str = "messages"
-    sentence = "the relay queue is full ({limit} {unit})"
+    text: str
+    sentence = "the IC changed the order of messages, open a new connection: {text}"
 
 
 class RateLimited(GatewayError, close_code=4108, reason="rate_limited"):

@@ -24,7 +24,6 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from appliance.crypto import Request
 from appliance.errors import CanisterRefused, GatewayError
 from appliance.gateway.hub import Hub
 from appliance.gateway.peer import Peer
@@ -35,24 +34,19 @@ from appliance.protocol.events import Call, Join
 
 _log = structlog.get_logger(__name__)
 
-MAX_CLOSE_CALLS = 64
-"""Close calls under way at the same time: when a gateway is drained, all clients leave within seconds, and their close
-calls must not take the endpoints from the clients that stay."""
-
 
 class CloseCalls:
     """The close calls that are due or under way. ``pending`` counts them."""
 
     def __init__(
-        self, send: Callable[[Request | Call], Awaitable[bytes | None]], *, hub: Hub, tasks: Tasks, counters: Counters
+        self, send: Callable[[Join, Call], Awaitable[bytes | None]], *, hub: Hub, tasks: Tasks, counters: Counters
     ) -> None:
-        """``send`` makes a call and returns its reply. It raises GatewayError."""
+        """``send`` makes a close call when there is room for it, and returns its reply. It raises GatewayError."""
         self.pending = 0
         self._send = send
         self._hub = hub
         self._tasks = tasks
         self._counters = counters
-        self._under_way = asyncio.Semaphore(MAX_CLOSE_CALLS)
         self._by_predecessor: dict[tuple[Principal, bytes], set[asyncio.Task[None]]] = {}
 
     def start(self, join: Join, peer: Peer) -> None:
@@ -84,8 +78,7 @@ class CloseCalls:
         if not peer.is_known or (call := peer.session.close_call()) is None:
             return
         try:
-            async with self._under_way:
-                reply = await self._send(call)
+            reply = await self._send(join, call)
             peer.session.answered(call.method_name, reply)
         except CanisterRefused as error:
             _log.debug("the canister had forgotten the client", client=join.client, cause=str(error))

@@ -10,8 +10,9 @@ from typing import Self
 import structlog
 
 from appliance.config.schema import Canister, Config
-from appliance.crypto import Request, Verifier
+from appliance.crypto import Verifier
 from appliance.errors import (
+    CallExpired,
     CanisterNotServed,
     CanisterPaused,
     CanisterRemoved,
@@ -20,6 +21,10 @@ from appliance.errors import (
     WrongCanister,
     WrongGeneration,
 )
+from appliance.gateway.calls.budget import CallBudget, TurnTimeout
+from appliance.gateway.calls.pace import Paces
+from appliance.gateway.calls.queued import QueuedCall
+from appliance.gateway.calls.scheduler import Kind, Ticket
 from appliance.gateway.change import ImmediateChange
 from appliance.gateway.close_calls import CloseCalls
 from appliance.gateway.connections import ConnectionRegistry
@@ -80,6 +85,8 @@ class Gateway:
         self.hub = Hub()
         self.connections = ConnectionRegistry()
         self.tasks = Tasks()
+        self.paces = Paces()
+        self.budget = CallBudget(config.relay)
         self.stopping = False
         self.drain: Drain | None = None
         self.canister_drains: dict[Principal, Drain] = {}
@@ -105,7 +112,7 @@ class Gateway:
             clock=clock,
             wake_up=wake_up,
         )
-        self._close_calls = CloseCalls(self._send, hub=self.hub, tasks=self.tasks, counters=self.counters)
+        self._close_calls = CloseCalls(self._close, hub=self.hub, tasks=self.tasks, counters=self.counters)
         self._deadline: float | None = None
 
     async def __aenter__(self) -> Self:
@@ -166,6 +173,7 @@ class Gateway:
         self._session_context.envelopes.mode = new.verification.envelopes
         self._replies.mode = new.verification.certificates
         self.limits.follow(new)
+        self.budget.follow(new.relay)
         for canister_id in self.hub.canisters():
             self._follow_canister(old.canister(canister_id), new.canister(canister_id), canister_id)
 
@@ -279,13 +287,14 @@ class Gateway:
             peer.was_reported = True
             _log.warning("a client's message does not verify", peer=peer.id, cause=str(error))
 
-    async def submit(self, call: Request | Call, peer: Peer) -> bytes | None:
+    async def submit(self, queued: QueuedCall, peer: Peer) -> bytes | None:
         """Make a call of a client, or for it, and poll its canister then. Raises GatewayError."""
         try:
-            if peer.join is not None and call is peer.join.opening:
-                reply = await self._open(peer.join, call)
+            if peer.join is not None and queued.call is peer.join.opening:
+                reply = await self._open(peer.join, queued)
             else:
-                reply = await self._send(call)
+                client = b"" if peer.join is None else peer.join.client_key
+                reply = await self._send(queued, Kind.MESSAGE, client)
         except GatewayError as error:
             self.counters.failed_relays[error.reason] += 1
             raise
@@ -294,16 +303,33 @@ class Gateway:
             poller.nudge()
         return reply
 
-    async def _open(self, join: Join, call: Request | Call) -> bytes | None:
+    async def confirm(self, queued: QueuedCall) -> bool:
+        """Whether a replica is known to have a call of a client that is under way. Raises nothing."""
+        return not isinstance(queued.call, Call) and await self._ic.accept(queued.call, queued.route)
+
+    async def _open(self, join: Join, queued: QueuedCall) -> bytes | None:
         await self._close_calls.wait_for_earlier(join)
         poller = self.pollers.get(join.canister_id)
         async with poller.opening() if poller is not None else contextlib.nullcontext():
-            return await self._send(call)
+            return await self._send(queued, Kind.OPENING, join.client_key)
 
-    async def _send(self, call: Request | Call) -> bytes | None:
-        if isinstance(call, Call):
+    async def _send(self, queued: QueuedCall, kind: Kind, client: bytes) -> bytes | None:
+        """Make a call when its turn in the budget has come. Raises GatewayError."""
+        call = queued.call
+        left_s = (queued.expires_ns - self.clock()) / 1e9
+        try:
+            async with self.budget.turn(Ticket(kind, call.canister_id, client, queued.size), left_s):
+                queued.begin()
+                if isinstance(call, Call):
+                    return await self._ic.call(call.canister_id, call.method_name, call.arg)
+                return await self._ic.submit(call, route=queued.route)
+        except TurnTimeout:
+            raise CallExpired(call.method_name, f"{self.budget.scheduler.under_way} calls were under way") from None
+
+    async def _close(self, join: Join, call: Call) -> bytes | None:
+        """Make a close call when its turn in the budget has come. Raises GatewayError."""
+        async with self.budget.turn(Ticket(Kind.CLOSE, call.canister_id, join.client_key, len(call.arg))):
             return await self._ic.call(call.canister_id, call.method_name, call.arg)
-        return await self._ic.submit(call)
 
     def accepted(self, peer: Peer) -> None:
         """Expect a first message for a client that the canister accepted, unless it was delivered before the reply."""

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from appliance.crypto import Request
+from appliance.ic.route import Route
 
 
 class Source(Protocol):
@@ -29,7 +30,12 @@ class Ic(Source, Protocol):
     async def call(self, canister_id: bytes, method: str, arg: bytes) -> bytes:
         """The certified reply to a call in the gateway's name. Raises GatewayError."""
 
-    async def submit(self, request: Request, /) -> bytes | None:
-        """Send a client's own signed bytes, repeatedly until they expire. Returns the certified reply, or None where
-        only acceptance can be known. Raises GatewayError.
+    async def submit(self, request: Request, /, *, route: Route | None = None) -> bytes | None:
+        """Send a client's own signed bytes, repeatedly until they expire, to the endpoint of the route first. Returns
+        the certified reply, or None where only acceptance can be known. Raises GatewayError.
+        """
+
+    async def accept(self, request: Request, route: Route, /) -> bool:
+        """Send a client's own signed bytes to the endpoint of a route, and return True once a replica has them; False
+        where that cannot be known. Raises nothing.
         """

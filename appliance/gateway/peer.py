@@ -4,9 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol, assert_never
 
-from appliance.config.schema import Gateway as Settings
+from appliance.config.schema import Config
 from appliance.crypto import Request
 from appliance.errors import CanisterRefused, CertifiedReject, GatewayError, RefusedByPlugin, Rejected
+from appliance.gateway.calls.pace import Paces
+from appliance.gateway.calls.queued import QueuedCall
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
 from appliance.gateway.limits.rate_limits import ClientKey, LimitExceeded, Limits
 from appliance.gateway.outbox import Outbox
@@ -18,8 +20,6 @@ from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
 from appliance.protocol.session import Delivery, Session, State
 
-LARGE_MESSAGES = 8
-"""Messages of the largest size that may wait for the IC; of small ones ``relay_queue`` may."""
 FIRST_SAMPLED = 2
 """The first message after the opening one."""
 
@@ -38,6 +38,12 @@ class ConnectionHandle(Protocol):
     def close(self, error: Exception) -> None:
         """Close the socket for this reason; the first one counts. Never raises."""
 
+    def pause_reading(self) -> None:
+        """Pass on no further message of the client until ``resume_reading``."""
+
+    def resume_reading(self) -> None:
+        """Pass on messages again. Does nothing unless they were paused."""
+
     def joined(self) -> None:
         """The opening message was accepted."""
 
@@ -48,7 +54,9 @@ class ConnectionHandle(Protocol):
 class PeerServices(Protocol):
     """The gateway, as its peers use it."""
 
+    config: Config
     tasks: Tasks
+    paces: Paces
     clock: Callable[[], int]
     recorder: Recorder
     limits: Limits
@@ -69,11 +77,14 @@ class PeerServices(Protocol):
     def report_unverified(self, error: GatewayError, peer: "Peer") -> None:
         """Record a message that failed verification and is let through."""
 
-    async def submit(self, call: Request | Call, peer: "Peer") -> bytes | None:
+    async def submit(self, queued: QueuedCall, peer: "Peer") -> bytes | None:
         """Make a call of this peer, or for it; returns the reply, None where only acceptance is known.
 
         Raises GatewayError.
         """
+
+    async def confirm(self, queued: QueuedCall) -> bool:
+        """Whether a replica is known to have a call that is under way. Raises nothing."""
 
     def accepted(self, peer: "Peer") -> None:
         """Record that the canister accepted this peer's opening message."""
@@ -116,7 +127,6 @@ class Peer:
         *,
         connection: ConnectionHandle,
         services: PeerServices,
-        settings: Settings,
         canister_id: Principal | None = None,
         source: ConnectionSource = ConnectionSource(),  # noqa: B008 - a value
         timeline: Timeline | None = None,
@@ -126,11 +136,7 @@ class Peer:
         self.session = session
         self.outbox = outbox
         self.relays = RelayQueue(
-            self._relay,
-            self.fail,
-            limit=settings.relay_queue,
-            limit_bytes=LARGE_MESSAGES * settings.max_frame,
-            tasks=services.tasks,
+            self, services.config, paces=services.paces, tasks=services.tasks, clock=services.clock
         )
         self.join: Join | None = None
         self.limited_as: ClientKey | None = None
@@ -217,7 +223,7 @@ class Peer:
                 self.first_nonce = nonce or 0
                 self._services.poll(self, nonce)
             case Relay(call):
-                self.relays.put(call, self._services.clock())
+                self.relays.put(call, self._services.clock(), alone=self._is_opening(call))
             case Opened():
                 self.timeline.opened(self._services.clock())
                 self._connection.opened()
@@ -232,24 +238,42 @@ class Peer:
         for event in events:
             self.perform(event)
 
-    async def _relay(self, call: Request | Call, size: int, since_ns: int) -> None:
-        if self.join is not None and call is self.join.opening:
-            await self._relay_opening(call, size, since_ns)
+    # --- relaying (relay.RelayingPeer) ------------------------------------------------------------------------------
+
+    async def relay(self, queued: QueuedCall) -> None:
+        """Make a call and act on its answer. Raises what the client is to be closed for."""
+        if self._is_opening(queued.call):
+            await self._relay_opening(queued)
             return
         if (decide := self._services.hooks.client_message) is not None:
-            await decide(self.who, _hook_payload(call))
+            await decide(self.who, _hook_payload(queued.call))
         try:
-            self._act(self.session.answered(call.method_name, await self._submit(call, size, since_ns)))
+            self._act(self.session.answered(queued.call.method_name, await self._submit(queued)))
         except (CanisterRefused, Rejected):
             # The canister may have queued a close message that says why; it must arrive before the socket closes.
             await self._services.flush_before_close(self)
             raise
 
-    async def _relay_opening(self, call: Request | Call, size: int, since_ns: int) -> None:
+    async def confirm(self, queued: QueuedCall) -> bool:
+        """Whether a replica is known to have a call that is under way. Raises nothing."""
+        return await self._services.confirm(queued)
+
+    def pause_reading(self) -> None:
+        """Read no more messages of the client for now."""
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read messages again."""
+        self._connection.resume_reading()
+
+    def _is_opening(self, call: Request | Call) -> bool:
+        return self.join is not None and call is self.join.opening
+
+    async def _relay_opening(self, queued: QueuedCall) -> None:
         try:
             if (decide := self._services.hooks.open) is not None:
                 await decide(self.who)
-            self._act(self.session.answered(call.method_name, await self._submit(call, size, since_ns)))
+            self._act(self.session.answered(queued.call.method_name, await self._submit(queued)))
         except GatewayError as error:
             self._refused = _never_ran(error)
             self._act(self.session.refused())
@@ -257,12 +281,12 @@ class Peer:
         if not self.has_left:
             self._services.accepted(self)
 
-    async def _submit(self, call: Request | Call, size: int, since_ns: int) -> bytes | None:
+    async def _submit(self, queued: QueuedCall) -> bytes | None:
         recorder, clock = self._services.recorder, self._services.clock
-        relayed = RelayedCall(call, size, since_ns, clock())
+        relayed = RelayedCall(queued.call, queued.size, queued.queued_ns, clock())
         recorder.relaying(self.timeline, relayed)
         try:
-            reply = await self._services.submit(call, self)
+            reply = await self._services.submit(queued, self)
         except GatewayError as error:
             recorder.failed(self.timeline, relayed, error, clock())
             raise

@@ -1,82 +1,246 @@
-"""The calls of one client on their way to the IC: first in, first out, one at a time.
+"""The calls of one client on their way to the IC: in order, and as many under way as evidence allows.
 
-The next call is submitted when the one before was answered. The IC does not keep the order of calls that are under way
-together, and canisters close a client whose sequence numbers come out of order.
+``SendWindow`` decides what may be sent, with the ``Pace`` of the canister; this module sends it. When others wait
+behind a call, it is sent once more to confirm its acceptance: with the same request id, that is free of side effects.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
+from appliance.config.schema import Config
 from appliance.crypto import Request
-from appliance.errors import RelayQueueFull
+from appliance.errors import CallExpired, CanisterRefused, OrderLost
+from appliance.gateway.calls.pace import Pace, Paces
+from appliance.gateway.calls.queued import QueuedCall, sequence_number
+from appliance.gateway.calls.window import SendWindow
 from appliance.gateway.tasks import Tasks
+from appliance.ic.route import Route
 from appliance.protocol.events import Call
+
+LARGE_MESSAGES = 8
+"""Messages of the largest size that may wait for the IC; of small ones ``relay.queue`` may."""
+ABOUT_ORDER = "sequence number"
+"""In the text of every canister library that refuses a message for its sequence number."""
+
+
+class RelayingPeer(Protocol):
+    """The peer, as its relay queue uses it."""
+
+    async def relay(self, queued: QueuedCall) -> None:
+        """Make a call and act on its answer. Raises what the client is to be closed for."""
+
+    async def confirm(self, queued: QueuedCall) -> bool:
+        """Whether a replica is known to have a call that is under way. Raises nothing."""
+
+    def fail(self, error: Exception) -> None:
+        """Close the client for this reason; the first one counts."""
+
+    def pause_reading(self) -> None:
+        """Read no more messages of the client for now."""
+
+    def resume_reading(self) -> None:
+        """Read messages again."""
 
 
 class RelayQueue:
-    """Waiting calls, and the task that relays them, which exists only while there are any: an idle client has none.
+    """The calls of one client that wait or are under way. Its tasks exist only while there are any.
 
-    ``relay`` makes one call, given its size in bytes and the time it was queued (ns since 1970), and raises if it
-    fails. ``fail`` gets the exception; the calls that still wait are dropped, since the canister would refuse them as
-    out of order. ``limit`` bounds the calls that wait, ``limit_bytes`` their bytes together.
+    When a call fails, the client is closed and the calls behind it are dropped, since the canister would refuse them as
+    out of order. While it ``is_full``, the client is not read, which ``is_paused`` shows.
     """
 
-    __slots__ = ("_bytes", "_fail", "_limit", "_limit_bytes", "_relay", "_task", "_tasks", "_waiting")
-
     def __init__(
-        self,
-        relay: Callable[[Request | Call, int, int], Awaitable[None]],
-        fail: Callable[[Exception], None],
-        *,
-        limit: int,
-        limit_bytes: int,
-        tasks: Tasks,
+        self, peer: RelayingPeer, config: Config, *, paces: Paces, tasks: Tasks, clock: Callable[[], int]
     ) -> None:
-        self._relay = relay
-        self._fail = fail
-        self._limit = limit
-        self._limit_bytes = limit_bytes
-        self._bytes = 0
+        """``clock`` is ns since 1970."""
+        self.limit = config.relay_queue
+        self.window = config.relay.window if config.relay.order == "paced" else 1
+        self.backlog_s = config.relay.backlog
+        self._limit_bytes = LARGE_MESSAGES * config.gateway.max_frame
+        self._peer = peer
+        self._paces = paces
         self._tasks = tasks
-        self._waiting: deque[tuple[Request | Call, int, int]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._clock = clock
+        self._order = SendWindow(self.window)
+        self._waiting: deque[QueuedCall] = deque()
+        self._bytes = 0
+        self._under_way: dict[int, QueuedCall] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._url: str | None = None
+        self._sequence: int | None = None
+        self._error: Exception | None = None
+        self.is_paused = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, call: Request | Call, now_ns: int) -> None:
-        """Relay a call after all earlier ones. Raises RelayQueueFull."""
-        if len(self._waiting) >= self._limit:
-            raise RelayQueueFull(self._limit)
-        size = len(call.arg if isinstance(call, Call) else call.body)
-        # An empty queue takes a call of any size: one above limit_bytes could otherwise never be relayed.
-        if self._waiting and self._bytes + size > self._limit_bytes:
-            raise RelayQueueFull(self._limit_bytes, "bytes")
-        self._waiting.append((call, size, now_ns))
-        self._bytes += size
-        if self._task is None:
-            self._task = self._tasks.start(self._run())
+    @property
+    def is_full(self) -> bool:
+        """Whether no further call should be put for now."""
+        if not self._waiting:
+            return False
+        if len(self._waiting) >= self.limit or self._bytes >= self._limit_bytes:
+            return True
+        return self._pace.wait_s(len(self._waiting), self._now(), self.window) > self.backlog_s
+
+    def put(self, call: Request | Call, now_ns: int, *, alone: bool = False) -> None:
+        """Relay a call after all earlier ones; ``alone`` keeps others from being under way together with it."""
+        if self._error is not None:
+            return
+        # The gateway signs its own calls, each time anew: their acceptance cannot be confirmed by sending them again.
+        number = self._order.put(barrier=alone or isinstance(call, Call))
+        route = Route(partial(self._order.troubled, number))
+        self._waiting.append(QueuedCall(number, call, now_ns, partial(self._begin, number), route))
+        self._bytes += self._waiting[-1].size
+        self._advance()
 
     def drop(self) -> None:
-        """Drop the waiting calls. A call that is under way goes on."""
+        """Drop the waiting calls. Those under way go on."""
+        self._order.clear()
         self._waiting.clear()
         self._bytes = 0
+        self._advance()
 
     async def settled(self) -> None:
         """Wait until no call is under way."""
-        # In a loop: a call may be put, and a new task started, between the end of the task and our turn.
-        while self._task is not None and not self._task.done():
-            await asyncio.wait({self._task})
+        # In a loop: the end of one call starts the next.
+        while self._running:
+            await asyncio.wait(set(self._running))
 
-    async def _run(self) -> None:
+    # --- sending ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _pace(self) -> Pace:
+        queued = self._waiting[0] if self._waiting else next(iter(self._under_way.values()))
+        return self._paces.of(queued.call.canister_id)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _advance(self) -> None:
+        """Send what may be sent, and see to it that the rest gets its turn."""
+        while self._waiting and self._send_next():
+            pass
+        self._confirm()
+        self._set_timer()
+        self._throttle()
+
+    def _send_next(self) -> bool:
+        now, pace = self._now(), self._pace
+        number = self._order.send(now, gap_s=pace.gap_s, limit=pace.limit(now, self.window))
+        if number is None:
+            return False
+        queued = self._waiting.popleft()
+        self._bytes -= queued.size
+        before, self._sequence = self._sequence, sequence_number(queued.call)
+        queued.follows = before is None or self._sequence is None or self._sequence == before + 1
+        # All that are under way together go to one endpoint: another may be further behind.
+        queued.route.url = self._url if self._under_way else None
+        queued.started_at = now
+        self._under_way[number] = queued
+        task = self._tasks.start(self._relay(queued))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return True
+
+    def _begin(self, number: int) -> None:
+        self._under_way[number].is_sent = True
+        self._confirm()
+
+    def _confirm(self) -> None:
+        """Confirm the acceptance of the call that holds the others back, if it is sent; once."""
+        if not self._waiting:
+            return
+        number = self._order.to_confirm(limit=self._pace.limit(self._now(), self.window))
+        if number is None:
+            return
+        queued = self._under_way[number]
+        if queued.is_sent and not queued.is_confirming:
+            queued.is_confirming = True
+            self._tasks.start(self._confirm_acceptance(queued))
+
+    async def _confirm_acceptance(self, queued: QueuedCall) -> None:
+        begun_at = self._now()
+        if await self._peer.confirm(queued) and queued.number in self._under_way:
+            self._url = queued.route.url
+            self._pace.accepted(self._now() - begun_at)
+            self._order.accepted(queued.number, self._now())
+            self._advance()
+
+    async def _relay(self, queued: QueuedCall) -> None:
         try:
-            while self._waiting:
-                call, size, since_ns = self._waiting.popleft()
-                self._bytes -= size
-                await self._relay(call, size, since_ns)
+            await self._peer.relay(queued)
         except Exception as error:  # whatever it is, it ends this client and no other
+            self._failed(queued, error)
+        else:
+            self._paces.of(queued.call.canister_id).settled(
+                self._now() - queued.started_at, was_alone=self._order.was_alone(queued.number)
+            )
+            self._order.settled(queued.number)
+            self._done(queued)
+
+    def _failed(self, queued: QueuedCall, error: Exception) -> None:
+        was_alone = self._order.was_alone(queued.number)
+        self._order.failed(queued.number)
+        self._waiting.clear()
+        self._bytes = 0
+        if (
+            not was_alone
+            and queued.follows
+            and isinstance(error, CanisterRefused)
+            and ABOUT_ORDER in error.text.lower()
+        ):
+            self._paces.lost_order(queued.call.canister_id, self._now())
+            error = OrderLost(error.text)
+        if self._error is None or isinstance(error, OrderLost):
+            self._error = error
+        self._done(queued)
+
+    def _done(self, queued: QueuedCall) -> None:
+        del self._under_way[queued.number]
+        if self._error is not None and (self._is_final(self._error) or not self._under_way):
+            self._peer.fail(self._error)
+        self._advance()
+
+    @staticmethod
+    def _is_final(error: Exception) -> bool:
+        # Where an order was lost, the canister refuses one call for its number, and the others of the client because it
+        # is gone. Whichever of these answers comes first, the reason is in the one about the number.
+        return not isinstance(error, CanisterRefused)
+
+    # --- waiting ----------------------------------------------------------------------------------------------------
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._waiting:
+            return
+        now, pace = self._now(), self._pace
+        until = now + (self._waiting[0].expires_ns - self._clock()) / 1e9
+        due_at = self._order.due_at(gap_s=pace.gap_s, limit=pace.limit(now, self.window))
+        at = until if due_at is None else min(due_at, until)
+        self._timer = asyncio.get_running_loop().call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        head = self._waiting[0]
+        if head.expires_ns <= self._clock():
+            # Behind a message that cannot be executed any more, the others are of no use.
+            self._error = CallExpired(head.call.method_name, "it waited too long for the messages before it")
             self.drop()
-            self._fail(error)
-        finally:
-            self._task = None
+            self._peer.fail(self._error)
+        else:
+            self._advance()
+
+    def _throttle(self) -> None:
+        if self.is_paused != self.is_full:
+            self.is_paused = not self.is_paused
+            if self.is_paused:
+                self._peer.pause_reading()
+            else:
+                self._peer.resume_reading()

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from appliance.crypto import CertifiedTree, Verifier
+from appliance.errors import GatewayError, UncertifiedReject
 from appliance.ic import network
 from appliance.ic.api import Api
 from appliance.ic.attempts import Chance, Clock, LastAnswer, Pacing, Sleep, carry, system_chance
@@ -23,9 +24,9 @@ from appliance.ic.replies import (
     read_request_status,
 )
 from appliance.ic.responses import Reply
+from appliance.ic.route import Route, RoutedTransport
 from appliance.ic.transport import Transport
 
-MAX_CALLS = 512  # each holds a connection for up to 10 s, until the IC has executed the call
 REMEMBERED_CANISTERS = 4096
 
 T = TypeVar("T")
@@ -34,8 +35,8 @@ T = TypeVar("T")
 class Agent:
     """Sends requests of one identity, and calls that others have signed; verifies certificates.
 
-    ``clock`` (ns since 1970), ``sleep`` and ``chance`` (0 to 1) are for tests. At most ``max_calls`` calls are under
-    way at a time, others wait. Queries are not counted: polls must not wait for slow calls.
+    ``clock`` (ns since 1970), ``sleep`` and ``chance`` (0 to 1) are for tests. The number of requests under way has no
+    bound here: the gateway has one budget for its calls.
     """
 
     def __init__(
@@ -47,14 +48,12 @@ class Agent:
         clock: Clock = time.time_ns,
         sleep: Sleep = asyncio.sleep,
         chance: Chance = system_chance,
-        max_calls: int = MAX_CALLS,
     ) -> None:
         self._transport = transport
         self._identity = identity
         self._verifier = verifier
         self._pacing = Pacing(clock, sleep, chance)
         self._api = Api(transport, clock)
-        self._calls = asyncio.Semaphore(max_calls)
         self._answered: dict[bytes, str] = {}
 
     @property
@@ -182,7 +181,7 @@ class Agent:
         call = sign_request(self._identity, "call", now_ns=now_ns, canister_id=canister_id, method_name=method, arg=arg)
         reply = await carry(
             call,
-            partial(self._post, call, subject, LastAnswer()),
+            partial(self._post, call, subject, LastAnswer(), None),
             partial(self._poll, call, subject, LastAnswer()),
             self._pacing,
         )
@@ -190,23 +189,45 @@ class Agent:
             raise AssertionError("a call whose status can be read ends with a reply or an error")
         return reply
 
-    async def submit(self, request: SignedCall, *, effective_canister_id: bytes | None = None) -> bytes | None:
+    async def submit(
+        self, request: SignedCall, *, effective_canister_id: bytes | None = None, route: Route | None = None
+    ) -> bytes | None:
         """Send a signed call, the same bytes again and again until its ingress expiry, and return its certified reply
         (Candid); None where the endpoint only confirms that the IC accepted it. Repeating is safe, because the IC
-        executes a request id once.
+        executes a request id once. With a ``route``, its endpoint is asked first, and the route gets to know of every
+        trouble.
 
         Raises Rejected, CallExpired, and IcRefused or a ReplyError where no endpoint gives a usable answer.
         """
         subject = _effective(request.canister_id, effective_canister_id)
-        return await carry(request, partial(self._post, request, subject, LastAnswer()), None, self._pacing)
+        return await carry(request, partial(self._post, request, subject, LastAnswer(), route), None, self._pacing)
 
-    async def _post(self, call: SignedCall, subject: bytes, last: LastAnswer) -> tuple[int, RequestStatus]:
+    async def accept(self, request: SignedCall, route: Route, *, effective_canister_id: bytes | None = None) -> bool:
+        """Send a signed call to the endpoint of a route, and return True once a replica has it in its pool.
+
+        False where that cannot be known; why not is for ``submit``, which has to follow in any case. Raises nothing.
+        """
+        subject = _effective(request.canister_id, effective_canister_id)
+        transport = RoutedTransport(self._transport, route)
+        try:
+            return await self._api.post_for_acceptance(subject, request.body, transport)
+        except GatewayError:
+            return False  # the transport has told the route
+
+    async def _post(
+        self, call: SignedCall, subject: bytes, last: LastAnswer, route: Route | None
+    ) -> tuple[int, RequestStatus]:
         async def read(endpoint: Endpoint, version: int, reply: Reply) -> tuple[int, RequestStatus]:
             last.url = endpoint.url
-            return version, await self._read_call_reply(call, subject, reply)
+            try:
+                return version, await self._read_call_reply(call, subject, reply)
+            except UncertifiedReject:
+                if route is not None:
+                    route.on_trouble()  # the word of one endpoint: the call may be executed all the same, later
+                raise
 
-        async with self._calls:
-            return await self._api.ask("call", subject, call.body, read, avoid=last.url)
+        transport = None if route is None else RoutedTransport(self._transport, route)
+        return await self._api.ask("call", subject, call.body, read, avoid=last.url, transport=transport)
 
     async def _read_call_reply(self, call: SignedCall, subject: bytes, reply: Reply) -> RequestStatus:
         if reply.status == 202:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Literal, TypeVar
 
-from appliance.errors import IcRefused, reading_reply
+from appliance.errors import IcRefused, IcUnreachable, reading_reply
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.failover import first_answer
 from appliance.ic.principal import Principal
@@ -18,6 +18,8 @@ T = TypeVar("T")
 # The best first. The version of a query also decides how the certificate that the canister gets in it shows ranges of
 # canisters. Poll replies are passed on to clients with it, and older agents understand only the form of v2.
 VERSIONS: dict[Kind, tuple[int, ...]] = {"call": (4, 3, 2), "query": (2, 3), "read_state": (3, 2)}
+ACCEPTS_AT_ONCE = 2
+"""The version of a call that is answered with 202 as soon as a replica has it. The later ones wait for the outcome."""
 PROBE_AGAIN_NS = 600 * 10**9  # the longest time until an upgrade of an endpoint is noticed
 
 
@@ -28,6 +30,7 @@ class Api:
         self._transport = transport
         self._clock = clock
         self._known: dict[tuple[str, Kind], tuple[int, int]] = {}
+        self._not_for_acceptance: dict[str, int] = {}
 
     async def ask(
         self,
@@ -38,28 +41,58 @@ class Api:
         *,
         timeout_s: float | None = None,
         avoid: str | None = None,
+        transport: Transport | None = None,
     ) -> T:
         """Return ``read(endpoint, version, reply)`` of the first usable answer.
 
-        ``canister_id`` is the effective one. Raises as ``failover.first_answer`` does.
+        ``canister_id`` is the effective one; ``transport`` replaces the usual one. Raises as ``failover.first_answer``
+        does.
         """
+        using = transport or self._transport
 
         async def attempt(endpoint: Endpoint) -> T:
-            version, reply = await self._send(endpoint, kind, canister_id, body, timeout_s)
+            version, reply = await self._send(endpoint, kind, canister_id, body, timeout_s=timeout_s, transport=using)
             with reading_reply():
                 return await read(endpoint, version, reply)
 
-        return await first_answer(self._transport, attempt, avoid=avoid)
+        return await first_answer(using, attempt, avoid=avoid)
+
+    async def post_for_acceptance(self, canister_id: bytes, body: bytes, transport: Transport) -> bool:
+        """Post a call to the first endpoint of a transport, at the version of the interface that answers as soon as the
+        call is accepted. Returns whether it was; False where the endpoint does not serve that version.
+
+        Raises as ``Transport`` does.
+        """
+        endpoint = transport.order()[0]
+        if self._clock() - self._not_for_acceptance.get(endpoint.url, -PROBE_AGAIN_NS) < PROBE_AGAIN_NS:
+            return False
+        try:
+            reply = await transport.send(endpoint, _path(ACCEPTS_AT_ONCE, "call", canister_id), body)
+        except IcRefused as refusal:
+            if refusal.status != 404:
+                raise
+            self._not_for_acceptance[endpoint.url] = self._clock()
+            return False
+        except IcUnreachable as error:
+            transport.failed(endpoint, error)
+            raise
+        transport.succeeded(endpoint)
+        return reply.status == 202
 
     async def _send(
-        self, endpoint: Endpoint, kind: Kind, canister_id: bytes, body: bytes, timeout_s: float | None
+        self,
+        endpoint: Endpoint,
+        kind: Kind,
+        canister_id: bytes,
+        body: bytes,
+        *,
+        timeout_s: float | None,
+        transport: Transport,
     ) -> tuple[int, Reply]:
         versions = self._order(endpoint, kind)
         for version in versions:
             try:
-                reply = await self._transport.send(
-                    endpoint, _path(version, kind, canister_id), body, timeout_s=timeout_s
-                )
+                reply = await transport.send(endpoint, _path(version, kind, canister_id), body, timeout_s=timeout_s)
             except IcRefused as refusal:
                 if refusal.status == 404 and version != versions[-1]:
                     continue

@@ -71,7 +71,7 @@ class HttpTransport:
     """One pool of kept connections to all endpoints. An async context manager.
 
     ``timeout_s`` is for a whole request and its reply, ``max_reply`` in bytes. The pool has no bound of its own:
-    callers bound their requests, e.g. ``Agent`` its calls. ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` are read
+    callers bound their requests, e.g. the gateway its calls. ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` are read
     when an endpoint is asked first.
     """
 

@@ -95,7 +95,7 @@ SENTENCES = [
         "the message was signed 400 s ahead of this clock, the limit is 300 s; is the client's clock right?",
     ),
     (errors.ReplayedEnvelope("0123456789abcdef0123"), "the message 0123456789abcdef… was used before"),
-    (errors.RelayQueueFull(128), "the relay queue is full (128 messages)"),
+    (errors.OrderLost("no"), "the IC changed the order of messages, open a new connection: no"),
     (
         errors.RateLimited("messages", "5/s", 20, 1_200_100),
         "rate limit exceeded: messages 5/s, burst 20; retry in 0.002 s",
@@ -119,7 +119,7 @@ def test_the_sentence_holds_the_facts(error: GatewayError, sentence: str) -> Non
     "error",
     [
         errors.SlowClient(10**8, 10**8),
-        errors.RelayQueueFull(10**8, "bytes"),
+        errors.OrderLost("Expected incoming sequence number 12 but got 13"),
         errors.RateLimited("connections", "100000/h", 10**6, 10**15),
         errors.CanisterForgot(PRINCIPAL),
         errors.CanisterFull(PRINCIPAL, 10**6),

@@ -57,12 +57,12 @@ class Shell:
         self.error: Exception | None = None
         self.was_opened = False
         self.is_gone = False
+        self.is_read = True
         self.peer = Peer(
             gateway.session("v2"),
             Outbox(self.wire, outbox),
             connection=self,
             services=gateway,
-            settings=gateway.config.gateway,
         )
         self.peer.connect()
 
@@ -76,6 +76,12 @@ class Shell:
         if not self.is_gone:
             self.is_gone = True
             self.gateway.leave(self.peer)
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
 
     def joined(self) -> None:
         pass

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from appliance.crypto import BlsSecretKey, CandidTypes, Request, StateTree, encode_cbor, encode_certificate
 from appliance.errors import UncertifiedReject
 from appliance.ic.principal import Principal
+from appliance.ic.route import Route
 
 ANSWER = CandidTypes("(variant {Ok; Err: text})")
 OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: principal})")
@@ -142,7 +143,10 @@ class FakeIc:
         self.nonces[bytes(canister_id)].append(nonce)
         return self.spoil(self.canisters[bytes(canister_id)].poll(nonce))
 
-    async def submit(self, request: Request, /) -> bytes | None:
+    async def accept(self, request: Request, route: Route, /) -> bool:
+        return False
+
+    async def submit(self, request: Request, /, *, route: Route | None = None) -> bytes | None:
         await self.before_submit(request)
         self.log.append((request.method_name, request.sender))
         canister = self.canisters.get(request.canister_id)

@@ -12,7 +12,7 @@ from appliance.errors import (
     GatewayStopping,
     UncertifiedReject,
 )
-from appliance.gateway.close_calls import MAX_CLOSE_CALLS
+from appliance.gateway.calls.scheduler import KEPT
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import Client
 from tests.gateway.fake_ic import err
@@ -117,8 +117,9 @@ async def test_stopping_does_not_wait_for_an_ic_that_is_gone():
         assert bench.canister.left == []
 
 
-async def test_close_calls_wait_for_each_other_beyond_a_limit():
-    async with Bench() as bench:
+async def test_close_calls_wait_for_each_other_beyond_their_part_of_the_budget():
+    part = 2
+    async with Bench(relay={"calls": part * KEPT}) as bench:
         under_way, most, gate = 0, 0, asyncio.Event()
 
         async def count():
@@ -128,16 +129,16 @@ async def test_close_calls_wait_for_each_other_beyond_a_limit():
             await gate.wait()
             under_way -= 1
 
-        shells = [(await bench.opened())[1] for _ in range(MAX_CLOSE_CALLS + 3)]
+        shells = [(await bench.opened())[1] for _ in range(part + 3)]
         bench.ic.before_call = count
         for shell in shells:
             shell.lose()
-        await until(lambda: under_way == MAX_CLOSE_CALLS)
-        assert bench.gateway.pending_close_calls == MAX_CLOSE_CALLS + 3
+        await until(lambda: under_way == part)
+        assert bench.gateway.pending_close_calls == part + 3
         gate.set()
         await until(lambda: not bench.gateway.pending_close_calls)
-        assert most == MAX_CLOSE_CALLS
-        assert len(bench.canister.left) == MAX_CLOSE_CALLS + 3
+        assert most == part
+        assert len(bench.canister.left) == part + 3
 
 
 @pytest.mark.parametrize("fails", [False, True])

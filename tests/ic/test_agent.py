@@ -1,7 +1,6 @@
 """``ic/agent.py`` against real servers on loopback that certify with a real BLS key."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from aiohttp import web
@@ -533,35 +532,6 @@ async def test_the_certificate_of_another_call_is_no_answer(ic: ScriptedIc, agen
 async def test_a_call_still_under_way_is_asked_for_again(ic: ScriptedIc, agent_for: AgentFor) -> None:
     ic.script(status(b"processing"), replied(b"Ok"))
     assert await agent_for(ic.url).submit(a_clients_call()) == b"Ok"
-
-
-async def test_calls_beyond_the_limit_wait_and_queries_do_not(
-    ic: ScriptedIc, time: TestTime, identity: KeyIdentity, transport_for: Callable[..., object]
-) -> None:
-    go_on = asyncio.Event()
-    arrived: asyncio.Queue[None] = asyncio.Queue()
-
-    async def slow(request: Request | None) -> web.StreamResponse:
-        if request is not None and request.request_type == "query":
-            answer = query_reply(b"answer")(request)
-        else:
-            arrived.put_nowait(None)
-            await go_on.wait()
-            answer = replied(b"Ok")(request)
-        assert isinstance(answer, web.StreamResponse)
-        return answer
-
-    ic.script(slow)
-    transport = transport_for(ic.url)
-    agent = Agent(transport, identity, Verifier(ROOT.public_key), clock=time.clock, max_calls=2)  # type: ignore[arg-type]
-    async with asyncio.TaskGroup() as group:
-        calls = [group.create_task(agent.submit(a_clients_call())) for _ in range(5)]
-        await arrived.get()
-        await arrived.get()
-        assert await agent.query(CANISTER, "m", b"") == b"answer"
-        assert arrived.empty()
-        go_on.set()
-    assert [call.result() for call in calls] == [b"Ok"] * 5
 
 
 async def test_a_cancelled_call_leaves_nothing_behind(ic: ScriptedIc, agent_for: AgentFor) -> None:

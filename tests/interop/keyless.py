@@ -6,6 +6,7 @@ from appliance.crypto import Request, decode_cbor, encode_cbor, encode_content, 
 from appliance.errors import UncertifiedReject
 from appliance.gateway.ic import Ic
 from appliance.ic.principal import Principal
+from appliance.ic.route import Route
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.outcome import Rejection
 
@@ -21,9 +22,13 @@ class Keyless(Ic):
         self._principal = principal
         self._replica = replica
 
-    async def submit(self, request: Request, /) -> bytes | None:
+    async def submit(self, request: Request, /, *, route: Route | None = None) -> bytes | None:
         """As the agent does it."""
-        return await self._agent.submit(request)
+        return await self._agent.submit(request, route=route)
+
+    async def accept(self, request: Request, route: Route, /) -> bool:
+        """As the agent does it."""
+        return await self._agent.accept(request, route)
 
     async def query(
         self,

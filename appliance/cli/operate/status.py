@@ -56,6 +56,8 @@ def _pairs(state: Status, stats: Stats) -> Iterator[tuple[str, str]]:
     departing = f", {counted(state.departing, 'client')} departing" if state.departing else ""
     sessions, connections = counted(state.sessions, "open session"), counted(state.connections, "connection")
     yield "now", f"{sessions} on {connections}{departing}; {counted(state.canisters, 'canister')} listed"
+    waiting = f", {number(state.calls_waiting)} waiting for room" if state.calls_waiting else ""
+    yield "calls", f"{number(state.calls_under_way)} of at most {number(state.calls_limit)} under way{waiting}"
     known = [f"{counted(stats.counters[name], noun)}{way}" for name, noun, way in _OVERVIEW if name in stats.counters]
     if known:
         yield "so far", ", ".join(known)

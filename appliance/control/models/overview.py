@@ -46,6 +46,12 @@ class Status(Answer):
     """Sockets of clients."""
     departing: int
     """Clients that left and whose `ws_close` call is not done yet."""
+    calls_under_way: int
+    """Calls to the IC."""
+    calls_waiting: int
+    """Calls that wait for room among those under way."""
+    calls_limit: int
+    """The most that may be under way (`relay.calls`)."""
     canisters: int
     """Those that are listed."""
     gateway_principal: str

@@ -18,6 +18,8 @@ class CanisterCounts:
     clients: int = 0
     degraded: int = 0
     paused: int = 0
+    calls_under_way: int = 0
+    calls_waiting: int = 0
     lag_s: float = 0.0
 
 
@@ -55,10 +57,15 @@ class CanisterTable:
         growth = self._growth()
         self._name(most)
         labels = {canister_id: str(canister_id) for canister_id in self._named}
+        scheduler = self._gateway.budget.scheduler
         shown = {label: self._kept(label) for label in labels.values()}
         shown[OTHER] = self._kept(OTHER)
         for canister_id in growth.polls.keys() | self._seen.keys():
             self._add(shown[labels.get(canister_id, OTHER)], canister_id, growth)
+        for canister, calls in scheduler.under_way_by_canister().items():
+            shown[labels.get(Principal(canister), OTHER)].calls_under_way += calls
+        for canister, calls in scheduler.waiting_by_canister().items():
+            shown[labels.get(Principal(canister), OTHER)].calls_waiting += calls
         self._shown = shown
         return shown
 

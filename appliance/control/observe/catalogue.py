@@ -161,6 +161,15 @@ FRAMES = _UP.counter("icws_client_messages_total", "Messages received from clien
 RELAYED = _UP.counter("icws_relays_total", "Calls of clients that the IC answered or accepted.")
 FAILED_RELAYS = _UP.counter("icws_relay_failures_total", "Calls of clients that failed.", REASON)
 WAITING_CALLS = _UP.gauge("icws_relays_waiting", "Calls of clients that wait in relay queues.")
+UNREAD = _UP.gauge("icws_unread_sockets", "Sockets that are not read, because their client's calls wait.")
+CALLS = _UP.gauge("icws_calls_under_way", "Calls to the IC that are under way.")
+CALLS_LIMIT = _UP.gauge("icws_calls_limit", "The most calls that may be under way, `relay.calls`.")
+CALL_BYTES = _UP.gauge("icws_call_bytes", "Bytes of the calls that are under way.")
+CALL_BYTES_LIMIT = _UP.gauge("icws_call_bytes_limit", "The most bytes of calls that may be under way, `relay.bytes`.")
+CALLS_WAITING = _UP.gauge("icws_calls_waiting", "Calls that wait for room among those under way.")
+ORDERS_LOST = _UP.counter(
+    "icws_orders_lost_total", "Clients closed because the IC changed the order of their messages on the way."
+)
 DOUBTED = _UP.counter(
     "icws_doubts_total",
     "Messages in either direction that failed verification and were passed on in mode `report`.",
@@ -223,6 +232,10 @@ LAG = _CANISTERS.gauge(
     "icws_canister_poll_lag_seconds",
     f"Time since the last successful poll of a canister; for `{OTHER}`, the longest.",
     CANISTER,
+)
+CANISTER_CALLS = _CANISTERS.gauge("icws_canister_calls_under_way", "Calls to a canister that are under way.", CANISTER)
+CANISTER_CALLS_WAITING = _CANISTERS.gauge(
+    "icws_canister_calls_waiting", "Calls to a canister that wait for room among those under way.", CANISTER
 )
 CANISTER_POLLS = _CANISTERS.counter("icws_canister_polls_total", "Polls of a canister.", CANISTER)
 CANISTER_DELIVERED = _CANISTERS.counter(

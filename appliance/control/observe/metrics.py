@@ -152,6 +152,7 @@ class Collector(Readable):
         yield from self._connections()
         yield from self._sessions()
         yield from self._messages()
+        yield from self._calls()
         yield from self._limits()
         yield from self._by_canister()
         if self._reloads is not None:
@@ -176,15 +177,17 @@ class Collector(Readable):
         yield from _by(m.FAILED_FAREWELLS, m.REASON, stats.failed_farewells)
 
     def _sessions(self) -> Iterator[Sample]:
-        waiting_calls = waiting_bytes = 0
+        waiting_calls = waiting_bytes = unread = 0
         numbers: Counter[tuple[str, str]] = Counter()
         for peer in self._gateway.connections:
             numbers[peer.session.name, peer.session.state.value] += 1
             waiting_calls += len(peer.relays)
+            unread += peer.relays.is_paused
             waiting_bytes += peer.outbox.waiting
         for values, number in numbers.items():
             yield m.SESSIONS, values, number
         yield m.WAITING_CALLS, (), waiting_calls
+        yield m.UNREAD, (), unread
         yield m.OUTBOX_BYTES, (), waiting_bytes
 
     def _messages(self) -> Iterator[Sample]:
@@ -206,6 +209,15 @@ class Collector(Readable):
         yield from _by(m.FAILED_POLLS, m.REASON, stats.failed_polls)
         yield from _by(m.DOUBTED, m.REASON, stats.unverified)
 
+    def _calls(self) -> Iterator[Sample]:
+        scheduler = self._gateway.budget.scheduler
+        yield m.CALLS, (), scheduler.under_way
+        yield m.CALLS_LIMIT, (), scheduler.calls
+        yield m.CALL_BYTES, (), scheduler.bytes_under_way
+        yield m.CALL_BYTES_LIMIT, (), scheduler.max_bytes
+        yield m.CALLS_WAITING, (), scheduler.waiting
+        yield m.ORDERS_LOST, (), self._gateway.paces.orders_lost
+
     def _limits(self) -> Iterator[Sample]:
         limits = self._gateway.limits
         for decided, number in limits.decisions().items():
@@ -221,6 +233,8 @@ class Collector(Readable):
             yield m.DEGRADED, (label,), counts.degraded
             yield m.PAUSED, (label,), counts.paused
             yield m.LAG, (label,), counts.lag_s
+            yield m.CANISTER_CALLS, (label,), counts.calls_under_way
+            yield m.CANISTER_CALLS_WAITING, (label,), counts.calls_waiting
             yield m.CANISTER_POLLS, (label,), counts.polls
             yield m.CANISTER_DELIVERED, (label,), counts.delivered
 

@@ -5,6 +5,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple, Protocol, cast
@@ -47,8 +48,8 @@ class ConnectionOwner(Protocol):
 
 
 class Phase(Enum):
-    """How far a connection is. ``TIMERS`` has the limit of each. Phases are entered from the top down, but OPEN and
-    PINGED alternate; from CLOSING only CLOSED follows.
+    """How far a connection is. ``TIMERS`` has the limit of each. Phases are entered from the top down, but OPEN, PINGED
+    and UNREAD alternate; from CLOSING only CLOSED follows.
     """
 
     REQUEST = auto()
@@ -61,6 +62,9 @@ class Phase(Enum):
     """Messages flow."""
     PINGED = auto()
     """A ping waits for any sign of life."""
+    UNREAD = auto()
+    """The session is open, but its socket is not read, because the client's messages wait for the IC. Its silence means
+    nothing then. The calls that wait bound this phase: it ends when there is room, or when one of them expires."""
     STOPPING = auto()
     """The gateway stops before the request is whole: only the answer 503 is left."""
     CLOSING = auto()
@@ -81,6 +85,8 @@ class Connection(asyncio.Protocol):
         self._protocol = ServerProtocol(max_size=self._settings.max_frame, logger=_library_log)
         self._upgrade: Upgrade | None = None
         self._parts = bytearray()
+        self._frames: deque[Frame] = deque()
+        self._is_read = True
         self._trace = _log.is_enabled_for(logging.DEBUG)
         self._peer: Peer | None = None
         self._cause: Exception | None = None
@@ -186,7 +192,33 @@ class Connection(asyncio.Protocol):
 
     def opened(self) -> None:
         """The session is open."""
-        self._enter(Phase.OPEN)
+        self._enter(Phase.OPEN if self._is_read else Phase.UNREAD)
+
+    def pause_reading(self) -> None:
+        """Pass on no further message of the client until ``resume_reading``."""
+        if self.is_closing or not self._is_read:
+            return
+        self._is_read = False
+        self._transport.pause_reading()
+        if self._phase is Phase.OPEN or self._phase is Phase.PINGED:
+            self._enter(Phase.UNREAD)
+
+    def resume_reading(self) -> None:
+        """Pass on messages again. Does nothing unless they were paused."""
+        if self._is_read:
+            return
+        self._is_read = True
+        self._heard_at = self._loop.time()
+        self._transport.resume_reading()
+        if self._phase is Phase.UNREAD:
+            self._enter(Phase.OPEN)
+        self._loop.call_soon(self._read_on)  # not at once: this may be called while a frame is being handled
+
+    def _read_on(self) -> None:
+        try:
+            self._handle_frames()
+        except Exception as error:  # as in data_received
+            self.close(error)
 
     # --- the upgrade (upgrade.UpgradeOwner) -------------------------------------------------------------------------
 
@@ -200,7 +232,6 @@ class Connection(asyncio.Protocol):
             self._outbox,
             connection=self,
             services=gateway,
-            settings=self._settings,
             canister_id=route.canister_id,
             source=ConnectionSource(self._timeline.address, path.partition("?")[0], gateway.clock()),
             timeline=self._timeline,
@@ -217,16 +248,20 @@ class Connection(asyncio.Protocol):
         if not self.is_closing:
             self._outbox.seal()
             self._enter(Phase.CLOSING)
+            self._frames.clear()
+            self.resume_reading()  # for the client's close frame
 
     # --- frames -----------------------------------------------------------------------------------------------------
 
     def _handle_frames(self) -> None:
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._handle_frame(event)
+        self._frames.extend(event for event in self._protocol.events_received() if isinstance(event, Frame))
+        while self._frames and self._is_read:
+            self._handle_frame(self._frames.popleft())
         self.flush()
         if self._protocol.close_expected() or self._protocol.state is State.CLOSED:
-            self.begin_closing()
+            self._outbox.seal()
+            if not self._frames:  # what the client sent before its close frame is relayed first
+                self.begin_closing()
 
     def _handle_frame(self, frame: Frame) -> None:
         # Control frames (above BINARY) are answered by the library.
@@ -353,6 +388,7 @@ TIMERS: Mapping[Phase, Timer] = {
     Phase.JOINED: Timer(lambda settings: settings.open_timeout, Connection._close_unopened),
     Phase.OPEN: Timer(lambda settings: settings.ping_interval, Connection._ping_if_silent),
     Phase.PINGED: Timer(lambda settings: settings.ping_timeout, Connection._check_pong),
+    Phase.UNREAD: Timer(None, Connection.abort),
     # Whoever sends its request now gets 503 with Retry-After; aborting would be a reset without a reason.
     Phase.STOPPING: Timer(lambda settings: settings.close_timeout, Connection.abort),
     Phase.CLOSING: Timer(lambda settings: settings.close_timeout, Connection.abort),

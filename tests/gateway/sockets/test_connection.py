@@ -352,3 +352,23 @@ def all_errors(kind=GatewayError):
 def test_every_close_code_may_be_sent():
     for kind in all_errors():
         assert kind.close_code in {1003, 1008, 1009, 1011, 1012, 1013} or 4000 <= kind.close_code <= 4999
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_a_client_that_leaves_while_it_is_not_read_is_noticed_when_it_is_read_again(how):
+    async with served(relay={"queue": 1}, **quick()) as it:
+        raw, client, gate = await it.upgraded(), Client(), asyncio.Event()
+        raw.send(FINAL | BINARY, client.open())
+        await raw.frame()
+        it.ic.before_submit = lambda request: gate.wait()
+        for _ in range(9):
+            raw.send(FINAL | BINARY, client.message(bytes(100_000)))
+        await until(lambda: it.counters.frames == 3)
+        if how == "close":
+            raw.close()
+        else:
+            raw.writer.transport.abort()
+        gate.set()
+        await it.nobody()
+        assert it.canister.left == [client.client_key]
+        assert len(it.canister.received) in range(2, 10)

@@ -28,11 +28,18 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.ended = False
+        self.is_read = True
         self.connection = None
 
     def write(self, data) -> None:
         assert not self.ended, "written after the end"
         self.written += data
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
 
     def can_write_eof(self) -> bool:
         return True
@@ -192,5 +199,30 @@ def test_a_slow_client_gets_the_close_frame_instead_of_what_waited():
             assert (last.opcode, last.data[:2]) == (Opcode.CLOSE, (4100).to_bytes(2, "big"))
             transport.close()
             await until(lambda: not host.here)
+
+    asyncio.run(run())
+
+
+def test_messages_that_came_with_a_close_frame_are_relayed_before_it_counts():
+    async def run():
+        async with Bench(relay={"queue": 2}) as bench:
+            host, client, gate = Host(bench), Client(), asyncio.Event()
+            transport = host.connect()
+            feed(transport, UPGRADE, masked(Frame(Opcode.BINARY, client.open())))
+            await until(lambda: bench.gateway.counters.opened)
+            bench.ic.before_submit = lambda request: gate.wait()
+            messages = [Frame(Opcode.BINARY, client.message(b"%d" % number)) for number in range(9)]
+            feed(transport, masked(*messages, Frame(Opcode.PING, b"?"), Frame(Opcode.CLOSE, b"\x03\xe8")))
+            assert not transport.is_read
+            assert bench.gateway.counters.frames == 4
+            bench.canister.send(client.client_key, b"too late")
+            gate.set()
+            await until(lambda: len(bench.canister.received) == 9)
+            assert [payload for _, payload in bench.canister.received] == [b"%d" % number for number in range(9)]
+            assert [frame.opcode for frame in frames_in(transport.written)][2:] == [Opcode.PONG, Opcode.CLOSE]
+            assert transport.is_read
+            assert transport.ended
+            transport.close()
+            await until(lambda: bench.canister.left and not bench.gateway.pending_close_calls)
 
     asyncio.run(run())

@@ -40,14 +40,18 @@ class Stage:
         self.bench.ic.before_submit = lambda request: self.accept.wait()
         if phase is not Phase.REQUEST:
             feed(self.transport, UPGRADE)
-        if phase in (Phase.JOINED, Phase.OPEN, Phase.PINGED):
+        if phase in (Phase.JOINED, Phase.OPEN, Phase.PINGED, Phase.UNREAD):
             feed(self.transport, masked(Frame(Opcode.BINARY, self.client.open())))
-        if phase in (Phase.OPEN, Phase.PINGED):
+        if phase in (Phase.OPEN, Phase.PINGED, Phase.UNREAD):
             self.accept.set()
             await until(lambda: self.bench.gateway.counters.opened)
         if phase is Phase.PINGED:
             await advance(PING)
+        if phase is Phase.UNREAD:
+            self.accept.clear()
+            feed(self.transport, *(masked(Frame(Opcode.BINARY, self.client.message())) for _ in range(2)))
         assert self.connection._phase is phase
+        assert self.transport.is_read == (phase is not Phase.UNREAD)
 
     @property
     def is_gone(self) -> bool:
@@ -63,7 +67,9 @@ def on_stage(play):
     """Run a test with a stage."""
 
     async def work() -> None:
-        async with Bench(gateway=LIMITS) as bench:
+        async with Bench(gateway=LIMITS, relay={"queue": 1, "order": "strict"}) as bench:
+            loop, begun_ns = asyncio.get_running_loop(), bench.gateway.clock()
+            bench.gateway.clock = lambda: begun_ns + round((loop.time() - 1000) * 1e9)
             stage = Stage(bench)
             await play(stage)
             await stage.leave()
@@ -142,6 +148,62 @@ def test_a_client_is_closed_when_it_was_silent_for_interval_and_timeout_together
     on_stage(play)
 
 
+LIFETIME = 240
+
+
+def test_the_silence_of_an_unread_client_is_not_counted_and_it_is_written_to():
+    async def play(stage):
+        await stage.reach(Phase.UNREAD)
+        here = len(stage.transport.written)
+        for _ in range(LIFETIME // 2):
+            await advance(1)
+        assert len(stage.transport.written) == here
+        deliver(stage)
+        assert stage.transport.written.endswith(b"\x82\x04late")
+        stage.accept.set()
+        await until(lambda: stage.transport.is_read)
+        assert stage.connection._phase is Phase.OPEN
+        await advance(PING - 0.001)
+        assert not stage.transport.written.endswith(b"\x89\x00")
+        await advance(0.001)
+        assert stage.transport.written.endswith(b"\x89\x00")
+
+    on_stage(play)
+
+
+def test_an_unread_client_is_read_again_and_closed_when_what_waits_of_it_expires():
+    """So the leaving of a client that is not read, which nobody can notice, is noticed then at the latest."""
+
+    async def play(stage):
+        await stage.reach(Phase.UNREAD)
+        for _ in range(LIFETIME):
+            assert not stage.transport.is_read
+            await advance(1)
+        await advance(1)
+        assert stage.transport.is_read
+        assert b"\x10\x05the IC did not accept ws_message before it expired" in stage.transport.written  # 4101
+        await advance(CLOSE)
+        assert stage.is_gone
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("phase", [Phase.OPEN, Phase.PINGED])
+def test_a_client_may_become_unread_in_any_open_phase_and_again(phase):
+    async def play(stage):
+        await stage.reach(phase)
+        for times in range(1, 4):
+            stage.accept.clear()
+            feed(stage.transport, *(masked(Frame(Opcode.BINARY, stage.client.message())) for _ in range(4)))
+            assert stage.connection._phase is Phase.UNREAD
+            await advance(PING + PONG)
+            stage.accept.set()
+            await until(lambda times=times: len(stage.bench.canister.received) == 4 * times)
+            assert stage.connection._phase is Phase.OPEN
+
+    on_stage(play)
+
+
 def late_answer(stage):
     stage.accept.set()
 
@@ -171,7 +233,7 @@ LATER = {
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sampled_from([Phase.UPGRADED, Phase.JOINED, Phase.OPEN, Phase.PINGED]),
+    st.sampled_from([Phase.UPGRADED, Phase.JOINED, Phase.OPEN, Phase.PINGED, Phase.UNREAD]),
     st.lists(st.tuples(st.sampled_from(list(LATER)), st.booleans()), max_size=8),
 )
 def test_after_close_nothing_changes_but_the_end(phase, later):
@@ -199,7 +261,7 @@ def test_after_close_nothing_changes_but_the_end(phase, later):
         assert counters.refused == {"closed_by_operator": 1}
         stage.accept.set()
         await until(lambda: not stage.bench.gateway.pending_close_calls)
-        assert not stage.bench.canister.received
+        assert len(stage.bench.canister.received) <= (2 if phase is Phase.UNREAD else 0)  # those of before
 
     on_stage(play)
 

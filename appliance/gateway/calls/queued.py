@@ -1,0 +1,53 @@
+"""One call of a client on its way to the IC, and what is read of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from appliance.crypto import CandidTypes, Request
+from appliance.errors import CandidError
+from appliance.ic.envelope import LIFETIME_NS
+from appliance.ic.route import Route
+from appliance.protocol.events import Call
+
+_SEQUENCE = CandidTypes("(record {msg: record {sequence_num: nat64}})")
+
+
+@dataclass(eq=False, slots=True)
+class QueuedCall:
+    """A call, the time it was queued (ns since 1970), and how far it is; by its number among those of its client.
+
+    Whoever sends it calls ``begin`` when its turn in the budget has come.
+    """
+
+    number: int
+    call: Request | Call
+    queued_ns: int
+    begin: Callable[[], None]
+    route: Route
+    started_at: float = 0.0
+    is_sent: bool = False
+    is_confirming: bool = False
+    follows: bool = True
+    """Whether the client has numbered it right behind the call before, as far as that is known."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.call.arg if isinstance(self.call, Call) else self.call.body)
+
+    @property
+    def expires_ns(self) -> int:
+        """Until when it may be executed (ns since 1970). A call of the gateway is only signed when it is sent."""
+        return self.queued_ns + LIFETIME_NS if isinstance(self.call, Call) else self.call.ingress_expiry_ns
+
+
+def sequence_number(call: Request | Call) -> int | None:
+    """The sequence number of a client's message; None where that is not to be found (generations v0 and v1)."""
+    if isinstance(call, Call):
+        return None
+    try:
+        (arg,) = cast("tuple[dict[str, dict[str, int]]]", _SEQUENCE.decode(call.arg))
+    except CandidError:
+        return None
+    return arg["msg"]["sequence_num"]
