@@ -17,6 +17,7 @@ __all__ = [
     "HashTree",
     "PollReply",
     "PolledMessage",
+    "QueryReply",
     "Request",
     "SigningKey",
     "StateTree",
@@ -33,6 +34,7 @@ __all__ = [
     "read_envelope_unverified",
     "read_poll_reply_unverified",
     "verify_bls",
+    "verify_query_reply",
     "verify_signature",
 ]
 
@@ -200,12 +202,23 @@ class Verifier:
         Raises Malformed or SignatureInvalid.
         """
     def open_poll_reply(
-        self, reply: bytes, canister_id: bytes, *, generation: Literal[0, 1, 2], now_ns: int
+        self,
+        reply: bytes,
+        canister_id: bytes,
+        *,
+        generation: Literal[0, 1, 2],
+        now_ns: int,
+        gateway: bytes | None,
+        allow_holes: bool = False,
     ) -> PollReply:
         """Decode the Candid answer of `ws_get_messages`, verify its certificate, its tree and every message, and write
         the complete WebSocket frame of each with its own witness only (IC-PROTOCOL D).
 
-        All or nothing: raises a CertificateError, Malformed, CandidError, TooLarge or CanisterRefused (answer `Err`).
+        `gateway` is the principal whose queue was polled; None takes the queue of any one gateway, which anybody can
+        register at a canister. `allow_holes` takes a reply that leaves out messages between others.
+
+        All or nothing: raises a BadReply (the endpoint's fault), a CertificateError, Malformed, CandidError, TooLarge
+        or CanisterRefused (answer `Err`).
         """
     def open_message(
         self, frame: bytes, canister_id: bytes, *, generation: Literal[0, 1, 2], now_ns: int
@@ -276,6 +289,43 @@ def encode_envelope(
     delegations: Sequence[tuple[bytes, int, Sequence[bytes] | None, bytes]] = (),
 ) -> bytes:
     """A tagged envelope around a content. A delegation is (public key, expiration, targets, signature)."""
+
+@final
+class QueryReply:
+    """The answer to a query, signed by a node of the subnet."""
+
+    @property
+    def status(self) -> Literal["replied", "rejected"]: ...
+    @property
+    def arg(self) -> bytes | None:
+        """What the canister replied; None of a rejection."""
+    @property
+    def reject_code(self) -> int | None:
+        """Of a rejection (interface specification, "Reject codes"), else None."""
+    @property
+    def reject_message(self) -> str | None:
+        """Of a rejection, else None."""
+    @property
+    def error_code(self) -> str | None:
+        """Of a rejection that has one, e.g. ``IC0406``."""
+    @property
+    def signed_at_ns(self) -> int:
+        """When the node signed; the oldest of several signatures."""
+    @property
+    def node_id(self) -> bytes:
+        """The node that signed then."""
+
+def verify_query_reply(
+    body: bytes, request_id: bytes, node_keys: dict[bytes, bytes], *, now_ns: int, max_age_ns: int
+) -> QueryReply:
+    """Verify the body of the HTTP response to a query: each of its signatures, at least one, is of a known node over
+    this reply to this request, not more than `max_age_ns` away from now (interface specification, "Query call").
+
+    `node_keys` are the subnet's nodes: DER Ed25519 keys by principal, which certified state has at
+    ``/subnet/<subnet id>/node/<node id>/public_key`` (CertifiedTree.children and .lookup).
+
+    Raises a QuerySignature error (BadReply), Malformed or TooLarge.
+    """
 
 def verify_signature(public_key: bytes, signature: bytes, message: bytes) -> None:
     """Verify any signature scheme of the IC but canister signatures over a message that includes its separator.
@@ -390,7 +440,8 @@ def decode_candid_text(data: bytes) -> str:
 
 @final
 class PolledMessage:
-    """One message of a canister for one client."""
+    """One message of a canister for one client. All but the frame is read from the key and from the content, which the
+    canister certifies."""
 
     @property
     def client_key(self) -> bytes:
@@ -401,6 +452,18 @@ class PolledMessage:
     @property
     def nonce(self) -> int:
         """The number in the key."""
+    @property
+    def sequence_num(self) -> int:
+        """Its number among the messages for this client, from 1."""
+    @property
+    def timestamp_ns(self) -> int:
+        """When the canister sent it."""
+    @property
+    def is_service(self) -> bool:
+        """Whether it is of the protocol rather than of the application. Always False in v0."""
+    @property
+    def service_kind(self) -> Literal["open", "ack", "keep_alive", "close"] | None:
+        """Which message of the protocol it is; None for those of the application and unknown ones."""
     @property
     def frame(self) -> bytes:
         """The complete, unmasked, final WebSocket frame: header and CBOR."""
@@ -419,9 +482,10 @@ class PollReply:
         """Of the certificate; None without messages and where nothing was verified."""
 
 def read_poll_reply_unverified(reply: bytes, *, generation: Literal[0, 1, 2]) -> PollReply:
-    """Decode as Verifier.open_poll_reply does, and verify nothing. Frames have the whole tree as it came.
+    """Decode as Verifier.open_poll_reply does, for the queue of any one gateway, with or without holes, and verify
+    nothing. Frames have the whole tree as it came.
 
-    Raises Malformed, CandidError, TooLarge or CanisterRefused.
+    Raises ForeignQueue, NoncesNotAscending, Malformed, CandidError, TooLarge or CanisterRefused.
     """
 
 @final

@@ -1,4 +1,4 @@
-"""The log: standard error, as text for people or as JSON for programs."""
+"""The log on standard error, as plain text or as JSON."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ from appliance.gateway.change import ImmediateChange
 
 
 def configure_logging(settings: Log) -> None:
-    """Set up structlog and the standard library's logging alike, so that libraries write the same lines.
+    """Set up structlog and the standard library's logging, so that libraries write lines of the same form.
 
     Tracebacks have no local variables: keys and tokens are among them.
     """

@@ -53,7 +53,7 @@ VERSION = version("icws")
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
 _CONCERNS_ALL = frozenset({"polling", "verification", "rate_limits", "plugins", "network"})
-"""Sections whose live keys concern every session."""
+"""Sections whose live keys affect every session."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
     meanwhile. Raises as `serving` does.
 
     The exit stack shuts down in the reverse order of this function, and every step relies on those below it: events and
-    the control plane end first, so that nobody changes what is being taken down; then a reload under way; then the
+    the control plane end first, so that no request changes a gateway that shuts down; then a reload under way; then the
     listener closes its sockets, for which plugins still get their ``close`` hooks; then the plugins stop; then the
     traces of these sessions are exported; last the gateway sends its ``ws_close`` calls, for which it needs the IC.
     """
@@ -204,7 +204,7 @@ async def _gateway(config: Config) -> AsyncIterator[tuple[Gateway, Agent, HttpTr
 
 
 def sessions_concerned(plan: Plan, gateway: Gateway) -> Mapping[str, int]:
-    """How many of the current sessions the change of each key concerns."""
+    """How many of the current sessions the change of each key affects."""
     return {change.key: _concerned_by(change, gateway) for change in plan}
 
 

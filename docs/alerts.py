@@ -9,14 +9,14 @@ from appliance.errors import CertificateError
 from docs.promql import quantile, rate, select
 
 _ALERTS = """\
-# Rules for Prometheus, made from appliance/control/observe/catalogue.py (make docs). The numbers are a beginning: take
-# those that your users would notice.
+# Alerting rules for Prometheus, generated from appliance/control/observe/catalogue.py (make docs). The thresholds are a
+# starting point: choose those that your users would notice.
 """
 
 
 @dataclass(frozen=True)
 class _Alert:
-    """When to call somebody, how urgently, and what is wrong in a sentence, and what to do about it in another."""
+    """An alerting rule: ``summary`` is the problem in a sentence, ``action`` what to do about it."""
 
     name: str
     expression: str
@@ -49,14 +49,21 @@ def _alerts() -> list[_Alert]:
 def _availability() -> list[_Alert]:
     failed, answered = rate(m.FAILED_RELAYS, "10m", "instance"), rate(m.RELAYED, "10m", "instance")
     return [
-        _Alert("Down", f"absent({m.INFO.name})", "2m", "critical", "No gateway is scraped.", "See whether it runs."),
+        _Alert(
+            "Down",
+            f"absent({m.INFO.name})",
+            "2m",
+            "critical",
+            "Prometheus scrapes no gateway.",
+            "Check whether it runs.",
+        ),
         _Alert(
             "Restarting",
             f"changes({m.STARTED_AT.name}[30m]) > 3",
             "0m",
             "critical",
-            "The gateway on {{ $labels.instance }} starts again and again.",
-            "Its log says why it ends.",
+            "The gateway on {{ $labels.instance }} restarts repeatedly.",
+            "Its log has the reason.",
         ),
         _Alert(
             "PollsFail",
@@ -64,22 +71,22 @@ def _availability() -> list[_Alert]:
             "5m",
             "warning",
             "Polls of canister {{ $labels.canister }} fail.",
-            "Its clients get nothing. `icws canisters show` has the last error.",
+            "Its clients get no messages. `icws canisters show` shows the last error.",
         ),
         _Alert(
             "PollLag",
             f"{m.LAG.name} > 60 and on (instance, canister) {m.PAUSED.name} == 0",
             "1m",
             "critical",
-            "Canister {{ $labels.canister }} was not polled well for {{ $value | humanizeDuration }}.",
-            "Its clients get nothing. Look at the endpoints of the IC and at the canister itself.",
+            "No poll of canister {{ $labels.canister }} has succeeded for {{ $value | humanizeDuration }}.",
+            "Its clients get no messages. `icws doctor` checks the endpoints of the IC and the canister.",
         ),
         _Alert(
             "RelaysFail",
             f"{failed} / ({answered} + {failed}) > 0.05",
             "10m",
             "warning",
-            "{{ $value | humanizePercentage }} of the calls of clients come to nothing.",
+            "{{ $value | humanizePercentage }} of the calls of clients fail.",
             f"`{m.FAILED_RELAYS.name}` has the reasons.",
         ),
     ]
@@ -94,16 +101,16 @@ def _trust() -> list[_Alert]:
             f"increase({untrusted}[10m]) > 0",
             "0m",
             "critical",
-            "Replies of the IC do not verify ({{ $labels.reason }}).",
-            "An endpoint lies or is far behind, or this machine's clock is wrong. Nothing of it was delivered.",
+            "Replies of the IC are not valid ({{ $labels.reason }}).",
+            "An endpoint sends forged or old data, or this machine's clock is wrong. Nothing of it was delivered.",
         ),
         _Alert(
             "Unverified",
             f"increase({m.DOUBTED.name}[10m]) > 0",
             "0m",
             "warning",
-            "Something does not verify ({{ $labels.reason }}), and is let through.",
-            "`verification` is set to `report`. Find out who sends it, then set it to `enforce`.",
+            "Messages that failed verification ({{ $labels.reason }}) were passed on.",
+            "`verification` is set to `report`. Find the sender, then set it to `enforce`.",
         ),
         _Alert(
             "MessagesLost",
@@ -111,7 +118,7 @@ def _trust() -> list[_Alert]:
             "0m",
             "critical",
             "Messages of a canister are lost: their nonces are not consecutive.",
-            "Canisters forget messages that nobody polls. The log names the canister.",
+            "Canisters delete messages that are not polled in time. The log names the canister.",
         ),
     ]
 
@@ -127,7 +134,7 @@ def _flow() -> list[_Alert]:
             "10m",
             "warning",
             "Calls of clients take {{ $value | humanizeDuration }} (99 %).",
-            "The IC is slow, or clients send faster than it takes their messages.",
+            "The IC is slow, or clients send faster than it accepts their messages.",
         ),
         _Alert(
             "SlowGateway",
@@ -135,7 +142,7 @@ def _flow() -> list[_Alert]:
             "10m",
             "warning",
             "Messages of canisters wait {{ $value | humanizeDuration }} in the gateway (99 %).",
-            "It has too little processor time, or very large replies.",
+            "It has too little CPU time, or replies are very large.",
         ),
         _Alert(
             "LoopLate",
@@ -143,15 +150,15 @@ def _flow() -> list[_Alert]:
             "2m",
             "critical",
             "The event loop is {{ $value | humanizeDuration }} late.",
-            "Something holds it up: look at plugins and at the processor.",
+            "Something blocks it: check the plugins and the CPU load.",
         ),
         _Alert(
             "ManyLimited",
             f"{limited} > 1",
             "10m",
             "info",
-            "{{ $labels.scope }} turns away {{ $value | humanize }} a second.",
-            "`icws limits` says who it is.",
+            "{{ $labels.scope }} refuses {{ $value | humanize }} a second.",
+            "`icws limits` shows the clients and addresses.",
         ),
     ]
 
@@ -163,7 +170,7 @@ def _room() -> list[_Alert]:
             f"{m.CONNECTIONS.name} / {m.CONNECTIONS_LIMIT.name} > 0.9",
             "5m",
             "warning",
-            "{{ $value | humanizePercentage }} of `gateway.max_connections` are taken.",
+            "{{ $value | humanizePercentage }} of `gateway.max_connections` are in use.",
             "Raise it, or add a gateway.",
         ),
         _Alert(
@@ -171,7 +178,7 @@ def _room() -> list[_Alert]:
             f"{m.OPEN_FDS.name} / {m.MAX_FDS.name} > 0.9",
             "5m",
             "critical",
-            "{{ $value | humanizePercentage }} of the files that the process may open are open.",
+            "The process has opened {{ $value | humanizePercentage }} of the files that it may open.",
             "Raise LimitNOFILE above `gateway.max_connections`.",
         ),
         _Alert(
@@ -179,8 +186,8 @@ def _room() -> list[_Alert]:
             f"increase({m.FORGOTTEN.name}[30m]) > 0",
             "0m",
             "info",
-            "More addresses or clients come than {{ $labels.scope }} can remember.",
-            "They may be one attacker. A limit in front of the gateway has to help.",
+            "The table of {{ $labels.scope }} is too small for the number of addresses or clients.",
+            "They may belong to one attacker. Use a rate limit in front of the gateway.",
         ),
     ]
 
@@ -192,31 +199,31 @@ def _operation() -> list[_Alert]:
             f"{m.RELOAD_SUCCESSFUL.name} == 0",
             "1m",
             "warning",
-            "The last change of the configuration was refused.",
-            "The one before runs on. `icws status` says what was wrong.",
+            "The last reload was refused.",
+            "The previous configuration stays in use. `icws status` shows the problem.",
         ),
         _Alert(
             "PluginOff",
             f"{m.PLUGIN_OFF.name} > 0",
             "5m",
             "warning",
-            "Plugin {{ $labels.plugin }} is left alone for failing.",
-            "`icws plugins` has its last error.",
+            "Plugin {{ $labels.plugin }} is switched off because it failed.",
+            "`icws plugins` shows its last error.",
         ),
         _Alert(
             "CertificateEnds",
             f"{m.TLS_EXPIRY.name} - time() < 14 * 86400",
             "1h",
             "warning",
-            "The certificate of `gateway.tls` ends in {{ $value | humanizeDuration }}.",
-            "Replace the files; they are read again.",
+            "The certificate of `gateway.tls` expires in {{ $value | humanizeDuration }}.",
+            "Replace the files; the gateway reloads them.",
         ),
         _Alert(
             "InternalErrors",
             f"increase({select(m.ERRORS, reason='internal')}[10m]) > 0",
             "0m",
             "warning",
-            "The gateway itself failed.",
+            "The gateway had an internal error.",
             "Its log has the traceback; please report it.",
         ),
     ]

@@ -11,9 +11,9 @@ from appliance.control.routes.routing import ROLE, Operation
 _INTRODUCTION = """\
 # API
 
-Everything that can be seen and done at a running gateway, over HTTP. It is served at `control.listen`, in the process
-of the gateway and apart from its clients. `/openapi.json` has all of it as OpenAPI 3.1, with models and examples; this
-page is made from the same code (`make docs`).
+The HTTP API inspects and changes a running gateway. The gateway serves it at `control.listen`, apart from the sockets
+of clients. `/openapi.json` describes all of it as OpenAPI 3.1, with models and examples. This page is generated from
+the same code (`make docs`).
 
 ```
 curl --unix-socket data/control.sock http://localhost/v1/status
@@ -22,30 +22,31 @@ curl --unix-socket data/control.sock --json '{"filter": {"address": "203.0.113.0
     http://localhost/v1/sessions/close
 ```
 
-## Who may
+## Access
 
-- **Unix socket** (the default): whoever may write to the socket file, which has mode 0660, is an admin. The audit log
-  has the name of the user.
-- **TCP**, where `control.listen` says so: a token is needed, `Authorization: Bearer icws_…`. `control.tokens` is a file
-  with a name, a role and the SHA-256 of the token in each line; `POST /v1/tokens` or `icws tokens add` writes it. It is
-  read again whenever it changes. There is no TLS: put a proxy in front where the network is not yours alone.
-- On both, requests have to name an address, `localhost` or one of `control.hosts` as their host, and what a page of
-  another site sends is refused. So a socket that is forwarded to a port (`ssh -L 8081:/run/icws/control.sock host`) is
-  of no use to the sites that you visit.
+- **Unix socket** (the default): every user who may write to the socket file (mode 0660) is an admin. The audit log has
+  the name of the user.
+- **TCP**: requests need a token, `Authorization: Bearer icws_…`. Each line of the file `control.tokens` has a name, a
+  role and the SHA-256 of a token; `POST /v1/tokens` and `icws tokens add` write it. The gateway reads it again when it
+  changes. There is no TLS: use a proxy with TLS in networks that you do not trust.
+- On both, the `Host` of a request must be an IP address, `localhost` or one of `control.hosts`, and requests from pages
+  of other sites are refused. So it is safe to forward the socket to a port of your machine
+  (`ssh -L 8081:/run/icws/control.sock host`): web sites that you visit cannot use it.
 
-A role does what those before it may: `viewer` looks, `operator` acts on sessions, canisters, drains and the log,
-`admin` changes the configuration and the tokens. Nothing is changed by GET. Every change, and every attempt that was
-refused, is in the audit log: in memory (`GET /v1/audit`) and in `audit.jsonl` in the folder of the history.
+Each role includes those before it: `viewer` reads, `operator` acts on sessions, canisters, drains and the log, `admin`
+changes the configuration and the tokens. GET changes nothing. Every change, and every refused attempt, is in the audit
+log: in memory (`GET /v1/audit`) and in `audit.jsonl` in the folder `control.history`.
 
-## How it answers
+## Responses
 
-JSON; times are RFC 3339 in UTC, durations seconds. Answers may grow: ignore what you do not know. What goes wrong is
-told as problem details (RFC 9457), `application/problem+json`; `type` is one of those below and stays the same,
-`detail` is a sentence about the case, and `errors` has place, key and problem of each fault. `GET /v1/config` has an
-`ETag`; with `If-Match` an apply is refused where somebody else was faster.
+Responses are JSON. Times are RFC 3339 in UTC, durations are seconds. Later versions may add fields: ignore those that
+you do not know. Errors are problem details (RFC 9457), `application/problem+json`: `type` is one of those below and
+does not change, `detail` is a sentence with the details, and `errors` has place, key and problem of each mistake in a
+configuration. `GET /v1/config` has an `ETag`; an apply with `If-Match` is refused if the configuration has changed
+since.
 
-`GET /v1/events` is a stream of server-sent events that goes on where it was broken off (`Last-Event-ID`), and says so
-where a listener was too slow (`lost`).
+`GET /v1/events` is a stream of server-sent events. After a disconnect it continues at `Last-Event-ID`; an event `lost`
+says that the client was too slow to get all events.
 """
 
 
@@ -54,10 +55,10 @@ def render_api() -> str:
     every = sorted(operations(), key=_place)
     lines = [_INTRODUCTION]
     for tag, group in groupby(every, key=lambda operation: str(operation.tags[0])):
-        lines += [f"## {tag.capitalize()}", "", "| | | role | |", "| --- | --- | --- | --- |"]
+        lines += [f"## {tag.capitalize()}", "", "| request | operation | role | meaning |", "| --- | --- | --- | --- |"]
         lines += [_row(operation) for operation in group]
         lines.append("")
-    lines += ["## Problems", "", "| status | `type` | when |", "| --- | --- | --- |", *_problems(), ""]
+    lines += ["## Problems", "", "| status | `type` | meaning |", "| --- | --- | --- |", *_problems(), ""]
     return "\n".join(lines)
 
 

@@ -1,11 +1,10 @@
-"""Writes what is made from the code: ``gateway.yaml``, and in ``docs`` the pages of keys, the API, close codes,
-generations and metrics, with a dashboard and alerts.
+"""Writes the files that are generated from the code: ``gateway.yaml``, and in ``docs`` the pages of keys, the API,
+close codes, wire generations and metrics, the dashboard and the alerts.
 
-``python -m docs.generate`` from the top folder; the tests compare the files with what it would write.
+Run ``python -m docs.generate`` in the top folder. The tests check that the files are current.
 """
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -22,62 +21,63 @@ from docs.metrics import render_metrics
 _INTRODUCTION = """\
 # Close codes
 
-Why the gateway closed a socket. The reason that comes with the code is a sentence with the facts of the case. Codes
-from 4000 to 4499 mean "come back", codes from 4500 to 4999 "do not, the same thing will fail again". This page is made
-from `appliance/errors/` (`make docs`).
+The codes with which the gateway closes a socket. The close reason is a sentence with the details. Codes from 4000 to
+4499 mean that the client should reconnect; codes from 4500 to 4999 that it should not, because the same thing would
+fail again. This page is generated from `appliance/errors/` (`make docs`).
 
-| code | come back | `reason` in logs | when |
+| code | reconnect | `reason` in logs | meaning |
 | --- | --- | --- | --- |
-| 1000, 1001 | as you like | | The client closed; the gateway answers with the same code. |
-| 1002, 1007 | no | | What came is not the WebSocket protocol (RFC 6455). |
+| 1000, 1001 | optional | | The client closed; the gateway answers with the same code. |
+| 1002, 1007 | no | | The client violated the WebSocket protocol (RFC 6455). |
 """
 
 _GENERATIONS = """\
 # Wire generations
 
-Clients and canisters speak one of three wire formats; the gateway serves all of them at the same time. Which one a
-socket speaks is decided before its first message, never guessed:
+Clients and canisters use one of three wire formats, called generations. The gateway serves all of them at the same
+time. The path of a socket determines its generation:
 
-| where | what is spoken |
+| path | generation |
 | --- | --- |
-| `/v0`, `/v1`, `/v2` | that generation |
-| `/canister/NAME` | the `generation` of that canister in the configuration, which is then the only one to talk to |
-| `/` | `gateway.generation`, which is v2 if not set; at a further address its own `generation` |
+| `/v0`, `/v1`, `/v2` | the one of the path |
+| `/canister/NAME` | `generation` of that canister in the configuration; the socket can use this canister only |
+| `/` | `gateway.generation` (default v2), or the `generation` of the listener |
 
-A canister serves clients of the generation that its `generation` in the configuration names; one of v1 may serve v2 too
-(`[v1, v2]`), with one poller. A client that is of another generation than its address or its canister is closed with
-4514, or with 4105 where it waits for a greeting that does not come, and the reason says where it belongs.
+`generation` of a canister says which clients may use it. A canister of v1 may also serve v2 (`[v1, v2]`). A client of
+another generation than its path or its canister is closed with 4514 and a reason that names the right one; or with
+4105, if it waits for a greeting that its path does not have.
 
 | | v0 | v1 | v2 |
 | --- | --- | --- | --- |
 | clients | the SDK of July 2023 | ic-websocket-js 0.1, 0.2 | ic-websocket-js 0.3 to 0.5 |
 | canisters | the CDK of July 2023 | ic-websocket-cdk 0.1, 0.2 | ic-websocket-cdk 0.3 and later |
-| who speaks first | the client | the client | the gateway, with its principal |
-| clients sign with | an Ed25519 key, registered by `ws_register` before | any identity of the IC | as v1 |
+| who sends first | the client | the client | the gateway, with its principal |
+| clients sign with | an Ed25519 key that `ws_register` has registered | any identity of the IC | as v1 |
 | who calls the canister | the gateway, with what the client signed | the client, through the gateway | as v1 |
-| the gateway is known to the canister | by its installation | by its installation | by each client's `ws_open` |
-| confirmation | text frame `1` or `0` | the canister's first message | as v1 |
+| the gateway's principal is set | at the canister's installation | as v0 | by each client's `ws_open` |
+| confirmation of the opening | text frame `1` or `0` | the canister's first message | as v1 |
 | acknowledgements | none | every 60 s | every 5 min |
-| a replayed message | has a sequence number or a time of before | has a request id of before | as v1 |
+| replays are detected by | sequence number and time | request id | as v1 |
 
-The diagrams below are drawn from the tables that the sessions follow: an input that a state does not have closes the
-socket. After any close `ws_close` is called if the canister may know the client. This page is made by `make docs`.
+The diagrams below are drawn from the state tables of the sessions. An input that a state does not have closes the
+socket. After any close the gateway calls `ws_close` if the canister may know the client. This page is generated by
+`make docs`.
 """
 
 _REGISTERED = {1003: "no", 1009: "no", 1011: "yes, later", 1012: "yes", 1013: "yes, later"}
 _MEANINGS = {
-    GatewayError: "The gateway itself failed; its log says why.",
+    GatewayError: "The gateway had an internal error; its log has the details.",
     TooLarge: "A message exceeds the limit that the reason names.",
 }
 
 
 def render_close_codes() -> str:
-    """The table of close codes, in order, one line for each error."""
+    """The table of close codes, in order, with a line for each error."""
     return _INTRODUCTION + "".join(f"{row}\n" for row in _rows())
 
 
 def render_generations() -> str:
-    """What each wire generation looks like from the gateway, with the state machine of its sessions."""
+    """The wire generations, each with the state machine of its sessions."""
     chapters = (
         f"\n## {name}\n\n{_prose(session)}\n\n```mermaid\n{draw(session)}```\n" for name, session in SESSIONS.items()
     )
@@ -85,7 +85,7 @@ def render_generations() -> str:
 
 
 def files() -> Mapping[Path, str]:
-    """What is to be where."""
+    """The generated files with their text."""
     top = Path(__file__).resolve().parent.parent
     return {
         top / "gateway.yaml": render_yaml(),
@@ -104,7 +104,7 @@ def _rows() -> Iterator[str]:
     ordered = sorted(closing, key=lambda error: (error.close_code, error.reason, error.__name__))
     for (code, reason), errors in groupby(ordered, key=lambda error: (error.close_code, error.reason)):
         back = _REGISTERED.get(code) or ("yes" if code < 4500 else "no")
-        # Subclasses that a client cannot tell from their parent by code and label are no news to readers.
+        # A subclass with the code and reason of its parent looks the same to clients, so only the parent is listed.
         group = list(errors)
         meaning = " ".join(_MEANINGS.get(each) or _first_sentence(each) for each in group if each.__base__ not in group)
         yield f"| {code} | {back} | `{reason}` | {meaning} |"
@@ -112,8 +112,7 @@ def _rows() -> Iterator[str]:
 
 def _prose(subject: type) -> str:
     """The docstring of the module that a class is in, as one paragraph."""
-    text = " ".join((inspect.getdoc(inspect.getmodule(subject)) or "").split()).replace("``", "`")
-    return re.sub(r"IC-PROTOCOL [^;]*; ", "", text)
+    return " ".join((inspect.getdoc(inspect.getmodule(subject)) or "").split()).replace("``", "`")
 
 
 def _first_sentence(error: type[GatewayError]) -> str:

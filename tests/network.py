@@ -17,6 +17,7 @@ from appliance.ic.transport import HttpTransport
 from appliance.localnet.canisters.canister import Canister
 from appliance.localnet.net import Localnet
 from appliance.localnet.state.clock import Clock
+from appliance.localnet.subnet.conditions import Conditions
 from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 
 Generation = Literal["v0", "v1", "v2"]
@@ -63,13 +64,15 @@ async def running(
     generation: Generation = "v2",
     subnet: bool = False,
     clock: Clock | None = None,
+    conditions: Conditions | None = None,
     **sections: Any,
 ) -> AsyncIterator[Network]:
     """Start everything around a canister of a wire generation: ping-pong, the one given, or the one that is made for a
-    gateway's principal, installed with `arg`. `clock` is the localnet's, `sections` are those of ``gateway.yaml``.
+    gateway's principal, installed with `arg`. `clock` and `conditions` are the localnet's, `sections` are those of
+    ``gateway.yaml``.
     """
     identity = KeyIdentity(SigningKey.generate("ed25519"))
-    async with Localnet(subnet=subnet, clock=clock) as localnet:
+    async with Localnet(subnet=subnet, clock=clock, conditions=conditions) as localnet:
         if canister is None:
             canister = PingPong(generation=generation, gateway=identity.principal)
         elif callable(canister):
@@ -77,6 +80,24 @@ async def running(
         canister_id = localnet.create_canister(canister, arg=arg)
         async with serving(localnet, canister_id, generation, identity, **sections) as network:
             yield network
+
+
+def mainnet_like(
+    seed: int,
+    canister: Make | Canister | None = None,
+    *,
+    faster: float = 10,
+    generation: Generation = "v2",
+    **sections: Any,
+) -> AbstractAsyncContextManager[Network]:
+    """The same on a localnet like the mainnet, in real time with every time of the network divided by ``faster``: by
+    default blocks of 100 ms, round trips of 10 ms, gossip of 2 to 8 ms, and 202 after 1 s.
+
+    The gateway polls with the defaults of ``gateway.yaml``; times in ``sections`` are not divided. Equal seeds draw the
+    same delays and replicas for equal requests in the same order, but the order of requests in real time is not ours.
+    """
+    conditions = Conditions.like_mainnet(seed.to_bytes(8, "big")).faster(faster)
+    return running(canister, generation=generation, conditions=conditions, **{"polling": {}, **sections})
 
 
 @asynccontextmanager

@@ -52,6 +52,7 @@ ROOMS = {
         {"state"},
         {"canisters"},
         {"replica", "wasm", "websocket"},
+        {"subnet"},
         {"management", "storage", "http", "page"},
         {"net"},
     ],

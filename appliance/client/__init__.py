@@ -1,4 +1,4 @@
-"""A client of canisters that speak IC-WebSocket, in Python: what `connect` returns is verified, in order and signed.
+"""A Python client for IC WebSockets. It verifies the messages that it receives, in order, and signs those it sends.
 
 `appliance.client.sync` has the same for programs without an event loop.
 """

@@ -105,7 +105,7 @@ class Channel:
                 self._patience = None
 
     def _wait_until_deadline(self) -> None:
-        """Set the reader's time limit to the session's deadline, which each message sent or received may move."""
+        """Set the reader's time limit to the session's deadline, which every sent or received message may move."""
         if self._patience is None or self._patience.expired():
             return
         when: float | None = None
@@ -122,7 +122,7 @@ class Channel:
                 case Received():
                     self._received.append(event)
                 case Opened():
-                    pass  # as the session's state says
+                    pass  # the state of the session shows it
                 case _:
                     assert_never(event)
         self._forget_acknowledged()

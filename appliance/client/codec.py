@@ -1,4 +1,4 @@
-"""The application's messages: values of Python, and the bytes that travel."""
+"""Encodes and decodes the application's messages: Python values and bytes."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _SERVICE = re.compile(r"\bservice\b\s*\w*\s*:")
 
 
 class Codec(Protocol):
-    """How an application's values are written."""
+    """The encoding of an application's values."""
 
     def encode(self, value: Any) -> bytes:
         """Raises CandidError or Malformed for a value that does not fit."""
@@ -27,7 +27,7 @@ class Codec(Protocol):
 
 
 class RawCodec:
-    """Bytes are their own value."""
+    """For applications that encode their messages themselves: values are bytes."""
 
     def encode(self, value: Any) -> bytes:
         """Raises CandidError for anything else."""

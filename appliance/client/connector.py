@@ -36,7 +36,7 @@ class ConnectParameters:
 
 
 class Connector(ABC):
-    """Opens sessions. To the canister, each is a new client."""
+    """Opens sessions. For the canister, each session is a new client."""
 
     def __init__(self, parameters: ConnectParameters) -> None:
         self.parameters = parameters

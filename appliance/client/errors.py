@@ -18,18 +18,18 @@ class ClientError(GatewayError, close_code=4000, reason="client"):
 
     @property
     def orderly(self) -> bool:
-        """Whether one side wanted the end, and nothing went wrong."""
+        """Whether one side closed the session in order."""
         return False
 
 
 class MessageError(ClientError, reason="message"):
-    """A message that the gateway must not have sent. ``expected`` is the sequence number that was due."""
+    """A message that the gateway must not have sent. ``expected`` is the next sequence number."""
 
     expected: int
 
 
 class MessageUntrusted(MessageError, reason="message_untrusted"):
-    """The message does not prove that the canister sent it; ``cause`` says why (a CertificateError or Malformed)."""
+    """The message is not proven to come from the canister. ``cause`` is a CertificateError or Malformed."""
 
     cause: GatewayError
     sentence = "message {expected} cannot be trusted: {cause}"
@@ -90,7 +90,7 @@ class OutOfTurn(ClientError, reason="out_of_turn"):
 
 
 class OtherGeneration(ClientError, reason="other_generation"):
-    """The gateway speaks another wire generation than the client's, ``generation``; ``received`` is what it sent."""
+    """The gateway uses another wire generation than ``generation``, the client's. ``received`` is what it sent."""
 
     received: str
     generation: str
@@ -143,7 +143,7 @@ class ClosedByCanister(ClientError, reason="closed_by_canister"):
 
 
 class ClosedByApplication(ClosedByCanister, close_code=4001, reason="closed_by_application"):
-    """The canister ended the session because its application wanted to: nothing went wrong."""
+    """The canister ended the session because its application closed it. Not a failure."""
 
     why: str = "ClosedByApplication"
 

@@ -18,7 +18,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._serves = True
-        self._turn = threading.Lock()  # of whoever gives the loop work, or ends it
+        self._turn = threading.Lock()  # held while work is given to the loop, or the loop is ended
         self._thread = threading.Thread(target=self._serve, name="icws-client", daemon=True)
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class LoopThread:
     def _serve(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop):
             self._loop.run_forever()
-        # the Runner has cancelled what was left, and closed the loop
+        # the Runner has cancelled the remaining tasks and closed the loop
 
 
 async def _next(items: AsyncIterator[T]) -> T:

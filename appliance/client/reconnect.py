@@ -35,21 +35,21 @@ def verdict(cause: GatewayError) -> Verdict:
 
 @dataclass(frozen=True)
 class Backoff:
-    """How patiently a lost session is opened again. Times are in seconds."""
+    """The waits between attempts to reopen a lost session. Times are in seconds."""
 
     first: float = 0.5
     """Before the first attempt."""
     factor: float = 2.0
-    """By how much each attempt that fails lengthens the wait."""
+    """The factor by which each failed attempt lengthens the wait."""
     longest: float = 30.0
-    """The wait grows no further; a session that lasts longer makes it ``first`` again."""
+    """The longest wait. A session that lasts longer than this resets the wait to ``first``."""
     jitter: float = 0.5
-    """How much of the wait is random, 0 to 1: clients of one gateway must not come back at the same moment."""
+    """How much of the wait is random, 0 to 1: clients of one gateway must not reconnect at the same moment."""
     attempts: int | None = None
-    """How many may fail in a row before the connection ends with the error of the last; None for no limit."""
+    """How many attempts may fail in a row before the connection ends with the last error; None for no limit."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what cannot be a policy."""
+        """Raises ValueError for values out of range."""
         if not 0 <= self.first <= self.longest:
             raise ValueError("a backoff needs 0 <= first <= longest")
         if not 1 <= self.factor <= 100 or not 0 <= self.jitter <= 1:
@@ -133,7 +133,7 @@ class RetryFailed:
 
 @dataclass(frozen=True)
 class Restored:
-    """A new session is open, for the canister one of a new client."""
+    """A new session is open. For the canister it is a new client."""
 
     gateway: str
     """The URL it is through."""

@@ -1,5 +1,4 @@
-"""How a session of wire generation v0 is opened: the client's key is first made known to the canister, by a call over
-HTTP (IC-PROTOCOL D.0)."""
+"""Opens sessions of wire generation v0. First it registers the client's key with the canister, by a call over HTTP."""
 
 import asyncio
 
@@ -10,7 +9,7 @@ from appliance.client.connector import Connector, ConnectParameters
 from appliance.client.sessions.v0 import ANSWER, SessionV0, registration
 from appliance.client.settings import Registration
 from appliance.crypto import SigningKey
-from appliance.errors import CanisterRefused, CertificateError, IcUnreachable, Malformed, OpenTimeout
+from appliance.errors import CanisterRefused, IcUnreachable, OpenTimeout, ReplyError, reading_reply
 from appliance.ic.agent import Agent
 from appliance.ic.principal import Principal
 from appliance.ic.transport import Transport
@@ -26,7 +25,7 @@ class DirectCalls:
         self._one_by_one = asyncio.Lock()
 
     async def register(self, key: SigningKey) -> None:
-        """Make a client key known. Raises as `message` does, and KeyUnusable for a key that is not Ed25519."""
+        """Register a client key. Raises as `message` does, and KeyUnusable for a key that is not Ed25519."""
         await self._call("ws_register", registration(key))
 
     async def message(self, arg: bytes) -> None:
@@ -37,8 +36,9 @@ class DirectCalls:
 
     async def _call(self, method: str, arg: bytes) -> None:
         try:
-            (answer,) = ANSWER.decode(await self._agent.call(self._canister_id, method, arg))
-        except (CertificateError, Malformed) as error:
+            with reading_reply(f"answer of {method}"):
+                (answer,) = ANSWER.decode(await self._agent.call(self._canister_id, method, arg))
+        except ReplyError as error:
             raise IcUnreachable(self._network, str(error)) from error
         if isinstance(answer, dict) and "Err" in answer:
             raise CanisterRefused(method, answer["Err"])
@@ -60,7 +60,7 @@ class DirectChannel(Channel):
 
 
 class RegisteredConnector(Connector):
-    """Opens sessions of v0: each with the key that is given, else with a fresh one."""
+    """Opens sessions of v0: each with the given key, or else a new one."""
 
     def __init__(self, parameters: ConnectParameters, transport: Transport, registration: Registration) -> None:
         super().__init__(parameters)

@@ -48,7 +48,7 @@ class Connection:
         self._loop.run(self._connection.send(value))
 
     def receive(self, timeout: float | None = None) -> Message:
-        """The next message. Raises TimeoutError where none comes for so many seconds (the session goes on), and what
+        """The next message. Raises TimeoutError if none arrives for so many seconds (the session goes on), and what
         `appliance.client.Connection.receive` does."""
         return self._loop.run(self._receive(timeout))
 

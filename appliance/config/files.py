@@ -72,7 +72,7 @@ def write_whole(file: Path, data: bytes, *, mode: int) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    sync_folder(file.parent)  # else the rename itself may be lost in a crash
+    sync_folder(file.parent)  # otherwise a crash may lose the rename itself
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The revisions of the configuration: the text of each, when and by whom it was applied, and its state.
 
 Each has a file, so that a crash damages one at most. The file is written before the configuration is applied: after a
-crash in between the next start knows that it was not finished. Its mode is 0600 in a folder of mode 0700, since a
+crash in between the next start finds it unfinished. Its mode is 0600 in a folder of mode 0700, since a
 configuration may hold secrets of plugins. Without a folder the history is in memory.
 """
 
@@ -17,7 +17,7 @@ from appliance.config.files import TEMPORARY, sync_folder, write_whole
 from appliance.errors import RevisionUnknown
 
 State = Literal["candidate", "good", "rejected", "rolled back"]
-"""Being applied or on trial; applied; given up before anything was changed; applied and taken back."""
+"""Being applied or on trial; applied; refused before anything was changed; applied and rolled back."""
 
 _NAME = re.compile(r"([0-9]{1,9})\.json")
 
@@ -44,7 +44,7 @@ class Record:
 
     @property
     def was_given_up(self) -> bool:
-        """Whether it was being applied when the process ended, or was taken back: it is not to be run by itself."""
+        """Whether it was being applied when the process ended, or was rolled back. A start must not use it then."""
         return self.state in ("candidate", "rolled back")
 
 
@@ -70,7 +70,7 @@ class History:
     """
 
     def __init__(self, folder: Path | None, *, keep: int) -> None:
-        """Read what is there. Raises OSError where the folder is not to be had."""
+        """Read the folder. Raises OSError if it cannot be created or read."""
         self.folder = folder
         self.keep = keep
         self.complaints: list[str] = []
@@ -100,7 +100,7 @@ class History:
     def add(
         self, text: str, state: State, *, at_ns: int, actor: str, trigger: str, file_hash: str | None = None
     ) -> Record:
-        """Keep a further revision, and remove the oldest beyond ``keep``. Raises OSError."""
+        """Add a revision, and remove the oldest beyond ``keep``. Raises OSError."""
         record = Record(self._last + 1, text, state, at_ns, actor, trigger, file_hash)
         self._write(record)
         self._last = record.revision
@@ -168,7 +168,7 @@ def _written(record: Record) -> dict[str, Any]:
 
 
 def _record(values: Any, revision: int) -> Record:
-    """Raises ValueError, TypeError or KeyError for what was not written by us, or not in full."""
+    """Raises ValueError, TypeError or KeyError for a file that this class did not write, or not completely."""
     if not isinstance(values, dict):
         raise ValueError("not what was written")
     expected = values.pop("hash")

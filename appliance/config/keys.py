@@ -37,7 +37,7 @@ def label_of(section: Section) -> str:
 
 
 def labelled(section: Section, path: Path) -> KeyPath:
-    """A path with labels instead of positions in lists; it ends at a value that is no section."""
+    """A path with labels instead of list positions, up to the first value that is not a section."""
     value: Any = section
     labels: list[str | Item] = []
     for part in path:
@@ -53,5 +53,5 @@ def labelled(section: Section, path: Path) -> KeyPath:
 
 
 def is_repeated(value: object) -> bool:
-    """Whether a value is a list of sections, which is never so for an empty one."""
+    """Whether a value is a list of sections. An empty list is not."""
     return isinstance(value, list) and bool(value) and isinstance(value[0], Section)

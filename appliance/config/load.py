@@ -1,4 +1,4 @@
-"""From ``gateway.yaml``, the environment and the command line to a Config, with the origin of every value.
+"""Loads a Config from ``gateway.yaml``, the environment and the command line, with the origin of every value.
 
 The command line wins over the environment, the environment over the file, the file over the defaults.
 
@@ -121,7 +121,7 @@ class _Layers:
     problems: list[ConfigProblem] = field(default_factory=list)
 
     def lay_text(self, text: str, path: Path, name: str) -> None:
-        """Put a value from outside of the file over what is there."""
+        """Override the value at a path with one from outside of the file."""
         try:
             document = read_value(text, name)
         except ConfigError as error:
@@ -141,7 +141,7 @@ class _Layers:
         )
 
     def lay(self, document: Document, path: Path) -> None:
-        """Put a document over what is there, at a path."""
+        """Override the value at a path with a document."""
         self.problems.extend(document.problems)
         self.broken |= {path + part for part in document.broken}
         if () in document.broken:
@@ -200,7 +200,7 @@ class _Layers:
     def _problem(self, error: ErrorDetails) -> ConfigProblem:
         cause = error.get("ctx", {}).get("error")
         path = error["loc"] + (cause.at if isinstance(cause, Misplaced) else ())
-        # An unknown key is at the place of the key, a wrong value at that of the value.
+        # The place of an unknown key is that of the key, the place of a wrong value is that of the value.
         first, second = (self.places, self.key_places)
         if error["type"] == "extra_forbidden":
             first, second = second, first
@@ -219,7 +219,7 @@ def _read(text: str, name: str) -> Document:
 
 
 def _section_of(target: dict[str, Any], key: str | int) -> dict[str, Any] | None:
-    """The section at a key, made if nothing is there."""
+    """The section at a key, created if it is missing."""
     if target.get(str(key)) is None:
         target[str(key)] = {}
     section = target[str(key)]

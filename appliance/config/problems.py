@@ -23,7 +23,7 @@ _TYPES = {
     "is_instance_of": "has the wrong type",
 }
 _ELSEWHERE = {"drain_timeout": "drain.deadline"}
-"""Keys of other products, and the name that they have here."""
+"""Keys of other products, with the name of the key in this one."""
 _BOUNDS = {
     "greater_than_equal": ("ge", "at least"),
     "greater_than": ("gt", "more than"),

@@ -1,7 +1,8 @@
-"""Every section and key of ``gateway.yaml`` with its default, unit, bound and reload class. Defaults are nowhere else.
+"""Every section and key of ``gateway.yaml`` with its default, unit, bound and reload class; the only
+place of defaults.
 
 Durations are seconds, sizes are bytes and rates are per second once read; in the file they are written as ``50ms``,
-``64KiB`` and ``20/s``. The ``Effect`` in its metadata is its reload class.
+``64KiB`` and ``20/s``. The ``Effect`` in the metadata of a field is its reload class.
 """
 
 from pathlib import Path
@@ -49,27 +50,27 @@ class Log(Section):
     """The log on standard error."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], Live()] = "info"
-    """The lowest level that is logged; ``debug`` logs every frame."""
+    """Lowest level that is logged. ``debug`` logs every frame."""
     format: Annotated[Literal["text", "json"], Live()] = "text"
-    """Readable lines, or one JSON object per line."""
+    """Plain text, or one JSON object per line."""
 
 
 class Tls(Section):
-    """A certificate chain and its key, both PEM. Files that change are read again by a reload."""
+    """A certificate chain and its key, both in PEM files. A reload reads them again if they have changed."""
 
     certificate: Annotated[File, Live()]
-    """File of the certificate chain."""
+    """PEM file with the certificate chain."""
     key: Annotated[File, Live()]
-    """File of the private key."""
+    """PEM file with the private key."""
 
 
 class MoreListener(Section):
     """A further address where clients connect, for example for clients that cannot use a path."""
 
     address: Annotated[Address, Live()]
-    """As ``gateway.listen``."""
+    """Like ``gateway.listen``."""
     generation: Annotated[GenerationName, NewSessions()] = "v2"
-    """As ``gateway.generation``."""
+    """Like ``gateway.generation``, for this address."""
 
 
 def _one_listener_each(listeners: list[MoreListener]) -> list[MoreListener]:
@@ -86,90 +87,93 @@ class Gateway(Section):
     """The sockets of clients."""
 
     listen: Annotated[Address, Live()] = "0.0.0.0:8080"
-    """Where clients connect: ``host:port``, ``[v6]:port`` or ``unix:/path``. Port 0 takes a free one."""
+    """Address for clients: ``host:port``, ``[v6]:port`` or ``unix:/path``. Port 0 picks a free port."""
     generation: Annotated[GenerationName, NewSessions()] = "v2"
-    """The wire generation at the path ``/``. The paths ``/v0``, ``/v1`` and ``/v2`` have their own, and
-    ``/canister/NAME`` has that of the listed canister."""
+    """Wire format at the path ``/``. The paths ``/v0``, ``/v1`` and ``/v2`` select it themselves, and
+    ``/canister/NAME`` uses that of the canister."""
     listeners: Annotated[list[MoreListener], AfterValidator(_one_listener_each), Live()] = []
-    """Further addresses."""
+    """More addresses for clients."""
     tls: Annotated[Tls | None, Live()] = None
-    """Serve ``wss`` with this certificate; otherwise ``ws``."""
+    """Certificate for ``wss``. Without it the gateway serves ``ws``."""
     identity: Annotated[File, Restart()] = Path("data/identity.pem")
-    """Key of the gateway's principal, created with mode 0600 if absent. Takes PEM, and the reference gateway's
-    ``data/key_pair``."""
+    """PEM file with the gateway's private key, which determines its principal. Created with mode 0600 if it does not
+    exist. The reference gateway's ``data/key_pair`` works too."""
     origins: Annotated[list[Origin], AfterValidator(unordered), Live()] = ["*"]
-    """Origins of the pages that may connect, e.g. ``https://app.example``; ``*`` is any. Programs other than
-    browsers send no origin and may connect."""
+    """Web origins that may connect, e.g. ``https://app.example``; ``*`` allows all. Programs other than browsers send
+    no origin and may always connect."""
     trusted_proxies: Annotated[list[Proxy], AfterValidator(unordered), Live()] = []
-    """Networks of proxies whose ``X-Forwarded-For`` is trusted; ``unix`` is every client of a Unix socket."""
+    """Networks of proxies whose ``X-Forwarded-For`` is trusted. ``unix`` trusts all clients of Unix sockets."""
     max_connections: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 20_000
-    """Sockets at the same time; further ones get HTTP 503."""
+    """Maximum number of open sockets. Further clients get HTTP 503."""
     max_frame: Annotated[Size, Field(ge=1024, le=16 * 1024**2), NewSessions()] = 2 * 1024**2
-    """Bytes of one frame of a client. The IC takes 2 MiB."""
+    """Maximum size of a client's message. The IC accepts up to 2 MiB."""
     outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3), NewSessions()] = 4 * 1024**2
-    """Bytes buffered for one client that does not read; beyond, it is closed."""
+    """Maximum bytes buffered for a client that reads too slowly. Above this, its session is closed (4100)."""
     relay_queue: Annotated[int, Field(ge=1, le=10_000), NewSessions()] = 128
-    """Messages of one client that wait for the IC; beyond, it is closed."""
+    """Maximum number of a client's messages that wait for the IC. Above this, its session is closed (4104)."""
     ping_interval: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 25.0
-    """How often a silent client is pinged."""
+    """Time without data from a client until it gets a ping."""
     ping_timeout: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 20.0
-    """How long a pong may take."""
+    """Time for the pong. Then the session is closed (4106)."""
     handshake_timeout: Annotated[Duration, Field(ge=1, le=600), NewSessions()] = 30.0
-    """From the accepted socket to the client's first message."""
+    """Time from accepting the socket until the client's opening message is verified."""
     open_timeout: Annotated[Duration, Field(ge=1, le=600), NewSessions()] = 60.0
-    """From the first message to the canister's answer to it."""
+    """Time from the opening message until the canister has answered it."""
     close_timeout: Annotated[Duration, Field(ge=0.1, le=60), NewSessions()] = 5.0
-    """How long a client may take to answer a close frame."""
+    """Time for a client to answer a close frame. Then the connection is cut."""
 
 
 class Drain(Section):
-    """How sessions are closed when the gateway stops or a canister is removed, so that clients do not all reconnect at
-    once."""
+    """How sessions are closed when the gateway stops or a canister is removed: gradually, so that clients do not all
+    reconnect at once."""
 
     rate: Annotated[Rate, Field(ge=1, le=100_000), Live()] = 100.0
-    """Highest rate of closed sessions."""
+    """Maximum number of sessions closed per second. Raised if ``deadline`` needs it."""
     grace: Annotated[Duration, Field(ge=0, le=600), Live()] = 0.0
-    """From not being ready to the first close, so that load balancers notice."""
+    """Wait before the first close, with ``/readyz`` failing, so that load balancers stop sending clients."""
     deadline: Annotated[Duration, Field(ge=0, le=3600), Live()] = 20.0
-    """Time for all of it, with the ``ws_close`` calls; sessions that are left then are closed at once."""
+    """Time after ``grace`` for closing all sessions and for the ``ws_close`` calls. Then the rest is closed at once."""
 
 
 class Network(Section):
-    """The IC."""
+    """Connection to the Internet Computer (IC)."""
 
     url: Annotated[list[Endpoint], BeforeValidator(one_or_several), Field(min_length=1, max_length=16), Live()] = [
         "https://icp-api.io"
     ]
-    """One or several endpoints of the same network, tried in this order when one fails."""
+    """One or more API endpoints of the same network. If one fails, the next is used. The environment variables
+    ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` apply, except to an address of this machine."""
     root_key: Annotated[str, Field(pattern=r"^(mainnet|fetch|[0-9a-fA-F]{266})$"), Restart()] = "mainnet"
-    """``mainnet``, the key as 266 hexadecimal digits, or ``fetch`` to trust the key of the endpoint at the start (for
-    local networks only)."""
+    """``mainnet``; or the key as 266 hexadecimal digits; or ``fetch`` to trust the key that the endpoint reports at the
+    start (for local networks only)."""
     timeout: Annotated[Duration, Field(ge=0.1, le=300), Live()] = 15.0
-    """For one HTTP request. The IC answers a call within 10 s, if only to accept it."""
+    """Time limit of an HTTP request. Keep it above 10 s: an endpoint answers a call within that time."""
     max_reply: Annotated[Size, Field(ge=1024, le=64 * 1024**2), Live()] = 4 * 1024**2
-    """Bytes of one reply of the IC."""
+    """Maximum size of a reply from the IC."""
 
 
 class Verification(Section):
-    """Verification before a message is passed on."""
+    """What the gateway verifies before it passes a message on."""
 
     certificates: Annotated[Mode, Live()] = "enforce"
-    """Messages of canisters: certificate, tree and content."""
+    """Messages from canisters with an invalid certificate, hash tree or content: ``enforce`` drops them, ``report``
+    passes them on and counts them, ``off`` does not verify."""
     envelopes: Annotated[Mode, Live()] = "enforce"
-    """Messages of clients: signature, delegations, sender and expiry."""
+    """Messages from clients with an invalid signature, delegation, sender or expiry: ``enforce`` closes the session,
+    ``report`` passes them on and counts them, ``off`` does not verify."""
     max_certificate_age: Annotated[Duration, Field(ge=1, le=86400), Live()] = 300.0
-    """How far a certificate's time may be from this clock, either way."""
+    """Maximum difference between a certificate's time and the clock of this machine, in either direction."""
 
 
 class Polling(Section):
     """How often a canister is polled for messages."""
 
     min_interval: Annotated[Duration, Field(ge=0.005, le=60), Live()] = 0.05
-    """While messages flow."""
+    """Time between polls while messages arrive."""
     max_interval: Annotated[Duration, Field(ge=0.005, le=300), Live()] = 1.0
-    """While nothing happens. After errors the interval grows to ten times this."""
+    """Time between polls when there are no messages. After errors it grows up to ten times this value."""
     timeout: Annotated[Duration, Field(ge=0.1, le=60), Live()] = 5.0
-    """For the reply to one poll."""
+    """Time limit of a poll."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -179,32 +183,32 @@ class Polling(Section):
 
 
 class RateLimit(Section):
-    """A rate limit. Its counters are kept across a reload."""
+    """A rate limit. A reload keeps its counters."""
 
     rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()]
-    """On average."""
+    """Average rate."""
     burst: Annotated[int, Field(ge=1, le=1_000_000), Live()]
-    """At once, after a quiet time."""
+    """Number at once after a pause."""
     mode: Annotated[LimitMode, Live()] = "enforce"
-    """Refuse what exceeds the limit, only count it, or do not apply the limit."""
+    """``enforce`` refuses what exceeds the limit, ``shadow`` only counts it, ``off`` disables the limit."""
 
 
 class ConnectionLimit(RateLimit):
-    """Connections of one IP address (IPv6: of one /64); beyond, HTTP 429 with ``Retry-After``."""
+    """New connections per IP address (IPv6: per /64). Above this, HTTP 429 with ``Retry-After``."""
 
     rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 20.0
-    """On average."""
+    """Average rate."""
     burst: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 100
-    """At once, after a quiet time."""
+    """Number at once after a pause."""
 
 
 class MessageLimit(RateLimit):
-    """Messages of one client to its canister; beyond, the session is closed with 4108 and the time to wait."""
+    """Messages per client. Above this, the session is closed (4108) with the time to wait in the reason."""
 
     rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 50.0
-    """On average."""
+    """Average rate."""
     burst: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 200
-    """At once, after a quiet time."""
+    """Number at once after a pause."""
 
 
 class RateLimits(Section):
@@ -224,37 +228,37 @@ class Canister(Section):
     """A canister that is served."""
 
     id: Annotated[CanisterId, Live()]
-    """Its principal."""
+    """Its canister id."""
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"), Live()] = None
     """Its name in paths and logs."""
     generation: Annotated[Generations, NewSessions()] = ["v2"]
-    """The wire generation of its clients; ``[v1, v2]`` serves both."""
+    """Wire format of its clients. ``[v1, v2]`` serves both."""
     paused: Annotated[bool, Live()] = False
-    """Admit no further client and do not poll; sessions stay open."""
+    """Accept no new clients and stop polling. Open sessions stay open."""
     max_clients: Annotated[int | None, Field(ge=1, le=1_000_000), Live()] = None
-    """Clients at the same time; no limit of its own if absent."""
+    """Maximum number of clients connected at the same time. No limit if absent."""
     polling: Annotated[Polling | None, Live()] = None
-    """Instead of the general ``polling``."""
+    """Replaces the general ``polling`` for this canister."""
     rate_limits: Annotated[CanisterLimits | None, Live()] = None
-    """Instead of the general ``rate_limits``."""
+    """Replaces the general ``rate_limits`` for this canister."""
 
 
 class Control(Section):
-    """The control plane: the API, the page, and the address for the command line."""
+    """The control plane: API, web page, and the address that ``icws`` commands use."""
 
     listen: Annotated[Address | None, Restart()] = "unix:data/control.sock"
-    """``unix:path``, whose file permissions are the access control, or ``host:port``, which needs ``tokens``; null for
-    no control plane."""
+    """``unix:path`` (whoever may open the socket is an admin) or ``host:port`` (needs ``tokens``); null disables the
+    control plane."""
     tokens: Annotated[File | None, Live()] = None
-    """File of the tokens, one a line: name, role (``viewer``, ``operator`` or ``admin``) and the token's SHA-256 in
-    hexadecimal. Read again by a reload."""
+    """File with one token per line: name, role (``viewer``, ``operator`` or ``admin``) and SHA-256 of the token in
+    hexadecimal. ``icws tokens`` writes it."""
     hosts: Annotated[list[HostName], AfterValidator(unordered), Live()] = []
-    """Host names for requests, beside addresses and ``localhost``: lower case, without a port. Others are refused,
-    because any site could point a name of its own here."""
+    """Host names of the API, in lower case and without port. IP addresses and ``localhost`` always work; other names
+    are refused, to protect against DNS rebinding."""
     history: Annotated[File | None, Restart()] = Path("data/history")
-    """Folder for every applied configuration, each in a file of mode 0600; null keeps them in memory only."""
+    """Folder for the revisions of the configuration (files with mode 0600). null keeps them in memory only."""
     keep: Annotated[int, Field(ge=2, le=10_000), Live()] = 50
-    """How many configurations are kept."""
+    """Number of revisions to keep."""
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
@@ -267,22 +271,22 @@ class Metrics(Section):
     """Metrics."""
 
     canisters: Annotated[int, Field(ge=0, le=1000), Live()] = 50
-    """Canisters with a label of their own, those with the most clients; the others share ``_other``."""
+    """Number of canisters with a label of their own: those with the most clients. The rest shares ``_other``."""
 
 
 class Plugin(Section):
-    """Code of your own that decides on events or observes them, from either ``path`` or ``module``."""
+    """Your own code that observes events or decides on them. Give either ``path`` or ``module``."""
 
     path: Annotated[File | None, Live()] = None
-    """Its file. Read again by a reload if it has changed."""
+    """Python file. A reload loads it again if it has changed."""
     module: Annotated[str | None, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"), Live()] = None
-    """Its module, if it is installed."""
+    """Name of an installed module."""
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"), Live()] = None
-    """Its name; that of its file or module if absent."""
+    """Name in logs and metrics. Default: the name of the file or module."""
     config: Annotated[dict[str, Any], Live()] = {}
     """Settings for the plugin; see its documentation."""
     timeout: Annotated[Duration, Field(ge=0.001, le=10), Live()] = 0.05
-    """For one answer; a plugin that is too slow again and again is switched off."""
+    """Time limit of a call. A plugin that exceeds it repeatedly is switched off for a while."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
@@ -318,9 +322,9 @@ class Config(Section):
     """The whole of ``gateway.yaml``."""
 
     version: Annotated[Literal[1], BeforeValidator(_version), Live()] = 1
-    """Version of this format."""
+    """Version of the format of this file."""
     watch: Annotated[bool, Restart()] = True
-    """Reload when this file, or one that it names, changes. Without it: ``icws reload``, SIGHUP or the API."""
+    """Reload automatically when this file, or a file that it names, changes."""
     log: Log = Log()
     gateway: Gateway = Gateway()
     drain: Drain = Drain()
@@ -329,13 +333,13 @@ class Config(Section):
     polling: Polling = Polling()
     rate_limits: RateLimits = RateLimits()
     unlisted_canisters: Annotated[Literal["deny", "allow"], Live()] = "deny"
-    """Whether clients may name canisters that are not listed; those of ``v0`` never may."""
+    """Whether clients may use canisters that are not listed below. Canisters of ``v0`` must be listed."""
     canisters: Annotated[list[Canister], AfterValidator(_distinct), Live()] = []
-    """The canisters that are served."""
+    """The canisters that clients may use."""
     control: Control = Control()
     metrics: Metrics = Metrics()
     plugins: Annotated[list[Plugin], AfterValidator(_one_plugin_each), Live()] = []
-    """Plugins, in the order in which they are called."""
+    """Plugins, in the order of their calls."""
 
     def canister(self, canister_id: Principal) -> Canister | None:
         """The settings of a canister, or None if it is not served."""

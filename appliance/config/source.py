@@ -1,4 +1,4 @@
-"""The source of the configuration, and which one is run at a start."""
+"""The source of the configuration, and the choice of the revision that a start uses."""
 
 import contextlib
 from collections.abc import Mapping, Sequence

@@ -25,9 +25,9 @@ from appliance.config.files import digest_of
 _log = structlog.get_logger(__name__)
 
 QUIET_MS = 100
-"""After the last of several events, before anything is done about them."""
+"""Quiet time after the last of several events, before they are reported as one change."""
 DEBOUNCE_MS = 1600
-"""The longest that events may keep it from being done."""
+"""The longest time for which continuing events delay the report."""
 LOOK_MS = 5000
 """Between reads of the files where there is no notification."""
 MAX_LINKS = 40
@@ -51,7 +51,7 @@ class Watch:
         self._seen = _digests(files())
 
     async def __aiter__(self) -> AsyncIterator[None]:
-        """One item for what changed together. A file that is not there (yet) is no change."""
+        """One item for all files that changed together. A missing file is no change."""
         pool, stop = ThreadPoolExecutor(1, thread_name_prefix="watch"), threading.Event()
         try:
             while True:
@@ -69,7 +69,7 @@ class Watch:
             pool.shutdown(wait=False)
 
     async def _something(self, notices: RustNotify | None, pool: Executor, stop: threading.Event) -> None:
-        """Wait until something may have happened."""
+        """Wait until a file may have changed."""
         if notices is None:
             await asyncio.sleep(self._look_ms / 1000)
             return
@@ -87,7 +87,7 @@ class Watch:
 
 
 def places_of(files: Iterable[Path]) -> Places:
-    """The folders and files where something happens when one of these files becomes another one."""
+    """The folders and files that get a notification when one of these files is replaced."""
     places: Places = {}
     for place in {place for file in files for place in _way_to(file)}:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The root of the tree and what it gives to every class, with the two errors that belong to no layer."""
+"""The root of the tree, and the two errors that belong to no layer."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, dataclass_transform

@@ -1,10 +1,10 @@
 """Certificates and hash trees of the IC that cannot be trusted."""
 
-from appliance.errors.base import GatewayError
+from appliance.errors.reply import ReplyError
 
 
-class CertificateError(GatewayError, reason="certificate"):
-    """An answer of the IC cannot be trusted. Never the fault of a client."""
+class CertificateError(ReplyError, reason="certificate"):
+    """An answer of the IC cannot be trusted. Raise a subclass."""
 
 
 class CertificateSignatureInvalid(CertificateError, reason="certificate_signature"):
@@ -73,7 +73,7 @@ class CertifiedDataMismatch(CertificateError, reason="certified_data_mismatch"):
 
 
 class MessageNotCertified(CertificateError, reason="message_not_certified"):
-    """The tree has another hash for the message of this key."""
+    """The certified hash for this key is not the hash of the message."""
 
     key: str
     sentence = "the content of message {key} does not match the hash that the canister certified"

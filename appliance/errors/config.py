@@ -1,4 +1,4 @@
-"""Configurations that cannot be used, or not now."""
+"""Configurations that cannot be applied."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from appliance.errors.base import GatewayError
 
 @dataclasses.dataclass(eq=False)
 class ConfigProblem:
-    """One fault of a configuration: where it is, which key, what is wrong and what would be right."""
+    """One mistake in a configuration: its place, its key, the problem and the remedy."""
 
     place: str
     key: str
@@ -27,7 +27,7 @@ class ConfigError(GatewayError, reason="config"):
 
 
 class RestartNeeded(ConfigError, reason="restart_needed"):
-    """A configuration that changes what only a start can change. ``problems`` has each such key."""
+    """A configuration with a change that needs a restart. ``problems`` has each such key."""
 
 
 class ForceNeeded(ConfigError, reason="force_needed"):
@@ -45,7 +45,7 @@ class ReloadFailed(ReloadError, reason="reload_failed"):
 
 
 class EtagMismatch(ReloadError, reason="etag_mismatch"):
-    """A change was made for another configuration than the running one. Both by their etag."""
+    """A change was made for another configuration than the running one. Both are etags."""
 
     expected: str
     running: str
@@ -72,7 +72,7 @@ class NothingToRollBackTo(ReloadError, reason="nothing_to_roll_back_to"):
 
 
 class RevisionUnknown(ReloadError, reason="generation_unknown"):
-    """The history of the configuration does not have this revision, or no longer."""
+    """The history of the configuration does not have this revision, or not any more."""
 
     revision: int
     sentence = "revision {revision} of the configuration is not in the history"

@@ -48,7 +48,7 @@ class SenderMismatch(EnvelopeError, close_code=4504, reason="sender_mismatch"):
 
 
 class DelegationInvalid(EnvelopeError, close_code=4505, reason="delegation"):
-    """The delegation chain is invalid: too long, cyclic, too many targets, permissions."""
+    """The delegation chain is invalid: too long, cyclic, too many targets or wrong permissions."""
 
     problem: str
     sentence = "invalid delegation chain: {problem}"

@@ -4,11 +4,14 @@ from appliance.errors.base import GatewayError
 
 
 class IcError(GatewayError, close_code=4101, reason="ic"):
-    """The IC did not do what it was asked."""
+    """A call or query failed at the IC."""
 
 
 class IcUnreachable(IcError, reason="ic_unreachable"):
-    """No usable answer: connection, time-out or a code that says "try again" (429, 5xx). Worth trying again."""
+    """No usable answer: no connection, time-out, or a temporary HTTP status (408, 425, 429, 5xx). Retrying may help.
+
+    ``retry_after_s``: no endpoint may be asked before that; None where another one may, or the same one at once.
+    """
 
     endpoint: str
     problem: str
@@ -17,12 +20,17 @@ class IcUnreachable(IcError, reason="ic_unreachable"):
 
 
 class IcRefused(IcError, reason="ic_refused"):
-    """The endpoint refused the request itself (HTTP 4xx). Trying again is useless."""
+    """An endpoint answered with HTTP 300 to 499, a web page, or another 2xx than the IC's. It proves nothing."""
 
     endpoint: str
     status: int
     text: str
     sentence = "{endpoint} refused the request with HTTP {status}: {text}"
+
+    @property
+    def blames_request(self) -> bool:
+        """Whether the status says that the request is at fault, so that an honest endpoint may have sent it."""
+        return self.status in (400, 413, 422)
 
 
 class Rejected(IcError, close_code=4102, reason="rejected"):
@@ -43,7 +51,9 @@ class CertifiedReject(Rejected):
 
 
 class UncertifiedReject(Rejected):
-    """An endpoint reports the rejection without proof, so that another endpoint may know better."""
+    """An endpoint reports the rejection without proof; another endpoint may answer otherwise."""
+
+    sentence = "rejected ({_codes}), uncertified: {message}"
 
 
 class CallExpired(IcError, reason="call_expired"):

@@ -68,7 +68,7 @@ class WrongGeneration(SessionError, close_code=4514, reason="wrong_generation"):
 
 
 class OutOfOrder(SessionError, close_code=4515, reason="out_of_order"):
-    """A message of the client repeats, overtakes or leaves out another; by their sequence numbers."""
+    """The sequence number of a client's message is not the next one."""
 
     expected: int
     received: int
@@ -97,14 +97,14 @@ class NotOpenYet(SessionError, close_code=4516, reason="not_open_yet"):
 
 
 class DuplicateClient(SessionError, close_code=4508, reason="duplicate_client"):
-    """A client key that has an open connection already."""
+    """A client key that already has an open connection."""
 
     client: str
     sentence = "client {client} is already connected"
 
 
 class ClientLeaving(SessionError, close_code=4107, reason="client_leaving"):
-    """A client key whose previous session is still being closed at its canister."""
+    """The previous session of a client key is still being closed at its canister."""
 
     client: str
     sentence = "the previous session is still being closed, retry shortly (client {client})"

@@ -38,7 +38,7 @@ class RateLimited(GatewayError, close_code=4108, reason="rate_limited"):
 
 
 class OpenTimeout(GatewayError, close_code=4105, reason="open_timeout"):
-    """The session was not open in time; ``waiting_for`` says what was missing."""
+    """The session did not open in time; ``waiting_for`` is what was missing."""
 
     limit_s: float
     waiting_for: str
@@ -68,7 +68,7 @@ class PostponedByPlugin(RefusedByPlugin, close_code=4110, reason="postponed_by_p
 
 
 class PluginUnavailable(RefusedByPlugin, close_code=1013, reason="plugin_unavailable"):
-    """A required plugin does not answer."""
+    """A required plugin did not decide."""
 
     text: str = "a required check does not answer at the moment; try again later"
 
@@ -96,7 +96,7 @@ class CanisterPaused(GatewayError, close_code=1013, reason="canister_paused"):
 
 
 class CanisterRemoved(GatewayError, close_code=4517, reason="canister_removed"):
-    """The operator has taken a canister out of the configuration, or to v0 or from it. A principal as text."""
+    """The operator removed a canister from the configuration, or changed it to or from v0. A principal as text."""
 
     canister: str
     sentence = "canister {canister} is no longer served here"
@@ -111,7 +111,7 @@ class ClosedByOperator(GatewayError, close_code=4109, reason="closed_by_operator
 
 
 class GatewayStopping(GatewayError, close_code=1012, reason="stopping"):
-    """The gateway is going down or restarting; ``retry_after_s`` is when to come back, None for at once."""
+    """The gateway stops or restarts; ``retry_after_s`` is when to reconnect, None for at once."""
 
     retry_after_s: float | None = None
     sentence = "the gateway restarts, open a new connection{_when}"

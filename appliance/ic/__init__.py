@@ -1,1 +1,1 @@
-"""The Internet Computer as a client sees it."""
+"""A client of the Internet Computer: identities, requests and their replies."""

@@ -7,10 +7,9 @@ from functools import partial
 from typing import TypeVar
 
 from appliance.crypto import CertifiedTree, Verifier
-from appliance.errors import UncertifiedReject
 from appliance.ic import network
 from appliance.ic.api import Api
-from appliance.ic.attempts import Chance, Clock, Pacing, Sleep, carry, system_chance
+from appliance.ic.attempts import Chance, Clock, LastAnswer, Pacing, Sleep, carry, system_chance
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.envelope import SignedCall, sign_request
 from appliance.ic.identity import Identity
@@ -23,7 +22,8 @@ from appliance.ic.replies import (
     read_query_reply,
     read_request_status,
 )
-from appliance.ic.transport import Reply, Transport
+from appliance.ic.responses import Reply
+from appliance.ic.transport import Transport
 
 MAX_CALLS = 512  # each holds a connection for up to 10 s, until the IC has executed the call
 REMEMBERED_CANISTERS = 4096
@@ -85,7 +85,7 @@ class Agent:
         """The reply (Candid) to a query. One endpoint answers it without proof: trust only a certificate in the reply.
 
         ``timeout_s`` is for each endpoint. ``avoid_last_endpoint`` asks another one than the last query of this
-        canister, where there is another. Raises Rejected, IcUnreachable, IcRefused, Malformed or TooLarge.
+        canister, where there is another. Raises UncertifiedReject, IcUnreachable, IcRefused or a ReplyError.
         """
         now_ns = self._pacing.clock()
         request = sign_request(
@@ -116,17 +116,14 @@ class Agent:
     ) -> CertifiedTree:
         """The verified state at these paths and the time; ``canister_id`` is the effective one.
 
-        Raises IcUnreachable, IcRefused, TooLarge, Malformed or a CertificateError.
+        Raises IcUnreachable, IcRefused or a ReplyError.
         """
         return await self._read_state(paths, canister_id, partial(self._verify, canister_id), timeout_s)
 
     async def fetch_certificate(
         self, paths: Sequence[Sequence[bytes]], canister_id: bytes, *, timeout_s: float | None = None
     ) -> bytes:
-        """The certificate of a read_state reply, unverified.
-
-        Raises IcUnreachable, IcRefused, TooLarge or Malformed.
-        """
+        """The certificate of a read_state reply, unverified. Raises IcUnreachable, IcRefused or a ReplyError."""
 
         async def as_it_came(certificate: bytes) -> bytes:
             return certificate
@@ -134,14 +131,21 @@ class Agent:
         return await self._read_state(paths, canister_id, as_it_came, timeout_s)
 
     async def request_status(
-        self, canister_id: bytes, request_id: bytes, *, timeout_s: float | None = None
+        self,
+        canister_id: bytes,
+        request_id: bytes,
+        *,
+        timeout_s: float | None = None,
+        last: LastAnswer | None = None,
     ) -> RequestStatus:
-        """How far a call of this identity is, as certified. Raises as read_state does."""
+        """How far a call of this identity is, as certified. Another endpoint than that of the ``last`` answer is asked
+        first. Raises as read_state does.
+        """
 
         async def read(certificate: bytes) -> RequestStatus:
             return read_request_status(await self._verify(canister_id, certificate), request_id)
 
-        return await self._read_state([[b"request_status", request_id]], canister_id, read, timeout_s)
+        return await self._read_state([[b"request_status", request_id]], canister_id, read, timeout_s, last)
 
     async def _read_state(
         self,
@@ -149,13 +153,16 @@ class Agent:
         canister_id: bytes,
         use: Callable[[bytes], Awaitable[T]],
         timeout_s: float | None,
+        last: LastAnswer | None = None,
     ) -> T:
         request = sign_request(self._identity, "read_state", now_ns=self._pacing.clock(), paths=paths)
+        last = last or LastAnswer()
 
-        async def read(_endpoint: Endpoint, _version: int, reply: Reply) -> T:
+        async def read(endpoint: Endpoint, _version: int, reply: Reply) -> T:
+            last.url = endpoint.url
             return await use(read_certificate(reply.body, "read_state reply"))
 
-        return await self._api.ask("read_state", canister_id, request.body, read, timeout_s=timeout_s)
+        return await self._api.ask("read_state", canister_id, request.body, read, timeout_s=timeout_s, avoid=last.url)
 
     async def _verify(self, canister_id: bytes, certificate: bytes) -> CertifiedTree:
         now_ns = self._pacing.clock()
@@ -168,16 +175,15 @@ class Agent:
     ) -> bytes:
         """Call a method and wait for its certified reply (Candid), for four minutes at most.
 
-        Raises Rejected, CallExpired, IcRefused, TooLarge, and Malformed or a CertificateError where the IC's answers
-        cannot be trusted.
+        Raises Rejected, CallExpired, and IcRefused or a ReplyError where no endpoint gives a usable answer.
         """
         subject = _effective(canister_id, effective_canister_id)
         now_ns = self._pacing.clock()
         call = sign_request(self._identity, "call", now_ns=now_ns, canister_id=canister_id, method_name=method, arg=arg)
         reply = await carry(
             call,
-            partial(self._post, call, subject),
-            partial(self._poll, call, subject),
+            partial(self._post, call, subject, LastAnswer()),
+            partial(self._poll, call, subject, LastAnswer()),
             self._pacing,
         )
         if reply is None:
@@ -189,29 +195,27 @@ class Agent:
         (Candid); None where the endpoint only confirms that the IC accepted it. Repeating is safe, because the IC
         executes a request id once.
 
-        Raises Rejected, CallExpired, IcRefused, TooLarge, and Malformed or a CertificateError where the IC's answers
-        cannot be trusted.
+        Raises Rejected, CallExpired, and IcRefused or a ReplyError where no endpoint gives a usable answer.
         """
         subject = _effective(request.canister_id, effective_canister_id)
-        return await carry(request, partial(self._post, request, subject), None, self._pacing)
+        return await carry(request, partial(self._post, request, subject, LastAnswer()), None, self._pacing)
 
-    async def _post(self, call: SignedCall, subject: bytes) -> tuple[int, RequestStatus]:
-        async def read(_endpoint: Endpoint, version: int, reply: Reply) -> tuple[int, RequestStatus]:
+    async def _post(self, call: SignedCall, subject: bytes, last: LastAnswer) -> tuple[int, RequestStatus]:
+        async def read(endpoint: Endpoint, version: int, reply: Reply) -> tuple[int, RequestStatus]:
+            last.url = endpoint.url
             return version, await self._read_call_reply(call, subject, reply)
 
         async with self._calls:
-            return await self._api.ask("call", subject, call.body, read)
+            return await self._api.ask("call", subject, call.body, read, avoid=last.url)
 
     async def _read_call_reply(self, call: SignedCall, subject: bytes, reply: Reply) -> RequestStatus:
         if reply.status == 202:
             return ACCEPTED
-        answer = read_call_reply(reply.body)
-        if isinstance(answer, UncertifiedReject):
-            return RequestStatus("rejected", reject=answer)
-        return read_request_status(await self._verify(subject, answer), call.request_id)
+        certificate = read_call_reply(reply.body)
+        return read_request_status(await self._verify(subject, certificate), call.request_id)
 
-    async def _poll(self, call: SignedCall, subject: bytes) -> tuple[int, RequestStatus]:
-        return 0, await self.request_status(subject, call.request_id)
+    async def _poll(self, call: SignedCall, subject: bytes, last: LastAnswer) -> tuple[int, RequestStatus]:
+        return 0, await self.request_status(subject, call.request_id, last=last)
 
 
 def _effective(canister_id: bytes, effective_canister_id: bytes | None) -> bytes:

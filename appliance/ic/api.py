@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Literal, TypeVar
 
-from appliance.errors import IcRefused
+from appliance.errors import IcRefused, reading_reply
 from appliance.ic.endpoints import Endpoint
+from appliance.ic.failover import first_answer
 from appliance.ic.principal import Principal
-from appliance.ic.transport import Reply, Transport, first_answer
+from appliance.ic.responses import Reply
+from appliance.ic.transport import Transport
 
 Kind = Literal["call", "query", "read_state"]
 T = TypeVar("T")
@@ -16,7 +18,7 @@ T = TypeVar("T")
 # The best first. The version of a query also decides how the certificate that the canister gets in it shows ranges of
 # canisters. Poll replies are passed on to clients with it, and older agents understand only the form of v2.
 VERSIONS: dict[Kind, tuple[int, ...]] = {"call": (4, 3, 2), "query": (2, 3), "read_state": (3, 2)}
-PROBE_AGAIN_NS = 600 * 10**9  # an upgrade of an endpoint is noticed within this
+PROBE_AGAIN_NS = 600 * 10**9  # the longest time until an upgrade of an endpoint is noticed
 
 
 class Api:
@@ -39,12 +41,13 @@ class Api:
     ) -> T:
         """Return ``read(endpoint, version, reply)`` of the first usable answer.
 
-        ``canister_id`` is the effective one. Raises as ``transport.first_answer`` does, IcRefused and TooLarge.
+        ``canister_id`` is the effective one. Raises as ``failover.first_answer`` does.
         """
 
         async def attempt(endpoint: Endpoint) -> T:
             version, reply = await self._send(endpoint, kind, canister_id, body, timeout_s)
-            return await read(endpoint, version, reply)
+            with reading_reply():
+                return await read(endpoint, version, reply)
 
         return await first_answer(self._transport, attempt, avoid=avoid)
 

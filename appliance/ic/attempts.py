@@ -5,19 +5,11 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from appliance.errors import (
-    CallExpired,
-    CertificateError,
-    CertifiedReject,
-    GatewayError,
-    IcUnreachable,
-    Malformed,
-    Rejected,
-)
+from appliance.errors import CallExpired, GatewayError, IcRefused, IcUnreachable, ReplyError, UncertifiedReject
 from appliance.ic.envelope import SignedCall
 from appliance.ic.replies import SYS_TRANSIENT, RequestStatus
 
-UNTRUSTED_LIMIT = 3  # wrong answers to one call before it is given up: a second and third endpoint may be honest
+UNUSABLE_LIMIT = 7  # rounds of unusable answers to one call before it is given up: 5 to 10 s, as long as a restart
 
 OUT_OF_CYCLES = "IC0207"
 """The replica calls this transient, but it lasts until somebody pays: trying again would keep a client waiting for four
@@ -60,6 +52,15 @@ class Pacing:
     chance: Chance = system_chance
 
 
+@dataclass(slots=True)
+class LastAnswer:
+    """The endpoint that answered about a call last, but without an outcome. "Accepted" and "unknown" cost a liar
+    nothing, and are what a replica that lags behind says, so that another endpoint comes first the next time.
+    """
+
+    url: str | None = None
+
+
 class Attempts:
     """The attempts at one call, until its ingress expiry."""
 
@@ -67,7 +68,7 @@ class Attempts:
         self._call = call
         self._pacing = pacing
         self._backoff = Backoff()
-        self._untrusted = 0
+        self._unusable = 0
 
     def check(self, problem: object) -> None:
         """Raise CallExpired, with the last problem, where the call's time is over."""
@@ -77,11 +78,11 @@ class Attempts:
     async def pause(self, problem: GatewayError | str) -> None:
         """Wait before the next attempt, at least for the ``Retry-After`` of an endpoint.
 
-        Raises CallExpired where that is too late, and the problem itself when the IC's answers were wrong too often.
+        Raises CallExpired where that is too late, and the problem itself when the IC's answers were unusable too often.
         """
-        if isinstance(problem, CertificateError | Malformed):
-            self._untrusted += 1
-            if self._untrusted >= UNTRUSTED_LIMIT:
+        if isinstance(problem, ReplyError | IcRefused):
+            self._unusable += 1
+            if self._unusable >= UNUSABLE_LIMIT:
                 raise problem
         self.check(problem)
         wanted_s = getattr(problem, "retry_after_s", None) or 0.0
@@ -110,16 +111,16 @@ async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pa
         problem: GatewayError | str = "the IC accepted it and has not answered yet"
         try:
             version, status = await ask()
-        except (IcUnreachable, CertificateError, Malformed) as error:
+        except (IcUnreachable, IcRefused, ReplyError, UncertifiedReject) as error:
+            if not _may_pass(error):
+                raise
             problem = error
         else:
             if status.state == "replied":
                 return status.reply
             if status.reject is not None:
-                if not _may_pass(status.reject):
-                    raise status.reject
-                problem = status.reject
-            elif read_status is not None:
+                raise status.reject
+            if read_status is not None:
                 if status.state == "done":
                     raise CallExpired(call.method_name, "it was executed, but the IC no longer keeps the reply")
                 ask = read_status
@@ -128,8 +129,12 @@ async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pa
         await attempts.pause(problem)
 
 
-def _may_pass(reject: Rejected) -> bool:
-    """Whether the same call may be taken later: nothing has judged it for good, and its canister can pay for it."""
-    # An uncertified SYS_TRANSIENT is the word of one endpoint, before execution: the call may still run.
-    is_final = isinstance(reject, CertifiedReject) or reject.error_code == OUT_OF_CYCLES
-    return not is_final and reject.reject_code == SYS_TRANSIENT
+def _may_pass(error: GatewayError) -> bool:
+    """Whether the same call may succeed later, after this was the outcome at every endpoint."""
+    match error:
+        case IcRefused():
+            return not error.blames_request
+        case UncertifiedReject():  # SYS_TRANSIENT is said before execution: the call may still run
+            return error.reject_code == SYS_TRANSIENT and error.error_code != OUT_OF_CYCLES
+        case _:
+            return True

@@ -8,6 +8,7 @@ from appliance.errors import IcUnreachable, Malformed
 FIRST_REST_NS = 10**9
 LONGEST_REST_NS = 60 * 10**9
 LONGEST_RETRY_AFTER_S = 60.0  # an endpoint cannot switch itself off for longer, whatever it says
+LONGEST_PAUSE_S = 5.0  # nor for longer than this where no other endpoint is healthy
 
 MAINNET_DOMAINS = ("icp-api.io", "icp0.io", "ic0.app")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -20,14 +21,14 @@ def normalise_url(url: str) -> str:
     """
     try:
         parts = urlsplit(url.strip())
-        host, port = parts.hostname, parts.port
+        host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError as error:
         raise Malformed("URL", f"{url!r}: {error}") from None
     if parts.scheme not in _DEFAULT_PORTS or not host:
         raise Malformed("URL", f"{url!r} should look like https://icp-api.io or http://127.0.0.1:4943")
     if parts.username is not None or parts.query or parts.fragment:
         raise Malformed("URL", f"{parts.scheme}://{host}: credentials, query and fragment have no place here")
-    host = f"[{host}]" if ":" in host else host.rstrip(".")
+    host = f"[{host}]" if ":" in host else host
     port_text = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
     return f"{parts.scheme}://{host}{port_text}{parts.path.rstrip('/')}"
 
@@ -47,14 +48,16 @@ class Endpoint:
         self.last_problem: str | None = None
         self._rests_until_ns = 0
         self._closed_until_ns = 0
+        self._closed_since_ns = 0
 
     def rests_for_s(self, now_ns: int) -> float:
         """How long others are asked first yet, because it failed lately."""
         return max(0, self._rests_until_ns - now_ns) / 1e9
 
-    def closed_for_s(self, now_ns: int) -> float:
-        """How long it has asked to be left alone yet (``Retry-After``)."""
-        return max(0, self._closed_until_ns - now_ns) / 1e9
+    def closed_for_s(self, now_ns: int, *, longest_s: float = LONGEST_RETRY_AFTER_S) -> float:
+        """How long it has asked to be left alone yet (``Retry-After``), of ``longest_s`` at most."""
+        until_ns = min(self._closed_until_ns, self._closed_since_ns + int(longest_s * 1e9))
+        return max(0, until_ns - now_ns) / 1e9
 
     def succeeded(self) -> None:
         """It answered as it should."""
@@ -70,6 +73,7 @@ class Endpoint:
         if retry_after_s:
             wait_ns = int(min(retry_after_s, LONGEST_RETRY_AFTER_S) * 1e9)
             self._closed_until_ns = max(self._closed_until_ns, now_ns + wait_ns)
+            self._closed_since_ns = now_ns
         if not self.rests_for_s(now_ns):
             self._rests_until_ns = now_ns + min(FIRST_REST_NS << min(self.failures, 10), LONGEST_REST_NS)
             self.failures += 1
@@ -93,14 +97,31 @@ class Endpoints:
 
     def order(self, now_ns: int, *, avoid: str | None = None) -> list[Endpoint]:
         """Whom to ask, one after the other until one answers: the healthy ones as configured, or the one whose rest
-        ends first where all rest. The address ``avoid`` is among them only where there is no other.
+        ends first where all rest. The address ``avoid`` comes after them.
 
         Raises IcUnreachable where all have asked to be left alone.
         """
-        open_ones = [endpoint for endpoint in self.all if not endpoint.closed_for_s(now_ns)]
+        open_ones = self._open(now_ns)
         if not open_ones:
             nearest = min(self.all, key=lambda endpoint: endpoint.closed_for_s(now_ns))
-            raise IcUnreachable(nearest.url, "it asked to be left alone", nearest.closed_for_s(now_ns))
+            raise IcUnreachable(nearest.url, "it asked to be left alone", self.pause_s(now_ns))
         open_ones.sort(key=lambda endpoint: endpoint.rests_for_s(now_ns))
-        preferred = [endpoint for endpoint in open_ones if endpoint.url != avoid] or open_ones
-        return [endpoint for endpoint in preferred if not endpoint.rests_for_s(now_ns)] or preferred[:1]
+        others = [endpoint for endpoint in open_ones if endpoint.url != avoid]
+        avoided = [endpoint for endpoint in open_ones if endpoint.url == avoid]
+        return ([endpoint for endpoint in others if not endpoint.rests_for_s(now_ns)] or others[:1]) + avoided
+
+    def resting(self, now_ns: int) -> list[Endpoint]:
+        """Those that rest, and have not asked to be left alone."""
+        return [endpoint for endpoint in self._open(now_ns) if endpoint.rests_for_s(now_ns)]
+
+    def pause_s(self, now_ns: int) -> float:
+        """How long none may be asked, because all have asked to be left alone."""
+        if self._open(now_ns):
+            return 0.0
+        return min(endpoint.closed_for_s(now_ns, longest_s=LONGEST_PAUSE_S) for endpoint in self.all)
+
+    def _open(self, now_ns: int) -> list[Endpoint]:
+        # A dead endpoint is no other: if only such ones are left, one with a long ``Retry-After`` must be asked again.
+        has_healthy = any(not each.closed_for_s(now_ns) and not each.rests_for_s(now_ns) for each in self.all)
+        longest_s = LONGEST_RETRY_AFTER_S if has_healthy else LONGEST_PAUSE_S
+        return [endpoint for endpoint in self.all if not endpoint.closed_for_s(now_ns, longest_s=longest_s)]

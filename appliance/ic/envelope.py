@@ -1,4 +1,4 @@
-"""Requests that are signed here (IC interface specification, "Authentication" and "Request: Call")."""
+"""Signs requests (IC interface specification, "Authentication" and "Request: Call")."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from appliance.crypto import encode_content, encode_envelope
 from appliance.ic.identity import Identity
 
 REQUEST_SEPARATOR = b"\x0aic-request"
-LIFETIME_NS = 240 * 10**9  # the IC takes up to 5 min ahead; the minute between is for clocks that differ
+LIFETIME_NS = 240 * 10**9  # the IC accepts up to 5 min ahead; a minute of that is left for clocks that differ
 NONCE_LENGTH = 16
 
 RequestType = Literal["call", "query", "read_state"]

@@ -24,7 +24,7 @@ class Delegation(NamedTuple):
 
 @runtime_checkable
 class Identity(Protocol):
-    """Whoever can send requests."""
+    """The sender of requests."""
 
     @property
     def principal(self) -> Principal:
@@ -43,14 +43,14 @@ class Identity(Protocol):
 
 
 class AnonymousIdentity:
-    """Nobody in particular."""
+    """The anonymous identity."""
 
     principal = ANONYMOUS
     public_key = None
     delegations: Sequence[Delegation] = ()
 
     def sign(self, message: bytes) -> None:
-        """Requests of nobody have no signature."""
+        """None: anonymous requests have no signature."""
 
     def __repr__(self) -> str:
         return "AnonymousIdentity()"

@@ -1,12 +1,14 @@
-"""Which network this is: its status and its root key (interface specification, "Root of trust")."""
+"""The status and the root key of a network (interface specification, "Root of trust")."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
-from appliance.errors import ConfigError, ConfigProblem, Malformed
+from appliance.errors import ConfigError, ConfigProblem, Malformed, reading_reply
 from appliance.ic.endpoints import Endpoint, is_mainnet
+from appliance.ic.failover import first_answer
 from appliance.ic.replies import field, read_fields
-from appliance.ic.transport import Transport, first_answer
+from appliance.ic.transport import Transport
 
 ROOT_KEY_LENGTH = 133
 ROOT_KEY_PREFIX = bytes.fromhex("308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100")
@@ -22,13 +24,9 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 async def fetch_status(transport: Transport) -> Mapping[str, object]:
     """The status of an endpoint: ``root_key``, ``impl_version``, ``replica_health_status`` … Not certified.
 
-    Raises IcUnreachable, IcRefused, Malformed or TooLarge.
+    Raises IcUnreachable, IcRefused or a ReplyError.
     """
-
-    async def attempt(endpoint: Endpoint) -> Mapping[str, object]:
-        return read_fields((await transport.send(endpoint, "/api/v2/status")).body, "status")
-
-    return await first_answer(transport, attempt)
+    return await first_answer(transport, partial(_status, transport))
 
 
 async def fetch_root_key(transport: Transport) -> bytes:
@@ -36,8 +34,19 @@ async def fetch_root_key(transport: Transport) -> bytes:
 
     Raises as fetch_status does.
     """
-    key = field(await fetch_status(transport), "root_key", bytes, "status")
-    return _checked(key, "status")
+
+    async def attempt(endpoint: Endpoint) -> bytes:
+        status = await _status(transport, endpoint)
+        with reading_reply():
+            return _checked(field(status, "root_key", bytes, "status"), "status")
+
+    return await first_answer(transport, attempt)
+
+
+async def _status(transport: Transport, endpoint: Endpoint) -> Mapping[str, object]:
+    reply = await transport.send(endpoint, "/api/v2/status")
+    with reading_reply():
+        return read_fields(reply.body, "status")
 
 
 async def resolve_root_key(setting: str, transport: Transport) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 from appliance.crypto import CertifiedTree, decode_cbor
-from appliance.errors import CertifiedReject, Malformed, PathAbsent, Rejected, UncertifiedReject
+from appliance.errors import CertifiedReject, Malformed, PathAbsent, UncertifiedReject
 
 SYS_TRANSIENT = 2
 
@@ -29,7 +29,7 @@ class RequestStatus:
 
     state: State
     reply: bytes = b""
-    reject: Rejected | None = None
+    reject: CertifiedReject | None = None
 
 
 ACCEPTED = RequestStatus("received")
@@ -68,8 +68,8 @@ def read_query_reply(body: bytes) -> bytes:
     return field(reply, "arg", bytes, what)
 
 
-def read_call_reply(body: bytes) -> bytes | UncertifiedReject:
-    """The certificate in the answer to a call, unverified, or the rejection before replication. Raises Malformed.
+def read_call_reply(body: bytes) -> bytes:
+    """The certificate in the answer to a call, unverified. Raises UncertifiedReject or Malformed.
 
     Version 2 of the endpoint has no status: it answers with a body only to refuse.
     """
@@ -77,7 +77,7 @@ def read_call_reply(body: bytes) -> bytes | UncertifiedReject:
     fields = read_fields(body, what)
     if fields.get("status") == "replied":
         return field(fields, "certificate", bytes, what)
-    return _rejection(fields, what)
+    raise _rejection(fields, what)
 
 
 def _rejection(fields: Fields, what: str) -> UncertifiedReject:

@@ -3,32 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 import aiohttp
 
-from appliance.errors import CertificateError, GatewayError, IcRefused, IcUnreachable, Malformed, TooLarge
+from appliance.errors import IcError, IcUnreachable, ReplyTooLarge
 from appliance.ic.endpoints import Endpoint, Endpoints
+from appliance.ic.proxies import Proxy, proxy_for
+from appliance.ic.responses import Reply, read_response
 
 CONNECT_TIMEOUT_S = 5.0
-SHOWN_TEXT = 500  # characters of an error body that are kept
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-_TRY_AGAIN = frozenset({408, 425, 429})  # beside all of 5xx
 _HEADERS = {"Content-Type": "application/cbor", "Accept-Encoding": "identity", "User-Agent": "icws"}
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer with a status of 2xx."""
-
-    status: int
-    body: bytes
 
 
 class Transport(Protocol):
@@ -40,44 +29,50 @@ class Transport(Protocol):
     async def send(
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
     ) -> Reply:
-        """One request to one endpoint: POST with a body, GET without. Keeps note of the endpoint's health.
-
-        Raises IcUnreachable (worth trying again), IcRefused (not worth it) or TooLarge (the reply).
+        """One request to one endpoint: POST with a body, GET without. Raises IcUnreachable, IcRefused or ReplyTooLarge,
+        and nothing else, whatever the endpoint sends.
         """
 
+    def resting(self) -> list[Endpoint]:
+        """The endpoints that rest, so that ``order`` leaves them out where it has others."""
+
+    def pause_s(self) -> float:
+        """How long no endpoint may be asked, because all have asked for a pause."""
+
     def failed(self, endpoint: Endpoint, error: Exception) -> None:
-        """Its answer was unusable: prefer the others for a while."""
+        """It gave no answer, or an unusable one: prefer the others for a while."""
+
+    def succeeded(self, endpoint: Endpoint) -> None:
+        """It gave a usable answer."""
 
     @property
     def urls(self) -> list[str]:
         """The normalised addresses."""
 
 
-async def first_answer(
-    transport: Transport, attempt: Callable[[Endpoint], Awaitable[T]], *, avoid: str | None = None
-) -> T:
-    """Try one endpoint after the other until one gives a usable answer.
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The way to an endpoint, through a proxy or not."""
 
-    Raises what was wrong with the last one: IcUnreachable, Malformed or a CertificateError; and at once whatever else
-    ``attempt`` raises, because another endpoint would answer the same.
-    """
-    problem: GatewayError | None = None
-    for endpoint in transport.order(avoid=avoid):
-        try:
-            return await attempt(endpoint)
-        except IcUnreachable as error:
-            problem = error
-        except (CertificateError, Malformed) as error:
-            transport.failed(endpoint, error)
-            problem = error
-    raise problem or IcUnreachable("the IC", "there is no endpoint to ask")
+    url: str
+    proxy: Proxy | None
+
+    @property
+    def shown(self) -> str:
+        """For errors: whatever comes back through a proxy may be its own word."""
+        return self.url if self.proxy is None else f"{self.url} (through the proxy {self.proxy.shown})"
+
+    def without_credentials(self, text: str) -> str:
+        """A text of aiohttp, which may name the proxy with its password."""
+        return text if self.proxy is None else text.replace(self.proxy.url, self.proxy.shown)
 
 
 class HttpTransport:
     """One pool of kept connections to all endpoints. An async context manager.
 
     ``timeout_s`` is for a whole request and its reply, ``max_reply`` in bytes. The pool has no bound of its own:
-    callers bound their requests, e.g. ``Agent`` its calls.
+    callers bound their requests, e.g. ``Agent`` its calls. ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` are read
+    when an endpoint is asked first.
     """
 
     def __init__(
@@ -94,6 +89,7 @@ class HttpTransport:
         self._max_reply = max_reply
         self._monotonic_ns = monotonic_ns
         self._session: aiohttp.ClientSession | None = None
+        self._ways: dict[str, _Way] = {}
 
     def follow(self, urls: Iterable[str], *, timeout_s: float, max_reply: int) -> None:
         """Use these endpoints and limits from now on; the health of known endpoints is kept.
@@ -101,6 +97,7 @@ class HttpTransport:
         Requests that are under way go on. Raises as the constructor does, and has changed nothing then.
         """
         self._endpoints = Endpoints(urls, known=self._endpoints.all)
+        self._ways = {}
         self._timeout_s = timeout_s
         self._max_reply = max_reply
 
@@ -130,6 +127,20 @@ class HttpTransport:
         """As Transport.order."""
         return self._endpoints.order(self._monotonic_ns(), avoid=avoid)
 
+    def resting(self) -> list[Endpoint]:
+        """As Transport.resting."""
+        return self._endpoints.resting(self._monotonic_ns())
+
+    def pause_s(self) -> float:
+        """As Transport.pause_s."""
+        return self._endpoints.pause_s(self._monotonic_ns())
+
+    def succeeded(self, endpoint: Endpoint) -> None:
+        """As Transport.succeeded."""
+        if endpoint.failures:
+            _log.info("endpoint %s answers again", endpoint.url)
+            endpoint.succeeded()
+
     def failed(self, endpoint: Endpoint, error: Exception) -> None:
         """As Transport.failed."""
         if not endpoint.failures:
@@ -140,53 +151,58 @@ class HttpTransport:
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
     ) -> Reply:
         """As Transport.send."""
-        try:
-            reply = await self._attempt(endpoint, path, body, timeout_s or self._timeout_s)
-        except IcUnreachable as error:
-            self.failed(endpoint, error)
-            raise
-        if endpoint.failures:
-            _log.info("endpoint %s answers again", endpoint.url)
-            endpoint.succeeded()
-        return reply
-
-    async def _attempt(self, endpoint: Endpoint, path: str, body: bytes | None, timeout_s: float) -> Reply:
+        way = self._way(endpoint)
+        timeout_s = timeout_s or self._timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                try:
-                    return await self._exchange(endpoint, path, body)
-                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                    if isinstance(error, aiohttp.ClientConnectorError):
-                        raise
-                    # A kept connection that the server closed meanwhile. Every request of the IC may be sent twice.
-                    return await self._exchange(endpoint, path, body)
+                return await self._exchange_twice(way, endpoint.url + path, body)
+        except IcError:
+            raise
+        except aiohttp.ClientHttpProxyError as error:
+            raise IcUnreachable(way.shown, f"the proxy refuses: HTTP {error.status} {error.message}") from error
         except aiohttp.ServerTimeoutError:
-            raise IcUnreachable(endpoint.url, f"no connection within {CONNECT_TIMEOUT_S:g} s") from None
+            raise IcUnreachable(way.shown, f"no connection within {CONNECT_TIMEOUT_S:g} s") from None
         except TimeoutError:
-            raise IcUnreachable(endpoint.url, f"no answer within {timeout_s:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise IcUnreachable(endpoint.url, str(error) or type(error).__name__) from error
+            raise IcUnreachable(way.shown, f"no answer within {timeout_s:g} s") from None
+        # A stranger's bytes make aiohttp raise more than its ClientError, and may never end more than this attempt.
+        except Exception as error:
+            raise IcUnreachable(way.shown, way.without_credentials(str(error)) or type(error).__name__) from error
 
-    async def _exchange(self, endpoint: Endpoint, path: str, body: bytes | None) -> Reply:
+    async def _exchange_twice(self, way: _Way, url: str, body: bytes | None) -> Reply:
+        try:
+            return await self._exchange(way, url, body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError):
+                raise
+            # A kept connection that the server closed meanwhile. Every request of the IC may be sent twice.
+            return await self._exchange(way, url, body)
+
+    async def _exchange(self, way: _Way, url: str, body: bytes | None) -> Reply:
         if self._session is None:
             self._session = _new_session()
         method = "GET" if body is None else "POST"
+        proxy = None if way.proxy is None else way.proxy.url
         async with self._session.request(
-            method, endpoint.url + path, data=body, headers=_HEADERS, allow_redirects=False
+            method, url, data=body, headers=_HEADERS, allow_redirects=False, proxy=proxy
         ) as response:
             content = await self._read(response)
-            _check(endpoint, response, content)
-            return Reply(response.status, content)
+            return read_response(way.shown, response.status, response.headers, content, now_s=time.time())
+
+    def _way(self, endpoint: Endpoint) -> _Way:
+        way = self._ways.get(endpoint.url)
+        if way is None:
+            way = self._ways[endpoint.url] = _Way(endpoint.url, proxy_for(endpoint.url))
+        return way
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         limit = self._max_reply
         if (response.content_length or 0) > limit:
-            raise TooLarge("reply of the IC", response.content_length or 0, limit)
+            raise ReplyTooLarge("reply of the IC", response.content_length or 0, limit)
         chunks, size = [], 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
             if size > limit:
-                raise TooLarge("reply of the IC", size, limit)
+                raise ReplyTooLarge("reply of the IC", size, limit)
             chunks.append(chunk)
         return b"".join(chunks)
 
@@ -198,27 +214,3 @@ def _new_session() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     )
-
-
-def _check(endpoint: Endpoint, response: aiohttp.ClientResponse, content: bytes) -> None:
-    status = response.status
-    if 200 <= status < 300:
-        if response.content_type.startswith("text/") and content:
-            raise IcRefused(endpoint.url, status, f"it answers {response.content_type}; is it an endpoint of the IC?")
-        return
-    text = content[: 4 * SHOWN_TEXT].decode(errors="replace").strip()[:SHOWN_TEXT]
-    if status >= 500 or status in _TRY_AGAIN:
-        problem = f"HTTP {status}: {text}" if text else f"HTTP {status}"
-        raise IcUnreachable(endpoint.url, problem, _retry_after_s(response))
-    raise IcRefused(endpoint.url, status, text or response.headers.get("Location", ""))
-
-
-def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds, from a number or a date (RFC 9110 section 10.2.3); None where there is none or it makes no sense."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None

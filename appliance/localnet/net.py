@@ -19,10 +19,14 @@ from appliance.localnet.http.server import HttpInterface, Versions
 from appliance.localnet.management.canister import ManagementCanister
 from appliance.localnet.management.rules import ChangeOrigin
 from appliance.localnet.page.routes import Page
+from appliance.localnet.replica.node import SingleNode
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Authority, derive
 from appliance.localnet.state.clock import Clock, SystemClock
 from appliance.localnet.storage.state_folder import StateFolder
+from appliance.localnet.subnet.conditions import Conditions
+from appliance.localnet.subnet.subnet import Subnet
+from appliance.localnet.subnet.travel import Travel
 
 SAVE_INTERVAL_S = 2.0
 SETTLE_TIMEOUT_S = 5.0
@@ -35,7 +39,8 @@ class Localnet:
 
     ``port`` 0 takes a free one, which is kept over ``stop_http`` and ``start_http``. With ``subnet`` states are signed
     by a subnet key under the root key, as on the mainnet. Equal seeds give equal keys and ids; without one the keys are
-    random. ``clock`` is for tests that move the time. Compiled modules are kept in the folder ``cache``.
+    random. ``clock`` is for tests that move the time. Compiled modules are kept in the folder ``cache``. ``conditions``
+    are those of the subnet and of the way to it; without them one replica does everything at once.
 
     With ``state_dir`` keys, time and canisters are saved in that folder: read at the start, written every
     ``SAVE_INTERVAL_S`` in which something has changed, and at the end. Canisters in Python, open calls and the statuses
@@ -53,10 +58,12 @@ class Localnet:
         versions: Versions | None = None,
         state_dir: Path | None = None,
         cache: Path | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
+        self.conditions = conditions or Conditions()
         self._folder = None if state_dir is None else StateFolder(state_dir)
         try:
-            authority = self._authority(subnet, seed)
+            authority = self._authority(subnet or self.conditions.subnet, seed)
             facts = None if self._folder is None else self._folder.network
             ahead_ns = 0 if facts is None else facts.ahead_ns
             self.replica = Replica(authority, clock or SystemClock(ahead_ns=ahead_ns))
@@ -68,7 +75,8 @@ class Localnet:
         self.developer = KeyIdentity(SigningKey.from_secret("ed25519", derive(authority.seed, "developer")))
         self.page = Page(self.replica, self.developer, self.fast_forward)
         self._cache = cache
-        self._http = HttpInterface(self.replica, versions)
+        self._subnet = Subnet(self.replica, self.conditions) if self.conditions.has_blocks else None
+        self._http = self._http_interface(versions)
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -80,7 +88,7 @@ class Localnet:
             stack.callback(self._close_folder)
             if self._folder is not None:
                 self._folder.restore(self.replica, cache=self._cache)
-            await stack.enter_async_context(self.replica)
+            await stack.enter_async_context(self._subnet or self.replica)
             await stack.enter_async_context(self._saving())
             stack.push_async_callback(self.stop_http)
             await self.start_http()
@@ -133,6 +141,7 @@ class Localnet:
         except BaseException:
             self.replica.delete_canister(record.canister_id)
             raise
+        self._publish()
         return record.canister_id
 
     async def fast_forward(self, seconds: float) -> None:
@@ -140,7 +149,11 @@ class Localnet:
         it would have set itself again. Requests of clients with an unmoved clock are still accepted, but most of them
         refuse certificates from more than 5 minutes in the future. Raises ValueError for a negative number."""
         self.replica.clock.advance(round(seconds * 1e9))
-        await self.replica.settle()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until every call that was accepted and every timer that is due has been executed."""
+        await (self._subnet or self.replica).settle()
 
     def save(self) -> bool:
         """Write the state now; False where nothing has changed or there is no state folder. Raises OSError."""
@@ -154,8 +167,10 @@ class Localnet:
         specified_id: Principal | None = None,
         controllers: Iterable[Principal] = (),
     ) -> Principal:
-        """Install a canister; as `Replica.create_canister`."""
-        return self.replica.create_canister(canister, arg=arg, specified_id=specified_id, controllers=controllers)
+        """Install a canister; as `Replica.create_canister`. Every replica knows it at once."""
+        created = self.replica.create_canister(canister, arg=arg, specified_id=specified_id, controllers=controllers)
+        self._publish()
+        return created
 
     def reinstall_canister(self, canister_id: Principal, canister: Canister, *, arg: bytes = b"") -> None:
         """Replace code and state of a canister; as `Replica.reinstall_canister`."""
@@ -193,9 +208,19 @@ class Localnet:
         return application
 
     def _authority(self, subnet: bool, seed: bytes | None) -> Authority:
+        nodes = self.conditions.replicas
         if self._folder is None:
-            return Authority(subnet=subnet, seed=seed)
-        return self._folder.authority(subnet=subnet, seed=seed)
+            return Authority(subnet=subnet, seed=seed, nodes=nodes)
+        return self._folder.authority(subnet=subnet, seed=seed, nodes=nodes)
+
+    def _http_interface(self, versions: Versions | None) -> HttpInterface:
+        nodes = self._subnet or SingleNode(self.replica, call_wait_s=self.conditions.call_wait_s)
+        travel = Travel(self.conditions, self.replica.clock) if self.conditions.round_trip_s[1] else None
+        return HttpInterface(self.replica, versions, nodes=nodes, one_way=None if travel is None else travel.one_way)
+
+    def _publish(self) -> None:
+        if self._subnet is not None:
+            self._subnet.publish()
 
     def _close_folder(self) -> None:
         if self._folder is not None:
@@ -220,9 +245,9 @@ class Localnet:
         may call each other for ever."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_TIMEOUT_S):
-                await self.replica.settle()
+                await self.settle()
                 while self.replica.executor:
-                    await self.replica.settle()
+                    await self.settle()
 
     async def _keep_saved(self) -> None:
         while self._folder is not None:

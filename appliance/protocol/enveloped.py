@@ -14,6 +14,7 @@ from appliance.errors import (
     WrongGeneration,
     WrongMethod,
     WrongSender,
+    reading_reply,
 )
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
@@ -60,7 +61,8 @@ class Enveloped(Session):
     def answered(self, method: str, reply: bytes | None) -> list[Event]:
         """See Session."""
         if reply is not None:
-            (answer,) = cast("tuple[dict[str, str]]", _ANSWER.decode(reply))
+            with reading_reply(f"answer of {method}"):
+                (answer,) = cast("tuple[dict[str, str]]", _ANSWER.decode(reply))
             if "Err" in answer:
                 raise CanisterRefused(method, answer["Err"])
         return self.step(Input.ACCEPTED) if method == "ws_open" else []

@@ -29,7 +29,7 @@ class Join:
 
     ``generation`` is the wire generation by name, ``client_key`` the address of the canister's messages,
     ``client`` the same as text, and ``opening`` the call that opens the session: the verified one of the client, or the
-    gateway's own. Before it is made, ``ws_close`` has to be through for clients with the same ``after``, unless that is
+    gateway's own. It must wait until ``ws_close`` of earlier clients with the same ``after`` has ended, unless that is
     empty.
     """
 

@@ -1,4 +1,4 @@
-"""The engine that the sessions of all wire generations share: states, inputs and a table of what may follow what.
+"""The engine that the sessions of all wire generations share: states, inputs and a table of the steps.
 
 A session takes inputs and returns events to act on; it reads no clock and touches no socket. An input that its table
 does not have is a violation, which raises and leaves the state as it was. A wire generation is one subclass.
@@ -62,7 +62,7 @@ class Delivery(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SessionContext:
-    """The gateway as its sessions see it."""
+    """What sessions use of the gateway."""
 
     gateway: Principal
     envelopes: Envelopes
@@ -78,7 +78,7 @@ class Session(ABC):
     name: ClassVar[str]
     """The wire generation in configurations and paths."""
     generation: ClassVar[Generation]
-    """The same for the native core."""
+    """The wire generation as the native core takes it."""
     opens_with: ClassVar[str]
     """The client's opening message in words, for the client that never sends it."""
     table: ClassVar[Table]
@@ -115,7 +115,7 @@ class Session(ABC):
     def answered(self, method: str, reply: bytes | None) -> list[Event]:
         """A relayed call was answered; ``reply`` is None where only its acceptance is known.
 
-        Raises CanisterRefused with the canister's text, CandidError for an undecodable answer.
+        Raises CanisterRefused with the canister's text, ReplyMalformed for an answer that does not decode.
         """
 
     def refused(self) -> list[Event]:

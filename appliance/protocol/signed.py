@@ -1,4 +1,4 @@
-"""Signed messages of wire generation v0: Ed25519, without a domain separator (IC-PROTOCOL D.0)."""
+"""Signed messages of wire generation v0: Ed25519, without a domain separator."""
 
 from dataclasses import dataclass
 from typing import Any

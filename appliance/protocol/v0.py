@@ -1,4 +1,4 @@
-"""Wire generation v0 (IC-PROTOCOL D.0; the original design of July 2023): the client shows an Ed25519 key that it has
+"""Wire generation v0 (the original design of July 2023): the client shows an Ed25519 key that it has
 registered with the canister, and the gateway makes all calls in its own name.
 """
 
@@ -16,6 +16,7 @@ from appliance.errors import (
     UntimelyMessage,
     WrongGeneration,
     WrongSender,
+    reading_reply,
 )
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
@@ -35,7 +36,8 @@ _CLOSE = CandidTypes("(record {client_key: blob})")
 _ANSWER = CandidTypes("(variant {Ok; Err: text})")
 
 MAX_AGE_NS = 300 * 10**9
-"""Of a client's message, either way: its signature holds for ever, and sequence numbers begin anew in each session."""
+"""Of a client's message, in the past or the future. Without a limit old messages could be replayed: signatures do not
+expire, and sequence numbers start again in each session."""
 MAX_HELD = 4 * 1024**2
 """Bytes of messages that are kept for a client until the canister answers its opening message."""
 
@@ -70,7 +72,8 @@ class V0(Session):
         if method == "ws_open":
             return self.step(Input.ACCEPTED, _opened_at(reply))
         if reply is not None:
-            (answer,) = cast("tuple[dict[str, str]]", _ANSWER.decode(reply))
+            with reading_reply(f"answer of {method}"):
+                (answer,) = cast("tuple[dict[str, str]]", _ANSWER.decode(reply))
             if "Err" in answer:
                 raise CanisterRefused(method, answer["Err"])
         return []
@@ -123,7 +126,7 @@ class V0(Session):
         return [Join(self.name, self.canister_id, self.client_key, self.client_key.hex(), call), Relay(call)]
 
     def _hold(self, delivery: Delivery) -> list[Event]:
-        """Keep it until the canister's answer: before that, it may be one for an earlier session of the same key."""
+        """Keep it until the canister has answered: until then it may be for an earlier session of the same key."""
         self._held_bytes += len(delivery.frame)
         if self._held_bytes > MAX_HELD:
             raise SlowClient(self._held_bytes, MAX_HELD)
@@ -161,8 +164,9 @@ class V0(Session):
 
 
 def _opened_at(reply: bytes | None) -> int:
-    """The nonce that ``ws_open`` answered. Raises CanisterRefused, and CandidError without an answer."""
-    (answer,) = cast("tuple[dict[str, dict[str, object] | str]]", _OPENED.decode(reply or b""))
+    """The nonce that ``ws_open`` answered. Raises CanisterRefused, and ReplyMalformed without an answer."""
+    with reading_reply("answer of ws_open"):
+        (answer,) = cast("tuple[dict[str, dict[str, object] | str]]", _OPENED.decode(reply or b""))
     match answer:
         case {"Ok": {"nonce": int(nonce)}}:
             return nonce

@@ -1,4 +1,4 @@
-"""Wire generation v1 (IC-PROTOCOL D.1; SDK 0.1 and 0.2): the client speaks first and names no gateway."""
+"""Wire generation v1 (SDK 0.1 and 0.2): the client sends first and names no gateway."""
 
 from typing import ClassVar
 

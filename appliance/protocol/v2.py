@@ -1,4 +1,4 @@
-"""Wire generation v2 (IC-PROTOCOL D.2; SDK 0.3 to 0.5): the gateway greets, and the client opens for this gateway."""
+"""Wire generation v2 (SDK 0.3 to 0.5): the gateway greets, and the client opens for this gateway."""
 
 from typing import ClassVar
 

@@ -19,15 +19,23 @@ classes!(
     CertificateSignatureInvalid,
     CertificateStale,
     CertifiedDataMismatch,
+    ClientKeyMismatch,
     DelegationExpired,
     DelegationInvalid,
     EnvelopeExpired,
     EnvelopeTooFarAhead,
+    ForeignQueue,
+    HoleInReply,
     KeyUnusable,
     Malformed,
     MessageNotCertified,
+    NoncesNotAscending,
     PathAbsent,
     PathUnknown,
+    QuerySignatureInvalid,
+    QuerySignatureMissing,
+    QuerySignatureStale,
+    QuerySignatureUnknownNode,
     SenderMismatch,
     SignatureInvalid,
     TooLarge,
@@ -60,6 +68,16 @@ pub fn raise(error: Error) -> PyErr {
         Error::KeyUnusable(problem) => KeyUnusable::new_err((problem,)),
         Error::Candid(problem) => CandidError::new_err((problem,)),
         Error::CanisterRefused { method, text } => CanisterRefused::new_err((method, text)),
+        Error::ClientKeyMismatch(key) => ClientKeyMismatch::new_err((key,)),
+        Error::ForeignQueue { key, gateway } => ForeignQueue::new_err((key, gateway)),
+        Error::HoleInReply { expected, got } => HoleInReply::new_err((expected, got)),
+        Error::QuerySignatureMissing => QuerySignatureMissing::new_err(()),
+        Error::QuerySignatureInvalid { node, problem } => QuerySignatureInvalid::new_err((node, problem)),
+        Error::QuerySignatureUnknownNode(node) => QuerySignatureUnknownNode::new_err((node,)),
+        Error::QuerySignatureStale { signed_at_ns, now_ns, limit_ns } => {
+            QuerySignatureStale::new_err((signed_at_ns, now_ns, limit_ns))
+        }
+        Error::NoncesNotAscending { previous, got } => NoncesNotAscending::new_err((previous, got)),
     }
 }
 

@@ -33,6 +33,15 @@ def test_a_demo_of_an_older_generation(generation: str):
     assert "hello ping" in result.stdout
 
 
+def test_a_demo_under_conditions_states_them():
+    way = ["--block-time", "0.05", "--lag", "2", "--replicas", "4", "--gossip", "1-4", "--round-trip", "2"]
+    result = CliRunner().invoke(main, [*DEMO, "--once", *way])
+    assert result.exit_code == 0, result.output
+    conditions = ["a block every 0.05 s", "4 replicas, each", "up to 2 blocks behind", "gossip of 1 to 4 ms"]
+    assert all(condition in result.stdout for condition in [*conditions, "round trips of 2 ms"])
+    assert "and good-bye ping" in result.stdout
+
+
 async def test_a_signal_ends_a_demo_that_serves_on():
     async with icws(*DEMO) as process:
         await seen(process.stdout, "icws connect")

@@ -77,8 +77,9 @@ SENTENCES = [
         errors.EnvelopeTooFarAhead(400 * 10**9, 0, 360 * 10**9),
         "the envelope expires in 400 s, the limit is 360 s; is the client's clock right?",
     ),
-    (errors.UncertifiedReject(4, "no"), "rejected (4): no"),
-    (errors.UncertifiedReject(4, "no", "IC0406"), "rejected (4, IC0406): no"),
+    (errors.CertifiedReject(4, "no"), "rejected (4): no"),
+    (errors.CertifiedReject(4, "no", "IC0406"), "rejected (4, IC0406): no"),
+    (errors.UncertifiedReject(4, "no", "IC0406"), "rejected (4, IC0406), uncertified: no"),
     (
         errors.WrongGeneration("v1 or v2", "v0"),
         "this address serves clients of v0; connect to /v1 or /v2 for v1 or v2",

@@ -12,6 +12,7 @@ from appliance.errors import (
     Rejected,
     RelayQueueFull,
     ReplayedEnvelope,
+    ReplyMalformed,
     SignatureInvalid,
     SlowClient,
     WrongCanister,
@@ -193,6 +194,16 @@ async def test_too_many_waiting_messages_close_their_client_alone():
         assert isinstance(shell.error, RelayQueueFull)
         assert other.error is None
         gate.set()
+
+
+async def test_an_answer_that_does_not_decode_is_not_the_clients_fault():
+    async with Bench() as bench:
+        client, shell = await bench.opened()
+        bench.canister.on_message = lambda key, payload: b"nonsense"
+        shell.receive(client.message())
+        await until(lambda: shell.error)
+        assert isinstance(shell.error, ReplyMalformed)
+        assert shell.error.close_code == 4101
 
 
 async def test_a_slow_client_is_closed_alone_and_delays_nobody():

@@ -176,9 +176,10 @@ def request_state(leaves: dict[bytes, bytes] | None) -> Answer:
     return state(labels)
 
 
-def refused(code: int, message: str) -> Answer:
+def refused(code: int, message: str, error_code: str | None = None) -> Answer:
     """To a call: refused before it was replicated (versions 3 and 4)."""
     fields = {"status": "non_replicated_rejection", "reject_code": code, "reject_message": message}
+    fields |= {"error_code": error_code} if error_code else {}
     return lambda _: cbor(fields)
 
 

@@ -14,6 +14,7 @@ from appliance.errors import (
     IcRefused,
     IcUnreachable,
     Rejected,
+    ReplyMalformed,
     UncertifiedReject,
 )
 from appliance.ic.attempts import Ask, Backoff, Pacing, carry
@@ -63,8 +64,7 @@ async def test_a_reply_needs_no_second_attempt(time: TestTime) -> None:
 
 
 async def test_what_may_pass_is_tried_again(time: TestTime) -> None:
-    transient = RequestStatus("rejected", reject=UncertifiedReject(2, "busy"))
-    post, posted = asking(GONE, transient, GONE, REPLIED)
+    post, posted = asking(GONE, UncertifiedReject(2, "busy"), IcRefused("http://a", 403, "no"), REPLIED)
     assert await carry(CALL, post, None, pacing(time)) == b"reply"
     assert (len(posted), time.slept) == (4, [0.5, 0.75, 1.125])
 
@@ -86,14 +86,15 @@ async def test_as_long_as_an_endpoint_asks_for_is_waited(time: TestTime) -> None
     ],
 )
 async def test_a_rejection_is_final(time: TestTime, reject: Rejected) -> None:
-    post, posted = asking(RequestStatus("rejected", reject=reject))
+    certified = isinstance(reject, CertifiedReject)
+    post, posted = asking(RequestStatus("rejected", reject=reject) if certified else reject)
     with pytest.raises(Rejected) as rejection:
         await carry(CALL, post, None, pacing(time))
     assert rejection.value is reject
     assert len(posted) == 1
 
 
-async def test_a_refusal_is_final(time: TestTime) -> None:
+async def test_a_refusal_that_blames_the_request_is_final(time: TestTime) -> None:
     post, posted = asking(IcRefused("http://a", 400, "Invalid request expiry: too late"))
     with pytest.raises(IcRefused):
         await carry(CALL, post, None, pacing(time))
@@ -116,11 +117,18 @@ async def test_nothing_is_sent_that_has_expired(time: TestTime) -> None:
     assert posted == []
 
 
-async def test_untrustworthy_answers_are_not_asked_for_ever(time: TestTime) -> None:
-    post, posted = asking(CertificateStale(2, 1))
-    with pytest.raises(CertificateStale):
-        await carry(CALL, post, None, pacing(time))
-    assert len(posted) == 3
+@pytest.mark.parametrize(
+    "problem", [CertificateStale(2, 1), ReplyMalformed("reply", "no"), IcRefused("http://a", 302, "")]
+)
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+async def test_unusable_answers_are_asked_for_longer_than_a_restart_takes(
+    time: TestTime, problem: GatewayError, chance: float
+) -> None:
+    post, posted = asking(GONE, problem)
+    with pytest.raises(type(problem)):
+        await carry(CALL, post, None, pacing(time, lambda: chance))
+    assert len(posted) == 8
+    assert 5 <= sum(time.slept) <= 15
 
 
 async def test_the_status_of_ones_own_call_is_asked_once_it_is_taken(time: TestTime) -> None:

@@ -31,7 +31,7 @@ def test_one_address_has_one_spelling(written: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "icp-api.io", "ftp://icp-api.io", "http://", "http://h:x", "http://h:99999", "https://u:p@h", "http://h?q=1",
-     "http://h/#f", "http://[::1", "unix:/run/x"],
+     "http://h/#f", "http://..", "http://[::1", "unix:/run/x"],
 )  # fmt: skip
 def test_what_is_no_endpoint_is_refused(url: str) -> None:
     with pytest.raises(Malformed, match="URL"):
@@ -102,30 +102,50 @@ def test_failing_together_counts_once() -> None:
     assert (endpoint.failures, endpoint.rests_for_s(0)) == (1, 1.0)
 
 
-def test_the_avoided_one_is_asked_only_where_there_is_no_other() -> None:
+def test_the_avoided_one_is_asked_last() -> None:
     endpoints = Endpoints([A, B])
-    assert urls(endpoints, 0, avoid=A) == [B]
+    assert urls(endpoints, 0, avoid=A) == [B, A]
     endpoints.all[1].failed("it burns", 0)
-    assert urls(endpoints, 0, avoid=A) == [B]
+    assert urls(endpoints, 0, avoid=A) == [B, A]
     assert urls(Endpoints([A]), 0, avoid=A) == [A]
 
 
-def test_who_asks_to_be_left_alone_is_left_alone() -> None:
+def test_who_asks_to_be_left_alone_is_left_alone_while_another_is_healthy() -> None:
     endpoints = Endpoints([A, B])
     endpoints.all[0].failed("busy", 0, retry_after_s=20)
     assert urls(endpoints, 19 * SECOND) == [B]
-    endpoints.all[1].failed("busy", 0, retry_after_s=10)
-    with pytest.raises(IcUnreachable) as refusal:
-        urls(endpoints, 4 * SECOND)
-    assert (refusal.value.endpoint, refusal.value.retry_after_s) == (B, 6.0)
-    assert urls(endpoints, 10 * SECOND) == [B]
     assert urls(endpoints, 20 * SECOND) == [A, B]
+    endpoints.all[0].failed("busy", 20 * SECOND, retry_after_s=float("inf"))
+    assert urls(endpoints, 79 * SECOND) == [B]
+    assert urls(endpoints, 80 * SECOND) == [A, B]
 
 
-def test_nobody_is_left_alone_for_ever() -> None:
-    endpoints = Endpoints([A])
+def test_nobody_is_left_alone_for_more_than_seconds_where_there_is_no_other() -> None:
+    endpoints = Endpoints([A, B])
     endpoints.all[0].failed("busy", 0, retry_after_s=float("inf"))
-    assert endpoints.all[0].closed_for_s(0) == 60.0
+    endpoints.all[1].failed("busy", 0, retry_after_s=4)
+    with pytest.raises(IcUnreachable) as refusal:
+        urls(endpoints, 1 * SECOND)
+    assert (refusal.value.retry_after_s, endpoints.pause_s(1 * SECOND)) == (3.0, 3.0)
+    assert urls(endpoints, 4 * SECOND) == [B]
+    endpoints.all[1].failed("dead", 4 * SECOND)
+    assert urls(endpoints, 4 * SECOND) == [B]
+    assert endpoints.all[1].rests_for_s(5 * SECOND) > 0
+    assert urls(endpoints, 5 * SECOND) == [A]
+
+
+@given(st.lists(st.tuples(st.sampled_from([A, B]), st.floats(0, 10**12), st.integers(0, 20)), max_size=20))
+def test_no_answer_stops_everything_for_long(failures: list[tuple[str, float, int]]) -> None:
+    """Whatever endpoints ask for, somebody is asked again within seconds."""
+    endpoints = Endpoints([A, B])
+    now_ns = 0
+    for url, retry_after_s, then_s in failures:
+        next(each for each in endpoints.all if each.url == url).failed("busy", now_ns, retry_after_s)
+        assert endpoints.pause_s(now_ns) <= 5
+        now_ns += then_s * SECOND
+        if pause_s := endpoints.pause_s(now_ns):
+            now_ns += int(pause_s * SECOND)
+        assert urls(endpoints, now_ns + 1)
 
 
 def test_at_least_one_endpoint_is_needed() -> None:

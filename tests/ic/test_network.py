@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import ConfigError, IcUnreachable, Malformed
+from appliance.errors import ConfigError, IcUnreachable, ReplyMalformed
 from appliance.ic.network import (
     MAINNET_ROOT_KEY,
     fetch_root_key,
@@ -46,8 +46,16 @@ async def test_another_endpoint_is_asked_for_the_status(
 @pytest.mark.parametrize("key", [None, b"", ROOT.public_key[:-1], b"\x31" + ROOT.public_key[1:], ROOT.public_key.hex()])
 async def test_a_status_without_a_key_is_malformed(ic: ScriptedIc, transport_for: TransportFor, key: Any) -> None:
     ic.script(lambda _: cbor({**STATUS, "root_key": key}))
-    with pytest.raises(Malformed):
+    with pytest.raises(ReplyMalformed):
         await fetch_root_key(transport_for(ic.url))
+
+
+async def test_another_endpoint_is_asked_for_a_key_that_is_none(
+    ic: ScriptedIc, other_ic: ScriptedIc, transport_for: TransportFor
+) -> None:
+    ic.script(lambda _: cbor({**STATUS, "root_key": b""}))
+    other_ic.script(lambda _: cbor(STATUS))
+    assert await fetch_root_key(transport_for(ic.url, other_ic.url)) == ROOT.public_key
 
 
 async def test_the_vocabulary_of_root_keys(ic: ScriptedIc, transport_for: TransportFor) -> None:

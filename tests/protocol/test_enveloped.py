@@ -15,6 +15,7 @@ from appliance.errors import (
     GatewayError,
     Malformed,
     ReplayedEnvelope,
+    ReplyMalformed,
     SenderMismatch,
     SessionError,
     SignatureInvalid,
@@ -246,7 +247,7 @@ def test_answers(kind):
     assert it.answered("ws_open", OK) == it.answered("ws_open", None) == it.answered("ws_message", OK) == []
     with pytest.raises(CanisterRefused, match="ws_message: no such client"):
         it.answered("ws_message", err("no such client"))
-    with pytest.raises(CandidError):
+    with pytest.raises(ReplyMalformed, match="answer of ws_open"):
         it.answered("ws_open", b"nonsense")
     assert it.refused() == []
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from appliance.crypto import CandidTypes, Verifier, encode_cbor
 from appliance.errors import (
-    CandidError,
     CanisterRefused,
     GatewayError,
     Malformed,
     NotOpenYet,
     OutOfOrder,
+    ReplyMalformed,
     SessionError,
     SignatureInvalid,
     SlowClient,
@@ -98,7 +98,7 @@ def test_the_canisters_yes_opens_polls_from_its_nonce_and_announces_the_client()
 
 @pytest.mark.parametrize(
     ("reply", "error"),
-    [(OPENED.encode({"Err": "who?"}), CanisterRefused), (b"nonsense", CandidError), (None, CandidError)],
+    [(OPENED.encode({"Err": "who?"}), CanisterRefused), (b"nonsense", ReplyMalformed), (None, ReplyMalformed)],
 )
 def test_anything_but_yes_opens_nothing(reply, error):
     it = at(State.OPENING)

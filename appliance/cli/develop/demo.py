@@ -6,11 +6,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import click
 
 from appliance.cli import loop
+from appliance.cli.develop.conditions import Knobs, condition_options, conditions_of, describe
 from appliance.cli.loop import free_port
 from appliance.client import Connection, Generation, Message, connect
 from appliance.config.schema import Canister, Config, Gateway, Log, Network
@@ -22,6 +23,7 @@ from appliance.ic.key_file import create_identity
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
+from appliance.localnet.subnet.conditions import Conditions
 from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from appliance.log import configure_logging
 from appliance.service import Service, serving
@@ -42,25 +44,28 @@ _COUNT = CandidTypes("(nat64)")
 @click.option(
     "--generation", type=click.Choice(["v0", "v1", "v2"]), default="v2", show_default=True, help="Wire generation."
 )
-def demo(port: int, ic_port: int, *, once: bool, generation: Generation) -> None:
+@condition_options
+def demo(port: int, ic_port: int, *, once: bool, generation: Generation, **knobs: Unpack[Knobs]) -> None:
     """Run a local IC, a canister, a gateway and a client, and follow a message to the canister and back.
 
     Then serves until interrupted. With --once it ends: exit code 0 means that the whole conversation succeeded. A port
     that is taken is replaced by a free one.
     """
+    stage = Stage(free_port(port), free_port(ic_port), generation, conditions_of(knobs))
     configure_logging(Log(level="warning"))
     try:
-        loop.run(_demonstrate(Stage(free_port(port), free_port(ic_port), generation), once=once))
+        loop.run(_demonstrate(stage, once=once))
     except TimeoutError:
         raise click.ClickException(f"the conversation took longer than {TIMEOUT_S:g} s") from None
 
 
 class Stage(NamedTuple):
-    """The ports of the gateway and of the local IC, and the wire generation."""
+    """The ports of the gateway and of the local IC, the wire generation, and the conditions of the local IC."""
 
     port: int
     ic_port: int
     generation: Generation
+    conditions: Conditions
 
 
 async def _demonstrate(stage: Stage, *, once: bool) -> None:
@@ -87,9 +92,11 @@ async def _set_up(stage: Stage) -> AsyncIterator[tuple[Localnet, Principal, Serv
     with tempfile.TemporaryDirectory(prefix="icws-demo-") as folder:
         key_file = Path(folder, "identity.pem")
         gateway = create_identity(key_file).principal
-        async with Localnet(port=stage.ic_port, subnet=True) as net:
+        async with Localnet(port=stage.ic_port, subnet=True, conditions=stage.conditions) as net:
             _step("Local IC", f"{net.url}, an Internet Computer in this process with BLS keys made just now")
             _detail(f"root key …{net.root_key.hex()[-16:]}, delegating to subnet {net.subnet_id!s}")
+            for phrase in describe(stage.conditions):
+                _detail(phrase)
             canister = net.create_canister(PingPong(generation=stage.generation, gateway=gateway))
             _step("Canister", f"{canister!s} answers each message and certifies its answers")
             _detail(f"wire generation {stage.generation}")

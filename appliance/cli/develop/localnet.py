@@ -6,11 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Unpack
 
 import click
 from click.core import ParameterSource
 
 from appliance.cli import loop
+from appliance.cli.develop.conditions import Knobs, condition_options, conditions_of, describe
 from appliance.cli.develop.project_files import write_ids
 from appliance.cli.develop.wasm_files import WasmFile, collect, pairs
 from appliance.cli.loop import free_port
@@ -110,6 +112,7 @@ class Plan:
     type=PRINCIPAL,
     help="The one gateway that a v0 or v1 canister accepts; v2 accepts any.",
 )
+@condition_options
 @click.pass_context
 def localnet(
     context: click.Context,
@@ -127,6 +130,7 @@ def localnet(
     seed: str | None,
     generation: Generation,
     gateway: Principal | None,
+    **knobs: Unpack[Knobs],
 ) -> None:
     """Run a local IC until interrupted.
 
@@ -142,7 +146,12 @@ def localnet(
     plan = Plan(modules, pingpong, None if no_gateway else chosen, folder, ids_folder, list(controllers))
     configure_logging(Log(level="warning"))
     net = Localnet(
-        port=port, subnet=subnet, seed=None if seed is None else seed.encode(), state_dir=folder, cache=cache
+        port=port,
+        subnet=subnet,
+        seed=None if seed is None else seed.encode(),
+        state_dir=folder,
+        cache=cache,
+        conditions=conditions_of(knobs, seed),
     )
     loop.run(_serve(net, plan, port))
 
@@ -185,6 +194,8 @@ async def _serve(net: Localnet, plan: Plan, port: int) -> None:
                 await stack.enter_async_context(net)
             click.echo(f"url:      {net.url}")
             click.echo(f"root key: {net.root_key.hex()}")
+            for phrase in describe(net.conditions):
+                click.echo(f"network:  {phrase}")
             ids = _deploy(net, plan)
             if plan.gateway_port is not None:
                 with _listening(plan.gateway_port):

@@ -9,7 +9,16 @@ from appliance.cli.output.formatting import counted
 from appliance.config.fields.values import GenerationName
 from appliance.config.schema import Canister
 from appliance.crypto import CandidInterface, CandidTypes, read_poll_reply_unverified
-from appliance.errors import CandidError, CanisterRefused, GatewayError, IcError, IcUnreachable, Malformed, Rejected
+from appliance.errors import (
+    CandidError,
+    CanisterRefused,
+    GatewayError,
+    IcError,
+    IcUnreachable,
+    Malformed,
+    Rejected,
+    ReplyError,
+)
 from appliance.ic.agent import Agent
 from appliance.ic.principal import ANONYMOUS, Principal
 
@@ -108,10 +117,10 @@ class Examination:
         try:
             tree = await self._agent.read_state([path], self.canister_id)
             module = tree.lookup(path)
+        except (ReplyError, Malformed) as error:
+            return fault("installed", f"the certificate of its state is not valid: {error}", _SEE_NETWORK)
         except IcError as error:
             return fault("installed", str(error), "is the id right, and is it on this network?")
-        except GatewayError as error:
-            return fault("installed", f"the certificate of its state is not valid: {error}", _SEE_NETWORK)
         if module is None:
             return fault(
                 "installed", "there is no such canister on this network, or it has no code", "is the id right?"

@@ -26,7 +26,7 @@ from appliance.ic.principal import Principal
 class CertifiedSession(ABC):
     """One connection of a client to a canister, through a gateway that it does not trust.
 
-    A wire generation is a subclass that says how it opens, what a message means and how one is sent.
+    A subclass for a wire generation defines how sessions open, and how messages are decoded and sent.
     """
 
     generation: ClassVar[Generation]
@@ -89,7 +89,7 @@ class CertifiedSession(ABC):
     def receive(self, frame: bytes | str, *, now_ns: int) -> list[Event]:
         """Take a message of the gateway: bytes are a binary, a str is a text one.
 
-        Raises a MessageError (which says what is wrong with which message), ClosedByCanister, OutOfTurn,
+        Raises a MessageError (with the problem and the message), ClosedByCanister, OutOfTurn,
         OtherGeneration or UnexpectedText, what a generation adds to these, and NotOpen after the end.
         """
         self._refuse_after_end()
@@ -107,7 +107,7 @@ class CertifiedSession(ABC):
     # --- defined by a generation --------------------------------------------------------------------------------
 
     def _opening_events(self, now_ns: int) -> list[Event]:
-        """Nothing, where the gateway speaks first."""
+        """Empty if the gateway sends first."""
         return []
 
     def _text(self, text: str) -> list[Event]:

@@ -1,5 +1,5 @@
-"""Client sessions of wire generations v1 and v2 (IC-PROTOCOL D.1, D.2): calls in signed envelopes, the open message of
-the canister, acknowledgements and keep-alive messages.
+"""Client sessions of wire generations v1 and v2: calls in signed envelopes, the open message of the canister,
+acknowledgements and keep-alive messages.
 """
 
 from abc import abstractmethod

@@ -11,7 +11,7 @@ Generation: TypeAlias = Literal["v0", "v1", "v2"]
 
 
 class State(Enum):
-    """The state of a session. The values are words for sentences."""
+    """The state of a session. The values are used in messages."""
 
     HANDSHAKE = "waiting for the gateway's handshake"
     OPENING = "waiting for the canister to accept the client"
@@ -21,7 +21,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Send:
-    """Give this frame to the gateway, as one binary message."""
+    """Send this frame to the gateway, as one binary message."""
 
     frame: bytes
 

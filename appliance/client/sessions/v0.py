@@ -1,4 +1,4 @@
-"""The client's side of wire generation v0 (IC-PROTOCOL D.0; the SDK of July 2023): an Ed25519 key signs every message,
+"""The client's side of wire generation v0 (the SDK of July 2023): an Ed25519 key signs every message,
 the gateway answers the first one with a text frame, and messages are CBOR.
 
 The key is registered by an update call of `ws_register` over HTTP, before the session. What the session sends goes

@@ -1,4 +1,4 @@
-"""The client's side of wire generation v1 (IC-PROTOCOL D.1; SDK 0.1 and 0.2): the client speaks first."""
+"""The client's side of wire generation v1 (SDK 0.1 and 0.2): the client sends first."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""The client's side of wire generation v2 (IC-PROTOCOL D.2; SDK 0.3.2 to 0.5.0): the gateway speaks first."""
+"""The client's side of wire generation v2 (SDK 0.3.2 to 0.5.0): the gateway sends first."""
 
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ class SessionV2(EnvelopedSession):
     _wire = 2
     _first_state = State.HANDSHAKE
     gateway: Principal | None = None
-    """The gateway's principal by its own claim, from the handshake on."""
+    """The gateway's principal as the gateway states it, from the handshake on."""
 
     def _binary(self, frame: bytes, now_ns: int) -> list[Event]:
         return self._handshake(frame, now_ns) if self._state is State.HANDSHAKE else super()._binary(frame, now_ns)

@@ -1,4 +1,4 @@
-"""Detects a gateway that speaks another wire generation than the client, usually because of a wrong path."""
+"""Detects a gateway that uses another wire generation than the client, usually because of a wrong path."""
 
 from typing import NamedTuple
 

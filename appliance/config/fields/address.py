@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]")
 
-# RFC 6454 section 6.2: in lower case, and without the port that the scheme has by itself
+# RFC 6454 section 6.2: in lower case, and without the default port of the scheme
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 UNIX = "unix:"
@@ -16,7 +16,7 @@ UNIX = "unix:"
 
 
 class TcpAddress(NamedTuple):
-    """A host (a name or an IP address without brackets) and a port; port 0 takes a free one."""
+    """A host (a name or an IP address without brackets) and a port; port 0 picks a free one."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class UnixAddress(NamedTuple):
 
 
 def parse_address(text: str) -> TcpAddress | UnixAddress:
-    """Read ``host:port``, ``[v6]:port`` or ``unix:path``. Raises ValueError that says what is wrong."""
+    """Read ``host:port``, ``[v6]:port`` or ``unix:path``. Raises ValueError with the problem."""
     if text.startswith(UNIX):
         return _unix(text)
     host, colon, port = text.rpartition(":")
@@ -51,7 +51,7 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
 
 
 def check_url(text: str) -> str:
-    """The same text, if it is the URL of an HTTP endpoint. Raises ValueError that says what is wrong."""
+    """The same text, if it is the URL of an HTTP endpoint. Raises ValueError with the problem."""
     try:
         url = urlsplit(text)
         port = url.port
@@ -72,7 +72,7 @@ def check_origin(text: str) -> str:
 
 
 def check_network(text: str) -> str:
-    """A network such as ``10.0.0.0/8`` as everybody writes it, or ``unix``. Raises ValueError that says what is wrong.
+    """A network in the usual notation, such as ``10.0.0.0/8``, or ``unix``. Raises ValueError with the problem.
 
     A single address is a network too.
     """

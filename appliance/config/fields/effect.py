@@ -8,7 +8,7 @@ EffectName = Literal["live", "new sessions", "restart"]
 
 @dataclass(frozen=True)
 class Effect:
-    """Root of the classes. ``name`` is the word for it, ``meaning`` the sentence."""
+    """Base of the reload classes. ``meaning`` is a sentence for operators."""
 
     name: ClassVar[EffectName]
     meaning: ClassVar[str]
@@ -16,7 +16,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Live(Effect):
-    """A change reaches everything at once; no socket is closed for it."""
+    """A change takes effect at once and closes no socket."""
 
     name = "live"
     meaning = "a change takes effect at once"
@@ -24,7 +24,7 @@ class Live(Effect):
 
 @dataclass(frozen=True)
 class NewSessions(Effect):
-    """A change is for sessions that begin after it; those that are there keep what they began with."""
+    """A change applies to sessions that begin after it. Open sessions keep their settings."""
 
     name = "new sessions"
     meaning = "a change is for sessions that begin after it"
@@ -32,7 +32,7 @@ class NewSessions(Effect):
 
 @dataclass(frozen=True)
 class Restart(Effect):
-    """A change waits for the next start."""
+    """A change takes effect at the next start."""
 
     name = "restart"
     meaning = "a change waits for the next start"

@@ -15,7 +15,7 @@ _QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,30})?)\s*([A-Za-z]*)")
 _PER = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,30})?)\s*/\s*([a-z])")
 
 WRITTEN = {"written": True}
-"""Validation context of text that people wrote, where a duration or a rate needs its unit."""
+"""Validation context of text from users, in which a duration or a rate needs its unit."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Types of single values of ``gateway.yaml``, with what makes them right."""
+"""Types of single values of ``gateway.yaml``, with their validation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ LimitMode = Literal["enforce", "shadow", "off"]
 
 
 class Misplaced(ValueError):
-    """A fault of a part of a value; ``at`` is the way to that part."""
+    """A mistake in a part of a value; ``at`` is the path to that part."""
 
     def __init__(self, at: tuple[str | int, ...], problem: str) -> None:
         super().__init__(problem)
@@ -37,7 +37,7 @@ def _principal(value: object) -> Principal:
 
 
 def one_or_several(value: object) -> object:
-    """A list of one where only the one is written."""
+    """A list with one element, if the value is not a list."""
     return [value] if isinstance(value, str) else value
 
 
@@ -53,7 +53,7 @@ def _one_kind(generations: list[str]) -> list[str]:
 
 
 def unordered(values: list[str]) -> list[str]:
-    """A list whose order means nothing, so that another order is no change."""
+    """A sorted list: the order of its elements has no meaning, so another order must not be a change."""
     return sorted(set(values))
 
 
@@ -71,12 +71,12 @@ HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$
 
 @dataclass(frozen=True)
 class InFolder:
-    """Marks what has a path, behind a prefix or without. A relative one counts from the folder of its file."""
+    """Marks values that contain a path, with or without a prefix. A relative path starts at the folder of its file."""
 
     prefix: str = ""
 
     def absolute(self, value: Any, folder: Path) -> Any:
-        """The value with its path made absolute; what has none as it is."""
+        """The value with its path made absolute; unchanged if it has none."""
         if isinstance(value, Path):
             return folder / value
         if isinstance(value, str) and value.startswith(self.prefix) and value != self.prefix:
@@ -91,7 +91,7 @@ Address = Annotated[str, AfterValidator(_address), InFolder(UNIX)]
 
 
 def in_folder(field: FieldInfo | None) -> InFolder | None:
-    """The mark of a field that has a path, optional or not."""
+    """The mark of a field whose value contains a path, optional or not."""
     if field is None:
         return None
     inner = (fact for part in get_args(field.annotation) for fact in getattr(part, "__metadata__", ()))

@@ -30,19 +30,21 @@ EXAMPLES = {
 """Shown for keys without a default."""
 
 _HEAD = """\
-# Configuration of the gateway. Every key is here with its default; a line that is removed changes nothing.
-# `icws check` shows the problems of this file. Relative paths count from its folder. A variable such as
-# ICWS_GATEWAY__LISTEN sets gateway.listen instead, and `icws run --set gateway.listen=…` wins over both.
-# A reload (`icws reload`) makes a change take effect at once, where it says [new sessions] for those that begin after
-# it, and where it says [restart] at the next start only. No socket is closed for it.
+# Configuration of the gateway. Every key is shown with its default, so you may remove any line.
+#
+# - `icws check` finds mistakes in this file. Relative paths start at its folder.
+# - The environment overrides the file: ICWS_GATEWAY__LISTEN sets gateway.listen. `icws run --set gateway.listen=…`
+#   overrides both.
+# - `icws reload` applies changes without closing sockets. Most take effect at once, those marked [new sessions] for
+#   new sessions only, and those marked [restart] at the next start.
 """
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key of the configuration, in words. ``section`` is the one it opens, ``is_list`` if that is repeated and
-    ``is_optional`` if it may be left out altogether (null). ``effect`` is what a change does; None for a section that
-    is always there, whose keys have their own."""
+    """A key of the configuration as text. ``section`` is the section below it, ``is_list`` if there may be several and
+    ``is_optional`` if it may be absent (null). ``effect`` is its reload class; None for a section that is always
+    present, whose keys have their own."""
 
     path: tuple[str, ...]
     default: str
@@ -55,7 +57,7 @@ class Key:
 
     @property
     def is_plain(self) -> bool:
-        """A section that is always there."""
+        """Whether this is a section that is always present."""
         return self.section is not None and not self.is_list and not self.is_optional
 
 
@@ -87,19 +89,19 @@ def render_markdown() -> str:
 
 
 _INTRODUCTION = [
-    "The file is `gateway.yaml`; the one in the repository has every key with its default. This page is made from the",
-    "same schema (`make docs`).",
+    "The configuration file is `gateway.yaml`. The one in the repository shows every key with its default. This page",
+    "is generated from the same schema (`make docs`).",
     "",
     "- Precedence: `--set section.key=value` on the command line, then the environment (`ICWS_SECTION__KEY`), then the",
     "  file, then the default.",
-    "- Durations need a unit: `ms`, `s`, `m`, `h`, `d`. Sizes are bytes or have one: `KiB`, `MiB`, `GiB`, `kB`, `MB`,",
-    "  `GB`.",
-    "- Relative paths count from the folder of the file; from the working directory where the environment or the",
-    "  command line gives them.",
-    "- YAML is read as version 1.2 has it: `no` and `on` are text. Anchors, aliases, tags, duplicate and unknown keys",
-    "  are errors. `icws check` shows every error with line, column and key, and exits with 78.",
-    "- The column *change* says what a reload does with a key: `live` takes effect at once and closes no socket,",
-    "  `new sessions` is for those that begin after it, `restart` waits for the next start.",
+    "- Durations need a unit: `ms`, `s`, `m`, `h`, `d`. Sizes are in bytes, or have a unit: `KiB`, `MiB`, `GiB`, `kB`,",
+    "  `MB`, `GB`.",
+    "- Relative paths start at the folder of the file, or at the working directory if they come from the environment",
+    "  or the command line.",
+    "- The file is YAML 1.2: `no` and `on` are text. Anchors, aliases, tags, duplicate keys and unknown keys are",
+    "  errors. `icws check` shows every error with line, column and key, and exits with 78.",
+    "- The column *change* says when a reload applies a key: `live` at once, `new sessions` to sessions that begin",
+    "  after the reload, `restart` at the next start.",
 ]
 
 
@@ -135,8 +137,8 @@ def _yaml(section: type[Section], above: tuple[str, ...] = ()) -> Iterator[str]:
         name = key.path[-1]
         if not above:
             yield ""
-        bounds = f" ({key.bounds})" if key.bounds else ""
-        comment = (key.meaning.removesuffix("." if bounds else "") + bounds).replace("`", "")
+        bounds = f" Allowed: {key.bounds}." if key.bounds else ""
+        comment = (key.meaning + bounds).replace("`", "")
         if key.effect and not isinstance(key.effect, Live):
             comment += f" [{key.effect.name}]"
         for line in wrap(comment, WIDTH - len(indent)):
@@ -152,7 +154,7 @@ def _yaml(section: type[Section], above: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def _example(key: Key, indent: str) -> Iterator[str]:
-    """A section that is not there by default, commented out."""
+    """A section that is absent by default, as a comment."""
     yield f"{indent}# {key.path[-1]}:"
     for position, inner in enumerate(keys(key.section) if key.section else ()):
         lead = "  - " if key.is_list and position == 0 else "    " if key.is_list else "  "
@@ -182,7 +184,7 @@ def _default(field: FieldInfo, inner: type[Section] | None) -> str:
 
 def _bounds(field: FieldInfo) -> str:
     if choices := choices_of(field):
-        return " or ".join(f"`{choice}`" for choice in choices)
+        return ", ".join(f"`{choice}`" for choice in choices)
     unit = unit_of(field)
 
     def text(value: Any) -> str:

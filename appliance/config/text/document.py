@@ -1,4 +1,4 @@
-"""Parses one YAML document with the place of every value, and collects every fault that is no syntax error.
+"""Parses one YAML document with the place of every value, and collects every mistake that is not a syntax error.
 
 The dialect is YAML 1.2's core schema without what a configuration is better off without: anchors, aliases, tags and
 keys that are not text. ``no`` and ``on`` are text, ``true`` and ``false`` are booleans, and a number with a leading
@@ -120,7 +120,7 @@ class _Reader:
             value = None if first is None else self._node(first, events, ())
             if whole_file:
                 self._check_end(text)
-            for _ in events:  # what comes behind may be wrong too
+            for _ in events:  # read the rest too, which may have errors
                 pass
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -141,7 +141,7 @@ class _Reader:
                 yield event
 
     def _check_end(self, text: str) -> None:
-        """A last value that runs into the end of the file may be the first half of it."""
+        """Report a last value without an end of line: the file may be cut off within it."""
         last = self._last
         if last is None or last.style:
             return
@@ -217,7 +217,7 @@ class _Reader:
         problem = f"the key is there twice, first at {first}; remove one"
         self._document.problems.append(ConfigProblem(self._place(event.start_mark), key_text(path), problem))
         depth = 0
-        for skipped in events:  # its value, which has nowhere to go
+        for skipped in events:  # its value, which belongs to no valid key
             depth += isinstance(skipped, yaml.CollectionStartEvent) - isinstance(skipped, yaml.CollectionEndEvent)
             if depth == 0:
                 return

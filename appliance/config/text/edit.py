@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 def set_value(text: str, path: Path, value: Value) -> str:
-    """The text with this value at this path. Sections above it are made if they are not there."""
+    """The text with this value at this path. Missing sections above it are created."""
 
     def wanted(found: Any) -> None:
         for part in path[:-1]:
@@ -130,7 +130,7 @@ def _child(node: yaml.Node, part: str | int) -> yaml.Node | None:
 
 
 def _end(node: yaml.Node) -> int:
-    """Behind the last character of a node; the parser counts what follows a block as part of it."""
+    """The position behind the last character of a node. The parser counts the lines after a block as part of it."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
@@ -159,7 +159,7 @@ def _insert(text: str, index: int, what: str) -> str:
 
 
 def _insert_line(text: str, index: int, lines: str) -> str:
-    """Behind the line that has this index."""
+    """The position behind the line with this index."""
     end = _line_end(text, index)
     return text[:end] + ("" if text[:end].endswith("\n") else "\n") + lines + "\n" + text[end:]
 

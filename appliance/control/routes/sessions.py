@@ -56,7 +56,7 @@ async def shown(control: Plane, session: SessionId) -> Session:
     """One connected session."""
     peer = control.gateway.connections.get(session)
     if peer is None:
-        raise NotFound(f"no session {session} is connected; its story may still be there")
+        raise NotFound(f"no session {session} is connected; its timeline may still exist")
     return _session(info_of(peer), control)
 
 

@@ -172,6 +172,12 @@ class Canister(Protocol):
     def on_timer(self, env: Environment) -> None:
         """Run ``canister_global_timer``; the timer is off unless it is set again."""
 
+    def snapshot(self) -> "Canister":
+        """A canister that executes queries on the state as it is now, whatever this one executes later.
+
+        Replicas that lag behind answer from it. Nothing else may be executed in it.
+        """
+
 
 class Query(Protocol):
     """A query in several executions (``canister_composite_query``) on a copy of the state, which is discarded."""

@@ -1,24 +1,24 @@
 """The HTTP interface of the replica (IC interface specification, "HTTPS Interface"; IC-PROTOCOL A)."""
 
-import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from appliance.crypto import Request, encode_cbor
 from appliance.ic.principal import Principal
 from appliance.localnet.http.errors import HttpError
 from appliance.localnet.http.read_state import PathRules, StateReader
 from appliance.localnet.http.requests import CBOR_TYPE, RequestReader, effective_id_in_url, version_in_url
+from appliance.localnet.replica.node import Nodes, SingleNode
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import Ranges
 from appliance.localnet.state.outcome import Rejection, Reply
+from appliance.localnet.subnet.conditions import SYNC_CALL_WAIT_S
 
 API_VERSION = "0.18.0"
 BODY_LIMIT = 5 * 1024 * 1024
-SYNC_CALL_WAIT_S = 10.0
-"""How long a call of v3 or v4 waits for its outcome before it is answered with 202."""
-
 SUBNET_CALLS = frozenset({4})
 """The versions of calls to a subnet; older versions have no such endpoint."""
 
@@ -44,24 +44,30 @@ class Versions:
 
 
 class HttpInterface:
-    """Answers requests from one replica, which goes on when the HTTP server stops.
+    """Answers requests from the ``nodes`` of a replica's subnet, which go on when the HTTP server stops.
 
-    Which replica answers a request is decided here: `_submit`, `_query` and `_read_state` are the only places that use
-    it for users.
+    Which node answers is decided once per request: `_submit`, `_query` and `_read_state` are the only places that pick
+    one. Each request and each response waits for ``one_way()``.
     """
 
     def __init__(
-        self, replica: Replica, versions: Versions | None = None, *, call_wait_s: float = SYNC_CALL_WAIT_S
+        self,
+        replica: Replica,
+        versions: Versions | None = None,
+        *,
+        nodes: Nodes | None = None,
+        one_way: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._replica = replica
-        self._call_wait_s = call_wait_s
+        self._nodes = nodes or SingleNode(replica, call_wait_s=SYNC_CALL_WAIT_S)
+        self._middlewares = [] if one_way is None else [_travelling(one_way)]
         self._versions = versions or Versions()
         self._requests = RequestReader(replica)
         self._rules = PathRules(replica.authority, replica.ingress.get)
 
     def application(self) -> web.Application:
         """A new application with all routes."""
-        app = web.Application(client_max_size=BODY_LIMIT)
+        app = web.Application(client_max_size=BODY_LIMIT, middlewares=self._middlewares)
         app.on_response_prepare.append(_allow_every_origin)
         app.router.add_get("/api/v2/status", self._status)
         app.router.add_route("OPTIONS", "/{path:.*}", _preflight)
@@ -81,7 +87,7 @@ class HttpInterface:
                 "impl_version": "localnet",
                 "impl_hash": "",
                 "replica_health_status": "healthy",
-                "certified_height": self._replica.state.height,
+                "certified_height": self._nodes.pick().height,
             }
         )
 
@@ -105,20 +111,17 @@ class HttpInterface:
         return await self._submit(request, version)
 
     async def _submit(self, request: Request, version: int) -> web.Response:
-        rejection = self._replica.admit(request)
+        node = self._nodes.pick()
+        rejection = node.admit(request)
         if rejection is not None:
             return _rejection_response(rejection, version)
-        is_known = self._replica.ingress.get(request.request_id) is not None
-        call = self._replica.submit(request)
-        # A repeated call does not wait a second time: an agent that retries polls read_state after a 202.
-        if version == 2 or (is_known and not call.done.is_set()):
+        if version == 2:
+            node.submit(request)
             return web.Response(status=202)
-        try:
-            async with asyncio.timeout(self._call_wait_s):
-                await call.done.wait()
-        except TimeoutError:
+        if not await node.execute(request, wait_s=self._nodes.call_wait_s):
             return web.Response(status=202)
-        certificate = self._replica.state.certificate([call.path], "flat" if version == 3 else "sharded")
+        path = (b"request_status", request.request_id)
+        certificate = node.certificate([path], "flat" if version == 3 else "sharded")
         return _cbor({"status": "replied", "certificate": certificate})
 
     async def _query(self, http: web.Request) -> web.Response:
@@ -128,15 +131,14 @@ class HttpInterface:
             self._requests.check_effective_id(request, effective_id_in_url(http))
         except HttpError as error:
             return _error_response(error)
-        outcome = self._replica.query(request, _ranges(version))
+        node = self._nodes.pick()
+        outcome = node.query(request, _ranges(version))
         response: dict[str, object] = (
             {"status": "replied", "reply": {"arg": outcome.arg}}
             if isinstance(outcome, Reply)
             else {"status": "rejected", **outcome.to_cbor()}
         )
-        authority, time_ns = self._replica.authority, self._replica.state.next_time()
-        signature = authority.sign_response(response, request.request_id, time_ns)
-        return _cbor({**response, "signatures": [signature]})
+        return _cbor({**response, "signatures": [node.sign(response, request.request_id)]})
 
     async def _read_canister_state(self, http: web.Request) -> web.Response:
         return await self._read_state(http, is_subnet=False)
@@ -155,8 +157,24 @@ class HttpInterface:
         except HttpError as error:
             return _error_response(error)
         ranges: Ranges = "none" if is_subnet and version > 2 else _ranges(version)
-        certificate = self._replica.state.certificate(self._rules.shown(request.paths, reader), ranges)
+        certificate = self._nodes.pick().certificate(self._rules.shown(request.paths, reader), ranges)
         return _cbor({"certificate": certificate})
+
+
+def _travelling(one_way: Callable[[], Awaitable[None]]) -> Middleware:
+    """Let requests and responses of agents take their time. The page is beside the network."""
+
+    @web.middleware
+    async def travel(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.path.startswith("/api/"):
+            return await handler(request)
+        await request.read()  # now: a client that leaves on the way takes its body with it
+        await one_way()
+        response = await handler(request)
+        await one_way()
+        return response
+
+    return travel
 
 
 def _cbor(value: dict[str, object]) -> web.Response:

@@ -8,7 +8,6 @@ from appliance.localnet.canisters.calls import OutgoingCall
 from appliance.localnet.canisters.canister import QUERY_REPLY_LIMIT, Canister, Environment, Query
 from appliance.localnet.canisters.record import CanisterRecord, CanisterRecords
 from appliance.localnet.replica.executor import attempt, no_reply
-from appliance.localnet.state.certified_state import CertifiedState
 from appliance.localnet.state.outcome import CANISTER_ERROR, DESTINATION_INVALID, Outcome, Rejection, Reply
 
 DEPTH_LIMIT = 6
@@ -19,12 +18,13 @@ CALLS_LIMIT = 500
 
 
 class QueryRun:
-    """One query of a user. ``certificate`` makes the data certificate of the canister that the query is sent to."""
+    """One query of a user, at the time ``time_ns``. ``certificate`` makes the data certificate of the canister that the
+    query is sent to."""
 
-    def __init__(self, canisters: CanisterRecords, state: CertifiedState, certificate: Callable[[], bytes]) -> None:
+    def __init__(self, canisters: CanisterRecords, time_ns: int, certificate: Callable[[], bytes]) -> None:
         self._canisters = canisters
         self._certificate = certificate
-        self._time_ns = state.next_time()
+        self._time_ns = time_ns
         self._calls = 0
 
     def execute(self, canister_id: Principal, method: str, arg: bytes, caller: Principal, *, depth: int = 0) -> Outcome:

@@ -6,16 +6,16 @@ from typing import Self
 
 from appliance.crypto import Request, encode_cbor
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
-from appliance.localnet.canisters.canister import Actor, Canister, Environment, ExecutionError
+from appliance.localnet.canisters.canister import Canister, Environment, ExecutionError
 from appliance.localnet.canisters.record import CanisterRecord, CanisterRecords
-from appliance.localnet.replica.executor import Executor, attempt
-from appliance.localnet.replica.queries import QueryRun
+from appliance.localnet.replica.executor import Executor
 from appliance.localnet.replica.rounds import HEARTBEAT_NS, Rounds
+from appliance.localnet.replica.view import View
 from appliance.localnet.state.certification import LOCAL_IDS, Authority, Ranges, canister_id, is_hosted
 from appliance.localnet.state.certified_state import CertifiedState
 from appliance.localnet.state.clock import Clock
 from appliance.localnet.state.ingress import Call, IngressHistory
-from appliance.localnet.state.outcome import CANISTER_REJECT, DESTINATION_INVALID, Outcome, Rejection
+from appliance.localnet.state.outcome import Outcome, Rejection
 
 FIRST_CANISTER = LOCAL_IDS[0] + 1
 """The number of ``bkyz2-fmaaa-aaaaa-qaaaq-cai``, the first id that local networks give."""
@@ -38,6 +38,7 @@ class Replica:
         self.executor = Executor(self.canisters, self.state, self.ingress)
         self.next_number = FIRST_CANISTER
         self.rounds = Rounds(self.canisters, self.executor, self.ingress, clock)
+        self.view = View(self.canisters, self.executor, self.state, self.state.next_time)
 
     async def __aenter__(self) -> Self:
         self.rounds.start()
@@ -215,26 +216,8 @@ class Replica:
     # --- calls ---
 
     def admit(self, request: Request) -> Rejection | None:
-        """None where a call may be submitted; otherwise the rejection, which the user gets uncertified.
-
-        The IC checks this in one replica before consensus, so nothing of it is in the state: not even a status.
-        """
-        target = Principal(request.canister_id)
-        if target == MANAGEMENT_CANISTER:
-            management = self.executor.management
-            return _not_offered(request.method_name) if management is None else management.admit(request)
-        record, rejection = self.canisters.get(target), self.canisters.rejection(target)
-        if rejection is not None or record is None or record.actor is None:
-            return rejection
-        return self._inspect(record, record.actor, request)
-
-    def _inspect(self, record: CanisterRecord, actor: Actor, request: Request) -> Rejection | None:
-        env = self.canisters.environment(record, Principal(request.sender), self.state.next_time())
-        accepted: list[bool] = []
-        problem = attempt(record, env, lambda: accepted.append(actor.inspect(request.method_name, request.arg, env)))
-        if problem is not None or accepted[0]:
-            return problem
-        return Rejection(CANISTER_REJECT, f"Canister {record.canister_id} rejected the message", "IC0406")
+        """None where a call may be submitted; as `View.admit`, with the latest state."""
+        return self.view.admit(request)
 
     def submit(self, request: Request) -> Call:
         """Submit a verified call that `admit` accepts; it is executed in a later round.
@@ -252,21 +235,9 @@ class Replica:
         return call
 
     def query(self, request: Request, ranges: Ranges) -> Outcome:
-        """Execute a verified query on the latest state; a data certificate has its delegation with these ``ranges``."""
-        target = Principal(request.canister_id)
-        if target == MANAGEMENT_CANISTER:
-            management, method = self.executor.management, request.method_name
-            if management is None:
-                return _not_offered(method)
-            return management.query(method, request.arg, Principal(request.sender))
-        path = (b"canister", target, b"certified_data")
-        run = QueryRun(self.canisters, self.state, lambda: self.state.leaf_certificate(path, ranges))
-        return run.execute(target, request.method_name, request.arg, Principal(request.sender))
+        """Execute a verified query on the latest state, as `View.query`."""
+        return self.view.query(request, ranges)
 
     async def settle(self) -> None:
         """Wait until every call that was accepted and every timer that is due has been executed."""
         await self.rounds.settle()
-
-
-def _not_offered(method: str) -> Rejection:
-    return Rejection(DESTINATION_INVALID, f"Management canister has no method '{method}'", "IC0302")

@@ -57,22 +57,22 @@ def leb128(number: int) -> bytes:
 
 
 class Authority:
-    """The root key, with ``subnet`` the key of a subnet under it, and the key of the one node.
+    """The root key, with ``subnet`` the key of a subnet under it, and the keys of its ``nodes``.
 
     Equal seeds give equal keys; without a seed they are random.
     """
 
-    def __init__(self, *, subnet: bool = False, seed: bytes | None = None) -> None:
+    def __init__(self, *, subnet: bool = False, seed: bytes | None = None, nodes: int = 1) -> None:
         seed = secrets.token_bytes(32) if seed is None else seed
         self.seed = seed
         self._root = BlsSecretKey.from_seed(derive(seed, "root"))
         self._subnet = BlsSecretKey.from_seed(derive(seed, "subnet")) if subnet else self._root
-        self._node = SigningKey.from_secret("ed25519", derive(seed, "node"))
+        self._nodes = [_node_key(seed, number) for number in range(nodes)]
         self.is_delegated = subnet
         self.root_key = self._root.public_key
         self.root_subnet_id = Principal.self_authenticating(self.root_key)
         self.subnet_id = Principal.self_authenticating(self._subnet.public_key)
-        self.node_id = Principal.self_authenticating(self._node.public_key)
+        self.node_ids = [Principal.self_authenticating(key.public_key) for key in self._nodes]
         self._delegation: HashTree | None = None
         self._delegation_signature = b""
         self._delegation_time_ns = 0
@@ -86,7 +86,10 @@ class Authority:
             (*subnet, b"public_key"): self._subnet.public_key,
             (*subnet, b"canister_ranges"): encode_cbor([list(pair) for pair in RANGES]),
             (*subnet, b"type"): SUBNET_TYPE,
-            (*subnet, b"node", self.node_id, b"public_key"): self._node.public_key,
+            **{
+                (*subnet, b"node", node_id, b"public_key"): key.public_key
+                for node_id, key in zip(self.node_ids, self._nodes, strict=True)
+            },
             (b"canister_ranges", self.subnet_id, RANGES[0][0]): encode_cbor([list(pair) for pair in RANGES]),
         }
 
@@ -94,11 +97,14 @@ class Authority:
         """The subnet's signature over the digest of its state tree, 48 bytes."""
         return self._subnet.sign_root(digest)
 
-    def sign_response(self, response: Mapping[str, object], request_id: bytes, timestamp_ns: int) -> dict[str, object]:
-        """The node's signature over the response to a query, an item of ``signatures``."""
+    def sign_response(
+        self, response: Mapping[str, object], request_id: bytes, timestamp_ns: int, *, node: int = 0
+    ) -> dict[str, object]:
+        """A node's signature over the response to a query, an item of ``signatures``."""
         signed = {**response, "timestamp": timestamp_ns, "request_id": request_id}
-        signature = self._node.sign(QUERY_DOMAIN + hash_of_value(signed))  # type: ignore[arg-type]  # CBOR values only
-        return {"timestamp": timestamp_ns, "signature": signature, "identity": self.node_id}
+        message = QUERY_DOMAIN + hash_of_value(signed)  # type: ignore[arg-type]  # CBOR values only
+        signature = self._nodes[node].sign(message)
+        return {"timestamp": timestamp_ns, "signature": signature, "identity": self.node_ids[node]}
 
     def delegation(self, ranges: Ranges, *, now_ns: int) -> tuple[bytes, bytes] | None:
         """The delegation to the subnet as (subnet id, certificate); None where the root key signs states itself."""
@@ -137,6 +143,10 @@ class Authority:
         if ranges == "sharded":
             paths.append((b"canister_ranges", self.subnet_id, RANGES[0][0]))
         return encode_certificate(self._delegation.witness(paths), self._delegation_signature)
+
+
+def _node_key(seed: bytes, number: int) -> SigningKey:
+    return SigningKey.from_secret("ed25519", derive(seed, f"node {number}" if number else "node"))
 
 
 def derive(seed: bytes, use: str) -> bytes:

@@ -1,8 +1,9 @@
 """The certified state of the replica: one tree, signed once per version and time (IC-PROTOCOL B)."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
-from appliance.crypto import StateTree, encode_certificate
+from appliance.crypto import HashTree, StateTree, encode_certificate
 from appliance.localnet.state.certification import Authority, Ranges, leb128
 from appliance.localnet.state.clock import Clock
 
@@ -10,13 +11,46 @@ REFRESH_NS = 500_000_000
 """An unchanged state is signed again when its time is older than this, as the IC certifies every block."""
 
 TIME_PATH = (b"time",)
+WHOLE_TREE: tuple[bytes, ...] = ()
+
+
+class StateVersion:
+    """One version of the state, which changes no more. It is signed when the first certificate of it is wanted."""
+
+    def __init__(self, authority: Authority, tree: HashTree, *, height: int, time_ns: int) -> None:
+        self._authority = authority
+        self._tree = tree
+        self._certificates: dict[tuple[tuple[bytes, ...], Ranges], bytes] = {}
+        self.height = height
+        self.time_ns = time_ns
+
+    def get(self, path: Sequence[bytes]) -> bytes | None:
+        """The leaf at a path."""
+        return self._tree.lookup(path)
+
+    def certificate(self, paths: Sequence[Sequence[bytes]], ranges: Ranges) -> bytes:
+        """A certificate that proves the time, and the values at the paths or their absence."""
+        witness = self._tree.witness([TIME_PATH, *paths])
+        delegation = self._authority.delegation(ranges, now_ns=self.time_ns)
+        return encode_certificate(witness, self._signature, delegation)
+
+    def leaf_certificate(self, path: tuple[bytes, ...], ranges: Ranges) -> bytes:
+        """The same for one path, cached: polls ask for the same one many times a second."""
+        certificate = self._certificates.get((path, ranges))
+        if certificate is None:
+            certificate = self._certificates[path, ranges] = self.certificate([path], ranges)
+        return certificate
+
+    @cached_property
+    def _signature(self) -> bytes:
+        return self._authority.sign_state(self._tree.digest)
 
 
 class CertifiedState:
     """Changed in place, and signed when a certificate is wanted.
 
-    One signature (about a millisecond) serves all readers of one version of the state; a change only marks the state as
-    unsigned, so that a round of a hundred messages costs one signature instead of hundreds.
+    One signature (about a millisecond) serves all readers of one version of the state; a change only marks the latest
+    version as old, so that a round of a hundred messages costs one signature instead of hundreds.
     """
 
     def __init__(self, authority: Authority, clock: Clock) -> None:
@@ -24,9 +58,7 @@ class CertifiedState:
         self._clock = clock
         self._tree = StateTree()
         self._time_ns = 0
-        self._signature: bytes | None = None
-        self._signed_at_ns = 0
-        self._certificates: dict[tuple[tuple[bytes, ...], Ranges], bytes] = {}
+        self._latest: StateVersion | None = None
         self.height = 0
         for path, value in authority.state.items():
             self.set(path, value)
@@ -43,37 +75,37 @@ class CertifiedState:
     def set(self, path: Sequence[bytes], value: bytes) -> None:
         """Set a leaf."""
         self._tree.set(path, value)
-        self._signature = None
+        self._latest = None
 
     def delete(self, path: Sequence[bytes]) -> None:
         """Remove a leaf or a subtree, if it is there."""
         self._tree.delete(path)
-        self._signature = None
+        self._latest = None
 
     def get(self, path: Sequence[bytes]) -> bytes | None:
         """The leaf at a path."""
         return self._tree.get(path)
 
     def certificate(self, paths: Sequence[Sequence[bytes]], ranges: Ranges) -> bytes:
-        """A certificate of the latest state that proves the time, and the values at the paths or their absence."""
-        signature = self._sign()
-        witness = self._tree.witness([TIME_PATH, *paths])
-        delegation = self._authority.delegation(ranges, now_ns=self._time_ns)
-        return encode_certificate(witness, signature, delegation)
+        """A certificate of the latest state, as `StateVersion.certificate`."""
+        return self.latest().certificate(paths, ranges)
 
     def leaf_certificate(self, path: tuple[bytes, ...], ranges: Ranges) -> bytes:
-        """The same for one path, cached as long as the signature is: polls ask for the same one many times a second."""
-        self._sign()
-        certificate = self._certificates.get((path, ranges))
-        if certificate is None:
-            certificate = self._certificates[path, ranges] = self.certificate([path], ranges)
-        return certificate
+        """A certificate of the latest state, as `StateVersion.leaf_certificate`."""
+        return self.latest().leaf_certificate(path, ranges)
 
-    def _sign(self) -> bytes:
-        if self._signature is None or self._clock.now_ns() - self._signed_at_ns > REFRESH_NS:
-            self._signed_at_ns = self.next_time()
-            self._tree.set(TIME_PATH, leb128(self._signed_at_ns))
-            self._signature = self._authority.sign_state(self._tree.digest)
-            self._certificates.clear()
-            self.height += 1
-        return self._signature
+    def latest(self) -> StateVersion:
+        """The latest version; a new one where the state has changed, or where its time is too old."""
+        if self._latest is None or self._clock.now_ns() - self._latest.time_ns > REFRESH_NS:
+            self._latest = self.new_version()
+        return self._latest
+
+    def new_version(self) -> StateVersion:
+        """The state as it is now, under the next height. Costs one leaf: the two share the rest of the tree."""
+        time_ns = self.next_time()
+        self._tree.set(TIME_PATH, leb128(time_ns))
+        self.height += 1
+        self._latest = StateVersion(
+            self._authority, self._tree.witness([WHOLE_TREE]), height=self.height, time_ns=time_ns
+        )
+        return self._latest

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 
@@ -115,14 +115,45 @@ class ManualClock:
         return timer
 
     def advance(self, nanoseconds: int) -> None:
-        """Move ahead and make the calls that are due by then, the earliest first."""
+        """Move ahead and make the calls that are due by then, the earliest first, each at its own time."""
         if nanoseconds < 0:
             raise ValueError("time does not run backwards")
-        self._now_ns += nanoseconds
-        self._fire()
+        end_ns = self._now_ns + nanoseconds
+        # Stops at each timer: its callback may set the next one, as the maker of blocks does.
+        while self._timers and self._timers[0][0] <= end_ns:
+            self._now_ns = max(self._now_ns, self._timers[0][0])
+            self._fire()
+        self._now_ns = max(self._now_ns, end_ns)
 
     def _fire(self) -> None:
         while self._timers and self._timers[0][0] <= self._now_ns:
             callback = heapq.heappop(self._timers)[2].callback
             if callback is not None:
                 callback()
+
+
+async def sleep(clock: Clock, nanoseconds: int) -> None:
+    """Wait until the clock has moved that far; returns at once for 0."""
+    if nanoseconds <= 0:
+        return
+    is_over = asyncio.Event()
+    timer = clock.call_at(clock.now_ns() + nanoseconds, is_over.set)
+    try:
+        await is_over.wait()
+    finally:
+        timer.cancel()
+
+
+async def finishes_within(clock: Clock, nanoseconds: int, work: Awaitable[object]) -> bool:
+    """Wait for the work; False where the clock has moved that far before it is finished, and the work is cancelled."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(None) as limit:
+            timer = clock.call_at(clock.now_ns() + nanoseconds, lambda: limit.reschedule(loop.time()))
+            try:
+                await work
+            finally:
+                timer.cancel()
+    except TimeoutError:
+        return False
+    return True

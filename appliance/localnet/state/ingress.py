@@ -19,7 +19,8 @@ Status: TypeAlias = Literal["received", "processing", "replied", "rejected"]
 
 @dataclass(eq=False)
 class Call:
-    """A call that was accepted. ``done`` is set when there is an ``outcome``."""
+    """A call that was accepted. ``done`` is set when there is an ``outcome``; ``height`` is then that of the first
+    certified state that has it."""
 
     request_id: bytes
     sender: Principal
@@ -28,6 +29,7 @@ class Call:
     arg: bytes
     status: Status = "received"
     outcome: Outcome | None = None
+    height: int = 0
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -59,7 +61,7 @@ class IngressHistory:
 
     def finish(self, call: Call, outcome: Outcome, *, now_ns: int) -> None:
         """Record the outcome."""
-        call.outcome = outcome
+        call.outcome, call.height = outcome, self._state.height + 1
         match outcome:
             case Reply(arg):
                 self._state.set((*call.path, b"reply"), arg)

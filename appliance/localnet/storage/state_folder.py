@@ -79,16 +79,16 @@ class StateFolder:
             os.close(self._lock)
             self._lock = -1
 
-    def authority(self, *, subnet: bool, seed: bytes | None) -> Authority:
+    def authority(self, *, subnet: bool, seed: bytes | None, nodes: int = 1) -> Authority:
         """The saved keys, or new ones. Raises StateUnusable where other keys are wanted than were saved."""
         if self.network is None:
-            return Authority(subnet=subnet, seed=seed)
+            return Authority(subnet=subnet, seed=seed, nodes=nodes)
         if seed not in (None, self.network.seed):
             raise StateUnusable(self.folder, "it was made with another seed, leave the seed out")
         if subnet != self.network.is_delegated:
             wanted = "with" if self.network.is_delegated else "without"
             raise StateUnusable(self.folder, f"it was made {wanted} a subnet key of its own, do the same again")
-        return Authority(subnet=subnet, seed=self.network.seed)
+        return Authority(subnet=subnet, seed=self.network.seed, nodes=nodes)
 
     def restore(self, replica: Replica, *, cache: Path | None) -> None:
         """Restore the saved state into a new replica. Raises StateUnusable, and WasmtimeMissing without wasmtime."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
+from copy import copy
 from pathlib import Path
 
 from appliance.localnet.canisters.calls import Closure, OutgoingCall
@@ -41,6 +42,12 @@ class WasmCanister:
         canister = WasmCanister((folder / MODULE_FILE).read_bytes(), cache=cache)
         canister.state = WasmState.load(folder)
         return canister
+
+    def snapshot(self) -> "WasmCanister":
+        """The same module on a copy of the state."""
+        snapshot = copy(self)
+        snapshot.state = self.state.fork()
+        return snapshot
 
     @property
     def module_hash(self) -> bytes:

@@ -101,6 +101,49 @@ pub enum Error {
         /// Its words.
         text: String,
     },
+    /// The certified content of the message of this key is for another client than the reply says beside it.
+    ClientKeyMismatch(String),
+    /// A message is from the queue of another gateway.
+    ForeignQueue {
+        /// The key of the message.
+        key: String,
+        /// The gateway whose queue it should be, as text.
+        gateway: String,
+    },
+    /// Messages are left out between two of a reply.
+    HoleInReply {
+        /// The nonce of the first that is missing.
+        expected: u64,
+        /// The nonce of the one that is shown next.
+        got: u64,
+    },
+    /// No node signed the reply to a query.
+    QuerySignatureMissing,
+    /// The signature of a node over the reply to a query does not verify.
+    QuerySignatureInvalid {
+        /// The node as text.
+        node: String,
+        /// What is wrong with the signature, or with the node's key.
+        problem: String,
+    },
+    /// The reply to a query is signed by somebody who is no node of the subnet. Principal as text.
+    QuerySignatureUnknownNode(String),
+    /// The reply to a query was signed too long ago, or in the future.
+    QuerySignatureStale {
+        /// When the node signed.
+        signed_at_ns: u64,
+        /// Time of the check.
+        now_ns: u64,
+        /// How far apart the two may be.
+        limit_ns: u64,
+    },
+    /// The messages of a reply are not in the order of their nonces.
+    NoncesNotAscending {
+        /// The nonce of a message.
+        previous: u64,
+        /// The nonce of the one behind it.
+        got: u64,
+    },
 }
 
 /// The result of the core's functions.

@@ -33,7 +33,7 @@ RUN = "from appliance.cli.develop.localnet import localnet; localnet()"
 
 
 def test_it_serves_until_interrupted() -> None:
-    command = [sys.executable, "-c", RUN, "--port", "0", "--seed", "cli", "--subnet"]
+    command = [sys.executable, "-c", RUN, "--port", "0", "--seed", "cli", "--like-mainnet", "--round-trip", "1"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
         try:
@@ -44,6 +44,11 @@ def test_it_serves_until_interrupted() -> None:
                 status = decode_cbor(response.read())
             assert status["root_key"] == Localnet(seed=b"cli").root_key  # type: ignore[index]
             assert status["root_key"].hex() in process.stdout.readline()  # type: ignore[index]
+            conditions = [process.stdout.readline() for _ in range(5)]
+            assert (conditions[0], conditions[4]) == (
+                "network:  a block every 1 s\n",
+                "network:  round trips of 1 ms\n",
+            )
             assert "bkyz2-fmaaa-aaaaa-qaaaq-cai" in process.stdout.readline()
         finally:
             process.send_signal(signal.SIGTERM)

@@ -53,7 +53,7 @@ async def test_one_is_shown_in_full(icws: Icws):
         assert f"canister     chat, {icws.plane.canister_id}\n" in text
         assert "path         /v2 (wire generation v2)\n" in text
         assert (await icws.json("sessions", peer.id))["id"] == peer.id
-    assert "its story may still be there" in (await icws("sessions", peer.id, code=1)).stderr
+    assert "its timeline may still exist" in (await icws("sessions", peer.id, code=1)).stderr
 
 
 @pytest.mark.parametrize(

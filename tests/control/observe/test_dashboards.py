@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from appliance.control.observe.catalogue import CATALOGUE, Metric
+from appliance.control.observe.catalogue import CATALOGUE, OTHER, Metric
 from docs.alerts import render_alerts
 from docs.grafana import render_grafana
 from docs.metrics import render_metrics
@@ -141,3 +141,12 @@ def test_the_page_has_every_metric_and_every_label():
         assert f"| `{metric.name}` | {metric.type} |" in page
         for label in metric.labels:
             assert f"| `{label.name}` | {label.meaning} | {label.bound} |" in page
+
+
+def test_the_page_shows_the_value_for_everything_beyond_a_bound():
+    rows = {
+        cells[1].strip(" `"): cells[-2] for row in render_metrics().splitlines() if len(cells := row.split("|")) == 6
+    }
+    assert rows["status"].endswith(f", `{OTHER}` ")
+    assert OTHER not in rows["generation"]
+    assert "{" not in "".join(rows.values())

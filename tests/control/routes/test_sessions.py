@@ -31,7 +31,7 @@ async def test_a_session_is_shown_as_it_is(plane: Plane) -> None:
     await until(lambda: not len(plane.control.listener))
     response = await plane.http.get(f"/v1/sessions/{session['id']}")
     assert response.status_code == 404
-    assert "its story may still be there" in response.json()["detail"]
+    assert "its timeline may still exist" in response.json()["detail"]
 
 
 async def test_those_who_have_not_joined_are_there_too(plane: Plane) -> None:

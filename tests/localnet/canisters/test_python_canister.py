@@ -1,12 +1,13 @@
+import weakref
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.crypto import CandidTypes
 from appliance.localnet.canisters.canister import Environment, MethodNotFound, Reject, Trap
-from appliance.localnet.canisters.python_canister import PythonCanister, UndoLog
+from appliance.localnet.canisters.python_canister import Position, PythonCanister, UndoLog
 from tests.localnet.greeter import Greeter
 from tests.localnet.machine import CANISTER, Machine, principal
 
@@ -182,6 +183,83 @@ def test_roll_back_gives_what_was_at_the_last_commit(
     assert seen(things) == before
     undo_log.roll_back()
     assert seen(things) == before
+
+
+EXECUTIONS = st.lists(STEPS, max_size=5)
+
+
+def executed(executions: list[list[tuple[str, int, int]]]) -> tuple[UndoLog, Things, list[tuple[Position, object]]]:
+    """An undo log after these executions, its things, and each position with what was there."""
+    undo_log, kept = UndoLog(), []
+    things: Things = ({}, Owner())
+    for steps in [*executions, []]:
+        kept.append((undo_log.position, seen(things)))
+        act(undo_log, steps, things)
+        undo_log.commit()
+    return undo_log, things, kept
+
+
+@settings(max_examples=50)
+@given(EXECUTIONS, STEPS)
+def test_every_position_shows_what_was_there(
+    executions: list[list[tuple[str, int, int]]], query: list[tuple[str, int, int]]
+) -> None:
+    undo_log, things, kept = executed(executions)
+    now = seen(things)
+    for position, before in kept:
+        with undo_log.rewound(position):
+            assert seen(things) == before
+            act(undo_log, query, things)
+            undo_log.roll_back()
+            assert seen(things) == before
+        assert seen(things) == now
+
+
+@settings(max_examples=50)
+@given(EXECUTIONS)
+def test_looking_back_does_not_even_change_the_order_of_keys(executions: list[list[tuple[str, int, int]]]) -> None:
+    undo_log, (mapping, _), kept = executed(executions)
+    order = list(mapping)
+    for position, _ in kept:
+        with undo_log.rewound(position):
+            pass
+        assert list(mapping) == order
+
+
+def test_a_trap_in_the_past_leads_back_to_the_present(odd: Odd) -> None:
+    snapshot = odd.snapshot()
+    odd.update("set", nat(9), env())
+    with pytest.raises(Trap, match="failed to decode"):
+        snapshot.query("peek_and_set", b"nonsense", env())
+    assert odd.value == 9
+    assert CandidTypes("(nat, text)").decode(snapshot.query("peek_and_set", nat(1), env())) == (7, "seen")
+    assert odd.value == 9
+    assert (snapshot.snapshot(), snapshot.module_hash) == (snapshot, odd.module_hash)
+    assert snapshot.metadata == odd.metadata
+
+
+def test_a_snapshot_executes_queries_only(odd: Odd) -> None:
+    snapshot = odd.snapshot()
+    for run in (lambda: snapshot.update("set", nat(9), env()), lambda: snapshot.install(b"", env())):
+        with pytest.raises(TypeError, match="queries only"):
+            run()
+    with pytest.raises(TypeError, match="queries only"):
+        snapshot.on_timer(env())
+
+
+class Thing:
+    """Can be referred to weakly."""
+
+
+def test_changes_are_freed_with_the_last_snapshot_before_them() -> None:
+    undo_log, things = UndoLog(), {0: Thing()}
+    removed = weakref.ref(things[0])
+    before = undo_log.position
+    undo_log.remove(things, 0)
+    undo_log.commit()
+    assert removed() is not None
+    del before
+    assert removed() is None
 
 
 def test_removing_what_is_not_there() -> None:

@@ -24,6 +24,7 @@ from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.canisters.management_types import METHODS
 from appliance.localnet.http.server import BODY_LIMIT, HttpInterface, Versions
 from appliance.localnet.net import Localnet
+from appliance.localnet.replica.node import SingleNode
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import QUERY_DOMAIN, Authority, canister_id
 from appliance.localnet.state.clock import ManualClock
@@ -232,7 +233,7 @@ async def test_a_duplicate_in_flight_is_accepted_only(web: Web) -> None:
 async def test_a_call_that_is_not_executed_in_time_is_accepted_only(web: Web) -> None:
     replica = Replica(Authority(seed=b"http"), web.clock)  # it does not run
     canister = replica.create_canister(Greeter())
-    runner = web_server.AppRunner(HttpInterface(replica, call_wait_s=0.01).application())
+    runner = web_server.AppRunner(HttpInterface(replica, nodes=SingleNode(replica, call_wait_s=0.01)).application())
     await runner.setup()
     try:
         await web_server.TCPSite(runner, "127.0.0.1", 0).start()

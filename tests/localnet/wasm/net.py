@@ -55,5 +55,5 @@ class Net:
     def query(self, canister: Principal, method: str, arg: bytes = b"") -> Outcome:
         path = (b"canister", canister, b"certified_data")
         state = self.replica.state
-        run = QueryRun(self.replica.canisters, state, lambda: state.leaf_certificate(path, "flat"))
+        run = QueryRun(self.replica.canisters, state.next_time(), lambda: state.leaf_certificate(path, "flat"))
         return run.execute(canister, method, arg, ALICE)

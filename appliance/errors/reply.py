@@ -1,0 +1,49 @@
+"""Bytes that came from the IC and are not what they should be. Never the fault of a client.
+
+The decoders raise `Malformed`, `TooLarge` and `CandidError` whoever sent the bytes, and these close a client's socket
+for good. Bytes of the IC are therefore read inside of ``reading_reply``.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from appliance.errors.base import Malformed, TooLarge
+from appliance.errors.envelope import CandidError
+from appliance.errors.ic import IcError
+
+__all__ = ["ReplyError", "ReplyMalformed", "ReplyTooLarge", "reading_reply"]
+
+
+class ReplyError(IcError, reason="reply"):
+    """A reply of the IC cannot be used. Raise a subclass."""
+
+
+class ReplyMalformed(ReplyError, reason="reply_malformed"):
+    """A reply of the IC does not decode as ``what`` it should be."""
+
+    what: str
+    problem: str
+    sentence = "malformed {what}: {problem}"
+
+
+class ReplyTooLarge(ReplyError, reason="reply_too_large"):
+    """A part of a reply of the IC exceeds its budget; ``size`` and ``limit`` are in ``unit``."""
+
+    what: str
+    size: int
+    limit: int
+    unit: str = "bytes"
+    sentence = "{what} has {size} {unit}, the limit is {limit}"
+
+
+@contextmanager
+def reading_reply(what: str = "Candid") -> Iterator[None]:
+    """Turn what decoders raise inside into a ReplyError. ``what`` is being decoded, where it is Candid."""
+    try:
+        yield
+    except Malformed as error:
+        raise ReplyMalformed(error.what, error.problem) from error
+    except TooLarge as error:
+        raise ReplyTooLarge(error.what, error.size, error.limit, error.unit) from error
+    except CandidError as error:
+        raise ReplyMalformed(what, error.problem) from error

@@ -1,0 +1,1 @@
+"""Several replicas of one subnet, under conditions such as the mainnet's."""
