@@ -49,5 +49,5 @@ def read_retry_after(text: str, *, now_s: float) -> float | None:
         date = parsedate_to_datetime(text)
         # Without a time zone the date is in UTC, not in the zone of this machine.
         return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now_s)
-    except (ValueError, OverflowError, TypeError, IndexError):
+    except (ValueError, OverflowError):
         return None

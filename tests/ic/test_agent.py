@@ -174,7 +174,7 @@ NO_ANSWERS: dict[str, Answer] = {
     "not CBOR": body(b"\xff"),
     "no certificate in it": body(encode_cbor({"status": "replied", "certificate": b"", "reply": {}})),
     "a rejection of an endpoint": refused(5, "canister trapped", "IC0503"),
-    "an absurd pause": http(503, Retry_After="Tue, 14 Nov 2023 22:13:27 +9999999999"),
+    "an absurd pause": http(503, Retry_After="Tue, 14 Nov 2023 22:13:27 +999999999999999"),
     "an endless pause": http(503, Retry_After="99999999999"),
 }
 NO_OUTCOMES: dict[str, Answer] = {
@@ -226,6 +226,15 @@ async def test_where_no_endpoint_is_healthy_the_client_may_come_back(
     assert ic.seen
     assert other_ic.seen
     assert not any(pause > 5 for pause in time.slept)
+
+
+async def test_the_status_of_an_own_call_is_read_elsewhere_where_one_endpoint_knows_nothing(
+    ic: ScriptedIc, other_ic: ScriptedIc, agent_for: AgentFor
+) -> None:
+    ic.script(accepted, request_state(None))
+    other_ic.script(request_state({b"status": b"replied", b"reply": b"hello"}))
+    assert await greet(agent_for(ic.url, other_ic.url)) == b"hello"
+    assert other_ic.asked == ["v3/read_state"]
 
 
 async def test_garbage_for_five_seconds_is_waited_for(ic: ScriptedIc, agent_for: AgentFor, time: TestTime) -> None:

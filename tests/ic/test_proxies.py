@@ -167,6 +167,16 @@ async def test_a_proxy_that_is_down_is_named(
     assert "secret" not in str(failure.value)
 
 
+async def test_an_address_that_cannot_be_used_does_not_show_its_password(
+    transport_for: TransportFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The HTTP client's own error has the whole address."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@\u00fc..x")
+    with pytest.raises(IcUnreachable, match="through the proxy") as failure:
+        await send(transport_for("https://icp-api.io"))
+    assert "secret" not in str(failure.value)
+
+
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [

@@ -285,7 +285,7 @@ LINES = st.sampled_from(
         b"Content-Encoding: br",
         b"Connection: close",
         b"Connection: upgrade",
-        b"Retry-After: Tue, 14 Nov 2023 22:13:27 +9999999999",
+        b"Retry-After: Tue, 14 Nov 2023 22:13:27 +999999999999999",
         b"Set-Cookie: a=b; Max-Age=\xb2",
         b"Location: http://[::1",
         b"",
