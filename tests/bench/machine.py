@@ -21,6 +21,7 @@ class Network:
     """A replica at a fixed time. ``version`` is the one of its endpoints that is used."""
 
     version: int = 3
+    gateway: Principal = GATEWAY.principal
     replica: StubReplica = field(default_factory=lambda: StubReplica(seed=bytes(32), clock=lambda: NOW_NS))
 
     @property
@@ -48,7 +49,9 @@ class Network:
 
     def opened(self, nonce: int = 0) -> PollReply:
         """Poll and verify."""
-        return self.verifier.open_poll_reply(self.poll(nonce), CANISTER, generation=2, now_ns=NOW_NS)
+        return self.verifier.open_poll_reply(
+            self.poll(nonce), CANISTER, generation=2, now_ns=NOW_NS, gateway=self.gateway
+        )
 
     def frames(self, nonce: int = 0) -> list[bytes]:
         """Poll until the end of the queue; returns the WebSocket frames."""

@@ -67,8 +67,11 @@ class StubCanister:
         return self._tree.digest
 
     def open(self, sender: bytes, client_nonce: int, gateway: Principal, timestamp_ns: int) -> None:
-        """Open a session. The open message is its first."""
-        self._gateway = gateway
+        """Open a session. The open message is its first. Another gateway than before gets a new queue."""
+        if gateway != self._gateway:
+            self._gateway, self._prepared = gateway, None
+            self._messages, self._sealed, self._tree = [], 0, StateTree()
+            self.sessions.clear()
         session = _Session({"client_principal": Principal(sender), "client_nonce": client_nonce})
         self.sessions[sender] = session
         content = SERVICE.encode({"OpenMessage": {"client_key": session.client_key}})

@@ -11,6 +11,7 @@ from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import decode_cbor, encode_cbor
 from appliance.errors import CertificateError, Malformed
 from appliance.ic.envelope import sign_request
+from appliance.ic.principal import Principal
 from tests.bench.machine import CANISTER, GATEWAY, NOW_NS, Network, payload_of
 
 CLIENT = LoadIdentity(b"seed", 1)
@@ -134,12 +135,21 @@ def test_a_message_after_prepared_pages_verifies(shared: bool) -> None:
     assert len(network.frames(2)) == 6, "a poll that begins within a page"
 
 
+def test_another_gateway_gets_a_queue_of_its_own() -> None:
+    network = Network()
+    opened(network)
+    network.call(message(0))
+    network.gateway = Principal.self_authenticating(b"the next gateway")
+    network.call(payload_of(opening_frame(CLIENT, CANISTER, network.gateway, NOW_NS)))
+    assert len(network.frames()) == 1
+
+
 def test_another_root_key_does_not_verify() -> None:
     network = Network()
     opened(network)
     other = Network(replica=StubReplica(seed=bytes(31) + b"1", clock=lambda: NOW_NS))
     with pytest.raises(CertificateError):
-        other.verifier.open_poll_reply(network.poll(), CANISTER, generation=2, now_ns=NOW_NS)
+        other.verifier.open_poll_reply(network.poll(), CANISTER, generation=2, now_ns=NOW_NS, gateway=None)
 
 
 def test_read_state_shows_the_status_of_a_call() -> None:
