@@ -24,10 +24,6 @@ class StateVersion:
         self.height = height
         self.time_ns = time_ns
 
-    def get(self, path: Sequence[bytes]) -> bytes | None:
-        """The leaf at a path."""
-        return self._tree.lookup(path)
-
     def certificate(self, paths: Sequence[Sequence[bytes]], ranges: Ranges) -> bytes:
         """A certificate that proves the time, and the values at the paths or their absence."""
         witness = self._tree.witness([TIME_PATH, *paths])

@@ -50,7 +50,7 @@ class Conditions:
 
     @classmethod
     def like_mainnet(cls, seed: bytes = b"") -> Self:
-        """A subnet of 13 replicas, as most applications on the mainnet have."""
+        """A subnet of 13 replicas, with what a client of the mainnet has to expect."""
         return cls(
             block_time_s=1.0,
             replicas=13,

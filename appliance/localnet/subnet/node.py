@@ -13,8 +13,6 @@ from appliance.localnet.state.outcome import Outcome, Rejection
 from appliance.localnet.subnet.ingress_pools import IngressPools
 from appliance.localnet.subnet.snapshot import Snapshot
 
-FINAL = (b"replied", b"rejected")
-
 
 class LaggingNode:
     """Implements `replica.node.Node`. Everything it answers is of the height that it knows."""
@@ -57,8 +55,6 @@ class LaggingNode:
     async def execute(self, request: Request, *, wait_s: float) -> bool:
         """See Node."""
         request_id = request.request_id
-        if self._snapshot.state.get((b"request_status", request_id, b"status")) in FINAL:
-            return True
         # Another replica, which does not know of this wait, would wait: the IC tracks such requests replica by replica.
         if request_id in self._waited_for:
             return False

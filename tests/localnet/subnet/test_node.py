@@ -123,6 +123,34 @@ async def test_a_replica_waits_once_for_a_call() -> None:
     assert fleet.journal() == ["once"]
 
 
+async def test_a_replica_that_has_given_up_waits_again() -> None:
+    fleet = Fleet()
+    request, node = fleet.add("once"), fleet.nodes[3]
+    assert await fleet.waiting(node.execute(request, wait_s=0.05)) == [False]
+    assert await fleet.waiting(node.execute(request, wait_s=10)) == [True]
+
+
+def test_a_call_posted_again_before_a_replica_knows_its_outcome_is_not_executed_again() -> None:
+    fleet = Fleet()
+    request = fleet.add("once")
+    fleet.nodes[0].submit(request)
+    fleet.clock.advance(1500 * MS)
+    assert fleet.journal() == ["once"]
+    for node in fleet.nodes:
+        node.submit(request)
+    fleet.clock.advance(5 * SECOND)
+    assert fleet.journal() == ["once"]
+
+
+def test_what_is_learned_late_does_not_lead_back() -> None:
+    fleet = Fleet()
+    node, old = fleet.nodes[0], fleet.subnet.latest
+    fleet.clock.advance(5 * SECOND)
+    height = node.height
+    node.learn(old)
+    assert node.height == height > old.state.height
+
+
 def test_every_node_signs_with_its_key_and_the_time_of_its_state() -> None:
     fleet = Fleet()
     fleet.clock.advance(2500 * MS)

@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from appliance.localnet.replica import rounds
+from appliance.localnet.subnet import subnet
 from appliance.localnet.subnet.conditions import Conditions
+from appliance.localnet.wasm.canister import WasmCanister
 from tests.localnet.machine import SECOND
 from tests.localnet.subnet.fleet import MS, Fleet, calm
+from tests.localnet.wasm.modules import COUNTER, module
 from tests.network import mainnet_like
 
 POSTS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5), st.integers(0, 1500)), max_size=15)
@@ -86,6 +91,18 @@ def test_more_calls_than_a_block_takes_are_in_the_next() -> None:
     assert len(fleet.journal()) == 1000
     fleet.clock.advance(1 * SECOND)
     assert len(fleet.journal()) == 1001
+
+
+def test_a_block_ends_after_enough_work_and_the_next_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(calm(replicas=1, lag_blocks=0.0, gossip_s=(0.0, 0.0)), WasmCanister(module(COUNTER)))
+    for each in (rounds, subnet):
+        monkeypatch.setattr(each, "ROUND_INSTRUCTIONS", 1)
+    requests = [fleet.request("call", "add") for _ in range(3)]
+    for request in requests:
+        fleet.nodes[0].submit(request)
+    for done in (1, 2, 3):
+        fleet.clock.advance(SECOND)
+        assert [fleet.status(fleet.nodes[0], request) for request in requests].count(b"replied") == done
 
 
 def test_a_clock_that_is_moved_far_makes_every_block_on_the_way() -> None:
