@@ -1,0 +1,222 @@
+"""Runs a schedule: real clients, a real gateway, a real local network, and the faulty proxies between the last two."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import aiohttp
+from structlog.testing import capture_logs
+
+from appliance.config.schema import Config
+from appliance.crypto import Verifier
+from appliance.ic.principal import Principal
+from appliance.localnet.net import Localnet
+from appliance.service import Service, serving
+from tests.faults.canister import Room
+from tests.faults.clients import Participant
+from tests.faults.lies import Lies
+from tests.faults.oracle import problems_of
+from tests.faults.proxy import Endpoint
+from tests.faults.schedule import Schedule
+
+SEED = b"the network of the fault schedules"
+PATIENCE_S = 20.0
+"""From the end of the last fault until every client has everything."""
+STOP_S = 10.0
+
+
+@dataclass
+class Outcome:
+    """What came of a schedule: ``problems`` in words, none where all is well; how often each fault struck; how many
+    sessions were needed; and the time from the end of the faults until all was well."""
+
+    schedule: Schedule
+    problems: list[str] = field(default_factory=list)
+    strikes: Counter[str] = field(default_factory=Counter)
+    sessions: int = 0
+    recovery_s: float = 0.0
+
+    def report(self) -> str:
+        """The problems, the schedule and the command that repeats it."""
+        command = f"python -m tests.faults {self.schedule.name}"
+        strikes = ", ".join(f"{name} {count} times" for name, count in self.strikes.items()) or "none"
+        return "\n".join([*self.problems, "", str(self.schedule), f"strikes: {strikes}", f"to repeat it: {command}"])
+
+
+async def run(schedule: Schedule, *, conditions: Any = None, patience_s: float = PATIENCE_S) -> Outcome:
+    """Run a schedule. ``conditions`` are those of the local network, by default one that does everything at once."""
+    outcome = Outcome(schedule)
+    options = {} if conditions is None else {"conditions": conditions}
+    room = Room()
+    async with Localnet(subnet=True, seed=SEED, **options) as localnet:
+        canister_id = localnet.create_canister(room)
+        with _log_problems(outcome.problems):
+            await _run(outcome, localnet, canister_id, room, patience_s)
+    if schedule.must_strike and not outcome.strikes:
+        outcome.problems.append("the fault never struck: this run shows nothing")
+    return outcome
+
+
+async def _run(outcome: Outcome, localnet: Localnet, canister_id: Principal, room: Room, patience_s: float) -> None:
+    participants = _participants()
+    async with _endpoints(outcome.schedule, localnet, canister_id) as endpoints:
+        before = asyncio.all_tasks()
+        with TemporaryDirectory() as folder:
+            config = _config(endpoints, localnet, canister_id, Path(folder))
+            async with serving(config) as service:
+                await _talk(outcome, participants, service, localnet, canister_id, room, patience_s)
+                stopping_at = time.monotonic()
+        outcome.problems += _left_behind(service, before, stopping_at)
+        liars = {str(client) for client in room.clients} - {
+            str(session.principal) for each in participants for session in each.sessions
+        }
+        left = len(room.clients) - len(liars)
+        if left:
+            outcome.problems.append(f"the canister still has {left} clients that have gone")
+        outcome.strikes = sum((endpoint.strikes for endpoint in endpoints), Counter())
+
+
+def _participants() -> list[Participant]:
+    """Two that talk, one that only listens, and one that comes later, while faults strike."""
+    return [
+        Participant("Alice", texts=[f"Alice {number}" for number in range(12)], pause_s=0.1),
+        Participant("Bob", texts=[f"Bob {number}" for number in range(6)], pause_s=0.2),
+        Participant("the listener"),
+        Participant("the newcomer", comes_s=0.7, texts=["I am new", "here"], pause_s=0.05),
+    ]
+
+
+@asynccontextmanager
+async def _endpoints(
+    schedule: Schedule, localnet: Localnet, canister_id: Principal
+) -> AsyncIterator[list[Endpoint]]:
+    began = time.monotonic()
+
+    def choose(endpoint: int, kind: str, number: int) -> Any:
+        return schedule.choose(endpoint, kind, number, time.monotonic() - began)
+
+    async with AsyncExitStack() as stack:
+        connector = aiohttp.TCPConnector(limit=0)
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, auto_decompress=False))
+        lies = Lies(seed=SEED, url=localnet.url, root_key=localnet.root_key, canister_id=canister_id)
+        if any("another_gateway" in rule.fault for rule in schedule.rules):
+            await stack.enter_async_context(lies.gateway())
+        endpoints = [
+            Endpoint(localnet.url, session, lies, partial(choose, number)) for number in range(schedule.endpoints)
+        ]
+        for endpoint in endpoints:
+            await stack.enter_async_context(endpoint.serving())
+        began = time.monotonic()
+        yield endpoints
+
+
+def _config(endpoints: list[Endpoint], localnet: Localnet, canister_id: Principal, folder: Path) -> Config:
+    """Time-outs of a second, so that a schedule takes no longer than that."""
+    return Config.model_validate(
+        {
+            "gateway": {
+                "listen": "127.0.0.1:0",
+                "identity": str(folder / "identity.pem"),
+                "open_timeout": "10s",
+                "close_timeout": "1s",
+            },
+            "drain": {"deadline": STOP_S},
+            "network": {
+                "url": [endpoint.url for endpoint in endpoints],
+                "root_key": localnet.root_key.hex(),
+                "timeout": "1s",
+            },
+            "polling": {"min_interval": "10ms", "max_interval": "50ms", "timeout": "500ms"},
+            "canisters": [{"id": str(canister_id)}],
+        }
+    )
+
+
+async def _talk(
+    outcome: Outcome,
+    participants: list[Participant],
+    service: Service,
+    localnet: Localnet,
+    canister_id: Principal,
+    room: Room,
+    patience_s: float,
+) -> None:
+    began = time.monotonic()
+    verifier = Verifier(localnet.root_key)
+    tasks = [asyncio.create_task(each.take_part(service.url, canister_id, verifier)) for each in participants]
+    healed_at = began + outcome.schedule.healed_s
+    try:
+        while time.monotonic() < healed_at or not all(each.is_settled(room.log_of) for each in participants):
+            if time.monotonic() > healed_at + patience_s:
+                outcome.problems += [each.state for each in participants if not each.is_settled(room.log_of)]
+                break
+            await asyncio.sleep(0.01)
+        outcome.recovery_s = time.monotonic() - healed_at
+        for each in participants:
+            for session in each.sessions:
+                outcome.problems += problems_of(session, *room.log_of(session.principal))
+            outcome.sessions += len(each.sessions)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    outcome.problems += [f"a client of this harness failed: {end!r}" for end in ends if isinstance(end, Exception)]
+
+
+def _left_behind(service: Service, before: set[asyncio.Task[Any]], stopping_at: float) -> Iterator[str]:
+    gateway = service.gateway
+    took_s = time.monotonic() - stopping_at
+    if took_s > STOP_S + 1:
+        yield f"the gateway took {took_s:.1f} s to stop"
+    counts = {
+        "sessions in the hub": len(gateway.hub),
+        "tasks of the gateway": len(gateway.tasks),
+        "close calls": gateway.pending_close_calls,
+        "sockets": len(service.listener),
+    }
+    yield from (f"{count} {what} are left" for what, count in counts.items() if count)
+    left = [task for task in asyncio.all_tasks() - before if not task.done() and not _is_of_the_network(task)]
+    yield from (f"a task is left: {task!r}" for task in left)
+
+
+def _is_of_the_network(task: asyncio.Task[Any]) -> bool:
+    """Whether a task serves a connection of the local network or of a proxy: those end after the gateway."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and any(part in code.co_filename for part in ("aiohttp/web", "tests/faults/proxy"))
+
+
+@contextmanager
+def _log_problems(problems: list[str]) -> Iterator[None]:
+    """Whatever is logged with a traceback, or as an error, is a problem."""
+    handler = _Errors(problems)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        with capture_logs() as entries:
+            yield
+    finally:
+        root.removeHandler(handler)
+    for entry in entries:
+        if entry.get("exc_info") or entry["log_level"] in ("error", "critical"):
+            problems.append(f"logged as {entry['log_level']}: {entry['event']}: {entry.get('exc_info')!r}")
+        elif entry["event"] == "stopped before all was done":
+            problems.append("the gateway stopped before all was done")
+
+
+class _Errors(logging.Handler):
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__()
+        self._problems = problems
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info or record.levelno >= logging.ERROR:
+            problem = record.exc_info[1] if record.exc_info else ""
+            self._problems.append(f"logged by {record.name}: {record.getMessage()} {problem!r}")
