@@ -1,54 +1,9 @@
-"""Runs schedules one after the other and prints what came of each: ``python -m tests.faults [NAME …]``.
+"""Runs schedules: ``python -m tests.faults [NAME …]``."""
 
-A name may be a pattern: ``'bit_flip_*/talking'``. Without names all are run.
-"""
-
-import argparse
-import asyncio
-import fnmatch
 import sys
-import time
 
-from tests.faults.harness import PATIENCE_S, Outcome, run
-from tests.faults.schedule import names, schedule
+from tests.faults.soak import main
 
-
-def main() -> int:
-    """Returns 1 where a schedule has failed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("names", nargs="*", help="schedules, as patterns; all of them without any")
-    parser.add_argument("--list", action="store_true", help="print the names only")
-    parser.add_argument("--patience", type=float, default=PATIENCE_S, metavar="SECONDS")
-    options = parser.parse_args()
-    chosen = _chosen(options.names)
-    if options.list:
-        print("\n".join(chosen))
-        return 0
-    failed = [outcome for name in chosen if (outcome := _run(name, options.patience)).problems]
-    print(f"{len(chosen) - len(failed)} of {len(chosen)} schedules are as they should be")
-    for outcome in failed:
-        print(f"\n{outcome.report()}")
-    return 1 if failed else 0
-
-
-def _chosen(patterns: list[str]) -> list[str]:
-    if not patterns:
-        return list(names())
-    chosen: dict[str, None] = {}
-    for pattern in patterns:
-        found = fnmatch.filter(names(), pattern)
-        chosen.update(dict.fromkeys(found or [schedule(pattern).name]))
-    return list(chosen)
-
-
-def _run(name: str, patience_s: float) -> Outcome:
-    began = time.monotonic()
-    outcome = asyncio.run(run(schedule(name), patience_s=patience_s))
-    verdict = outcome.problems[0] if outcome.problems else "ok"
-    took = f"{time.monotonic() - began:5.1f} s"
-    print(f"{took}  {outcome.sessions} sessions  {name:45}  {verdict[:200]}", flush=True)
-    return outcome
-
-
+# Under this condition, because the processes that run the schedules import this module, too.
 if __name__ == "__main__":
     sys.exit(main())

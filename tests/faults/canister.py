@@ -52,5 +52,3 @@ class Room(WebSocketCanister):
 
     def _log(self, log: dict[Client, tuple[str, ...]], client: Client, text: str) -> None:
         self.undo_log.put(log, client, (*log.get(client, ()), text))  # a call that traps must leave no entry
-
-

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 
 from appliance.config.schema import Config
 from appliance.crypto import Verifier
-from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
 from appliance.service import Service, serving
 from tests.faults.canister import Room
@@ -31,6 +30,7 @@ SEED = b"the network of the fault schedules"
 PATIENCE_S = 20.0
 """From the end of the last fault until every client has everything."""
 STOP_S = 10.0
+STOP_TOLERANCE_S = 5.0
 
 
 @dataclass
@@ -51,37 +51,118 @@ class Outcome:
         return "\n".join([*self.problems, "", str(self.schedule), f"strikes: {strikes}", f"to repeat it: {command}"])
 
 
-async def run(schedule: Schedule, *, conditions: Any = None, patience_s: float = PATIENCE_S) -> Outcome:
-    """Run a schedule. ``conditions`` are those of the local network, by default one that does everything at once."""
-    outcome = Outcome(schedule)
+async def run(
+    schedule: Schedule, *, conditions: Any = None, patience_s: float = PATIENCE_S, **sections: Any
+) -> Outcome:
+    """Run a schedule. ``conditions`` are those of the local network, by default one that does everything at once;
+    ``sections`` are those of ``gateway.yaml``.
+    """
     options = {} if conditions is None else {"conditions": conditions}
-    room = Room()
     async with Localnet(subnet=True, seed=SEED, **options) as localnet:
-        canister_id = localnet.create_canister(room)
-        with _log_problems(outcome.problems):
-            await _run(outcome, localnet, canister_id, room, patience_s)
-    if schedule.must_strike and not outcome.strikes:
-        outcome.problems.append("the fault never struck: this run shows nothing")
-    return outcome
+        stage = _Stage(localnet, schedule)
+        with _log_problems(stage.outcome.problems):
+            await stage.run(sections, patience_s)
+    if schedule.must_strike and not stage.outcome.strikes:
+        stage.outcome.problems.append("the fault never struck: this run shows nothing")
+    return stage.outcome
 
 
-async def _run(outcome: Outcome, localnet: Localnet, canister_id: Principal, room: Room, patience_s: float) -> None:
-    participants = _participants()
-    async with _endpoints(outcome.schedule, localnet, canister_id) as endpoints:
-        before = asyncio.all_tasks()
-        with TemporaryDirectory() as folder:
-            config = _config(endpoints, localnet, canister_id, Path(folder))
-            async with serving(config) as service:
-                await _talk(outcome, participants, service, localnet, canister_id, room, patience_s)
-                stopping_at = time.monotonic()
-        outcome.problems += _left_behind(service, before, stopping_at)
-        liars = {str(client) for client in room.clients} - {
-            str(session.principal) for each in participants for session in each.sessions
-        }
-        left = len(room.clients) - len(liars)
+class _Stage:
+    """One run of a schedule."""
+
+    def __init__(self, localnet: Localnet, schedule: Schedule) -> None:
+        self.outcome = Outcome(schedule)
+        self._localnet = localnet
+        self._schedule = schedule
+        self._room = Room()
+        self._canister_id = localnet.create_canister(self._room)
+        self._participants = _participants()
+
+    async def run(self, sections: Mapping[str, Any], patience_s: float) -> None:
+        """Let everybody talk, then stop the gateway, and see what it leaves behind."""
+        problems = self.outcome.problems
+        async with self._endpoints() as endpoints:
+            before = asyncio.all_tasks()
+            with TemporaryDirectory() as folder:
+                async with serving(self._config(endpoints, Path(folder), sections)) as service:
+                    await self._talk(service, patience_s)
+                    stopping_at = time.monotonic()
+            problems += _left_behind(service, before, time.monotonic() - stopping_at)
+            problems += self._left_in_the_canister()
+            self.outcome.strikes = sum((endpoint.strikes for endpoint in endpoints), Counter())
+
+    @asynccontextmanager
+    async def _endpoints(self) -> AsyncIterator[list[Endpoint]]:
+        schedule, localnet = self._schedule, self._localnet
+        began = time.monotonic()
+
+        def choose(endpoint: int, kind: str, number: int) -> Any:
+            return schedule.choose(endpoint, kind, number, time.monotonic() - began)
+
+        async with AsyncExitStack() as stack:
+            connector = aiohttp.TCPConnector(limit=0)
+            session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, auto_decompress=False))
+            lies = Lies(seed=SEED, url=localnet.url, root_key=localnet.root_key, canister_id=self._canister_id)
+            if any("another_gateway" in rule.fault for rule in schedule.rules):
+                await stack.enter_async_context(lies.gateway())
+            endpoints = [
+                Endpoint(localnet.url, session, lies, partial(choose, number)) for number in range(schedule.endpoints)
+            ]
+            for endpoint in endpoints:
+                await stack.enter_async_context(endpoint.serving())
+            began = time.monotonic()
+            yield endpoints
+
+    def _config(self, endpoints: list[Endpoint], folder: Path, sections: Mapping[str, Any]) -> Config:
+        """Time-outs of a second, so that a schedule takes no longer than that."""
+        network = {"url": [endpoint.url for endpoint in endpoints], "root_key": self._localnet.root_key.hex()}
+        identity = str(folder / "identity.pem")
+        return Config.model_validate(
+            {
+                "gateway": {"listen": "127.0.0.1:0", "identity": identity, "open_timeout": "10s"},
+                "drain": {"deadline": STOP_S},
+                "network": {**network, "timeout": "1s"},
+                "polling": {"min_interval": "10ms", "max_interval": "50ms", "timeout": "500ms"},
+                "canisters": [{"id": str(self._canister_id)}],
+                **sections,
+            }
+        )
+
+    async def _talk(self, service: Service, patience_s: float) -> None:
+        verifier = Verifier(self._localnet.root_key)
+        tasks = [
+            asyncio.create_task(each.take_part(service.url, self._canister_id, verifier)) for each in self._participants
+        ]
+        try:
+            await self._settle(time.monotonic() + self._schedule.healed_s, patience_s)
+            self._judge()
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        self.outcome.problems += [f"a client failed: {end!r}" for end in ends if isinstance(end, Exception)]
+
+    async def _settle(self, healed_at: float, patience_s: float) -> None:
+        """Wait until the faults have ended and every client has everything, for so long at most."""
+        while waiting := [each for each in self._participants if not each.is_settled(self._room.log_of)]:
+            if time.monotonic() > healed_at + patience_s:
+                self.outcome.problems += [each.state for each in waiting]
+                break
+            await asyncio.sleep(0.01)
+        self.outcome.recovery_s = time.monotonic() - healed_at
+
+    def _judge(self) -> None:
+        for each in self._participants:
+            for session in each.sessions:
+                self.outcome.problems += problems_of(session, *self._room.log_of(session.principal))
+            self.outcome.sessions += len(each.sessions)
+
+    def _left_in_the_canister(self) -> Iterator[str]:
+        """Clients that have gone, other than those of a liar's gateway, which stay."""
+        ours = {session.principal for each in self._participants for session in each.sessions}
+        left = ours & set(self._room.clients)
         if left:
-            outcome.problems.append(f"the canister still has {left} clients that have gone")
-        outcome.strikes = sum((endpoint.strikes for endpoint in endpoints), Counter())
+            yield f"the canister still has {len(left)} clients that have gone"
 
 
 def _participants() -> list[Participant]:
@@ -94,87 +175,9 @@ def _participants() -> list[Participant]:
     ]
 
 
-@asynccontextmanager
-async def _endpoints(
-    schedule: Schedule, localnet: Localnet, canister_id: Principal
-) -> AsyncIterator[list[Endpoint]]:
-    began = time.monotonic()
-
-    def choose(endpoint: int, kind: str, number: int) -> Any:
-        return schedule.choose(endpoint, kind, number, time.monotonic() - began)
-
-    async with AsyncExitStack() as stack:
-        connector = aiohttp.TCPConnector(limit=0)
-        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, auto_decompress=False))
-        lies = Lies(seed=SEED, url=localnet.url, root_key=localnet.root_key, canister_id=canister_id)
-        if any("another_gateway" in rule.fault for rule in schedule.rules):
-            await stack.enter_async_context(lies.gateway())
-        endpoints = [
-            Endpoint(localnet.url, session, lies, partial(choose, number)) for number in range(schedule.endpoints)
-        ]
-        for endpoint in endpoints:
-            await stack.enter_async_context(endpoint.serving())
-        began = time.monotonic()
-        yield endpoints
-
-
-def _config(endpoints: list[Endpoint], localnet: Localnet, canister_id: Principal, folder: Path) -> Config:
-    """Time-outs of a second, so that a schedule takes no longer than that."""
-    return Config.model_validate(
-        {
-            "gateway": {
-                "listen": "127.0.0.1:0",
-                "identity": str(folder / "identity.pem"),
-                "open_timeout": "10s",
-                "close_timeout": "1s",
-            },
-            "drain": {"deadline": STOP_S},
-            "network": {
-                "url": [endpoint.url for endpoint in endpoints],
-                "root_key": localnet.root_key.hex(),
-                "timeout": "1s",
-            },
-            "polling": {"min_interval": "10ms", "max_interval": "50ms", "timeout": "500ms"},
-            "canisters": [{"id": str(canister_id)}],
-        }
-    )
-
-
-async def _talk(
-    outcome: Outcome,
-    participants: list[Participant],
-    service: Service,
-    localnet: Localnet,
-    canister_id: Principal,
-    room: Room,
-    patience_s: float,
-) -> None:
-    began = time.monotonic()
-    verifier = Verifier(localnet.root_key)
-    tasks = [asyncio.create_task(each.take_part(service.url, canister_id, verifier)) for each in participants]
-    healed_at = began + outcome.schedule.healed_s
-    try:
-        while time.monotonic() < healed_at or not all(each.is_settled(room.log_of) for each in participants):
-            if time.monotonic() > healed_at + patience_s:
-                outcome.problems += [each.state for each in participants if not each.is_settled(room.log_of)]
-                break
-            await asyncio.sleep(0.01)
-        outcome.recovery_s = time.monotonic() - healed_at
-        for each in participants:
-            for session in each.sessions:
-                outcome.problems += problems_of(session, *room.log_of(session.principal))
-            outcome.sessions += len(each.sessions)
-    finally:
-        for task in tasks:
-            task.cancel()
-        ends = await asyncio.gather(*tasks, return_exceptions=True)
-    outcome.problems += [f"a client of this harness failed: {end!r}" for end in ends if isinstance(end, Exception)]
-
-
-def _left_behind(service: Service, before: set[asyncio.Task[Any]], stopping_at: float) -> Iterator[str]:
+def _left_behind(service: Service, before: set[asyncio.Task[Any]], took_s: float) -> Iterator[str]:
     gateway = service.gateway
-    took_s = time.monotonic() - stopping_at
-    if took_s > STOP_S + 1:
+    if took_s > STOP_S + STOP_TOLERANCE_S:
         yield f"the gateway took {took_s:.1f} s to stop"
     counts = {
         "sessions in the hub": len(gateway.hub),

@@ -7,15 +7,15 @@ from random import Random
 
 from tests.faults.kinds import FAULTS, Fault
 
-OPENING_S = 0.6
-"""How long a fault lasts that strikes from the beginning."""
-TALKING_S = (0.5, 1.2)
-"""From when until when a fault strikes sessions that are open."""
+OPENING_S = 1.5
+"""How long a fault lasts that strikes from the beginning: longer than the first three attempts at a call."""
+TALKING_S = (0.4, 2.0)
+"""From when until when a fault strikes sessions that are open; as long, for the same reason."""
 SHAPES = ("beside", "opening", "talking")
 MIXED = 40
 MIXED_ENDPOINTS = (1, 2, 2, 3)
 MIXED_FAULTS = (2, 3, 4)
-MIXED_END_S = 1.4
+MIXED_END_S = 2.0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,12 @@ from tests.faults.kinds.registry import add, fault
 from tests.faults.lies import at_time, fields_of, signed, with_certificate, with_label
 from tests.faults.proxy import Exchange, NothingToSpoilError
 
-SKEWS_S = {"ten_minutes_old": -600, "ten_minutes_ahead": 600, "a_year_old": -365 * 86400, "from_2262": 230 * 365 * 86400}
+SKEWS_S = {
+    "ten_minutes_old": -600,
+    "ten_minutes_ahead": 600,
+    "a_year_old": -365 * 86400,
+    "from_2262": 230 * 365 * 86400,
+}
 
 
 async def _certificate(exchange: Exchange, change: Callable[[bytes], bytes]) -> None:
@@ -105,9 +110,7 @@ async def _at_time(exchange: Exchange, skew_s: int) -> None:
     now_ns = time.time_ns()
     await _certificate(
         exchange,
-        lambda certificate: at_time(
-            certificate, exchange.lies.authority, now_ns + skew_s * 10**9, delegated_ns=now_ns
-        ),
+        lambda certificate: at_time(certificate, exchange.lies.authority, now_ns + skew_s * 10**9, delegated_ns=now_ns),
     )
 
 

@@ -36,7 +36,9 @@ async def slow_drip(exchange: Exchange) -> None:
 @fault()
 async def endless_drip(exchange: Exchange) -> None:
     """A byte now and then, until the gateway gives up."""
-    await exchange.connection.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/cbor\r\nContent-Length: 100000\r\n\r\n")
+    await exchange.connection.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/cbor\r\nContent-Length: 100000\r\n\r\n"
+    )
     while True:
         await exchange.connection.write(b"\0")
         await asyncio.sleep(PIECE_PAUSE_S)
@@ -174,7 +176,9 @@ async def flood_of_headers(exchange: Exchange) -> None:
 @fault()
 async def huge_body(exchange: Exchange) -> None:
     """A body whose announced length is a terabyte."""
-    await exchange.connection.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/cbor\r\nContent-Length: 1099511627776\r\n\r\n")
+    await exchange.connection.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/cbor\r\nContent-Length: 1099511627776\r\n\r\n"
+    )
     await exchange.connection.gone()
 
 
