@@ -8,7 +8,7 @@ DEMO_CANISTER := demo/canister/target/demo.wasm
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock native/Cargo.toml native/core/Cargo.toml
 
-.PHONY: setup demo demo-canister test coverage lint docs interop bench mutants clean
+.PHONY: setup demo demo-canister test coverage lint docs interop bench soak mutants clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -63,6 +63,12 @@ interop: setup ## Run every client through the gateway and write the table in RE
 bench: setup ## Measure every native function, each step of a message, and all of it
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 	$(BIN)/python -m benchmarks.end_to_end
+
+FAULTS ?=
+JOBS ?= 2
+
+soak: setup ## Run every schedule of faults between gateway and IC; FAULTS='latency/*' chooses, JOBS run at a time
+	$(BIN)/python -m tests.faults --jobs $(JOBS) $(foreach name,$(FAULTS),'$(name)')
 
 SEED ?= 1
 MUTATIONS ?= 60

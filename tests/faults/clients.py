@@ -1,4 +1,4 @@
-"""Clients that talk through the gateway and come back when they are told to."""
+"""Clients that talk through the gateway, and come back after a close code that allows it."""
 
 import asyncio
 import contextlib

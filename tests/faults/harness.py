@@ -31,6 +31,8 @@ PATIENCE_S = 20.0
 """From the end of the last fault until every client has everything."""
 STOP_S = 10.0
 STOP_TOLERANCE_S = 5.0
+HANGS_S = 60.0
+"""Beside the patience: whatever takes longer than that hangs."""
 
 
 @dataclass
@@ -61,7 +63,11 @@ async def run(
     async with Localnet(subnet=True, seed=SEED, **options) as localnet:
         stage = _Stage(localnet, schedule)
         with _log_problems(stage.outcome.problems):
-            await stage.run(sections, patience_s)
+            try:
+                async with asyncio.timeout(patience_s + HANGS_S):
+                    await stage.run(sections, patience_s)
+            except Exception as error:  # whatever it is, the other schedules are to be run
+                stage.outcome.problems.append(f"the run itself failed: {error!r}")
     if schedule.must_strike and not stage.outcome.strikes:
         stage.outcome.problems.append("the fault never struck: this run shows nothing")
     return stage.outcome

@@ -16,7 +16,9 @@ from appliance.ic.principal import Principal
 from tests.faults.oracle import FORBIDDEN, SessionRecord, problems_of
 
 TEXTS = st.lists(st.text(max_size=3), unique=True, max_size=6)
-TOLD = st.builds(ConnectionClosed, st.sampled_from([1001, 1012, 1013, 4000, 4101, 4103, 4499]), st.just("come back"))
+COME_BACK = st.builds(
+    ConnectionClosed, st.sampled_from([1001, 1012, 1013, 4000, 4101, 4103, 4499]), st.just("come back")
+)
 
 
 def found(
@@ -36,8 +38,8 @@ def test_all_is_well_where_everything_arrived_once_and_in_order(there: list[str]
     assert not found(sent=there, canister_received=there, canister_sent=back, received=back, end=None)
 
 
-@given(TEXTS, TEXTS, st.integers(0, 6), st.integers(0, 6), TOLD)
-def test_a_client_that_is_told_may_lack_the_end(
+@given(TEXTS, TEXTS, st.integers(0, 6), st.integers(0, 6), COME_BACK)
+def test_a_session_that_was_closed_may_lack_the_end(
     there: list[str], back: list[str], arrived: int, got: int, end: GatewayError
 ) -> None:
     assert not found(sent=there, canister_received=there[:arrived], canister_sent=back, received=back[:got], end=end)
@@ -51,8 +53,8 @@ def test_an_open_session_may_lack_nothing(there: list[str], back: list[str], arr
     assert all(problem.startswith("silently lost") for problem in problems)
 
 
-@given(TEXTS, TEXTS, st.one_of(st.none(), TOLD))
-def test_whatever_is_no_beginning_is_wrong_even_for_a_client_that_is_told(
+@given(TEXTS, TEXTS, st.one_of(st.none(), COME_BACK))
+def test_whatever_is_no_beginning_is_wrong_even_in_a_session_that_was_closed(
     log: list[str], seen: list[str], end: GatewayError | None
 ) -> None:
     assume(seen != log[: len(seen)])
@@ -60,7 +62,7 @@ def test_whatever_is_no_beginning_is_wrong_even_for_a_client_that_is_told(
     assert found(sent=log, canister_received=seen, canister_sent=[], received=[], end=end)
 
 
-@given(st.lists(st.text(max_size=3), min_size=1, max_size=6), TOLD)
+@given(st.lists(st.text(max_size=3), min_size=1, max_size=6), COME_BACK)
 def test_a_message_that_is_doubled_is_wrong(log: list[str], end: GatewayError) -> None:
     doubled = [*log, log[-1]]
     assert found(sent=log, canister_received=doubled, canister_sent=[], received=[], end=end)

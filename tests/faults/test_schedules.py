@@ -9,10 +9,8 @@ from tests.faults.schedule import schedule
 SLICE = (
     "reset_in_body/talking",
     "connection_refused/talking",
-    "status_503/beside",
     "garbage_cbor/talking",
     "web_page/beside",
-    "stale_answer/talking",
     "queue_of_another_gateway/beside",
     "bit_flip_in_client_key/beside",
     "message_left_out_in_the_middle/beside",
@@ -21,7 +19,7 @@ SLICE = (
 
 
 @pytest.mark.parametrize("name", [name for name in SLICE if name.partition("/")[0] not in AWAITING])
-async def test_everything_arrives_once_and_in_order_or_the_client_is_told(name: str) -> None:
+async def test_everything_arrives_once_and_in_order_or_the_session_is_closed_with_a_reason(name: str) -> None:
     outcome = await run(schedule(name))
     assert not outcome.problems, outcome.report()
 
