@@ -31,6 +31,8 @@ class Participant:
         self._pause_s = pause_s
         self._has_said_all = False
         self._is_open = False
+        self.has_given_up = False
+        """Whether it holds no further session: the last one ended with a code that forbids more."""
 
     async def take_part(self, url: str, canister_id: Principal, verifier: Verifier) -> None:
         """Hold one session after the other until cancelled, or until one ends with a code that forbids more."""
@@ -50,8 +52,9 @@ class Participant:
                 record.end = error
             self._is_open = False
             if not isinstance(record.end, ConnectionClosed) or not record.end.come_back:
-                return
+                break
             await asyncio.sleep(COME_BACK_S)
+        self.has_given_up = True
 
     def is_settled(self, log_of: LogOf) -> bool:
         """Whether its session is open and nothing is on its way in either direction."""

@@ -151,7 +151,7 @@ class _Stage:
     async def _settle(self, healed_at: float, patience_s: float) -> None:
         """Wait until the faults have ended and every client has everything, for so long at most."""
         while waiting := [each for each in self._participants if not each.is_settled(self._room.log_of)]:
-            if time.monotonic() > healed_at + patience_s:
+            if time.monotonic() > healed_at + patience_s or all(each.has_given_up for each in waiting):
                 self.outcome.problems += [each.state for each in waiting]
                 break
             await asyncio.sleep(0.01)
