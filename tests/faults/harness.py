@@ -50,7 +50,10 @@ class Outcome:
         """The problems, the schedule and the command that repeats it."""
         command = f"python -m tests.faults {self.schedule.name}"
         strikes = ", ".join(f"{name} {count} times" for name, count in self.strikes.items()) or "none"
-        return "\n".join([*self.problems, "", str(self.schedule), f"strikes: {strikes}", f"to repeat it: {command}"])
+        problems = [
+            problem if count == 1 else f"{problem} ({count} times)" for problem, count in Counter(self.problems).items()
+        ]
+        return "\n".join([*problems, "", str(self.schedule), f"strikes: {strikes}", f"to repeat it: {command}"])
 
 
 async def run(

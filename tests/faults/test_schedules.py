@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.awaiting import AWAITING
 from tests.faults.harness import run
-from tests.faults.schedule import schedule
+from tests.faults.schedule import Schedule, schedule
 
 SLICE = (
     "reset_in_body/talking",
@@ -28,3 +28,9 @@ async def test_a_gateway_that_passes_on_what_does_not_verify_is_found_out() -> N
     outcome = await run(schedule("bit_flip_in_content/talking"), verification={"certificates": "off"}, patience_s=1)
     assert any("was sent a wrong message" in problem for problem in outcome.problems)
     assert "python -m tests.faults bit_flip_in_content/talking" in outcome.report()
+
+
+async def test_without_faults_all_is_well_and_the_run_shows_nothing() -> None:
+    outcome = await run(Schedule("honest", 2, ()))
+    assert outcome.problems == ["the fault never struck: this run shows nothing"]
+    assert outcome.sessions == 4
