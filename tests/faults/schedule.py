@@ -15,6 +15,8 @@ SHAPES = ("beside", "opening", "talking")
 MIXED = 40
 MIXED_ENDPOINTS = (1, 2, 2, 3)
 MIXED_FAULTS = (2, 3, 4)
+MIXED_BEGIN_S = 0.9
+"""When a fault begins at the latest: while everybody talks."""
 MIXED_END_S = 2.0
 
 
@@ -95,7 +97,7 @@ def _mixed(name: str) -> Schedule:
     endpoints = random.choice(MIXED_ENDPOINTS)
     rules = []
     for _ in range(random.choice(MIXED_FAULTS)):
-        begins_s = random.uniform(0, MIXED_END_S - 0.4)
+        begins_s = random.uniform(0, MIXED_BEGIN_S)
         ends_s = random.uniform(begins_s + 0.2, MIXED_END_S)
         fault = random.choice(sorted(FAULTS))
         rules.append(Rule(random.randrange(endpoints), fault, begins_s, ends_s, random.choice((0.2, 0.5, 1.0))))

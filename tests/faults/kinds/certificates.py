@@ -10,11 +10,14 @@ from tests.faults.lies import at_time, fields_of, signed, with_certificate, with
 from tests.faults.proxy import Exchange, NothingToSpoilError
 
 SKEWS_S = {
+    "a_minute_old": -60,
+    "a_minute_ahead": 60,
     "ten_minutes_old": -600,
     "ten_minutes_ahead": 600,
     "a_year_old": -365 * 86400,
-    "from_2262": 230 * 365 * 86400,
+    "of_the_next_century": 100 * 365 * 86400,
 }
+"""How far the certified time is from this clock. Those of a minute are acceptable, and yet must not mislead anybody."""
 
 
 async def _certificate(exchange: Exchange, change: Callable[[bytes], bytes]) -> None:

@@ -149,6 +149,12 @@ async def content_length_too_small(exchange: Exchange) -> None:
 
 
 @fault()
+async def answer_sent_twice(exchange: Exchange) -> None:
+    """The second copy stands where the answer to the next request is expected."""
+    await exchange.connection.write(2 * (await exchange.honest()).encoded())
+
+
+@fault()
 async def content_length_too_large(exchange: Exchange) -> None:
     """The promised rest of the body is never sent."""
     answer = await exchange.honest()
