@@ -29,7 +29,7 @@ class Participant:
         self._comes_s = comes_s
         self._texts = texts
         self._pause_s = pause_s
-        self._has_said_all = False
+        self._has_sent_all = False
         self._is_open = False
         self.has_given_up = False
         """Whether it holds no further session: the last one ended with a code that forbids more."""
@@ -41,7 +41,7 @@ class Participant:
             identity = KeyIdentity(SigningKey.generate("ed25519"))
             record = SessionRecord(f"{self.name} (session {len(self.sessions) + 1})", identity.principal)
             self.sessions.append(record)
-            self._has_said_all = self._is_open = False
+            self._has_sent_all = self._is_open = False
             try:
                 async with connect(
                     url, canister_id, identity=identity, verifier=verifier, message_type=TEXT
@@ -58,7 +58,7 @@ class Participant:
 
     def is_settled(self, log_of: LogOf) -> bool:
         """Whether its session is open and nothing is on its way in either direction."""
-        if not (self._is_open and self._has_said_all):
+        if not (self._is_open and self._has_sent_all):
             return False
         session = self.sessions[-1]
         received, sent = log_of(session.principal)
@@ -74,19 +74,19 @@ class Participant:
         return f"{session.client} {'is open' if self._is_open else 'is not open'}, {count}, end {session.end}"
 
     async def _converse(self, connection: Connection, record: SessionRecord) -> None:
-        speaking = asyncio.create_task(self._speak(connection, record))
+        sending = asyncio.create_task(self._send_all(connection, record))
         try:
             while True:
                 record.received.append((await connection.receive()).value)
         finally:
-            speaking.cancel()
+            sending.cancel()
             with contextlib.suppress(asyncio.CancelledError, GatewayError):
-                await speaking
+                await sending
 
-    async def _speak(self, connection: Connection, record: SessionRecord) -> None:
+    async def _send_all(self, connection: Connection, record: SessionRecord) -> None:
         for text in self._texts:
             # Before it is sent: the canister's log may have it before this task goes on.
             record.sent.append(text)
             await connection.send(text)
             await asyncio.sleep(self._pause_s)
-        self._has_said_all = True
+        self._has_sent_all = True

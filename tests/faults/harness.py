@@ -21,7 +21,7 @@ from appliance.localnet.net import Localnet
 from appliance.service import Service, serving
 from tests.faults.canister import Room
 from tests.faults.clients import Participant
-from tests.faults.lies import Lies
+from tests.faults.liar import Liar
 from tests.faults.oracle import problems_of
 from tests.faults.proxy import Endpoint
 from tests.faults.schedule import Schedule
@@ -111,11 +111,11 @@ class _Stage:
         async with AsyncExitStack() as stack:
             connector = aiohttp.TCPConnector(limit=0)
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, auto_decompress=False))
-            lies = Lies(seed=SEED, url=localnet.url, root_key=localnet.root_key, canister_id=self._canister_id)
+            liar = Liar(seed=SEED, url=localnet.url, root_key=localnet.root_key, canister_id=self._canister_id)
             if any("another_gateway" in rule.fault for rule in schedule.rules):
-                await stack.enter_async_context(lies.gateway())
+                await stack.enter_async_context(liar.gateway())
             endpoints = [
-                Endpoint(localnet.url, session, lies, partial(choose, number)) for number in range(schedule.endpoints)
+                Endpoint(localnet.url, session, liar, partial(choose, number)) for number in range(schedule.endpoints)
             ]
             for endpoint in endpoints:
                 await stack.enter_async_context(endpoint.serving())

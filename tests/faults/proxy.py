@@ -9,17 +9,17 @@ import contextlib
 import socket
 import struct
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 
 if TYPE_CHECKING:
     from tests.faults.kinds.registry import Fault
-    from tests.faults.lies import Lies
+    from tests.faults.liar import Liar
 
 Kind = Literal["call", "query", "read_state"]
 
@@ -27,7 +27,7 @@ HEAD_LIMIT = 64 * 1024
 REMEMBERED = 16
 
 
-class NothingToSpoilError(Exception):
+class NothingToSpoil(Exception):
     """The honest answer has not what this fault would spoil; the proxy passes it on as it is."""
 
 
@@ -63,9 +63,9 @@ class Exchange:
         return self.path.rpartition("/")[2]
 
     @property
-    def lies(self) -> "Lies":
+    def liar(self) -> "Liar":
         """What a liar needs to know of the network."""
-        return self.endpoint.lies
+        return self.endpoint.liar
 
     async def honest(self) -> Answer:
         """The answer of the network; the request is passed on once. Remembered by the endpoint."""
@@ -137,15 +137,16 @@ class Endpoint:
         self,
         upstream: str,
         session: aiohttp.ClientSession,
-        lies: "Lies",
+        liar: "Liar",
         choose: Callable[[str, int], "tuple[Fault, Random] | None"],
     ) -> None:
-        self.lies = lies
+        self.liar = liar
         self.strikes: Counter[str] = Counter()
         self.memory: dict[str, deque[Answer]] = {
             kind: deque(maxlen=REMEMBERED) for kind in ("call", "query", "read_state", "status")
         }
-        self.shelf: dict[str, asyncio.Future[Answer]] = {}
+        self.shelf: list[tuple[Answer, asyncio.Future[Answer]]] = []
+        """An answer that waits to be swapped with another."""
         self._upstream = upstream
         self._session = session
         self._choose = choose
@@ -205,8 +206,8 @@ class Endpoint:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._start(self._serve(Connection(reader, writer)))
 
-    def _start(self, work: "asyncio.Future[None] | object") -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -227,15 +228,16 @@ class Endpoint:
         chosen = self._choose(kind, self._requests[kind])
         fault, random = chosen or (None, Random(0))
         exchange = Exchange(self, path, body, random, connection)
-        if fault is not None:
-            try:
-                await fault.strike(exchange)
-            except NothingToSpoilError:
-                pass
-            except ConnectionError:
-                self.strikes[fault.name] += 1
-                raise
-            else:
-                self.strikes[fault.name] += 1
-                return
-        await exchange.send(await exchange.honest())
+        if fault is None or not await self._strike(fault, exchange):
+            await exchange.send(await exchange.honest())
+
+    async def _strike(self, fault: "Fault", exchange: Exchange) -> bool:
+        """Whether the fault has answered."""
+        try:
+            await fault.strike(exchange)
+        except NothingToSpoil:
+            return False
+        except ConnectionError:
+            pass  # the gateway has had enough of it
+        self.strikes[fault.name] += 1
+        return True

@@ -2,10 +2,11 @@
 
 import asyncio
 from functools import partial
+from typing import Any
 
 from appliance.crypto import decode_cbor, encode_cbor
 from tests.faults.kinds.registry import add, fault
-from tests.faults.proxy import Answer, Exchange, NothingToSpoilError
+from tests.faults.proxy import Answer, Exchange, NothingToSpoil
 
 SWAP_PATIENCE_S = 0.3
 
@@ -45,7 +46,7 @@ async def bit_flip_in_body(exchange: Exchange) -> None:
     """One bit, anywhere."""
     body = bytearray((await exchange.honest()).body)
     if not body:
-        raise NothingToSpoilError
+        raise NothingToSpoil
     position = exchange.random.randrange(8 * len(body))
     body[position // 8] ^= 1 << position % 8
     await exchange.send_body(bytes(body))
@@ -56,7 +57,7 @@ async def cut_cbor(exchange: Exchange) -> None:
     """A valid response whose body lacks its end."""
     body = (await exchange.honest()).body
     if not body:
-        raise NothingToSpoilError
+        raise NothingToSpoil
     await exchange.send_body(body[: exchange.random.randrange(len(body))])
 
 
@@ -65,7 +66,7 @@ async def trailing_bytes(exchange: Exchange) -> None:
     """A body with something behind its end."""
     body = (await exchange.honest()).body
     if not body:
-        raise NothingToSpoilError
+        raise NothingToSpoil
     await exchange.send_body(body + b"\0")
 
 
@@ -74,7 +75,7 @@ async def stale_answer(exchange: Exchange) -> None:
     """The oldest answer that is remembered, to another request of this kind."""
     memory = exchange.endpoint.memory[exchange.kind]
     if not memory:
-        raise NothingToSpoilError
+        raise NothingToSpoil
     await exchange.send(memory[0])
 
 
@@ -84,7 +85,7 @@ async def stale_messages(exchange: Exchange) -> None:
     await exchange.honest()
     full = [answer for answer in exchange.endpoint.memory["query"] if len(answer.body) > 500]
     if not full:
-        raise NothingToSpoilError
+        raise NothingToSpoil
     await exchange.send(full[0])
 
 
@@ -92,21 +93,18 @@ async def stale_messages(exchange: Exchange) -> None:
 async def swapped_replies(exchange: Exchange) -> None:
     """Two calls that are under way together get each other's replies."""
     honest, shelf = await exchange.honest(), exchange.endpoint.shelf
-    if (waiting := shelf.pop("swap", None)) is not None:
-        other = shelf.pop("answer")
+    if shelf:
+        other, waiting = shelf.pop()
         waiting.set_result(honest)
-        await exchange.send(other.result())
+        await exchange.send(other)
         return
-    loop = asyncio.get_running_loop()
-    shelf["swap"], shelf["answer"] = loop.create_future(), loop.create_future()
-    shelf["answer"].set_result(honest)
-    try:
-        other_answer = await asyncio.wait_for(asyncio.shield(mine := shelf["swap"]), SWAP_PATIENCE_S)
-    except TimeoutError:
-        if shelf.get("swap") is mine:
-            shelf.clear()
-        raise NothingToSpoilError from None
-    await exchange.send(other_answer)
+    waiting = asyncio.get_running_loop().create_future()
+    shelf.append((honest, waiting))
+    await asyncio.wait({waiting}, timeout=SWAP_PATIENCE_S)
+    if not waiting.done():
+        shelf.clear()
+        raise NothingToSpoil
+    await exchange.send(waiting.result())
 
 
 @fault("query")
@@ -114,11 +112,11 @@ async def reply_to_a_call(exchange: Exchange) -> None:
     """A query is answered with the certificate of a call."""
     calls = exchange.endpoint.memory["call"]
     if not calls:
-        raise NothingToSpoilError
+        raise NothingToSpoil
     await exchange.send(calls[-1])
 
 
-def _reject(code: int, error_code: str) -> dict[str, object]:
+def _reject(code: int, error_code: str) -> dict[str, Any]:
     return {"reject_code": code, "reject_message": "an endpoint says so", "error_code": error_code}
 
 
@@ -140,8 +138,8 @@ async def _reject_call(exchange: Exchange, code: int, error_code: str) -> None:
 async def _reject_query(exchange: Exchange, code: int, error_code: str) -> None:
     fields = decode_cbor((await exchange.honest()).body)
     if not isinstance(fields, dict) or "signatures" not in fields:
-        raise NothingToSpoilError
-    body = {"status": "rejected", **_reject(code, error_code), "signatures": fields["signatures"]}
+        raise NothingToSpoil
+    body: dict[str, Any] = {"status": "rejected", **_reject(code, error_code), "signatures": fields["signatures"]}
     await _body(exchange, encode_cbor(body))
 
 

@@ -6,8 +6,8 @@ from functools import partial
 
 from appliance.crypto import encode_cbor
 from tests.faults.kinds.registry import add, fault
-from tests.faults.lies import at_time, fields_of, signed, with_certificate, with_label
-from tests.faults.proxy import Exchange, NothingToSpoilError
+from tests.faults.liar import at_time, fields_of, signed, with_certificate, with_label
+from tests.faults.proxy import Exchange, NothingToSpoil
 
 SKEWS_S = {
     "a_minute_old": -60,
@@ -81,7 +81,7 @@ async def signature_empty(exchange: Exchange) -> None:
 @fault()
 async def certificate_of_another_root_key(exchange: Exchange) -> None:
     """All is well signed, by another network."""
-    stranger = exchange.lies.stranger
+    stranger = exchange.liar.stranger
     now_ns = time.time_ns()
     await _certificate(exchange, lambda certificate: signed(fields_of(certificate)["tree"], stranger, now_ns=now_ns))
 
@@ -89,12 +89,12 @@ async def certificate_of_another_root_key(exchange: Exchange) -> None:
 @fault("query")
 async def certificate_of_another_canister(exchange: Exchange) -> None:
     """The subnet certifies the same data, for another canister."""
-    mine = bytes(exchange.lies.canister_id)
+    mine = bytes(exchange.liar.canister_id)
     other = mine[:7] + bytes([mine[7] ^ 1]) + mine[8:]
 
     def change(certificate: bytes) -> bytes:
         tree = with_label(fields_of(certificate)["tree"], mine, other)
-        return signed(tree, exchange.lies.authority, now_ns=time.time_ns())
+        return signed(tree, exchange.liar.authority, now_ns=time.time_ns())
 
     await _certificate(exchange, change)
 
@@ -105,7 +105,7 @@ async def certificate_of_another_call(exchange: Exchange) -> None:
     await exchange.honest()
     others = [answer for answer in exchange.endpoint.memory[exchange.kind] if answer is not await exchange.honest()]
     if not others:
-        raise NothingToSpoilError
+        raise NothingToSpoil
     await exchange.send(exchange.random.choice(others))
 
 
@@ -113,7 +113,7 @@ async def _at_time(exchange: Exchange, skew_s: int) -> None:
     now_ns = time.time_ns()
     await _certificate(
         exchange,
-        lambda certificate: at_time(certificate, exchange.lies.authority, now_ns + skew_s * 10**9, delegated_ns=now_ns),
+        lambda certificate: at_time(certificate, exchange.liar.authority, now_ns + skew_s * 10**9, delegated_ns=now_ns),
     )
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from tests.faults.kinds.registry import fault
-from tests.faults.lies import PAGE, Page, any_page_of, nonce_asked, page_of, with_page, with_reply
-from tests.faults.proxy import Exchange, NothingToSpoilError
+from tests.faults.liar import PAGE, Page, any_page_of, nonce_asked, page_of, with_page, with_reply
+from tests.faults.proxy import Exchange, NothingToSpoil
 
 LAST_NONCE = 2**64 - 1
 
@@ -17,7 +17,7 @@ async def _page(exchange: Exchange, change: Callable[[Page], Page]) -> None:
 async def _messages(exchange: Exchange, change: Callable[[list[Page]], list[Page]], *, least: int = 1) -> None:
     def changed(page: Page) -> Page:
         if len(page["messages"]) < least:
-            raise NothingToSpoilError
+            raise NothingToSpoil
         return {**page, "messages": change(list(page["messages"]))}
 
     await _page(exchange, changed)
@@ -67,7 +67,7 @@ async def client_keys_swapped(exchange: Exchange) -> None:
     def change(messages: list[Page]) -> list[Page]:
         keys = [message["client_key"] for message in messages]
         if len({str(key) for key in keys}) < 2:
-            raise NothingToSpoilError
+            raise NothingToSpoil
         return [{**message, "client_key": key} for message, key in zip(messages, [*keys[1:], keys[0]], strict=True)]
 
     await _messages(exchange, change, least=2)
@@ -133,7 +133,7 @@ async def messages_left_out_at_the_end(exchange: Exchange) -> None:
 
     def change(page: Page) -> Page:
         if len(page["messages"]) < 2:
-            raise NothingToSpoilError
+            raise NothingToSpoil
         return {**page, "messages": page["messages"][:-1], "is_end_of_queue": True}
 
     await _page(exchange, change)
@@ -173,7 +173,7 @@ async def first_empty_reply_again(exchange: Exchange) -> None:
         if len(answer.body) < 500:
             await exchange.send(answer)
             return
-    raise NothingToSpoilError
+    raise NothingToSpoil
 
 
 @fault("query")
@@ -204,7 +204,7 @@ async def candid_garbage(exchange: Exchange) -> None:
 async def queue_of_another_gateway(exchange: Exchange) -> None:
     """The canister's certified messages for a gateway of the liar."""
     honest = await exchange.honest()
-    page = await exchange.lies.foreign_page(nonce_asked(exchange.body))
+    page = await exchange.liar.foreign_page(nonce_asked(exchange.body))
     await exchange.send_body(with_reply(honest, page))
 
 
@@ -213,4 +213,4 @@ async def whole_queue_of_another_gateway(exchange: Exchange) -> None:
     """The same from its beginning: as if the canister had begun again."""
     honest = await exchange.honest()
     nonce_asked(exchange.body)
-    await exchange.send_body(with_reply(honest, await exchange.lies.foreign_page(0)))
+    await exchange.send_body(with_reply(honest, await exchange.liar.foreign_page(0)))

@@ -17,7 +17,7 @@ from appliance.ic.transport import HttpTransport
 from appliance.localnet.state.certification import Authority, leb128
 from appliance.localnet.websocket.interface import interface
 from tests.faults.canister import TEXT
-from tests.faults.proxy import Answer, NothingToSpoilError
+from tests.faults.proxy import Answer, NothingToSpoil
 
 PAGE = CandidInterface(interface("v2", TEXT)).methods["ws_get_messages"].results
 OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: principal})")
@@ -31,7 +31,7 @@ Page = dict[str, Any]
 _FORK, _LABEL, _LEAF = 1, 2, 3
 
 
-class Lies:
+class Liar:
     """Of a network whose keys come from ``seed``. A context manager: inside it the liar has its own gateway."""
 
     def __init__(self, *, seed: bytes, url: str, root_key: bytes, canister_id: Principal) -> None:
@@ -59,7 +59,7 @@ class Lies:
     async def foreign_page(self, nonce: int) -> bytes:
         """The canister's certified messages for the liar's gateway, as Candid."""
         if self._gateway is None:
-            raise NothingToSpoilError
+            raise NothingToSpoil
         return await self._gateway.query(self.canister_id, "ws_get_messages", NONCE.encode({"nonce": nonce}))
 
 
@@ -71,19 +71,19 @@ def _somebody() -> KeyIdentity:
 
 
 def nonce_asked(body: bytes) -> int:
-    """The nonce that a poll begins at, from its envelope. Raises NothingToSpoilError where it is another query."""
+    """The nonce that a poll begins at, from its envelope. Raises NothingToSpoil where it is another query."""
     envelope = cast("dict[str, Any]", decode_cbor(body))
     if envelope["content"]["method_name"] != "ws_get_messages":
-        raise NothingToSpoilError
+        raise NothingToSpoil
     (arg,) = NONCE.decode(envelope["content"]["arg"])
     return cast("dict[str, int]", arg)["nonce"]
 
 
 def page_of(answer: Answer) -> Page:
-    """The page of messages in an answer. Raises NothingToSpoilError where it has no messages."""
+    """The page of messages in an answer. Raises NothingToSpoil where it has no messages."""
     page = any_page_of(answer)
     if not page["messages"]:
-        raise NothingToSpoilError
+        raise NothingToSpoil
     return page
 
 
@@ -91,10 +91,10 @@ def any_page_of(answer: Answer) -> Page:
     """As `page_of`, also without messages."""
     fields = decode_cbor(answer.body) if answer.status == 200 else {}
     if not isinstance(fields, dict) or fields.get("status") != "replied":
-        raise NothingToSpoilError
+        raise NothingToSpoil
     (result,) = PAGE.decode(fields["reply"]["arg"])
     if not isinstance(result, dict) or "Ok" not in result:
-        raise NothingToSpoilError
+        raise NothingToSpoil
     return cast("Page", result["Ok"])
 
 
@@ -113,11 +113,11 @@ def with_page(answer: Answer, page: Page) -> bytes:
 
 
 def with_certificate(answer: Answer, change: Callable[[bytes], bytes]) -> bytes:
-    """The body of the answer with its certificate changed, of whatever kind the request is. Raises NothingToSpoilError
+    """The body of the answer with its certificate changed, of whatever kind the request is. Raises NothingToSpoil
     where it has none."""
     fields = decode_cbor(answer.body) if answer.status == 200 and answer.body else {}
     if not isinstance(fields, dict):
-        raise NothingToSpoilError
+        raise NothingToSpoil
     if isinstance(certificate := fields.get("certificate"), bytes):
         return encode_cbor({**fields, "certificate": change(certificate)})
     page = page_of(answer)
