@@ -4,11 +4,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,6 +22,7 @@ from appliance.localnet.net import Localnet
 from appliance.service import Service, serving
 from tests.faults.canister import Room
 from tests.faults.clients import Participant
+from tests.faults.kinds import Fault
 from tests.faults.liar import Liar
 from tests.faults.oracle import problems_of
 from tests.faults.proxy import Endpoint
@@ -86,6 +88,7 @@ class _Stage:
         self._room = Room()
         self._canister_id = localnet.create_canister(self._room)
         self._participants = _participants()
+        self._began = time.monotonic()
 
     async def run(self, sections: Mapping[str, Any], patience_s: float) -> None:
         """Let everybody talk, then stop the gateway, and see what it leaves behind."""
@@ -103,11 +106,6 @@ class _Stage:
     @asynccontextmanager
     async def _endpoints(self) -> AsyncIterator[list[Endpoint]]:
         schedule, localnet = self._schedule, self._localnet
-        began = time.monotonic()
-
-        def choose(endpoint: int, kind: str, number: int) -> Any:
-            return schedule.choose(endpoint, kind, number, time.monotonic() - began)
-
         async with AsyncExitStack() as stack:
             connector = aiohttp.TCPConnector(limit=0)
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, auto_decompress=False))
@@ -115,12 +113,15 @@ class _Stage:
             if any("another_gateway" in rule.fault for rule in schedule.rules):
                 await stack.enter_async_context(liar.gateway())
             endpoints = [
-                Endpoint(localnet.url, session, liar, partial(choose, number)) for number in range(schedule.endpoints)
+                Endpoint(localnet.url, session, liar, partial(self._choose, number))
+                for number in range(schedule.endpoints)
             ]
             for endpoint in endpoints:
                 await stack.enter_async_context(endpoint.serving())
-            began = time.monotonic()
             yield endpoints
+
+    def _choose(self, endpoint: int, kind: str, number: int, struck: Container[str]) -> tuple[Fault, Random] | None:
+        return self._schedule.choose(endpoint, kind, number, time.monotonic() - self._began, struck)
 
     def _config(self, endpoints: list[Endpoint], folder: Path, sections: Mapping[str, Any]) -> Config:
         """Time-outs of a second, so that a schedule takes no longer than that."""
@@ -139,11 +140,12 @@ class _Stage:
 
     async def _talk(self, service: Service, patience_s: float) -> None:
         verifier = Verifier(self._localnet.root_key)
+        self._began = time.monotonic()
         tasks = [
             asyncio.create_task(each.take_part(service.url, self._canister_id, verifier)) for each in self._participants
         ]
         try:
-            await self._settle(time.monotonic() + self._schedule.healed_s, patience_s)
+            await self._settle(self._began + self._schedule.healed_s, patience_s)
             self._judge()
         finally:
             for task in tasks:

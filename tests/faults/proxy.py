@@ -9,7 +9,7 @@ import contextlib
 import socket
 import struct
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Container, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -129,8 +129,8 @@ class Connection:
 
 
 class Endpoint:
-    """One proxy. ``choose(kind, number)`` decides how the ``number``-th request of a kind is answered: by a fault, or
-    honestly for None. ``strikes`` counts by fault how often it spoiled an answer.
+    """One proxy. ``choose(kind, number, struck)`` decides how the ``number``-th request of a kind is answered: by a
+    fault, or honestly for None; ``struck`` are the faults that have struck here. ``strikes`` counts these.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Endpoint:
         upstream: str,
         session: aiohttp.ClientSession,
         liar: "Liar",
-        choose: Callable[[str, int], "tuple[Fault, Random] | None"],
+        choose: Callable[[str, int, Container[str]], "tuple[Fault, Random] | None"],
     ) -> None:
         self.liar = liar
         self.strikes: Counter[str] = Counter()
@@ -225,7 +225,7 @@ class Endpoint:
     async def _answer(self, path: str, body: bytes, connection: Connection) -> None:
         kind = path.rpartition("/")[2]
         self._requests[kind] += 1
-        chosen = self._choose(kind, self._requests[kind])
+        chosen = self._choose(kind, self._requests[kind], self.strikes)
         fault, random = chosen or (None, Random(0))
         exchange = Exchange(self, path, body, random, connection)
         if fault is None or not await self._strike(fault, exchange):

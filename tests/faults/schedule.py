@@ -1,6 +1,6 @@
 """Schedules: which endpoint shows which fault when, for which requests, how often. Values that follow from a name."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from math import inf
 from random import Random
@@ -23,7 +23,8 @@ MIXED_END_S = 2.0
 @dataclass(frozen=True)
 class Rule:
     """An endpoint answers requests of the fault's kinds wrongly: from ``begins_s`` to ``ends_s`` after the first client
-    came, each with this probability."""
+    came, each with this probability. On a busy machine nobody may have asked it meanwhile: then, once more after that.
+    """
 
     endpoint: int
     fault: str
@@ -31,9 +32,9 @@ class Rule:
     ends_s: float
     probability: float = 1.0
 
-    def concerns(self, endpoint: int, kind: str, now_s: float) -> bool:
+    def concerns(self, endpoint: int, kind: str, now_s: float, *, has_struck: bool) -> bool:
         """Whether it may strike a request of this kind now."""
-        is_now = self.begins_s <= now_s < self.ends_s
+        is_now = self.begins_s <= now_s and (now_s < self.ends_s or not has_struck)
         return is_now and endpoint == self.endpoint and kind in FAULTS[self.fault].requests
 
     def __str__(self) -> str:
@@ -60,12 +61,16 @@ class Schedule:
         """When the last fault that has an end has ended."""
         return max((rule.ends_s for rule in self.rules if rule.ends_s != inf), default=0.0)
 
-    def choose(self, endpoint: int, kind: str, number: int, now_s: float) -> tuple[Fault, Random] | None:
+    def choose(
+        self, endpoint: int, kind: str, number: int, now_s: float, struck: Container[str]
+    ) -> tuple[Fault, Random] | None:
         """The fault for the ``number``-th request of a kind at an endpoint, with the chances that it may take, or None
-        for the honest answer. Drawn anew for each request, so that it does not depend on the order of others."""
+        for the honest answer. Drawn anew for each request, so that it does not depend on the order of others.
+        ``struck`` are the faults that have struck at this endpoint."""
         for index, rule in enumerate(self.rules):
             random = Random(f"{self.name} {index} {endpoint} {kind} {number}")
-            if rule.concerns(endpoint, kind, now_s) and random.random() < rule.probability:
+            concerns = rule.concerns(endpoint, kind, now_s, has_struck=rule.fault in struck)
+            if concerns and random.random() < rule.probability:
                 return FAULTS[rule.fault], random
         return None
 

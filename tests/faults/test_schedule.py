@@ -25,7 +25,7 @@ def test_a_schedule_follows_from_its_name_and_leaves_one_endpoint_honest_in_the_
     assert len(for_ever) < it.endpoints
     assert all(0 <= rule.endpoint < it.endpoints for rule in it.rules)
     for endpoint in set(range(it.endpoints)) - for_ever:
-        assert not any(it.choose(endpoint, kind, 1, it.healed_s) for kind in get_args(Kind))
+        assert not any(it.choose(endpoint, kind, 1, it.healed_s, FAULTS) for kind in get_args(Kind))
 
 
 def test_every_kind_has_every_shape() -> None:
@@ -40,7 +40,7 @@ def test_other_names_are_none(name: str) -> None:
 
 def test_equal_requests_meet_equal_chances() -> None:
     it = schedule("bit_flip_in_body/beside")
-    draws = [it.choose(0, "query", 3, 1.0) for _ in range(2)]
+    draws = [it.choose(0, "query", 3, 1.0, ()) for _ in range(2)]
     assert all(draws)
     first, second = [random.random() for _, random in filter(None, draws)]
     assert first == second
@@ -48,3 +48,10 @@ def test_equal_requests_meet_equal_chances() -> None:
 
 def test_only_kinds_that_there_are_may_be_awaited() -> None:
     assert set(AWAITING) <= set(FAULTS)
+
+
+def test_a_fault_that_nobody_met_in_its_time_strikes_once_later() -> None:
+    it = schedule("latency/talking")
+    assert not it.choose(0, "query", 1, 0.0, ())
+    assert it.choose(0, "query", 1, it.healed_s + 1, ())
+    assert not it.choose(0, "query", 1, it.healed_s + 1, ["latency"])
