@@ -8,7 +8,7 @@ DEMO_CANISTER := demo/canister/target/demo.wasm
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock native/Cargo.toml native/core/Cargo.toml
 
-.PHONY: setup demo demo-canister test coverage lint docs interop bench mutants clean
+.PHONY: setup demo demo-canister test coverage lint docs interop bench soak mutants clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -67,6 +67,12 @@ $(VENV)/contenders: $(VENV)/built
 bench: setup $(VENV)/contenders ## Measure native functions beside other packages, each step of a message, a gateway under load
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 	$(BIN)/icws bench
+
+FAULTS ?=
+JOBS ?= 2
+
+soak: setup ## Run every schedule of faults between gateway and IC; FAULTS='latency/*' chooses, JOBS run at a time
+	$(BIN)/python -m tests.faults --jobs $(JOBS) $(foreach name,$(FAULTS),'$(name)')
 
 SEED ?= 1
 MUTATIONS ?= 60

@@ -1,0 +1,36 @@
+"""The slice of the fault schedules that CI runs; ``make soak`` runs all of them."""
+
+import pytest
+
+from tests.faults.awaiting import AWAITING
+from tests.faults.harness import run
+from tests.faults.schedule import Schedule, schedule
+
+SLICE = (
+    "reset_in_body/talking",
+    "connection_refused/talking",
+    "garbage_cbor/talking",
+    "web_page/beside",
+    "queue_of_another_gateway/beside",
+    "bit_flip_in_client_key/beside",
+    "message_left_out_in_the_middle/beside",
+    "certificate_ten_minutes_old/talking",
+)
+
+
+@pytest.mark.parametrize("name", [name for name in SLICE if name.partition("/")[0] not in AWAITING])
+async def test_everything_arrives_once_and_in_order_or_the_session_is_closed_with_a_reason(name: str) -> None:
+    outcome = await run(schedule(name))
+    assert not outcome.problems, outcome.report()
+
+
+async def test_a_gateway_that_passes_on_what_does_not_verify_is_found_out() -> None:
+    outcome = await run(schedule("bit_flip_in_content/talking"), verification={"certificates": "off"}, patience_s=1)
+    assert any("was sent a wrong message" in problem for problem in outcome.problems)
+    assert "python -m tests.faults bit_flip_in_content/talking" in outcome.report()
+
+
+async def test_without_faults_all_is_well_and_the_run_shows_nothing() -> None:
+    outcome = await run(Schedule("honest", 2, ()))
+    assert outcome.problems == ["the fault never struck: this run shows nothing"]
+    assert outcome.sessions == 4
