@@ -88,7 +88,9 @@ def check_gateway(client: Client) -> tuple[Status | None, list[Finding]]:
         if not check.ok
     ]
     if status.calls_waiting:
-        text = f"{counted(status.calls_waiting, 'call')} wait for room: {number(status.calls_limit)} may be under way"
+        text = (
+            f"{counted(status.calls_waiting, 'call')} waiting for room: {number(status.calls_limit)} may be under way"
+        )
         findings.append(warning("calls", text, "`icws canisters` shows where calls wait; relay.calls and relay.bytes"))
     if status.last_reload.result == "rejected":
         problem = status.last_reload.problem or "unknown reason"

@@ -6,9 +6,8 @@ from collections import OrderedDict
 FIRST_GAP_S = 0.1
 SHORTEST_GAP_S = 0.05
 LONGEST_GAP_S = 1.0
-"""From the news of a call's acceptance by one replica to the next call. Replicas pass a call on to each other within
-tens of milliseconds. The round trip is part of the distance, too; the gap alone has to do for a gateway beside a
-replica."""
+"""From the news that one replica has accepted a call to the next call. Replicas pass a call on to each other within
+tens of milliseconds. The round trip adds to the gap, but a gateway may stand beside a replica."""
 GAP_STEP_S = 0.0002
 FIRST_HOLD_S = 60.0
 LONGEST_HOLD_S = 600.0

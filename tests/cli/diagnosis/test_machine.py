@@ -19,6 +19,7 @@ from appliance.config.schema import Config, Control, Gateway, MoreListener, Tls
 from appliance.control.auth.tokens import Grant, hash_token
 from appliance.control.client import Client
 from appliance.control.models import Status
+from appliance.gateway.calls.scheduler import Kind, Ticket
 from appliance.ic.key_file import create_identity
 from tests.cli.conftest import Icws
 
@@ -156,6 +157,12 @@ async def test_a_gateway_that_runs_and_one_that_does_not(icws: Icws):
     status, findings = await asyncio.to_thread(check_gateway, Client(url))
     assert status is not None
     assert [finding.level for finding in findings] == ["ok"]
+    scheduler = icws.plane.gateway.budget.scheduler
+    scheduler.add(Ticket(Kind.MESSAGE, b"a", b"b", 1))
+    _, findings = await asyncio.to_thread(check_gateway, Client(url))
+    assert findings[1].level == "warning"
+    assert findings[1].text == "1 call waiting for room: 5 000 may be under way"
+    scheduler.start()
     icws.plane.file.write_text(icws.plane.file.read_text() + "odd: 1\n")
     await icws("reload", code=78)
     await icws("drain", "start")

@@ -1,3 +1,5 @@
+import re
+
 from tests.cli.conftest import Icws
 
 
@@ -8,6 +10,7 @@ async def test_the_gateway_at_a_glance(icws: Icws):
     assert f"principal      {icws.plane.gateway.principal}\n" in text
     assert f"listening at   {icws.plane.control.listener.url}\n" in text
     assert "now            1 open session on 1 connection; 1 canister listed\n" in text
+    assert re.search(r"^calls +\d+ of at most 5 000 under way$", text, re.MULTILINE)
     assert f"configuration  revision 1 ({icws.plane.reloads.hash[:12]}) of {icws.plane.file}\n" in text
     assert "ready: ok\n" in text
     assert "  ✓ listener " in text

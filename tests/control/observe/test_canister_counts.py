@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from appliance.control.observe.canister_counts import CanisterTable
 from appliance.control.observe.catalogue import OTHER
+from appliance.gateway.calls.scheduler import Kind, Scheduler, Ticket
 from appliance.gateway.polling.poller import PollerFacts
 from appliance.ic.principal import Principal
 
@@ -36,6 +37,7 @@ class Gateway:
     now: int = 0
     pollers: dict[Principal, Poller] = field(default_factory=dict)
     clients: dict[Principal, int] = field(default_factory=dict)
+    budget: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(scheduler=Scheduler(100, 1 << 30)))
 
     @property
     def hub(self) -> SimpleNamespace:
@@ -77,6 +79,12 @@ class Machine(RuleBasedStateMachine):
         canister_id = data.draw(st.sampled_from(sorted(self.gateway.pollers)))
         del self.gateway.pollers[canister_id], self.gateway.clients[canister_id]
 
+    @rule(canister_id=st.sampled_from(IDS), calls=st.integers(1, 60))
+    def call(self, canister_id, calls):
+        for _ in range(calls):
+            self.gateway.budget.scheduler.add(Ticket(Kind.MESSAGE, bytes(canister_id), b"", 1))
+        self.gateway.budget.scheduler.start()
+
     @rule(most=st.integers(0, 4))
     def reload(self, most):
         self.most = most
@@ -96,6 +104,9 @@ class Machine(RuleBasedStateMachine):
             assert self.shown.keys() - {OTHER} == live
         assert len(kept & self.shown.keys()) == min(len(kept), self.most)
         assert sum(counts.clients for counts in self.shown.values()) == sum(self.gateway.clients.values())
+        scheduler = self.gateway.budget.scheduler
+        assert sum(counts.calls_under_way for counts in self.shown.values()) == scheduler.under_way
+        assert sum(counts.calls_waiting for counts in self.shown.values()) == scheduler.waiting
 
 
 TestMachine = Machine.TestCase

@@ -123,6 +123,32 @@ async def test_nobody_can_make_the_labels_grow(reasons, codes):
         assert samples["icws_plugin_calls_total"][(("plugin", OTHER),)] == 15
 
 
+async def test_calls_under_way_and_waiting_are_what_they_are():
+    async with Bench(relay={"queue": 1, "calls": 16}) as bench:
+        client, shell = await bench.opened()
+        await shell.peer.relays.settled()
+        bench.gateway.connections.add(shell.peer)
+        gate = asyncio.Event()
+        bench.ic.before_submit = lambda request: gate.wait()
+        size = 0
+        for _ in range(2):
+            shell.receive(client.message())
+            size = size or shell.peer.relays._under_way[1].size
+        await until(lambda: bench.gateway.budget.scheduler.under_way)
+        samples = scrape(Collector(bench.gateway, []))
+        of_canister = (("canister", str(CANISTER)),)
+        assert samples["icws_calls_under_way"][()] == 1
+        assert samples["icws_canister_calls_under_way"][of_canister] == 1
+        assert samples["icws_canister_calls_waiting"][of_canister] == 0
+        assert samples["icws_calls_limit"][()] == 16
+        assert samples["icws_call_bytes"][()] == size
+        assert samples["icws_relays_waiting"][()] == 1
+        assert samples["icws_unread_sockets"][()] == 1
+        gate.set()
+        await until(lambda: not bench.gateway.budget.scheduler.under_way)
+        assert scrape(Collector(bench.gateway, []))["icws_call_bytes"][()] == 0
+
+
 async def test_nothing_of_the_catalogue_is_only_a_name(tmp_path, certificate):
     """Everything has been seen to be exported, once everything has happened."""
     tls = {"certificate": str(certificate), "key": str(certificate)}
