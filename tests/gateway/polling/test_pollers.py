@@ -17,9 +17,9 @@ LIMIT = 3
 
 
 @pytest.fixture(autouse=True, scope="module")
-def few_cursors():
+def few_positions():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MAX_CURSORS", LIMIT)
+        patch.setattr(module, "MAX_POSITIONS", LIMIT)
         yield
 
 
