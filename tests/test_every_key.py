@@ -292,7 +292,9 @@ CASES = {
     "verification.max_certificate_age": Case("7m", gateway(lambda it: id(it._replies.verifier))),
     "polling.min_interval": Case("6ms", polling("min_interval")),
     "polling.max_interval": Case("60ms", polling("max_interval")),
+    "polling.max_backoff": Case("7s", polling("max_backoff")),
     "polling.timeout": Case("7s", polling("timeout")),
+    "polling.budget": Case("70/s", gateway(lambda it: it.pollers.budget.rate)),
     **{
         f"rate_limits.{scope}.{name}": Case(value, limit(scope, name))
         for scope in ("connections_per_ip", "messages_per_client")

@@ -161,13 +161,15 @@ class Verification(Section):
     """How far a certificate's time may be from this clock, either way."""
 
 
-class Polling(Section):
-    """How often a canister is polled for messages."""
+class CanisterPolling(Section):
+    """How often one canister is polled, as far as ``polling.budget`` allows."""
 
     min_interval: Annotated[Duration, Field(ge=0.005, le=60), Live()] = 0.05
-    """While messages flow."""
-    max_interval: Annotated[Duration, Field(ge=0.005, le=300), Live()] = 1.0
-    """While nothing happens. After errors the interval grows to ten times this."""
+    """From one poll to the next while messages flow."""
+    max_interval: Annotated[Duration, Field(ge=0.005, le=300), Live()] = 0.1
+    """From one poll to the next while nothing happens."""
+    max_backoff: Annotated[Duration, Field(ge=0.1, le=300), Live()] = 10.0
+    """The longest wait after polls that fail. It begins at ``min_interval`` and doubles each time."""
     timeout: Annotated[Duration, Field(ge=0.1, le=60), Live()] = 5.0
     """For the reply to one poll."""
 
@@ -176,6 +178,14 @@ class Polling(Section):
         if self.min_interval > self.max_interval:
             raise ValueError(f"min_interval ({self.min_interval:g} s) is above max_interval ({self.max_interval:g} s)")
         return self
+
+
+class Polling(CanisterPolling):
+    """How often canisters are polled for messages: those that have clients, and no others."""
+
+    budget: Annotated[Rate, Field(ge=1, le=100_000), Live()] = 200.0
+    """Polls of all canisters together. Where they want more they share it: 200/s is every 100 ms for 20 canisters and
+    every 5 s for 1,000. One where messages flow gets up to 32 times the share of one where nothing happens."""
 
 
 class RateLimit(Section):
@@ -233,7 +243,7 @@ class Canister(Section):
     """Admit no further client and do not poll; sessions stay open."""
     max_clients: Annotated[int | None, Field(ge=1, le=1_000_000), Live()] = None
     """Clients at the same time; no limit of its own if absent."""
-    polling: Annotated[Polling | None, Live()] = None
+    polling: Annotated[CanisterPolling | None, Live()] = None
     """Instead of the general ``polling``."""
     rate_limits: Annotated[CanisterLimits | None, Live()] = None
     """Instead of the general ``rate_limits``."""
@@ -350,7 +360,7 @@ class Config(Section):
         """The listed canister with this name or id, or None."""
         return next((canister for canister in self.canisters if name in (canister.name, str(canister.id))), None)
 
-    def polling_of(self, canister_id: Principal) -> Polling:
+    def polling_of(self, canister_id: Principal) -> CanisterPolling:
         """How a canister is polled."""
         canister = self.canister(canister_id)
         return (canister and canister.polling) or self.polling

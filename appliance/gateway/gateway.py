@@ -29,6 +29,7 @@ from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
 from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key
 from appliance.gateway.peer import Peer
+from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.pollers import Pollers
 from appliance.gateway.polling.replies import Replies
@@ -99,6 +100,7 @@ class Gateway:
             event_bus=self.event_bus,
             clock=clock,
             wake_up=wake_up,
+            budget=PollBudget(config.polling.budget),
         )
         self._close_calls = CloseCalls(self._send, hub=self.hub, tasks=self.tasks, counters=self.counters)
         self._deadline: float | None = None
@@ -161,6 +163,7 @@ class Gateway:
         self._session_context.envelopes.mode = new.verification.envelopes
         self._replies.mode = new.verification.certificates
         self.limits.follow(new)
+        self.pollers.budget.follow(new.polling.budget)
         for canister_id in self.hub.canisters():
             self._follow_canister(old.canister(canister_id), new.canister(canister_id), canister_id)
 

@@ -1,18 +1,19 @@
 """The HTTP client of the IC: call, query, read_state, status."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from appliance.crypto import CertifiedTree, Verifier
-from appliance.errors import UncertifiedReject
+from appliance.errors import CandidError, Malformed, TooLarge, UncertifiedReject
 from appliance.ic import network
 from appliance.ic.api import Api
 from appliance.ic.attempts import Chance, Clock, Pacing, Sleep, carry, system_chance
 from appliance.ic.endpoints import Endpoint
-from appliance.ic.envelope import SignedCall, sign_request
+from appliance.ic.envelope import NONCE_LENGTH, SignedCall, SignedRequest, sign_request
 from appliance.ic.identity import Identity
 from appliance.ic.principal import Principal
 from appliance.ic.replies import (
@@ -29,6 +30,13 @@ MAX_CALLS = 512  # each holds a connection for up to 10 s, until the IC has exec
 REMEMBERED_CANISTERS = 4096
 
 T = TypeVar("T")
+
+
+class QueryReply(NamedTuple):
+    """The reply (Candid) of one endpoint, by its address, to a query."""
+
+    arg: bytes
+    endpoint: str
 
 
 class Agent:
@@ -55,7 +63,7 @@ class Agent:
         self._pacing = Pacing(clock, sleep, chance)
         self._api = Api(transport, clock)
         self._calls = asyncio.Semaphore(max_calls)
-        self._answered: dict[bytes, str] = {}
+        self._asked_last: dict[bytes, str] = {}
 
     @property
     def principal(self) -> Principal:
@@ -80,36 +88,61 @@ class Agent:
         *,
         timeout_s: float | None = None,
         effective_canister_id: bytes | None = None,
-        avoid_last_endpoint: bool = False,
     ) -> bytes:
         """The reply (Candid) to a query. One endpoint answers it without proof: trust only a certificate in the reply.
 
-        ``timeout_s`` is for each endpoint. ``avoid_last_endpoint`` asks another one than the last query of this
-        canister, where there is another. Raises Rejected, IcUnreachable, IcRefused, Malformed or TooLarge.
+        ``timeout_s`` is for each endpoint. Raises Rejected, IcUnreachable, IcRefused, Malformed or TooLarge.
         """
-        now_ns = self._pacing.clock()
-        request = sign_request(
-            self._identity, "query", now_ns=now_ns, canister_id=canister_id, method_name=method, arg=arg
-        )
+        request = self._sign_query(canister_id, method, arg)
 
-        async def read(endpoint: Endpoint, _version: int, reply: Reply) -> bytes:
-            self._remember(canister_id, endpoint)
+        async def read(_endpoint: Endpoint, _version: int, reply: Reply) -> bytes:
             return read_query_reply(reply.body)
 
-        return await self._api.ask(
+        subject = _effective(canister_id, effective_canister_id)
+        return await self._api.ask("query", subject, request.body, read, timeout_s=timeout_s)
+
+    async def query_until(
+        self,
+        canister_id: bytes,
+        method: str,
+        arg: bytes,
+        read: Callable[[QueryReply], Awaitable[T]],
+        *,
+        timeout_s: float | None = None,
+    ) -> T:
+        """Query one endpoint after the other until ``read`` accepts a reply, and return what it makes of it.
+
+        ``read`` raises CertificateError, Malformed, CandidError or TooLarge for a reply that cannot be used: that is
+        the trouble of the endpoint, and the next one is asked. Each query of a canister begins at the endpoint behind
+        the one that was asked last, so that none of several can hold back what another has for longer than a query.
+
+        ``timeout_s`` is for each endpoint. Raises as ``query`` does, and what ``read`` raises in the end.
+        """
+        request = self._sign_query(canister_id, method, arg)
+
+        async def attempt(endpoint: Endpoint, _version: int, reply: Reply) -> T:
+            self._remember(canister_id, endpoint)
+            return await _read_or_malformed(read, QueryReply(read_query_reply(reply.body), endpoint.url))
+
+        after = self._asked_last.get(canister_id)
+        return await self._api.ask("query", canister_id, request.body, attempt, timeout_s=timeout_s, after=after)
+
+    def _sign_query(self, canister_id: bytes, method: str, arg: bytes) -> SignedRequest:
+        return sign_request(
+            self._identity,
             "query",
-            _effective(canister_id, effective_canister_id),
-            request.body,
-            read,
-            timeout_s=timeout_s,
-            avoid=self._answered.get(canister_id) if avoid_last_endpoint else None,
+            now_ns=self._pacing.clock(),
+            canister_id=canister_id,
+            method_name=method,
+            arg=arg,
+            nonce=os.urandom(NONCE_LENGTH),
         )
 
     def _remember(self, canister_id: bytes, endpoint: Endpoint) -> None:
         if len(self._transport.urls) > 1:
-            if len(self._answered) >= REMEMBERED_CANISTERS:
-                self._answered.clear()
-            self._answered[canister_id] = endpoint.url
+            if len(self._asked_last) >= REMEMBERED_CANISTERS:
+                self._asked_last.clear()
+            self._asked_last[canister_id] = endpoint.url
 
     async def read_state(
         self, paths: Sequence[Sequence[bytes]], canister_id: bytes, *, timeout_s: float | None = None
@@ -216,3 +249,11 @@ class Agent:
 
 def _effective(canister_id: bytes, effective_canister_id: bytes | None) -> bytes:
     return canister_id if effective_canister_id is None else effective_canister_id
+
+
+async def _read_or_malformed(read: Callable[[QueryReply], Awaitable[T]], reply: QueryReply) -> T:
+    """``read`` the reply. Whatever is wrong with its bytes is raised as an error that blames the endpoint alone."""
+    try:
+        return await read(reply)
+    except (CandidError, TooLarge) as error:
+        raise Malformed("query reply", str(error)) from error

@@ -35,18 +35,19 @@ class Api:
         read: Callable[[Endpoint, int, Reply], Awaitable[T]],
         *,
         timeout_s: float | None = None,
-        avoid: str | None = None,
+        after: str | None = None,
     ) -> T:
         """Return ``read(endpoint, version, reply)`` of the first usable answer.
 
-        ``canister_id`` is the effective one. Raises as ``transport.first_answer`` does, IcRefused and TooLarge.
+        ``canister_id`` is the effective one; ``after`` as in ``transport.order``. Raises as ``transport.first_answer``
+        does, IcRefused and TooLarge.
         """
 
         async def attempt(endpoint: Endpoint) -> T:
             version, reply = await self._send(endpoint, kind, canister_id, body, timeout_s)
             return await read(endpoint, version, reply)
 
-        return await first_answer(self._transport, attempt, avoid=avoid)
+        return await first_answer(self._transport, attempt, after=after)
 
     async def _send(
         self, endpoint: Endpoint, kind: Kind, canister_id: bytes, body: bytes, timeout_s: float | None

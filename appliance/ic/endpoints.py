@@ -91,16 +91,19 @@ class Endpoints:
         if not self.all:
             raise ValueError("at least one endpoint is needed")
 
-    def order(self, now_ns: int, *, avoid: str | None = None) -> list[Endpoint]:
+    def order(self, now_ns: int, *, after: str | None = None) -> list[Endpoint]:
         """Whom to ask, one after the other until one answers: the healthy ones as configured, or the one whose rest
-        ends first where all rest. The address ``avoid`` is among them only where there is no other.
+        ends first where all rest. With ``after`` they begin behind the endpoint of that address: it is the last.
 
         Raises IcUnreachable where all have asked to be left alone.
         """
-        open_ones = [endpoint for endpoint in self.all if not endpoint.closed_for_s(now_ns)]
+        open_ones = [endpoint for endpoint in self._rotated(after) if not endpoint.closed_for_s(now_ns)]
         if not open_ones:
             nearest = min(self.all, key=lambda endpoint: endpoint.closed_for_s(now_ns))
             raise IcUnreachable(nearest.url, "it asked to be left alone", nearest.closed_for_s(now_ns))
         open_ones.sort(key=lambda endpoint: endpoint.rests_for_s(now_ns))
-        preferred = [endpoint for endpoint in open_ones if endpoint.url != avoid] or open_ones
-        return [endpoint for endpoint in preferred if not endpoint.rests_for_s(now_ns)] or preferred[:1]
+        return [endpoint for endpoint in open_ones if not endpoint.rests_for_s(now_ns)] or open_ones[:1]
+
+    def _rotated(self, after: str | None) -> list[Endpoint]:
+        first = next((place for place, endpoint in enumerate(self.all, 1) if endpoint.url == after), 0)
+        return self.all[first:] + self.all[:first]

@@ -34,8 +34,10 @@ class Reply:
 class Transport(Protocol):
     """The network as an Agent uses it."""
 
-    def order(self, *, avoid: str | None = None) -> list[Endpoint]:
-        """The endpoints to try now, in order. Raises IcUnreachable where all have asked for a pause."""
+    def order(self, *, after: str | None = None) -> list[Endpoint]:
+        """The endpoints to try now, in order; with ``after`` beginning behind that address. Raises IcUnreachable where
+        all have asked for a pause.
+        """
 
     async def send(
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
@@ -54,15 +56,15 @@ class Transport(Protocol):
 
 
 async def first_answer(
-    transport: Transport, attempt: Callable[[Endpoint], Awaitable[T]], *, avoid: str | None = None
+    transport: Transport, attempt: Callable[[Endpoint], Awaitable[T]], *, after: str | None = None
 ) -> T:
-    """Try one endpoint after the other until one gives a usable answer.
+    """Try one endpoint after the other until one gives a usable answer; with ``after`` from behind that address on.
 
     Raises what was wrong with the last one: IcUnreachable, Malformed or a CertificateError; and at once whatever else
     ``attempt`` raises, because another endpoint would answer the same.
     """
     problem: GatewayError | None = None
-    for endpoint in transport.order(avoid=avoid):
+    for endpoint in transport.order(after=after):
         try:
             return await attempt(endpoint)
         except IcUnreachable as error:
@@ -126,9 +128,9 @@ class HttpTransport:
         """All of them, with their health."""
         return list(self._endpoints.all)
 
-    def order(self, *, avoid: str | None = None) -> list[Endpoint]:
+    def order(self, *, after: str | None = None) -> list[Endpoint]:
         """As Transport.order."""
-        return self._endpoints.order(self._monotonic_ns(), avoid=avoid)
+        return self._endpoints.order(self._monotonic_ns(), after=after)
 
     def failed(self, endpoint: Endpoint, error: Exception) -> None:
         """As Transport.failed."""

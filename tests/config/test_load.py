@@ -113,9 +113,9 @@ log:
         "g.yaml:10:37: network.root_key: 'abc' is not possible here: ",
         "g.yaml:11:30: verification.certificates: must be enforce or report or off, not 'enforced'; did you mean",
         "g.yaml:14:10: canisters[1].id: malformed principal",
-        "g.yaml:15:29: canisters[2].polling: min_interval (2 s) is above max_interval (1 s)",
+        "g.yaml:15:29: canisters[2].polling: min_interval (2 s) is above max_interval (0.1 s)",
         "g.yaml:16:5: canisters[3].id: is missing",
-        "g.yaml:17:10: polling: min_interval (5 s) is above max_interval (1 s)",
+        "g.yaml:17:10: polling: min_interval (5 s) is above max_interval (0.1 s)",
         "g.yaml:18:5: log: has no value",
     ]
     found = problems(text)

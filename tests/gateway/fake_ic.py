@@ -9,7 +9,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 
 from appliance.crypto import BlsSecretKey, CandidTypes, Request, StateTree, encode_cbor, encode_certificate
-from appliance.errors import UncertifiedReject
+from appliance.errors import CandidError, CertificateError, GatewayError, Malformed, UncertifiedReject
+from appliance.ic.agent import QueryReply
 from appliance.ic.principal import Principal
 
 ANSWER = CandidTypes("(variant {Ok; Err: text})")
@@ -122,25 +123,43 @@ class FakeCanister:
 
 
 class FakeIc:
-    """``before_query`` and ``before_submit`` are awaited first and may raise; ``spoil`` changes the reply to a poll."""
+    """``before_query`` and ``before_submit`` are awaited first and may raise; ``spoil`` changes the reply to a poll. Of
+    several ``endpoints`` each query begins at another, and ``liars`` says how some of them change replies. ``failed``
+    has the endpoints whose replies could not be used.
+    """
 
     def __init__(self, *canisters: FakeCanister) -> None:
         self.canisters = {bytes(canister.id): canister for canister in canisters}
         self.log: list[tuple[str, bytes]] = []
         self.nonces: defaultdict[bytes, list[int]] = defaultdict(list)
-        self.avoided: list[bool] = []
+        self.endpoints = ["http://one"]
+        self.liars: dict[str, Callable[[bytes], bytes]] = {}
+        self.asked: list[str] = []
+        self.failed: list[str] = []
         self.spoil: Callable[[bytes], bytes] = lambda reply: reply
         self.before_query: Callable[[], object] = nothing
         self.before_submit: Callable[[Request], object] = nothing
         self.before_call: Callable[[], object] = nothing
 
-    async def query(self, canister_id, method, arg, *, timeout_s=None, avoid_last_endpoint=False) -> bytes:
+    async def query_until(self, canister_id, method, arg, read, *, timeout_s=None):
         assert method == "ws_get_messages"
-        self.avoided.append(avoid_last_endpoint)
-        await self.before_query()
-        nonce = POLL.decode(arg)[0]["nonce"]
-        self.nonces[bytes(canister_id)].append(nonce)
-        return self.spoil(self.canisters[bytes(canister_id)].poll(nonce))
+        problem: GatewayError | None = None
+        for endpoint in self._rotated():
+            self.asked.append(endpoint)
+            await self.before_query()
+            nonce = POLL.decode(arg)[0]["nonce"]
+            self.nonces[bytes(canister_id)].append(nonce)
+            reply = self.liars.get(endpoint, self.spoil)(self.canisters[bytes(canister_id)].poll(nonce))
+            try:
+                return await read(QueryReply(reply, endpoint))
+            except (CertificateError, Malformed, CandidError) as error:
+                self.failed.append(endpoint)
+                problem = error
+        raise problem
+
+    def _rotated(self) -> list[str]:
+        first = self.endpoints.index(self.asked[-1]) + 1 if self.asked else 0
+        return self.endpoints[first:] + self.endpoints[:first]
 
     async def submit(self, request: Request, /) -> bytes | None:
         await self.before_submit(request)

@@ -5,19 +5,20 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import structlog
 
-from appliance.config.schema import Polling
+from appliance.config.schema import CanisterPolling
 from appliance.crypto import CandidTypes, PollReply
 from appliance.errors import CanisterForgot, GatewayError, IcUnreachable
 from appliance.gateway.hub import Member
-from appliance.gateway.ic import Source
+from appliance.gateway.ic import QueryReply, Source
+from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.queue_position import Ask, QueuePosition, Restarted, Taken
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.polling.schedule import Pace, WakeUp
+from appliance.gateway.polling.schedule import Backoff, Pace, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
@@ -57,7 +58,8 @@ class Poller:
         replies: Replies,
         members: Callable[[], Mapping[bytes, Member]],
         position: QueuePosition,
-        polling: Polling,
+        polling: CanisterPolling,
+        budget: PollBudget,
         counters: Counters,
         wake_up: WakeUp,
         jitter: Callable[[], float] = random.random,
@@ -71,6 +73,7 @@ class Poller:
         """
         self.canister_id = canister_id
         self.pace = Pace(polling)
+        self.backoff = Backoff()
         self.state: Literal["ok", "degraded"] = "ok"
         self.last_error: Exception | None = None
         self._generation = generation
@@ -78,13 +81,14 @@ class Poller:
         self._replies = replies
         self._members = members
         self._position = position
+        self._budget = budget
         self._counters = counters
         self._wake_up = wake_up
         self._jitter = jitter
         self._clock = clock
         self._recorder = recorder or Recorder()
         self._event_bus = event_bus or EventBus(clock)
-        self._number = self._asked_ns = self._received_ns = 0
+        self._number = self._begun_ns = self._asked_ns = self._received_ns = 0
         self._last_good_ns: int | None = None
         self._polls = 0
         self._delivered = 0
@@ -96,8 +100,14 @@ class Poller:
         position.begin(zero_is_end=zero_is_end, greets=generation != 0)
 
     def nudge(self) -> None:
-        """Something was sent to the canister: poll at once, unless polls fail at the moment."""
-        if not self.pace.failures:
+        """Something was sent to the canister: poll at once, unless polls fail at the moment. It shortens a wait and
+        changes nothing else.
+        """
+        if self.backoff.failures:
+            return
+        if self._budget.hurry(self.canister_id):
+            self.pace = self.pace.nudged()
+        else:
             self._wake_up.set()
 
     @asynccontextmanager
@@ -129,8 +139,8 @@ class Poller:
             state="paused" if self.is_paused else self.state,
             next_nonce=self._position.next_nonce,
             last_good_ns=self._last_good_ns,
-            wait_s=self.pace.wait_s,
-            failures=self.pace.failures,
+            wait_s=self.backoff.wait_s or self.pace.wait_s,
+            failures=self.backoff.failures,
             polls=self._polls,
             delivered=self._delivered,
             last_error=None if self.last_error is None else str(self.last_error),
@@ -141,10 +151,11 @@ class Poller:
         """Whether an operator paused it."""
         return not self._may_poll.is_set()
 
-    def follow(self, polling: Polling) -> None:
+    def follow(self, polling: CanisterPolling) -> None:
         """Apply another configuration of polling."""
         if polling != self.pace.polling:
-            self.pace = Pace(polling, min(self.pace.wait_s, polling.max_interval), self.pace.failures)
+            self.pace = Pace(polling, min(self.pace.wait_s, polling.max_interval))
+            self.backoff = replace(self.backoff, wait_s=min(self.backoff.wait_s, polling.max_backoff))
             self._wake_up.set()
 
     def pause(self) -> None:
@@ -184,14 +195,16 @@ class Poller:
     def end(self) -> None:
         """Polling ended: release everybody who waits for a poll."""
         self._has_ended = True
+        self._budget.leave(self.canister_id)
         _release(self._waiters)
 
     async def run(self) -> None:
         """Poll until cancelled. Nothing that goes wrong ends it."""
         try:
             while True:
-                if await self._wake_up.wait(self.pace.wait_s):
+                if await self._wake_up.wait(self._left_s()):
                     self.pace = self.pace.nudged()
+                await self._budget.turn(self.canister_id, is_active=self.pace.is_active)
                 if self.is_paused:
                     await self._may_poll.wait()
                     continue
@@ -199,9 +212,17 @@ class Poller:
         finally:
             self.end()
 
+    def _left_s(self) -> float:
+        """Seconds until the next poll."""
+        if self.backoff.failures:
+            return self.backoff.wait_s
+        passed_s = max(0.0, (self._clock() - self._begun_ns) / 1e9)
+        return max(0.0, self.pace.wait_s - passed_s)
+
     async def poll(self) -> None:
         """Poll once, deliver the new messages, and set the pace."""
         waiters, self._waiters = self._waiters, []
+        self._begun_ns = self._clock()
         drained = True
         try:
             drained = await self._poll()
@@ -218,6 +239,7 @@ class Poller:
         position = self._position
         ask = position.next_ask()
         while not isinstance(decision := position.judge(ask, reply := await self._ask(ask)), Taken):
+            self._budget.charge()
             if isinstance(decision, Restarted):
                 self._restarted()
                 ask = position.next_ask()
@@ -225,6 +247,7 @@ class Poller:
                 ask = decision
         self._deliver(decision)
         self._recovered()
+        self.backoff = Backoff()
         drained = reply.is_end_of_queue or not decision.messages
         self.pace = self.pace.after(polled=len(decision.messages), drained=drained)
         return drained
@@ -234,15 +257,17 @@ class Poller:
         self._counters.probes += ask.purpose == "probe"
         self._polls += 1
         self._number, self._asked_ns = self._counters.polls, self._clock()
-        reply = await self._source.query(
+        return await self._source.query_until(
             self.canister_id,
             "ws_get_messages",
             _ARG.encode({"nonce": ask.nonce}),
+            self._open,
             timeout_s=self.pace.polling.timeout,
-            avoid_last_endpoint=self.pace.failures > 0,
         )
+
+    async def _open(self, reply: QueryReply) -> PollReply:
         self._received_ns = self._clock()
-        return await self._replies.open(reply, self.canister_id, self._generation)
+        return await self._replies.open(reply.arg, self.canister_id, self._generation)
 
     def _deliver(self, taken: Taken) -> None:
         """Pass the new messages on to their clients."""
@@ -301,7 +326,7 @@ class Poller:
 
     def _failed(self, error: Exception) -> None:
         retry_after_s = error.retry_after_s if isinstance(error, IcUnreachable) else None
-        self.pace = self.pace.failed(jitter=self._jitter(), retry_after_s=retry_after_s)
+        self.backoff = self.backoff.failed(self.pace.polling, jitter=self._jitter(), retry_after_s=retry_after_s)
         self._counters.failed_polls[error.reason if isinstance(error, GatewayError) else "internal"] += 1
         if not isinstance(error, GatewayError):
             _log.error("polling failed", canister=str(self.canister_id), exc_info=error)

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
-from appliance.config.schema import Canister, Polling
+from appliance.config.schema import Canister, CanisterPolling
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Source
+from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.queue_position import QueuePosition
 from appliance.gateway.polling.replies import Replies
@@ -22,7 +23,7 @@ MAX_POSITIONS = 10_000
 
 
 class Pollers(Mapping[Principal, Poller]):
-    """The running pollers by canister."""
+    """The running pollers by canister. ``budget`` is what they share."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Pollers(Mapping[Principal, Poller]):
         event_bus: EventBus,
         clock: Callable[[], int],
         wake_up: Callable[[], WakeUp],
+        budget: PollBudget,
     ) -> None:
         """``clock`` is nanoseconds since 1970; ``wake_up`` makes the wake-up of a poller."""
         self._source = source
@@ -47,6 +49,7 @@ class Pollers(Mapping[Principal, Poller]):
         self._event_bus = event_bus
         self._clock = clock
         self._wake_up = wake_up
+        self.budget = budget
         self._running: dict[Principal, tuple[Poller, asyncio.Task[None]]] = {}
         self._positions: dict[Principal, QueuePosition] = {}
 
@@ -59,7 +62,7 @@ class Pollers(Mapping[Principal, Poller]):
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(self, canister: Canister, polling: Polling, nonce: int | None) -> None:
+    def start(self, canister: Canister, polling: CanisterPolling, nonce: int | None) -> None:
         """Poll a canister that is not polled, from ``nonce`` on; from where polling ended last if that is None."""
         canister_id = canister.id
         position = self._position(canister_id)
@@ -73,6 +76,7 @@ class Pollers(Mapping[Principal, Poller]):
             members=lambda: self._hub.members(canister_id),
             position=position,
             polling=polling,
+            budget=self.budget,
             counters=self._counters,
             wake_up=self._wake_up(),
             clock=self._clock,

@@ -168,7 +168,7 @@ def test_every_key_is_explained(file: Path, key: str):
 
 def test_a_key_is_explained_with_its_value_and_where_that_is_from(file: Path):
     assert config("explain", "polling.min_interval", "-c", file).stdout == (
-        "polling.min_interval\n  While messages flow.\n\n"
+        "polling.min_interval\n  From one poll to the next while messages flow.\n\n"
         "  default   50ms\n  allowed   5ms to 1m\n  change    live: a change takes effect at once\n"
         f"  variable  ICWS_POLLING__MIN_INTERVAL\n  now       70ms, from {file}:3:17\n"
     )
