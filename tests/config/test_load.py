@@ -11,7 +11,7 @@ from appliance.config.files import Content
 from appliance.config.load import Loaded, load, variable_path
 from appliance.config.problems import effect_of, field_at, keys_of
 from appliance.config.render.describe import render_yaml
-from appliance.config.schema import CanisterLimits, Config, Polling
+from appliance.config.schema import CanisterLimits, CanisterPolling, Config
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.ic.principal import Principal
 
@@ -75,7 +75,7 @@ def test_the_commented_examples_of_the_shipped_file_are_right(folder: Path) -> N
     assert config.gateway.tls is not None
     assert [more.address for more in config.gateway.listeners] == ["0.0.0.0:8081"]
     assert [str(canister.id) for canister in config.canisters] == [CHAT]
-    assert config.canisters[0].polling == Polling()
+    assert config.canisters[0].polling == CanisterPolling()
     assert config.canisters[0].rate_limits == CanisterLimits()
     assert [plugin.label for plugin in config.plugins] == ["audit_log"]
 
