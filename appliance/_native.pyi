@@ -200,12 +200,23 @@ class Verifier:
         Raises Malformed or SignatureInvalid.
         """
     def open_poll_reply(
-        self, reply: bytes, canister_id: bytes, *, generation: Literal[0, 1, 2], now_ns: int
+        self,
+        reply: bytes,
+        canister_id: bytes,
+        *,
+        generation: Literal[0, 1, 2],
+        now_ns: int,
+        gateway: bytes | None,
+        allow_holes: bool = False,
     ) -> PollReply:
         """Decode the Candid answer of `ws_get_messages`, verify its certificate, its tree and every message, and write
         the complete WebSocket frame of each with its own witness only (IC-PROTOCOL D).
 
-        All or nothing: raises a CertificateError, Malformed, CandidError, TooLarge or CanisterRefused (answer `Err`).
+        `gateway` is the principal whose queue was polled; None takes the queue of any one gateway, which anybody can
+        register at a canister. `allow_holes` takes a reply that leaves out messages between others.
+
+        All or nothing: raises a BadReply (the endpoint's fault), a CertificateError, Malformed, CandidError, TooLarge
+        or CanisterRefused (answer `Err`).
         """
     def open_message(
         self, frame: bytes, canister_id: bytes, *, generation: Literal[0, 1, 2], now_ns: int
@@ -390,7 +401,8 @@ def decode_candid_text(data: bytes) -> str:
 
 @final
 class PolledMessage:
-    """One message of a canister for one client."""
+    """One message of a canister for one client. All but the frame is read from the key and from the content, which the
+    canister certifies."""
 
     @property
     def client_key(self) -> bytes:
@@ -401,6 +413,18 @@ class PolledMessage:
     @property
     def nonce(self) -> int:
         """The number in the key."""
+    @property
+    def sequence_num(self) -> int:
+        """Its number among the messages for this client, from 1."""
+    @property
+    def timestamp_ns(self) -> int:
+        """When the canister sent it."""
+    @property
+    def is_service(self) -> bool:
+        """Whether it is of the protocol rather than of the application. Always False in v0."""
+    @property
+    def service_kind(self) -> Literal["open", "ack", "keep_alive", "close"] | None:
+        """Which message of the protocol it is; None for those of the application and unknown ones."""
     @property
     def frame(self) -> bytes:
         """The complete, unmasked, final WebSocket frame: header and CBOR."""
@@ -419,9 +443,10 @@ class PollReply:
         """Of the certificate; None without messages and where nothing was verified."""
 
 def read_poll_reply_unverified(reply: bytes, *, generation: Literal[0, 1, 2]) -> PollReply:
-    """Decode as Verifier.open_poll_reply does, and verify nothing. Frames have the whole tree as it came.
+    """Decode as Verifier.open_poll_reply does, for the queue of any one gateway, with or without holes, and verify
+    nothing. Frames have the whole tree as it came.
 
-    Raises Malformed, CandidError, TooLarge or CanisterRefused.
+    Raises ForeignQueue, NoncesNotAscending, Malformed, CandidError, TooLarge or CanisterRefused.
     """
 
 @final

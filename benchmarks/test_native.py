@@ -102,13 +102,16 @@ def test_sign_request(benchmark: BenchmarkFixture, scheme: str) -> None:
 @pytest.mark.parametrize("messages", [1, 50])
 def test_open_poll_reply_fresh(benchmark: BenchmarkFixture, messages: int) -> None:
     data = poll_reply(messages)
-    fresh(benchmark, lambda verifier: verifier.open_poll_reply(data, CANISTER, generation=2, now_ns=NOW_NS))
+    fresh(
+        benchmark,
+        lambda verifier: verifier.open_poll_reply(data, CANISTER, generation=2, now_ns=NOW_NS, gateway=GATEWAY),
+    )
 
 
 @pytest.mark.parametrize("messages", [1, 50])
 def test_open_poll_reply_seen(benchmark: BenchmarkFixture, messages: int) -> None:
     data, verifier = poll_reply(messages), Verifier(SECRET.public_key)
-    reply = benchmark(verifier.open_poll_reply, data, CANISTER, generation=2, now_ns=NOW_NS)
+    reply = benchmark(verifier.open_poll_reply, data, CANISTER, generation=2, now_ns=NOW_NS, gateway=GATEWAY)
     assert len(reply.messages) == messages
 
 
@@ -119,7 +122,9 @@ def test_read_poll_reply_unverified(benchmark: BenchmarkFixture, messages: int) 
 
 def message_frame() -> bytes:
     """The payload of the frame that the gateway writes for one message of fifty."""
-    opened = Verifier(SECRET.public_key).open_poll_reply(poll_reply(50), CANISTER, generation=2, now_ns=NOW_NS)
+    opened = Verifier(SECRET.public_key).open_poll_reply(
+        poll_reply(50), CANISTER, generation=2, now_ns=NOW_NS, gateway=GATEWAY
+    )
     data = opened.messages[0].frame
     return data[{126: 4, 127: 10}.get(data[1], 2) :]
 

@@ -101,7 +101,7 @@ def test_down_hub_look_up_and_put(benchmark: BenchmarkFixture, clients: int) -> 
 
 @pytest.mark.parametrize("messages", [1, 50])
 def test_down_reply_opened_off_the_loop(benchmark: BenchmarkFixture, messages: int) -> None:
-    replies = Replies(Verifier(SECRET.public_key), "enforce", Counters(), clock=lambda: NOW_NS)
+    replies = Replies(Verifier(SECRET.public_key), "enforce", Counters(), gateway=GATEWAY, clock=lambda: NOW_NS)
     data = poll_reply(messages)
     with asyncio.Runner() as runner:
 

@@ -8,6 +8,7 @@ the short label that metrics and logs count by.
 The package imports nothing of ours, because the native core raises these classes, by the names exported here.
 """
 
+from appliance.errors.bad_reply import *
 from appliance.errors.base import *
 from appliance.errors.certificate import *
 from appliance.errors.config import *

@@ -88,7 +88,12 @@ class Gateway:
         self._verifier = verifier
         self._session_context = SessionContext(principal, Envelopes(verifier, config.verification.envelopes))
         self._replies = Replies(
-            verifier, config.verification.certificates, self.counters, clock=clock, recorder=self.recorder
+            verifier,
+            config.verification.certificates,
+            self.counters,
+            gateway=principal,
+            clock=clock,
+            recorder=self.recorder,
         )
         self.pollers = Pollers(
             source=ic,

@@ -112,8 +112,8 @@ class Agent:
     ) -> T:
         """Query one endpoint after the other until ``read`` accepts a reply, and return what it makes of it.
 
-        ``read`` raises CertificateError, Malformed, CandidError or TooLarge for a reply that cannot be used: that is
-        the trouble of the endpoint, and the next one is asked. Each query of a canister begins at the endpoint behind
+        ``read`` raises a BadReply or CertificateError, Malformed, CandidError or TooLarge for a reply that cannot be
+        used: that is the trouble of the endpoint, and the next one is asked. Each query of a canister begins at the endpoint behind
         the one that was asked last, so that none of several can hold back what another has for longer than a query.
 
         ``timeout_s`` is for each endpoint. Raises as ``query`` does, and what ``read`` raises in the end.

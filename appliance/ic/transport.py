@@ -10,7 +10,7 @@ from typing import Protocol, Self, TypeVar
 
 import aiohttp
 
-from appliance.errors import CertificateError, GatewayError, IcRefused, IcUnreachable, Malformed, TooLarge
+from appliance.errors import BadReply, CertificateError, GatewayError, IcRefused, IcUnreachable, Malformed, TooLarge
 from appliance.ic.endpoints import Endpoint, Endpoints
 
 CONNECT_TIMEOUT_S = 5.0
@@ -60,8 +60,8 @@ async def first_answer(
 ) -> T:
     """Try one endpoint after the other until one gives a usable answer; with ``after`` from behind that address on.
 
-    Raises what was wrong with the last one: IcUnreachable, Malformed or a CertificateError; and at once whatever else
-    ``attempt`` raises, because another endpoint would answer the same.
+    Raises what was wrong with the last one: IcUnreachable, BadReply, Malformed or a CertificateError; and at once
+    whatever else ``attempt`` raises, because another endpoint would answer the same.
     """
     problem: GatewayError | None = None
     for endpoint in transport.order(after=after):
@@ -69,7 +69,7 @@ async def first_answer(
             return await attempt(endpoint)
         except IcUnreachable as error:
             problem = error
-        except (CertificateError, Malformed) as error:
+        except (BadReply, CertificateError, Malformed) as error:
             transport.failed(endpoint, error)
             problem = error
     raise problem or IcUnreachable("the IC", "there is no endpoint to ask")

@@ -19,13 +19,17 @@ classes!(
     CertificateSignatureInvalid,
     CertificateStale,
     CertifiedDataMismatch,
+    ClientKeyMismatch,
     DelegationExpired,
     DelegationInvalid,
     EnvelopeExpired,
     EnvelopeTooFarAhead,
+    ForeignQueue,
+    HoleInReply,
     KeyUnusable,
     Malformed,
     MessageNotCertified,
+    NoncesNotAscending,
     PathAbsent,
     PathUnknown,
     SenderMismatch,
@@ -60,6 +64,10 @@ pub fn raise(error: Error) -> PyErr {
         Error::KeyUnusable(problem) => KeyUnusable::new_err((problem,)),
         Error::Candid(problem) => CandidError::new_err((problem,)),
         Error::CanisterRefused { method, text } => CanisterRefused::new_err((method, text)),
+        Error::ClientKeyMismatch(key) => ClientKeyMismatch::new_err((key,)),
+        Error::ForeignQueue { key, gateway } => ForeignQueue::new_err((key, gateway)),
+        Error::HoleInReply { expected, got } => HoleInReply::new_err((expected, got)),
+        Error::NoncesNotAscending { previous, got } => NoncesNotAscending::new_err((previous, got)),
     }
 }
 

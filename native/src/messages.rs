@@ -2,6 +2,7 @@
 
 use icws_core::message::{self, Generation};
 use icws_core::poll;
+use icws_core::service::ServiceKind;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -37,7 +38,26 @@ pub(crate) struct PolledMessage {
     client_key: Py<PyBytes>,
     key: String,
     nonce: u64,
+    sequence_num: u64,
+    timestamp_ns: u64,
+    is_service: bool,
+    service_kind: Option<ServiceKind>,
     frame: Py<PyBytes>,
+}
+
+impl PolledMessage {
+    fn new(py: Python<'_>, message: poll::PolledMessage) -> Self {
+        Self {
+            client_key: PyBytes::new(py, &message.client_key).unbind(),
+            frame: PyBytes::new(py, &message.frame).unbind(),
+            key: message.key,
+            nonce: message.nonce,
+            sequence_num: message.sequence_num,
+            timestamp_ns: message.timestamp_ns,
+            is_service: message.is_service,
+            service_kind: message.service_kind,
+        }
+    }
 }
 
 #[pymethods]
@@ -58,6 +78,26 @@ impl PolledMessage {
     }
 
     #[getter]
+    fn sequence_num(&self) -> u64 {
+        self.sequence_num
+    }
+
+    #[getter]
+    fn timestamp_ns(&self) -> u64 {
+        self.timestamp_ns
+    }
+
+    #[getter]
+    fn is_service(&self) -> bool {
+        self.is_service
+    }
+
+    #[getter]
+    fn service_kind(&self) -> Option<&'static str> {
+        self.service_kind.map(ServiceKind::name)
+    }
+
+    #[getter]
     fn frame(&self, py: Python<'_>) -> Py<PyBytes> {
         self.frame.clone_ref(py)
     }
@@ -72,11 +112,7 @@ pub(crate) struct PollReply {
 
 impl PollReply {
     pub(crate) fn new(py: Python<'_>, reply: poll::PollReply) -> PyResult<Self> {
-        let message = |message: poll::PolledMessage| {
-            let client_key = PyBytes::new(py, &message.client_key).unbind();
-            let frame = PyBytes::new(py, &message.frame).unbind();
-            Py::new(py, PolledMessage { client_key, key: message.key, nonce: message.nonce, frame })
-        };
+        let message = |message| Py::new(py, PolledMessage::new(py, message));
         let messages = reply.messages.into_iter().map(message).collect::<PyResult<_>>()?;
         Ok(Self { messages, is_end_of_queue: reply.is_end_of_queue, time_ns: reply.time_ns })
     }

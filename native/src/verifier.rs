@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use icws_core::certificate::{self, Certified, Subject};
-use icws_core::{envelope, first_message, message, poll};
+use icws_core::poll::{self, Queue};
+use icws_core::{envelope, first_message, message};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -68,7 +69,8 @@ impl Verifier {
         self.verify(py, certificate, Subject::Subnet(subnet_id), now_ns)
     }
 
-    #[pyo3(signature = (reply, canister_id, *, generation, now_ns))]
+    #[pyo3(signature = (reply, canister_id, *, generation, now_ns, gateway, allow_holes = false))]
+    #[allow(clippy::too_many_arguments, reason = "they are named ones in Python")]
     fn open_poll_reply(
         &self,
         py: Python<'_>,
@@ -76,8 +78,11 @@ impl Verifier {
         canister_id: &[u8],
         generation: Wire,
         now_ns: u64,
+        gateway: Option<&[u8]>,
+        allow_holes: bool,
     ) -> PyResult<PollReply> {
-        let opened = py.detach(|| poll::open_poll_reply(&self.core, reply, canister_id, generation.0, now_ns));
+        let queue = Queue { gateway, allow_holes };
+        let opened = py.detach(|| poll::open_poll_reply(&self.core, reply, canister_id, generation.0, queue, now_ns));
         PollReply::new(py, opened.map_err(raise)?)
     }
 

@@ -58,7 +58,11 @@ class Conversation:
         reply = await self._agent.query(self._canister_id, "ws_get_messages", arg)
         now_ns = self._clock.now_ns()
         polled = self._verifier.open_poll_reply(
-            reply, self._canister_id, generation=self.gateway.generation, now_ns=now_ns
+            reply,
+            self._canister_id,
+            generation=self.gateway.generation,
+            now_ns=now_ns,
+            gateway=self._agent.principal,
         )
         events: list[Event] = []
         for message in polled.messages:

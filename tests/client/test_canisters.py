@@ -57,7 +57,9 @@ class Conversation(ABC):
         reply = self.machine.query_raw("ws_get_messages", GATEWAY, arg)
         wire: Any = int(self.client.generation[1])
         now_ns = self.machine.now_ns
-        polled = self.machine.verifier.open_poll_reply(reply, CANISTER, generation=wire, now_ns=now_ns).messages
+        polled = self.machine.verifier.open_poll_reply(
+            reply, CANISTER, generation=wire, now_ns=now_ns, gateway=GATEWAY
+        ).messages
         self.nonce += len(polled)
         events = [e for m in polled for e in self.client.receive(payload(m.frame), now_ns=now_ns)]
         for event in events:

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 
 from appliance.crypto import BlsSecretKey, CandidTypes, Request, StateTree, encode_cbor, encode_certificate
-from appliance.errors import CandidError, CertificateError, GatewayError, Malformed, UncertifiedReject
+from appliance.errors import BadReply, CandidError, CertificateError, GatewayError, Malformed, UncertifiedReject
 from appliance.ic.agent import QueryReply
 from appliance.ic.principal import Principal
 
@@ -152,7 +152,7 @@ class FakeIc:
             reply = self.liars.get(endpoint, self.spoil)(self.canisters[bytes(canister_id)].poll(nonce))
             try:
                 return await read(QueryReply(reply, endpoint))
-            except (CertificateError, Malformed, CandidError) as error:
+            except (BadReply, CertificateError, Malformed, CandidError) as error:
                 self.failed.append(endpoint)
                 problem = error
         raise problem

@@ -121,7 +121,9 @@ class Hosted:
         """A page, verified as the gateway does it."""
         outcome = self.query_raw("ws_get_messages", gateway, {"nonce": nonce})
         assert isinstance(outcome, Reply), outcome
-        return self._verifier.open_poll_reply(outcome.arg, self.id, generation=2, now_ns=self.clock.now_ns())
+        return self._verifier.open_poll_reply(
+            outcome.arg, self.id, generation=2, now_ns=self.clock.now_ns(), gateway=gateway.principal
+        )
 
     def frames(self, gateway: KeyIdentity, nonce: int = 0) -> list[bytes]:
         """What the gateway writes to clients for all messages from a nonce on."""

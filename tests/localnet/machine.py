@@ -66,7 +66,7 @@ class Machine:
         """A gateway's poll, verified as the gateway does. The wire generation is the canister's unless given."""
         reply = self.query_raw("ws_get_messages", gateway, {"nonce": nonce})
         spoken = self.generation if generation is None else generation
-        return self.verifier.open_poll_reply(reply, CANISTER, generation=spoken, now_ns=self.now_ns)
+        return self.verifier.open_poll_reply(reply, CANISTER, generation=spoken, now_ns=self.now_ns, gateway=gateway)
 
     def received(self, gateway: bytes, nonce: int = 0) -> list[CertifiedMessage]:
         """All messages from a nonce on as their clients see them: polled, framed, unframed, verified.

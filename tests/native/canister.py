@@ -65,10 +65,11 @@ class Message:
     is_service_message: bool = False
     client_nonce: int = 7
     tagged: bool = True
+    gateway: Principal = GATEWAY
 
     @property
     def key(self) -> str:
-        return key_of(self.nonce)
+        return key_of(self.nonce, self.gateway)
 
     def client_key(self, generation: Generation) -> bytes:
         return b"\5" * 32 if generation == 0 else CLIENT + self.client_nonce.to_bytes(8, "big")
@@ -120,5 +121,12 @@ class Reply:
         return REPLY[self.generation].encode({"Ok": fields})
 
 
-def open_reply(reply: Reply) -> _native.PollReply:
-    return verifier().open_poll_reply(reply.encode(), CANISTER, generation=reply.generation, now_ns=NOW_NS)
+def open_reply(reply: Reply, *, gateway: Principal | None = GATEWAY, allow_holes: bool = False) -> _native.PollReply:
+    return verifier().open_poll_reply(
+        reply.encode(),
+        CANISTER,
+        generation=reply.generation,
+        now_ns=NOW_NS,
+        gateway=gateway,
+        allow_holes=allow_holes,
+    )

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,14 +11,20 @@ from appliance.errors import (
     CertificateError,
     CertificateStale,
     CertifiedDataMismatch,
+    ClientKeyMismatch,
+    ForeignQueue,
+    HoleInReply,
     Malformed,
     MessageNotCertified,
+    NoncesNotAscending,
     PathAbsent,
     PathUnknown,
 )
 from appliance.ic.principal import Principal
 from tests.native.canister import (
     CANISTER,
+    CLIENT,
+    GATEWAY,
     NOW_NS,
     REPLY,
     Generation,
@@ -36,7 +44,7 @@ NONCES = st.lists(st.integers(0, 2**60), min_size=1, max_size=20, unique=True).m
 @given(st.sampled_from(GENERATIONS), NONCES)
 def test_each_frame_opens_alone_and_shows_no_other_message(generation: Generation, nonces: list[int]) -> None:
     sent = [Message(nonce, number + 1, bytes([number])) for number, nonce in enumerate(nonces)]
-    opened = open_reply(Reply.of(sent, generation))
+    opened = open_reply(Reply.of(sent, generation), allow_holes=True)
     assert opened.time_ns == NOW_NS
     assert [polled.nonce for polled in opened.messages] == nonces
     keys = [message.key.encode() for message in sent]
@@ -53,7 +61,7 @@ def test_each_frame_opens_alone_and_shows_no_other_message(generation: Generatio
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_the_payload_is_what_clients_know(generation: Generation) -> None:
     message = Message(3)
-    reply = Reply.of([Message(1), message, Message(7)], generation)
+    reply = Reply.of([Message(2), message, Message(4)], generation)
     data = payload_of(open_reply(reply).messages[1].frame)
     decoded = _native.decode_cbor(data)
     assert isinstance(decoded, dict)
@@ -65,7 +73,7 @@ def test_the_payload_is_what_clients_know(generation: Generation) -> None:
     assert tree.digest == _native.HashTree.from_cbor(reply.tree).digest
     assert tree.children([b"websocket"]) == [message.key.encode()]
     with pytest.raises(PathUnknown):
-        tree.lookup([b"websocket", key_of(1).encode()])
+        tree.lookup([b"websocket", key_of(2).encode()])
 
 
 LARGE = Reply.of([Message(nonce) for nonce in range(3)])
@@ -119,16 +127,16 @@ def test_the_certificate_must_be_about_the_canister_and_fresh() -> None:
     reply = Reply.of([Message(0)])
     data = reply.encode()
     with pytest.raises(PathAbsent):
-        verifier().open_poll_reply(data, Principal(b"\0" * 10), generation=2, now_ns=NOW_NS)
+        verifier().open_poll_reply(data, Principal(b"\0" * 10), generation=2, now_ns=NOW_NS, gateway=GATEWAY)
     with pytest.raises(CertificateStale):
-        verifier().open_poll_reply(data, CANISTER, generation=2, now_ns=NOW_NS + 301 * 10**9)
+        verifier().open_poll_reply(data, CANISTER, generation=2, now_ns=NOW_NS + 301 * 10**9, gateway=GATEWAY)
 
 
 def test_one_signature_is_verified_for_all_messages_once() -> None:
     checker = verifier()
     data = Reply.of([Message(nonce) for nonce in range(50)]).encode()
     for polls in range(3):
-        assert len(checker.open_poll_reply(data, CANISTER, generation=2, now_ns=NOW_NS).messages) == 50
+        assert len(checker.open_poll_reply(data, CANISTER, generation=2, now_ns=NOW_NS, gateway=GATEWAY).messages) == 50
         assert (checker.cache_misses, checker.cache_hits) == (1, polls)
 
 
@@ -144,7 +152,7 @@ def test_an_empty_reply_needs_no_certificate(generation: Generation) -> None:
 def test_a_refusal_is_the_canisters(generation: Generation) -> None:
     data = REPLY[generation].encode({"Err": "caller is not the gateway"})
     with pytest.raises(CanisterRefused) as caught:
-        verifier().open_poll_reply(data, CANISTER, generation=generation, now_ns=NOW_NS)
+        verifier().open_poll_reply(data, CANISTER, generation=generation, now_ns=NOW_NS, gateway=GATEWAY)
     assert (caught.value.method, caught.value.text) == ("ws_get_messages", "caller is not the gateway")
     with pytest.raises(CanisterRefused):
         _native.read_poll_reply_unverified(data, generation=generation)
@@ -154,7 +162,7 @@ def test_a_refusal_is_the_canisters(generation: Generation) -> None:
 def test_nonces_ascend(nonces: list[int]) -> None:
     reply = Reply.of([Message(0)])
     reply.messages = [Message(nonce).polled(2) for nonce in nonces]
-    with pytest.raises(Malformed, match="after"):
+    with pytest.raises(NoncesNotAscending):
         _native.read_poll_reply_unverified(reply.encode(), generation=2)
 
 
@@ -181,7 +189,7 @@ def test_other_fields_and_orders_are_candid() -> None:
         message["client_key"] = {**message["client_key"], "since": 1 << 70}  # type: ignore[dict-item]
     fields = {"messages": reply.messages, "cert": reply.cert, "tree": reply.tree, "is_end_of_queue": False}
     data = types.encode({"Ok": {**fields, "more": ("a",)}}, 1)
-    opened = verifier().open_poll_reply(data, CANISTER, generation=2, now_ns=NOW_NS)
+    opened = verifier().open_poll_reply(data, CANISTER, generation=2, now_ns=NOW_NS, gateway=GATEWAY)
     assert [polled.nonce for polled in opened.messages] == [0, 1]
     assert opened.is_end_of_queue is False
 
@@ -213,3 +221,83 @@ def test_content_that_is_no_blob_is_refused() -> None:
     data = types.encode({"Ok": {"messages": [message], "cert": b"", "tree": b""}})
     with pytest.raises(CandidError):
         _native.read_poll_reply_unverified(data, generation=2)
+
+
+GATEWAYS = st.sampled_from([GATEWAY, Principal(b"\x22" * 28 + b"\x02"), Principal(b"\4")])
+
+
+@given(NONCES)
+def test_a_hole_is_refused_unless_it_is_allowed(nonces: list[int]) -> None:
+    reply = Reply.of([Message(nonce) for nonce in nonces])
+    assert [polled.nonce for polled in open_reply(reply, allow_holes=True).messages] == nonces
+    holes = [(one + 1, other) for one, other in pairwise(nonces) if other != one + 1]
+    if not holes:
+        assert [polled.nonce for polled in open_reply(reply).messages] == nonces
+        return
+    with pytest.raises(HoleInReply) as caught:
+        open_reply(reply)
+    assert (caught.value.expected, caught.value.got) == holes[0]
+
+
+@given(st.lists(GATEWAYS, min_size=1, max_size=4), st.none() | GATEWAYS)
+def test_messages_are_from_one_queue_and_from_ours(gateways: list[Principal], ours: Principal | None) -> None:
+    reply = Reply.of([Message(nonce, gateway=gateway) for nonce, gateway in enumerate(gateways)])
+    if set(gateways) == {ours or gateways[0]}:
+        assert len(open_reply(reply, gateway=ours).messages) == len(gateways)
+        return
+    with pytest.raises(ForeignQueue) as caught:
+        open_reply(reply, gateway=ours)
+    first = next(at for at, gateway in enumerate(gateways) if gateway != (ours or gateways[0]))
+    assert (caught.value.key, caught.value.gateway) == (key_of(first, gateways[first]), str(ours or gateways[0]))
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+@given(data=st.data())
+def test_a_client_other_than_the_certified_one_is_refused(generation: Generation, data: st.DataObject) -> None:
+    reply = Reply.of([Message(0), Message(1), Message(2)], generation)
+    number = data.draw(st.integers(0, 2))
+    beside: object = data.draw(st.binary(max_size=40))
+    if generation != 0:
+        beside = {
+            "client_principal": data.draw(GATEWAYS | st.just(CLIENT)),
+            "client_nonce": data.draw(st.integers(0, 9)),
+        }
+    is_lie = beside != reply.messages[number]["client_key"]
+    reply.messages[number]["client_key"] = beside
+    certified = [Message(0).client_key(generation)] * 3
+    if is_lie:
+        with pytest.raises(ClientKeyMismatch, match=key_of(number)):
+            open_reply(reply)
+    else:
+        assert [polled.client_key for polled in open_reply(reply).messages] == certified
+    read = _native.read_poll_reply_unverified(reply.encode(), generation=generation)
+    assert [polled.client_key for polled in read.messages] == certified
+
+
+KINDS = {
+    "open": "OpenMessage = record {}",
+    "ack": "AckMessage = record { last_incoming_sequence_num = 7 : nat64 }",
+    "keep_alive": "KeepAliveMessage = record { last_incoming_sequence_num = 7 : nat64 }",
+    "close": "CloseMessage = record { reason = variant { ClosedByApplication } }",
+    None: "LaterMessage",
+}
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("is_service", [True, False])
+def test_a_message_has_what_its_content_says(generation: Generation, kind: str | None, is_service: bool) -> None:
+    content = _native.encode_candid_text(f"(variant {{ {KINDS[kind]} }})")
+    message = Message(3, 12, content, is_service)
+    (polled,) = open_reply(Reply.of([message], generation)).messages
+    shown = is_service and generation != 0  # v0 has no messages of the protocol
+    assert (polled.sequence_num, polled.timestamp_ns, polled.is_service) == (12, NOW_NS + 3, shown)
+    assert polled.service_kind == (kind if shown else None)
+
+
+@given(st.binary(max_size=60), st.sampled_from(GENERATIONS))
+def test_content_that_does_not_decode_names_its_message(junk: bytes, generation: Generation) -> None:
+    reply = Reply.of([Message(0)], generation)
+    reply.messages[0]["val" if generation == 0 else "content"] = junk
+    with pytest.raises(Malformed, match=key_of(0)):
+        _native.read_poll_reply_unverified(reply.encode(), generation=generation)

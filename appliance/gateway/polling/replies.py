@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from appliance.crypto import PollReply, Verifier, read_poll_reply_unverified
-from appliance.errors import CanisterRefused, GatewayError
+from appliance.errors import BadReply, CanisterRefused, GatewayError
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.ic.principal import Principal
@@ -22,7 +22,8 @@ SMALL = 256
 
 class Replies:
     """Turns the bytes of a reply into messages with ready frames. ``mode`` is ``verification.certificates``; what
-    ``report`` finds is counted, and logged the first time of its kind. ``verifier`` and ``mode`` may be changed.
+    ``report`` finds is counted, and logged the first time of its kind. ``gateway`` is the principal that polls.
+    ``verifier`` and ``mode`` may be changed.
     """
 
     def __init__(
@@ -31,18 +32,20 @@ class Replies:
         mode: Mode,
         counters: Counters,
         *,
+        gateway: Principal,
         clock: Callable[[], int] = time.time_ns,
         recorder: Recorder | None = None,
     ) -> None:
         self.verifier = verifier
         self.mode = mode
         self._counters = counters
+        self._gateway = gateway
         self._clock = clock
         self._recorder = recorder or Recorder()
 
     async def open(self, reply: bytes, canister_id: bytes, generation: Generation) -> PollReply:
-        """Decode and verify. Raises Malformed, CandidError, TooLarge, CanisterRefused, and a CertificateError with mode
-        ``enforce``.
+        """Decode and verify. Raises a BadReply, Malformed, CandidError, TooLarge, CanisterRefused, and with mode
+        ``enforce`` a CertificateError.
         """
         if len(reply) <= SMALL:
             opened, doubt = self._open(reply, canister_id, generation)
@@ -65,14 +68,19 @@ class Replies:
         if self.mode == "off":
             return read_poll_reply_unverified(reply, generation=generation), None
         try:
-            now_ns = self._clock()
-            return self.verifier.open_poll_reply(reply, canister_id, generation=generation, now_ns=now_ns), None
-        except CanisterRefused:
+            return self._verify(reply, canister_id, generation), None
+        except (BadReply, CanisterRefused):
             raise
         except GatewayError as error:
             if self.mode == "enforce":
                 raise
             return read_poll_reply_unverified(reply, generation=generation), error
+
+    def _verify(self, reply: bytes, canister_id: bytes, generation: Generation) -> PollReply:
+        now_ns = self._clock()
+        return self.verifier.open_poll_reply(
+            reply, canister_id, generation=generation, now_ns=now_ns, gateway=self._gateway
+        )
 
     def _report(self, doubt: GatewayError, canister_id: bytes) -> None:
         if doubt.reason not in self._counters.unverified:

@@ -101,6 +101,29 @@ pub enum Error {
         /// Its words.
         text: String,
     },
+    /// The certified content of the message of this key is for another client than the reply says beside it.
+    ClientKeyMismatch(String),
+    /// A message is from the queue of another gateway.
+    ForeignQueue {
+        /// The key of the message.
+        key: String,
+        /// The gateway whose queue it should be, as text.
+        gateway: String,
+    },
+    /// Messages are left out between two of a reply.
+    HoleInReply {
+        /// The nonce of the first that is missing.
+        expected: u64,
+        /// The nonce of the one that is shown next.
+        got: u64,
+    },
+    /// The messages of a reply are not in the order of their nonces.
+    NoncesNotAscending {
+        /// The nonce of a message.
+        previous: u64,
+        /// The nonce of the one behind it.
+        got: u64,
+    },
 }
 
 /// The result of the core's functions.

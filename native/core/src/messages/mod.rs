@@ -4,3 +4,4 @@ pub mod first_message;
 pub mod message;
 pub mod poll;
 mod proof;
+pub mod service;

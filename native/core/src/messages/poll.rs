@@ -8,8 +8,10 @@ use crate::certification::certificate::Verifier;
 use crate::encoding::cbor;
 use crate::encoding::frame;
 use crate::error::check_limit;
-use crate::messages::message::{Generation, MessageKey, client_key_bytes};
+use crate::messages::message::{Generation, MessageKey, WebsocketMessage, client_key_bytes};
 use crate::messages::proof::Proof;
+use crate::messages::service::ServiceKind;
+use crate::principal;
 use crate::{Error, Result};
 
 /// The longest reply in bytes. The IC answers queries with at most 3 MiB.
@@ -30,11 +32,29 @@ pub struct PollReply {
     pub time_ns: Option<u64>,
 }
 
-/// One message of a canister for one client.
+/// Which queue of the canister a reply must be from, and how complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue<'a> {
+    /// The gateway that the messages are for; None takes any one.
+    pub gateway: Option<&'a [u8]>,
+    /// Takes replies that leave out messages between others.
+    pub allow_holes: bool,
+}
+
+/// One message of a canister for one client. All but the frame is read from its content, which the canister certified,
+/// and nothing from what the reply says beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolledMessage {
     /// v1 and v2: principal and nonce (8 bytes, big-endian); v0: the client's Ed25519 key.
     pub client_key: Vec<u8>,
+    /// Its number among the messages for this client, from 1.
+    pub sequence_num: u64,
+    /// When the canister sent it, nanoseconds since 1970.
+    pub timestamp_ns: u64,
+    /// Whether it is of the protocol rather than of the application. Never in v0.
+    pub is_service: bool,
+    /// Which one of the protocol it is; None for those of the application and unknown ones.
+    pub service_kind: Option<ServiceKind>,
     /// Its label in the certified tree.
     pub key: String,
     /// The number in the key.
@@ -43,7 +63,7 @@ pub struct PolledMessage {
     pub frame: Vec<u8>,
 }
 
-#[derive(CandidType, Deserialize)]
+#[derive(CandidType, Deserialize, Clone)]
 struct ClientKey {
     client_principal: Principal,
     client_nonce: u64,
@@ -107,46 +127,55 @@ struct Entry<'a> {
 /// Opens a reply: all of its messages are certified by the canister, and each has a frame that shows itself only.
 ///
 /// Fails, as a whole, with [`Error::Candid`], [`Error::CanisterRefused`], [`Error::TooLarge`], [`Error::Malformed`]
-/// (keys that do not parse or do not ascend), [`Error::MessageNotCertified`] or an error of certificates and paths.
+/// (keys and contents that do not decode), [`Error::NoncesNotAscending`], [`Error::HoleInReply`],
+/// [`Error::ForeignQueue`], [`Error::ClientKeyMismatch`], [`Error::MessageNotCertified`] or an error of certificates and
+/// paths.
 pub fn open_poll_reply(
     verifier: &Verifier,
     reply: &[u8],
     canister_id: &[u8],
     generation: Generation,
+    queue: Queue<'_>,
     now_ns: u64,
 ) -> Result<PollReply> {
-    let reply = Reply::decode(reply, generation)?;
+    let reply = Reply::decode(reply, generation, queue)?;
     if reply.messages.is_empty() {
-        return reply.write_frames(generation, None, |_, _| Ok(()));
+        return reply.write_frames(generation, None, |entry, _| entry.message(generation));
     }
     let proof = Proof::verify(verifier, &reply.cert, &reply.tree, canister_id, now_ns)?;
     let time_ns = proof.time_ns();
     reply.write_frames(generation, Some(time_ns), |entry, witness| {
         proof.check(entry.key, &entry.content)?;
+        let message = entry.message(generation)?;
+        // The one beside is certified by nobody. If it were merely ignored, an endpoint that lies would pass as honest.
+        if entry.client_key != message.client_key {
+            return Err(Error::ClientKeyMismatch(entry.key.to_owned()));
+        }
         proof.write_witness(entry.key, witness);
-        Ok(())
+        Ok(message)
     })
 }
 
-/// The same, verifying nothing: every frame has the whole tree as it came.
+/// The same for the queue of any gateway, verifying nothing but that nonces ascend: every frame has the whole tree as it
+/// came.
 pub fn read_poll_reply_unverified(reply: &[u8], generation: Generation) -> Result<PollReply> {
-    let reply = Reply::decode(reply, generation)?;
+    let reply = Reply::decode(reply, generation, Queue { gateway: None, allow_holes: true })?;
     let tree = reply.tree.clone();
-    reply.write_frames(generation, None, |_, witness| {
+    reply.write_frames(generation, None, |entry, witness| {
         witness.clone_from(&tree);
-        Ok(())
+        entry.message(generation)
     })
 }
 
 impl<'a> Reply<'a> {
-    fn decode(data: &'a [u8], generation: Generation) -> Result<Self> {
+    fn decode(data: &'a [u8], generation: Generation, queue: Queue<'_>) -> Result<Self> {
         check_limit("reply to a poll", data.len(), MAX_REPLY, "bytes")?;
         let refused = |text| Error::CanisterRefused { method: "ws_get_messages", text };
         if generation == Generation::V0 {
             let answer = decode_one::<Answer<MessagesV0<'_>>>(data)?.map_err(refused)?;
             let entry = |message: MessageV0<'a>| Entry::new(message.client_key, message.key, message.val);
             let messages = answer.messages.into_iter().map(entry).collect::<Result<_>>()?;
-            Self { messages, cert: answer.cert, tree: answer.tree, is_end_of_queue: true }.checked()
+            Self { messages, cert: answer.cert, tree: answer.tree, is_end_of_queue: true }.checked(queue)
         } else {
             let answer = decode_one::<Answer<Messages<'_>>>(data)?.map_err(refused)?;
             let entry = |message: Message<'a>| {
@@ -155,41 +184,51 @@ impl<'a> Reply<'a> {
             };
             let messages = answer.messages.into_iter().map(entry).collect::<Result<_>>()?;
             let is_end_of_queue = answer.is_end_of_queue.unwrap_or(true);
-            Self { messages, cert: answer.cert, tree: answer.tree, is_end_of_queue }.checked()
+            Self { messages, cert: answer.cert, tree: answer.tree, is_end_of_queue }.checked(queue)
         }
     }
 
-    /// Refuses too many messages, and keys that are not of one gateway in ascending order.
-    fn checked(self) -> Result<Self> {
+    /// Refuses too many messages, and keys that are not of one queue in ascending order.
+    fn checked(self, queue: Queue<'_>) -> Result<Self> {
         check_limit("reply to a poll", self.messages.len(), MAX_MESSAGES, "messages")?;
-        if let Some(first) = self.messages.first() {
-            MessageKey::parse(first.key)?.check_gateway()?;
+        let Some(first) = self.messages.first() else { return Ok(self) };
+        let gateway = match queue.gateway {
+            Some(id) => principal::to_text(id),
+            None => {
+                MessageKey::parse(first.key)?.check_gateway()?;
+                first.gateway().to_owned()
+            }
+        };
+        if let Some(foreign) = self.messages.iter().find(|entry| entry.gateway() != gateway) {
+            return Err(Error::ForeignQueue { key: foreign.key.to_owned(), gateway });
         }
         for pair in self.messages.windows(2) {
-            if pair[0].gateway() != pair[1].gateway() || pair[0].nonce >= pair[1].nonce {
-                let problem = format!("key {} after {}", pair[1].key, pair[0].key);
-                return Err(Error::malformed("reply to a poll", problem));
+            let (previous, got) = (pair[0].nonce, pair[1].nonce);
+            if got <= previous {
+                return Err(Error::NoncesNotAscending { previous, got });
+            }
+            if got - previous > 1 && !queue.allow_holes {
+                return Err(Error::HoleInReply { expected: previous + 1, got });
             }
         }
         Ok(self)
     }
 
-    /// `prove` puts the witness of a message in place of what its buffer had, or refuses the message.
+    /// `open` decodes a message and puts its witness in place of what the buffer had, or refuses the message.
     fn write_frames(
         self,
         generation: Generation,
         time_ns: Option<u64>,
-        prove: impl Fn(&Entry<'_>, &mut Vec<u8>) -> Result<()>,
+        open: impl for<'e> Fn(&'e Entry<'_>, &mut Vec<u8>) -> Result<WebsocketMessage<'e>>,
     ) -> Result<PollReply> {
         let (mut witness, mut payload, mut total) = (Vec::new(), Vec::new(), 0);
         let mut messages = Vec::with_capacity(self.messages.len());
-        for entry in self.messages {
-            prove(&entry, &mut witness)?;
+        for entry in &self.messages {
+            let message = open(entry, &mut witness)?;
             entry.write_payload(generation, &self.cert, &witness, &mut payload);
             total += payload.len();
             check_limit("reply to a poll", total, MAX_FRAMES, "bytes of frames")?;
-            let (frame, key) = (frame::binary(&payload), entry.key.to_owned());
-            messages.push(PolledMessage { client_key: entry.client_key, key, nonce: entry.nonce, frame });
+            messages.push(entry.polled(message, frame::binary(&payload)));
         }
         Ok(PollReply { messages, is_end_of_queue: self.is_end_of_queue, time_ns })
     }
@@ -203,6 +242,29 @@ impl<'a> Entry<'a> {
     /// All of the key that is not the nonce.
     fn gateway(&self) -> &str {
         self.key.rsplit_once('_').map_or("", |(gateway, _)| gateway)
+    }
+
+    /// What the content says. Fails with [`Error::Malformed`].
+    fn message(&self, generation: Generation) -> Result<WebsocketMessage<'_>> {
+        WebsocketMessage::decode(&self.content, generation).map_err(|error| match error {
+            Error::Malformed { what, problem } => {
+                Error::Malformed { what, problem: format!("{}: {problem}", self.key) }
+            }
+            other => other,
+        })
+    }
+
+    fn polled(&self, message: WebsocketMessage<'_>, frame: Vec<u8>) -> PolledMessage {
+        PolledMessage {
+            sequence_num: message.sequence_num,
+            timestamp_ns: message.timestamp_ns,
+            is_service: message.is_service_message,
+            service_kind: message.is_service_message.then(|| ServiceKind::of(message.content)).flatten(),
+            client_key: message.client_key,
+            key: self.key.to_owned(),
+            nonce: self.nonce,
+            frame,
+        }
     }
 
     /// The CBOR that clients expect: untagged, in this order.

@@ -74,10 +74,15 @@ fn reply(messages: &[(String, Vec<u8>)]) -> Vec<u8> {
 }
 
 fn encode(messages: &[(String, Vec<u8>)], cert: Vec<u8>, tree: Vec<u8>) -> Vec<u8> {
+    encode_beside(ClientKey { client_principal: Principal::anonymous(), client_nonce: 9 }, messages, cert, tree)
+}
+
+/// With this client beside every content.
+fn encode_beside(client_key: ClientKey, messages: &[(String, Vec<u8>)], cert: Vec<u8>, tree: Vec<u8>) -> Vec<u8> {
     let message = |(key, content): &'_ (String, Vec<u8>)| (key.clone(), content.clone());
     let owned: Vec<_> = messages.iter().map(message).collect();
     let entry = |(key, content): &'static (String, Vec<u8>)| Message {
-        client_key: ClientKey { client_principal: Principal::anonymous(), client_nonce: 9 },
+        client_key: client_key.clone(),
         key,
         content: content.clone(),
     };
@@ -87,7 +92,11 @@ fn encode(messages: &[(String, Vec<u8>)], cert: Vec<u8>, tree: Vec<u8>) -> Vec<u
 }
 
 fn open(reply: &[u8]) -> Result<PollReply> {
-    open_poll_reply(&verifier(), reply, CANISTER, Generation::V2, NOW_NS)
+    open_of(reply, Queue { gateway: Some(&[4]), allow_holes: false })
+}
+
+fn open_of(reply: &[u8], queue: Queue<'_>) -> Result<PollReply> {
+    open_poll_reply(&verifier(), reply, CANISTER, Generation::V2, queue, NOW_NS)
 }
 
 #[test]
@@ -170,40 +179,100 @@ fn what_the_canister_did_not_certify_is_refused() {
 
 #[test]
 fn keys_ascend_within_one_gateway() {
-    for nonces in [&[1, 1][..], &[2, 1]] {
-        assert!(matches!(open(&reply(&messages(nonces))), Err(Error::Malformed { .. })));
+    for (previous, got) in [(1, 1), (2, 1), (u64::MAX, u64::MAX), (u64::MAX, 0)] {
+        let error = open(&reply(&messages(&[previous, got]))).unwrap_err();
+        assert_eq!(error, Error::NoncesNotAscending { previous, got });
     }
-    let mut mixed = messages(&[1, 2]);
-    mixed[1].0 = format!("aaaaa-aa_{:020}", 2);
-    assert!(matches!(open(&reply(&mixed)), Err(Error::Malformed { .. })));
     for key in ["", "2vxsx-fae_1", "gateway_00000000000000000001"] {
         let reply = reply(&[(key.into(), content(1))]);
-        assert!(matches!(open(&reply), Err(Error::Malformed { what: "message key", .. })), "{key}");
+        let error = open_of(&reply, Queue { gateway: None, allow_holes: false });
+        assert!(matches!(error, Err(Error::Malformed { what: "message key", .. })), "{key}");
     }
+}
+
+#[test]
+fn a_hole_is_taken_only_where_it_is_allowed() {
+    for (nonces, hole) in [(&[1, 2, 5, 9][..], Some((3, 5))), (&[0, u64::MAX], Some((1, u64::MAX))), (&[6, 7, 8], None)]
+    {
+        let reply = reply(&messages(nonces));
+        let error = hole.map(|(expected, got)| Error::HoleInReply { expected, got });
+        assert_eq!(open(&reply).err(), error);
+        let opened = open_of(&reply, Queue { gateway: Some(&[4]), allow_holes: true }).unwrap();
+        assert_eq!(opened.messages.iter().map(|message| message.nonce).collect::<Vec<_>>(), nonces);
+    }
+}
+
+#[test]
+fn messages_are_from_the_queue_of_one_gateway_and_of_ours() {
+    let ours = Queue { gateway: Some(&[4]), allow_holes: false };
+    let any = Queue { gateway: None, ..ours };
+    let foreign = |key: &str, gateway: &str| Error::ForeignQueue { key: key.into(), gateway: gateway.into() };
+    let theirs = format!("aaaaa-aa_{:020}", 2);
+    let mut sent = messages(&[1, 2]);
+    sent[1].0.clone_from(&theirs);
+    let mixed = reply(&sent);
+    assert_eq!(open_of(&mixed, ours).unwrap_err(), foreign(&theirs, GATEWAY));
+    assert_eq!(open_of(&mixed, any).unwrap_err(), foreign(&theirs, GATEWAY));
+    let whole = reply(&sent[1..]);
+    assert_eq!(open_of(&whole, ours).unwrap_err(), foreign(&theirs, GATEWAY));
+    assert!(open_of(&whole, any).is_ok());
+}
+
+#[test]
+fn the_client_is_the_one_that_the_content_names() {
+    let sent = messages(&[1]);
+    let tree = canister_tree(&sent);
+    let beside = ClientKey { client_principal: Principal::anonymous(), client_nonce: 8 };
+    let lie = encode_beside(beside, &sent, certificate(tree.digest()), tree.to_cbor());
+    assert_eq!(open(&lie).unwrap_err(), Error::ClientKeyMismatch(key_text(1)));
+    let read = read_poll_reply_unverified(&lie, Generation::V2).unwrap();
+    assert_eq!(read.messages[0].client_key, client_key_bytes(&[4], 9));
+}
+
+#[test]
+fn a_message_says_what_its_content_says() {
+    let opened = open(&reply(&messages(&[7]))).unwrap();
+    let message = &opened.messages[0];
+    assert_eq!((message.sequence_num, message.timestamp_ns), (7, NOW_NS));
+    assert_eq!((message.is_service, message.service_kind), (false, None));
+    let undecodable = open(&reply(&[(key_text(3), b"junk".to_vec())])).unwrap_err();
+    assert!(matches!(&undecodable, Error::Malformed { problem, .. } if problem.starts_with(&key_text(3))));
 }
 
 #[test]
 fn replies_are_bounded() {
     assert!(matches!(open(&vec![0; MAX_REPLY + 1]), Err(Error::TooLarge { .. })));
-    let many: Vec<_> = (0..=MAX_MESSAGES as u64).map(|nonce| (key_text(nonce), Vec::new())).collect();
+    let many: Vec<_> = (0..=MAX_MESSAGES as u64).map(|nonce| (key_text(nonce), content(nonce))).collect();
     let read = |reply: &[u8]| read_poll_reply_unverified(reply, Generation::V2);
     assert!(matches!(read(&encode(&many, vec![], vec![])), Err(Error::TooLarge { unit: "messages", .. })));
     let copied = encode(&many[..300], vec![0; 1 << 20], vec![]);
     assert!(matches!(read(&copied), Err(Error::TooLarge { unit: "bytes of frames", .. })));
 }
 
+fn content_v0() -> Vec<u8> {
+    let fields = vec![
+        ("client_key", cbor::Value::Bytes(&[5; 32])),
+        ("sequence_num", cbor::Value::Unsigned(1)),
+        ("timestamp", cbor::Value::Unsigned(NOW_NS)),
+        ("message", cbor::Value::Bytes(b"hello")),
+    ];
+    cbor::encode(&cbor::map(fields))
+}
+
 #[test]
 fn v0_calls_the_content_val() {
     let key = key_text(0);
-    let sent = vec![(key.clone(), b"\xd9\xd9\xf7\xa0".to_vec())];
+    let sent = vec![(key.clone(), content_v0())];
     let tree = canister_tree(&sent);
     let message = MessageV0 { client_key: vec![5; 32], key: &key, val: sent[0].1.clone() };
     let (cert, tree) = (certificate(tree.digest()), tree.to_cbor());
     let answer: Answer<MessagesV0<'_>> = Ok(MessagesV0 { messages: vec![message], cert, tree });
     let reply = Encode!(&answer).unwrap();
-    let opened = open_poll_reply(&verifier(), &reply, CANISTER, Generation::V0, NOW_NS).unwrap();
+    let queue = Queue { gateway: None, allow_holes: false };
+    let open = |generation| open_poll_reply(&verifier(), &reply, CANISTER, generation, queue, NOW_NS);
+    let opened = open(Generation::V0).unwrap();
     let value = cbor::decode("payload", &opened.messages[0].frame[4..], cbor::Budget::REPLY).unwrap();
     assert_eq!(value.get("val").unwrap().as_bytes(), Some(&sent[0].1[..]));
     assert_eq!((&opened.messages[0].client_key, opened.is_end_of_queue), (&vec![5; 32], true));
-    assert!(open_poll_reply(&verifier(), &reply, CANISTER, Generation::V2, NOW_NS).is_err());
+    assert!(open(Generation::V2).is_err());
 }

@@ -1,0 +1,39 @@
+"""Replies of the IC's endpoints that no honest endpoint sends, whatever the canister and the client do."""
+
+from appliance.errors.ic import IcError
+
+
+class BadReply(IcError, reason="bad_reply"):
+    """A reply contradicts itself, or is not what was requested. Another endpoint may have a good one."""
+
+
+class ClientKeyMismatch(BadReply, reason="client_key_mismatch"):
+    """A message is certified for one client, and the reply says another one beside it. ``key`` is the message's."""
+
+    key: str
+    sentence = "message {key} was certified for another client than the reply says"
+
+
+class ForeignQueue(BadReply, reason="foreign_queue"):
+    """A message is from the queue of another gateway. ``gateway`` is a principal as text: the one that polled, or that
+    of the reply's first message where any gateway would do."""
+
+    key: str
+    gateway: str
+    sentence = "message {key} is not from the queue of gateway {gateway}"
+
+
+class HoleInReply(BadReply, reason="hole_in_reply"):
+    """Messages are left out between two of a reply. Both are nonces: the first that is missing, the one shown next."""
+
+    expected: int
+    got: int
+    sentence = "the reply goes on with message {got} where message {expected} is due"
+
+
+class NoncesNotAscending(BadReply, reason="nonces_not_ascending"):
+    """The messages of a reply are not in the order of their nonces, or one is there twice."""
+
+    previous: int
+    got: int
+    sentence = "the reply has message {got} behind message {previous}"
