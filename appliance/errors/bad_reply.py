@@ -37,3 +37,11 @@ class NoncesNotAscending(BadReply, reason="nonces_not_ascending"):
     previous: int
     got: int
     sentence = "the reply has message {got} behind message {previous}"
+
+
+class NonceTooFar(BadReply, reason="nonce_too_far"):
+    """A reply jumps ahead by more messages than a canister can have written. Both are nonces."""
+
+    expected: int
+    got: int
+    sentence = "the reply has message {got} where message {expected} is due, which is beyond reason"

@@ -8,7 +8,7 @@ from appliance.crypto import Request
 T = TypeVar("T")
 
 
-class QueryReply(Protocol):
+class EndpointReply(Protocol):
     """The reply of one endpoint to a query."""
 
     @property
@@ -19,6 +19,10 @@ class QueryReply(Protocol):
     def endpoint(self) -> str:
         """Its address."""
 
+    @property
+    def endpoints(self) -> int:
+        """How many endpoints there are."""
+
 
 class Source(Protocol):
     """Answers polls."""
@@ -28,7 +32,7 @@ class Source(Protocol):
         canister_id: bytes,
         method: str,
         arg: bytes,
-        read: Callable[[QueryReply], Awaitable[T]],
+        read: Callable[[EndpointReply], Awaitable[T]],
         *,
         timeout_s: float | None = None,
     ) -> T:

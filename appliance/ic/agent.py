@@ -32,11 +32,12 @@ REMEMBERED_CANISTERS = 4096
 T = TypeVar("T")
 
 
-class QueryReply(NamedTuple):
-    """The reply (Candid) of one endpoint, by its address, to a query."""
+class EndpointReply(NamedTuple):
+    """The reply (Candid) of one endpoint, by its address, to a query; ``endpoints`` says how many there are."""
 
     arg: bytes
     endpoint: str
+    endpoints: int = 1
 
 
 class Agent:
@@ -106,15 +107,16 @@ class Agent:
         canister_id: bytes,
         method: str,
         arg: bytes,
-        read: Callable[[QueryReply], Awaitable[T]],
+        read: Callable[[EndpointReply], Awaitable[T]],
         *,
         timeout_s: float | None = None,
     ) -> T:
         """Query one endpoint after the other until ``read`` accepts a reply, and return what it makes of it.
 
         ``read`` raises a BadReply or CertificateError, Malformed, CandidError or TooLarge for a reply that cannot be
-        used: that is the trouble of the endpoint, and the next one is asked. Each query of a canister begins at the endpoint behind
-        the one that was asked last, so that none of several can hold back what another has for longer than a query.
+        used: that is the trouble of the endpoint, and the next one is asked. Each query of a canister begins at the
+        endpoint behind the one that was asked last, so that none of several can hold back what another has for longer
+        than a query.
 
         ``timeout_s`` is for each endpoint. Raises as ``query`` does, and what ``read`` raises in the end.
         """
@@ -122,7 +124,8 @@ class Agent:
 
         async def attempt(endpoint: Endpoint, _version: int, reply: Reply) -> T:
             self._remember(canister_id, endpoint)
-            return await _read_or_malformed(read, QueryReply(read_query_reply(reply.body), endpoint.url))
+            arg = read_query_reply(reply.body)
+            return await _read_or_malformed(read, EndpointReply(arg, endpoint.url, len(self._transport.urls)))
 
         after = self._asked_last.get(canister_id)
         return await self._api.ask("query", canister_id, request.body, attempt, timeout_s=timeout_s, after=after)
@@ -251,7 +254,7 @@ def _effective(canister_id: bytes, effective_canister_id: bytes | None) -> bytes
     return canister_id if effective_canister_id is None else effective_canister_id
 
 
-async def _read_or_malformed(read: Callable[[QueryReply], Awaitable[T]], reply: QueryReply) -> T:
+async def _read_or_malformed(read: Callable[[EndpointReply], Awaitable[T]], reply: EndpointReply) -> T:
     """``read`` the reply. Whatever is wrong with its bytes is raised as an error that blames the endpoint alone."""
     try:
         return await read(reply)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from appliance.crypto import BlsSecretKey, CandidTypes, Request, StateTree, encode_cbor, encode_certificate
 from appliance.errors import BadReply, CandidError, CertificateError, GatewayError, Malformed, UncertifiedReject
-from appliance.ic.agent import QueryReply
+from appliance.ic.agent import EndpointReply
 from appliance.ic.principal import Principal
 
 ANSWER = CandidTypes("(variant {Ok; Err: text})")
@@ -151,7 +151,7 @@ class FakeIc:
             self.nonces[bytes(canister_id)].append(nonce)
             reply = self.liars.get(endpoint, self.spoil)(self.canisters[bytes(canister_id)].poll(nonce))
             try:
-                return await read(QueryReply(reply, endpoint))
+                return await read(EndpointReply(reply, endpoint, len(self.endpoints)))
             except (BadReply, CertificateError, Malformed, CandidError) as error:
                 self.failed.append(endpoint)
                 problem = error

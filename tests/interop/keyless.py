@@ -6,7 +6,7 @@ from typing import TypeVar, cast
 from appliance.crypto import Request, decode_cbor, encode_cbor, encode_content, read_envelope_unverified
 from appliance.errors import UncertifiedReject
 from appliance.gateway.ic import Ic
-from appliance.ic.agent import QueryReply
+from appliance.ic.agent import EndpointReply
 from appliance.ic.principal import Principal
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.outcome import Rejection
@@ -34,7 +34,7 @@ class Keyless(Ic):
         canister_id: bytes,
         method: str,
         arg: bytes,
-        read: Callable[[QueryReply], Awaitable[T]],
+        read: Callable[[EndpointReply], Awaitable[T]],
         *,
         timeout_s: float | None = None,
     ) -> T:
@@ -42,7 +42,7 @@ class Keyless(Ic):
         outcome = self._replica.query(self._request(canister_id, method, arg), "flat")
         if isinstance(outcome, Rejection):
             raise UncertifiedReject(outcome.code, outcome.message, outcome.error_code)
-        return await read(QueryReply(outcome.arg, "http://replica"))
+        return await read(EndpointReply(outcome.arg, "http://replica"))
 
     async def call(self, canister_id: bytes, method: str, arg: bytes) -> bytes:
         """Unsigned."""

@@ -14,7 +14,7 @@ from appliance.config.schema import CanisterPolling
 from appliance.crypto import CandidTypes, PollReply
 from appliance.errors import CanisterForgot, GatewayError, IcUnreachable
 from appliance.gateway.hub import Member
-from appliance.gateway.ic import QueryReply, Source
+from appliance.gateway.ic import EndpointReply, Source
 from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.queue_position import Ask, QueuePosition, Restarted, Taken
 from appliance.gateway.polling.replies import Replies
@@ -265,7 +265,7 @@ class Poller:
             timeout_s=self.pace.polling.timeout,
         )
 
-    async def _open(self, reply: QueryReply) -> PollReply:
+    async def _open(self, reply: EndpointReply) -> PollReply:
         self._received_ns = self._clock()
         return await self._replies.open(reply.arg, self.canister_id, self._generation)
 
