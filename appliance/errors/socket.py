@@ -80,6 +80,13 @@ class CanisterForgot(GatewayError, close_code=4103, reason="canister_forgot"):
     sentence = "canister {canister} lost its clients; open a new connection"
 
 
+class MessagesLost(GatewayError, close_code=4120, reason="messages_lost"):
+    """Messages of the canister are lost, and one of them was for this client, or may have been. A principal as text."""
+
+    canister: str
+    sentence = "messages of canister {canister} are lost; open a new connection"
+
+
 class CanisterFull(GatewayError, close_code=1013, reason="canister_full"):
     """A canister has as many clients as the configuration allows."""
 

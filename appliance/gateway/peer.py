@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, assert_never
 
 from appliance.config.schema import Gateway as Settings
 from appliance.crypto import Request
-from appliance.errors import CanisterRefused, CertifiedReject, GatewayError, RefusedByPlugin, Rejected
+from appliance.errors import CanisterRefused, CertifiedReject, GatewayError, MessagesLost, RefusedByPlugin, Rejected
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
 from appliance.gateway.limits.rate_limits import ClientKey, LimitExceeded, Limits
 from appliance.gateway.outbox import Outbox
@@ -86,8 +86,8 @@ class Peer:
     """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave.
 
     ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
-    that may be for it. ``limited_as`` is its key in the rate limits, None before it joined. ``timeline`` counts its
-    messages.
+    that may be for it, ``sequence_num`` that of the last one that was delivered. ``limited_as`` is its key in the rate
+    limits, None before it joined. ``timeline`` counts its messages.
     """
 
     __slots__ = (
@@ -103,6 +103,7 @@ class Peer:
         "limited_as",
         "outbox",
         "relays",
+        "sequence_num",
         "session",
         "source",
         "timeline",
@@ -138,6 +139,7 @@ class Peer:
         self.source = source
         self.bytes_in = 0
         self.first_nonce = 0
+        self.sequence_num = 0
         self.has_left = False
         self.was_reported = False
         self._refused = False
@@ -181,10 +183,22 @@ class Peer:
         """Process the beginning of a text message. Raises GatewayError."""
         self._perform_all(self.session.receive_text())
 
-    def deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
-        """Send a message of the canister. Never raises and never waits."""
+    def deliver(self, frame: bytes, nonce: int, sequence_num: int, polled: PollRecord) -> bool:
+        """Send a message of the canister. Never raises and never waits. Returns False where it is not delivered: the
+        client had it before, or it is not of this session, or one before it is missing; then the client is closed.
+        """
         if nonce < self.first_nonce:
-            return  # for an earlier session of the same client key, whose last messages are polled late
+            return False  # for an earlier session of the same client key, whose last messages are polled late
+        if sequence_num <= self.sequence_num:
+            return False
+        if sequence_num != self.sequence_num + 1:
+            self.fail(MessagesLost(self.timeline.canister or ""))
+            return False
+        self.sequence_num = sequence_num
+        self._deliver(frame, nonce, polled)
+        return True
+
+    def _deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
         try:
             if self.session.state is State.OPEN:  # as the session would do it, without the cost of events
                 self.outbox.put(frame)

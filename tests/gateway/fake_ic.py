@@ -3,6 +3,7 @@ certificates over real trees. What it is told to do wrong, it does wrong.
 """
 
 import asyncio
+import copy
 import hashlib
 import time
 from collections import Counter, defaultdict, deque
@@ -37,6 +38,7 @@ class FakeCanister:
         self.id = canister_id
         self.gateway = gateway
         self.batch = batch
+        self.reply_limit: int | None = None
         self.received: list[tuple[bytes, bytes]] = []
         self.left: list[bytes] = []
         self.on_message: Callable[[bytes, bytes], bytes] = lambda key, payload: OK
@@ -110,7 +112,19 @@ class FakeCanister:
             for number, client_key, content in batch
         ]
         end = len(batch) == len(found)
-        return MESSAGES.encode({"Ok": {"messages": messages, "cert": cert, "tree": tree, "is_end_of_queue": end}})
+        reply = MESSAGES.encode({"Ok": {"messages": messages, "cert": cert, "tree": tree, "is_end_of_queue": end}})
+        if self.reply_limit is not None and len(reply) > self.reply_limit:
+            raise UncertifiedReject(5, "the payload is too large", "IC0504")
+        return reply
+
+    def without(self, *nonces: int) -> "FakeCanister":
+        """The same canister with messages left out of its queue, all of it certified."""
+        other = copy.copy(self)
+        other.queue = deque(message for message in self.queue if message[0] not in nonces)
+        other.tree = StateTree()
+        for nonce, _, content in other.queue:
+            other.tree.set([b"websocket", other.key(nonce).encode()], hashlib.sha256(content).digest())
+        return other
 
     def _certify(self, batch: list[tuple[int, bytes, bytes]]) -> tuple[bytes, bytes]:
         state = StateTree()
@@ -124,8 +138,8 @@ class FakeCanister:
 
 class FakeIc:
     """``before_query`` and ``before_submit`` are awaited first and may raise; ``spoil`` changes the reply to a poll. Of
-    several ``endpoints`` each query begins at another, and ``liars`` says how some of them change replies. ``failed``
-    has the endpoints whose replies could not be used.
+    several ``endpoints`` each query begins at another; ``liars`` says what some of them answer from a nonce on.
+    ``failed`` has the endpoints whose replies could not be used.
     """
 
     def __init__(self, *canisters: FakeCanister) -> None:
@@ -133,7 +147,7 @@ class FakeIc:
         self.log: list[tuple[str, bytes]] = []
         self.nonces: defaultdict[bytes, list[int]] = defaultdict(list)
         self.endpoints = ["http://one"]
-        self.liars: dict[str, Callable[[bytes], bytes]] = {}
+        self.liars: dict[str, Callable[[int], bytes]] = {}
         self.asked: list[str] = []
         self.failed: list[str] = []
         self.spoil: Callable[[bytes], bytes] = lambda reply: reply
@@ -149,7 +163,8 @@ class FakeIc:
             await self.before_query()
             nonce = POLL.decode(arg)[0]["nonce"]
             self.nonces[bytes(canister_id)].append(nonce)
-            reply = self.liars.get(endpoint, self.spoil)(self.canisters[bytes(canister_id)].poll(nonce))
+            lie = self.liars.get(endpoint)
+            reply = lie(nonce) if lie else self.spoil(self.canisters[bytes(canister_id)].poll(nonce))
             try:
                 return await read(EndpointReply(reply, endpoint, len(self.endpoints)))
             except (BadReply, CertificateError, Malformed, CandidError) as error:

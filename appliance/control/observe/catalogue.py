@@ -167,6 +167,8 @@ UNDELIVERABLE = _DOWN.counter(
 )
 REPEATED = _DOWN.counter("icws_repeated_messages_total", "Messages that a poll brought again.")
 GAPS = _DOWN.counter("icws_nonce_gaps_total", "Times that nonces were not consecutive: messages are lost.")
+LOST = _DOWN.counter("icws_lost_messages_total", "Messages that were missing from the queues of canisters.")
+POLLS_WAITING = _DOWN.gauge("icws_polls_waiting", "Canisters whose poll waits for its share of the budget of polls.")
 RESETS = _DOWN.counter("icws_queue_resets_total", "Times that a canister restarted its queue.")
 PROBES = _DOWN.counter("icws_queue_probes_total", "Polls to see whether a canister restarted its queue.")
 POLLS = _DOWN.counter("icws_polls_total", "Polls of canisters.")

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,12 +11,13 @@ from typing import Literal
 import structlog
 
 from appliance.config.schema import CanisterPolling
-from appliance.crypto import CandidTypes, PollReply
-from appliance.errors import CanisterForgot, GatewayError, IcUnreachable
+from appliance.errors import GatewayError, IcUnreachable
 from appliance.gateway.hub import Member
-from appliance.gateway.ic import EndpointReply, Source
+from appliance.gateway.ic import Source
 from appliance.gateway.polling.budget import PollBudget
+from appliance.gateway.polling.deliveries import Deliveries
 from appliance.gateway.polling.queue_position import Ask, QueuePosition, Restarted, Taken
+from appliance.gateway.polling.reader import QueueReader
 from appliance.gateway.polling.replies import Replies
 from appliance.gateway.polling.schedule import Backoff, Pace, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
@@ -27,7 +28,9 @@ from appliance.ic.principal import Principal
 from appliance.protocol.session import Generation
 
 _log = structlog.get_logger(__name__)
-_ARG = CandidTypes("(record {nonce: nat64})")
+TOO_LARGE_SHOWN_NS = 300 * 10**9
+"""How long a canister counts as degraded after a part of its queue had to be passed: what wrote so much is likely to
+write again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +80,20 @@ class Poller:
         self.state: Literal["ok", "degraded"] = "ok"
         self.last_error: Exception | None = None
         self._generation = generation
-        self._source = source
-        self._replies = replies
-        self._members = members
         self._position = position
+        self._deliveries = Deliveries(canister_id, members, position, counters)
+        self._reader = QueueReader(
+            canister_id,
+            generation,
+            source=source,
+            replies=replies,
+            position=position,
+            budget=budget,
+            counters=counters,
+            clock=clock,
+            timeout_s=lambda: self.pace.polling.timeout,
+            missed=self._deliveries.missed,
+        )
         self._budget = budget
         self._counters = counters
         self._wake_up = wake_up
@@ -88,9 +101,8 @@ class Poller:
         self._clock = clock
         self._recorder = recorder or Recorder()
         self._event_bus = event_bus or EventBus(clock)
-        self._number = self._begun_ns = self._asked_ns = self._received_ns = 0
+        self._begun_ns = 0
         self._last_good_ns: int | None = None
-        self._polls = 0
         self._delivered = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._has_ended = False
@@ -141,7 +153,7 @@ class Poller:
             last_good_ns=self._last_good_ns,
             wait_s=self.backoff.wait_s or self.pace.wait_s,
             failures=self.backoff.failures,
-            polls=self._polls,
+            polls=self._reader.polls,
             delivered=self._delivered,
             last_error=None if self.last_error is None else str(self.last_error),
         )
@@ -238,91 +250,53 @@ class Poller:
     async def _poll(self) -> bool:
         position = self._position
         ask = position.next_ask()
-        while not isinstance(decision := position.judge(ask, reply := await self._ask(ask)), Taken):
+        decision, page = await self._reader.read(ask)
+        while not isinstance(decision, Taken):
             self._budget.charge()
             if isinstance(decision, Restarted):
-                self._restarted()
+                self._deliveries.restarted()
+                self._wake_up.set()  # the new queue may be long
                 ask = position.next_ask()
-            else:
+            elif isinstance(decision, Ask):
                 ask = decision
+            # What is missing is asked for again: the next endpoint may have it.
+            decision, page = await self._reader.read(ask)
         self._deliver(decision)
+        drained = page.is_end_of_queue or not decision.messages
+        # Before v2 a page does not say that there is more.
+        if not decision.messages or (drained and self._generation == 2):
+            self._deliveries.reached_end()
         self._recovered()
-        self.backoff = Backoff()
-        drained = reply.is_end_of_queue or not decision.messages
         self.pace = self.pace.after(polled=len(decision.messages), drained=drained)
         return drained
 
-    async def _ask(self, ask: Ask) -> PollReply:
-        self._counters.polls += 1
-        self._counters.probes += ask.purpose == "probe"
-        self._polls += 1
-        self._number, self._asked_ns = self._counters.polls, self._clock()
-        return await self._source.query_until(
-            self.canister_id,
-            "ws_get_messages",
-            _ARG.encode({"nonce": ask.nonce}),
-            self._open,
-            timeout_s=self.pace.polling.timeout,
-        )
-
-    async def _open(self, reply: EndpointReply) -> PollReply:
-        self._received_ns = self._clock()
-        return await self._replies.open(reply.arg, self.canister_id, self._generation)
-
     def _deliver(self, taken: Taken) -> None:
         """Pass the new messages on to their clients."""
-        counters, position, members = self._counters, self._position, self._members()
-        delivered = 0
-        polled = self._record(taken) if taken.messages else NO_POLL
-        for message in taken.messages:
-            nonce, key = message.nonce, message.client_key
-            member = members.get(key)
-            if member is None:
-                counters.undeliverable += 1
-                continue
-            position.delivered(key, nonce)
-            member.deliver(message.frame, nonce, polled)
-            delivered += 1
-        self._forgotten(key for key in taken.forgotten if position.waits(key))
-        counters.delivered += delivered
-        counters.repeated += taken.repeated
+        delivered = self._deliveries.deliver(taken, self._record(taken) if taken.messages else NO_POLL)
         self._delivered += delivered
         if delivered:
-            self._recorder.latency.polled_to_written.observe(self._clock() - self._received_ns, delivered)
-        if taken.gaps:
-            counters.gaps += taken.gaps
-            _log.warning("messages are missing", canister=str(self.canister_id), gaps=taken.gaps)
+            self._recorder.latency.polled_to_written.observe(self._clock() - self._reader.received_ns, delivered)
 
     def _record(self, taken: Taken) -> PollRecord:
         return self._recorder.polled(
             self.canister_id,
-            self._number,
+            self._reader.number,
             taken.messages,
-            asked_ns=self._asked_ns,
-            came_ns=self._received_ns,
+            asked_ns=self._reader.asked_ns,
+            came_ns=self._reader.received_ns,
             now_ns=self._clock(),
         )
 
-    def _restarted(self) -> None:
-        """Close the clients that the canister forgot, and poll again soon: the new queue may be long."""
-        self._counters.resets += 1
-        _log.warning("canister restarted its queue", canister=str(self.canister_id))
-        waits = self._position.waits
-        self._forgotten(key for key, member in self._members().items() if member.is_open and not waits(key))
-        self._wake_up.set()
-
-    def _forgotten(self, client_keys: Iterable[bytes]) -> None:
-        members = self._members()
-        # A list: a member that is closed leaves, and with it its key.
-        for member in [members[key] for key in client_keys if key in members]:
-            member.fail(CanisterForgot(str(self.canister_id)))
-
     def _recovered(self) -> None:
+        self.backoff = Backoff()
+        self._last_good_ns = now_ns = self._clock()
+        if (passed := self._reader.too_large) is not None and now_ns - passed[1] < TOO_LARGE_SHOWN_NS:
+            self._degrade(passed[0])
+            return
         if self.state == "degraded":
             _log.info("polling works again", canister=str(self.canister_id))
             self._event_bus.publish("canister.state", canister=str(self.canister_id), state="ok", cause=None)
         self.state, self.last_error = "ok", None
-        self._last_good_ns = self._clock()
 
     def _failed(self, error: Exception) -> None:
         retry_after_s = error.retry_after_s if isinstance(error, IcUnreachable) else None
@@ -330,9 +304,11 @@ class Poller:
         self._counters.failed_polls[error.reason if isinstance(error, GatewayError) else "internal"] += 1
         if not isinstance(error, GatewayError):
             _log.error("polling failed", canister=str(self.canister_id), exc_info=error)
-        elif self.state == "ok":
-            _log.warning("polling is degraded", canister=str(self.canister_id), cause=str(error))
+        self._degrade(error)
+
+    def _degrade(self, error: Exception) -> None:
         if self.state == "ok":
+            _log.warning("polling is degraded", canister=str(self.canister_id), cause=str(error))
             self._event_bus.publish(
                 "canister.state", canister=str(self.canister_id), state="degraded", cause=str(error)
             )

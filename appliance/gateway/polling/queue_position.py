@@ -68,6 +68,10 @@ class Message(Protocol):
         """The client it is for."""
 
     @property
+    def sequence_num(self) -> int:
+        """Its number among the messages for this client, from 1."""
+
+    @property
     def frame(self) -> bytes:
         """The complete WebSocket frame."""
 

@@ -44,8 +44,10 @@ class Replies:
         self._recorder = recorder or Recorder()
 
     async def open(self, reply: bytes, canister_id: bytes, generation: Generation) -> PollReply:
-        """Decode and verify. Raises a BadReply, Malformed, CandidError, TooLarge, CanisterRefused, and with mode
-        ``enforce`` a CertificateError.
+        """Decode and verify; what is missing between messages is left to ``QueuePosition``.
+
+        Raises a BadReply, Malformed, CandidError, TooLarge, CanisterRefused, and a CertificateError with mode
+        ``enforce``.
         """
         if len(reply) <= SMALL:
             opened, doubt = self._open(reply, canister_id, generation)
@@ -79,7 +81,7 @@ class Replies:
     def _verify(self, reply: bytes, canister_id: bytes, generation: Generation) -> PollReply:
         now_ns = self._clock()
         return self.verifier.open_poll_reply(
-            reply, canister_id, generation=generation, now_ns=now_ns, gateway=self._gateway
+            reply, canister_id, generation=generation, now_ns=now_ns, gateway=self._gateway, allow_holes=True
         )
 
     def _report(self, doubt: GatewayError, canister_id: bytes) -> None:

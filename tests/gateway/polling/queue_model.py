@@ -25,6 +25,10 @@ class Message:
     cert: bytes = b""
 
     @property
+    def sequence_num(self) -> int:
+        return self.number
+
+    @property
     def frame(self) -> bytes:
         content = encode_cbor({"timestamp": self.written_ns, "sequence_num": self.number}, tagged=False)
         value = {"key": f"gateway_{self.nonce:020}", "content": content, "cert": self.cert, "tree": b""}
