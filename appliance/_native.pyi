@@ -17,6 +17,7 @@ __all__ = [
     "HashTree",
     "PollReply",
     "PolledMessage",
+    "QueryReply",
     "Request",
     "SigningKey",
     "StateTree",
@@ -33,6 +34,7 @@ __all__ = [
     "read_envelope_unverified",
     "read_poll_reply_unverified",
     "verify_bls",
+    "verify_query_reply",
     "verify_signature",
 ]
 
@@ -287,6 +289,43 @@ def encode_envelope(
     delegations: Sequence[tuple[bytes, int, Sequence[bytes] | None, bytes]] = (),
 ) -> bytes:
     """A tagged envelope around a content. A delegation is (public key, expiration, targets, signature)."""
+
+@final
+class QueryReply:
+    """The answer to a query, signed by a node of the subnet."""
+
+    @property
+    def status(self) -> Literal["replied", "rejected"]: ...
+    @property
+    def arg(self) -> bytes | None:
+        """What the canister replied; None of a rejection."""
+    @property
+    def reject_code(self) -> int | None:
+        """Of a rejection (interface specification, "Reject codes"), else None."""
+    @property
+    def reject_message(self) -> str | None:
+        """Of a rejection, else None."""
+    @property
+    def error_code(self) -> str | None:
+        """Of a rejection that has one, e.g. ``IC0406``."""
+    @property
+    def signed_at_ns(self) -> int:
+        """When the node signed; the oldest of several signatures."""
+    @property
+    def node_id(self) -> bytes:
+        """The node that signed then."""
+
+def verify_query_reply(
+    body: bytes, request_id: bytes, node_keys: dict[bytes, bytes], *, now_ns: int, max_age_ns: int
+) -> QueryReply:
+    """Verify the body of the HTTP response to a query: each of its signatures, at least one, is that of a known node over
+    this reply to this request, not more than `max_age_ns` away from now (interface specification, "Query call").
+
+    `node_keys` are the subnet's nodes: DER Ed25519 keys by principal, which certified state has at
+    ``/subnet/<subnet id>/node/<node id>/public_key`` (CertifiedTree.children and .lookup).
+
+    Raises a QuerySignature error (BadReply), Malformed or TooLarge.
+    """
 
 def verify_signature(public_key: bytes, signature: bytes, message: bytes) -> None:
     """Verify any signature scheme of the IC but canister signatures over a message that includes its separator.

@@ -10,6 +10,7 @@ from appliance._native import (
     HashTree,
     PolledMessage,
     PollReply,
+    QueryReply,
     Request,
     SigningKey,
     StateTree,
@@ -26,6 +27,7 @@ from appliance._native import (
     read_envelope_unverified,
     read_poll_reply_unverified,
     verify_bls,
+    verify_query_reply,
     verify_signature,
 )
 
@@ -39,6 +41,7 @@ __all__ = [
     "HashTree",
     "PollReply",
     "PolledMessage",
+    "QueryReply",
     "Request",
     "SigningKey",
     "StateTree",
@@ -55,5 +58,6 @@ __all__ = [
     "read_envelope_unverified",
     "read_poll_reply_unverified",
     "verify_bls",
+    "verify_query_reply",
     "verify_signature",
 ]

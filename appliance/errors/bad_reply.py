@@ -45,3 +45,38 @@ class NonceTooFar(BadReply, reason="nonce_too_far"):
     expected: int
     got: int
     sentence = "the reply has message {got} where message {expected} is due, which is beyond reason"
+
+
+class QuerySignatureMissing(BadReply, reason="query_signature_missing"):
+    """No node signed the reply to a query."""
+
+    sentence = "no node signed the reply"
+
+
+class QuerySignatureInvalid(BadReply, reason="query_signature_invalid"):
+    """The signature of a node over the reply to a query does not verify, or its key cannot. ``node`` is a principal."""
+
+    node: str
+    problem: str
+    sentence = "the signature of node {node} does not verify: {problem}"
+
+
+class QuerySignatureUnknownNode(BadReply, reason="query_signature_unknown_node"):
+    """The reply to a query is signed by what is no node of the subnet, or not known as one. A principal as text."""
+
+    node: str
+    sentence = "the reply is signed by {node}, which is no known node of the subnet"
+
+
+class QuerySignatureStale(BadReply, reason="query_signature_stale"):
+    """The reply to a query was signed too long ago, or in the future. All in nanoseconds, times since 1970."""
+
+    signed_at_ns: int
+    now_ns: int
+    limit_ns: int
+    sentence = "the reply was signed {_when}, the limit is {limit_s:.0f} s; is the clock right?"
+
+    @property
+    def _when(self) -> str:
+        off_s = (self.now_ns - self.signed_at_ns) / 1e9
+        return f"{off_s:.0f} s ago" if off_s >= 0 else f"{-off_s:.0f} s ahead of this clock"

@@ -32,6 +32,10 @@ classes!(
     NoncesNotAscending,
     PathAbsent,
     PathUnknown,
+    QuerySignatureInvalid,
+    QuerySignatureMissing,
+    QuerySignatureStale,
+    QuerySignatureUnknownNode,
     SenderMismatch,
     SignatureInvalid,
     TooLarge,
@@ -67,6 +71,12 @@ pub fn raise(error: Error) -> PyErr {
         Error::ClientKeyMismatch(key) => ClientKeyMismatch::new_err((key,)),
         Error::ForeignQueue { key, gateway } => ForeignQueue::new_err((key, gateway)),
         Error::HoleInReply { expected, got } => HoleInReply::new_err((expected, got)),
+        Error::QuerySignatureMissing => QuerySignatureMissing::new_err(()),
+        Error::QuerySignatureInvalid { node, problem } => QuerySignatureInvalid::new_err((node, problem)),
+        Error::QuerySignatureUnknownNode(node) => QuerySignatureUnknownNode::new_err((node,)),
+        Error::QuerySignatureStale { signed_at_ns, now_ns, limit_ns } => {
+            QuerySignatureStale::new_err((signed_at_ns, now_ns, limit_ns))
+        }
         Error::NoncesNotAscending { previous, got } => NoncesNotAscending::new_err((previous, got)),
     }
 }

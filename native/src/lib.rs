@@ -7,6 +7,7 @@ mod cbor;
 mod errors;
 mod keys;
 mod messages;
+mod queries;
 mod requests;
 mod trees;
 mod verifier;
@@ -25,6 +26,8 @@ mod _native {
     use crate::keys::{SigningKey, verify_signature};
     #[pymodule_export]
     use crate::messages::{CertifiedMessage, PollReply, PolledMessage, read_poll_reply_unverified};
+    #[pymodule_export]
+    use crate::queries::{QueryReply, verify_query_reply};
     #[pymodule_export]
     use crate::requests::{Request, encode_content, encode_envelope, read_envelope_unverified};
     #[pymodule_export]

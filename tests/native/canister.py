@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from appliance import _native
 from appliance.ic.principal import Principal
@@ -75,10 +75,10 @@ class Message:
         return b"\5" * 32 if generation == 0 else CLIENT + self.client_nonce.to_bytes(8, "big")
 
     def certified(self, generation: Generation) -> bytes:
-        counted: dict[str, _native.Cbor] = {"sequence_num": self.sequence_num, "timestamp": NOW_NS + self.nonce}
+        counted: dict[str, Any] = {"sequence_num": self.sequence_num, "timestamp": NOW_NS + self.nonce}
         if generation == 0:
             return _native.encode_cbor({"client_key": self.client_key(0), **counted, "message": self.content})
-        fields: dict[str, _native.Cbor] = {
+        fields: dict[str, Any] = {
             "client_key": {"client_principal": CLIENT, "client_nonce": self.client_nonce},
             **counted,
             "is_service_message": self.is_service_message,

@@ -167,6 +167,49 @@ def test_fields_nobody_knows_are_signed_and_kept(unknown: dict[str, Any]) -> Non
     assert (request.request_id, loads(request.body)) == (request_id, raw)
 
 
+OPTIONAL = st.sets(
+    st.sampled_from(["content.nonce", "content.sender_info", "targets", "permissions", "sender_delegation"])
+)
+
+
+@given(OPTIONAL)
+def test_optional_fields_that_are_null_are_absent(nulls: set[str]) -> None:
+    """As a replica has it: it decodes them into options, and takes its request id over those that are there."""
+    is_delegated = "sender_delegation" not in nulls
+    sender, session = key(1), key(2)
+    chain = [delegate(sender, session)] if is_delegated else []
+    body = signed(sender, signer=session if is_delegated else sender, chain=chain)
+    fields = loads(body)
+    for name in nulls:
+        if name.startswith("content."):
+            fields["content"][name.removeprefix("content.")] = None
+        elif name == "sender_delegation":
+            fields[name] = None
+        elif is_delegated:
+            fields["sender_delegation"][0]["delegation"][name] = None
+    opened = VERIFIER.open_envelope(TAG + cbor2.dumps({"envelope": fields}), now_ns=NOW)
+    expected = VERIFIER.open_envelope(frame(body), now_ns=NOW)
+    assert (opened.request_id, opened.nonce, opened.targets) == (expected.request_id, None, None)
+    assert opened.body == TAG + cbor2.dumps(fields)  # relayed as it was received
+
+
+@pytest.mark.parametrize("name", ["canister_id", "method_name", "arg", "sender", "ingress_expiry", "request_type"])
+def test_fields_that_are_needed_are_not_null(name: str) -> None:
+    fields = loads(signed(key(1)))
+    fields["content"][name] = None
+    with pytest.raises(Malformed, match=name):
+        VERIFIER.open_request(TAG + cbor2.dumps(fields), now_ns=NOW)
+
+
+@pytest.mark.parametrize("name", ["sender_pubkey", "sender_sig"])
+def test_credentials_that_are_null_are_missing(name: str) -> None:
+    fields = {**loads(signed(key(1))), name: None}
+    with pytest.raises(SignatureInvalid, match="missing"):
+        VERIFIER.open_request(TAG + cbor2.dumps(fields), now_ns=NOW)
+    anonymous = encode_envelope(content(ANONYMOUS)[0])
+    assert VERIFIER.open_request(TAG + cbor2.dumps({**loads(anonymous), name: None}), now_ns=NOW).sender == ANONYMOUS
+
+
 # --- the checks -----------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Frames as an independent WebSocket implementation reads them (RFC 6455 section 5.2)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from websockets.client import ClientProtocol
@@ -24,12 +25,12 @@ def receive(data: bytes) -> Sequence[object]:
 
 def content_with(size: int) -> bytes:
     """The certified content of a message of so many bytes in v0."""
-    fields = {"client_key": b"", "sequence_num": 0, "timestamp": 0, "message": bytes(size)}
+    fields: dict[str, Any] = {"client_key": b"", "sequence_num": 0, "timestamp": 0, "message": bytes(size)}
     return _native.encode_cbor(fields, tagged=False)
 
 
 def frame_with(size: int) -> bytes:
-    message = {"client_key": b"", "key": KEY, "val": content_with(size)}
+    message: dict[str, object] = {"client_key": b"", "key": KEY, "val": content_with(size)}
     reply = Reply(0, [message], b"", b"")
     (polled,) = _native.read_poll_reply_unverified(reply.encode(), generation=0).messages
     return polled.frame

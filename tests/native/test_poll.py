@@ -1,3 +1,4 @@
+import contextlib
 from itertools import pairwise
 
 import pytest
@@ -13,6 +14,7 @@ from appliance.errors import (
     CertifiedDataMismatch,
     ClientKeyMismatch,
     ForeignQueue,
+    GatewayError,
     HoleInReply,
     Malformed,
     MessageNotCertified,
@@ -35,6 +37,7 @@ from tests.native.canister import (
     open_reply,
     verifier,
 )
+from tests.native.mutations import mutations
 from tests.native.test_message import payload_of
 
 GENERATIONS: list[Generation] = [0, 1, 2]
@@ -301,3 +304,32 @@ def test_content_that_does_not_decode_names_its_message(junk: bytes, generation:
     reply.messages[0]["val" if generation == 0 else "content"] = junk
     with pytest.raises(Malformed, match=key_of(0)):
         _native.read_poll_reply_unverified(reply.encode(), generation=generation)
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+@given(data=st.data(), allow_holes=st.booleans(), is_service=st.booleans())
+def test_hostile_replies_end_in_an_error_of_ours(
+    generation: Generation, data: st.DataObject, allow_holes: bool, is_service: bool
+) -> None:
+    """A panic of the native core would be a PanicException, which is no Exception."""
+    content = _native.encode_candid_text("(variant { AckMessage = record { last_incoming_sequence_num = 7 : nat64 } })")
+    whole = Reply.of([Message(0, 1, content, is_service), Message(1), Message(2)], generation)
+    part = data.draw(st.sampled_from(["reply", "cert", "tree", "message"]))
+    if part == "message":
+        name = "val" if generation == 0 else "content"
+        original = whole.messages[0][name]
+        assert isinstance(original, bytes)
+        whole.messages[0][name] = data.draw(mutations(original))
+    elif part != "reply":
+        setattr(whole, part, data.draw(mutations(getattr(whole, part))))
+    encoded = whole.encode()
+    reply = data.draw(mutations(encoded)) if part == "reply" else encoded
+    with contextlib.suppress(GatewayError):
+        _native.read_poll_reply_unverified(reply, generation=generation)
+    with contextlib.suppress(GatewayError):
+        opened = verifier().open_poll_reply(
+            reply, CANISTER, generation=generation, now_ns=NOW_NS, gateway=GATEWAY, allow_holes=allow_holes
+        )
+        certified = [Message(0, 1, content, is_service), Message(1), Message(2)]
+        keys = {(message.key, message.client_key(generation)) for message in certified}
+        assert {(polled.key, polled.client_key) for polled in opened.messages} <= keys

@@ -117,6 +117,26 @@ pub enum Error {
         /// The nonce of the one that is shown next.
         got: u64,
     },
+    /// No node signed the reply to a query.
+    QuerySignatureMissing,
+    /// The signature of a node over the reply to a query does not verify.
+    QuerySignatureInvalid {
+        /// The node as text.
+        node: String,
+        /// What is wrong with the signature, or with the node's key.
+        problem: String,
+    },
+    /// The reply to a query is signed by somebody who is no node of the subnet. Principal as text.
+    QuerySignatureUnknownNode(String),
+    /// The reply to a query was signed too long ago, or in the future.
+    QuerySignatureStale {
+        /// When the node signed.
+        signed_at_ns: u64,
+        /// Time of the check.
+        now_ns: u64,
+        /// How far apart the two may be.
+        limit_ns: u64,
+    },
     /// The messages of a reply are not in the order of their nonces.
     NoncesNotAscending {
         /// The nonce of a message.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from appliance.errors import ClosedByOperator, PingTimeout
-from appliance.gateway.recording.timeline import Polled
+from appliance.gateway.recording.timeline import PollRecord
 from appliance.gateway.sockets.connection import TIMERS, Connection, Phase
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import Client
@@ -148,7 +148,7 @@ def late_answer(stage):
 
 def deliver(stage):
     if stage.connection._peer is not None:
-        stage.connection._peer.deliver(b"\x82\x04late", 1 << 40, Polled(0, 0))
+        stage.connection._peer.deliver(b"\x82\x04late", 1 << 40, PollRecord(0, 0))
 
 
 LATER = {

@@ -64,6 +64,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The entry of a text key that may be absent, which it is too where it is null.
+    ///
+    /// A replica decodes optional fields so, and request ids count null as absent: refusing it would refuse what the
+    /// Internet Computer takes.
+    pub fn get_optional(&self, key: &str) -> Option<&Value<'a>> {
+        self.get(key).filter(|value| **value != Value::Null)
+    }
+
     /// The bytes, if this is a byte string.
     pub fn as_bytes(&self) -> Option<&'a [u8]> {
         match self {

@@ -91,8 +91,8 @@ impl<'a> Content<'a> {
                 .get("ingress_expiry")
                 .and_then(Value::as_u64)
                 .ok_or_else(|| malformed("ingress_expiry is missing or no 64-bit number"))?,
-            nonce: value.get("nonce").map(|nonce| as_bytes(nonce, "nonce")).transpose()?,
-            sender_info: value.get("sender_info").map(decode_sender_info).transpose()?,
+            nonce: value.get_optional("nonce").map(|nonce| as_bytes(nonce, "nonce")).transpose()?,
+            sender_info: value.get_optional("sender_info").map(decode_sender_info).transpose()?,
         })
     }
 
@@ -232,7 +232,10 @@ mod tests {
                 let mut without = fields.clone();
                 without.remove(at);
                 assert_eq!(read(&Value::Map(without)).is_ok(), optional, "{:?}", fields[at].0);
-                for wrong in [Value::Null, Value::Negative(3), Value::Bignum(&[1; 9]), Value::Map(vec![])] {
+                let mut null = fields.clone();
+                null[at].1 = Value::Null;
+                assert_eq!(read(&Value::Map(null)).is_ok(), optional, "null {:?}", fields[at].0);
+                for wrong in [Value::Negative(3), Value::Bignum(&[1; 9]), Value::Map(vec![])] {
                     let mut other = fields.clone();
                     other[at].1 = wrong;
                     assert!(matches!(read(&Value::Map(other)), Err(Error::Malformed { .. })), "{:?}", fields[at].0);

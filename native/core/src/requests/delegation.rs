@@ -125,8 +125,8 @@ fn decode_link<'a>(link: &Value<'a>) -> Result<Delegation<'a>> {
     Ok(Delegation {
         public_key: bytes(delegation.get("pubkey"), "pubkey")?,
         expiration_ns: expiration.ok_or_else(|| malformed("expiration is missing or no 64-bit number"))?,
-        targets: delegation.get("targets").map(decode_targets).transpose()?,
-        queries_only: decode_permissions(delegation.get("permissions"))?,
+        targets: delegation.get_optional("targets").map(decode_targets).transpose()?,
+        queries_only: decode_permissions(delegation.get_optional("permissions"))?,
         hash: request_id::hash_of_map(delegation)?,
         signature: bytes(link.get("signature"), "signature")?,
     })

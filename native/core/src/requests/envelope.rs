@@ -137,7 +137,7 @@ impl<'v, 'a> Envelope<'v, 'a> {
     fn decode(value: &'v Value<'a>) -> Result<Self> {
         let malformed = |problem: String| Error::malformed("envelope", problem);
         let signed = value.get("content").ok_or_else(|| malformed("no content in it".into()))?;
-        let bytes = |name| match value.get(name).map(Value::as_bytes) {
+        let bytes = |name| match value.get_optional(name).map(Value::as_bytes) {
             Some(None) => Err(malformed(format!("{name} is no byte string"))),
             found => Ok(found.flatten()),
         };
@@ -146,7 +146,7 @@ impl<'v, 'a> Envelope<'v, 'a> {
             signed,
             sender_pubkey: bytes("sender_pubkey")?,
             sender_sig: bytes("sender_sig")?,
-            sender_delegation: value.get("sender_delegation"),
+            sender_delegation: value.get_optional("sender_delegation"),
         })
     }
 

@@ -3,3 +3,4 @@
 pub mod content;
 pub mod delegation;
 pub mod envelope;
+pub mod query_reply;

@@ -246,6 +246,43 @@ fn with(body: &[u8], name: &str, value: Option<Value<'_>>) -> Result<Request> {
     open_request(&cbor::encode(&Value::Map(fields)), NOW, &root())
 }
 
+/// Adds a field that is null to a map.
+fn with_null<'a>(value: &Value<'a>, name: &'a str) -> Value<'a> {
+    let Value::Map(mut fields) = value.clone() else { unreachable!() };
+    fields.push((Value::Text(name), Value::Null));
+    Value::Map(fields)
+}
+
+#[test]
+fn optional_fields_that_are_null_are_absent() {
+    let body = draft(call()).body();
+    let request = open_request(&body, NOW, &root()).unwrap();
+    let content = fields(&body).swap_remove(0).1;
+    for opened in [
+        with(&body, "content", Some(with_null(&content, "sender_info"))),
+        with(&body, "sender_delegation", Some(Value::Null)),
+    ] {
+        assert_eq!(Request { body: body.clone(), ..opened.unwrap() }, request);
+    }
+    for name in ["sender_pubkey", "sender_sig"] {
+        let verdict = with(&body, name, Some(Value::Null));
+        assert!(matches!(verdict, Err(Error::SignatureInvalid(problem)) if problem.contains("missing")));
+    }
+}
+
+#[test]
+fn limits_of_a_delegation_that_are_null_are_none() {
+    let body = chain(&[to(2)]).body();
+    let all = fields(&body);
+    let (_, Value::Array(links)) = &all[2] else { unreachable!() };
+    let (link, signature) = (links[0].get("delegation").unwrap(), links[0].get("signature").unwrap());
+    for name in ["targets", "permissions"] {
+        let link = map(vec![("delegation", with_null(link, name)), ("signature", signature.clone())]);
+        let request = with(&body, "sender_delegation", Some(Value::Array(vec![link]))).unwrap();
+        assert_eq!(request.targets, None);
+    }
+}
+
 #[test]
 fn signers_show_key_and_signature() {
     let body = draft(call()).body();
