@@ -318,8 +318,8 @@ class QueryReply:
 def verify_query_reply(
     body: bytes, request_id: bytes, node_keys: dict[bytes, bytes], *, now_ns: int, max_age_ns: int
 ) -> QueryReply:
-    """Verify the body of the HTTP response to a query: each of its signatures, at least one, is that of a known node over
-    this reply to this request, not more than `max_age_ns` away from now (interface specification, "Query call").
+    """Verify the body of the HTTP response to a query: each of its signatures, at least one, is that of a known node
+    over this reply to this request, not more than `max_age_ns` away from now (interface specification, "Query call").
 
     `node_keys` are the subnet's nodes: DER Ed25519 keys by principal, which certified state has at
     ``/subnet/<subnet id>/node/<node id>/public_key`` (CertifiedTree.children and .lookup).

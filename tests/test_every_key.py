@@ -289,6 +289,8 @@ CASES = {
     "network.max_reply": Case("1MiB", transport("_max_reply")),
     "verification.certificates": Case("report", gateway(lambda it: it._replies.mode)),
     "verification.envelopes": Case("report", gateway(lambda it: it._terms.envelopes.mode)),
+    "verification.queries": Case("report", gateway(lambda it: it._replies.signatures.mode)),
+    "verification.max_query_age": Case("7s", gateway(lambda it: it._replies.signatures.max_age_ns)),
     "verification.max_certificate_age": Case("7m", gateway(lambda it: id(it._replies.verifier))),
     "polling.min_interval": Case("6ms", polling("min_interval")),
     "polling.max_interval": Case("60ms", polling("max_interval")),

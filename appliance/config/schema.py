@@ -157,6 +157,11 @@ class Verification(Section):
     """Messages of canisters: certificate, tree and content."""
     envelopes: Annotated[Mode, Live()] = "enforce"
     """Messages of clients: signature, delegations, sender and expiry."""
+    queries: Annotated[Mode, Live()] = "enforce"
+    """Replies to polls: the signature of a node of the subnet, the only proof that a queue is empty. For local networks
+    whose nodes sign nothing: ``off``."""
+    max_query_age: Annotated[Duration, Field(ge=1, le=3600), Live()] = 30.0
+    """How far the time of a node's signature may be from this clock, either way."""
     max_certificate_age: Annotated[Duration, Field(ge=1, le=86400), Live()] = 300.0
     """How far a certificate's time may be from this clock, either way."""
 

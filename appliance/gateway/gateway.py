@@ -38,6 +38,7 @@ from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.tasks import Tasks
+from appliance.ic.agent import QuerySignatures
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Call, Join
@@ -92,6 +93,7 @@ class Gateway:
             config.verification.certificates,
             self.counters,
             gateway=principal,
+            signatures=_signatures(config),
             clock=clock,
             recorder=self.recorder,
         )
@@ -167,6 +169,7 @@ class Gateway:
         self._verifier = self._session_context.envelopes.verifier = self._replies.verifier = verifier
         self._session_context.envelopes.mode = new.verification.envelopes
         self._replies.mode = new.verification.certificates
+        self._replies.signatures = _signatures(new)
         self.limits.follow(new)
         self.pollers.budget.follow(new.polling.budget)
         for canister_id in self.hub.canisters():
@@ -340,3 +343,7 @@ class Gateway:
 
     def _poller_of(self, peer: Peer) -> Poller | None:
         return self.pollers.get(peer.join.canister_id) if peer.join is not None else None
+
+
+def _signatures(config: Config) -> QuerySignatures:
+    return QuerySignatures(config.verification.queries, round(config.verification.max_query_age * 1e9))

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from appliance.crypto import Request
+from appliance.errors import GatewayError
+from appliance.ic.agent import QuerySignatures
 
 T = TypeVar("T")
 
@@ -23,6 +25,10 @@ class EndpointReply(Protocol):
     def endpoints(self) -> int:
         """How many endpoints there are."""
 
+    @property
+    def doubt(self) -> GatewayError | None:
+        """Why no node's signature proves it, where that is only reported."""
+
 
 class Source(Protocol):
     """Answers polls."""
@@ -34,6 +40,7 @@ class Source(Protocol):
         arg: bytes,
         read: Callable[[EndpointReply], Awaitable[T]],
         *,
+        signatures: QuerySignatures,
         timeout_s: float | None = None,
     ) -> T:
         """Query one endpoint after the other, in the gateway's name, until ``read`` accepts a reply; return what it

@@ -5,16 +5,24 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
-from appliance.crypto import CertifiedTree, Verifier
-from appliance.errors import CandidError, Malformed, TooLarge, UncertifiedReject
+from appliance.crypto import CertifiedTree, Verifier, verify_query_reply
+from appliance.errors import (
+    CandidError,
+    GatewayError,
+    Malformed,
+    QuerySignatureUnknownNode,
+    TooLarge,
+    UncertifiedReject,
+)
 from appliance.ic import network
 from appliance.ic.api import Api
 from appliance.ic.attempts import Chance, Clock, Pacing, Sleep, carry, system_chance
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.envelope import NONCE_LENGTH, SignedCall, SignedRequest, sign_request
 from appliance.ic.identity import Identity
+from appliance.ic.node_keys import Keys, NodeKeys
 from appliance.ic.principal import Principal
 from appliance.ic.replies import (
     ACCEPTED,
@@ -28,6 +36,8 @@ from appliance.ic.transport import Reply, Transport
 
 MAX_CALLS = 512  # each holds a connection for up to 10 s, until the IC has executed the call
 REMEMBERED_CANISTERS = 4096
+VERIFIED_AT_ONCE = 32 * 1024
+"""Bytes of a reply to a query whose hash costs less than handing it to a thread."""
 
 T = TypeVar("T")
 
@@ -38,6 +48,18 @@ class EndpointReply(NamedTuple):
     arg: bytes
     endpoint: str
     endpoints: int = 1
+    doubt: GatewayError | None = None
+    """Why no node's signature proves it, where that is only reported."""
+
+
+class QuerySignatures(NamedTuple):
+    """How the signatures of nodes on replies to queries are verified. A signature may be ``max_age_ns`` old at most."""
+
+    mode: Literal["enforce", "report", "off"]
+    max_age_ns: int
+
+
+UNSIGNED = QuerySignatures("off", 0)
 
 
 class Agent:
@@ -65,6 +87,7 @@ class Agent:
         self._api = Api(transport, clock)
         self._calls = asyncio.Semaphore(max_calls)
         self._asked_last: dict[bytes, str] = {}
+        self._node_keys = NodeKeys(partial(self.read_state, [[b"subnet"]]), verifier.root_key, clock)
 
     @property
     def principal(self) -> Principal:
@@ -109,6 +132,7 @@ class Agent:
         arg: bytes,
         read: Callable[[EndpointReply], Awaitable[T]],
         *,
+        signatures: QuerySignatures = UNSIGNED,
         timeout_s: float | None = None,
     ) -> T:
         """Query one endpoint after the other until ``read`` accepts a reply, and return what it makes of it.
@@ -118,14 +142,21 @@ class Agent:
         endpoint behind the one that was asked last, so that none of several can hold back what another has for longer
         than a query.
 
-        ``timeout_s`` is for each endpoint. Raises as ``query`` does, and what ``read`` raises in the end.
+        ``timeout_s`` is for each endpoint. Raises as ``query`` does, what ``read`` raises in the end, and what reading
+        the state raises where the keys of nodes are needed and cannot be fetched.
         """
+        # The nonce makes each request id another one. A node signs the id, so no signed reply can be played back.
         request = self._sign_query(canister_id, method, arg)
+        if signatures.mode == "enforce":
+            await self._node_keys.of(canister_id)  # here: failing to fetch them is not the trouble of one endpoint
 
         async def attempt(endpoint: Endpoint, _version: int, reply: Reply) -> T:
             self._remember(canister_id, endpoint)
+            doubt = await self._doubt(canister_id, request.request_id, reply.body, signatures)
+            if doubt is not None and signatures.mode == "enforce":
+                raise doubt
             arg = read_query_reply(reply.body)
-            return await _read_or_malformed(read, EndpointReply(arg, endpoint.url, len(self._transport.urls)))
+            return await _read_or_malformed(read, EndpointReply(arg, endpoint.url, len(self._transport.urls), doubt))
 
         after = self._asked_last.get(canister_id)
         return await self._api.ask("query", canister_id, request.body, attempt, timeout_s=timeout_s, after=after)
@@ -140,6 +171,35 @@ class Agent:
             arg=arg,
             nonce=os.urandom(NONCE_LENGTH),
         )
+
+    async def _doubt(
+        self, canister_id: bytes, request_id: bytes, body: bytes, signatures: QuerySignatures
+    ) -> GatewayError | None:
+        """What is wrong with the signatures of nodes on the reply to a query; None if nothing is, or nobody wants to
+        know.
+        """
+        if signatures.mode == "off":
+            return None
+
+        async def verify(keys: Keys) -> None:
+            check = partial(
+                verify_query_reply,
+                body,
+                request_id,
+                keys,
+                now_ns=self._pacing.clock(),
+                max_age_ns=signatures.max_age_ns,
+            )
+            await asyncio.to_thread(check) if len(body) > VERIFIED_AT_ONCE else check()
+
+        try:
+            await verify(await self._node_keys.of(canister_id))
+        except QuerySignatureUnknownNode as error:
+            keys = await self._node_keys.after_unknown(canister_id)
+            return error if keys is None else await _caught(verify(keys))
+        except GatewayError as error:
+            return error
+        return None
 
     def _remember(self, canister_id: bytes, endpoint: Endpoint) -> None:
         if len(self._transport.urls) > 1:
@@ -252,6 +312,14 @@ class Agent:
 
 def _effective(canister_id: bytes, effective_canister_id: bytes | None) -> bytes:
     return canister_id if effective_canister_id is None else effective_canister_id
+
+
+async def _caught(work: Awaitable[None]) -> GatewayError | None:
+    try:
+        await work
+    except GatewayError as error:
+        return error
+    return None
 
 
 async def _read_or_malformed(read: Callable[[EndpointReply], Awaitable[T]], reply: EndpointReply) -> T:

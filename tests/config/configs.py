@@ -41,6 +41,8 @@ VALUES: dict[str, list[Any]] = {
     "network.max_reply": ["1KiB", "1MB"],
     "verification.certificates": ["report", "off"],
     "verification.envelopes": ["report", "off"],
+    "verification.queries": ["report", "off"],
+    "verification.max_query_age": ["2s", "1m"],
     "verification.max_certificate_age": ["1s", "1d"],
     "polling.min_interval": ["5ms", "0.0123456789s"],
     "polling.max_interval": ["2s", "5m"],

@@ -6,7 +6,7 @@ from typing import TypeVar, cast
 from appliance.crypto import Request, decode_cbor, encode_cbor, encode_content, read_envelope_unverified
 from appliance.errors import UncertifiedReject
 from appliance.gateway.ic import Ic
-from appliance.ic.agent import EndpointReply
+from appliance.ic.agent import UNSIGNED, EndpointReply, QuerySignatures
 from appliance.ic.principal import Principal
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.outcome import Rejection
@@ -36,6 +36,7 @@ class Keyless(Ic):
         arg: bytes,
         read: Callable[[EndpointReply], Awaitable[T]],
         *,
+        signatures: QuerySignatures = UNSIGNED,
         timeout_s: float | None = None,
     ) -> T:
         """Unsigned."""

@@ -124,11 +124,14 @@ class QueueReader:
             "ws_get_messages",
             _ARG.encode({"nonce": ask.nonce}),
             partial(read, ask),
+            signatures=self._replies.signatures,
             timeout_s=self._timeout_s(),
         )
 
     async def _open(self, _ask: Ask, reply: EndpointReply) -> PollReply:
         self.received_ns, self._endpoints = self._clock(), reply.endpoints
+        if reply.doubt is not None:
+            self._replies.report(reply.doubt, self._canister_id)
         return await self._replies.open(reply.arg, self._canister_id, self._generation)
 
     async def _judge(self, ask: Ask, reply: EndpointReply) -> tuple[Decision, PollReply]:
