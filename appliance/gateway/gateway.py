@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Self
 
@@ -37,6 +37,7 @@ from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
+from appliance.gateway.successions import Successions
 from appliance.gateway.tasks import Tasks
 from appliance.ic.agent import QuerySignatures
 from appliance.ic.principal import Principal
@@ -109,7 +110,10 @@ class Gateway:
             wake_up=wake_up,
             budget=PollBudget(config.polling.budget),
         )
-        self._close_calls = CloseCalls(self._send, hub=self.hub, tasks=self.tasks, counters=self.counters)
+        self._successions = Successions()
+        self._close_calls = CloseCalls(
+            self._send, hub=self.hub, tasks=self.tasks, counters=self.counters, forgot=self._forgot
+        )
         self._deadline: float | None = None
 
     async def __aenter__(self) -> Self:
@@ -274,6 +278,8 @@ class Gateway:
     def opened(self, peer: Peer) -> None:
         """Record that a session is open."""
         self.counters.opened += 1
+        if peer.join is not None:
+            self._successions.opened(peer.join, peer)
         self.event_bus.publish("session.opened", **asdict(peer.who))
         join = peer.join
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
@@ -317,6 +323,10 @@ class Gateway:
         if poller is not None and peer.join is not None and not peer.timeline.delivered:
             poller.expect(peer.join.client_key, peer.first_nonce)
 
+    def _forgot(self, canister_id: Principal, client_keys: Iterable[bytes]) -> None:
+        if (poller := self.pollers.get(canister_id)) is not None:
+            poller.forgotten(client_keys)
+
     async def flush_before_close(self, peer: Peer) -> None:
         """Poll until a message is delivered to this peer, ``MAX_FLUSH_POLLS`` times at most."""
         delivered = peer.timeline.delivered
@@ -335,6 +345,7 @@ class Gateway:
         peer.has_left = True
         if (join := peer.join) is None:
             return
+        self._successions.left(join, peer)
         if (poller := self._poller_of(peer)) is not None:
             poller.expect_no_more(join.client_key)
         if self.hub.leave(join):

@@ -86,8 +86,8 @@ class Peer:
     """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave.
 
     ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
-    that may be for it, ``sequence_num`` that of the last one that was delivered. ``limited_as`` is its key in the rate
-    limits, None before it joined. ``timeline`` counts its messages.
+    that may be for it, ``first_delivered`` the nonce of the first that it got, and ``sequence_num`` the number of the
+    last. ``limited_as`` is its key in the rate limits, None before it joined. ``timeline`` counts its messages.
     """
 
     __slots__ = (
@@ -96,6 +96,7 @@ class Peer:
         "_services",
         "bytes_in",
         "canister_id",
+        "first_delivered",
         "first_nonce",
         "has_left",
         "id",
@@ -138,6 +139,7 @@ class Peer:
         self.canister_id = canister_id
         self.source = source
         self.bytes_in = 0
+        self.first_delivered = 0
         self.first_nonce = 0
         self.sequence_num = 0
         self.has_left = False
@@ -194,6 +196,8 @@ class Peer:
         if sequence_num != self.sequence_num + 1:
             self.fail(MessagesLost(self.timeline.canister or ""))
             return False
+        if not self.sequence_num:
+            self.first_delivered = nonce
         self.sequence_num = sequence_num
         self._deliver(frame, nonce, polled)
         return True
@@ -216,6 +220,13 @@ class Peer:
     def fail(self, error: Exception) -> None:
         """Close the socket for this reason."""
         self._connection.close(error)
+
+    def replace(self, error: Exception) -> None:
+        """Close the socket for this reason, and make no close call: the canister does not know this client any more.
+        A close call by its principal would end the session that replaced this one.
+        """
+        self._refused = True
+        self.fail(error)
 
     def perform(self, event: Event) -> None:
         """Act on one event of the session. Raises GatewayError."""

@@ -19,6 +19,7 @@ OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: principal})
 MESSAGE = CandidTypes("(record {msg: blob})")
 CLOSE = CandidTypes("(record {client_key: record {client_principal: principal; client_nonce: nat64}})")
 POLL = CandidTypes("(record {nonce: nat64})")
+ACK = CandidTypes("(variant {AckMessage: record {last_incoming_sequence_num: nat64}})")
 MESSAGES = CandidTypes(
     "(variant {Ok: record {messages: vec record {client_key: record {client_principal: principal; client_nonce: nat64};"
     " key: text; content: blob}; cert: blob; tree: blob; is_end_of_queue: bool}; Err: text})"
@@ -43,6 +44,7 @@ class FakeCanister:
         self.left: list[bytes] = []
         self.on_message: Callable[[bytes, bytes], bytes] = lambda key, payload: OK
         self.on_open: Callable[[bytes], bytes] = lambda key: OK
+        self.on_close: Callable[[bytes], bytes] = lambda key: OK
         self.install()
 
     def install(self) -> None:
@@ -56,7 +58,15 @@ class FakeCanister:
     def key(self, nonce: int) -> str:
         return f"{self.gateway}_{nonce:020}"
 
-    def send(self, client_key: bytes, payload: bytes = b"") -> None:
+    def acknowledge(self, at_ns: int) -> None:
+        """Write an acknowledgement to every client of the canister, at this time."""
+        content = ACK.encode({"AckMessage": {"last_incoming_sequence_num": 0}})
+        for client_key in self.by_principal.values():
+            self.send(client_key, content, is_service=True, at_ns=at_ns)
+
+    def send(
+        self, client_key: bytes, payload: bytes = b"", *, is_service: bool = False, at_ns: int | None = None
+    ) -> None:
         self.clients[client_key] += 1
         content = b"\xd9\xd9\xf7" + encode_cbor(
             {
@@ -65,8 +75,8 @@ class FakeCanister:
                     "client_nonce": int.from_bytes(client_key[-8:], "big"),
                 },
                 "sequence_num": self.clients[client_key],
-                "timestamp": time.time_ns(),
-                "is_service_message": not payload,
+                "timestamp": time.time_ns() if at_ns is None else at_ns,
+                "is_service_message": is_service or not payload,
                 "content": payload,
             },
             tagged=False,
@@ -93,8 +103,9 @@ class FakeCanister:
 
     def close(self, arg: bytes) -> bytes:
         key = CLOSE.decode(arg)[0]["client_key"]
-        self.left.append(key["client_principal"] + key["client_nonce"].to_bytes(8, "big"))
-        return OK
+        client_key = key["client_principal"] + key["client_nonce"].to_bytes(8, "big")
+        self.left.append(client_key)
+        return self.on_close(client_key)
 
     def poll(self, nonce: int) -> bytes:
         found = [message for message in self.queue if message[0] >= nonce]

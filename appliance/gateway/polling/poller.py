@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,6 +16,7 @@ from appliance.gateway.hub import Member
 from appliance.gateway.ic import Source
 from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.deliveries import Deliveries
+from appliance.gateway.polling.heartbeat import Heartbeat
 from appliance.gateway.polling.queue_position import Ask, QueuePosition, Restarted, Taken
 from appliance.gateway.polling.reader import QueueReader
 from appliance.gateway.polling.replies import Replies
@@ -31,6 +32,9 @@ _log = structlog.get_logger(__name__)
 TOO_LARGE_SHOWN_NS = 300 * 10**9
 """How long a canister counts as degraded after a part of its queue had to be passed: what wrote so much is likely to
 write again."""
+
+OUTAGE_NS = 60 * 10**9
+"""Without a good poll for so long, canisters may have deleted acknowledgements that nobody read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Poller:
         position: QueuePosition,
         polling: CanisterPolling,
         budget: PollBudget,
+        heartbeat: Heartbeat,
         counters: Counters,
         wake_up: WakeUp,
         jitter: Callable[[], float] = random.random,
@@ -81,7 +86,14 @@ class Poller:
         self.last_error: Exception | None = None
         self._generation = generation
         self._position = position
-        self._deliveries = Deliveries(canister_id, members, position, counters)
+        self._deliveries = Deliveries(
+            canister_id,
+            members,
+            position,
+            counters=counters,
+            heartbeat=heartbeat if generation else None,
+            clock=clock,
+        )
         self._reader = QueueReader(
             canister_id,
             generation,
@@ -179,6 +191,7 @@ class Poller:
     def resume(self) -> None:
         """Poll again, at once."""
         self._may_poll.set()
+        self._deliveries.polls_resumed()
         self._event_bus.publish("canister.state", canister=str(self.canister_id), state=self.state, cause=None)
         self._wake_up.set()
 
@@ -193,6 +206,11 @@ class Poller:
     def expect_no_more(self, client_key: bytes) -> None:
         """The client left."""
         self._position.left(client_key)
+        self._deliveries.left(client_key)
+
+    def forgotten(self, client_keys: Iterable[bytes]) -> None:
+        """Close clients that the canister does not know any more, as it says."""
+        self._deliveries.forgotten(client_keys)
 
     async def drained(self) -> None:
         """Wait until a poll that begins from now on reached the end of the queue. Returns too when one failed, and when
@@ -267,6 +285,8 @@ class Poller:
         if not decision.messages or (drained and self._generation == 2):
             self._deliveries.reached_end()
         self._recovered()
+        if drained:
+            self._deliveries.close_silent()
         self.pace = self.pace.after(polled=len(decision.messages), drained=drained)
         return drained
 
@@ -288,8 +308,11 @@ class Poller:
         )
 
     def _recovered(self) -> None:
+        last_good_ns, now_ns = self._last_good_ns, self._clock()
+        if last_good_ns is None or now_ns - last_good_ns > OUTAGE_NS:
+            self._deliveries.polls_resumed()
         self.backoff = Backoff()
-        self._last_good_ns = now_ns = self._clock()
+        self._last_good_ns = now_ns
         if (passed := self._reader.too_large) is not None and now_ns - passed[1] < TOO_LARGE_SHOWN_NS:
             self._degrade(passed[0])
             return

@@ -7,6 +7,7 @@ from appliance.config.schema import Canister, CanisterPolling
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Source
 from appliance.gateway.polling.budget import PollBudget
+from appliance.gateway.polling.heartbeat import Heartbeat
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.queue_position import QueuePosition
 from appliance.gateway.polling.replies import Replies
@@ -51,7 +52,7 @@ class Pollers(Mapping[Principal, Poller]):
         self._wake_up = wake_up
         self.budget = budget
         self._running: dict[Principal, tuple[Poller, asyncio.Task[None]]] = {}
-        self._positions: dict[Principal, QueuePosition] = {}
+        self._positions: dict[Principal, tuple[QueuePosition, Heartbeat]] = {}
 
     def __getitem__(self, canister_id: Principal) -> Poller:
         return self._running[canister_id][0]
@@ -65,7 +66,7 @@ class Pollers(Mapping[Principal, Poller]):
     def start(self, canister: Canister, polling: CanisterPolling, nonce: int | None) -> None:
         """Poll a canister that is not polled, from ``nonce`` on; from where polling ended last if that is None."""
         canister_id = canister.id
-        position = self._position(canister_id)
+        position, heartbeat = self._remembered(canister_id)
         if nonce is not None:
             position.start_at(nonce)
         poller = Poller(
@@ -77,6 +78,7 @@ class Pollers(Mapping[Principal, Poller]):
             position=position,
             polling=polling,
             budget=self.budget,
+            heartbeat=heartbeat,
             counters=self._counters,
             wake_up=self._wake_up(),
             clock=self._clock,
@@ -98,10 +100,10 @@ class Pollers(Mapping[Principal, Poller]):
         for canister_id in list(self._running):
             self.stop(canister_id)
 
-    def _position(self, canister_id: Principal) -> QueuePosition:
-        """The queue position outlives the poller: the next one must not deliver old messages again."""
-        position = self._positions.pop(canister_id, None) or QueuePosition()
+    def _remembered(self, canister_id: Principal) -> tuple[QueuePosition, Heartbeat]:
+        """What outlives the poller: the next one must not deliver old messages again."""
+        remembered = self._positions.pop(canister_id, None) or (QueuePosition(), Heartbeat())
         while len(self._positions) >= MAX_POSITIONS:
             del self._positions[next(iter(self._positions))]
-        self._positions[canister_id] = position
-        return position
+        self._positions[canister_id] = remembered
+        return remembered

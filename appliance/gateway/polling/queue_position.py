@@ -72,6 +72,14 @@ class Message(Protocol):
         """Its number among the messages for this client, from 1."""
 
     @property
+    def timestamp_ns(self) -> int:
+        """When the canister wrote it."""
+
+    @property
+    def service_kind(self) -> str | None:
+        """Which message of the protocol it is; None for one of the application."""
+
+    @property
     def frame(self) -> bytes:
         """The complete WebSocket frame."""
 

@@ -25,6 +25,14 @@ class Message:
     cert: bytes = b""
 
     @property
+    def timestamp_ns(self) -> int:
+        return self.written_ns
+
+    @property
+    def service_kind(self) -> None:
+        return None
+
+    @property
     def sequence_num(self) -> int:
         return self.number
 

@@ -17,6 +17,7 @@ from appliance.errors import (
     NonceTooFar,
 )
 from appliance.gateway.polling.budget import PollBudget
+from appliance.gateway.polling.heartbeat import Heartbeat
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.queue_position import FIRST_PROBE, PATIENCE, QueuePosition
 from appliance.gateway.polling.replies import Replies
@@ -83,6 +84,7 @@ class Setup:
             position=self.position,
             polling=POLLING,
             budget=PollBudget(1000),
+            heartbeat=Heartbeat(),
             counters=self.counters,
             wake_up=self.wake_up,
             jitter=lambda: 0.0,
@@ -540,6 +542,7 @@ async def test_the_facts_say_how_it_goes():
         position=it.position,
         polling=POLLING,
         budget=PollBudget(1000),
+        heartbeat=Heartbeat(),
         counters=it.counters,
         wake_up=it.wake_up,
         jitter=lambda: 0.0,
