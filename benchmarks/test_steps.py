@@ -76,8 +76,9 @@ class Sink:
     def __init__(self) -> None:
         self.outbox = Outbox(self, 1 << 20)
 
-    def deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
+    def deliver(self, frame: bytes, nonce: int, sequence_num: int, polled: PollRecord) -> bool:
         self.outbox.put(frame)
+        return True
 
 
 def test_down_outbox_put(benchmark: BenchmarkFixture) -> None:
@@ -94,7 +95,7 @@ def test_down_hub_look_up_and_put(benchmark: BenchmarkFixture, clients: int) -> 
     members, key = hub.members(join.canister_id), b"%020d" % (clients - 1)
 
     def pass_on() -> None:
-        members[key].deliver(b"f" * 1500, 0, NO_POLL)
+        members[key].deliver(b"f" * 1500, 0, 1, NO_POLL)
 
     benchmark(pass_on)
 

@@ -295,10 +295,14 @@ CASES = {
     "network.max_reply": Case("1MiB", transport("_max_reply")),
     "verification.certificates": Case("report", gateway(lambda it: it._replies.mode)),
     "verification.envelopes": Case("report", gateway(lambda it: it._session_context.envelopes.mode)),
+    "verification.queries": Case("report", gateway(lambda it: it._replies.signatures.mode)),
+    "verification.max_query_age": Case("7s", gateway(lambda it: it._replies.signatures.max_age_ns)),
     "verification.max_certificate_age": Case("7m", gateway(lambda it: id(it._replies.verifier))),
     "polling.min_interval": Case("6ms", polling("min_interval")),
     "polling.max_interval": Case("60ms", polling("max_interval")),
+    "polling.max_backoff": Case("7s", polling("max_backoff")),
     "polling.timeout": Case("7s", polling("timeout")),
+    "polling.budget": Case("70/s", gateway(lambda it: it.pollers.budget.rate)),
     **{
         f"rate_limits.{scope}.{name}": Case(value, limit(scope, name))
         for scope in ("connections_per_ip", "messages_per_client")

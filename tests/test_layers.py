@@ -25,7 +25,7 @@ ROOMS = {
         {"recording"},
         {"relay", "limits", "hub"},
         {"polling", "peer"},
-        {"connections", "close_calls"},
+        {"connections", "close_calls", "successions"},
         {"gateway"},
         {"sockets"},
     ],

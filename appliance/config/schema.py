@@ -180,17 +180,24 @@ class Verification(Section):
     envelopes: Annotated[Mode, Live()] = "enforce"
     """Messages from clients with an invalid signature, delegation, sender or expiry: ``enforce`` closes the session,
     ``report`` passes them on and counts them, ``off`` does not verify."""
+    queries: Annotated[Mode, Live()] = "enforce"
+    """Replies to polls without a valid signature of a node of the subnet, the only proof that a queue is empty:
+    ``enforce`` asks another endpoint, ``report`` believes and counts them, ``off`` is for networks that sign nothing."""
+    max_query_age: Annotated[Duration, Field(ge=1, le=3600), Live()] = 30.0
+    """Maximum difference between the time of a node's signature and the clock of this machine, in either direction."""
     max_certificate_age: Annotated[Duration, Field(ge=1, le=86400), Live()] = 300.0
     """Maximum difference between a certificate's time and the clock of this machine, in either direction."""
 
 
-class Polling(Section):
-    """How often a canister is polled for messages."""
+class CanisterPolling(Section):
+    """How often one canister is polled, as far as ``polling.budget`` allows."""
 
     min_interval: Annotated[Duration, Field(ge=0.005, le=60), Live()] = 0.05
     """Time between polls while messages arrive."""
-    max_interval: Annotated[Duration, Field(ge=0.005, le=300), Live()] = 1.0
-    """Time between polls when there are no messages. After errors it grows up to ten times this value."""
+    max_interval: Annotated[Duration, Field(ge=0.005, le=300), Live()] = 0.1
+    """Time between polls when there are no messages, as far as ``polling.budget`` allows."""
+    max_backoff: Annotated[Duration, Field(ge=0.1, le=300), Live()] = 10.0
+    """Maximum wait after polls that fail. It begins at ``min_interval`` and doubles each time."""
     timeout: Annotated[Duration, Field(ge=0.1, le=60), Live()] = 5.0
     """Time limit of a poll."""
 
@@ -199,6 +206,14 @@ class Polling(Section):
         if self.min_interval > self.max_interval:
             raise ValueError(f"min_interval ({self.min_interval:g} s) is above max_interval ({self.max_interval:g} s)")
         return self
+
+
+class Polling(CanisterPolling):
+    """How often canisters are polled for messages: those that have clients, and no others."""
+
+    budget: Annotated[Rate, Field(ge=1, le=100_000), Live()] = 200.0
+    """Polls of all canisters together. Where they want more they share it: 200/s is every 100 ms for 20 canisters and
+    every 5 s for 1,000. One where messages flow gets up to 32 times the share of one where nothing happens."""
 
 
 class RateLimit(Section):
@@ -256,7 +271,7 @@ class Canister(Section):
     """Accept no new clients and stop polling. Open sessions stay open."""
     max_clients: Annotated[int | None, Field(ge=1, le=1_000_000), Live()] = None
     """Maximum number of clients connected at the same time. No limit if absent."""
-    polling: Annotated[Polling | None, Live()] = None
+    polling: Annotated[CanisterPolling | None, Live()] = None
     """Replaces the general ``polling`` for this canister."""
     rate_limits: Annotated[CanisterLimits | None, Live()] = None
     """Replaces the general ``rate_limits`` for this canister."""
@@ -379,7 +394,7 @@ class Config(Section):
         """The listed canister with this name or id, or None."""
         return next((canister for canister in self.canisters if name in (canister.name, str(canister.id))), None)
 
-    def polling_of(self, canister_id: Principal) -> Polling:
+    def polling_of(self, canister_id: Principal) -> CanisterPolling:
         """How a canister is polled."""
         canister = self.canister(canister_id)
         return (canister and canister.polling) or self.polling

@@ -1,9 +1,9 @@
 """Replies of the IC's endpoints that no honest endpoint sends, whatever the canister and the client do."""
 
-from appliance.errors.ic import IcError
+from appliance.errors.reply import ReplyError
 
 
-class BadReply(IcError, reason="bad_reply"):
+class BadReply(ReplyError, reason="bad_reply"):
     """A reply contradicts itself, or is not what was requested. Another endpoint may have a good one."""
 
 
@@ -37,6 +37,14 @@ class NoncesNotAscending(BadReply, reason="nonces_not_ascending"):
     previous: int
     got: int
     sentence = "the reply has message {got} behind message {previous}"
+
+
+class NonceTooFar(BadReply, reason="nonce_too_far"):
+    """A reply jumps ahead by more messages than a canister can have written. Both are nonces."""
+
+    expected: int
+    got: int
+    sentence = "the reply has message {got} where message {expected} is due, which is beyond reason"
 
 
 class QuerySignatureMissing(BadReply, reason="query_signature_missing"):

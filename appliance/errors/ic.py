@@ -56,6 +56,19 @@ class UncertifiedReject(Rejected):
     sentence = "rejected ({_codes}), uncertified: {message}"
 
 
+class QueueTooLarge(IcError, reason="queue_too_large"):
+    """The canister has more bytes in its queue than the IC lets through in a reply, from ``nonce`` on; so many messages
+    had to be passed unread. A principal as text."""
+
+    canister: str
+    nonce: int
+    passed: int = 0
+    sentence = (
+        "the queue of canister {canister} is too large for a reply of the IC from message {nonce} on; "
+        "{passed} messages were passed unread; let the canister put fewer messages into a reply"
+    )
+
+
 class CallExpired(IcError, reason="call_expired"):
     """A call was not confirmed before its ingress expiry; it can no longer be executed unless it already was."""
 

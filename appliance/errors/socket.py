@@ -81,6 +81,31 @@ class CanisterForgot(GatewayError, close_code=4103, reason="canister_forgot"):
     sentence = "canister {canister} lost its clients; open a new connection"
 
 
+class SessionReplaced(GatewayError, close_code=4121, reason="session_replaced"):
+    """The same principal opened another session, and the canister keeps one of each. A principal as text."""
+
+    principal: str
+    sentence = "{principal} opened another session, and the canister keeps only the newest"
+
+
+class CanisterSilent(GatewayError, close_code=4122, reason="canister_silent"):
+    """The acknowledgements of the canister stay away: it may have forgotten this client. A principal as text."""
+
+    canister: str
+    silent_ns: int
+    sentence = (
+        "canister {canister} has sent no acknowledgement for {silent_s:.0f} s and may have lost this client; "
+        "open a new connection"
+    )
+
+
+class MessagesLost(GatewayError, close_code=4120, reason="messages_lost"):
+    """Messages of the canister are lost, and one of them was for this client, or may have been. A principal as text."""
+
+    canister: str
+    sentence = "messages of canister {canister} are lost; open a new connection"
+
+
 class CanisterFull(GatewayError, close_code=1013, reason="canister_full"):
     """A canister has as many clients as the configuration allows."""
 

@@ -15,12 +15,17 @@ Four registers know a client that leaves. This is which of them lets go when:
 A failed close call frees the key too: to keep it closing would lock the client out for as long as the gateway runs,
 while canisters drop an old session by themselves, at the next opening or when its keep-alives stay away.
 
+A canister of v2 that does not know the gateway refuses the close call with words that say so ("Gateway with
+principal … is not registered"). It registers the gateway with the first client, so it has forgotten every client whose
+session was open when the call was made. The refusal is certified.
+
 ``after`` is needed beside the key because canisters of generation v1 keep one client for a principal while the key is
 the session's own: the new session has another key, and the late close call of the old one would still remove it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -34,14 +39,25 @@ from appliance.protocol.events import Call, Join
 
 _log = structlog.get_logger(__name__)
 
+_UNKNOWN_GATEWAY = re.compile("Gateway with principal .* is not registered")
+
 
 class CloseCalls:
     """The close calls that are due or under way. ``pending`` counts them."""
 
     def __init__(
-        self, send: Callable[[Join, Call], Awaitable[bytes | None]], *, hub: Hub, tasks: Tasks, counters: Counters
+        self,
+        send: Callable[[Join, Call], Awaitable[bytes | None]],
+        *,
+        hub: Hub,
+        tasks: Tasks,
+        counters: Counters,
+        forgot: Callable[[Principal, Sequence[bytes]], None],
     ) -> None:
-        """``send`` makes a close call when there is room for it, and returns its reply. It raises GatewayError."""
+        """``send`` makes a close call when there is room for it, and returns its reply. It raises GatewayError.
+        ``forgot`` is called with the keys of clients that a canister has forgotten.
+        """
+        self._forgot = forgot
         self.pending = 0
         self._send = send
         self._hub = hub
@@ -77,11 +93,16 @@ class CloseCalls:
         # Asked only now: whether the canister knows the client may have been decided by the last of its calls.
         if not peer.is_known or (call := peer.session.close_call()) is None:
             return
+        open_then = list[bytes]()
         try:
+            members = self._hub.members(join.canister_id)
+            open_then = [key for key, member in members.items() if member.is_open]
             reply = await self._send(join, call)
             peer.session.answered(call.method_name, reply)
         except CanisterRefused as error:
             _log.debug("the canister had forgotten the client", client=join.client, cause=str(error))
+            if _UNKNOWN_GATEWAY.match(error.text):
+                self._forgot(join.canister_id, open_then)
         except GatewayError as error:
             self._counters.failed_farewells[error.reason] += 1
             _log.warning("ws_close failed", client=join.client, cause=str(error))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Self
 
@@ -34,6 +34,7 @@ from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
 from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key
 from appliance.gateway.peer import Peer
+from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.pollers import Pollers
 from appliance.gateway.polling.replies import Replies
@@ -41,7 +42,9 @@ from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
+from appliance.gateway.successions import Successions
 from appliance.gateway.tasks import Tasks
+from appliance.ic.agent import QuerySignatures
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Call, Join
@@ -98,6 +101,7 @@ class Gateway:
             config.verification.certificates,
             self.counters,
             gateway=principal,
+            signatures=_signatures(config),
             clock=clock,
             recorder=self.recorder,
         )
@@ -111,8 +115,12 @@ class Gateway:
             event_bus=self.event_bus,
             clock=clock,
             wake_up=wake_up,
+            budget=PollBudget(config.polling.budget),
         )
-        self._close_calls = CloseCalls(self._close, hub=self.hub, tasks=self.tasks, counters=self.counters)
+        self._successions = Successions()
+        self._close_calls = CloseCalls(
+            self._close, hub=self.hub, tasks=self.tasks, counters=self.counters, forgot=self._forgot
+        )
         self._deadline: float | None = None
 
     async def __aenter__(self) -> Self:
@@ -172,8 +180,10 @@ class Gateway:
         self._verifier = self._session_context.envelopes.verifier = self._replies.verifier = verifier
         self._session_context.envelopes.mode = new.verification.envelopes
         self._replies.mode = new.verification.certificates
+        self._replies.signatures = _signatures(new)
         self.limits.follow(new)
         self.budget.follow(new.relay)
+        self.pollers.budget.follow(new.polling.budget)
         for canister_id in self.hub.canisters():
             self._follow_canister(old.canister(canister_id), new.canister(canister_id), canister_id)
 
@@ -276,6 +286,8 @@ class Gateway:
     def opened(self, peer: Peer) -> None:
         """Record that a session is open."""
         self.counters.opened += 1
+        if peer.join is not None:
+            self._successions.opened(peer.join, peer)
         self.event_bus.publish("session.opened", **asdict(peer.who))
         join = peer.join
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
@@ -337,6 +349,10 @@ class Gateway:
         if poller is not None and peer.join is not None and not peer.timeline.delivered:
             poller.expect(peer.join.client_key, peer.first_nonce)
 
+    def _forgot(self, canister_id: Principal, client_keys: Iterable[bytes]) -> None:
+        if (poller := self.pollers.get(canister_id)) is not None:
+            poller.forgotten(client_keys)
+
     async def flush_before_close(self, peer: Peer) -> None:
         """Poll until a message is delivered to this peer, ``MAX_FLUSH_POLLS`` times at most."""
         delivered = peer.timeline.delivered
@@ -355,6 +371,7 @@ class Gateway:
         peer.has_left = True
         if (join := peer.join) is None:
             return
+        self._successions.left(join, peer)
         if (poller := self._poller_of(peer)) is not None:
             poller.expect_no_more(join.client_key)
         if self.hub.leave(join):
@@ -363,3 +380,7 @@ class Gateway:
 
     def _poller_of(self, peer: Peer) -> Poller | None:
         return self.pollers.get(peer.join.canister_id) if peer.join is not None else None
+
+
+def _signatures(config: Config) -> QuerySignatures:
+    return QuerySignatures(config.verification.queries, round(config.verification.max_query_age * 1e9))

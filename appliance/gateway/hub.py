@@ -22,8 +22,11 @@ class Member(Protocol):
     def is_open(self) -> bool:
         """Whether its session is open."""
 
-    def deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
-        """Send a complete WebSocket frame: a polled message with this nonce. Never raises and never waits."""
+    def deliver(self, frame: bytes, nonce: int, sequence_num: int, polled: PollRecord) -> bool:
+        """Send a complete WebSocket frame: a polled message with this nonce, by this number among the client's own.
+        Never raises and never waits. Returns whether it is delivered: it is not if the client had it before, if it is
+        of another session, or if one before it is missing, which closes the client.
+        """
 
     def fail(self, error: Exception) -> None:
         """Close its socket for this reason."""

@@ -1,26 +1,51 @@
 """The calls to the IC that the data plane makes; ``appliance.ic.agent.Agent`` implements them."""
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 from appliance.crypto import Request
+from appliance.errors import GatewayError
+from appliance.ic.agent import QuerySignatures
 from appliance.ic.route import Route
+
+T = TypeVar("T")
+
+
+class EndpointReply(Protocol):
+    """The reply of one endpoint to a query."""
+
+    @property
+    def arg(self) -> bytes:
+        """Candid."""
+
+    @property
+    def endpoint(self) -> str:
+        """Its address."""
+
+    @property
+    def endpoints(self) -> int:
+        """How many endpoints there are."""
+
+    @property
+    def doubt(self) -> GatewayError | None:
+        """Why no node's signature proves it, where that is only reported."""
 
 
 class Source(Protocol):
     """Answers polls."""
 
-    async def query(
+    async def query_until(
         self,
         canister_id: bytes,
         method: str,
         arg: bytes,
+        read: Callable[[EndpointReply], Awaitable[T]],
         *,
+        signatures: QuerySignatures,
         timeout_s: float | None = None,
-        avoid_last_endpoint: bool = False,
-    ) -> bytes:
-        """The reply to a query in the gateway's name; with ``avoid_last_endpoint`` not from the last endpoint.
-
-        Raises GatewayError.
+    ) -> T:
+        """Query one endpoint after the other, in the gateway's name, until ``read`` accepts a reply; return what it
+        makes of it. Each query of a canister begins at another endpoint than the last. Raises GatewayError.
         """
 
 

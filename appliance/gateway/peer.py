@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, assert_never
 
 from appliance.config.schema import Config
 from appliance.crypto import Request
-from appliance.errors import CanisterRefused, CertifiedReject, GatewayError, RefusedByPlugin, Rejected
+from appliance.errors import CanisterRefused, CertifiedReject, GatewayError, MessagesLost, RefusedByPlugin, Rejected
 from appliance.gateway.calls.pace import Paces
 from appliance.gateway.calls.queued import QueuedCall
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
@@ -97,8 +97,8 @@ class Peer:
     """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave.
 
     ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
-    that may be for it. ``limited_as`` is its key in the rate limits, None before it joined. ``timeline`` counts its
-    messages.
+    that may be for it, ``first_delivered`` the nonce of the first that it got, and ``sequence_num`` the number of the
+    last. ``limited_as`` is its key in the rate limits, None before it joined. ``timeline`` counts its messages.
     """
 
     __slots__ = (
@@ -107,6 +107,7 @@ class Peer:
         "_services",
         "bytes_in",
         "canister_id",
+        "first_delivered",
         "first_nonce",
         "has_left",
         "id",
@@ -114,6 +115,7 @@ class Peer:
         "limited_as",
         "outbox",
         "relays",
+        "sequence_num",
         "session",
         "source",
         "timeline",
@@ -143,7 +145,9 @@ class Peer:
         self.canister_id = canister_id
         self.source = source
         self.bytes_in = 0
+        self.first_delivered = 0
         self.first_nonce = 0
+        self.sequence_num = 0
         self.has_left = False
         self.was_reported = False
         self._refused = False
@@ -187,10 +191,24 @@ class Peer:
         """Process the beginning of a text message. Raises GatewayError."""
         self._perform_all(self.session.receive_text())
 
-    def deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
-        """Send a message of the canister. Never raises and never waits."""
+    def deliver(self, frame: bytes, nonce: int, sequence_num: int, polled: PollRecord) -> bool:
+        """Send a message of the canister. Never raises and never waits. Returns False where it is not delivered: the
+        client had it before, or it is not of this session, or one before it is missing; then the client is closed.
+        """
         if nonce < self.first_nonce:
-            return  # for an earlier session of the same client key, whose last messages are polled late
+            return False  # for an earlier session of the same client key, whose last messages are polled late
+        if sequence_num <= self.sequence_num:
+            return False
+        if sequence_num != self.sequence_num + 1:
+            self.fail(MessagesLost(self.timeline.canister or ""))
+            return False
+        if not self.sequence_num:
+            self.first_delivered = nonce
+        self.sequence_num = sequence_num
+        self._deliver(frame, nonce, polled)
+        return True
+
+    def _deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
         try:
             if self.session.state is State.OPEN:  # as the session would do it, without the cost of events
                 self.outbox.put(frame)
@@ -208,6 +226,13 @@ class Peer:
     def fail(self, error: Exception) -> None:
         """Close the socket for this reason."""
         self._connection.close(error)
+
+    def replace(self, error: Exception) -> None:
+        """Close the socket for this reason, and make no close call: the canister does not know this client any more.
+        A close call by its principal would end the session that replaced this one.
+        """
+        self._refused = True
+        self.fail(error)
 
     def perform(self, event: Event) -> None:
         """Act on one event of the session. Raises GatewayError."""

@@ -1,19 +1,21 @@
 """The HTTP client of the IC: call, query, read_state, status."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
-from appliance.crypto import CertifiedTree, Verifier
-from appliance.errors import GatewayError, UncertifiedReject
+from appliance.crypto import CertifiedTree, Verifier, verify_query_reply
+from appliance.errors import GatewayError, QuerySignatureUnknownNode, UncertifiedReject
 from appliance.ic import network
 from appliance.ic.api import Api
 from appliance.ic.attempts import Chance, Clock, LastAnswer, Pacing, Sleep, carry, system_chance
 from appliance.ic.endpoints import Endpoint
-from appliance.ic.envelope import SignedCall, sign_request
+from appliance.ic.envelope import NONCE_LENGTH, SignedCall, SignedRequest, sign_request
 from appliance.ic.identity import Identity
+from appliance.ic.node_keys import Keys, NodeKeys
 from appliance.ic.principal import Principal
 from appliance.ic.replies import (
     ACCEPTED,
@@ -28,8 +30,30 @@ from appliance.ic.route import Route, RoutedTransport
 from appliance.ic.transport import Transport
 
 REMEMBERED_CANISTERS = 4096
+VERIFIED_AT_ONCE = 32 * 1024
+"""Bytes of a reply to a query whose hash costs less than handing it to a thread."""
 
 T = TypeVar("T")
+
+
+class EndpointReply(NamedTuple):
+    """The reply (Candid) of one endpoint, by its address, to a query; ``endpoints`` says how many there are."""
+
+    arg: bytes
+    endpoint: str
+    endpoints: int = 1
+    doubt: GatewayError | None = None
+    """Why no node's signature proves it, where that is only reported."""
+
+
+class QuerySignatures(NamedTuple):
+    """How the signatures of nodes on replies to queries are verified. A signature may be ``max_age_ns`` old at most."""
+
+    mode: Literal["enforce", "report", "off"]
+    max_age_ns: int
+
+
+UNSIGNED = QuerySignatures("off", 0)
 
 
 class Agent:
@@ -54,7 +78,8 @@ class Agent:
         self._verifier = verifier
         self._pacing = Pacing(clock, sleep, chance)
         self._api = Api(transport, clock)
-        self._answered: dict[bytes, str] = {}
+        self._asked_last: dict[bytes, str] = {}
+        self._node_keys = NodeKeys(partial(self.read_state, [[b"subnet"]]), verifier.root_key, clock)
 
     @property
     def principal(self) -> Principal:
@@ -79,36 +104,100 @@ class Agent:
         *,
         timeout_s: float | None = None,
         effective_canister_id: bytes | None = None,
-        avoid_last_endpoint: bool = False,
     ) -> bytes:
         """The reply (Candid) to a query. One endpoint answers it without proof: trust only a certificate in the reply.
 
-        ``timeout_s`` is for each endpoint. ``avoid_last_endpoint`` asks another one than the last query of this
-        canister, where there is another. Raises UncertifiedReject, IcUnreachable, IcRefused or a ReplyError.
+        ``timeout_s`` is for each endpoint. Raises UncertifiedReject, IcUnreachable, IcRefused or a ReplyError.
         """
-        now_ns = self._pacing.clock()
-        request = sign_request(
-            self._identity, "query", now_ns=now_ns, canister_id=canister_id, method_name=method, arg=arg
-        )
+        request = self._sign_query(canister_id, method, arg)
 
-        async def read(endpoint: Endpoint, _version: int, reply: Reply) -> bytes:
-            self._remember(canister_id, endpoint)
+        async def read(_endpoint: Endpoint, _version: int, reply: Reply) -> bytes:
             return read_query_reply(reply.body)
 
-        return await self._api.ask(
+        subject = _effective(canister_id, effective_canister_id)
+        return await self._api.ask("query", subject, request.body, read, timeout_s=timeout_s)
+
+    async def query_until(
+        self,
+        canister_id: bytes,
+        method: str,
+        arg: bytes,
+        read: Callable[[EndpointReply], Awaitable[T]],
+        *,
+        signatures: QuerySignatures = UNSIGNED,
+        timeout_s: float | None = None,
+    ) -> T:
+        """Query one endpoint after the other until ``read`` accepts a reply, and return what it makes of it.
+
+        ``read`` raises a BadReply or CertificateError, Malformed, CandidError or TooLarge for a reply that cannot be
+        used: that is the trouble of the endpoint, and the next one is asked. Each query of a canister begins at the
+        endpoint behind the one that was asked last, so that none of several can hold back what another has for longer
+        than a query.
+
+        ``timeout_s`` is for each endpoint. Raises as ``query`` does, what ``read`` raises in the end, and what reading
+        the state raises where the keys of nodes are needed and cannot be fetched.
+        """
+        # The nonce makes each request id another one. A node signs the id, so no signed reply can be played back.
+        request = self._sign_query(canister_id, method, arg)
+        if signatures.mode == "enforce":
+            await self._node_keys.of(canister_id)  # here: failing to fetch them is not the trouble of one endpoint
+
+        async def attempt(endpoint: Endpoint, _version: int, reply: Reply) -> T:
+            self._remember(canister_id, endpoint)
+            doubt = await self._doubt(canister_id, request.request_id, reply.body, signatures)
+            if doubt is not None and signatures.mode == "enforce":
+                raise doubt
+            arg = read_query_reply(reply.body)
+            return await read(EndpointReply(arg, endpoint.url, len(self._transport.urls), doubt))
+
+        after = self._asked_last.get(canister_id)
+        return await self._api.ask("query", canister_id, request.body, attempt, timeout_s=timeout_s, after=after)
+
+    def _sign_query(self, canister_id: bytes, method: str, arg: bytes) -> SignedRequest:
+        return sign_request(
+            self._identity,
             "query",
-            _effective(canister_id, effective_canister_id),
-            request.body,
-            read,
-            timeout_s=timeout_s,
-            avoid=self._answered.get(canister_id) if avoid_last_endpoint else None,
+            now_ns=self._pacing.clock(),
+            canister_id=canister_id,
+            method_name=method,
+            arg=arg,
+            nonce=os.urandom(NONCE_LENGTH),
         )
+
+    async def _doubt(
+        self, canister_id: bytes, request_id: bytes, body: bytes, signatures: QuerySignatures
+    ) -> GatewayError | None:
+        """What is wrong with the signatures of nodes on the reply to a query; None if nothing is, or nobody wants to
+        know.
+        """
+        if signatures.mode == "off":
+            return None
+
+        async def verify(keys: Keys) -> None:
+            check = partial(
+                verify_query_reply,
+                body,
+                request_id,
+                keys,
+                now_ns=self._pacing.clock(),
+                max_age_ns=signatures.max_age_ns,
+            )
+            await asyncio.to_thread(check) if len(body) > VERIFIED_AT_ONCE else check()
+
+        try:
+            await verify(await self._node_keys.of(canister_id))
+        except QuerySignatureUnknownNode as error:
+            keys = await self._node_keys.after_unknown(canister_id)
+            return error if keys is None else await _caught(verify(keys))
+        except GatewayError as error:
+            return error
+        return None
 
     def _remember(self, canister_id: bytes, endpoint: Endpoint) -> None:
         if len(self._transport.urls) > 1:
-            if len(self._answered) >= REMEMBERED_CANISTERS:
-                self._answered.clear()
-            self._answered[canister_id] = endpoint.url
+            if len(self._asked_last) >= REMEMBERED_CANISTERS:
+                self._asked_last.clear()
+            self._asked_last[canister_id] = endpoint.url
 
     async def read_state(
         self, paths: Sequence[Sequence[bytes]], canister_id: bytes, *, timeout_s: float | None = None
@@ -161,7 +250,7 @@ class Agent:
             last.url = endpoint.url
             return await use(read_certificate(reply.body, "read_state reply"))
 
-        return await self._api.ask("read_state", canister_id, request.body, read, timeout_s=timeout_s, avoid=last.url)
+        return await self._api.ask("read_state", canister_id, request.body, read, timeout_s=timeout_s, after=last.url)
 
     async def _verify(self, canister_id: bytes, certificate: bytes) -> CertifiedTree:
         now_ns = self._pacing.clock()
@@ -227,7 +316,7 @@ class Agent:
                 raise
 
         transport = None if route is None else RoutedTransport(self._transport, route)
-        return await self._api.ask("call", subject, call.body, read, avoid=last.url, transport=transport)
+        return await self._api.ask("call", subject, call.body, read, after=last.url, transport=transport)
 
     async def _read_call_reply(self, call: SignedCall, subject: bytes, reply: Reply) -> RequestStatus:
         if reply.status == 202:
@@ -241,3 +330,11 @@ class Agent:
 
 def _effective(canister_id: bytes, effective_canister_id: bytes | None) -> bytes:
     return canister_id if effective_canister_id is None else effective_canister_id
+
+
+async def _caught(work: Awaitable[None]) -> GatewayError | None:
+    try:
+        await work
+    except GatewayError as error:
+        return error
+    return None

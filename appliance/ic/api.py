@@ -40,13 +40,13 @@ class Api:
         read: Callable[[Endpoint, int, Reply], Awaitable[T]],
         *,
         timeout_s: float | None = None,
-        avoid: str | None = None,
+        after: str | None = None,
         transport: Transport | None = None,
     ) -> T:
         """Return ``read(endpoint, version, reply)`` of the first usable answer.
 
-        ``canister_id`` is the effective one; ``transport`` replaces the usual one. Raises as ``failover.first_answer``
-        does.
+        ``canister_id`` is the effective one; ``after`` as in ``transport.order``; ``transport`` replaces the usual one.
+        Raises as ``failover.first_answer`` does.
         """
         using = transport or self._transport
 
@@ -55,7 +55,7 @@ class Api:
             with reading_reply():
                 return await read(endpoint, version, reply)
 
-        return await first_answer(using, attempt, avoid=avoid)
+        return await first_answer(using, attempt, after=after)
 
     async def post_for_acceptance(self, canister_id: bytes, body: bytes, transport: Transport) -> bool:
         """Post a call to the first endpoint of a transport, at the version of the interface that answers as soon as the

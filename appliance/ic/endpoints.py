@@ -95,20 +95,18 @@ class Endpoints:
         if not self.all:
             raise ValueError("at least one endpoint is needed")
 
-    def order(self, now_ns: int, *, avoid: str | None = None) -> list[Endpoint]:
+    def order(self, now_ns: int, *, after: str | None = None) -> list[Endpoint]:
         """Whom to ask, one after the other until one answers: the healthy ones as configured, or the one whose rest
-        ends first where all rest. The address ``avoid`` comes after them.
+        ends first where all rest. With ``after`` they begin behind the endpoint of that address: it is the last.
 
         Raises IcUnreachable where all have asked to be left alone.
         """
-        open_ones = self._open(now_ns)
+        open_ones = self._open(now_ns, after)
         if not open_ones:
             nearest = min(self.all, key=lambda endpoint: endpoint.closed_for_s(now_ns))
             raise IcUnreachable(nearest.url, "it asked to be left alone", self.pause_s(now_ns))
         open_ones.sort(key=lambda endpoint: endpoint.rests_for_s(now_ns))
-        others = [endpoint for endpoint in open_ones if endpoint.url != avoid]
-        avoided = [endpoint for endpoint in open_ones if endpoint.url == avoid]
-        return ([endpoint for endpoint in others if not endpoint.rests_for_s(now_ns)] or others[:1]) + avoided
+        return [endpoint for endpoint in open_ones if not endpoint.rests_for_s(now_ns)] or open_ones[:1]
 
     def resting(self, now_ns: int) -> list[Endpoint]:
         """Those that rest, and have not asked to be left alone."""
@@ -120,8 +118,12 @@ class Endpoints:
             return 0.0
         return min(endpoint.closed_for_s(now_ns, longest_s=LONGEST_PAUSE_S) for endpoint in self.all)
 
-    def _open(self, now_ns: int) -> list[Endpoint]:
+    def _open(self, now_ns: int, after: str | None = None) -> list[Endpoint]:
         # A dead endpoint is no other: if only such ones are left, one with a long ``Retry-After`` must be asked again.
         has_healthy = any(not each.closed_for_s(now_ns) and not each.rests_for_s(now_ns) for each in self.all)
         longest_s = LONGEST_RETRY_AFTER_S if has_healthy else LONGEST_PAUSE_S
-        return [endpoint for endpoint in self.all if not endpoint.closed_for_s(now_ns, longest_s=longest_s)]
+        return [each for each in self._rotated(after) if not each.closed_for_s(now_ns, longest_s=longest_s)]
+
+    def _rotated(self, after: str | None) -> list[Endpoint]:
+        first = next((place for place, endpoint in enumerate(self.all, 1) if endpoint.url == after), 0)
+        return self.all[first:] + self.all[:first]

@@ -39,7 +39,7 @@ class Doubts:
 
 
 async def first_answer(
-    transport: Transport, attempt: Callable[[Endpoint], Awaitable[T]], *, avoid: str | None = None
+    transport: Transport, attempt: Callable[[Endpoint], Awaitable[T]], *, after: str | None = None
 ) -> T:
     """Try one endpoint after the other until one gives a usable answer, and note the health of each.
 
@@ -50,7 +50,7 @@ async def first_answer(
     """
     doubts = Doubts()
     problem: GatewayError | None = None
-    for endpoint in _in_turn(transport, avoid, doubts):
+    for endpoint in _in_turn(transport, after, doubts):
         try:
             answer = await attempt(endpoint)
         except UncertifiedReject as error:
@@ -70,8 +70,8 @@ async def first_answer(
     raise doubts.last or problem or IcUnreachable("the IC", "there is no endpoint to ask")
 
 
-def _in_turn(transport: Transport, avoid: str | None, doubts: Doubts) -> Iterator[Endpoint]:
-    asked = transport.order(avoid=avoid)
+def _in_turn(transport: Transport, after: str | None, doubts: Doubts) -> Iterator[Endpoint]:
+    asked = transport.order(after=after)
     yield from asked
     if doubts.raised:
         yield from (endpoint for endpoint in transport.resting() if endpoint not in asked)

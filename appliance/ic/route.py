@@ -34,10 +34,10 @@ class RoutedTransport:
         """See Transport."""
         return self._transport.urls
 
-    def order(self, *, avoid: str | None = None) -> list[Endpoint]:
+    def order(self, *, after: str | None = None) -> list[Endpoint]:
         """See Transport. Chooses the endpoint of a route that has none; another one than that is trouble."""
         try:
-            endpoints = self._transport.order(avoid=avoid)
+            endpoints = self._transport.order(after=after)
         except GatewayError:
             self._route.on_trouble()
             raise
@@ -45,7 +45,7 @@ class RoutedTransport:
             self._route.url = endpoints[0].url
         # An endpoint whose last answer settled nothing is not asked first again: one that only ever says "accepted"
         # would starve the client. Asking another one is trouble, because the call may then reach the IC late.
-        if self._route.url != avoid:
+        if self._route.url != after:
             endpoints.sort(key=lambda endpoint: endpoint.url != self._route.url)
         if not endpoints or endpoints[0].url != self._route.url:
             self._route.on_trouble()

@@ -23,8 +23,10 @@ _HEADERS = {"Content-Type": "application/cbor", "Accept-Encoding": "identity", "
 class Transport(Protocol):
     """The network as an Agent uses it."""
 
-    def order(self, *, avoid: str | None = None) -> list[Endpoint]:
-        """The endpoints to try now, in order. Raises IcUnreachable where all have asked for a pause."""
+    def order(self, *, after: str | None = None) -> list[Endpoint]:
+        """The endpoints to try now, in order; with ``after`` beginning behind that address. Raises IcUnreachable where
+        all have asked for a pause.
+        """
 
     async def send(
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
@@ -123,9 +125,9 @@ class HttpTransport:
         """All of them, with their health."""
         return list(self._endpoints.all)
 
-    def order(self, *, avoid: str | None = None) -> list[Endpoint]:
+    def order(self, *, after: str | None = None) -> list[Endpoint]:
         """As Transport.order."""
-        return self._endpoints.order(self._monotonic_ns(), avoid=avoid)
+        return self._endpoints.order(self._monotonic_ns(), after=after)
 
     def resting(self) -> list[Endpoint]:
         """As Transport.resting."""

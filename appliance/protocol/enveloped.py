@@ -101,7 +101,8 @@ class Enveloped(Session):
         client_key = self.sender + self.nonce.to_bytes(8, "big")
         client = f"{Principal(self.sender)}_{self.nonce}"
         after = self.sender if self.one_for_each_principal else b""
-        return [Join(self.name, self.canister_id, client_key, client, request, after), Poll(), Relay(request)]
+        join = Join(self.name, self.canister_id, client_key, client, request, after, self.sender)
+        return [join, Poll(), Relay(request)]
 
     def _relay(self, request: Request) -> list[Event]:
         if request.canister_id != self.canister_id:

@@ -30,7 +30,7 @@ class Join:
     ``generation`` is the wire generation by name, ``client_key`` the address of the canister's messages,
     ``client`` the same as text, and ``opening`` the call that opens the session: the verified one of the client, or the
     gateway's own. It must wait until ``ws_close`` of earlier clients with the same ``after`` has ended, unless that is
-    empty.
+    empty. Of clients with the same ``principal`` the canister keeps the one that opened last, unless that is empty.
     """
 
     generation: str
@@ -39,6 +39,7 @@ class Join:
     client: str
     opening: Request | Call
     after: bytes = b""
+    principal: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

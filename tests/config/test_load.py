@@ -11,7 +11,7 @@ from appliance.config.files import Content
 from appliance.config.load import Loaded, load, variable_path
 from appliance.config.problems import effect_of, field_at, keys_of
 from appliance.config.render.describe import render_yaml
-from appliance.config.schema import CanisterLimits, Config, Polling
+from appliance.config.schema import CanisterLimits, CanisterPolling, Config
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.ic.principal import Principal
 
@@ -75,7 +75,7 @@ def test_the_commented_examples_of_the_shipped_file_are_right(folder: Path) -> N
     assert config.gateway.tls is not None
     assert [more.address for more in config.gateway.listeners] == ["0.0.0.0:8081"]
     assert [str(canister.id) for canister in config.canisters] == [CHAT]
-    assert config.canisters[0].polling == Polling()
+    assert config.canisters[0].polling == CanisterPolling()
     assert config.canisters[0].rate_limits == CanisterLimits()
     assert [plugin.label for plugin in config.plugins] == ["audit_log"]
 
@@ -113,9 +113,9 @@ log:
         "g.yaml:10:37: network.root_key: 'abc' is not possible here: ",
         "g.yaml:11:30: verification.certificates: must be enforce or report or off, not 'enforced'; did you mean",
         "g.yaml:14:10: canisters[1].id: malformed principal",
-        "g.yaml:15:29: canisters[2].polling: min_interval (2 s) is above max_interval (1 s)",
+        "g.yaml:15:29: canisters[2].polling: min_interval (2 s) is above max_interval (0.1 s)",
         "g.yaml:16:5: canisters[3].id: is missing",
-        "g.yaml:17:10: polling: min_interval (5 s) is above max_interval (1 s)",
+        "g.yaml:17:10: polling: min_interval (5 s) is above max_interval (0.1 s)",
         "g.yaml:18:5: log: has no value",
     ]
     found = problems(text)

@@ -113,11 +113,14 @@ def test_every_key_has_values_to_test_with() -> None:
         assert key in known | identities or is_deeper or effect_of(field_at(path)) is None, key
 
 
+OWN_POLLING = {"min_interval": "10ms", "max_interval": "100ms", "max_backoff": "10s", "timeout": "5s"}
+
+
 def test_what_is_repeated_is_told_apart_by_what_it_is() -> None:
     old = {"canisters": [{"id": CHAT, "name": "chat"}, {"id": "aaaaa-aa"}]}
     new = {"canisters": [{"id": CANISTERS[2]}, {"id": CHAT, "name": "chat", "polling": {"min_interval": "10ms"}}]}
     assert plan(old, new) == [
-        (f"canisters[{CHAT}].polling", None, {"min_interval": "10ms", "max_interval": "1s", "timeout": "5s"}, "live"),
+        (f"canisters[{CHAT}].polling", None, OWN_POLLING, "live"),
         ("canisters[aaaaa-aa]", written(config(old).canisters[1]), None, "live"),
         (f"canisters[{CANISTERS[2]}]", None, written(config(new).canisters[0]), "live"),
     ]

@@ -3,13 +3,15 @@ certificates over real trees. What it is told to do wrong, it does wrong.
 """
 
 import asyncio
+import copy
 import hashlib
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 
 from appliance.crypto import BlsSecretKey, CandidTypes, Request, StateTree, encode_cbor, encode_certificate
-from appliance.errors import UncertifiedReject
+from appliance.errors import BadReply, CandidError, CertificateError, GatewayError, Malformed, UncertifiedReject
+from appliance.ic.agent import EndpointReply
 from appliance.ic.principal import Principal
 from appliance.ic.route import Route
 
@@ -18,6 +20,7 @@ OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: principal})
 MESSAGE = CandidTypes("(record {msg: blob})")
 CLOSE = CandidTypes("(record {client_key: record {client_principal: principal; client_nonce: nat64}})")
 POLL = CandidTypes("(record {nonce: nat64})")
+ACK = CandidTypes("(variant {AckMessage: record {last_incoming_sequence_num: nat64}})")
 MESSAGES = CandidTypes(
     "(variant {Ok: record {messages: vec record {client_key: record {client_principal: principal; client_nonce: nat64};"
     " key: text; content: blob}; cert: blob; tree: blob; is_end_of_queue: bool}; Err: text})"
@@ -37,10 +40,12 @@ class FakeCanister:
         self.id = canister_id
         self.gateway = gateway
         self.batch = batch
+        self.reply_limit: int | None = None
         self.received: list[tuple[bytes, bytes]] = []
         self.left: list[bytes] = []
         self.on_message: Callable[[bytes, bytes], bytes] = lambda key, payload: OK
         self.on_open: Callable[[bytes], bytes] = lambda key: OK
+        self.on_close: Callable[[bytes], bytes] = lambda key: OK
         self.install()
 
     def install(self) -> None:
@@ -54,7 +59,15 @@ class FakeCanister:
     def key(self, nonce: int) -> str:
         return f"{self.gateway}_{nonce:020}"
 
-    def send(self, client_key: bytes, payload: bytes = b"") -> None:
+    def acknowledge(self, at_ns: int) -> None:
+        """Write an acknowledgement to every client of the canister, at this time."""
+        content = ACK.encode({"AckMessage": {"last_incoming_sequence_num": 0}})
+        for client_key in self.by_principal.values():
+            self.send(client_key, content, is_service=True, at_ns=at_ns)
+
+    def send(
+        self, client_key: bytes, payload: bytes = b"", *, is_service: bool = False, at_ns: int | None = None
+    ) -> None:
         self.clients[client_key] += 1
         content = b"\xd9\xd9\xf7" + encode_cbor(
             {
@@ -63,8 +76,8 @@ class FakeCanister:
                     "client_nonce": int.from_bytes(client_key[-8:], "big"),
                 },
                 "sequence_num": self.clients[client_key],
-                "timestamp": time.time_ns(),
-                "is_service_message": not payload,
+                "timestamp": time.time_ns() if at_ns is None else at_ns,
+                "is_service_message": is_service or not payload,
                 "content": payload,
             },
             tagged=False,
@@ -91,8 +104,9 @@ class FakeCanister:
 
     def close(self, arg: bytes) -> bytes:
         key = CLOSE.decode(arg)[0]["client_key"]
-        self.left.append(key["client_principal"] + key["client_nonce"].to_bytes(8, "big"))
-        return OK
+        client_key = key["client_principal"] + key["client_nonce"].to_bytes(8, "big")
+        self.left.append(client_key)
+        return self.on_close(client_key)
 
     def poll(self, nonce: int) -> bytes:
         found = [message for message in self.queue if message[0] >= nonce]
@@ -110,7 +124,19 @@ class FakeCanister:
             for number, client_key, content in batch
         ]
         end = len(batch) == len(found)
-        return MESSAGES.encode({"Ok": {"messages": messages, "cert": cert, "tree": tree, "is_end_of_queue": end}})
+        reply = MESSAGES.encode({"Ok": {"messages": messages, "cert": cert, "tree": tree, "is_end_of_queue": end}})
+        if self.reply_limit is not None and len(reply) > self.reply_limit:
+            raise UncertifiedReject(5, "the payload is too large", "IC0504")
+        return reply
+
+    def without(self, *nonces: int) -> "FakeCanister":
+        """The same canister with messages left out of its queue, all of it certified."""
+        other = copy.copy(self)
+        other.queue = deque(message for message in self.queue if message[0] not in nonces)
+        other.tree = StateTree()
+        for nonce, _, content in other.queue:
+            other.tree.set([b"websocket", other.key(nonce).encode()], hashlib.sha256(content).digest())
+        return other
 
     def _certify(self, batch: list[tuple[int, bytes, bytes]]) -> tuple[bytes, bytes]:
         state = StateTree()
@@ -123,25 +149,44 @@ class FakeCanister:
 
 
 class FakeIc:
-    """``before_query`` and ``before_submit`` are awaited first and may raise; ``spoil`` changes the reply to a poll."""
+    """``before_query`` and ``before_submit`` are awaited first and may raise; ``spoil`` changes the reply to a poll. Of
+    several ``endpoints`` each query begins at another; ``liars`` says what some of them answer from a nonce on.
+    ``failed`` has the endpoints whose replies could not be used.
+    """
 
     def __init__(self, *canisters: FakeCanister) -> None:
         self.canisters = {bytes(canister.id): canister for canister in canisters}
         self.log: list[tuple[str, bytes]] = []
         self.nonces: defaultdict[bytes, list[int]] = defaultdict(list)
-        self.avoided: list[bool] = []
+        self.endpoints = ["http://one"]
+        self.liars: dict[str, Callable[[int], bytes]] = {}
+        self.asked: list[str] = []
+        self.failed: list[str] = []
         self.spoil: Callable[[bytes], bytes] = lambda reply: reply
         self.before_query: Callable[[], object] = nothing
         self.before_submit: Callable[[Request], object] = nothing
         self.before_call: Callable[[], object] = nothing
 
-    async def query(self, canister_id, method, arg, *, timeout_s=None, avoid_last_endpoint=False) -> bytes:
+    async def query_until(self, canister_id, method, arg, read, *, signatures, timeout_s=None):
         assert method == "ws_get_messages"
-        self.avoided.append(avoid_last_endpoint)
-        await self.before_query()
-        nonce = POLL.decode(arg)[0]["nonce"]
-        self.nonces[bytes(canister_id)].append(nonce)
-        return self.spoil(self.canisters[bytes(canister_id)].poll(nonce))
+        problem: GatewayError | None = None
+        for endpoint in self._rotated():
+            self.asked.append(endpoint)
+            await self.before_query()
+            nonce = POLL.decode(arg)[0]["nonce"]
+            self.nonces[bytes(canister_id)].append(nonce)
+            lie = self.liars.get(endpoint)
+            reply = lie(nonce) if lie else self.spoil(self.canisters[bytes(canister_id)].poll(nonce))
+            try:
+                return await read(EndpointReply(reply, endpoint, len(self.endpoints)))
+            except (BadReply, CertificateError, Malformed, CandidError) as error:
+                self.failed.append(endpoint)
+                problem = error
+        raise problem
+
+    def _rotated(self) -> list[str]:
+        first = self.endpoints.index(self.asked[-1]) + 1 if self.asked else 0
+        return self.endpoints[first:] + self.endpoints[:first]
 
     async def accept(self, request: Request, route: Route, /) -> bool:
         return False

@@ -6,6 +6,7 @@ import pytest
 
 from appliance.errors import (
     CallExpired,
+    CanisterForgot,
     CanisterRefused,
     CertifiedReject,
     ClientLeaving,
@@ -14,8 +15,8 @@ from appliance.errors import (
 )
 from appliance.gateway.calls.scheduler import KEPT
 from tests.gateway.bench import Bench, until
-from tests.gateway.clients import Client
-from tests.gateway.fake_ic import err
+from tests.gateway.clients import GATEWAY, Client
+from tests.gateway.fake_ic import err, nothing
 
 
 async def test_a_canister_that_refuses_the_opening_is_quoted_and_not_told_of_the_leaving():
@@ -183,3 +184,33 @@ async def test_a_canister_that_rejects_ws_close_does_not_delay_the_stop(refusal,
         await bench.gateway.stop()
         assert bench.gateway.pending_close_calls == 0
         assert bench.gateway.counters.failed_farewells == failed
+
+
+async def test_a_canister_that_does_not_know_the_gateway_any_more_has_forgotten_everybody():
+    async with Bench() as bench:
+        clients = [await bench.opened() for _ in range(3)]
+        (talker, refused), *listeners = clients
+        bench.canister.install()
+        bench.canister.on_close = lambda key: err(f"Gateway with principal {GATEWAY} is not registered")
+        refused.receive(talker.message())
+        await until(lambda: all(shell.is_gone for _, shell in clients))
+        assert isinstance(refused.error, CanisterRefused)
+        assert all(isinstance(shell.error, CanisterForgot) for _, shell in listeners)
+
+
+async def test_a_client_that_opened_while_another_was_refused_stays():
+    async with Bench() as bench:
+        talker, refused = await bench.opened()
+        bench.canister.install()
+        newcomers = []
+
+        async def opens_meanwhile():
+            newcomers.append(await bench.opened())
+
+        bench.ic.before_call = opens_meanwhile
+        bench.canister.on_close = lambda key: err(f"Gateway with principal {GATEWAY} is not registered")
+        refused.receive(talker.message())
+        await until(lambda: refused.is_gone and not bench.gateway.pending_close_calls)
+        ((_, newcomer),) = newcomers
+        assert newcomer.error is None
+        bench.ic.before_call = nothing

@@ -202,7 +202,7 @@ async def test_a_client_that_speaks_first_at_the_wrong_address_is_told_where_it_
                 await client.socket.send(event.frame)
             code, reason = await client.closed()
         assert code == WrongGeneration.close_code
-        assert f"this address serves clients of {served}" in reason
+        assert f"serves clients of {served}" in reason
         assert f"/{spoken}" in reason
         await nobody(network)
 

@@ -8,18 +8,22 @@ from aiohttp import web
 from appliance.crypto import Request, SigningKey, Verifier, encode_cbor
 from appliance.errors import (
     CallExpired,
+    CandidError,
     CertificateSignatureInvalid,
     CertificateStale,
     CertifiedReject,
+    GatewayError,
     IcError,
     IcRefused,
     IcUnreachable,
+    Malformed,
     Rejected,
     ReplyMalformed,
     ReplyTooLarge,
+    TooLarge,
     UncertifiedReject,
 )
-from appliance.ic.agent import Agent
+from appliance.ic.agent import Agent, EndpointReply
 from appliance.ic.api import PROBE_AGAIN_NS
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
@@ -119,23 +123,50 @@ async def test_a_query_that_nobody_answers_says_so(agent_for: AgentFor, unused_t
         await agent_for(f"http://127.0.0.1:{unused_tcp_port}").query(CANISTER, "m", b"")
 
 
-async def test_the_last_endpoint_can_be_avoided_for_each_canister(
+async def accept(reply: EndpointReply) -> bytes:
+    return reply.arg
+
+
+async def test_queries_of_a_canister_begin_at_one_endpoint_after_the_other(
     ic: ScriptedIc, other_ic: ScriptedIc, agent_for: AgentFor
 ) -> None:
     ic.script(query_reply(b"first"))
     other_ic.script(query_reply(b"second"))
     agent = agent_for(ic.url, other_ic.url)
-    assert await agent.query(CANISTER, "m", b"") == b"first"
-    assert await agent.query(OTHER, "m", b"", avoid_last_endpoint=True) == b"first"
-    assert await agent.query(CANISTER, "m", b"", avoid_last_endpoint=True) == b"second"
-    assert await agent.query(CANISTER, "m", b"", avoid_last_endpoint=True) == b"first"
+    assert [await agent.query_until(CANISTER, "m", b"", accept) for _ in range(3)] == [b"first", b"second", b"first"]
+    assert await agent.query_until(OTHER, "m", b"", accept) == b"first"
 
 
-async def test_a_single_endpoint_cannot_be_avoided(ic: ScriptedIc, agent_for: AgentFor) -> None:
+async def test_a_single_endpoint_is_queried_again(ic: ScriptedIc, agent_for: AgentFor) -> None:
     ic.script(query_reply(b"answer"))
     agent = agent_for(ic.url)
     for _ in range(2):
-        assert await agent.query(CANISTER, "m", b"", avoid_last_endpoint=True) == b"answer"
+        assert await agent.query_until(CANISTER, "m", b"", accept) == b"answer"
+    assert len(set(ic.bodies)) == 2, "a reply to one query can be played back to the next"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [CertificateSignatureInvalid("bad"), Malformed("reply", "bad"), CandidError("bad"), TooLarge("reply", 2, 1)],
+)
+async def test_a_reply_that_cannot_be_used_is_the_trouble_of_its_endpoint(
+    ic: ScriptedIc, other_ic: ScriptedIc, agent_for: AgentFor, problem: GatewayError
+) -> None:
+    ic.script(query_reply(b"bad"))
+    other_ic.script(query_reply(b"good"))
+    agent = agent_for(ic.url, other_ic.url)
+
+    async def read(reply: EndpointReply) -> str:
+        if reply.arg == b"bad":
+            raise problem
+        assert reply.endpoints in (1, 2)
+        return reply.endpoint
+
+    for _ in range(3):
+        assert await agent.query_until(CANISTER, "m", b"", read) == other_ic.url
+    assert (len(ic.seen), len(other_ic.seen)) == (1, 3), "it rests for a while"
+    with pytest.raises(GatewayError, match=r"bad|limit"):
+        await agent_for(ic.url).query_until(CANISTER, "m", b"", read)
 
 
 async def test_a_reply_beyond_the_limit_is_refused(ic: ScriptedIc, agent_for: AgentFor) -> None:

@@ -58,8 +58,8 @@ def test_normalising_is_idempotent_or_refuses(text: str) -> None:
     assert normalise_url(url) == url
 
 
-def urls(endpoints: Endpoints, now_ns: int, avoid: str | None = None) -> list[str]:
-    return [endpoint.url for endpoint in endpoints.order(now_ns, avoid=avoid)]
+def urls(endpoints: Endpoints, now_ns: int, after: str | None = None) -> list[str]:
+    return [endpoint.url for endpoint in endpoints.order(now_ns, after=after)]
 
 
 def test_the_healthy_ones_are_asked_as_configured() -> None:
@@ -102,12 +102,13 @@ def test_failing_together_counts_once() -> None:
     assert (endpoint.failures, endpoint.rests_for_s(0)) == (1, 1.0)
 
 
-def test_the_avoided_one_is_asked_last() -> None:
-    endpoints = Endpoints([A, B])
-    assert urls(endpoints, 0, avoid=A) == [B, A]
+def test_the_one_behind_the_last_is_asked_first_and_the_last_one_last() -> None:
+    endpoints = Endpoints([A, B, C])
+    assert [urls(endpoints, 0, after=last) for last in (A, B, C)] == [[B, C, A], [C, A, B], [A, B, C]]
+    assert urls(endpoints, 0, after="https://gone.example") == [A, B, C]
     endpoints.all[1].failed("it burns", 0)
-    assert urls(endpoints, 0, avoid=A) == [B, A]
-    assert urls(Endpoints([A]), 0, avoid=A) == [A]
+    assert urls(endpoints, 0, after=A) == [C, A]
+    assert urls(Endpoints([A]), 0, after=A) == [A]
 
 
 def test_who_asks_to_be_left_alone_is_left_alone_while_another_is_healthy() -> None:

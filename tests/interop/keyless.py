@@ -1,14 +1,18 @@
 """A gateway by the name of another, whose key nobody here has."""
 
-from typing import cast
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
 
 from appliance.crypto import Request, decode_cbor, encode_cbor, encode_content, read_envelope_unverified
 from appliance.errors import UncertifiedReject
 from appliance.gateway.ic import Ic
+from appliance.ic.agent import UNSIGNED, EndpointReply, QuerySignatures
 from appliance.ic.principal import Principal
 from appliance.ic.route import Route
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.outcome import Rejection
+
+T = TypeVar("T")
 
 
 class Keyless(Ic):
@@ -30,20 +34,21 @@ class Keyless(Ic):
         """As the agent does it."""
         return await self._agent.accept(request, route)
 
-    async def query(
+    async def query_until(
         self,
         canister_id: bytes,
         method: str,
         arg: bytes,
+        read: Callable[[EndpointReply], Awaitable[T]],
         *,
+        signatures: QuerySignatures = UNSIGNED,
         timeout_s: float | None = None,
-        avoid_last_endpoint: bool = False,
-    ) -> bytes:
+    ) -> T:
         """Unsigned."""
         outcome = self._replica.query(self._request(canister_id, method, arg), "flat")
         if isinstance(outcome, Rejection):
             raise UncertifiedReject(outcome.code, outcome.message, outcome.error_code)
-        return outcome.arg
+        return await read(EndpointReply(outcome.arg, "http://replica"))
 
     async def call(self, canister_id: bytes, method: str, arg: bytes) -> bytes:
         """Unsigned."""

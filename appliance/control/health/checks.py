@@ -131,16 +131,23 @@ class DataPlane:
 
     def polls(self) -> Finding:
         """Whether polls succeed for at least one canister with clients; one broken canister must not take the gateway
-        out.
+        out. The detail also has what is wrong where polls succeed.
         """
-        facts = {canister_id: poller.facts for canister_id, poller in self._gateway.pollers.items()}
-        failing = {str(canister_id): each.last_error for canister_id, each in facts.items() if each.state == "degraded"}
+        pollers = self._gateway.pollers
+        facts = {str(canister_id): poller.facts for canister_id, poller in pollers.items()}
+        degraded = {canister: each for canister, each in facts.items() if each.state == "degraded"}
+        failing = {canister: each for canister, each in degraded.items() if each.failures}
+        notes = [each.last_error or "" for canister, each in degraded.items() if canister not in failing][:1]
+        if (waiting := pollers.budget.waiting) > 1:
+            notes.append(
+                f"{waiting} canisters wait for their turn: polling.budget is {pollers.budget.rate:g} polls a second"
+            )
         if not failing:
             polled = "1 canister is polled" if len(facts) == 1 else f"{len(facts)} canisters are polled"
-            return Finding(True, polled if facts else "no canister has clients")
-        canister, error = next(iter(failing.items()))
-        detail = f"no answer from {len(failing)} of {len(facts)} canisters, {canister} among them: {error}"
-        return Finding(len(failing) < len(facts), detail)
+            return Finding(True, "; ".join([polled if facts else "no canister has clients", *notes]))
+        canister, first = next(iter(failing.items()))
+        detail = f"no answer from {len(failing)} of {len(facts)} canisters, {canister} among them: {first.last_error}"
+        return Finding(len(failing) < len(facts), "; ".join([detail, *notes]))
 
     def has_valid_certificate(self) -> Finding:
         """Whether the TLS certificate has not expired."""

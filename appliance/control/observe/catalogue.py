@@ -182,6 +182,8 @@ UNDELIVERABLE = _DOWN.counter(
 )
 REPEATED = _DOWN.counter("icws_repeated_messages_total", "Messages in poll replies that had been delivered before.")
 GAPS = _DOWN.counter("icws_nonce_gaps_total", "Gaps in the nonces of a canister: messages were lost.")
+LOST = _DOWN.counter("icws_lost_messages_total", "Messages that were missing from the queues of canisters.")
+POLLS_WAITING = _DOWN.gauge("icws_polls_waiting", "Canisters whose poll waits for its share of the budget of polls.")
 RESETS = _DOWN.counter("icws_queue_resets_total", "Restarts of a canister's message queue.")
 PROBES = _DOWN.counter("icws_queue_probes_total", "Polls that check whether a canister restarted its message queue.")
 POLLS = _DOWN.counter("icws_polls_total", "Polls of canisters.")

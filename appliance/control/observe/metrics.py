@@ -198,6 +198,8 @@ class Collector(Readable):
         yield m.UNDELIVERABLE, (), stats.undeliverable
         yield m.REPEATED, (), stats.repeated
         yield m.GAPS, (), stats.gaps
+        yield m.LOST, (), stats.lost
+        yield m.POLLS_WAITING, (), self._gateway.pollers.budget.waiting
         yield m.RESETS, (), stats.resets
         yield m.PROBES, (), stats.probes
         yield m.POLLS, (), stats.polls

@@ -5,19 +5,22 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import structlog
 
-from appliance.config.schema import Polling
-from appliance.crypto import CandidTypes, PollReply
-from appliance.errors import CanisterForgot, GatewayError, IcUnreachable
+from appliance.config.schema import CanisterPolling
+from appliance.errors import GatewayError, IcUnreachable
 from appliance.gateway.hub import Member
 from appliance.gateway.ic import Source
+from appliance.gateway.polling.budget import PollBudget
+from appliance.gateway.polling.deliveries import Deliveries
+from appliance.gateway.polling.heartbeat import Heartbeat
 from appliance.gateway.polling.queue_position import Ask, QueuePosition, Restarted, Taken
+from appliance.gateway.polling.reader import QueueReader
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.polling.schedule import Pace, WakeUp
+from appliance.gateway.polling.schedule import Backoff, Pace, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
@@ -26,7 +29,12 @@ from appliance.ic.principal import Principal
 from appliance.protocol.session import Generation
 
 _log = structlog.get_logger(__name__)
-_ARG = CandidTypes("(record {nonce: nat64})")
+TOO_LARGE_SHOWN_NS = 300 * 10**9
+"""How long a canister counts as degraded after a part of its queue had to be passed: what wrote so much is likely to
+write again."""
+
+OUTAGE_NS = 60 * 10**9
+"""Without a good poll for so long, canisters may have deleted acknowledgements that nobody read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,9 @@ class Poller:
         replies: Replies,
         members: Callable[[], Mapping[bytes, Member]],
         position: QueuePosition,
-        polling: Polling,
+        polling: CanisterPolling,
+        budget: PollBudget,
+        heartbeat: Heartbeat,
         counters: Counters,
         wake_up: WakeUp,
         jitter: Callable[[], float] = random.random,
@@ -71,22 +81,40 @@ class Poller:
         """
         self.canister_id = canister_id
         self.pace = Pace(polling)
+        self.backoff = Backoff()
         self.state: Literal["ok", "degraded"] = "ok"
         self.last_error: Exception | None = None
         self._generation = generation
-        self._source = source
-        self._replies = replies
-        self._members = members
         self._position = position
+        self._deliveries = Deliveries(
+            canister_id,
+            members,
+            position,
+            counters=counters,
+            heartbeat=heartbeat if generation else None,
+            clock=clock,
+        )
+        self._reader = QueueReader(
+            canister_id,
+            generation,
+            source=source,
+            replies=replies,
+            position=position,
+            budget=budget,
+            counters=counters,
+            clock=clock,
+            timeout_s=lambda: self.pace.polling.timeout,
+            missed=self._deliveries.missed,
+        )
+        self._budget = budget
         self._counters = counters
         self._wake_up = wake_up
         self._jitter = jitter
         self._clock = clock
         self._recorder = recorder or Recorder()
         self._event_bus = event_bus or EventBus(clock)
-        self._number = self._asked_ns = self._received_ns = 0
+        self._begun_ns = 0
         self._last_good_ns: int | None = None
-        self._polls = 0
         self._delivered = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._has_ended = False
@@ -96,8 +124,14 @@ class Poller:
         position.begin(zero_is_end=zero_is_end, greets=generation != 0)
 
     def nudge(self) -> None:
-        """Something was sent to the canister: poll at once, unless polls fail at the moment."""
-        if not self.pace.failures:
+        """Something was sent to the canister: poll at once, unless polls fail at the moment. It shortens a wait and
+        changes nothing else.
+        """
+        if self.backoff.failures:
+            return
+        if self._budget.hurry(self.canister_id):
+            self.pace = self.pace.nudged()
+        else:
             self._wake_up.set()
 
     @asynccontextmanager
@@ -129,9 +163,9 @@ class Poller:
             state="paused" if self.is_paused else self.state,
             next_nonce=self._position.next_nonce,
             last_good_ns=self._last_good_ns,
-            wait_s=self.pace.wait_s,
-            failures=self.pace.failures,
-            polls=self._polls,
+            wait_s=self.backoff.wait_s or self.pace.wait_s,
+            failures=self.backoff.failures,
+            polls=self._reader.polls,
             delivered=self._delivered,
             last_error=None if self.last_error is None else str(self.last_error),
         )
@@ -141,10 +175,11 @@ class Poller:
         """Whether an operator paused it."""
         return not self._may_poll.is_set()
 
-    def follow(self, polling: Polling) -> None:
+    def follow(self, polling: CanisterPolling) -> None:
         """Apply another configuration of polling."""
         if polling != self.pace.polling:
-            self.pace = Pace(polling, min(self.pace.wait_s, polling.max_interval), self.pace.failures)
+            self.pace = Pace(polling, min(self.pace.wait_s, polling.max_interval))
+            self.backoff = replace(self.backoff, wait_s=min(self.backoff.wait_s, polling.max_backoff))
             self._wake_up.set()
 
     def pause(self) -> None:
@@ -156,6 +191,7 @@ class Poller:
     def resume(self) -> None:
         """Poll again, at once."""
         self._may_poll.set()
+        self._deliveries.polls_resumed()
         self._event_bus.publish("canister.state", canister=str(self.canister_id), state=self.state, cause=None)
         self._wake_up.set()
 
@@ -170,6 +206,11 @@ class Poller:
     def expect_no_more(self, client_key: bytes) -> None:
         """The client left."""
         self._position.left(client_key)
+        self._deliveries.left(client_key)
+
+    def forgotten(self, client_keys: Iterable[bytes]) -> None:
+        """Close clients that the canister does not know any more, as it says."""
+        self._deliveries.forgotten(client_keys)
 
     async def drained(self) -> None:
         """Wait until a poll that begins from now on reached the end of the queue. Returns too when one failed, and when
@@ -184,14 +225,16 @@ class Poller:
     def end(self) -> None:
         """Polling ended: release everybody who waits for a poll."""
         self._has_ended = True
+        self._budget.leave(self.canister_id)
         _release(self._waiters)
 
     async def run(self) -> None:
         """Poll until cancelled. Nothing that goes wrong ends it."""
         try:
             while True:
-                if await self._wake_up.wait(self.pace.wait_s):
+                if await self._wake_up.wait(self._left_s()):
                     self.pace = self.pace.nudged()
+                await self._budget.turn(self.canister_id, is_active=self.pace.is_active)
                 if self.is_paused:
                     await self._may_poll.wait()
                     continue
@@ -199,9 +242,17 @@ class Poller:
         finally:
             self.end()
 
+    def _left_s(self) -> float:
+        """Seconds until the next poll."""
+        if self.backoff.failures:
+            return self.backoff.wait_s
+        passed_s = max(0.0, (self._clock() - self._begun_ns) / 1e9)
+        return max(0.0, self.pace.wait_s - passed_s)
+
     async def poll(self) -> None:
         """Poll once, deliver the new messages, and set the pace."""
         waiters, self._waiters = self._waiters, []
+        self._begun_ns = self._clock()
         drained = True
         try:
             drained = await self._poll()
@@ -217,97 +268,70 @@ class Poller:
     async def _poll(self) -> bool:
         position = self._position
         ask = position.next_ask()
-        while not isinstance(decision := position.judge(ask, reply := await self._ask(ask)), Taken):
+        decision, page = await self._reader.read(ask)
+        while not isinstance(decision, Taken):
+            self._budget.charge()
             if isinstance(decision, Restarted):
-                self._restarted()
+                self._deliveries.restarted()
+                self._wake_up.set()  # the new queue may be long
                 ask = position.next_ask()
-            else:
+            elif isinstance(decision, Ask):
                 ask = decision
+            # What is missing is asked for again: the next endpoint may have it.
+            decision, page = await self._reader.read(ask)
         self._deliver(decision)
+        drained = page.is_end_of_queue or not decision.messages
+        # Before v2 a page does not say that there is more.
+        if not decision.messages or (drained and self._generation == 2):
+            self._deliveries.reached_end()
         self._recovered()
-        drained = reply.is_end_of_queue or not decision.messages
+        if drained:
+            self._deliveries.close_silent()
         self.pace = self.pace.after(polled=len(decision.messages), drained=drained)
         return drained
 
-    async def _ask(self, ask: Ask) -> PollReply:
-        self._counters.polls += 1
-        self._counters.probes += ask.purpose == "probe"
-        self._polls += 1
-        self._number, self._asked_ns = self._counters.polls, self._clock()
-        reply = await self._source.query(
-            self.canister_id,
-            "ws_get_messages",
-            _ARG.encode({"nonce": ask.nonce}),
-            timeout_s=self.pace.polling.timeout,
-            avoid_last_endpoint=self.pace.failures > 0,
-        )
-        self._received_ns = self._clock()
-        return await self._replies.open(reply, self.canister_id, self._generation)
-
     def _deliver(self, taken: Taken) -> None:
         """Pass the new messages on to their clients."""
-        counters, position, members = self._counters, self._position, self._members()
-        delivered = 0
-        polled = self._record(taken) if taken.messages else NO_POLL
-        for message in taken.messages:
-            nonce, key = message.nonce, message.client_key
-            member = members.get(key)
-            if member is None:
-                counters.undeliverable += 1
-                continue
-            position.delivered(key, nonce)
-            member.deliver(message.frame, nonce, polled)
-            delivered += 1
-        self._forgotten(key for key in taken.forgotten if position.waits(key))
-        counters.delivered += delivered
-        counters.repeated += taken.repeated
+        delivered = self._deliveries.deliver(taken, self._record(taken) if taken.messages else NO_POLL)
         self._delivered += delivered
         if delivered:
-            self._recorder.latency.polled_to_written.observe(self._clock() - self._received_ns, delivered)
-        if taken.gaps:
-            counters.gaps += taken.gaps
-            _log.warning("messages are missing", canister=str(self.canister_id), gaps=taken.gaps)
+            self._recorder.latency.polled_to_written.observe(self._clock() - self._reader.received_ns, delivered)
 
     def _record(self, taken: Taken) -> PollRecord:
         return self._recorder.polled(
             self.canister_id,
-            self._number,
+            self._reader.number,
             taken.messages,
-            asked_ns=self._asked_ns,
-            came_ns=self._received_ns,
+            asked_ns=self._reader.asked_ns,
+            came_ns=self._reader.received_ns,
             now_ns=self._clock(),
         )
 
-    def _restarted(self) -> None:
-        """Close the clients that the canister forgot, and poll again soon: the new queue may be long."""
-        self._counters.resets += 1
-        _log.warning("canister restarted its queue", canister=str(self.canister_id))
-        waits = self._position.waits
-        self._forgotten(key for key, member in self._members().items() if member.is_open and not waits(key))
-        self._wake_up.set()
-
-    def _forgotten(self, client_keys: Iterable[bytes]) -> None:
-        members = self._members()
-        # A list: a member that is closed leaves, and with it its key.
-        for member in [members[key] for key in client_keys if key in members]:
-            member.fail(CanisterForgot(str(self.canister_id)))
-
     def _recovered(self) -> None:
+        last_good_ns, now_ns = self._last_good_ns, self._clock()
+        if last_good_ns is None or now_ns - last_good_ns > OUTAGE_NS:
+            self._deliveries.polls_resumed()
+        self.backoff = Backoff()
+        self._last_good_ns = now_ns
+        if (passed := self._reader.too_large) is not None and now_ns - passed[1] < TOO_LARGE_SHOWN_NS:
+            self._degrade(passed[0])
+            return
         if self.state == "degraded":
             _log.info("polling works again", canister=str(self.canister_id))
             self._event_bus.publish("canister.state", canister=str(self.canister_id), state="ok", cause=None)
         self.state, self.last_error = "ok", None
-        self._last_good_ns = self._clock()
 
     def _failed(self, error: Exception) -> None:
         retry_after_s = error.retry_after_s if isinstance(error, IcUnreachable) else None
-        self.pace = self.pace.failed(jitter=self._jitter(), retry_after_s=retry_after_s)
+        self.backoff = self.backoff.failed(self.pace.polling, jitter=self._jitter(), retry_after_s=retry_after_s)
         self._counters.failed_polls[error.reason if isinstance(error, GatewayError) else "internal"] += 1
         if not isinstance(error, GatewayError):
             _log.error("polling failed", canister=str(self.canister_id), exc_info=error)
-        elif self.state == "ok":
-            _log.warning("polling is degraded", canister=str(self.canister_id), cause=str(error))
+        self._degrade(error)
+
+    def _degrade(self, error: Exception) -> None:
         if self.state == "ok":
+            _log.warning("polling is degraded", canister=str(self.canister_id), cause=str(error))
             self._event_bus.publish(
                 "canister.state", canister=str(self.canister_id), state="degraded", cause=str(error)
             )

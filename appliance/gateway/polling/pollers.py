@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
-from appliance.config.schema import Canister, Polling
+from appliance.config.schema import Canister, CanisterPolling
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Source
+from appliance.gateway.polling.budget import PollBudget
+from appliance.gateway.polling.heartbeat import Heartbeat
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.queue_position import QueuePosition
 from appliance.gateway.polling.replies import Replies
@@ -22,7 +24,7 @@ MAX_POSITIONS = 10_000
 
 
 class Pollers(Mapping[Principal, Poller]):
-    """The running pollers by canister."""
+    """The running pollers by canister. ``budget`` is what they share."""
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class Pollers(Mapping[Principal, Poller]):
         event_bus: EventBus,
         clock: Callable[[], int],
         wake_up: Callable[[], WakeUp],
+        budget: PollBudget,
     ) -> None:
         """``clock`` is nanoseconds since 1970; ``wake_up`` makes the wake-up of a poller."""
         self._source = source
@@ -47,8 +50,9 @@ class Pollers(Mapping[Principal, Poller]):
         self._event_bus = event_bus
         self._clock = clock
         self._wake_up = wake_up
+        self.budget = budget
         self._running: dict[Principal, tuple[Poller, asyncio.Task[None]]] = {}
-        self._positions: dict[Principal, QueuePosition] = {}
+        self._positions: dict[Principal, tuple[QueuePosition, Heartbeat]] = {}
 
     def __getitem__(self, canister_id: Principal) -> Poller:
         return self._running[canister_id][0]
@@ -59,10 +63,10 @@ class Pollers(Mapping[Principal, Poller]):
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(self, canister: Canister, polling: Polling, nonce: int | None) -> None:
+    def start(self, canister: Canister, polling: CanisterPolling, nonce: int | None) -> None:
         """Poll a canister that is not polled, from ``nonce`` on; from where polling ended last if that is None."""
         canister_id = canister.id
-        position = self._position(canister_id)
+        position, heartbeat = self._remembered(canister_id)
         if nonce is not None:
             position.start_at(nonce)
         poller = Poller(
@@ -73,6 +77,8 @@ class Pollers(Mapping[Principal, Poller]):
             members=lambda: self._hub.members(canister_id),
             position=position,
             polling=polling,
+            budget=self.budget,
+            heartbeat=heartbeat,
             counters=self._counters,
             wake_up=self._wake_up(),
             clock=self._clock,
@@ -94,10 +100,10 @@ class Pollers(Mapping[Principal, Poller]):
         for canister_id in list(self._running):
             self.stop(canister_id)
 
-    def _position(self, canister_id: Principal) -> QueuePosition:
-        """The queue position outlives the poller: the next one must not deliver old messages again."""
-        position = self._positions.pop(canister_id, None) or QueuePosition()
+    def _remembered(self, canister_id: Principal) -> tuple[QueuePosition, Heartbeat]:
+        """What outlives the poller: the next one must not deliver old messages again."""
+        remembered = self._positions.pop(canister_id, None) or (QueuePosition(), Heartbeat())
         while len(self._positions) >= MAX_POSITIONS:
             del self._positions[next(iter(self._positions))]
-        self._positions[canister_id] = position
-        return position
+        self._positions[canister_id] = remembered
+        return remembered

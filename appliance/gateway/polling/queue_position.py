@@ -6,6 +6,7 @@ A value without I/O and without a clock: pages of the queue in, decisions out. `
     while True:
         decision = position.judge(ask, the page from ask.nonce on)
         Ask       -> get the page from its nonce, and judge that one
+        Missing   -> get the page from another endpoint, and judge that one; or judge this one again, passing the hole
         Restarted -> close the clients of before, and begin with next_ask() again
         Taken     -> deliver its messages; this poll is done
 
@@ -26,6 +27,9 @@ restart everything can be read from its beginning without delivering anything tw
 certified by nobody. If that goes on, a *probe* asks further down the queue: a message before the anchor that was
 written after it belongs to a new queue. It need not be a newcomer's message, so any page of the new queue will do.
 
+A certificate proves each message of a page, and not that the page leaves out none. So a page with a *hole*, between two
+messages or before the first, is not taken on the word of one endpoint.
+
 Certificates order all of this: only one that is newer than all that showed the known queue proves a restart, and none
 that is older than the proof is believed afterwards. Else a replica that is behind could undo a restart.
 """
@@ -35,7 +39,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from appliance.crypto import decode_cbor
-from appliance.errors import GatewayError
+from appliance.errors import GatewayError, NonceTooFar
 from appliance.protocol.frames import payload_of
 
 FIRST_PROBE = 2
@@ -45,6 +49,9 @@ one, up to the last number: clients of v0 may wait for ever, as nothing obliges 
 SETTLE = 2
 """Polls that begin at the anchor after an opening call ended or a client left unanswered: its first message may still
 come into the queue, or be there unread."""
+LONGEST_HOLE = 1 << 40
+"""Messages that may be missing in a row. A canister cannot have written more, and whoever skipped so many would have
+nothing to poll for."""
 PATIENCE = 32
 """Polls to the end of the queue after which a client that the canister accepted before it restarted gets no more."""
 
@@ -59,6 +66,18 @@ class Message(Protocol):
     @property
     def client_key(self) -> bytes:
         """The client it is for."""
+
+    @property
+    def sequence_num(self) -> int:
+        """Its number among the messages for this client, from 1."""
+
+    @property
+    def timestamp_ns(self) -> int:
+        """When the canister wrote it."""
+
+    @property
+    def service_kind(self) -> str | None:
+        """Which message of the protocol it is; None for one of the application."""
 
     @property
     def frame(self) -> bytes:
@@ -88,13 +107,24 @@ class Ask(NamedTuple):
     purpose: Literal["poll", "rest", "probe"] = "poll"
 
 
+class Missing(NamedTuple):
+    """The page goes on with nonce ``got`` where ``expected`` is due; ``is_inside`` it, or before its first message.
+    Nothing of it was taken.
+    """
+
+    expected: int
+    got: int
+    is_inside: bool
+
+
 class Taken(NamedTuple):
-    """The new messages of a page, in order. ``gaps`` counts jumps of their nonces, ``repeated`` the messages that were
-    taken before, ``forgotten`` are clients that the canister accepted and lost before their first message.
+    """The new messages of a page, in order. ``lost`` counts messages that are missing before them and that a client may
+    have waited for, ``repeated`` the messages that were taken before, ``forgotten`` are clients that the canister
+    accepted and lost before their first message.
     """
 
     messages: Sequence[Message] = ()
-    gaps: int = 0
+    lost: int = 0
     repeated: int = 0
     forgotten: Sequence[bytes] = ()
 
@@ -103,7 +133,7 @@ class Restarted(NamedTuple):
     """The canister has a new queue. It forgot every client that is open, and nothing of the new queue was taken."""
 
 
-Decision: TypeAlias = Ask | Taken | Restarted
+Decision: TypeAlias = Ask | Missing | Taken | Restarted
 
 
 @dataclass(slots=True)
@@ -210,8 +240,12 @@ class QueuePosition:
         """What a poll asks for first."""
         return Ask(self.next_nonce - 1 if self._is_checking and self._anchor else self.next_nonce)
 
-    def judge(self, ask: Ask, page: Page) -> Decision:
-        """What the page that answers ``ask`` means. Not more than five asks in a row lead to `Taken`."""
+    def judge(self, ask: Ask, page: Page, *, passing: Missing | None = None) -> Decision:
+        """What the page that answers ``ask`` means. Not more than five asks in a row lead to `Taken`, unless pages have
+        holes. ``passing`` is a hole of it that is believed.
+
+        Raises NonceTooFar for a page that no honest canister writes.
+        """
         if page.time_ns is not None and page.time_ns < self._restarted_ns:
             return Taken()  # of before the restart, by a replica that is behind
         if ask.purpose == "probe":
@@ -223,8 +257,8 @@ class QueuePosition:
         if self._skips_beginning(ask) and messages[0].nonce > 1:
             return Ask(1, "rest")
         if self._is_checking and self._anchor and ask.purpose == "poll":
-            return self._check(ask, page)
-        return self._take(page, messages)
+            return self._check(ask, page, passing)
+        return self._take(page, messages, passing)
 
     @property
     def _is_checking(self) -> bool:
@@ -235,21 +269,21 @@ class QueuePosition:
         is_known = self.next_nonce == 1 or self._was_empty
         return self.zero_is_end and ask.nonce == 0 and self.next_nonce <= 1 and is_known
 
-    def _check(self, ask: Ask, page: Page) -> Decision:
+    def _check(self, ask: Ask, page: Page, passing: Missing | None) -> Decision:
         """Look for the anchor before anything is taken."""
         anchor = self.next_nonce - 1
         if ask.nonce > anchor:
             return Ask(anchor)  # asked before a newcomer came
         shown = next((message for message in page.messages if message.nonce == anchor), None)
         if shown is None:
-            return self._take(page, page.messages)
+            return self._take(page, page.messages, passing)
         if _content(shown.frame) != _content(self._anchor):
             return self._restart(page) if self._is_newer(page) else Taken()
         self._shown_ns = max(self._shown_ns, page.time_ns or 0)
         self._silent = 0
         if len(page.messages) == 1 and not page.is_end_of_queue:
             return Ask(self.next_nonce, "rest")  # a page holds one message
-        return self._take(page, [message for message in page.messages if message is not shown])
+        return self._take(page, [message for message in page.messages if message is not shown], passing)
 
     def _silence(self) -> Decision:
         """The page has nothing, not even the anchor: the end of our queue, of a shorter one, or a replica behind."""
@@ -288,24 +322,36 @@ class QueuePosition:
         self._patience = dict.fromkeys(self._waiting, PATIENCE) if self.greets else {}
         return Restarted()
 
-    def _take(self, page: Page, messages: Sequence[Message]) -> Taken:
-        """Move behind the messages that are new."""
-        first, following = self.next_nonce, self.next_nonce
-        gaps, fresh = 0, []
-        for message in messages:
-            nonce = message.nonce
-            if nonce < following:
-                continue
-            gaps += nonce > following and not (self._is_joining and following == first)
-            following = nonce + 1
+    def _take(self, page: Page, messages: Sequence[Message], passing: Missing | None) -> Missing | Taken:
+        """Move behind the messages that are new, up to a hole that is not believed yet."""
+        following, lost, fresh = self.next_nonce, 0, list[Message]()
+        new = [message for message in messages if message.nonce >= following]
+        for message in new:
+            if message.nonce > following and not (self._shows_any_beginning and not fresh):
+                hole = Missing(following, message.nonce, is_inside=message is not page.messages[0])
+                if hole != passing:
+                    if passing is None or not fresh:
+                        return self._believable(hole)
+                    break  # the hole behind the one that is believed
+                lost += 0 if self._is_joining and not fresh else message.nonce - following
+            following = message.nonce + 1
             fresh.append(message)
         if fresh:
             self.next_nonce, self._anchor, self._is_joining = following, fresh[-1].frame, False
             self._shown_ns = max(self._shown_ns, page.time_ns or 0)
         # Canisters of v1 do not say where the queue ends: only a page without new messages shows it.
-        is_end = page.is_end_of_queue and not (self.zero_is_end and fresh)
-        forgotten = self._end_of_queue() if is_end else ()
-        return Taken(fresh, gaps, len(messages) - len(fresh), forgotten)
+        is_end = page.is_end_of_queue and len(fresh) == len(new) and not (self.zero_is_end and fresh)
+        return Taken(fresh, lost, len(messages) - len(new), self._end_of_queue() if is_end else ())
+
+    @property
+    def _shows_any_beginning(self) -> bool:
+        """Whether a page may begin anywhere: nonce 0 of a v1 queue shows its end."""
+        return self.zero_is_end and self._is_joining and not self.next_nonce
+
+    def _believable(self, hole: Missing) -> Missing:
+        if hole.got - hole.expected > LONGEST_HOLE:
+            raise NonceTooFar(hole.expected, hole.got)
+        return hole
 
     def _end_of_queue(self) -> Sequence[bytes]:
         """A poll came to the end of the queue. Returns whom the canister lost before their first message."""

@@ -10,6 +10,7 @@ from appliance.crypto import PollReply, Verifier, read_poll_reply_unverified
 from appliance.errors import BadReply, CanisterRefused, GatewayError
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
+from appliance.ic.agent import UNSIGNED, QuerySignatures
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Mode
 from appliance.protocol.session import Generation
@@ -22,8 +23,8 @@ SMALL = 256
 
 class Replies:
     """Turns the bytes of a reply into messages with ready frames. ``mode`` is ``verification.certificates``; what
-    ``report`` finds is counted, and logged the first time of its kind. ``gateway`` is the principal that polls.
-    ``verifier`` and ``mode`` may be changed.
+    ``report`` finds is counted, and logged the first time of its kind. ``signatures`` says how those of nodes are
+    verified before. ``gateway`` is the principal that polls. ``verifier``, ``mode`` and ``signatures`` may be changed.
     """
 
     def __init__(
@@ -33,19 +34,23 @@ class Replies:
         counters: Counters,
         *,
         gateway: Principal,
+        signatures: QuerySignatures = UNSIGNED,
         clock: Callable[[], int] = time.time_ns,
         recorder: Recorder | None = None,
     ) -> None:
         self.verifier = verifier
         self.mode = mode
+        self.signatures = signatures
         self._counters = counters
         self._gateway = gateway
         self._clock = clock
         self._recorder = recorder or Recorder()
 
     async def open(self, reply: bytes, canister_id: bytes, generation: Generation) -> PollReply:
-        """Decode and verify. Raises a BadReply, Malformed, CandidError, TooLarge, CanisterRefused, and with mode
-        ``enforce`` a CertificateError.
+        """Decode and verify; what is missing between messages is left to ``QueuePosition``.
+
+        Raises a BadReply, Malformed, CandidError, TooLarge, CanisterRefused, and a CertificateError with mode
+        ``enforce``.
         """
         if len(reply) <= SMALL:
             opened, doubt = self._open(reply, canister_id, generation)
@@ -53,7 +58,7 @@ class Replies:
             opened, doubt, took_ns = await asyncio.to_thread(self._open_timed, reply, canister_id, generation)
             self._recorder.latency.reply_verification.observe(took_ns)
         if doubt is not None:
-            self._report(doubt, canister_id)
+            self.report(doubt, canister_id)
         return opened
 
     def _open_timed(
@@ -79,10 +84,11 @@ class Replies:
     def _verify(self, reply: bytes, canister_id: bytes, generation: Generation) -> PollReply:
         now_ns = self._clock()
         return self.verifier.open_poll_reply(
-            reply, canister_id, generation=generation, now_ns=now_ns, gateway=self._gateway
+            reply, canister_id, generation=generation, now_ns=now_ns, gateway=self._gateway, allow_holes=True
         )
 
-    def _report(self, doubt: GatewayError, canister_id: bytes) -> None:
+    def report(self, doubt: GatewayError, canister_id: bytes) -> None:
+        """Count a reply that enforced verification would have refused, and log the first of its kind."""
         if doubt.reason not in self._counters.unverified:
             canister = str(Principal(canister_id))
             _log.warning("messages of a canister do not verify", canister=canister, cause=str(doubt))

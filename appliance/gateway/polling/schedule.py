@@ -1,22 +1,30 @@
-"""When a poller polls next: the pace as a value that follows from the last reply, and a wait that can be cut short."""
+"""When a poller polls next: pace and back-off as values that follow from the last reply, and a wait that can be cut
+short.
+
+Three things that must not be one number. The *pace* follows the messages; a nudge shortens its wait and nothing else.
+The *back-off* follows failures: it ends with a poll that went well, never with a nudge, or a busy canister would be
+polled without a pause while it fails. *Failover* is neither: each poll begins at another endpoint anyway.
+"""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
-from appliance.config.schema import Polling
+from appliance.config.schema import CanisterPolling
 
-SLOWEST = 10
-"""Errors slow polling down to this many times ``max_interval``, no further."""
+ACTIVE_POLLS = 20
+"""Polls without a message after which a canister counts as idle: 2 s where the budget is not spent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long a poller waits: ``wait_s`` until the next poll, after ``failures`` polls that failed in a row."""
+    """How long a poller waits: ``wait_s`` from the beginning of one poll to the next. ``quiet`` counts polls without a
+    new message since the last message or nudge.
+    """
 
-    polling: Polling
+    polling: CanisterPolling
     wait_s: float = 0.0
-    failures: int = 0
+    quiet: int = 0
 
     def after(self, *, polled: int, drained: bool) -> Self:
         """The pace after a reply with ``polled`` new messages; ``drained`` if it reached the end of the queue.
@@ -27,25 +35,37 @@ class Pace:
         if polled:
             return self._with(0.0 if not drained else self.polling.min_interval)
         doubled = max(self.polling.min_interval, 2 * self.wait_s)
-        return self._with(min(doubled, self.polling.max_interval))
+        return self._with(min(doubled, self.polling.max_interval), self.quiet + 1)
 
     def nudged(self) -> Self:
         """The pace after a call to the canister: its answer may be in the queue, so poll at once."""
         return self._with(0.0)
 
-    def failed(self, *, jitter: float, retry_after_s: float | None = None) -> Self:
-        """The pace after a failed poll: the wait doubles with each failure in a row, is shortened by up to half by
-        ``jitter`` (0 to 1), and is not below ``retry_after_s`` of the endpoint. `SLOWEST` bounds all of it.
-        """
-        ceiling = SLOWEST * self.polling.max_interval
-        full = self.polling.min_interval * 2.0 ** min(self.failures, 64)  # 2.0 ** 1024 would overflow
-        # The jitter comes after the ceiling: pollers that have all reached it would else poll in step.
-        wait = min(full, ceiling) * (1 - jitter / 2)
-        wait = min(max(wait, retry_after_s or 0.0), ceiling)
-        return type(self)(self.polling, wait, self.failures + 1)
+    @property
+    def is_active(self) -> bool:
+        """Whether messages flow, or the answer to a call may be due: replicas lag behind by a block or two."""
+        return self.quiet < ACTIVE_POLLS
 
-    def _with(self, wait_s: float) -> Self:
-        return type(self)(self.polling, wait_s)
+    def _with(self, wait_s: float, quiet: int = 0) -> Self:
+        return replace(self, wait_s=wait_s, quiet=quiet)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long a poller waits after ``failures`` polls that failed in a row: ``wait_s`` from the end of the last."""
+
+    failures: int = 0
+    wait_s: float = 0.0
+
+    def failed(self, polling: CanisterPolling, *, jitter: float, retry_after_s: float | None = None) -> Self:
+        """The back-off after one more failure: the wait doubles with each in a row, is shortened by up to half by
+        ``jitter`` (0 to 1), and is not below ``retry_after_s`` of the endpoint. ``max_backoff`` bounds all of it.
+        """
+        full = polling.min_interval * 2.0 ** min(self.failures, 64)  # 2.0 ** 1024 would overflow
+        # The jitter comes after the ceiling: pollers that have all reached it would else poll in step.
+        wait = min(full, polling.max_backoff) * (1 - jitter / 2)
+        wait = min(max(wait, retry_after_s or 0.0), polling.max_backoff)
+        return type(self)(self.failures + 1, wait)
 
 
 class WakeUp(Protocol):

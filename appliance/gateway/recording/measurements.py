@@ -43,11 +43,13 @@ class Counters:
     delivered: int = 0
     """Messages of canisters that were delivered to their client."""
     undeliverable: int = 0
-    """Messages for clients that are not connected."""
+    """Messages for clients that are not connected, or that do not take them any more."""
     repeated: int = 0
     """Messages that a reply contained again."""
     gaps: int = 0
     """Jumps of the nonces of a queue."""
+    lost: int = 0
+    """Messages that were missing there."""
     probes: int = 0
     """Polls further down a queue, to see whether the canister restarted."""
     resets: int = 0

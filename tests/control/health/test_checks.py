@@ -44,7 +44,7 @@ class ScriptedIc:
 
 
 def gateway(config: dict[str, Any] | None = None, **more: Any) -> Any:
-    values = {"pollers": {}, "stopping": False, "is_accepting": True, "principal": "2vxsx-fae", **more}
+    values = {"pollers": None, "stopping": False, "is_accepting": True, "principal": "2vxsx-fae", **more}
     return SimpleNamespace(config=Config.model_validate(config or {}), clock=lambda: NOW_NS, **values)
 
 
@@ -116,18 +116,40 @@ def test_it_has_to_listen_somewhere() -> None:
     assert plane(urls=[]).listens() == Finding(False, "has no listening socket")
 
 
+class Pollers(dict[str, Any]):
+    """As the gateway has them; so many canisters wait for their share of the budget."""
+
+    def __init__(self, waiting: int = 0, **states: str) -> None:
+        super().__init__({canister: poller(state) for canister, state in states.items()})
+        self.budget = SimpleNamespace(waiting=waiting, rate=200.0)
+
+
 def poller(state: str) -> Any:
-    return SimpleNamespace(facts=SimpleNamespace(state=state, last_error="no answer" if state == "degraded" else None))
+    """``passed``: polls succeed, and something is wrong all the same."""
+    error = {"degraded": "no answer", "passed": "the queue is too large"}.get(state)
+    shown = "degraded" if error else state
+    return SimpleNamespace(facts=SimpleNamespace(state=shown, last_error=error, failures=state == "degraded"))
 
 
 def test_it_is_well_as_long_as_one_canister_answers() -> None:
-    assert plane().polls() == Finding(True, "no canister has clients")
-    assert plane(pollers={"a": poller("ok")}).polls() == Finding(True, "1 canister is polled")
-    assert plane(pollers={"a": poller("ok"), "b": poller("paused")}).polls() == Finding(True, "2 canisters are polled")
-    some = plane(pollers={"a": poller("ok"), "b": poller("degraded")}).polls()
+    assert plane(pollers=Pollers()).polls() == Finding(True, "no canister has clients")
+    assert plane(pollers=Pollers(a="ok")).polls() == Finding(True, "1 canister is polled")
+    assert plane(pollers=Pollers(a="ok", b="paused")).polls() == Finding(True, "2 canisters are polled")
+    some = plane(pollers=Pollers(a="ok", b="degraded")).polls()
     assert some.ok
     assert some.detail == "no answer from 1 of 2 canisters, b among them: no answer"
-    assert not plane(pollers={"b": poller("degraded")}).polls().ok
+    assert not plane(pollers=Pollers(b="degraded")).polls().ok
+
+
+def test_the_detail_of_polls_has_what_is_wrong_where_they_succeed() -> None:
+    passed = plane(pollers=Pollers(a="passed")).polls()
+    assert passed == Finding(True, "1 canister is polled; the queue is too large")
+    both = plane(pollers=Pollers(a="passed", b="degraded")).polls()
+    assert both.ok
+    assert both.detail.endswith("b among them: no answer; the queue is too large")
+    busy = plane(pollers=Pollers(waiting=7, a="ok")).polls()
+    assert busy.ok
+    assert busy.detail.endswith("7 canisters wait for their turn: polling.budget is 200 polls a second")
 
 
 def test_a_certificate_must_not_be_over(tmp_path: Path) -> None:

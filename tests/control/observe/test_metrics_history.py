@@ -31,6 +31,8 @@ async def test_nothing_is_taken_any_more_when_it_is_left() -> None:
 
 async def test_a_sample_has_what_the_counters_say(plane: Plane) -> None:
     async with plane.connect():
+        # A poll may deliver the first message before the reply to the opening call is there.
+        await until(lambda: plane.gateway.recorder.latency.gateway_to_ic.count)
         sample = sample_of(plane.gateway, plane.control.listener)
     stats = plane.gateway.counters
     assert (sample.sessions, sample.connections) == (1, 1)

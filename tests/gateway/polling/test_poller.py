@@ -12,11 +12,16 @@ from appliance.errors import (
     CertificateError,
     CertificateSignatureInvalid,
     IcUnreachable,
+    Malformed,
+    MessagesLost,
+    NonceTooFar,
 )
+from appliance.gateway.polling.budget import PollBudget
+from appliance.gateway.polling.heartbeat import Heartbeat
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.queue_position import FIRST_PROBE, PATIENCE, QueuePosition
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.polling.schedule import SLOWEST
+from appliance.gateway.polling.schedule import Backoff
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.timeline import PollRecord
 from tests.gateway.bench import ManualWakeUp, until
@@ -35,14 +40,28 @@ class Member:
     def is_open(self) -> bool:
         return bool(self.frames)
 
-    def deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
+    def deliver(self, frame: bytes, nonce: int, sequence_num: int, polled: PollRecord) -> bool:
         self.frames.append(frame)
+        return True
 
     def fail(self, error: Exception) -> None:
         self.error = error
 
 
+class StrictMember(Member):
+    """Watches the numbers of its messages, as a peer does."""
+
+    def deliver(self, frame: bytes, nonce: int, sequence_num: int, polled: PollRecord) -> bool:
+        if sequence_num > len(self.frames) + 1:
+            self.fail(MessagesLost("the canister"))
+        elif self.error is None and sequence_num > len(self.frames):
+            return super().deliver(frame, nonce, sequence_num, polled)
+        return False
+
+
 class Setup:
+    member_type = Member
+
     def __init__(self, *, mode="enforce", position=None, batch=50, generation=2, zero_is_end=False) -> None:
         self.generation, self.zero_is_end = generation, zero_is_end
         self.canister = FakeCanister(CANISTER, GATEWAY, batch=batch)
@@ -50,6 +69,7 @@ class Setup:
         self.members: dict[bytes, Member] = {}
         self.counters = Counters()
         self.wake_up = ManualWakeUp()
+        self.now_ns = 77
         self.position = position or QueuePosition()
         self.verifier = Verifier(ROOT.public_key)
         self.poller = self.new_poller(mode)
@@ -63,14 +83,17 @@ class Setup:
             members=lambda: self.members,
             position=self.position,
             polling=POLLING,
+            budget=PollBudget(1000),
+            heartbeat=Heartbeat(),
             counters=self.counters,
             wake_up=self.wake_up,
             jitter=lambda: 0.0,
+            clock=lambda: self.now_ns,
             zero_is_end=self.zero_is_end,
         )
 
     def member(self) -> tuple[bytes, Member]:
-        key, member = Client().client_key, Member()
+        key, member = Client().client_key, self.member_type()
         self.members[key] = member
         return key, member
 
@@ -163,7 +186,7 @@ async def test_the_place_in_the_queue_outlives_the_poller():
     it.canister.nonce = 5  # messages nobody was there for are gone
     it.canister.send(key)
     await it.new_poller().poll()
-    assert it.nonces == [0, 1]
+    assert it.nonces == [0, 1, 1]  # what begins later than asked is asked for twice
     assert (it.counters.gaps, len(member.frames)) == (0, 2)
 
 
@@ -185,9 +208,9 @@ async def test_trouble_slows_down_is_shown_and_never_ends():
     waits = []
     for _ in range(20):
         await it.poller.poll()
-        waits.append(it.poller.pace.wait_s)
+        waits.append(it.poller.backoff.wait_s)
     assert waits == sorted(waits)
-    assert waits[-1] == SLOWEST * POLLING.max_interval
+    assert waits[-1] == POLLING.max_backoff
     assert it.poller.state == "degraded"
     assert isinstance(it.poller.last_error, IcUnreachable)
     assert it.counters.failed_polls == {"ic_unreachable": 20}
@@ -198,8 +221,29 @@ async def test_trouble_slows_down_is_shown_and_never_ends():
     it.canister.send(key)
     await it.poller.poll()
     assert (it.poller.state, it.poller.last_error) == ("ok", None)
+    assert it.poller.backoff == Backoff()
     assert it.poller.pace.wait_s == POLLING.min_interval
     assert len(member.frames) == 1
+
+
+async def test_a_nudge_neither_ends_a_back_off_nor_polls_during_it():
+    it = Setup()
+
+    async def unreachable():
+        it.poller.nudge()  # a client is active all the time
+        raise IcUnreachable("http://replica", "connection refused")
+
+    it.ic.before_query = unreachable
+    task = asyncio.ensure_future(it.poller.run())
+    for polls in range(2, 8):  # the first failure is not known yet when the first nudge comes
+        await until(lambda polls=polls: it.poller.facts.polls == polls and it.wake_up.waits[-1])
+        assert it.poller.backoff.failures == polls
+        it.poller.nudge()
+        it.wake_up.tick()
+    task.cancel()
+    await asyncio.wait({task})
+    waits = it.wake_up.waits
+    assert waits == [0.0, *(POLLING.min_interval * 2**n for n in range(len(waits) - 1))]
 
 
 async def test_what_nobody_thought_of_does_not_end_it_either(capsys):
@@ -246,11 +290,40 @@ async def test_one_changed_bit_and_nothing_is_delivered_and_another_endpoint_is_
     await it.poller.poll()
     assert isinstance(it.poller.last_error, CertificateError)
     assert (member.frames, it.counters.delivered, it.position.next_nonce) == ([], 0, 0)
-    it.ic.spoil = lambda reply: reply
-    await it.poller.poll()
-    assert it.ic.avoided == [False, True]
-    assert it.nonces == [0, 0]
-    assert len(member.frames) == 1
+    it.ic.endpoints.append("http://two")
+    it.ic.spoil, it.ic.liars = lambda reply: reply, {"http://one": lambda _: spoilt}
+    for _ in range(2):
+        it.position.next_nonce = 0
+        await it.poller.poll()
+    assert it.ic.asked == ["http://one", "http://two", "http://one", "http://two"]
+    assert it.ic.failed == ["http://one"] * 2
+    assert it.poller.state == "ok"
+    assert len(member.frames) == 2
+
+
+async def test_an_endpoint_that_says_nothing_delays_one_poll():
+    it = Setup()
+    key, member = it.member()
+    it.ic.endpoints = ["http://one", "http://two", "http://three"]
+    nothing = FakeCanister(CANISTER, GATEWAY).poll(0)
+    it.ic.liars = {"http://one": lambda _: nothing}
+    for polls in range(1, 10):
+        it.canister.send(key)
+        await it.poller.poll()
+        assert len(member.frames) >= polls - 1
+
+
+async def test_polls_are_counted_from_their_beginnings():
+    it = Setup()
+    took_s = iter([0.03, 0.05, 9.0])
+
+    async def slow():
+        it.now_ns += round(next(took_s) * 1e9)
+
+    it.ic.before_query = slow
+    for left_s in (0.02, 0.05, 0.0):
+        await it.poller.poll()
+        assert it.poller._left_s() == pytest.approx(left_s)
 
 
 async def test_a_certificate_of_another_root_is_refused():
@@ -279,18 +352,20 @@ async def test_replies_that_are_nonsense_are_trouble_not_the_end():
     it = Setup()
     it.ic.spoil = lambda _: b"nonsense"
     await it.poller.poll()
-    assert isinstance(it.poller.last_error, CandidError)
+    assert isinstance(it.poller.last_error, CandidError | Malformed)
 
 
-async def test_a_nonce_beyond_all_numbers_is_the_canisters_own_trouble():
+async def test_a_nonce_beyond_reason_moves_nothing():
     it = Setup()
     key, member = it.member()
-    it.canister.nonce = 2**64 - 1
     it.canister.send(key)
     await it.poller.poll()
-    assert len(member.frames) == 1
-    await it.poller.poll()
-    assert it.poller.state == "degraded"
+    it.canister.nonce = 2**64 - 1
+    it.canister.send(key)
+    for _ in range(3):
+        await it.poller.poll()
+    assert isinstance(it.poller.last_error, NonceTooFar)
+    assert (it.position.next_nonce, len(member.frames)) == (1, 1)
 
 
 async def test_a_canister_that_restarted_is_found_out_and_its_old_clients_sent_away():
@@ -466,6 +541,8 @@ async def test_the_facts_say_how_it_goes():
         members=lambda: it.members,
         position=it.position,
         polling=POLLING,
+        budget=PollBudget(1000),
+        heartbeat=Heartbeat(),
         counters=it.counters,
         wake_up=it.wake_up,
         jitter=lambda: 0.0,

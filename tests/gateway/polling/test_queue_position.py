@@ -5,11 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from appliance.errors import NonceTooFar
 from appliance.gateway.polling.queue_position import (
     FIRST_PROBE,
+    LONGEST_HOLE,
     PATIENCE,
     SETTLE,
     Ask,
+    Missing,
     QueuePosition,
     Restarted,
     Taken,
@@ -282,13 +285,46 @@ def test_every_nonce_once_and_never_back(nonces):
     position, taken = QueuePosition(), []
     for nonce in nonces:
         before = position.next_nonce
-        decision = position.judge(Ask(before), Page([Message(0, nonce, b"client", 1, nonce)]))
+        page = Page([Message(0, nonce, b"client", 1, nonce)])
+        decision = position.judge(Ask(before), page)
+        if nonce > before:
+            assert decision == Missing(before, nonce, is_inside=False)
+            assert position.next_nonce == before
+            decision = position.judge(Ask(before), page, passing=decision)
         assert position.next_nonce == max(before, nonce + 1)
         assert len(decision.messages) == (nonce >= before)
         assert decision.repeated == (nonce < before)
-        assert decision.gaps == (nonce > before and bool(taken))
+        assert decision.lost == (max(0, nonce - before) if taken else 0)
         taken += decision.messages
     assert [message.nonce for message in taken] == sorted({message.nonce for message in taken})
+
+
+@given(st.sets(st.integers(0, 12), min_size=1), st.integers(0, 5))
+def test_a_page_with_holes_is_taken_one_believed_hole_after_the_other(nonces, known):
+    position = QueuePosition(next_nonce=known)
+    position._is_joining = False
+    page = Page([Message(0, nonce, b"client", 1, nonce) for nonce in sorted(nonces)], time_ns=1)
+    new = sorted(nonce for nonce in nonces if nonce >= known)
+    taken, lost = [], 0
+    while new[len(taken) :]:
+        decision = position.judge(Ask(known), page)
+        if isinstance(decision, Missing):
+            assert position.next_nonce == decision.expected == (taken[-1] + 1 if taken else known) or decision.is_inside
+            assert decision.expected not in nonces
+            assert decision.got in nonces
+            decision = position.judge(Ask(known), page, passing=decision)
+        taken += [message.nonce for message in decision.messages]
+        lost += decision.lost
+    assert taken == new
+    assert lost == (new[-1] + 1 - known - len(new) if new else 0)
+
+
+@given(st.integers(0, 100), st.integers(LONGEST_HOLE + 101, (1 << 64) - 1))
+def test_a_nonce_beyond_reason_is_refused_and_moves_nothing(known, nonce):
+    position = QueuePosition(next_nonce=known)
+    with pytest.raises(NonceTooFar, match=f"message {nonce} where message {known} is due"):
+        position.judge(Ask(known), Page([Message(0, nonce, b"client", 1, 1)]))
+    assert position.next_nonce == known
 
 
 @given(st.integers(0, 1 << 63))

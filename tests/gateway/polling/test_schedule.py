@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.schema import Polling
-from appliance.gateway.polling.schedule import SLOWEST, LoopWakeUp, Pace
+from appliance.config.schema import CanisterPolling
+from appliance.gateway.polling.schedule import ACTIVE_POLLS, Backoff, LoopWakeUp, Pace
 from tests.gateway.bench import until
 
-POLLING = Polling(min_interval=0.05, max_interval=1.0)
+POLLING = CanisterPolling(min_interval=0.05, max_interval=1.0, max_backoff=10.0)
 START = Pace(POLLING)
-paces = st.builds(Pace, st.just(POLLING), st.floats(0, SLOWEST * POLLING.max_interval), st.integers(0, 10_000))
+paces = st.builds(Pace, st.just(POLLING), st.floats(0, POLLING.max_interval), st.integers(0, 10_000))
+backoffs = st.builds(Backoff, st.integers(0, 10_000), st.floats(0, POLLING.max_backoff))
 jitters = st.floats(0, 1)
 
 
@@ -25,10 +26,10 @@ def test_nothing_new_never_makes_it_spin(pace, drained):
 
 
 @given(paces, st.integers(0, 50), st.booleans())
-def test_a_reply_keeps_within_the_bounds_and_ends_the_trouble(pace, polled, drained):
+def test_a_reply_keeps_within_the_bounds(pace, polled, drained):
     after = pace.after(polled=polled, drained=drained)
     assert 0 <= after.wait_s <= POLLING.max_interval
-    assert after.failures == 0
+    assert after.is_active == (polled > 0 or pace.quiet + 1 < ACTIVE_POLLS)
 
 
 def test_silence_slows_down_by_doubling_up_to_the_most():
@@ -43,34 +44,35 @@ def test_silence_slows_down_by_doubling_up_to_the_most():
 @given(paces)
 def test_a_nudge_polls_at_once(pace):
     assert pace.nudged().wait_s == 0
+    assert pace.nudged().is_active
 
 
 @given(st.integers(1, 200), jitters)
 def test_failures_wait_longer_and_longer_but_not_for_ever(failures, jitter):
-    pace = START
+    backoff = Backoff()
     for _ in range(failures):
-        before, pace = pace, pace.failed(jitter=jitter)
-    assert pace.failures == failures
-    assert before.wait_s <= pace.wait_s <= SLOWEST * POLLING.max_interval
-    assert pace.wait_s >= POLLING.min_interval / 2
+        before, backoff = backoff, backoff.failed(POLLING, jitter=jitter)
+    assert backoff.failures == failures
+    assert before.wait_s <= backoff.wait_s <= POLLING.max_backoff
+    assert backoff.wait_s >= POLLING.min_interval / 2
 
 
 @given(st.floats(0.01, 0.1), st.integers(0, 8), st.integers(0, 14), jitters)
 def test_each_failure_in_a_row_doubles_the_wait_up_to_the_most(least, times, failures, jitter):
-    polling = Polling(min_interval=least, max_interval=least * 2**times)
-    pace = Pace(polling, failures=failures).failed(jitter=jitter)
-    full = min(least * 2**failures, SLOWEST * polling.max_interval)
-    assert pace.wait_s == pytest.approx(full * (1 - jitter / 2))
+    polling = CanisterPolling(min_interval=least, max_backoff=least * 2**times + 0.1)
+    backoff = Backoff(failures).failed(polling, jitter=jitter)
+    full = min(least * 2**failures, polling.max_backoff)
+    assert backoff.wait_s == pytest.approx(full * (1 - jitter / 2))
 
 
-@given(paces, jitters, st.floats(0, 1e9))
-def test_the_endpoints_wish_counts_within_the_bound(pace, jitter, wish):
-    wait = pace.failed(jitter=jitter, retry_after_s=wish).wait_s
-    assert min(wish, SLOWEST * POLLING.max_interval) <= wait <= SLOWEST * POLLING.max_interval
+@given(backoffs, jitters, st.floats(0, 1e9))
+def test_the_endpoints_wish_counts_within_the_bound(backoff, jitter, wish):
+    wait = backoff.failed(POLLING, jitter=jitter, retry_after_s=wish).wait_s
+    assert min(wish, POLLING.max_backoff) <= wait <= POLLING.max_backoff
 
 
 def test_jitter_spreads():
-    assert START.failed(jitter=0).wait_s == 2 * START.failed(jitter=1).wait_s
+    assert Backoff().failed(POLLING, jitter=0).wait_s == 2 * Backoff().failed(POLLING, jitter=1).wait_s
 
 
 async def test_a_wake_up_ends_its_wait_when_set_before_or_meanwhile():

@@ -57,7 +57,7 @@ async def test_a_canister_that_fails_and_recovers_is_told_once_each():
         async with it.session():
             poller = it.gateway.pollers[CANISTER]
             works, it.ic.before_query = it.ic.before_query, fails
-            await until(lambda: poller.pace.failures > 2)
+            await until(lambda: poller.backoff.failures > 2)
             it.ic.before_query = works
             await until(lambda: poller.state == "ok")
             poller.pause()

@@ -1,0 +1,128 @@
+"""Passes the messages of one canister on to its members, and closes those that missed some."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+
+from appliance.errors import CanisterForgot, CanisterSilent, MessagesLost
+from appliance.gateway.hub import Member
+from appliance.gateway.polling.heartbeat import Heartbeat
+from appliance.gateway.polling.queue_position import QueuePosition, Taken
+from appliance.gateway.recording.measurements import Counters
+from appliance.gateway.recording.timeline import PollRecord
+from appliance.ic.principal import Principal
+
+_log = structlog.get_logger(__name__)
+
+CHECK_NS = 10**9
+"""Between two looks at all clients of a canister."""
+
+
+class Deliveries:
+    """The members of a canister as its poller sees them.
+
+    Where messages are missing from the queue nobody knows whose they were. Every client that the canister knew then is
+    a *suspect*. Its next message has the number that shows whether it missed one; whoever has got no message when the
+    end of the queue is reached may have, and is closed with a code that says "come back".
+    """
+
+    def __init__(
+        self,
+        canister_id: Principal,
+        members: Callable[[], Mapping[bytes, Member]],
+        position: QueuePosition,
+        *,
+        counters: Counters,
+        heartbeat: Heartbeat | None,
+        clock: Callable[[], int],
+    ) -> None:
+        """``heartbeat`` is None for a generation without acknowledgements; ``clock`` is ns since 1970."""
+        self._canister_id = canister_id
+        self._members = members
+        self._position = position
+        self._counters = counters
+        self._heartbeat = heartbeat
+        self._clock = clock
+        self._checked_ns = 0
+        self._suspects: set[bytes] = set()
+        self._clears_from = 0
+        """A message clears a suspect from this nonce on: it is behind all that is missing."""
+
+    def deliver(self, taken: Taken, polled: PollRecord) -> int:
+        """Pass new messages on. Returns how many were delivered."""
+        counters, position, members, heartbeat = self._counters, self._position, self._members(), self._heartbeat
+        delivered, now_ns = 0, self._clock()
+        for message in taken.messages:
+            nonce, key = message.nonce, message.client_key
+            member = members.get(key)
+            if member is None:
+                counters.undeliverable += 1
+                continue
+            position.delivered(key, nonce)
+            if heartbeat is not None:
+                heartbeat.received(key, now_ns)
+                if message.service_kind == "ack":
+                    heartbeat.acknowledged(message.timestamp_ns)
+            if not member.deliver(message.frame, nonce, message.sequence_num, polled):
+                counters.undeliverable += 1
+                continue
+            delivered += 1
+            if self._suspects and nonce >= self._clears_from:
+                self._suspects.discard(key)
+        self.forgotten(key for key in taken.forgotten if position.waits(key))
+        counters.delivered += delivered
+        counters.repeated += taken.repeated
+        return delivered
+
+    def missed(self, messages: int, next_nonce: int) -> None:
+        """Messages before this nonce are lost, and they may have been for any client that the canister knew."""
+        self._counters.gaps += 1
+        self._counters.lost += messages
+        _log.warning("messages are missing", canister=str(self._canister_id), messages=messages)
+        waits = self._position.waits
+        self._suspects |= {key for key, member in self._members().items() if member.is_open or waits(key)}
+        self._clears_from = next_nonce
+
+    def reached_end(self) -> None:
+        """The end of the queue was reached: close the suspects that got no message."""
+        suspects, self._suspects = self._suspects, set()
+        self._fail(suspects, lambda: MessagesLost(str(self._canister_id)))
+
+    def left(self, client_key: bytes) -> None:
+        """A client is gone."""
+        if self._heartbeat is not None:
+            self._heartbeat.left(client_key)
+
+    def polls_resumed(self) -> None:
+        """Polls go well again, or for the first time."""
+        if self._heartbeat is not None:
+            self._heartbeat.resumed(self._clock())
+
+    def close_silent(self) -> None:
+        """Close the clients whose acknowledgements stay away."""
+        now_ns = self._clock()
+        if self._heartbeat is None or now_ns - self._checked_ns < CHECK_NS:
+            return
+        self._checked_ns, members = now_ns, self._members()
+        for key, silent_ns in self._heartbeat.silent(now_ns).items():
+            if (member := members.get(key)) is None:
+                self._heartbeat.left(key)
+            elif member.is_open:
+                member.fail(CanisterSilent(str(self._canister_id), silent_ns))
+
+    def restarted(self) -> None:
+        """Close the clients that the canister forgot."""
+        self._counters.resets += 1
+        _log.warning("canister restarted its queue", canister=str(self._canister_id))
+        waits = self._position.waits
+        self.forgotten(key for key, member in self._members().items() if member.is_open and not waits(key))
+
+    def forgotten(self, client_keys: Iterable[bytes]) -> None:
+        """Close clients that the canister does not know any more."""
+        self._fail(client_keys, lambda: CanisterForgot(str(self._canister_id)))
+
+    def _fail(self, client_keys: Iterable[bytes], reason: Callable[[], Exception]) -> None:
+        members = self._members()
+        # A list: a member that is closed leaves, and with it its key.
+        for member in [members[key] for key in client_keys if key in members]:
+            member.fail(reason())
