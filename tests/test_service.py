@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from appliance import service
 from appliance.client import connect
 from appliance.config.schema import Config, Log
 from appliance.config.source import Source, start
 from appliance.control.control import Control
 from appliance.crypto import Verifier
+from appliance.ic.key_file import load_or_create_identity
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
 from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
@@ -214,3 +217,20 @@ async def test_a_plan_counts_the_sessions_of_a_canister_that_goes(tmp_path):
             it.file.write_text(it.file.read_text().replace(f"  - {{id: {it.canister}, name: chat}}\n", ""))
             plan = await it.control.reloads.plan()
             assert [(change.canister, change.sessions) for change in plan] == [(str(it.canister), 1)]
+
+
+def test_the_former_name_of_the_relay_queue_is_taken_with_a_warning(tmp_path: Path) -> None:
+    identity = {"identity": str(tmp_path / "identity.pem")}
+    load_or_create_identity(tmp_path / "identity.pem")
+    old = Config.model_validate({"gateway": {"relay_queue": 7, **identity}})
+    new = Config.model_validate({"relay": {"queue": 7}, "gateway": identity})
+    assert old.relay_queue == new.relay_queue == 7
+    said = {}
+    for name, config in (("old", old), ("new", new)):
+        with structlog.testing.capture_logs() as lines:
+            service._warn(config)
+        said[name] = [line["event"] for line in lines if "relay" in line["event"]]
+    assert said == {
+        "old": ["gateway.relay_queue is now relay.queue; the old name goes with the next release"],
+        "new": [],
+    }

@@ -14,7 +14,7 @@ from appliance.config.schema import Config
 from appliance.crypto import Request
 from appliance.errors import CallExpired, CanisterRefused, OrderLost
 from appliance.gateway.calls.pace import Pace, Paces
-from appliance.gateway.calls.queued import QueuedCall, sequence_number
+from appliance.gateway.calls.queued import QueuedCall, sequence_number, size_of
 from appliance.gateway.calls.window import SendWindow
 from appliance.gateway.tasks import Tasks
 from appliance.ic.route import Route
@@ -94,8 +94,9 @@ class RelayQueue:
         # The gateway signs its own calls, each time anew: their acceptance cannot be confirmed by sending them again.
         number = self._order.put(barrier=alone or isinstance(call, Call))
         route = Route(partial(self._order.troubled, number))
-        self._waiting.append(QueuedCall(number, call, now_ns, partial(self._begin, number), route))
-        self._bytes += self._waiting[-1].size
+        size = size_of(call)
+        self._waiting.append(QueuedCall(number, call, now_ns, size, partial(self._begin, number), route))
+        self._bytes += size
         self._advance()
 
     def drop(self) -> None:
@@ -137,7 +138,7 @@ class RelayQueue:
             return False
         queued = self._waiting.popleft()
         self._bytes -= queued.size
-        before, self._sequence = self._sequence, sequence_number(queued.call)
+        before, self._sequence = self._sequence, sequence_number(queued.call) if self.window > 1 else None
         queued.follows = before is None or self._sequence is None or self._sequence == before + 1
         # All that are under way together go to one endpoint: another may be further behind.
         queued.route.url = self._url if self._under_way else None

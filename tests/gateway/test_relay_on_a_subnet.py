@@ -174,7 +174,7 @@ def test_a_canister_of_slow_calls_does_not_slow_down_another():
             clients += await asyncio.gather(*(bench.connect_client() for _ in range(595)))
             bench.subnet.call_s[bytes(CANISTER)] = 10.0
             for client, shell in clients:
-                for number in range(8):
+                for number in range(6):
                     bench.send(client, shell, number)
             busy.extend(await trickle(bench))
             assert bench.gateway.budget.scheduler.waiting > 100, "the canister did not fill the budget"

@@ -15,7 +15,8 @@ _SEQUENCE = CandidTypes("(record {msg: record {sequence_num: nat64}})")
 
 @dataclass(eq=False, slots=True)
 class QueuedCall:
-    """A call, the time it was queued (ns since 1970), and how far it is; by its number among those of its client.
+    """A call by its number among those of its client: the time it was queued (ns since 1970), its size in bytes, and
+    how far it is.
 
     Whoever sends it calls ``begin`` when its turn in the budget has come.
     """
@@ -23,6 +24,7 @@ class QueuedCall:
     number: int
     call: Request | Call
     queued_ns: int
+    size: int
     begin: Callable[[], None]
     route: Route
     started_at: float = 0.0
@@ -32,14 +34,14 @@ class QueuedCall:
     """Whether the client has numbered it right behind the call before, as far as that is known."""
 
     @property
-    def size(self) -> int:
-        """Bytes."""
-        return len(self.call.arg if isinstance(self.call, Call) else self.call.body)
-
-    @property
     def expires_ns(self) -> int:
         """Until when it may be executed (ns since 1970). A call of the gateway is only signed when it is sent."""
         return self.queued_ns + LIFETIME_NS if isinstance(self.call, Call) else self.call.ingress_expiry_ns
+
+
+def size_of(call: Request | Call) -> int:
+    """Bytes of a call. The native core copies them for this."""
+    return len(call.arg if isinstance(call, Call) else call.body)
 
 
 def sequence_number(call: Request | Call) -> int | None:

@@ -132,8 +132,7 @@ class Scheduler:
         return started
 
     def _next(self, kind: Kind) -> Ticket | None:
-        free = self._free(kind)
-        if free.calls <= 0:
+        if not self._waiting[kind] or (free := self._free(kind)).calls <= 0:
             return None
         for canister, clients in self._waiting[kind].items():
             held = self._held.get((kind, canister))

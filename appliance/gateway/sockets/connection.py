@@ -141,6 +141,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone: the one place where everything is released."""
         self._enter(Phase.CLOSED)
+        self._frames.clear()
+        self._is_read = True  # the calls of the client may go on, and there is nothing to read any more
         self._outbox.seal(drop=True)
         self._owner.lost(self)
         gateway = self._owner.gateway

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from appliance.crypto import CandidTypes, Verifier
-from appliance.gateway.calls.queued import QueuedCall, sequence_number
+from appliance.gateway.calls.queued import QueuedCall, sequence_number, size_of
 from appliance.ic.envelope import LIFETIME_NS
 from appliance.ic.principal import Principal
 from appliance.ic.route import Route
@@ -45,6 +45,6 @@ def test_other_calls_have_none() -> None:
 def test_a_call_of_the_gateway_lives_from_when_it_was_queued() -> None:
     theirs = request("ws_message", b"DIDL\0\0")
     ours = Call(CANISTER, "ws_message", b"12345")
-    queued = [QueuedCall(0, call, 100, lambda: None, Route(lambda: None)) for call in (theirs, ours)]
+    queued = [QueuedCall(0, call, 100, 0, lambda: None, Route(lambda: None)) for call in (theirs, ours)]
     assert [each.expires_ns for each in queued] == [theirs.ingress_expiry_ns, 100 + LIFETIME_NS]
-    assert [each.size for each in queued] == [len(theirs.body), 5]
+    assert [size_of(call) for call in (theirs, ours)] == [len(theirs.body), 5]

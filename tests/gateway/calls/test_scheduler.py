@@ -116,7 +116,7 @@ def test_close_calls_take_no_more_than_their_part(calls, kind):
     assert len(model.under_way) == {Kind.CLOSE: kept, Kind.OPENING: calls - kept, Kind.MESSAGE: calls - 2 * kept}[kind]
 
 
-@given(st.integers(40, 400), st.integers(1, 4))
+@given(st.integers(40, 120), st.integers(1, 4))
 def test_canisters_that_fill_the_budget_leave_some_of_it_to_another(calls, hogs):
     model = Model(calls, 1000 * MIB)
     for number in range(2 * calls):

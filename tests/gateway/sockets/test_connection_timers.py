@@ -134,7 +134,7 @@ def test_a_client_that_does_not_answer_the_close_is_cut_off_in_time(phase):
 def test_a_client_is_closed_when_it_was_silent_for_interval_and_timeout_together(gaps):
     async def play(stage):
         await stage.reach(Phase.OPEN)
-        passed = []
+        here, passed = len(stage.transport.written), []
         for gap in gaps:
             passed.append(gap)
             for _ in range(gap):
@@ -143,7 +143,8 @@ def test_a_client_is_closed_when_it_was_silent_for_interval_and_timeout_together
                 break
             feed(stage.transport, masked(Frame(Opcode.PONG, b"")))
         assert isinstance(stage.connection._cause, PingTimeout) == (passed[-1] >= PING + PONG)
-        assert stage.transport.written.count(b"\x89\x00") == sum(gap >= PING for gap in passed)
+        # Behind the first message, whose certificate has any bytes.
+        assert stage.transport.written[here:].count(b"\x89\x00") == sum(gap >= PING for gap in passed)
 
     on_stage(play)
 
