@@ -12,6 +12,7 @@ SLICE = (
     "garbage_cbor/talking",
     "web_page/beside",
     "queue_of_another_gateway/beside",
+    "nothing_for_ever/beside",
     "bit_flip_in_client_key/beside",
     "message_left_out_in_the_middle/beside",
     "certificate_ten_minutes_old/talking",
