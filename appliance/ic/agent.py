@@ -30,6 +30,10 @@ from appliance.ic.route import Route, RoutedTransport
 from appliance.ic.transport import Transport
 
 REMEMBERED_CANISTERS = 4096
+OWN_PATIENCE = 3
+"""Rounds, 1 to 2 s together, in which the word of endpoints against a call of ours is not believed. Nobody else repeats
+such a call: a ``ws_close`` that a lying endpoint turns away leaves its client in the canister. More rounds would delay
+each stop of a gateway one of whose canisters is stopped."""
 VERIFIED_AT_ONCE = 32 * 1024
 """Bytes of a reply to a query whose hash costs less than handing it to a thread."""
 
@@ -273,6 +277,7 @@ class Agent:
             partial(self._post, call, subject, LastAnswer(), None),
             partial(self._poll, call, subject, LastAnswer()),
             self._pacing,
+            patience=OWN_PATIENCE,
         )
         if reply is None:
             raise AssertionError("a call whose status can be read ends with a reply or an error")

@@ -64,11 +64,19 @@ class LastAnswer:
 class Attempts:
     """The attempts at one call, until its ingress expiry."""
 
-    def __init__(self, call: SignedCall, pacing: Pacing) -> None:
+    def __init__(self, call: SignedCall, pacing: Pacing, patience: int) -> None:
         self._call = call
         self._pacing = pacing
+        self._patience = patience
         self._backoff = Backoff()
         self._unusable = 0
+
+    def may_pass(self, error: GatewayError) -> bool:
+        """Whether the same call may succeed later, after this was the outcome at every endpoint."""
+        if _may_pass(error):
+            return True
+        self._patience -= 1
+        return self._patience >= 0
 
     def check(self, problem: object) -> None:
         """Raise CallExpired, with the last problem, where the call's time is over."""
@@ -95,16 +103,20 @@ class Attempts:
         return (self._call.ingress_expiry_ns - self._pacing.clock()) / 1e9
 
 
-async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pacing) -> bytes | None:
+async def carry(
+    call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pacing, *, patience: int = 0
+) -> bytes | None:
     """Post a call until its outcome is known, and return its reply.
 
     Once the IC has accepted the call, ``read_status`` reads its status. Without it (only the sender of a call may read
     it) the same call is posted again: versions 3 and 4 of the interface answer with the outcome, if there is one.
     Version 2 does not; the result is None then, which means "accepted".
 
+    What endpoints said against the call without proof is believed after ``patience`` further rounds.
+
     Raises Rejected, CallExpired, and what ``post`` and ``read_status`` raise beyond trying again.
     """
-    attempts = Attempts(call, pacing)
+    attempts = Attempts(call, pacing, patience)
     attempts.check("it had expired before its turn")
     ask = post
     while True:
@@ -112,7 +124,7 @@ async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pa
         try:
             version, status = await ask()
         except (IcUnreachable, IcRefused, ReplyError, UncertifiedReject) as error:
-            if not _may_pass(error):
+            if not attempts.may_pass(error):
                 raise
             problem = error
         else:
@@ -130,7 +142,6 @@ async def carry(call: SignedCall, post: Ask, read_status: Ask | None, pacing: Pa
 
 
 def _may_pass(error: GatewayError) -> bool:
-    """Whether the same call may succeed later, after this was the outcome at every endpoint."""
     match error:
         case IcRefused():
             return not error.blames_request

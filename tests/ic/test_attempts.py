@@ -94,6 +94,24 @@ async def test_a_rejection_is_final(time: TestTime, reject: Rejected) -> None:
     assert len(posted) == 1
 
 
+@pytest.mark.parametrize("patience", [0, 1, 3])
+@pytest.mark.parametrize(
+    "word",
+    [UncertifiedReject(4, "no"), UncertifiedReject(2, "poor", "IC0207"), IcRefused("http://a", 413, "large")],
+)
+async def test_the_word_of_endpoints_is_believed_after_so_many_rounds(
+    time: TestTime, word: GatewayError, patience: int
+) -> None:
+    post, posted = asking(word)
+    with pytest.raises(type(word)):
+        await carry(CALL, post, None, pacing(time), patience=patience)
+    assert len(posted) == patience + 1
+    certified, asked = asking(RequestStatus("rejected", reject=CertifiedReject(4, "no")))
+    with pytest.raises(CertifiedReject):
+        await carry(CALL, certified, None, pacing(time), patience=patience)
+    assert len(asked) == 1
+
+
 async def test_a_refusal_that_blames_the_request_is_final(time: TestTime) -> None:
     post, posted = asking(IcRefused("http://a", 400, "Invalid request expiry: too late"))
     with pytest.raises(IcRefused):
