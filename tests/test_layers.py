@@ -23,7 +23,7 @@ ROOMS = {
     "gateway": [
         {"tasks", "hooks", "ic", "outbox", "drain", "change"},
         {"recording"},
-        {"relay", "limits", "hub"},
+        {"relay", "limits", "hub", "successions"},
         {"polling", "peer"},
         {"connections", "close_calls"},
         {"gateway"},
