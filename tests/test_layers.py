@@ -23,7 +23,7 @@ ROOMS = {
     "gateway": [
         {"tasks", "hooks", "ic", "outbox", "drain", "change", "calls"},
         {"recording"},
-        {"relay", "limits", "hub"},
+        {"relay", "limits", "hub", "successions"},
         {"polling", "peer"},
         {"connections", "close_calls", "successions"},
         {"gateway"},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import OpenTimeout, SignatureInvalid, WrongGeneration
+from appliance.errors import MessagesLost, OpenTimeout, SignatureInvalid, WrongGeneration
 from appliance.localnet.canisters.canister import Environment
 from appliance.localnet.net import Localnet
 from appliance.localnet.websocket.pingpong import PingPong
@@ -128,7 +128,7 @@ class Miscounting(PingPong):
         super()._push(env, client, content, is_service_message=is_service_message)
 
 
-async def test_a_canister_that_miscounts_is_refused(sdk: Sdk) -> None:
+async def test_a_client_of_a_canister_that_miscounts_is_closed(sdk: Sdk) -> None:
     async with (
         running(
             lambda gateway: Miscounting(generation=sdk.generation, gateway=gateway), generation=sdk.generation
@@ -137,7 +137,9 @@ async def test_a_canister_that_miscounts_is_refused(sdk: Sdk) -> None:
     ):
         await opened(client)
         await client.tell(send="round 0")
-        assert await client.closed() == BROKEN
+        code, reason = await client.closed()
+        assert code == MessagesLost.close_code, "the gateway counts, too"
+        assert "are lost" in reason
 
 
 async def test_a_wrong_signature_is_refused_by_the_gateway(sdk: Sdk) -> None:

@@ -16,7 +16,7 @@ class FairShare:
     """Who may poll when: weighted fair queueing over a token bucket. A value; times are seconds of any clock.
 
     Each request gets a finish tag, ``1 / share`` behind the virtual time or, if that is later, the last tag of its own
-    canister. The lowest tag is granted first. With each grant the virtual time advances by one through the sum of the
+    poller. The lowest tag is granted first. With each grant the virtual time advances by one through the sum of the
     shares that wait. So nobody saves up turns by being idle, nobody waits for ever, and in the long run each gets polls
     in proportion to its share.
     """
@@ -25,50 +25,50 @@ class FairShare:
     _tokens: float = 1.0
     _filled_at: float | None = None
     _virtual: float = 0.0
-    _tags: dict[bytes, float] = field(default_factory=dict)
-    """The last granted tag of each canister."""
-    _waiting: dict[bytes, tuple[float, int, int]] = field(default_factory=dict)
+    _tags: dict[object, float] = field(default_factory=dict)
+    """The last granted tag of each poller."""
+    _waiting: dict[object, tuple[float, int, int]] = field(default_factory=dict)
     """Of each request that waits: its tag, its place in the order of requests, its share."""
     _shares: int = 0
     """The sum of the shares that wait."""
-    _heap: list[tuple[float, int, bytes]] = field(default_factory=list)
+    _heap: list[tuple[float, int, object]] = field(default_factory=list)
     _requests: int = 0
 
-    def request(self, canister: bytes, share: int) -> None:
-        """A canister wants to poll. One that waits already moves up if its share grew, and never back."""
-        tag = max(self._virtual, self._tags.get(canister, 0.0)) + 1 / share
-        if (waiting := self._waiting.get(canister)) is not None:
+    def request(self, poller: object, share: int) -> None:
+        """A poller wants to poll. One that waits already moves up if its share grew, and never back."""
+        tag = max(self._virtual, self._tags.get(poller, 0.0)) + 1 / share
+        if (waiting := self._waiting.get(poller)) is not None:
             if share <= waiting[2]:
                 return
             tag = min(tag, waiting[0])
             self._shares -= waiting[2]
         self._requests += 1
         self._shares += share
-        self._waiting[canister] = tag, self._requests, share
-        heapq.heappush(self._heap, (tag, self._requests, canister))
+        self._waiting[poller] = tag, self._requests, share
+        heapq.heappush(self._heap, (tag, self._requests, poller))
 
-    def withdraw(self, canister: bytes) -> None:
+    def withdraw(self, poller: object) -> None:
         """It wants no more, and is forgotten."""
-        if (waiting := self._waiting.pop(canister, None)) is not None:
+        if (waiting := self._waiting.pop(poller, None)) is not None:
             self._shares -= waiting[2]
-        self._tags.pop(canister, None)
+        self._tags.pop(poller, None)
 
     def charge(self, now: float) -> None:
         """A poll was made without a request. The budget may be overdrawn by it; whoever is next waits longer."""
         self._fill(now)
         self._tokens -= 1
 
-    def grant(self, now: float) -> list[bytes]:
+    def grant(self, now: float) -> list[object]:
         """Who may poll now."""
         self._fill(now)
         granted = []
-        while self._tokens >= 1 and (canister := self._first()) is not None:
+        while self._tokens >= 1 and (poller := self._first()) is not None:
             heapq.heappop(self._heap)
             self._virtual += 1 / self._shares
-            self._tags[canister], _, share = self._waiting.pop(canister)
+            self._tags[poller], _, share = self._waiting.pop(poller)
             self._shares -= share
             self._tokens -= 1
-            granted.append(canister)
+            granted.append(poller)
         return granted
 
     def next_grant_s(self) -> float | None:
@@ -82,12 +82,12 @@ class FairShare:
         """Requests that wait."""
         return len(self._waiting)
 
-    def _first(self) -> bytes | None:
+    def _first(self) -> object | None:
         """Who is next. Drops the entries of the heap that a later request or a withdrawal has replaced."""
         while self._heap:
-            _, number, canister = self._heap[0]
-            if (waiting := self._waiting.get(canister)) is not None and waiting[1] == number:
-                return canister
+            _, number, poller = self._heap[0]
+            if (waiting := self._waiting.get(poller)) is not None and waiting[1] == number:
+                return poller
             heapq.heappop(self._heap)
         return None
 
@@ -98,11 +98,14 @@ class FairShare:
 
 
 class PollBudget:
-    """Grants turns to pollers on the event loop's clock."""
+    """Grants turns to pollers on the event loop's clock.
+
+    By poller, not by canister: one that was stopped during a poll ends later than the next one of its canister begins.
+    """
 
     def __init__(self, rate: float) -> None:
         self._shares = FairShare(rate)
-        self._turns: dict[bytes, asyncio.Future[None]] = {}
+        self._turns: dict[object, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def follow(self, rate: float) -> None:
@@ -120,38 +123,38 @@ class PollBudget:
         """Canisters that wait for their turn."""
         return self._shares.waiting
 
-    async def turn(self, canister_id: bytes, *, is_active: bool) -> None:
+    async def turn(self, poller: object, *, is_active: bool) -> None:
         """Wait until a canister may be polled. ``is_active``: messages flow there; `hurry` where that begins later."""
-        self._shares.request(canister_id, ACTIVE if is_active else IDLE)
-        turn = self._turns[canister_id] = asyncio.get_running_loop().create_future()
+        self._shares.request(poller, ACTIVE if is_active else IDLE)
+        turn = self._turns[poller] = asyncio.get_running_loop().create_future()
         self._grant()
         try:
             await turn
         except asyncio.CancelledError:
-            self.leave(canister_id)
+            self.leave(poller)
             raise
 
-    def hurry(self, canister_id: bytes) -> bool:
+    def hurry(self, poller: object) -> bool:
         """Give a canister that waits for its turn the larger share: messages flow there. Returns whether it waits."""
-        is_waiting = canister_id in self._turns
+        is_waiting = poller in self._turns
         if is_waiting:
-            self._shares.request(canister_id, ACTIVE)
+            self._shares.request(poller, ACTIVE)
         return is_waiting
 
     def charge(self) -> None:
         """A poller needed one more poll to understand the last one, and has made it."""
         self._shares.charge(asyncio.get_running_loop().time())
 
-    def leave(self, canister_id: bytes) -> None:
+    def leave(self, poller: object) -> None:
         """A canister is polled no more."""
-        self._turns.pop(canister_id, None)
-        self._shares.withdraw(canister_id)
+        self._turns.pop(poller, None)
+        self._shares.withdraw(poller)
         self._grant()
 
     def _grant(self) -> None:
         loop = asyncio.get_running_loop()
-        for canister_id in self._shares.grant(loop.time()):
-            turn = self._turns.pop(canister_id)
+        for poller in self._shares.grant(loop.time()):
+            turn = self._turns.pop(poller)
             if not turn.done():
                 turn.set_result(None)
         if self._timer is not None:

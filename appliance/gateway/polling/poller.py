@@ -129,7 +129,7 @@ class Poller:
         """
         if self.backoff.failures:
             return
-        if self._budget.hurry(self.canister_id):
+        if self._budget.hurry(self):
             self.pace = self.pace.nudged()
         else:
             self._wake_up.set()
@@ -225,7 +225,7 @@ class Poller:
     def end(self) -> None:
         """Polling ended: release everybody who waits for a poll."""
         self._has_ended = True
-        self._budget.leave(self.canister_id)
+        self._budget.leave(self)
         _release(self._waiters)
 
     async def run(self) -> None:
@@ -234,7 +234,7 @@ class Poller:
             while True:
                 if await self._wake_up.wait(self._left_s()):
                     self.pace = self.pace.nudged()
-                await self._budget.turn(self.canister_id, is_active=self.pace.is_active)
+                await self._budget.turn(self, is_active=self.pace.is_active)
                 if self.is_paused:
                     await self._may_poll.wait()
                     continue

@@ -11,6 +11,7 @@ from appliance.config.schema import Canister
 from appliance.gateway.polling import pollers as module
 from appliance.ic.principal import Principal
 from tests.gateway.bench import Bench
+from tests.gateway.clients import CANISTER
 
 CANISTERS = [Canister(id=Principal(bytes([number] * 10))) for number in range(6)]
 LIMIT = 3
@@ -57,3 +58,28 @@ async def test_whoever_waits_for_a_poll_goes_on_when_polling_stops():
         await asyncio.gather(*waiting)
         pollers.stop(CANISTERS[0].id)  # which is not polled any more
         assert not len(pollers)
+
+
+async def test_a_poller_that_ends_late_takes_no_turn_from_the_next_one_of_its_canister():
+    async with Bench(polling={"budget": "1/s"}) as bench:
+        pollers, canister = bench.gateway.pollers, Canister(id=CANISTER)
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        async def slow_to_end():
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                ended.set()
+
+        bench.ic.before_query = slow_to_end
+        pollers.start(canister, bench.gateway.config.polling, None)
+        await begun.wait()
+        pollers.stop(CANISTER)
+        pollers.start(canister, bench.gateway.config.polling, None)
+        await ended.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert pollers.budget.waiting == 1
