@@ -30,8 +30,8 @@ from appliance.ic.route import Route, RoutedTransport
 from appliance.ic.transport import Transport
 
 REMEMBERED_CANISTERS = 4096
-OWN_PATIENCE = 3
-"""Rounds, 1 to 2 s together, in which the word of endpoints against a call of ours is not believed. Nobody else repeats
+OWN_PATIENCE = 4
+"""Rounds, 2 to 4 s together, in which the word of endpoints against a call of ours is not believed. Nobody else repeats
 such a call: a ``ws_close`` that a lying endpoint turns away leaves its client in the canister. More rounds would delay
 each stop of a gateway one of whose canisters is stopped."""
 VERIFIED_AT_ONCE = 32 * 1024
@@ -313,6 +313,8 @@ class Agent:
     ) -> tuple[int, RequestStatus]:
         async def read(endpoint: Endpoint, version: int, reply: Reply) -> tuple[int, RequestStatus]:
             last.url = endpoint.url
+            if reply.status == 202 and version > 2 and route is not None:
+                route.on_trouble()  # it did not wait for the outcome, so whether it accepted the call is only its word
             try:
                 return version, await self._read_call_reply(call, subject, reply)
             except UncertifiedReject:
