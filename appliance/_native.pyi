@@ -189,7 +189,7 @@ class Verifier:
         the self-authenticating principal of the root key. Raises a CertificateError or Malformed."""
     def open_request(self, body: bytes, *, now_ns: int) -> Request:
         """Verify the body of an HTTP request: an envelope with its signature, chain, sender and expiry
-        (interface specification, "Authentication"; IC-PROTOCOL A.6). Anonymous requests have no signature.
+        (interface specification, "Authentication"). Anonymous requests have no signature.
 
         Raises an EnvelopeError, Malformed, TooLarge or KeyUnusable.
         """
@@ -212,7 +212,7 @@ class Verifier:
         allow_holes: bool = False,
     ) -> PollReply:
         """Decode the Candid answer of `ws_get_messages`, verify its certificate, its tree and every message, and write
-        the complete WebSocket frame of each with its own witness only (IC-PROTOCOL D).
+        the complete WebSocket frame of each with its own witness only.
 
         `gateway` is the principal whose queue was polled; None takes the queue of any one gateway, which anybody can
         register at a canister. `allow_holes` takes a reply that leaves out messages between others.

@@ -1,20 +1,24 @@
 """Break the core modules of the package in small ways, one at a time, and see whether their tests notice.
 
 `python -m tests.mutants --seed 1 --count 60` prints the result as Markdown. The same seed makes the same mutations of
-the same source. Works on a copy: the tree stays as it is.
+the same source. Works on a copy: the tree stays as it is. An interrupted run prints the table of what it has tested;
+`--output FILE` also writes that table after each mutation.
 """
 
 import argparse
 import ast
+import contextlib
 import copy
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +33,12 @@ CORE = {
     "appliance/ic/agent.py": ["tests/ic/test_agent.py"],
     "appliance/ic/attempts.py": ["tests/ic/test_attempts.py", "tests/ic/test_agent.py"],
     "appliance/ic/endpoints.py": ["tests/ic/test_endpoints.py", "tests/ic/test_agent.py"],
+    "appliance/ic/failover.py": ["tests/ic/test_failover.py", "tests/ic/test_agent.py"],
+    "appliance/ic/replies.py": ["tests/ic/test_replies.py", "tests/ic/test_agent.py"],
 }
 """Modules and folders, and the tests that mirror them."""
-PATIENCE = 10
-"""A mutation is noticed, too, where it makes its tests take so many times as long as they do without it."""
+PATIENCE = 5
+"""A mutation is caught, too, if its tests take this many times as long as they do without it."""
 NO_TESTS_RAN = 5
 """What pytest exits with."""
 
@@ -150,22 +156,36 @@ def _short(node: ast.AST) -> str:
     return line if len(line) <= 60 else line[:59] + "…"
 
 
+def missing() -> list[str]:
+    """The paths in `CORE` that do not exist."""
+    return [path for part, tests in CORE.items() for path in (part, *tests) if not (TOP / path).exists()]
+
+
 def _modules(part: str) -> list[str]:
     path = TOP / part
     return [part] if path.is_file() else sorted(str(found.relative_to(TOP)) for found in path.rglob("*.py"))
 
 
-def sample(seed: int, count: int) -> list[tuple[str, Mutation]]:
+def sample(seed: int, count: int, without: Sequence[str] = ()) -> list[tuple[str, Mutation]]:
     """That many mutations with the part of `CORE` that each is in; larger parts have more of them."""
     everything = [
         (part, mutation)
         for part in CORE
+        if part not in without
         for module in _modules(part)
         for mutation in mutations_of(module, (TOP / module).read_text())
     ]
     return sorted(
-        random.Random(seed).sample(everything, min(count, len(everything))), key=lambda one: (one[0], one[1].line)
+        random.Random(seed).sample(everything, min(count, len(everything))),
+        key=lambda one: (one[1].path, one[1].line, one[1].node),
     )
+
+
+def tests_of(part: str, module: str) -> list[str]:
+    """The tests of a part. The one that mirrors the module runs first, since it fails the soonest."""
+    path = Path(module)
+    mirror = Path("tests", *path.parts[1:-1], f"test_{path.name}")
+    return [str(mirror), *CORE[part]] if (TOP / mirror).exists() else CORE[part]
 
 
 def passes(tree: Path, tests: list[str], limit_s: float | None = None) -> bool:
@@ -173,13 +193,21 @@ def passes(tree: Path, tests: list[str], limit_s: float | None = None) -> bool:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     with subprocess.Popen(  # noqa: S603
-        command, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     ) as running:
         try:
             code = running.wait(limit_s)
         except subprocess.TimeoutExpired:
-            running.kill()
             return False
+        finally:
+            # a broken program may leave processes of its own behind
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
     if code == NO_TESTS_RAN:
         raise RuntimeError(f"no test ran: {tests}")
     return code == 0
@@ -196,51 +224,76 @@ def limits(tree: Path, parts: set[str]) -> dict[str, float]:
     return found
 
 
-def survivors(
-    tree: Path, chosen: list[tuple[str, Mutation]], show: Callable[[str], None]
-) -> list[tuple[Mutation, str]]:
-    """The mutations that no test notices, with what they changed."""
-    found = []
+@dataclass(frozen=True)
+class Result:
+    """What the tests found in one mutation. `words` is what the place was and is."""
+
+    mutation: Mutation
+    words: str
+    survived: bool
+
+    def __str__(self) -> str:
+        verdict = "survived" if self.survived else "caught"
+        return f"{verdict} {self.mutation.path}:{self.mutation.line} {self.words}"
+
+
+def results(tree: Path, chosen: list[tuple[str, Mutation]]) -> Iterator[Result]:
+    """Breaks a copy of the tree in one place after the other."""
     limit_s = limits(tree, {part for part, _ in chosen})
-    for number, (part, mutation) in enumerate(chosen, 1):
+    for part, mutation in chosen:
         path = tree / mutation.path
         source = path.read_text()
         broken, words = mutate(source, mutation)
         path.write_text(broken)
         try:
-            survived = passes(tree, CORE[part], limit_s[part])
+            survived = passes(tree, tests_of(part, mutation.path), limit_s[part])
         finally:
             path.write_text(source)
-        show(f"{number}/{len(chosen)} {'SURVIVED' if survived else 'caught'} {mutation.path}:{mutation.line} {words}")
-        if survived:
-            found.append((mutation, words))
-    return found
+        yield Result(mutation, words, survived)
 
 
-def table(chosen: list[tuple[str, Mutation]], survived: list[tuple[Mutation, str]]) -> str:
-    """The result in Markdown."""
-    lines = ["| part | mutations | caught |", "| --- | ---: | ---: |"]
-    left = {mutation for mutation, _ in survived}
-    for part in CORE:
-        own = [mutation for name, mutation in chosen if name == part]
-        if own:
-            lines.append(f"| `{part}` | {len(own)} | {sum(mutation not in left for mutation in own)} |")
-    return "\n".join([*lines, "", *(f"- `{one.path}:{one.line}` `{words}`" for one, words in survived)])
+def table(found: Sequence[Result]) -> str:
+    """The results by module in Markdown, and the mutations that no test caught."""
+    lines = ["| module | mutations | caught | survived |", "| --- | ---: | ---: | ---: |"]
+    total = Counter(one.mutation.path for one in found)
+    survived = Counter(one.mutation.path for one in found if one.survived)
+    for path in sorted(total):
+        lines.append(f"| `{path}` | {total[path]} | {total[path] - survived[path]} | {survived[path]} |")
+    lines.append(f"| all | {len(found)} | {len(found) - survived.total()} | {survived.total()} |")
+    left = [f"- `{one.mutation.path}:{one.mutation.line}` `{one.words}`" for one in found if one.survived]
+    return "\n".join([*lines, *([""] if left else []), *left])
+
+
+def run(tree: Path, chosen: list[tuple[str, Mutation]], output: Path | None) -> None:
+    """Breaks, tests, prints; an interrupted run prints what it has."""
+    found: list[Result] = []
+    try:
+        for result in results(tree, chosen):
+            found.append(result)
+            print(f"{len(found)}/{len(chosen)} {result}", file=sys.stderr, flush=True)
+            if output is not None:
+                output.write_text(f"{table(found)}\n")
+    except KeyboardInterrupt:
+        print(f"interrupted after {len(found)} of {len(chosen)} mutations", file=sys.stderr)
+    print(table(found))
 
 
 def main() -> None:
-    """Breaks, tests, prints."""
+    """Reads the options and runs on a copy of the tree."""
     parser = argparse.ArgumentParser(description="Break the core modules and see whether their tests notice.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--without", action="append", default=[], choices=CORE, metavar="PART", help="leave a part out")
+    parser.add_argument("--output", type=Path, help="a file to write the table to after each mutation")
     options = parser.parse_args()
-    chosen = sample(options.seed, options.count)
+    if absent := missing():
+        sys.exit(f"CORE in tests/mutants.py names what does not exist: {', '.join(absent)}; correct these paths")
+    chosen = sample(options.seed, options.count, options.without)
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         ignored = shutil.ignore_patterns(".git", ".venv", "target", "node_modules", "__pycache__", ".*_cache")
         shutil.copytree(TOP, tree, ignore=ignored, symlinks=True)
-        survived = survivors(tree, chosen, lambda line: print(line, file=sys.stderr, flush=True))
-    print(table(chosen, survived))
+        run(tree, chosen, options.output)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -17,6 +18,8 @@ from tests.control.plane import SECRETS, running
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 10
 """For each operation, beside those that cover its parameters one by one."""
+CACHE = SETTINGS.parents[2] / ".hypothesis"
+"""Hypothesis keeps the ranges of Unicode here; to calculate them takes longer than all requests together."""
 ADMIN = {"Authorization": f"Bearer {SECRETS['admin']}"}
 
 
@@ -67,7 +70,11 @@ def schemathesis(served: Running, folder: Path, *more: str) -> tuple[int, str]:
     command += ["run", f"{served.url}/openapi.json"]
     command += ["--header", f"Authorization: {ADMIN['Authorization']}", "--no-color", "--seed", "1"]
     command += ["--workers", "2", "--max-examples", str(EXAMPLES), "--phases", "examples,coverage,fuzzing", *more]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603
+    command += ["--generation-database", "none"]
+    environment = {**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": str(CACHE)}
+    ended = subprocess.run(  # noqa: S603
+        command, capture_output=True, text=True, check=False, cwd=folder, env=environment
+    )
     return ended.returncode, ended.stdout + ended.stderr
 
 

@@ -20,7 +20,10 @@ class Transport:
             self.outbox.pause()
 
 
-@given(st.lists(st.binary(min_size=1, max_size=9) | st.sampled_from(["pause", "resume", "fill"]), max_size=40))
+FRAMES = st.tuples(st.sampled_from([Outbox.put, Outbox.put_control]), st.binary(min_size=1, max_size=9))
+
+
+@given(st.lists(FRAMES | st.sampled_from(["pause", "resume", "fill"]), max_size=40))
 def test_order_is_kept_and_waiting_is_what_was_not_written(steps):
     transport = Transport(10_000)
     outbox = transport.outbox
@@ -33,8 +36,9 @@ def test_order_is_kept_and_waiting_is_what_was_not_written(steps):
         elif step == "fill":
             transport.fills = not transport.fills
         else:
-            outbox.put(step)
-            put.append(step)
+            send, frame = step
+            send(outbox, frame)
+            put.append(frame)
         assert transport.written == put[: len(transport.written)]
         assert outbox.waiting == sum(map(len, put[len(transport.written) :]))
     transport.fills = False
@@ -42,12 +46,13 @@ def test_order_is_kept_and_waiting_is_what_was_not_written(steps):
     assert transport.written == put
 
 
-def test_a_full_outbox_is_a_slow_client():
+@pytest.mark.parametrize("send", [Outbox.put, Outbox.put_control])
+def test_a_full_outbox_is_a_slow_client(send):
     outbox = Transport(10).outbox
     outbox.pause()
-    outbox.put(b"x" * 10)
+    send(outbox, b"x" * 10)
     with pytest.raises(SlowClient) as caught:
-        outbox.put(b"y")
+        send(outbox, b"y")
     assert (caught.value.waiting, caught.value.limit) == (11, 10)
     assert outbox.waiting == 10
 

@@ -17,7 +17,7 @@ from appliance.errors import (
     ReplyMalformed,
     UncertifiedReject,
 )
-from appliance.ic.attempts import Ask, Backoff, Pacing, carry
+from appliance.ic.attempts import Ask, Attempts, Backoff, Pacing, carry
 from appliance.ic.envelope import SignedRequest
 from appliance.ic.replies import RequestStatus
 from tests.ic.scripted_ic import NOW_NS, TestTime
@@ -55,6 +55,16 @@ def test_delays_grow_to_a_limit_and_chance_takes_half_at_most(steps: int, chance
         assert backoff.delay_s <= backoff.next.delay_s <= backoff.longest_s
         backoff = backoff.next
     assert backoff.delay_s / 2 <= backoff.seconds(chance) <= backoff.delay_s
+
+
+@given(st.integers(0, 10**12))
+async def test_an_expired_call_does_not_wait_for_another_attempt(late_ns: int) -> None:
+    async def sleep(_: float) -> None:
+        pytest.fail("it waits")
+
+    expired = Pacing(lambda: CALL.ingress_expiry_ns + late_ns, sleep, lambda: 1.0)
+    with pytest.raises(CallExpired):
+        await Attempts(CALL, expired).pause(GONE)
 
 
 async def test_a_reply_needs_no_second_attempt(time: TestTime) -> None:

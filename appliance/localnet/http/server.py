@@ -1,4 +1,4 @@
-"""The HTTP interface of the replica (IC interface specification, "HTTPS Interface"; IC-PROTOCOL A)."""
+"""The HTTP interface of the replica (IC interface specification, "HTTPS Interface")."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

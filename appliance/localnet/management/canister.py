@@ -1,4 +1,4 @@
-"""The management canister ``aaaaa-aa`` (interface specification, "The IC management canister"; IC-PROTOCOL A.6, A.9).
+"""The management canister ``aaaaa-aa`` (interface specification, "The IC management canister").
 
 Users and canisters call it. Texts and codes of rejections are the replica's: agents and dfx parse them.
 """

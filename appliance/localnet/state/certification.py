@@ -1,4 +1,6 @@
-"""The keys of the local IC, which sign states, delegations and query responses (IC-PROTOCOL A.8, B)."""
+"""The keys of the local IC, which sign states, delegations and query responses (interface specification,
+"Certification" and "Request: Query call").
+"""
 
 import hashlib
 import secrets

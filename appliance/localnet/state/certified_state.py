@@ -1,4 +1,6 @@
-"""The certified state of the replica: one tree, signed once per version and time (IC-PROTOCOL B)."""
+"""The certified state of the replica: one tree, signed once per version and time (interface specification,
+"The system state tree" and "Certification").
+"""
 
 from collections.abc import Sequence
 from functools import cached_property

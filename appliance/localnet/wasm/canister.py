@@ -1,4 +1,4 @@
-"""Canisters of Wasm (IC interface specification, "System API"; IC-PROTOCOL E)."""
+"""Canisters of Wasm (IC interface specification, "System API")."""
 
 from collections.abc import Mapping
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""How the WebSocket canisters of the wire generations v0, v1 and v2 differ (IC-PROTOCOL D), on one page.
+"""How the WebSocket canisters of the wire generations v0, v1 and v2 differ, on one page.
 
 ==================  =========================  ==============================  =======================================
 ..                  v0                         v1                              v2

@@ -1,4 +1,4 @@
-"""The Candid interface of a WebSocket canister, for each wire generation (IC-PROTOCOL D)."""
+"""The Candid interface of a WebSocket canister, for each wire generation."""
 
 from appliance.localnet.websocket.dialect import Generation
 

@@ -203,7 +203,7 @@ async def test_what_a_part_refuses_has_the_place_of_its_key(it: Bench) -> None:
 
 async def test_a_part_that_fails_to_swap_is_put_back_with_all_others(it: Bench) -> None:
     it.parts[1].errors["commit"] = ValueError("a bug")
-    with pytest.raises(ReloadFailed, match="was put back"):
+    with pytest.raises(ReloadFailed, match="was restored"):
         await reload(it, NEW)
     await settled()
     assert as_before(it)

@@ -343,3 +343,26 @@ def test_a_message_that_does_not_say_when_it_was_written_proves_nothing():
             return super().frame.replace(b"timestamp", b"timestomp")
 
     assert position.judge(Ask(0, "probe"), Page([Silent(1, 0, b"new", 1, 90)], time_ns=100)) == Taken()
+
+
+@given(st.integers(1, 5), st.integers(0, 5))
+def test_clients_are_forgotten_only_within_the_patience_after_a_restart_and_its_openings(in_flight, later):
+    position, queue = behind_old_queue(), [NEW]
+
+    def poll() -> Taken:
+        queue.append(Message(1, len(queue), b"new", len(queue) + 1, 90 + len(queue)))
+        ask = position.next_ask()
+        return position.judge(ask, Page(queue[ask.nonce :], time_ns=100 + len(queue)))
+
+    for _ in range(in_flight):
+        position.opening_began()
+    assert position.judge(Ask(0, "probe"), Page([NEW], time_ns=100)) == Restarted()
+    for _ in range(in_flight):
+        position.opening_ended()
+    for _ in range(later):
+        position.opening_began()
+        position.opening_ended()
+    for _ in range(PATIENCE):
+        poll()
+    position.accepted(b"quiet", len(queue))
+    assert not any(poll().forgotten for _ in range(2 * PATIENCE))

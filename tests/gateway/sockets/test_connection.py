@@ -266,14 +266,15 @@ async def test_a_refusal_of_the_canister_is_quoted_after_its_last_words():
 
 
 async def test_a_client_that_does_not_read_is_closed_alone():
-    limits = {"outbox": 64 * 1024, "close_timeout": "200ms"}
+    limits = {"outbox": 512 * 1024, "close_timeout": "200ms"}
     async with served(gateway=limits) as it, it.session() as (quick_client, quick_socket):
         slow, client = await it.upgraded(), Client()
         slow.send(FINAL | BINARY, client.open())
         await slow.frame()
         slow.writer.transport.pause_reading()
         while client.client_key in it.gateway.hub.members(CANISTER):
-            it.canister.send(client.client_key, b"x" * 50_000)
+            # the kernel takes 4 MB before anything is left to the outbox
+            it.canister.send(client.client_key, b"x" * 400_000)
             it.canister.send(quick_client.client_key, b"tick")
             assert b"tick" in await quick_socket.recv()
             it.canister.queue.clear()

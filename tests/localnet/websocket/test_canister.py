@@ -1,4 +1,4 @@
-"""The behaviour of ic-websocket-cdk 0.4, machine to machine (IC-PROTOCOL D.2); ``test_demo_canister`` asks that one."""
+"""The behaviour of ic-websocket-cdk 0.4, machine to machine; ``test_demo_canister`` asks that one."""
 
 from typing import Any
 

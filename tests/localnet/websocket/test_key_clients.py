@@ -1,4 +1,4 @@
-"""What ic-websocket-cdk of July 2023 does (wire generation v0), machine to machine (IC-PROTOCOL D.0)."""
+"""What ic-websocket-cdk of July 2023 does (wire generation v0), machine to machine."""
 
 from typing import Any
 

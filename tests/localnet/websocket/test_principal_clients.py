@@ -1,6 +1,6 @@
-"""What ic-websocket-cdk 0.1 and 0.2 do (wire generation v1), machine to machine (IC-PROTOCOL D.1).
+"""What ic-websocket-cdk 0.1 and 0.2 do (wire generation v1), machine to machine.
 
-That of v2 is in test_websocket_canister.py.
+That of v2 is in test_canister.py.
 """
 
 from typing import Any
