@@ -142,7 +142,7 @@ class QueuePosition:
 
     next_nonce: int = 0
     zero_is_end: bool = False
-    """Nonce 0 is answered with the end of the queue instead of its beginning (v1, IC-PROTOCOL D.1)."""
+    """Nonce 0 is answered with the end of the queue instead of its beginning (v1)."""
     greets: bool = True
     """The canister writes to every client that it accepts (v1 and v2)."""
     _anchor: bytes = b""
