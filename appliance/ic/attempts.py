@@ -64,7 +64,7 @@ class LastAnswer:
 class Attempts:
     """The attempts at one call, until its ingress expiry."""
 
-    def __init__(self, call: SignedCall, pacing: Pacing, patience: int) -> None:
+    def __init__(self, call: SignedCall, pacing: Pacing, patience: int = 0) -> None:
         self._call = call
         self._pacing = pacing
         self._patience = patience
@@ -108,8 +108,9 @@ async def carry(
 ) -> bytes | None:
     """Post a call until its outcome is known, and return its reply.
 
-    Once the IC has accepted the call, ``read_status`` reads its status. Without it (only the sender of a call may read
-    it) the same call is posted again: versions 3 and 4 of the interface answer with the outcome, if there is one.
+    Once an endpoint has accepted the call, ``read_status`` reads its status; where the IC does not know it, it is
+    posted again. Without ``read_status`` (only the sender of a call may read it) the same call is posted again: versions
+    3 and 4 of the interface answer with the outcome, if there is one.
     Version 2 does not; the result is None then, which means "accepted".
 
     What endpoints said against the call without proof is believed after ``patience`` further rounds.
@@ -135,7 +136,9 @@ async def carry(
             if read_status is not None:
                 if status.state == "done":
                     raise CallExpired(call.method_name, "it was executed, but the IC no longer keeps the reply")
-                ask = read_status
+                # "accepted" is one endpoint's word, "absent" is certified: the same bytes are posted again, elsewhere.
+                # That is harmless where the call is only late.
+                ask = post if ask is read_status and status.state == "absent" else read_status
             elif version == 2 or status.state == "done":
                 return None
         await attempts.pause(problem)
