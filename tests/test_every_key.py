@@ -254,13 +254,13 @@ CASES = {
     "watch": Case(True, lambda it, _: it.control.reloads.config.watch),
     "log.level": Case("warning", lambda *_: logging.getLogger().level),
     "log.format": Case("json", renderer),
-    "gateway.listen": Case("127.0.0.3:0", lambda it, _: it.service.listener.bound[0].place.address.host),
+    "gateway.listen": Case("127.0.0.3:0", lambda it, _: it.service.listener.bound[0].listen.address.host),
     "gateway.generation": Case("v1", generation, new={"generation": "v1"}),
     "gateway.listeners": Case(
         [{"address": "127.0.0.2:0"}], lambda it, _: len(it.service.listener.urls), new={"place": 1}
     ),
     "gateway.listeners.address": Case(
-        "127.0.0.3:0", lambda it, _: it.service.listener.bound[1].place.address.host, LISTENER, new={"place": 1}
+        "127.0.0.3:0", lambda it, _: it.service.listener.bound[1].listen.address.host, LISTENER, new={"place": 1}
     ),
     "gateway.listeners.generation": Case(
         "v1", generation, LISTENER, old={"place": 1}, new={"place": 1, "generation": "v1"}

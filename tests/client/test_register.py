@@ -97,8 +97,9 @@ async def test_messages_may_go_straight_to_the_canister_in_their_order(stage: St
         await asyncio.gather(*(connection.send({"text": text, "timestamp": 0}) for text in texts))
         assert connection.unacknowledged == []
         answers = [(await connection.receive()).value["text"] for _ in range(6)]
-        assert answers == ["ping", *(f"{text} ping" for text in texts)]
-    assert canister.ways == ["IcWebSocketEstablished", *["DirectlyFromClient"] * 5]
+    # The greeting answers the gateway's call, which is on its way beside the messages that go past the gateway.
+    assert [text for text in answers if text != "ping"] == [f"{text} ping" for text in texts]
+    assert sorted(canister.ways) == [*["DirectlyFromClient"] * 5, "IcWebSocketEstablished"]
 
 
 async def test_what_the_canister_says_to_a_direct_message_is_raised_and_the_session_goes_on(stage: Stage) -> None:

@@ -56,7 +56,7 @@ async def test_a_session_is_opened_where_that_is_wanted(icws: Icws):
 async def test_what_is_wrong_is_named_with_what_to_do_and_is_exit_code_1(icws: Icws):
     await icws("drain", "start")
     text = (await icws("doctor", "chat", "--open", code=1)).stdout
-    assert "clients are drained" in text
+    assert "the gateway is draining" in text
     assert "a session through the gateway\n  ✗ session" in text
     assert "→ `icws explain` shows what the gateway saw" in text
     last = text.splitlines()[-1]

@@ -72,7 +72,9 @@ def _messages(fleet: Fleet, node: LaggingNode, poll: bytes, generation: Literal[
     outcome = node.query(fleet.request("query", "ws_get_messages", poll), "flat")
     assert isinstance(outcome, Reply)
     number: Literal[1, 2] = 1 if generation == "v1" else 2
-    reply = fleet.verifier.open_poll_reply(outcome.arg, fleet.canister, generation=number, now_ns=fleet.clock.now_ns())
+    reply = fleet.verifier.open_poll_reply(
+        outcome.arg, fleet.canister, generation=number, now_ns=fleet.clock.now_ns(), gateway=None
+    )
     return len(reply.messages)
 
 
