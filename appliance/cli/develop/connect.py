@@ -135,6 +135,8 @@ class Conversation:
                     message = await session.receive()
             except TimeoutError:
                 return
+            finally:
+                self._receive_timeout = None  # a finished Timeout cannot be rescheduled
             click.echo(self._shown(message.value))
             if self._left is not None:
                 self._left -= 1
