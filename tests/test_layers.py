@@ -32,7 +32,7 @@ ROOMS = {
     "client": [
         {"errors"},
         {"sessions"},
-        {"channel", "loop_thread", "reconnect", "settings"},
+        {"channel", "loop_thread", "opening", "reconnect", "settings"},
         {"codec", "connector"},
         {"connection", "register"},
         {"connecting"},

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection
 
-from appliance.client.channel import Channel, open_socket
+from appliance.client.channel import Channel
+from appliance.client.opening import open_socket
 from appliance.client.sessions.enveloped import EnvelopedSession
 from appliance.client.sessions.session import Generation, Limits
 from appliance.client.sessions.v1 import SessionV1
