@@ -56,6 +56,9 @@ class Connector(ABC):
             raise
         return channel
 
+    async def close(self) -> None:  # noqa: B027 - most share nothing
+        """Release what the sessions share. May be called again."""
+
     @abstractmethod
     def _channel(self, socket: ClientConnection) -> Channel:
         """A new session on a socket that has just been opened."""

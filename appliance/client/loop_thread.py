@@ -1,6 +1,7 @@
 """An event loop in a thread, for programs without one."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ class LoopThread:
     """An event loop in a thread of its own; leaving the context ends both, and whatever still runs there."""
 
     def __init__(self) -> None:
+        self._process_id = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._serves = True
         self._turn = threading.Lock()  # held while work is given to the loop, or the loop is ended
@@ -31,11 +33,16 @@ class LoopThread:
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this process was forked from the one with the thread: nobody here would ever answer."""
+        return os.getpid() != self._process_id
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine there and wait for it. An exception here, such as KeyboardInterrupt, cancels it.
 
         Raises NotOpen once the context is left, and RuntimeError in that thread itself, which would wait for itself for
-        ever.
+        ever, and in a forked process.
         """
         future = self._begin(work)
         try:
@@ -52,6 +59,9 @@ class LoopThread:
             raise StopIteration from None
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        if self.is_foreign:  # before the lock: the fork may have copied it while it was held
+            work.close()
+            raise RuntimeError(f"the connection belongs to process {self._process_id}; after fork, connect again")
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("on_change must not use the connection: it is called in the thread that serves it")

@@ -121,7 +121,7 @@ class Conversation:
         self._receive_timeout_s: float | None = None  # no limit while there is input
         self._receive_timeout: asyncio.Timeout | None = None
 
-    async def run(self, opening: AbstractAsyncContextManager[Connection], peer: str) -> None:
+    async def run(self, opening: AbstractAsyncContextManager[Connection[Any]], peer: str) -> None:
         """Exchange messages until the end. Raises the GatewayError that closed the session early."""
         async with opening as session:
             click.echo(f"connected to {peer}; every message below is verified", err=True)
@@ -139,7 +139,7 @@ class Conversation:
                 if not task.cancelled():
                     task.result()
 
-    async def _print(self, session: Connection) -> None:
+    async def _print(self, session: Connection[Any]) -> None:
         while self._left != 0:
             try:
                 async with asyncio.timeout(self._receive_timeout_s) as self._receive_timeout:
@@ -157,7 +157,7 @@ class Conversation:
             return str(value["text"])
         return json.dumps(value, default=_readable, ensure_ascii=False)
 
-    async def _send_lines(self, session: Connection) -> None:
+    async def _send_lines(self, session: Connection[Any]) -> None:
         lines = _stdin_lines()
         while (line := await lines.get()) is not None:
             try:
