@@ -31,7 +31,7 @@ ROOMS = {
         {"sockets"},
     ],
     "client": [
-        {"errors"},
+        {"errors", "owner"},
         {"sessions"},
         {"channel", "loop_thread", "opening", "reconnect", "settings"},
         {"codec", "connector"},

@@ -10,6 +10,7 @@ from appliance.client.channel import Channel
 from appliance.client.codec import Codec
 from appliance.client.connector import Connector
 from appliance.client.errors import ClientError, ConnectionClosed
+from appliance.client.owner import Owner
 from appliance.client.reconnect import Change, Lost, ReconnectState, Restored, RetryFailed
 from appliance.client.sessions.session import Received
 from appliance.errors import GatewayError
@@ -43,7 +44,7 @@ class Connection(Generic[V]):
 
     Iterating yields each `Message` and ends when the session ends in good order; it raises the GatewayError that ended
     the session otherwise. With `reconnect`, `session` below means the last one, and iterating over `events` also yields
-    the changes between sessions.
+    the changes between sessions. In a process that was forked from the one that opened it, methods raise RuntimeError.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Connection(Generic[V]):
         reconnect: bool,
         on_change: Callable[[Change], object] | None,
     ) -> None:
+        self._owner = Owner()
         self._channel: Channel | None = channel  # None while a new one is opened
         self._last_channel = channel
         self._connector = connector
@@ -94,6 +96,7 @@ class Connection(Generic[V]):
         Raises CandidError or Malformed for a value that does not fit, and the GatewayError that ended the session. In
         v0 where messages are sent directly: CanisterRefused or an IcError; the session goes on.
         """
+        self._owner.check()
         content = self._codec.encode(value)
         channel = await self._open_channel()
         try:
@@ -112,6 +115,7 @@ class Connection(Generic[V]):
 
     async def receive_event(self) -> Message[V] | Change:
         """The next message or change, in the order in which they happened. Raises as `receive` does."""
+        self._owner.check()
         async with self._changed:
             await self._changed.wait_for(lambda: self._inbox or self._end)
             if not self._inbox:
@@ -137,6 +141,7 @@ class Connection(Generic[V]):
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the session and the socket; messages that wait are dropped. May be called again."""
+        self._owner.check()
         if self._end is None:  # else the runner is closing, or has closed, for its own reason
             self._runner.cancel()
         await asyncio.wait([self._runner])

@@ -1,13 +1,13 @@
 """An event loop in a thread, for programs without one."""
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 from appliance.client.errors import NotOpen
+from appliance.client.owner import Owner
 from appliance.client.sessions.session import State
 
 T = TypeVar("T")
@@ -17,7 +17,7 @@ class LoopThread:
     """An event loop in a thread of its own; leaving the context ends both, and whatever still runs there."""
 
     def __init__(self) -> None:
-        self._process_id = os.getpid()
+        self._owner = Owner()
         self._loop = asyncio.new_event_loop()
         self._serves = True
         self._turn = threading.Lock()  # held while work is given to the loop, or the loop is ended
@@ -36,7 +36,7 @@ class LoopThread:
     @property
     def is_foreign(self) -> bool:
         """Whether this process was forked from the one with the thread: nobody here would ever answer."""
-        return os.getpid() != self._process_id
+        return self._owner.is_other_process
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine there and wait for it. An exception here, such as KeyboardInterrupt, cancels it.
@@ -59,9 +59,11 @@ class LoopThread:
             raise StopIteration from None
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        if self.is_foreign:  # before the lock: the fork may have copied it while it was held
+        try:
+            self._owner.check()  # before the lock: the fork may have copied it while it was held
+        except RuntimeError:
             work.close()
-            raise RuntimeError(f"the connection belongs to process {self._process_id}; after fork, connect again")
+            raise
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("on_change must not use the connection: it is called in the thread that serves it")

@@ -1,6 +1,8 @@
 """`connect` with and without a block, and the mistakes in its arguments."""
 
+import asyncio
 import gc
+import sys
 
 import pytest
 
@@ -59,3 +61,41 @@ async def test_a_forgery_under_a_given_key_is_no_forgotten_argument() -> None:
         with pytest.raises(MessageUntrusted) as caught:
             await connect(network.url, network.canister_id, root_key=other.localnet.root_key)
     assert type(caught.value) is MessageUntrusted
+
+
+FORKED = """
+import asyncio, os, sys
+from icws import connect
+
+async def fails(use):
+    try:
+        await use
+    except RuntimeError as error:
+        print(error, flush=True)
+
+async def main(url, canister_id, network_url):
+    connection = await connect(url, canister_id, network_url=network_url)
+    child = os.fork()
+    if child == 0:
+        for use in (connection.receive(), connection.send(b""), anext(connection), connection.close()):
+            asyncio.new_event_loop().run_until_complete(fails(use))
+        os._exit(0)
+    os.waitpid(child, 0)
+    await connection.receive()
+    await connection.close()
+    print("the parent goes on", flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_after_a_fork_there_is_an_error_and_the_parent_keeps_its_connection() -> None:
+    async with running() as network:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "ignore", "-c", FORKED),
+            *(network.url, str(network.canister_id), network.localnet.url),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        stdout, _ = await process.communicate()
+    sentence = f"the connection belongs to process {process.pid}; after fork, connect again"
+    assert stdout.decode().splitlines() == [*[sentence] * 4, "the parent goes on"]
