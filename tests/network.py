@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from appliance.client import Connection, connect
+from appliance.client import connect
 from appliance.config.schema import Config
 from appliance.crypto import CandidTypes, SigningKey, Verifier
 from appliance.gateway.gateway import Gateway
@@ -48,7 +48,7 @@ class Network:
         """Of the gateway, with the path of the canister's wire generation."""
         return f"{self.listener.url}/{self.generation}"
 
-    def connect(self, **options: Any) -> AbstractAsyncContextManager[Connection]:
+    def connect(self, **options: Any) -> connect[Any]:
         """A client of ours."""
         settings: dict[str, Any] = {"network_url": self.localnet.url}
         if self.generation != "v0":

@@ -17,6 +17,7 @@ LAYERS = [
     {"control", "cluster", "plugins", "log", "bench"},
     {"service"},
     {"cli"},
+    {"icws"},
 ]
 """From the bottom up. What stands side by side does not import each other."""
 ROOMS = {
@@ -30,9 +31,9 @@ ROOMS = {
         {"sockets"},
     ],
     "client": [
-        {"errors"},
+        {"errors", "owner"},
         {"sessions"},
-        {"channel", "loop_thread", "reconnect", "settings"},
+        {"channel", "loop_thread", "opening", "reconnect", "settings"},
         {"codec", "connector"},
         {"connection", "register"},
         {"connecting"},
@@ -88,7 +89,7 @@ def _name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-SOURCES = {_name_of(path): path for path in sorted((TOP / "appliance").rglob("*.py"))}
+SOURCES = {_name_of(path): path for package in ("appliance", "icws") for path in sorted((TOP / package).rglob("*.py"))}
 
 
 def imports_of(source: str, module: str, known: set[str]) -> Iterator[str]:

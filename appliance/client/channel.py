@@ -1,33 +1,20 @@
 """One socket and the session on it."""
 
 import asyncio
-import ssl as tls
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final, assert_never
 
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import ConnectionClosed as SocketClosed
-from websockets.exceptions import WebSocketException
 
-from appliance.client.errors import ConnectFailed, ConnectionClosed
+from appliance.client.errors import ConnectionClosed
 from appliance.client.sessions.session import Event, Opened, Received, Send, Session, State
 
-_MAX_FRAME = 8 * 1024**2  # bytes: a message of 2 MiB, its certificate and witness, and room
 _MAX_REASON = 123  # bytes of a close frame's reason (RFC 6455 section 5.5)
-_CLOSE_S = 5.0  # for the other side's close frame
 _REMEMBERED = 1024  # values, where a generation confirms none
 _OWN: Final = object()  # a message of the session itself among those of the application
-
-
-async def open_socket(url: str, ssl: tls.SSLContext | None) -> ClientConnection:
-    """A WebSocket. Raises ConnectFailed."""
-    try:
-        return await connect_socket(url, ssl=ssl, max_size=_MAX_FRAME, compression=None, close_timeout=_CLOSE_S)
-    except (OSError, ValueError, WebSocketException) as error:
-        raise ConnectFailed(url, str(error) or type(error).__name__) from error
 
 
 class Channel:

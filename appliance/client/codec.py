@@ -3,17 +3,26 @@
 import os
 import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from appliance.client.sessions.session import Generation
 from appliance.client.settings import wrong
 from appliance.crypto import CandidInterface, CandidTypes, decode_cbor, encode_cbor
 from appliance.errors import CandidError, Malformed
+from appliance.ic.principal import Principal
 
 MessageType = str | os.PathLike[str]
 """A Candid type, the text of an interface with a service, or the file of an interface (``.did``)."""
 
+CandidValue: TypeAlias = (
+    "None | bool | int | float | str | bytes | Principal | list[CandidValue] | dict[str, CandidValue]"
+)
+"""A value of a message, where the application names no type of its own: ``connect[Chat](…)``. A reference to a function
+is a pair of its principal and name."""
+
 _SERVICE = re.compile(r"\bservice\b\s*\w*\s*:")
+
+_FILE = re.compile(r"\s*([^\s{}]*[/\\][^\s{}]*|\S+\.did)\s*", re.IGNORECASE)
 
 
 class Codec(Protocol):
@@ -88,14 +97,14 @@ def codec_for(generation: Generation, message_type: MessageType | None, type_nam
         if type_name is not None:
             raise wrong("type_name", "it names a type of an interface; give that as message_type")
         return RawCodec()
+    if isinstance(message_type, str) and _FILE.fullmatch(message_type):
+        raise CandidError(f"{message_type!r} looks like the name of a file; give pathlib.Path({message_type!r})")
     if isinstance(message_type, str) and type_name is None and not _SERVICE.search(message_type):
         return CandidCodec(_one_type(message_type))
     return CandidCodec(_type_of_interface(message_type, type_name))
 
 
 def _one_type(text: str) -> CandidTypes:
-    if text.endswith(".did"):
-        raise CandidError(f"{text!r} looks like the name of a file; give it as a pathlib.Path")
     types = CandidTypes(f"({text})")
     if len(types) != 1:
         raise CandidError(f"a message_type is one Candid type, these are {len(types)}")

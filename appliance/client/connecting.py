@@ -2,19 +2,24 @@
 
 import ssl as tls
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, Unpack, overload
+
+from typing_extensions import TypeVar
 
 from appliance.client.channel import Channel
-from appliance.client.codec import MessageType, codec_for
+from appliance.client.codec import CandidValue, MessageType, codec_for
 from appliance.client.connection import Connection
 from appliance.client.connector import Connector, ConnectParameters, EnvelopedConnector
+from appliance.client.errors import MessageUntrusted, OtherNetwork
 from appliance.client.reconnect import Backoff, Change, ReconnectState
 from appliance.client.register import RegisteredConnector
 from appliance.client.sessions.session import Generation, Limits
 from appliance.client.settings import gateways_of, generation_of, registration_of, verifier_for
 from appliance.crypto import SigningKey, Verifier
-from appliance.errors import GatewayError
+from appliance.errors import CertificateSignatureInvalid, GatewayError
 from appliance.ic.identity import KeyIdentity, adapt
 from appliance.ic.principal import Principal
 from appliance.ic.transport import HttpTransport
@@ -22,28 +27,58 @@ from appliance.ic.transport import HttpTransport
 _TIMEOUT_S = 15.0  # of a request to the IC; it keeps calls open for up to 10 s
 _MAX_REPLY = 4 * 1024**2  # bytes
 
+V = TypeVar("V", default=CandidValue)
+Url: TypeAlias = str | Sequence[str]
+CanisterId: TypeAlias = Principal | str
 
-@asynccontextmanager
-async def connect(
-    url: str | Sequence[str],
-    canister_id: Principal | str,
-    *,
-    identity: object = None,
-    generation: Generation | None = None,
-    message_type: MessageType | None = None,
-    type_name: str | None = None,
-    network_url: str | None = None,
-    root_key: bytes | str | None = None,
-    verifier: Verifier | None = None,
-    reconnect: bool | Backoff = False,
-    on_change: Callable[[Change], object] | None = None,
-    client_key: SigningKey | None = None,
-    direct: bool = False,
-    limits: Limits | None = None,
-    ssl: tls.SSLContext | None = None,
-    clock: Callable[[], int] = time.time_ns,
-) -> AsyncIterator[Connection]:
-    """Open a session with a canister through a gateway, and close it at the end of the block.
+
+@dataclass(frozen=True)
+class Arguments:
+    """Those of `connect`, where they are explained."""
+
+    url: Url
+    canister_id: CanisterId
+    _: KW_ONLY
+    identity: object = None
+    generation: Generation | None = None
+    message_type: MessageType | None = None
+    type_name: str | None = None
+    network_url: str | None = None
+    root_key: bytes | str | None = None
+    verifier: Verifier | None = None
+    reconnect: bool | Backoff = False
+    on_change: Callable[[Change], object] | None = None
+    client_key: SigningKey | None = None
+    direct: bool = False
+    limits: Limits | None = None
+    ssl: tls.SSLContext | None = None
+    clock: Callable[[], int] = time.time_ns
+
+
+class Options(TypedDict, total=False):
+    """The arguments of `connect` by name, for type checkers; without `message_type` and `generation`."""
+
+    identity: object
+    type_name: str | None
+    network_url: str | None
+    root_key: bytes | str | None
+    verifier: Verifier | None
+    reconnect: bool | Backoff
+    on_change: Callable[[Change], object] | None
+    client_key: SigningKey | None
+    direct: bool
+    limits: Limits | None
+    ssl: tls.SSLContext | None
+    clock: Callable[[], int]
+
+
+class connect(AbstractAsyncContextManager["Connection[V]"], Generic[V]):  # noqa: N801 - used as a function
+    """A session with a canister through a gateway: ``async with connect(…) as connection`` closes it at the end of the
+    block, ``connection = await connect(…)`` leaves that to `Connection.close`.
+
+    The type of its values is bytes without a `message_type`, else `CandidValue` or the one in brackets:
+    ``connect[Chat](…)``, with a TypedDict for a record. It is for type checkers, which do not see a generation in a
+    path: to them, v0 is ``generation="v0"``.
 
     `url` is ``ws://`` or ``wss://``, or a list of such URLs: the first gateway that accepts the client is used.
     `generation` is the wire generation; without one it is the end of the path (``/v0``, ``/v1``, ``/v2``), else it is
@@ -70,33 +105,89 @@ async def connect(
     be registered; and the GatewayError that ends the session before the canister accepted the client. Where there are
     several gateways it is the last one's, with notes of the others.
     """
-    gateways = gateways_of(url)
-    spoken = generation_of(gateways, generation)
-    codec = codec_for(spoken, message_type, type_name)
-    canister = Principal.from_text(canister_id) if isinstance(canister_id, str) else canister_id
-    signer = KeyIdentity(SigningKey.generate("ed25519")) if identity is None else adapt(identity)
-    registration = registration_of(spoken, network_url, client_key, direct=direct)
-    trusted = verifier or await verifier_for(root_key, network_url)
-    parameters = ConnectParameters(canister, signer, trusted, limits, ssl, clock)
-    async with AsyncExitStack() as stack:
-        connector: Connector
-        if registration is None:
-            connector = EnvelopedConnector(parameters, spoken)
-        else:
-            transport = HttpTransport([registration.network_url], timeout_s=_TIMEOUT_S, max_reply=_MAX_REPLY)
-            connector = RegisteredConnector(parameters, await stack.enter_async_context(transport), registration)
+
+    @overload
+    def __init__(
+        self, url: Url, canister_id: CanisterId, *, generation: Literal["v0"], **options: Unpack[Options]
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "connect[bytes]",
+        url: Url,
+        canister_id: CanisterId,
+        *,
+        message_type: None = None,
+        generation: Generation | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        url: Url,
+        canister_id: CanisterId,
+        *,
+        message_type: MessageType | None,
+        generation: Generation | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
+
+    def __init__(self, url: Url, canister_id: CanisterId, **options: Any) -> None:
+        self._arguments = Arguments(url, canister_id, **options)
+        self._connection: Connection[V] | None = None
+
+    def __await__(self) -> Generator[Any, None, "Connection[V]"]:
+        return _connection(self._arguments).__await__()
+
+    async def __aenter__(self) -> "Connection[V]":
+        self._connection = await self
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
+async def _connection(given: Arguments) -> Connection[Any]:
+    gateways = gateways_of(given.url)
+    generation = generation_of(gateways, given.generation)
+    codec = codec_for(generation, given.message_type, given.type_name)
+    connector = await _connector(given, generation)
+    try:
         channel, state = await _first(connector, gateways)
-        backoff = reconnect if isinstance(reconnect, Backoff) else Backoff()
-        connection = Connection(
-            channel,
-            connector,
-            codec,
-            reconnect_state=ReconnectState(state.gateways, backoff),
-            reconnect=reconnect is not False,
-            on_change=on_change,
-        )
-        stack.push_async_callback(connection.close)
-        yield connection
+    except BaseException as error:
+        await connector.close()
+        if type(error) is MessageUntrusted and _lacks_network(given, error):
+            raise OtherNetwork(error.expected, error.cause) from error
+        raise
+    backoff = given.reconnect if isinstance(given.reconnect, Backoff) else Backoff()
+    return Connection(
+        channel,
+        connector,
+        codec,
+        reconnect_state=ReconnectState(state.gateways, backoff),
+        reconnect=given.reconnect is not False,
+        on_change=given.on_change,
+    )
+
+
+async def _connector(given: Arguments, generation: Generation) -> Connector:
+    canister = given.canister_id
+    canister = Principal.from_text(canister) if isinstance(canister, str) else canister
+    identity = KeyIdentity(SigningKey.generate("ed25519")) if given.identity is None else adapt(given.identity)
+    registration = registration_of(generation, given.network_url, given.client_key, direct=given.direct)
+    verifier = given.verifier or await verifier_for(given.root_key, given.network_url)
+    parameters = ConnectParameters(canister, identity, verifier, given.limits, given.ssl, given.clock)
+    if registration is None:
+        return EnvelopedConnector(parameters, generation)
+    transport = HttpTransport([registration.network_url], timeout_s=_TIMEOUT_S, max_reply=_MAX_REPLY)
+    return RegisteredConnector(parameters, transport, registration)
+
+
+def _lacks_network(given: Arguments, error: MessageUntrusted) -> bool:
+    is_by_default = given.verifier is None and given.root_key is None and given.network_url is None
+    return is_by_default and isinstance(error.cause, CertificateSignatureInvalid)
 
 
 async def _first(connector: Connector, gateways: tuple[str, ...]) -> tuple[Channel, ReconnectState]:

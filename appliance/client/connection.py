@@ -4,12 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from appliance.client.channel import Channel
 from appliance.client.codec import Codec
 from appliance.client.connector import Connector
 from appliance.client.errors import ClientError, ConnectionClosed
+from appliance.client.owner import Owner
 from appliance.client.reconnect import Change, Lost, ReconnectState, Restored, RetryFailed
 from appliance.client.sessions.session import Received
 from appliance.errors import GatewayError
@@ -17,15 +18,16 @@ from appliance.ic.attempts import system_chance
 from appliance.ic.principal import Principal
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 _INBOX = 1024  # events that may wait for the application; beyond, the socket is not read
 
 
 @dataclass(frozen=True)
-class Message:
+class Message(Generic[V]):
     """A message of the canister: verified, in order, and for this client."""
 
-    value: Any
+    value: V
     """Decoded by the connection's `message_type`."""
     sequence_num: int
     """From 1 on for each session; service messages of the protocol are counted too."""
@@ -37,12 +39,12 @@ class Message:
     """Of which session of the connection: 1 for the first, one more with each reconnection."""
 
 
-class Connection:
+class Connection(Generic[V]):
     """An open connection to a canister; made by `connect`.
 
     Iterating yields each `Message` and ends when the session ends in good order; it raises the GatewayError that ended
     the session otherwise. With `reconnect`, `session` below means the last one, and iterating over `events` also yields
-    the changes between sessions.
+    the changes between sessions. In a process that was forked from the one that opened it, methods raise RuntimeError.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Connection:
         reconnect: bool,
         on_change: Callable[[Change], object] | None,
     ) -> None:
+        self._owner = Owner()
         self._channel: Channel | None = channel  # None while a new one is opened
         self._last_channel = channel
         self._connector = connector
@@ -79,12 +82,12 @@ class Connection:
         return self._connector.parameters.identity.principal
 
     @property
-    def unacknowledged(self) -> list[Any]:
+    def unacknowledged(self) -> list[V]:
         """The values that were sent in this session and that the canister has not confirmed; it does so every few
         minutes. In v0, which confirms none, the last 1024. Those of a lost session are in its `Lost`."""
         return self._channel.unacknowledged if self._channel else []
 
-    async def send(self, value: Any) -> None:
+    async def send(self, value: V) -> None:
         """Sign a message and give it to the gateway; the canister gets messages in the order of these calls.
 
         Waits while a lost session is opened again. A message that was signed for a session which is lost meanwhile is
@@ -93,6 +96,7 @@ class Connection:
         Raises CandidError or Malformed for a value that does not fit, and the GatewayError that ended the session. In
         v0 where messages are sent directly: CanisterRefused or an IcError; the session goes on.
         """
+        self._owner.check()
         content = self._codec.encode(value)
         channel = await self._open_channel()
         try:
@@ -101,7 +105,7 @@ class Connection:
             if self._end or not self._reconnect:
                 raise self._end or error from None
 
-    async def receive(self) -> Message:
+    async def receive(self) -> Message[V]:
         """The next message. Raises the GatewayError that ended the session, and CandidError or Malformed for content
         that does not decode (the session goes on)."""
         while True:
@@ -109,8 +113,9 @@ class Connection:
             if isinstance(event, Message):
                 return event
 
-    async def receive_event(self) -> Message | Change:
+    async def receive_event(self) -> Message[V] | Change:
         """The next message or change, in the order in which they happened. Raises as `receive` does."""
+        self._owner.check()
         async with self._changed:
             await self._changed.wait_for(lambda: self._inbox or self._end)
             if not self._inbox:
@@ -124,24 +129,26 @@ class Connection:
         value = self._codec.decode(received.content)
         return Message(value, received.sequence_num, received.timestamp_ns, received.certified_at_ns, session)
 
-    def events(self) -> "Events":
+    def events(self) -> "Events[V]":
         """Messages and changes to iterate over. While 1024 events wait unread, changes are dropped."""
         return Events(self)
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Message:
+    async def __anext__(self) -> Message[V]:
         return await _unless_in_good_order(self.receive())
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the session and the socket; messages that wait are dropped. May be called again."""
+        self._owner.check()
         if self._end is None:  # else the runner is closing, or has closed, for its own reason
             self._runner.cancel()
         await asyncio.wait([self._runner])
         self._inbox.clear()
         await self._finish(ConnectionClosed(code, reason))
         await self._last_channel.close(code, reason)
+        await self._connector.close()
         if not self._runner.cancelled():
             self._runner.result()
 
@@ -162,6 +169,7 @@ class Connection:
         except GatewayError as error:
             await self._finish(error)
             await self._last_channel.close(error.close_code, str(error))
+            await self._connector.close()
         except Exception:
             await self._finish(ClientError())  # `close` raises the cause, which is a bug
             raise
@@ -227,16 +235,16 @@ class Connection:
             self._changed.notify_all()
 
 
-class Events:
+class Events(Generic[V]):
     """The messages and changes of a connection, in order; ends and raises as iterating over the connection does."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection[V]) -> None:
         self._connection = connection
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Message | Change:
+    async def __anext__(self) -> Message[V] | Change:
         return await _unless_in_good_order(self._connection.receive_event())
 
 

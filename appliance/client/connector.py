@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection
 
-from appliance.client.channel import Channel, open_socket
+from appliance.client.channel import Channel
+from appliance.client.opening import open_socket
 from appliance.client.sessions.enveloped import EnvelopedSession
 from appliance.client.sessions.session import Generation, Limits
 from appliance.client.sessions.v1 import SessionV1
@@ -54,6 +55,9 @@ class Connector(ABC):
             await channel.close(1000, "")
             raise
         return channel
+
+    async def close(self) -> None:  # noqa: B027 - most share nothing
+        """Release what the sessions share. May be called again."""
 
     @abstractmethod
     def _channel(self, socket: ClientConnection) -> Channel:

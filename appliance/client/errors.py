@@ -35,6 +35,15 @@ class MessageUntrusted(MessageError, reason="message_untrusted"):
     sentence = "message {expected} cannot be trusted: {cause}"
 
 
+class OtherNetwork(MessageUntrusted, reason="other_network"):
+    """The first message is not certified by the mainnet, whose root key applies where no other is given."""
+
+    sentence = (
+        "message {expected} cannot be trusted: {cause}; the root key is the mainnet's: "
+        "for a canister of a local network give network_url (icws connect: --network), its URL"
+    )
+
+
 class SequenceGap(MessageError, reason="sequence_gap"):
     """Messages were left out or overtaken: ``received`` is larger than ``expected``."""
 

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 from appliance.client.errors import NotOpen
+from appliance.client.owner import Owner
 from appliance.client.sessions.session import State
 
 T = TypeVar("T")
@@ -16,6 +17,7 @@ class LoopThread:
     """An event loop in a thread of its own; leaving the context ends both, and whatever still runs there."""
 
     def __init__(self) -> None:
+        self._owner = Owner()
         self._loop = asyncio.new_event_loop()
         self._serves = True
         self._turn = threading.Lock()  # held while work is given to the loop, or the loop is ended
@@ -31,11 +33,16 @@ class LoopThread:
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this process was forked from the one with the thread: nobody here would ever answer."""
+        return self._owner.is_other_process
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine there and wait for it. An exception here, such as KeyboardInterrupt, cancels it.
 
         Raises NotOpen once the context is left, and RuntimeError in that thread itself, which would wait for itself for
-        ever.
+        ever, and in a forked process.
         """
         future = self._begin(work)
         try:
@@ -52,6 +59,11 @@ class LoopThread:
             raise StopIteration from None
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        try:
+            self._owner.check()  # before the lock: the fork may have copied it while it was held
+        except RuntimeError:
+            work.close()
+            raise
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("on_change must not use the connection: it is called in the thread that serves it")

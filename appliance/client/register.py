@@ -12,7 +12,7 @@ from appliance.crypto import SigningKey
 from appliance.errors import CanisterRefused, IcUnreachable, OpenTimeout, ReplyError, reading_reply
 from appliance.ic.agent import Agent
 from appliance.ic.principal import Principal
-from appliance.ic.transport import Transport
+from appliance.ic.transport import HttpTransport, Transport
 
 
 class DirectCalls:
@@ -62,8 +62,10 @@ class DirectChannel(Channel):
 class RegisteredConnector(Connector):
     """Opens sessions of v0: each with the given key, or else a new one."""
 
-    def __init__(self, parameters: ConnectParameters, transport: Transport, registration: Registration) -> None:
+    def __init__(self, parameters: ConnectParameters, transport: HttpTransport, registration: Registration) -> None:
+        """Takes over the transport: `close` closes it."""
         super().__init__(parameters)
+        self._transport = transport
         self._calls = DirectCalls(transport, parameters)
         self._registration = registration
         self._key: SigningKey  # of the session that is being opened
@@ -78,6 +80,10 @@ class RegisteredConnector(Connector):
         except TimeoutError:
             raise OpenTimeout(patience_s, "answer of the canister to ws_register") from None
         return await super().open(gateway)
+
+    async def close(self) -> None:
+        """Close the transport."""
+        await self._transport.close()
 
     def _channel(self, socket: ClientConnection) -> Channel:
         parameters = self.parameters

@@ -5,26 +5,28 @@ call that waits, and the block then closes the connection.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
-from functools import wraps
-from typing import Any, ParamSpec, Self
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Generic, Literal, Self, Unpack, overload
 
+from appliance.client.codec import MessageType
+from appliance.client.connecting import CanisterId, Options, Url, V
 from appliance.client.connecting import connect as connect_async
 from appliance.client.connection import Connection as AsyncConnection
 from appliance.client.connection import Message
 from appliance.client.errors import NotOpen
 from appliance.client.loop_thread import LoopThread
 from appliance.client.reconnect import Change
+from appliance.client.sessions.session import Generation
 from appliance.ic.principal import Principal
 
-P = ParamSpec("P")
+__all__ = ["Connection", "Events", "Message", "connect"]
 
 
-class Connection:
+class Connection(Generic[V]):
     """As `appliance.client.Connection`, for one thread or several: iterate over it, or `receive` and `send`."""
 
-    def __init__(self, connection: AsyncConnection, loop: LoopThread) -> None:
+    def __init__(self, connection: AsyncConnection[V], loop: LoopThread) -> None:
         self._connection = connection
         self._loop = loop
 
@@ -39,27 +41,27 @@ class Connection:
         return self._connection.principal
 
     @property
-    def unacknowledged(self) -> list[Any]:
+    def unacknowledged(self) -> list[V]:
         """As `appliance.client.Connection.unacknowledged`."""
         return self._loop.run(self._unacknowledged())
 
-    def send(self, value: Any) -> None:
+    def send(self, value: V) -> None:
         """As `appliance.client.Connection.send`."""
         self._loop.run(self._connection.send(value))
 
-    def receive(self, timeout: float | None = None) -> Message:
+    def receive(self, timeout: float | None = None) -> Message[V]:
         """The next message. Raises TimeoutError if none arrives for so many seconds (the session goes on), and what
         `appliance.client.Connection.receive` does."""
         return self._loop.run(self._receive(timeout))
 
-    def events(self) -> Iterator[Message | Change]:
+    def events(self) -> Iterator[Message[V] | Change]:
         """As `appliance.client.Connection.events`."""
         return Events(self._connection.events(), self._loop)
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Message:
+    def __next__(self) -> Message[V]:
         return self._loop.next(self._connection)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -67,52 +69,75 @@ class Connection:
         with suppress(NotOpen):
             self._loop.run(self._connection.close(code, reason))
 
-    async def _unacknowledged(self) -> list[Any]:
+    async def _unacknowledged(self) -> list[V]:
         return self._connection.unacknowledged
 
-    async def _receive(self, timeout: float | None) -> Message:  # noqa: ASYNC109 - what the caller without a loop gave
+    async def _receive(self, timeout: float | None) -> Message[V]:  # noqa: ASYNC109 - what the caller without a loop gave
         async with asyncio.timeout(timeout):
             return await self._connection.receive()
 
 
-class Events:
+class Events(Generic[V]):
     """As `appliance.client.connection.Events`."""
 
-    def __init__(self, events: AsyncIterator[Message | Change], loop: LoopThread) -> None:
+    def __init__(self, events: AsyncIterator[Message[V] | Change], loop: LoopThread) -> None:
         self._events = events
         self._loop = loop
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Message | Change:
+    def __next__(self) -> Message[V] | Change:
         return self._loop.next(self._events)
 
 
-def _in_a_thread(
-    connecting: Callable[P, AbstractAsyncContextManager[AsyncConnection]],
-) -> Callable[P, AbstractContextManager[Connection]]:
-    @contextmanager
-    @wraps(connecting)
-    def connect(*args: P.args, **kwargs: P.kwargs) -> Iterator[Connection]:
-        with LoopThread() as loop:
-            opening = connecting(*args, **kwargs)
-            connection = loop.run(_entered(opening))
-            try:
-                yield Connection(connection, loop)
-            finally:
-                loop.run(_left(opening))
+class connect(AbstractContextManager[Connection[V]], Generic[V]):  # noqa: N801 - used as a function
+    """As `appliance.client.connect`, in a plain ``with``; `on_change` is called in another thread."""
 
-    return connect
+    @overload
+    def __init__(
+        self, url: Url, canister_id: CanisterId, *, generation: Literal["v0"], **options: Unpack[Options]
+    ) -> None: ...
 
+    @overload
+    def __init__(
+        self: "connect[bytes]",
+        url: Url,
+        canister_id: CanisterId,
+        *,
+        message_type: None = None,
+        generation: Generation | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
 
-async def _entered(opening: AbstractAsyncContextManager[AsyncConnection]) -> AsyncConnection:
-    return await opening.__aenter__()
+    @overload
+    def __init__(
+        self,
+        url: Url,
+        canister_id: CanisterId,
+        *,
+        message_type: MessageType | None,
+        generation: Generation | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
 
+    def __init__(self, url: Url, canister_id: CanisterId, **options: Any) -> None:
+        self._opening: connect_async[V] = connect_async(url, canister_id, **options)
+        self._loop = LoopThread()
 
-async def _left(opening: AbstractAsyncContextManager[AsyncConnection]) -> None:
-    await opening.__aexit__(None, None, None)
+    def __enter__(self) -> Connection[V]:
+        self._loop.__enter__()
+        try:
+            return Connection(self._loop.run(self._opening.__aenter__()), self._loop)
+        except BaseException:
+            self._loop.__exit__()
+            raise
 
-
-connect = _in_a_thread(connect_async)
-"""As `appliance.client.connect`; the context is a plain one, and `on_change` is called in another thread."""
+    def __exit__(self, *_: object) -> None:
+        """In a process that was forked in the block, this leaves the connection to the process that opened it."""
+        if self._loop.is_foreign:
+            return
+        try:
+            self._loop.run(self._opening.__aexit__())
+        finally:
+            self._loop.__exit__()

@@ -23,7 +23,7 @@ def proxy_for(url: str) -> Proxy | None:
     """
     parts = urlsplit(url)
     address = getproxies_environment().get(parts.scheme)
-    if not address or _is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc):
+    if not address or is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc):
         return None
     variable = f"{parts.scheme.upper()}_PROXY"
     try:
@@ -37,7 +37,8 @@ def proxy_for(url: str) -> Proxy | None:
     return Proxy(proxy.geturl(), f"{proxy.scheme}://{host}{'' if port is None else f':{port}'}")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its name or address, is this machine; no proxy is used to it."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -2,7 +2,7 @@
 
 import sys
 
-from appliance.client.sync import connect
+from icws.sync import connect
 
 url, canister, network_url, question = sys.argv[1:]
 with connect(url, canister, network_url=network_url, message_type="record {text: text; timestamp: nat64}") as chat:

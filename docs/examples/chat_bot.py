@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from appliance.client import Change, Lost, connect, load_identity
+from icws import Change, Lost, connect, load_identity
 
 NAME = "bot"
 INTERFACE = Path(__file__).with_name("chat.did")

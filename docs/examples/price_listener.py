@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from appliance.client import Backoff, Connection, GatewayError, Lost, Message, Restored, RetryFailed, connect
+from icws import Backoff, Connection, GatewayError, Lost, Message, Restored, RetryFailed, connect
 
 INTERFACE = Path(__file__).with_name("prices.did")
 PATIENCE = Backoff(first=0.2, longest=10, attempts=20)

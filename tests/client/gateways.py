@@ -1,6 +1,7 @@
 """A gateway of a few lines that can be made to lie, over loopback (wire generation v2)."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -22,16 +23,17 @@ class LyingGateway:
     """Opens each session properly, then does what a script says: the first session the first one, and so on; those
     after the last do as the last."""
 
-    def __init__(self, *scripts: Script, opens: bool = True) -> None:
+    def __init__(self, *scripts: Script, opens: bool = True, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._scripts = scripts
         self._opens = opens
         self.connections = 0
         self.closes: asyncio.Queue[tuple[int | None, str | None]] = asyncio.Queue()
 
     async def __aenter__(self) -> "LyingGateway":
-        self._server = await serve(self._handle, "127.0.0.1", 0, compression=None)
+        self._server = await serve(self._handle, "127.0.0.1", 0, compression=None, ssl=self._tls)
         port = next(iter(self._server.sockets)).getsockname()[1]
-        self.url = f"ws://127.0.0.1:{port}/v2"
+        self.url = f"ws{'s' if self._tls else ''}://127.0.0.1:{port}/v2"
         return self
 
     async def __aexit__(self, *_: object) -> None:

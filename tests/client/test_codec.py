@@ -154,3 +154,10 @@ def test_arguments_that_do_not_belong_together(
 ) -> None:
     with pytest.raises(ConfigError, match=argument):
         codec_for(generation, message_type, type_name)
+
+
+@pytest.mark.parametrize("text", ["/x.did", "./chat.did", "chat.DID", "types/chat", "chat.did ", "C:\\chat.did"])
+@pytest.mark.parametrize("type_name", [None, "Message"])
+def test_the_name_of_a_file_as_text_says_how_to_give_a_file(text: str, type_name: str | None) -> None:
+    with pytest.raises(CandidError, match=r"looks like the name of a file; give pathlib\.Path\("):
+        codec_for("v2", text, type_name)

@@ -17,6 +17,7 @@ from appliance.client.errors import (
     NotOpen,
     OpeningRefused,
     OtherGeneration,
+    OtherNetwork,
     OutOfTurn,
     SequenceGap,
     SequenceRepeated,
@@ -27,6 +28,11 @@ from appliance.errors import GatewayError, Malformed
 
 SENTENCES = [
     (MessageUntrusted(4, Malformed("tree", "no map")), "message 4 cannot be trusted: malformed tree: no map"),
+    (
+        OtherNetwork(1, Malformed("tree", "no map")),
+        "message 1 cannot be trusted: malformed tree: no map; the root key is the mainnet's: "
+        "for a canister of a local network give network_url (icws connect: --network), its URL",
+    ),
     (SequenceGap(4, 7), "expected sequence number 4, got 7: messages were lost or overtaken"),
     (SequenceRepeated(4, 2), "expected sequence number 4, got 2 again"),
     (MessageForOther(4, "a_1", "b_2"), "message 4 is for client a_1, this one is b_2"),

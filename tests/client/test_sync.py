@@ -1,6 +1,7 @@
 """The client without an event loop: against real gateways, from a thread and as a program of its own."""
 
 import asyncio
+import gc
 import signal
 import sys
 import threading
@@ -217,3 +218,62 @@ async def test_an_interrupt_ends_the_wait_and_closes_the_connection() -> None:
         assert process.returncode == -signal.SIGINT
         await network.gateway.stop()
         assert network.gateway.counters.farewells == 1
+
+
+FORKED = """
+import gc, os, sys
+from icws.sync import connect
+
+url, canister_id, network_url = sys.argv[1:]
+with connect(url, canister_id, network_url=network_url) as connection:
+    uses = {
+        "receive": lambda: connection.receive(timeout=1),
+        "send": lambda: connection.send(b""),
+        "next": lambda: next(connection),
+        "unacknowledged": lambda: connection.unacknowledged,
+        "close": connection.close,
+    }
+    child = os.fork()
+    if child == 0:
+        for name, use in uses.items():
+            try:
+                use()
+            except RuntimeError as error:
+                print(name, error, flush=True)
+    else:
+        assert os.waitpid(child, 0)[1] == 0
+        connection.receive(timeout=60)
+        print("the parent goes on", flush=True)
+if child == 0:
+    with connect(url, canister_id, network_url=network_url) as connection:
+        connection.receive(timeout=60)
+        print("the child has its own", flush=True)
+"""
+
+
+async def test_after_a_fork_there_is_an_error_and_the_parent_keeps_its_connection() -> None:
+    async with running() as network:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "ignore", "-c", FORKED),
+            *(network.url, str(network.canister_id), network.localnet.url),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        stdout, _ = await process.communicate()
+    lines = stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["receive", "send", "next", "unacknowledged", "close"]
+    assert all(line.endswith(f"belongs to process {process.pid}; after fork, connect again") for line in lines[:5])
+    assert lines[5:] == ["the child has its own", "the parent goes on"]
+    assert process.returncode == 0
+
+
+async def test_the_garbage_collector_does_not_close_what_was_entered() -> None:
+    def program() -> None:
+        connection = connecting(gateway).__enter__()  # the manager is not kept
+        gc.collect()
+        connection.send({"text": "here"})
+        assert connection.receive().value["text"] == "here"
+        connection.close()
+        connection._loop.__exit__()
+
+    async with LyingGateway(echo) as gateway:
+        await plainly(program)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import sys
 import threading
 import time
@@ -38,6 +39,13 @@ WAIT_S = 10.0
     "--type", "message_type", metavar="CANDID|FILE.did", help="Candid type of the messages; lines are then JSON."
 )
 @click.option("--type-name", metavar="NAME", help="Type name in the interface; by default the type of ws_message.")
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Certificates (PEM) to trust for wss://, instead of those that the system trusts.",
+)
+@click.option("--insecure", is_flag=True, help="Do not verify the gateway's TLS certificate.")
 @click.option("--json", "as_json", is_flag=True, help="Lines are JSON, even without --type (in v0).")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after printing N messages.")
 @click.option(
@@ -57,6 +65,8 @@ def connect(
     key_file: Path | None,
     message_type: str | None,
     type_name: str | None,
+    ca: Path | None,
+    insecure: bool,
     as_json: bool,
     count: int | None,
     wait_s: float | None,
@@ -84,6 +94,7 @@ def connect(
             root_key=root_key,
             message_type=_type_of(message_type) or default_type(url, generation),
             type_name=type_name,
+            ssl=_tls_of(ca, insecure=insecure),
         )
         conversation = Conversation(plain=plain, count=count, wait_s=wait_s)
         loop.run(conversation.run(session, f"{canister} through {url}"))
@@ -110,7 +121,7 @@ class Conversation:
         self._receive_timeout_s: float | None = None  # no limit while there is input
         self._receive_timeout: asyncio.Timeout | None = None
 
-    async def run(self, opening: AbstractAsyncContextManager[Connection], peer: str) -> None:
+    async def run(self, opening: AbstractAsyncContextManager[Connection[Any]], peer: str) -> None:
         """Exchange messages until the end. Raises the GatewayError that closed the session early."""
         async with opening as session:
             click.echo(f"connected to {peer}; every message below is verified", err=True)
@@ -128,13 +139,15 @@ class Conversation:
                 if not task.cancelled():
                     task.result()
 
-    async def _print(self, session: Connection) -> None:
+    async def _print(self, session: Connection[Any]) -> None:
         while self._left != 0:
             try:
                 async with asyncio.timeout(self._receive_timeout_s) as self._receive_timeout:
                     message = await session.receive()
             except TimeoutError:
                 return
+            finally:
+                self._receive_timeout = None  # a finished Timeout cannot be rescheduled
             click.echo(self._shown(message.value))
             if self._left is not None:
                 self._left -= 1
@@ -144,7 +157,7 @@ class Conversation:
             return str(value["text"])
         return json.dumps(value, default=_readable, ensure_ascii=False)
 
-    async def _send_lines(self, session: Connection) -> None:
+    async def _send_lines(self, session: Connection[Any]) -> None:
         lines = _stdin_lines()
         while (line := await lines.get()) is not None:
             try:
@@ -164,6 +177,21 @@ class Conversation:
 
 def _type_of(text: str | None) -> str | Path | None:
     return Path(text) if text is not None and text.endswith(".did") else text
+
+
+def _tls_of(ca: Path | None, *, insecure: bool) -> ssl.SSLContext | None:
+    if ca and insecure:
+        raise click.UsageError("--ca and --insecure exclude each other")
+    if insecure:
+        click.echo("warning: the gateway's TLS certificate is not verified; messages still are", err=True)
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    try:
+        return ssl.create_default_context(cafile=ca) if ca else None
+    except ssl.SSLError as error:
+        raise click.UsageError(f"--ca {ca}: it is no file of certificates in PEM ({error.reason})") from error
 
 
 def _stdin_lines() -> asyncio.Queue[str | None]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import click
 
@@ -132,7 +132,7 @@ async def _conversation(net: Localnet, canister: Principal, url: str) -> None:
             await _round_trip(client, text)
 
 
-async def _round_trip(client: Connection, text: str) -> None:
+async def _round_trip(client: Connection[Any], text: str) -> None:
     started = time.perf_counter()
     await client.send({"text": text, "timestamp": time.time_ns()})
     _step("Client → canister", f"“{text}”, signed by the client, relayed by the gateway byte for byte")
@@ -143,7 +143,7 @@ async def _round_trip(client: Connection, text: str) -> None:
     _detail(f"round trip {_ms(started)}")
 
 
-def _show_message(message: Message) -> None:
+def _show_message(message: Message[Any]) -> None:
     _step("Canister → client", f"“{_text(message)}”, message {message.sequence_num} of this session")
     _detail("BLS certificate, witness and content verified by the gateway, and again by the client")
 
@@ -159,7 +159,7 @@ async def _check_closed(net: Localnet, canister: Principal, service: Service) ->
     _step("Close", "the client closed its socket, the gateway called ws_close: the canister has 0 clients")
 
 
-def _text(message: Message) -> str:
+def _text(message: Message[Any]) -> str:
     if not isinstance(message.value, dict):
         raise GatewayError
     return str(message.value["text"])

@@ -1,12 +1,17 @@
 """``icws connect`` against a whole network."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from appliance.cli.develop import connect as command
 from appliance.cli.main import main
+from appliance.client import Message
 from appliance.client.sessions.session import Generation
 from appliance.config.schema import Log
 from appliance.localnet.websocket.pingpong import APP_MESSAGE
@@ -61,6 +66,39 @@ async def test_the_last_answer_ends_it_although_the_input_goes_on() -> None:
             assert process.stderr is not None
             assert await process.stdout.read() == b"ping\none ping\n"
             assert b"Traceback" not in await process.stderr.read()
+
+
+class Arriving:
+    """A session whose one message arrives when the test sets it."""
+
+    def __init__(self) -> None:
+        self.message = asyncio.get_running_loop().create_future()
+
+    async def receive(self) -> Any:
+        return await self.message
+
+
+@pytest.mark.parametrize("message_first", [True, False])
+async def test_the_last_message_and_the_end_of_the_input_may_come_in_the_same_turn_of_the_loop(
+    message_first: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session, lines = Arriving(), asyncio.Queue[str | None]()
+    monkeypatch.setattr(command, "_stdin_lines", lambda: lines)
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Any]:
+        yield session
+
+    conversation = command.Conversation(plain=False, count=1, wait_s=0)
+    talking = asyncio.create_task(conversation.run(opening(), "a canister"))
+    for _ in range(5):  # until both wait
+        await asyncio.sleep(0)
+    message = Message("hi", sequence_num=1, timestamp_ns=0, certified_at_ns=0, session=1)
+    happenings = [lambda: session.message.set_result(message), lambda: lines.put_nowait(None)]
+    for happen in happenings if message_first else reversed(happenings):
+        happen()
+    await talking
+    assert capsys.readouterr().out == '"hi"\n'
 
 
 @pytest.mark.parametrize("wait", ["0", "0.01"])
