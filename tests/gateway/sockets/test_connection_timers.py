@@ -210,8 +210,8 @@ def late_answer(stage):
 
 
 def deliver(stage):
-    if stage.connection._peer is not None:
-        stage.connection._peer.deliver(b"\x82\x04late", 1 << 40, PollRecord(0, 0))
+    if (peer := stage.connection._peer) is not None:
+        peer.deliver(b"\x82\x04late", 1 << 40, peer.sequence_num + 1, PollRecord(0, 0))
 
 
 LATER = {
