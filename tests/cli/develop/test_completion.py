@@ -76,7 +76,8 @@ def test_commands_and_options_are_proposed():
 
 
 def test_keys_of_the_configuration_are_proposed():
-    assert proposed("icws config explain polling.m") == ["polling.min_interval", "polling.max_interval"]
+    keys = ["polling.min_interval", "polling.max_interval", "polling.max_backoff"]
+    assert proposed("icws config explain polling.m") == keys
 
 
 def test_names_of_commands_come_without_importing_any():
