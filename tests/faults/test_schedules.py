@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.faults.awaiting import AWAITING
 from tests.faults.harness import run
 from tests.faults.schedule import Schedule, schedule
 
@@ -19,7 +18,7 @@ SLICE = (
 )
 
 
-@pytest.mark.parametrize("name", [name for name in SLICE if name.partition("/")[0] not in AWAITING])
+@pytest.mark.parametrize("name", SLICE)
 async def test_everything_arrives_once_and_in_order_or_the_session_is_closed_with_a_reason(name: str) -> None:
     outcome = await run(schedule(name))
     assert not outcome.problems, outcome.report()
