@@ -45,9 +45,6 @@ def test_equal_requests_meet_equal_chances() -> None:
     assert first == second
 
 
-def test_only_kinds_that_there_are_may_be_awaited() -> None:
-
-
 def test_a_fault_that_nobody_met_in_its_time_strikes_once_later() -> None:
     it = schedule("latency/talking")
     assert not it.choose(0, "query", 1, 0.0, ())
