@@ -181,8 +181,8 @@ class Verification(Section):
     """Messages from clients with an invalid signature, delegation, sender or expiry: ``enforce`` closes the session,
     ``report`` passes them on and counts them, ``off`` does not verify."""
     queries: Annotated[Mode, Live()] = "enforce"
-    """Replies to polls without a valid signature of a node of the subnet, which alone proves an empty queue. ``enforce``
-    asks another endpoint, ``report`` believes and counts them, ``off`` does not verify."""
+    """Replies to polls without a valid signature of a node of the subnet, which alone proves an empty queue.
+    ``enforce`` asks another endpoint, ``report`` believes and counts them, ``off`` does not verify."""
     max_query_age: Annotated[Duration, Field(ge=1, le=3600), Live()] = 30.0
     """Maximum difference between the time of a node's signature and the clock of this machine, in either direction."""
     max_certificate_age: Annotated[Duration, Field(ge=1, le=86400), Live()] = 300.0
