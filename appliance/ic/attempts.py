@@ -11,6 +11,7 @@ from appliance.ic.replies import SYS_TRANSIENT, RequestStatus
 
 UNUSABLE_LIMIT = 7  # rounds of unusable answers to one call before it is given up: 5 to 10 s, as long as a restart
 
+ABSENT_LIMIT = 2  # certified answers in a row that the IC does not know an accepted call, until it is posted again
 OUT_OF_CYCLES = "IC0207"
 """The replica calls this transient, but it lasts until somebody pays: trying again would keep a client waiting for four
 minutes, and a gateway that stops for all of its time, for a ``ws_close`` that cannot arrive."""
@@ -119,7 +120,7 @@ async def carry(
     """
     attempts = Attempts(call, pacing, patience)
     attempts.check("it had expired before its turn")
-    ask = post
+    ask, unknown = post, 0
     while True:
         problem: GatewayError | str = "the IC accepted it and has not answered yet"
         try:
@@ -136,9 +137,11 @@ async def carry(
             if read_status is not None:
                 if status.state == "done":
                     raise CallExpired(call.method_name, "it was executed, but the IC no longer keeps the reply")
-                # "accepted" is one endpoint's word, "absent" is certified: the same bytes are posted again, elsewhere.
-                # That is harmless where the call is only late.
-                ask = post if ask is read_status and status.state == "absent" else read_status
+                # "accepted" is one endpoint's word, "absent" is certified. A replica may be behind; where two do not
+                # know the call, the same bytes are posted again, elsewhere. That is harmless if it is only late.
+                unknown = unknown + 1 if status.state == "absent" else 0
+                ask = read_status if unknown < ABSENT_LIMIT else post
+                unknown %= ABSENT_LIMIT
             elif version == 2 or status.state == "done":
                 return None
         await attempts.pause(problem)

@@ -106,10 +106,19 @@ async def test_whatever_makes_a_call_wait_is_trouble(
 async def test_a_certified_rejection_and_a_slow_outcome_are_no_trouble(
     ic: ScriptedIc, agent_for: AgentFor, troubles: Troubles
 ) -> None:
-    ic.script(accepted, status(b"processing"), rejected(5, "trapped"))
+    ic.script(status(b"processing"), rejected(5, "trapped"))
     with pytest.raises(GatewayError, match="trapped"):
         await agent_for(ic.url).submit(a_clients_call(), route=troubles.route())
     assert not troubles
+
+
+async def test_an_endpoint_that_says_accepted_where_it_should_wait_is_trouble(
+    ic: ScriptedIc, agent_for: AgentFor, troubles: Troubles
+) -> None:
+    ic.script(accepted, rejected(5, "trapped"))
+    with pytest.raises(GatewayError, match="trapped"):
+        await agent_for(ic.url).submit(a_clients_call(), route=troubles.route())
+    assert troubles
 
 
 async def test_a_network_that_is_gone_is_trouble(ic: ScriptedIc, agent_for: AgentFor, troubles: Troubles) -> None:
