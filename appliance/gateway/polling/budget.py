@@ -11,6 +11,11 @@ BURST_S = 0.1
 """Seconds of the budget that may be used at once, so that canisters whose turns coincide do not wait for each other."""
 
 
+WHOLE = 1 - 1e-6
+"""Of a token that makes a turn. Adding up parts of it ends just below one: then the rest would take a time that is too
+short for the clock to pass, and the loop would spin."""
+
+
 @dataclass(slots=True)
 class FairShare:
     """Who may poll when: weighted fair queueing over a token bucket. A value; times are seconds of any clock.
@@ -62,7 +67,7 @@ class FairShare:
         """Who may poll now."""
         self._fill(now)
         granted = []
-        while self._tokens >= 1 and (poller := self._first()) is not None:
+        while self._tokens >= WHOLE and (poller := self._first()) is not None:
             heapq.heappop(self._heap)
             self._virtual += 1 / self._shares
             self._tags[poller], _, share = self._waiting.pop(poller)

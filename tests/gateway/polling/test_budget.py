@@ -151,3 +151,19 @@ def test_turns_are_granted_as_time_passes():
         assert tasks[1].cancelled()
 
     run(work)
+
+
+def test_parts_of_a_turn_add_up_to_one():
+    """Sums of floats end just below: a rest of 1e-16 of a turn would be waited for again and again."""
+    shares, now = FairShare(200.0), 0.0
+    shares.grant(now)
+    for number in range(2000):
+        shares.request(number, 1)
+        rounds = 0
+        while number not in shares.grant(now):
+            wait_s = shares.next_grant_s()
+            assert wait_s is not None
+            assert wait_s > 1e-9
+            now += wait_s
+            rounds += 1
+        assert rounds <= 2
