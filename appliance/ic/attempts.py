@@ -109,10 +109,10 @@ async def carry(
 ) -> bytes | None:
     """Post a call until its outcome is known, and return its reply.
 
-    Once an endpoint has accepted the call, ``read_status`` reads its status; where the IC does not know it, it is
-    posted again. Without ``read_status`` (only the sender of a call may read it) the same call is posted again:
-    versions 3 and 4 of the interface answer with the outcome, if there is one. Version 2 does not; the result is None
-    then, which means "accepted".
+    Once an endpoint has accepted the call, ``read_status`` reads its status; after ``ABSENT_LIMIT`` certified answers
+    in a row that the IC does not know it, it is posted again. Without ``read_status`` (only the sender of a call may
+    read it) the same call is posted again: versions 3 and 4 of the interface answer with the outcome, if there is one.
+    Version 2 does not; the result is None then, which means "accepted".
 
     What endpoints said against the call without proof is believed after ``patience`` further rounds.
 
