@@ -1,13 +1,17 @@
-"""The native core. Everything raises the classes of `appliance.errors`; only `appliance.crypto` imports this module.
+"""The native core and the IC client. Everything raises the classes of `appliance.errors`. `appliance.crypto` imports
+the core, `appliance.ic.http.exchanges` the client, and nobody else this module.
 
 Times are nanoseconds since 1970, principals are their bytes, public keys are DER (SubjectPublicKeyInfo) unless said
 otherwise. A function that verifies returns what may be trusted from then on, or raises.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self, TypeAlias, final
+from typing import Final, Literal, Self, TypeAlias, final
+
+from appliance.errors import IcUnreachable, ReplyTooLarge
 
 __all__ = [
+    "VERSION",
     "BlsSecretKey",
     "CandidInterface",
     "CandidMethod",
@@ -15,6 +19,8 @@ __all__ = [
     "CertifiedMessage",
     "CertifiedTree",
     "HashTree",
+    "HttpClient",
+    "HttpEndpoint",
     "PollReply",
     "PolledMessage",
     "QueryReply",
@@ -33,6 +39,7 @@ __all__ = [
     "hash_of_value",
     "read_envelope_unverified",
     "read_poll_reply_unverified",
+    "signature_of_certificate",
     "verify_bls",
     "verify_query_reply",
     "verify_signature",
@@ -42,6 +49,11 @@ _Cbor: TypeAlias = "None | bool | int | bytes | str | Sequence[_Cbor] | Mapping[
 _CandidValue: TypeAlias = object
 _Labels: TypeAlias = "Mapping[bytes, bytes | _Labels]"
 _Path: TypeAlias = Sequence[bytes]
+_HttpResponse: TypeAlias = tuple[int, dict[str, str], bytes]
+"""Status; Content-Type, Location and Retry-After as far as they were sent; body."""
+
+VERSION: Final[str]
+"""The version of the crate."""
 
 # --- CBOR -----------------------------------------------------------------------------------------------------------
 
@@ -138,6 +150,10 @@ def verify_bls(public_key: bytes, signature: bytes, message: bytes) -> None:
 def encode_certificate(tree: HashTree, signature: bytes, delegation: tuple[bytes, bytes] | None = None) -> bytes:
     """A certificate as CBOR; `delegation` is (subnet id, certificate of the root subnet)."""
 
+def signature_of_certificate(certificate: bytes) -> bytes:
+    """The signature of a certificate, verified by nobody: certificates of one subnet and round have the same. Raises
+    Malformed."""
+
 @final
 class CertifiedTree:
     """The tree of a verified certificate: what may be trusted."""
@@ -184,6 +200,10 @@ class Verifier:
     def verify_certificate(self, certificate: bytes, canister_id: bytes, *, now_ns: int) -> CertifiedTree:
         """Verify signature, delegation, canister ranges and age. Without a delegation the root key signed, which speaks
         for every canister. Raises a CertificateError or Malformed."""
+    def recall_certificate(self, certificate: bytes, canister_id: bytes, *, now_ns: int) -> CertifiedTree | None:
+        """As verify_certificate where its signatures have been verified before, with it or with another certificate of
+        its round; None for any other. Subject and age are checked again. Costs no more than decoding, and so needs no
+        thread unless it is large. Does not release the GIL."""
     def verify_subnet_certificate(self, certificate: bytes, subnet_id: bytes, *, now_ns: int) -> CertifiedTree:
         """The same for a certificate of a subnet about itself. Without a delegation that is the root subnet; its id is
         the self-authenticating principal of the root key. Raises a CertificateError or Malformed."""
@@ -196,6 +216,9 @@ class Verifier:
     def open_envelope(self, frame: bytes, *, now_ns: int) -> Request:
         """Verify a client's WebSocket frame of wire generations v1 and v2: ``{"envelope": envelope}``, a call that is
         not anonymous. Raises as open_request does."""
+    def open_envelope_if_cheap(self, frame: bytes, *, now_ns: int) -> Request | None:
+        """As open_envelope where that costs no more than a signature of Ed25519, P-256 or secp256k1; None where it may
+        cost more: a delegation that is not known yet, another kind of key, or sender_info."""
     def open_first_message(self, frame: bytes) -> tuple[bytes, bytes, bytes, bytes]:
         """Verify the first frame of wire generation v0: (client key, canister id, content, signature).
 
@@ -215,10 +238,25 @@ class Verifier:
         the complete WebSocket frame of each with its own witness only.
 
         `gateway` is the principal whose queue was polled; None takes the queue of any one gateway, which anybody can
-        register at a canister. `allow_holes` takes a reply that leaves out messages between others.
+        register at a canister. `allow_holes` takes a reply that leaves out messages between others, and a certified
+        message whose content does not decode, which has a `problem` then.
 
         All or nothing: raises a BadReply (the endpoint's fault), a CertificateError, Malformed, CandidError, TooLarge
         or CanisterRefused (answer `Err`).
+        """
+    def recall_poll_reply(
+        self,
+        reply: bytes,
+        canister_id: bytes,
+        *,
+        generation: Literal[0, 1, 2],
+        now_ns: int,
+        gateway: bytes | None,
+        allow_holes: bool = False,
+    ) -> PollReply | None:
+        """As open_poll_reply for a reply without messages, or with a certificate that recall_certificate knows; None
+        for any other. Takes microseconds for each message, and so needs no thread unless it is large. Does not release
+        the GIL.
         """
     def open_message(
         self, frame: bytes, canister_id: bytes, *, generation: Literal[0, 1, 2], now_ns: int
@@ -264,6 +302,9 @@ class Request:
     @property
     def body(self) -> bytes:
         """The sender's own envelope bytes, tagged: what is sent to the IC."""
+    @property
+    def sequence_num(self) -> int | None:
+        """Of a `ws_message` of v2: the number of the message among those of its client. None where there is none."""
 
 def read_envelope_unverified(frame: bytes) -> Request:
     """Decode a frame as Verifier.open_envelope does, and verify nothing. Raises Malformed or TooLarge."""
@@ -441,7 +482,8 @@ def decode_candid_text(data: bytes) -> str:
 @final
 class PolledMessage:
     """One message of a canister for one client. All but the frame is read from the key and from the content, which the
-    canister certifies."""
+    canister certifies. With a `problem` the content says nothing: the client key is the one that stands beside it in
+    the reply, which nobody certifies, and the numbers are 0."""
 
     @property
     def client_key(self) -> bytes:
@@ -467,6 +509,9 @@ class PolledMessage:
     @property
     def frame(self) -> bytes:
         """The complete, unmasked, final WebSocket frame: header and CBOR."""
+    @property
+    def problem(self) -> str | None:
+        """Why the content, certified as it is, does not decode."""
 
 @final
 class PollReply:
@@ -478,12 +523,15 @@ class PollReply:
     def is_end_of_queue(self) -> bool:
         """True also where the canister's generation does not say."""
     @property
+    def is_whole(self) -> bool:
+        """Whether each message follows the one before it, and all of them decode. True without messages."""
+    @property
     def time_ns(self) -> int | None:
         """Of the certificate; None without messages and where nothing was verified."""
 
 def read_poll_reply_unverified(reply: bytes, *, generation: Literal[0, 1, 2]) -> PollReply:
     """Decode as Verifier.open_poll_reply does, for the queue of any one gateway, with or without holes, and verify
-    nothing. Frames have the whole tree as it came.
+    nothing. A content that does not decode is a message with a `problem`. Frames have the whole tree as it came.
 
     Raises ForeignQueue, NoncesNotAscending, Malformed, CandidError, TooLarge or CanisterRefused.
     """
@@ -510,3 +558,40 @@ class CertifiedMessage:
     @property
     def content(self) -> bytes:
         """Candid of the application or of the service in v1 and v2, CBOR in v0."""
+
+# --- HTTP -----------------------------------------------------------------------------------------------------------
+
+@final
+class HttpEndpoint:
+    """The way to an endpoint, and its connections that are kept for the next request. They are closed with it."""
+
+    def __new__(cls, name: str, url: str, proxy: str | None = None, proxy_authorization: str | None = None) -> Self:
+        """``name`` is for errors. ``url`` and ``proxy`` are http or https addresses without credentials.
+
+        Raises ValueError for an address or credentials that cannot be used.
+        """
+
+@final
+class HttpClient:
+    """Runs HTTP exchanges on a thread of its own, which never attaches to Python.
+
+    A process that was forked from the one that made it cannot use it.
+    """
+
+    def __new__(cls, connect_timeout_s: float) -> Self:
+        """The time-out is for a new connection, with the name, the proxy and TLS. Raises OSError."""
+    def fileno(self) -> int:
+        """The descriptor that is readable while there may be outcomes to take."""
+    def begin(self, endpoint: HttpEndpoint, path: str, body: bytes | None, max_reply: int, timeout_s: float) -> int:
+        """Begin an exchange, POST with a body and GET without, and return its id.
+
+        Raises RuntimeError after ``close`` and in a forked process.
+        """
+    def cancel(self, exchange: int) -> None:
+        """End an exchange, if it is under way. An outcome that arrives all the same means nothing."""
+    def take(self) -> list[tuple[int, _HttpResponse | IcUnreachable | ReplyTooLarge]]:
+        """Take the outcomes so far, by the ids of the exchanges: an error or a response."""
+    def close(self, deadline_s: float) -> bool:
+        """End all exchanges and connections; their outcomes can still be taken. Waits for that until the deadline, and
+        returns whether all has ended.
+        """

@@ -5,6 +5,7 @@
 mod candid;
 mod cbor;
 mod errors;
+mod http;
 mod keys;
 mod messages;
 mod queries;
@@ -17,11 +18,16 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
     use crate::candid::{
         CandidInterface, CandidMethod, CandidTypes, decode_candid, decode_candid_text, encode_candid_text,
     };
     #[pymodule_export]
     use crate::cbor::{decode_cbor, encode_cbor, hash_of_value};
+    #[pymodule_export]
+    use crate::http::{HttpClient, HttpEndpoint};
     #[pymodule_export]
     use crate::keys::{SigningKey, verify_signature};
     #[pymodule_export]
@@ -33,5 +39,5 @@ mod _native {
     #[pymodule_export]
     use crate::trees::{BlsSecretKey, HashTree, StateTree, encode_certificate, verify_bls};
     #[pymodule_export]
-    use crate::verifier::{CertifiedTree, Verifier};
+    use crate::verifier::{CertifiedTree, Verifier, signature_of_certificate};
 }

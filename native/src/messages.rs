@@ -43,6 +43,7 @@ pub(crate) struct PolledMessage {
     is_service: bool,
     service_kind: Option<ServiceKind>,
     frame: Py<PyBytes>,
+    problem: Option<String>,
 }
 
 impl PolledMessage {
@@ -56,6 +57,7 @@ impl PolledMessage {
             timestamp_ns: message.timestamp_ns,
             is_service: message.is_service,
             service_kind: message.service_kind,
+            problem: message.problem,
         }
     }
 }
@@ -101,20 +103,27 @@ impl PolledMessage {
     fn frame(&self, py: Python<'_>) -> Py<PyBytes> {
         self.frame.clone_ref(py)
     }
+
+    #[getter]
+    fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
 }
 
 #[pyclass(frozen, module = "appliance._native")]
 pub(crate) struct PollReply {
     messages: Vec<Py<PolledMessage>>,
     is_end_of_queue: bool,
+    is_whole: bool,
     time_ns: Option<u64>,
 }
 
 impl PollReply {
     pub(crate) fn new(py: Python<'_>, reply: poll::PollReply) -> PyResult<Self> {
+        let is_whole = reply.is_whole();
         let message = |message| Py::new(py, PolledMessage::new(py, message));
         let messages = reply.messages.into_iter().map(message).collect::<PyResult<_>>()?;
-        Ok(Self { messages, is_end_of_queue: reply.is_end_of_queue, time_ns: reply.time_ns })
+        Ok(Self { messages, is_end_of_queue: reply.is_end_of_queue, is_whole, time_ns: reply.time_ns })
     }
 }
 
@@ -128,6 +137,11 @@ impl PollReply {
     #[getter]
     fn is_end_of_queue(&self) -> bool {
         self.is_end_of_queue
+    }
+
+    #[getter]
+    fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     #[getter]

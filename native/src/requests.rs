@@ -1,5 +1,6 @@
 //! Requests: their fields, read without trust, and encoded. The verifier opens them.
 
+use icws_core::argument;
 use icws_core::content::{Content, Method, Operation};
 use icws_core::envelope::{self, SignedDelegation};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -14,70 +15,87 @@ const HEAVY: usize = 32 * 1024;
 
 /// The content of an envelope. From a Verifier it is what the sender signed.
 #[pyclass(frozen, module = "appliance._native")]
-pub struct Request(pub(crate) envelope::Request);
+pub struct Request {
+    /// Without its body.
+    fields: envelope::Request,
+    body: Py<PyBytes>,
+}
+
+impl Request {
+    pub(crate) fn new(py: Python<'_>, mut request: envelope::Request) -> Self {
+        let body = PyBytes::new(py, &std::mem::take(&mut request.body)).unbind();
+        Self { fields: request, body }
+    }
+}
 
 #[pymethods]
 impl Request {
     #[getter]
     fn request_type(&self) -> &'static str {
-        self.0.request_type
+        self.fields.request_type
     }
 
     #[getter]
     fn request_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.request_id)
+        PyBytes::new(py, &self.fields.request_id)
     }
 
     #[getter]
     fn sender<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.sender)
+        PyBytes::new(py, &self.fields.sender)
     }
 
     #[getter]
     fn ingress_expiry_ns(&self) -> u64 {
-        self.0.ingress_expiry_ns
+        self.fields.ingress_expiry_ns
     }
 
     #[getter]
     fn nonce<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        self.0.nonce.as_ref().map(|nonce| PyBytes::new(py, nonce))
+        self.fields.nonce.as_ref().map(|nonce| PyBytes::new(py, nonce))
     }
 
     #[getter]
     fn canister_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.canister_id)
+        PyBytes::new(py, &self.fields.canister_id)
     }
 
     #[getter]
     fn method_name(&self) -> &str {
-        &self.0.method_name
+        &self.fields.method_name
     }
 
     #[getter]
     fn arg<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.arg)
+        PyBytes::new(py, &self.body.as_bytes(py)[self.fields.arg.clone()])
     }
 
     #[getter]
     fn paths<'py>(&self, py: Python<'py>) -> Vec<Vec<Bound<'py, PyBytes>>> {
-        self.0.paths.iter().map(|path| path.iter().map(|label| PyBytes::new(py, label)).collect()).collect()
+        self.fields.paths.iter().map(|path| path.iter().map(|label| PyBytes::new(py, label)).collect()).collect()
     }
 
     #[getter]
     fn targets<'py>(&self, py: Python<'py>) -> Option<Vec<Bound<'py, PyBytes>>> {
-        self.0.targets.as_ref().map(|targets| targets.iter().map(|id| PyBytes::new(py, id)).collect())
+        self.fields.targets.as_ref().map(|targets| targets.iter().map(|id| PyBytes::new(py, id)).collect())
     }
 
     #[getter]
-    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.body)
+    fn body(&self, py: Python<'_>) -> Py<PyBytes> {
+        self.body.clone_ref(py)
+    }
+
+    #[getter]
+    fn sequence_num(&self, py: Python<'_>) -> Option<u64> {
+        argument::sequence_num(&self.body.as_bytes(py)[self.fields.arg.clone()])
     }
 }
 
 /// Decodes a frame as Verifier.open_envelope does, and verifies nothing.
 #[pyfunction]
 pub fn read_envelope_unverified(py: Python<'_>, frame: &[u8]) -> PyResult<Request> {
-    weighing(py, frame.len(), || envelope::read_frame_unverified(frame)).map(Request).map_err(raise)
+    let read = weighing(py, frame.len(), || envelope::read_frame_unverified(frame));
+    Ok(Request::new(py, read.map_err(raise)?))
 }
 
 /// Leaves the GIL for work on many bytes only.

@@ -58,6 +58,18 @@ impl Verifier {
         self.verify(py, certificate, Subject::Canister(canister_id), now_ns)
     }
 
+    /// Holds the interpreter's lock, because giving it away for microseconds may cost milliseconds to have it back.
+    #[pyo3(signature = (certificate, canister_id, *, now_ns))]
+    fn recall_certificate(
+        &self,
+        certificate: &[u8],
+        canister_id: &[u8],
+        now_ns: u64,
+    ) -> PyResult<Option<CertifiedTree>> {
+        let known = self.core.recall(certificate, Subject::Canister(canister_id), Some(now_ns));
+        known.transpose().map(|known| known.map(CertifiedTree)).map_err(raise)
+    }
+
     #[pyo3(signature = (certificate, subnet_id, *, now_ns))]
     fn verify_subnet_certificate(
         &self,
@@ -86,6 +98,24 @@ impl Verifier {
         PollReply::new(py, opened.map_err(raise)?)
     }
 
+    /// Holds the interpreter's lock, because giving it away for microseconds may cost milliseconds to have it back.
+    #[pyo3(signature = (reply, canister_id, *, generation, now_ns, gateway, allow_holes = false))]
+    #[allow(clippy::too_many_arguments, reason = "they are named ones in Python")]
+    fn recall_poll_reply(
+        &self,
+        py: Python<'_>,
+        reply: &[u8],
+        canister_id: &[u8],
+        generation: Wire,
+        now_ns: u64,
+        gateway: Option<&[u8]>,
+        allow_holes: bool,
+    ) -> PyResult<Option<PollReply>> {
+        let queue = Queue { gateway, allow_holes };
+        let known = poll::recall_poll_reply(&self.core, reply, canister_id, generation.0, queue, now_ns);
+        known.transpose().map_err(raise)?.map(|opened| PollReply::new(py, opened)).transpose()
+    }
+
     #[pyo3(signature = (frame, canister_id, *, generation, now_ns))]
     fn open_message(
         &self,
@@ -102,13 +132,22 @@ impl Verifier {
     /// Verifies the body of an HTTP request.
     #[pyo3(signature = (body, *, now_ns))]
     fn open_request(&self, py: Python<'_>, body: &[u8], now_ns: u64) -> PyResult<Request> {
-        py.detach(|| envelope::open_request(body, now_ns, &self.core)).map(Request).map_err(raise)
+        let opened = py.detach(|| envelope::open_request(body, now_ns, &self.core));
+        Ok(Request::new(py, opened.map_err(raise)?))
     }
 
     /// Verifies a client's WebSocket frame of wire generations v1 and v2.
     #[pyo3(signature = (frame, *, now_ns))]
     fn open_envelope(&self, py: Python<'_>, frame: &[u8], now_ns: u64) -> PyResult<Request> {
-        py.detach(|| envelope::open_frame(frame, now_ns, &self.core)).map(Request).map_err(raise)
+        let opened = py.detach(|| envelope::open_frame(frame, now_ns, &self.core));
+        Ok(Request::new(py, opened.map_err(raise)?))
+    }
+
+    /// Verifies a client's WebSocket frame unless that is costly.
+    #[pyo3(signature = (frame, *, now_ns))]
+    fn open_envelope_if_cheap(&self, py: Python<'_>, frame: &[u8], now_ns: u64) -> PyResult<Option<Request>> {
+        let opened = py.detach(|| envelope::open_frame_if_cheap(frame, now_ns, &self.core)).map_err(raise)?;
+        Ok(opened.map(|request| Request::new(py, request)))
     }
 
     /// Verifies the first frame of wire generation v0.
@@ -120,11 +159,16 @@ impl Verifier {
     }
 }
 
+/// The signature of a certificate, verified by nobody: certificates of one subnet and round have the same.
+#[pyfunction]
+pub fn signature_of_certificate<'py>(py: Python<'py>, certificate: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let decoded = certificate::Certificate::decode(certificate).map_err(raise)?;
+    Ok(PyBytes::new(py, &decoded.signature))
+}
+
 impl Verifier {
-    /// What is known is told at once: giving the GIL away for microseconds may cost milliseconds to have it back.
     fn verify(&self, py: Python<'_>, certificate: &[u8], subject: Subject<'_>, now_ns: u64) -> PyResult<CertifiedTree> {
-        let known = self.core.recall(certificate, subject, Some(now_ns));
-        let certified = known.unwrap_or_else(|| py.detach(|| self.core.verify(certificate, subject, Some(now_ns))));
+        let certified = py.detach(|| self.core.verify(certificate, subject, Some(now_ns)));
         certified.map(CertifiedTree).map_err(raise)
     }
 }

@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,9 +8,7 @@ from hypothesis import strategies as st
 from appliance._native import SigningKey, verify_signature
 from appliance.errors import KeyUnusable
 from tests.native.signing import SCHEMES, Scheme, key
-
-OPENSSL = shutil.which("openssl")
-needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="the openssl program is not installed")
+from tests.needs import program
 
 # The secret of every key below is the bytes 1 to 32; they protect nothing. The files were written by OpenSSL.
 SECRET = bytes(range(1, 33))
@@ -128,18 +125,15 @@ def test_junk_is_no_key_file(junk: bytes) -> None:
 
 
 def openssl(*arguments: str, data: bytes = b"") -> bytes:
-    assert OPENSSL is not None
-    return subprocess.run([OPENSSL, *arguments], input=data, capture_output=True, check=True).stdout  # noqa: S603
+    return subprocess.run([program("openssl"), *arguments], input=data, capture_output=True, check=True).stdout  # noqa: S603
 
 
-@needs_openssl
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_openssl_reads_what_is_written(scheme: Scheme) -> None:
     signer = SigningKey.generate(scheme)
     assert openssl("pkey", "-pubout", "-outform", "DER", data=signer.to_pem()) == signer.public_key
 
 
-@needs_openssl
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_what_openssl_writes_is_read(scheme: Scheme, tmp_path: Path) -> None:
     if scheme == "ed25519":

@@ -51,7 +51,7 @@ pub enum Error {
     CertificateRangesUnknown(String),
     /// The certificate of a delegation has a delegation.
     CertificateNestedDelegation,
-    /// The tree does not tell whether the path exists.
+    /// The tree neither shows the path nor proves its absence.
     PathUnknown(String),
     /// The tree proves that the path does not exist.
     PathAbsent(String),

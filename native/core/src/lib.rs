@@ -17,6 +17,6 @@ mod signatures;
 pub use certification::{bls, certificate, hash_tree, state_tree};
 pub use encoding::{cbor, frame, request_id};
 pub use error::{Error, Result};
-pub use messages::{first_message, message, poll, service};
+pub use messages::{argument, first_message, message, poll, service};
 pub use requests::{content, delegation, envelope, query_reply};
 pub use signatures::{canister_signature, cose, key_file, public_key, signature, signing_key, webauthn};

@@ -106,10 +106,10 @@ fn signatures_of_canisters() {
                     continue;
                 }
                 "path_absent" => "the tree has no sig/",
-                "path_unknown" => "the tree does not tell whether sig/",
+                "path_unknown" => "the tree neither shows sig/",
                 "certificate_not_authorized" => "may not certify for",
                 // The tree shows another canister only, so it tells nothing about this one's data.
-                "certified_data_mismatch" => "the tree does not tell whether canister/",
+                "certified_data_mismatch" => "the tree neither shows canister/",
                 "no_self_describe_tag" => "self-describing tag",
                 "certificate_bad_delegation_signature" | "certificate_bad_signature" => "its certificate is not valid",
                 verdict => panic!("unknown verdict {verdict}"),

@@ -6,7 +6,7 @@ use ::candid::{IDLArgs, IDLValue};
 use super::decoding::decoder_config;
 use super::schema::{Schema, Shape, ShapeId};
 
-/// The deepest place that is looked at.
+/// The deepest place that is compared.
 const MAX_DEPTH: usize = 100;
 
 /// A sentence about the first value that does not fit; none where all seem to, e.g. where budgets are exceeded.

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::encoding::request_id::Hash;
+use crate::Result;
+use crate::encoding::request_id::{Hash, sha256};
 
 /// Values by the SHA-256 of what they were made from. Safe to share between threads.
 ///
@@ -20,6 +21,7 @@ use crate::encoding::request_id::Hash;
 pub(crate) struct Cache<V> {
     half: usize,
     generations: Mutex<Generations<V>>,
+    turns: Box<[Mutex<()>]>,
 }
 
 struct Generations<V> {
@@ -29,8 +31,14 @@ struct Generations<V> {
 
 impl<V: Clone> Cache<V> {
     pub(crate) fn new(capacity: usize) -> Self {
+        Self::with_turns(capacity, 1)
+    }
+
+    /// Makes that many values at the same time, at most; which of them exclude each other is a matter of their keys.
+    pub(crate) fn with_turns(capacity: usize, turns: usize) -> Self {
         let generations = Generations { young: HashMap::new(), old: HashMap::new() };
-        Self { half: capacity.div_ceil(2), generations: Mutex::new(generations) }
+        let turns = (0..turns).map(|_| Mutex::new(())).collect();
+        Self { half: capacity.div_ceil(2), generations: Mutex::new(generations), turns }
     }
 
     pub(crate) fn get(&self, key: &Hash) -> Option<V> {
@@ -57,10 +65,32 @@ impl<V: Clone> Cache<V> {
         generations.young.insert(key, value);
     }
 
+    /// Makes a value that is not known, and remembers it unless that fails. Returns whether it was made.
+    ///
+    /// One of a key at a time: threads that verify the same thing, such as the signature of a block's calls, do so once.
+    pub(crate) fn once(&self, key: Hash, make: impl FnOnce() -> Result<V>) -> Result<bool> {
+        if self.get(&key).is_some() {
+            return Ok(false);
+        }
+        let turn = &self.turns[usize::from(key[0]) % self.turns.len()];
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.get(&key).is_some() {
+            return Ok(false);
+        }
+        self.insert(key, make()?);
+        Ok(true)
+    }
+
     /// A panic while the lock is held leaves at worst one entry out, so a poisoned lock is as good as any.
     fn lock(&self) -> MutexGuard<'_, Generations<V>> {
         self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A key for a verdict on these parts. They cannot be shifted into each other: each has its length before it.
+pub(crate) fn name_of(parts: &[&[u8]]) -> Hash {
+    let framed = |part: &&[u8]| [&(part.len() as u64).to_be_bytes(), *part].concat();
+    sha256(&parts.iter().flat_map(framed).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::certification::bls::{self, PublicKey};
-use crate::certification::cache::Cache;
+use crate::certification::cache::{Cache, name_of};
 use crate::certification::hash_tree::HashTree;
 use crate::certification::ranges::{Ranges, Verdict};
 use crate::encoding::cbor::{self, Budget, Value};
@@ -22,6 +22,12 @@ const MAX_KEPT: usize = 64 * 1024;
 /// takes 32 bytes only.
 const USER_DELEGATIONS: usize = 32;
 
+/// Signatures on replies are verified one at a time, which leaves the other cores to the rest of the process.
+const REPLY_TURNS: usize = 1;
+
+/// Those that clients choose are not: one that takes long would hold up the other threads, and with them everybody else.
+const CLIENT_TURNS: usize = 64;
+
 /// A certificate as it is encoded. Nothing is verified yet.
 #[derive(Debug, Clone)]
 pub struct Certificate {
@@ -33,7 +39,7 @@ pub struct Certificate {
     pub delegation: Option<Delegation>,
 }
 
-/// The word of the root subnet for the key of another one.
+/// The certificate by which the root subnet vouches for the key of another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delegation {
     /// The subnet that signs.
@@ -129,6 +135,29 @@ struct Verified {
     delegated: Option<Arc<Delegated>>,
 }
 
+impl Verified {
+    fn new(certificate: Certificate, delegated: Option<Arc<Delegated>>) -> Result<Self> {
+        let certified = Certified {
+            time_ns: natural("time", certificate.tree.require(&[b"time"])?)?,
+            subnet_id: certificate.delegation.map(|delegation| delegation.subnet_id),
+            tree: certificate.tree,
+        };
+        Ok(Self { certified: Arc::new(certified), delegated })
+    }
+}
+
+impl Delegation {
+    /// The length keeps the parts apart: the first bytes of a certificate, an optional tag, could end a subnet id instead.
+    fn name(&self) -> Hash {
+        sha256(&[&[self.subnet_id.len() as u8][..], &self.subnet_id, &self.certificate].concat())
+    }
+}
+
+/// Key and digest have a fixed length, so the parts cannot be shifted into each other.
+fn signature_name(key: &PublicKey, certificate: &Certificate) -> Hash {
+    sha256(&[&key.to_raw()[..], certificate.tree.digest(), &certificate.signature].concat())
+}
+
 /// What has been verified. A cache may answer only for exactly what was verified, so each key is the hash of all that
 /// the verdict depends on: leave one part out, and whoever has one valid certificate can forge others from it.
 struct Caches {
@@ -141,9 +170,9 @@ struct Caches {
 }
 
 impl Caches {
-    fn new(entries: usize) -> Self {
+    fn new(entries: usize, turns: usize) -> Self {
         let (certificates, delegations) = (Cache::new(entries), Cache::new(entries));
-        Self { certificates, delegations, signatures: Cache::new(entries) }
+        Self { certificates, delegations, signatures: Cache::with_turns(entries, turns) }
     }
 }
 
@@ -174,9 +203,9 @@ impl Verifier {
             root_key_der: root_key.to_vec(),
             max_age_ns,
             max_ahead_ns,
-            replies: Caches::new(cache_entries),
-            canister_signatures: Caches::new(cache_entries),
-            user_delegations: Cache::new(cache_entries * USER_DELEGATIONS),
+            replies: Caches::new(cache_entries, REPLY_TURNS),
+            canister_signatures: Caches::new(cache_entries, CLIENT_TURNS),
+            user_delegations: Cache::with_turns(cache_entries * USER_DELEGATIONS, CLIENT_TURNS),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         })
@@ -210,30 +239,45 @@ impl Verifier {
         if let Some(known) = self.recall_named(&name, subject, now_ns) {
             return known;
         }
-        let caches = self.caches(now_ns);
-        let verified = self.authenticate(caches, certificate)?;
-        // Only what could be used is kept, so that a flood of valid but stale certificates evicts nothing.
-        self.admit(&verified, subject, now_ns)?;
-        if certificate.len() <= MAX_KEPT {
-            caches.certificates.insert(name, verified.clone());
-        }
-        Ok(verified.certified)
+        let verified = self.authenticate(self.caches(now_ns), Certificate::decode(certificate)?)?;
+        self.admit_and_keep(verified, name, certificate.len(), subject, now_ns)
     }
 
-    /// The same for a certificate that has been verified before, None for another one: never slow.
+    /// The same where no signature has to be verified, because those of the certificate have been before, with this
+    /// certificate or another one of its round; None for any other. Costs no more than decoding it.
     pub fn recall(
         &self,
         certificate: &[u8],
         subject: Subject<'_>,
         now_ns: Option<u64>,
     ) -> Option<Result<Arc<Certified>>> {
-        self.recall_named(&sha256(certificate), subject, now_ns)
+        let name = sha256(certificate);
+        self.recall_named(&name, subject, now_ns).or_else(|| {
+            let verified = self.recognise(self.caches(now_ns), Certificate::decode(certificate).ok()?)?;
+            Some(verified.and_then(|known| self.admit_and_keep(known, name, certificate.len(), subject, now_ns)))
+        })
     }
 
     fn recall_named(&self, name: &Hash, subject: Subject<'_>, now_ns: Option<u64>) -> Option<Result<Arc<Certified>>> {
         let verified = self.caches(now_ns).certificates.get(name)?;
         self.hits.fetch_add(1 + u64::from(verified.delegated.is_some()), Ordering::Relaxed);
         Some(self.admit(&verified, subject, now_ns).map(|()| verified.certified))
+    }
+
+    fn admit_and_keep(
+        &self,
+        verified: Verified,
+        name: Hash,
+        length: usize,
+        subject: Subject<'_>,
+        now_ns: Option<u64>,
+    ) -> Result<Arc<Certified>> {
+        // Only what could be used is kept, so that a flood of valid but stale certificates evicts nothing.
+        self.admit(&verified, subject, now_ns)?;
+        if length <= MAX_KEPT {
+            self.caches(now_ns).certificates.insert(name, verified.clone());
+        }
+        Ok(verified.certified)
     }
 
     /// Checks subject and age. Never cached: the same certificate is asked about other canisters, and grows old.
@@ -243,24 +287,27 @@ impl Verifier {
     }
 
     /// Checks the signatures, of the delegation first.
-    fn authenticate(&self, caches: &Caches, certificate: &[u8]) -> Result<Verified> {
-        let certificate = Certificate::decode(certificate)?;
+    fn authenticate(&self, caches: &Caches, certificate: Certificate) -> Result<Verified> {
         let delegated =
             certificate.delegation.as_ref().map(|delegation| self.delegate(caches, delegation)).transpose()?;
         let key = delegated.as_ref().map_or(&self.root_key, |delegated| &delegated.key);
         self.check_signature(caches, key, &certificate)?;
-        let certified = Certified {
-            time_ns: natural("time", certificate.tree.require(&[b"time"])?)?,
-            subnet_id: certificate.delegation.map(|delegation| delegation.subnet_id),
-            tree: certificate.tree,
-        };
-        Ok(Verified { certified: Arc::new(certified), delegated })
+        Verified::new(certificate, delegated)
+    }
+
+    /// The same with signatures that are known; None if one is not.
+    fn recognise(&self, caches: &Caches, certificate: Certificate) -> Option<Result<Verified>> {
+        let known = |delegation: &Delegation| caches.delegations.get(&delegation.name()).ok_or(());
+        let delegated = certificate.delegation.as_ref().map(known).transpose().ok()?;
+        let key = delegated.as_ref().map_or(&self.root_key, |delegated| &delegated.key);
+        caches.signatures.get(&signature_name(key, &certificate))?;
+        self.hits.fetch_add(1 + u64::from(delegated.is_some()), Ordering::Relaxed);
+        Some(Verified::new(certificate, delegated))
     }
 
     fn delegate(&self, caches: &Caches, delegation: &Delegation) -> Result<Arc<Delegated>> {
         let Delegation { subnet_id, certificate } = delegation;
-        // The length keeps the two apart: the first bytes of a certificate, an optional tag, could end a subnet id instead.
-        let name = sha256(&[&[subnet_id.len() as u8][..], subnet_id, certificate].concat());
+        let name = delegation.name();
         if let Some(delegated) = caches.delegations.get(&name) {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(delegated);
@@ -279,26 +326,20 @@ impl Verifier {
 
     /// Makes a check of the signature of a user's delegation, unless one of the same parts has passed before.
     pub(crate) fn once(&self, parts: &[&[u8]], check: impl FnOnce() -> Result<()>) -> Result<()> {
-        let framed = |part: &&[u8]| [&(part.len() as u64).to_be_bytes(), *part].concat();
-        let name = sha256(&parts.iter().flat_map(framed).collect::<Vec<_>>());
-        if self.user_delegations.get(&name).is_none() {
-            check()?;
-            self.user_delegations.insert(name, ());
-        }
-        Ok(())
+        self.user_delegations.once(name_of(parts), check).map(drop)
+    }
+
+    /// Whether [`Self::once`] would make no check.
+    pub(crate) fn knows(&self, parts: &[&[u8]]) -> bool {
+        self.user_delegations.get(&name_of(parts)).is_some()
     }
 
     fn check_signature(&self, caches: &Caches, key: &PublicKey, certificate: &Certificate) -> Result<()> {
-        let digest = certificate.tree.digest();
-        // Key and digest have a fixed length, so the parts cannot be shifted into each other.
-        let name = sha256(&[&key.to_raw()[..], digest, &certificate.signature].concat());
-        if caches.signatures.get(&name).is_some() {
-            self.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
-        }
-        self.misses.fetch_add(1, Ordering::Relaxed);
-        key.verify(&certificate.signature, &root_message(digest))?;
-        caches.signatures.insert(name, ());
+        let is_new = caches.signatures.once(signature_name(key, certificate), || {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+            key.verify(&certificate.signature, &root_message(certificate.tree.digest()))
+        })?;
+        self.hits.fetch_add(u64::from(!is_new), Ordering::Relaxed);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// A label, shared between the nodes that need it.
 pub type Label = Arc<[u8]>;
 
-/// The deepest tree that is read; also the longest path that is looked at, because none can lead deeper.
+/// The deepest tree that is read; also the longest path that is looked up, because none can lead deeper.
 pub const MAX_DEPTH: usize = Budget::TREE.depth;
 
 /// The longest path in a tree of ours, as the interface specification has it for `read_state`.

@@ -1,4 +1,4 @@
-//! Witnesses: a hash tree pruned to what somebody wants to see, so that nothing else of it is told.
+//! Witnesses: a hash tree pruned to what somebody wants to see, so that it reveals nothing else.
 
 use std::collections::BTreeMap;
 
@@ -150,7 +150,7 @@ fn range(tree: &HashTree, first: &[u8], last: &[u8]) -> HashTree {
     cut(tree, low, high, &|label| first <= label && label <= last)
 }
 
-/// A forest pruned to the labels from `low` to `high`, where given; `inside` tells which of them are shown in full.
+/// A forest pruned to the labels from `low` to `high`, where given; those for which `inside` is true are shown in full.
 ///
 /// Why it proves the range: every label from `low` to `high` stays, with its place between the others, and both ends are
 /// shown labels or the border of the forest. What becomes pruned is all below `low` or above `high`, so no gap within

@@ -32,17 +32,27 @@ pub struct PollReply {
     pub time_ns: Option<u64>,
 }
 
+impl PollReply {
+    /// Whether each message follows the one before it, and all of them decode. True without messages.
+    pub fn is_whole(&self) -> bool {
+        let follows = |pair: &[PolledMessage]| pair[1].nonce == pair[0].nonce + 1;
+        self.messages.windows(2).all(follows) && self.messages.iter().all(|message| message.problem.is_none())
+    }
+}
+
 /// Which queue of the canister a reply must be from, and how complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue<'a> {
     /// The gateway that the messages are for; None takes any one.
     pub gateway: Option<&'a [u8]>,
-    /// Takes replies that leave out messages between others.
+    /// Takes replies that leave out messages between others, and messages whose content does not decode.
     pub allow_holes: bool,
 }
 
 /// One message of a canister for one client. All but the frame is read from its content, which the canister certified,
 /// and nothing from what the reply says beside it.
+///
+/// With a `problem` the content says nothing: the client key is the one beside it, numbers are 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolledMessage {
     /// v1 and v2: principal and nonce (8 bytes, big-endian); v0: the client's Ed25519 key.
@@ -61,6 +71,8 @@ pub struct PolledMessage {
     pub nonce: u64,
     /// The complete WebSocket frame.
     pub frame: Vec<u8>,
+    /// Why the content, certified as it is, does not decode.
+    pub problem: Option<String>,
 }
 
 #[derive(CandidType, Deserialize, Clone)]
@@ -107,6 +119,9 @@ struct MessagesV0<'a> {
     tree: Vec<u8>,
 }
 
+/// What a content says, or why it does not decode.
+type Read<'a> = std::result::Result<WebsocketMessage<'a>, String>;
+
 type Answer<T> = std::result::Result<T, String>;
 
 /// A reply of any generation, decoded only.
@@ -140,30 +155,40 @@ pub fn open_poll_reply(
 ) -> Result<PollReply> {
     let reply = Reply::decode(reply, generation, queue)?;
     if reply.messages.is_empty() {
-        return reply.write_frames(generation, None, |entry, _| entry.message(generation));
+        return reply.without_messages(generation, queue);
     }
     let proof = Proof::verify(verifier, &reply.cert, &reply.tree, canister_id, now_ns)?;
-    let time_ns = proof.time_ns();
-    reply.write_frames(generation, Some(time_ns), |entry, witness| {
-        proof.check(entry.key, &entry.content)?;
-        let message = entry.message(generation)?;
-        // The one beside is certified by nobody. If it were merely ignored, an endpoint that lies would pass as honest.
-        if entry.client_key != message.client_key {
-            return Err(Error::ClientKeyMismatch(entry.key.to_owned()));
-        }
-        proof.write_witness(entry.key, witness);
-        Ok(message)
-    })
+    reply.certified(&proof, generation, queue)
+}
+
+/// The same for a reply without messages, or with a certificate whose signatures are known ([`Verifier::recall`]); None for
+/// any other. Costs no more than decoding and hashing.
+pub fn recall_poll_reply(
+    verifier: &Verifier,
+    reply: &[u8],
+    canister_id: &[u8],
+    generation: Generation,
+    queue: Queue<'_>,
+    now_ns: u64,
+) -> Option<Result<PollReply>> {
+    let reply = match Reply::decode(reply, generation, queue) {
+        Ok(reply) if reply.messages.is_empty() => return Some(reply.without_messages(generation, queue)),
+        Ok(reply) => reply,
+        Err(error) => return Some(Err(error)),
+    };
+    let proof = Proof::recall(verifier, &reply.cert, &reply.tree, canister_id, now_ns)?;
+    Some(proof.and_then(|proof| reply.certified(&proof, generation, queue)))
 }
 
 /// The same for the queue of any gateway, verifying nothing but that nonces ascend: every frame has the whole tree as it
 /// came.
 pub fn read_poll_reply_unverified(reply: &[u8], generation: Generation) -> Result<PollReply> {
-    let reply = Reply::decode(reply, generation, Queue { gateway: None, allow_holes: true })?;
+    let queue = Queue { gateway: None, allow_holes: true };
+    let reply = Reply::decode(reply, generation, queue)?;
     let tree = reply.tree.clone();
     reply.write_frames(generation, None, |entry, witness| {
         witness.clone_from(&tree);
-        entry.message(generation)
+        entry.read(generation, queue)
     })
 }
 
@@ -214,12 +239,31 @@ impl<'a> Reply<'a> {
         Ok(self)
     }
 
+    fn without_messages(self, generation: Generation, queue: Queue<'_>) -> Result<PollReply> {
+        self.write_frames(generation, None, |entry, _| entry.read(generation, queue))
+    }
+
+    /// Checks each message against the proof, and cuts that down to it.
+    fn certified(self, proof: &Proof, generation: Generation, queue: Queue<'_>) -> Result<PollReply> {
+        self.write_frames(generation, Some(proof.time_ns()), |entry, witness| {
+            proof.check(entry.key, &entry.content)?;
+            let message = entry.read(generation, queue)?;
+            // The one beside is certified by nobody. If it were merely ignored, an endpoint that lies would pass as
+            // honest.
+            if message.as_ref().is_ok_and(|message| message.client_key != entry.client_key) {
+                return Err(Error::ClientKeyMismatch(entry.key.to_owned()));
+            }
+            proof.write_witness(entry.key, witness);
+            Ok(message)
+        })
+    }
+
     /// `open` decodes a message and puts its witness in place of what the buffer had, or refuses the message.
     fn write_frames(
         self,
         generation: Generation,
         time_ns: Option<u64>,
-        open: impl for<'e> Fn(&'e Entry<'_>, &mut Vec<u8>) -> Result<WebsocketMessage<'e>>,
+        open: impl for<'e> Fn(&'e Entry<'_>, &mut Vec<u8>) -> Result<Read<'e>>,
     ) -> Result<PollReply> {
         let (mut witness, mut payload, mut total) = (Vec::new(), Vec::new(), 0);
         let mut messages = Vec::with_capacity(self.messages.len());
@@ -244,26 +288,43 @@ impl<'a> Entry<'a> {
         self.key.rsplit_once('_').map_or("", |(gateway, _)| gateway)
     }
 
-    /// What the content says. Fails with [`Error::Malformed`].
-    fn message(&self, generation: Generation) -> Result<WebsocketMessage<'_>> {
-        WebsocketMessage::decode(&self.content, generation).map_err(|error| match error {
-            Error::Malformed { what, problem } => {
-                Error::Malformed { what, problem: format!("{}: {problem}", self.key) }
+    /// What the content says. Fails with [`Error::Malformed`], unless such a content is allowed.
+    fn read(&self, generation: Generation, queue: Queue<'_>) -> Result<Read<'_>> {
+        match WebsocketMessage::decode(&self.content, generation) {
+            Ok(message) => Ok(Ok(message)),
+            Err(error) if queue.allow_holes => Ok(Err(error.to_string())),
+            Err(Error::Malformed { what, problem }) => {
+                Err(Error::Malformed { what, problem: format!("{}: {problem}", self.key) })
             }
-            other => other,
-        })
+            Err(other) => Err(other),
+        }
     }
 
-    fn polled(&self, message: WebsocketMessage<'_>, frame: Vec<u8>) -> PolledMessage {
-        PolledMessage {
-            sequence_num: message.sequence_num,
-            timestamp_ns: message.timestamp_ns,
-            is_service: message.is_service_message,
-            service_kind: message.is_service_message.then(|| ServiceKind::of(message.content)).flatten(),
-            client_key: message.client_key,
-            key: self.key.to_owned(),
-            nonce: self.nonce,
-            frame,
+    fn polled(&self, message: Read<'_>, frame: Vec<u8>) -> PolledMessage {
+        let (key, nonce) = (self.key.to_owned(), self.nonce);
+        match message {
+            Ok(message) => PolledMessage {
+                sequence_num: message.sequence_num,
+                timestamp_ns: message.timestamp_ns,
+                is_service: message.is_service_message,
+                service_kind: message.is_service_message.then(|| ServiceKind::of(message.content)).flatten(),
+                client_key: message.client_key,
+                key,
+                nonce,
+                frame,
+                problem: None,
+            },
+            Err(problem) => PolledMessage {
+                sequence_num: 0,
+                timestamp_ns: 0,
+                is_service: false,
+                service_kind: None,
+                client_key: self.client_key.clone(),
+                key,
+                nonce,
+                frame,
+                problem: Some(problem),
+            },
         }
     }
 

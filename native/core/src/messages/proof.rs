@@ -27,7 +27,22 @@ impl Proof {
         canister_id: &[u8],
         now_ns: u64,
     ) -> Result<Self> {
-        let certified = verifier.verify(certificate, Subject::Canister(canister_id), Some(now_ns))?;
+        Self::new(verifier.verify(certificate, Subject::Canister(canister_id), Some(now_ns))?, tree, canister_id)
+    }
+
+    /// The same where the certificate has been verified before; None for another one.
+    pub fn recall(
+        verifier: &Verifier,
+        certificate: &[u8],
+        tree: &[u8],
+        canister_id: &[u8],
+        now_ns: u64,
+    ) -> Option<Result<Self>> {
+        let known = verifier.recall(certificate, Subject::Canister(canister_id), Some(now_ns))?;
+        Some(known.and_then(|certified| Self::new(certified, tree, canister_id)))
+    }
+
+    fn new(certified: Arc<Certified>, tree: &[u8], canister_id: &[u8]) -> Result<Self> {
         let certified_data = certified.tree.require(&[b"canister", canister_id, b"certified_data"])?;
         // The digest is computed from what was read, never taken from the message. Both sides are public, so comparing
         // them needs no constant time.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::certification::certificate::Verifier;
 use crate::encoding::cbor::Value;
 use crate::encoding::request_id;
-use crate::signatures::public_key::PublicKey;
+use crate::signatures::public_key::{self, PublicKey};
 use crate::{Error, Result, principal};
 
 /// The longest chain the IC accepts.
@@ -100,6 +100,19 @@ impl<'a> Chain<'a> {
         PublicKey::from_der(key)
             .and_then(|key| key.verify(signature, message, Some(root)))
             .map_err(|error| at("request", error))
+    }
+
+    /// Whether [`Self::verify`] costs more than one signature of Ed25519, P-256 or secp256k1: a delegation is not known yet,
+    /// or the last key is of another scheme. Both are for the client to choose, and twenty links with keys of RSA cost 20 ms.
+    pub fn is_costly(&self, root: &Verifier) -> bool {
+        let mut key = self.sender_key;
+        for link in &self.delegations {
+            if !root.knows(&[key, link.signature, &link.hash]) {
+                return true;
+            }
+            key = link.public_key;
+        }
+        public_key::is_costly(key)
     }
 
     /// The canisters that every link allows; None without a limit. An intersection: no holder of a key can allow more than

@@ -1,6 +1,8 @@
 //! Envelopes: a content with its signature, as HTTP bodies and as WebSocket frames of clients (interface specification,
 //! "Authentication").
 
+use std::ops::Range;
+
 use crate::certification::certificate::Verifier;
 use crate::encoding::cbor::{self, Budget, Value, map};
 use crate::encoding::request_id;
@@ -18,7 +20,7 @@ pub const MAX_INGRESS_TTL_NS: u64 = 330_000_000_000;
 const SEPARATOR: &[u8] = b"\x0aic-request";
 const SENDER_INFO_SEPARATOR: &[u8] = b"\x0eic-sender-info";
 
-/// A request, with copies of what it was decoded from.
+/// A request, with copies of what it was decoded from. The argument, which is most of it, is only in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// `call`, `query` or `read_state`.
@@ -35,8 +37,8 @@ pub struct Request {
     pub canister_id: Vec<u8>,
     /// Empty for read_state.
     pub method_name: String,
-    /// Empty for read_state.
-    pub arg: Vec<u8>,
+    /// Where the argument is in the body. Empty for read_state.
+    pub arg: Range<usize>,
     /// Empty but for read_state.
     pub paths: Vec<Vec<Vec<u8>>>,
     /// The canisters the delegations are limited to, sorted.
@@ -60,6 +62,18 @@ pub fn open_request(body: &[u8], now_ns: u64, root: &Verifier) -> Result<Request
 pub fn open_frame(frame: &[u8], now_ns: u64, root: &Verifier) -> Result<Request> {
     let (value, raw) = unwrap_frame(frame)?;
     Envelope::relayable(&value)?.open(raw, now_ns, root)
+}
+
+/// Verifies a frame as [`open_frame`] does, unless that costs more than one signature of an ordinary scheme: None then,
+/// with everything checked but signatures.
+pub fn open_frame_if_cheap(frame: &[u8], now_ns: u64, root: &Verifier) -> Result<Option<Request>> {
+    let (value, raw) = unwrap_frame(frame)?;
+    let envelope = Envelope::relayable(&value)?;
+    let chain = envelope.check(now_ns)?;
+    if envelope.content.sender_info.is_some() || chain.is_costly(root) {
+        return Ok(None);
+    }
+    envelope.verify(&chain, raw, root).map(Some)
 }
 
 /// Decodes a frame as [`open_frame`] does and verifies nothing.
@@ -164,27 +178,37 @@ impl<'v, 'a> Envelope<'v, 'a> {
     /// wrong clock learns of its clock, not of its signature. Cheap checks come before expensive ones; nothing is returned
     /// before the last.
     fn open(&self, raw: &[u8], now_ns: u64, root: &Verifier) -> Result<Request> {
+        self.verify(&self.check(now_ns)?, raw, root)
+    }
+
+    /// The checks before those of signatures. Returns the chain of the sender, which is empty for an anonymous one.
+    fn check(&self, now_ns: u64) -> Result<Chain<'a>> {
         let anonymous = self.content.sender == principal::ANONYMOUS;
         // Anonymous queries and reads may be repeated by anybody at any time, so their expiry protects nothing.
         if !anonymous || matches!(self.content.operation, Operation::Call(_)) {
             check_expiry(self.content.ingress_expiry_ns, now_ns)?;
         }
         check_limit("nonce", self.content.nonce.map_or(0, <[u8]>::len), MAX_NONCE, "bytes")?;
-        let request_id = || request_id::hash_of_map(self.signed);
         if anonymous {
             self.check_anonymous()?;
-            let chain = Chain { sender_key: &[], delegations: Vec::new() };
-            return Ok(self.request(request_id()?, &chain, raw));
+            return Ok(Chain { sender_key: &[], delegations: Vec::new() });
         }
-        let (sender_key, signature) = self.credentials()?;
+        let (sender_key, _) = self.credentials()?;
         check_sender(self.content.sender, sender_key)?;
         let chain = Chain::decode(sender_key, self.sender_delegation)?;
         chain.check(now_ns)?;
-        let request_id = request_id()?;
-        chain.verify(signature, &[SEPARATOR, &request_id].concat(), root)?;
-        self.check_scope(&chain)?;
-        self.verify_sender_info(sender_key, root)?;
-        Ok(self.request(request_id, &chain, raw))
+        Ok(chain)
+    }
+
+    fn verify(&self, chain: &Chain<'a>, raw: &[u8], root: &Verifier) -> Result<Request> {
+        let request_id = request_id::hash_of_map(self.signed)?;
+        if self.content.sender != principal::ANONYMOUS {
+            let (sender_key, signature) = self.credentials()?;
+            chain.verify(signature, &[SEPARATOR, &request_id].concat(), root)?;
+            self.check_scope(chain)?;
+            self.verify_sender_info(sender_key, root)?;
+        }
+        Ok(self.request(request_id, chain, raw))
     }
 
     fn check_anonymous(&self) -> Result<()> {
@@ -247,7 +271,11 @@ impl<'v, 'a> Envelope<'v, 'a> {
             nonce: self.content.nonce.map(<[u8]>::to_vec),
             canister_id: method.map_or_else(Vec::new, |method| method.canister_id.to_vec()),
             method_name: method.map_or_else(String::new, |method| method.name.to_owned()),
-            arg: method.map_or_else(Vec::new, |method| method.arg.to_vec()),
+            arg: method.filter(|method| !method.arg.is_empty()).map_or(0..0, |method| {
+                // A part of the same bytes: values are borrowed from what they were decoded from.
+                let start = cbor::SELF_DESCRIBED.len() + method.arg.as_ptr() as usize - raw.as_ptr() as usize;
+                start..start + method.arg.len()
+            }),
             paths: match &self.content.operation {
                 Operation::ReadState(paths) => paths.iter().map(owned).collect(),
                 _ => Vec::new(),

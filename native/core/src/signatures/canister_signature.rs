@@ -92,7 +92,7 @@ fn reason(error: Error) -> String {
         Error::Malformed { what: WHAT, problem } => problem,
         Error::Malformed { what, problem } => format!("malformed {what}: {problem}"),
         Error::TooLarge { size, limit, unit, .. } => format!("{size} {unit}, the limit is {limit}"),
-        Error::PathUnknown(path) => format!("the tree does not tell whether {path} exists"),
+        Error::PathUnknown(path) => format!("the tree neither shows {path} nor proves its absence"),
         Error::PathAbsent(path) => format!("the tree has no {path}"),
         Error::CertifiedDataMismatch(canister) => format!("the tree is not the one that canister {canister} certified"),
         Error::CertificateNotAuthorized { subnet, subject } => format!("subnet {subnet} may not certify for {subject}"),
@@ -106,4 +106,4 @@ fn reason(error: Error) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -23,6 +23,12 @@ pub(crate) const SECP256K1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3
 const COSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.56387.1.1");
 const CANISTER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.56387.1.2");
 
+/// Whether verifying with this key (DER) may cost more than with one on a curve: RSA keys have any size, and a canister's
+/// signature has a certificate. False for what is no key: that is refused at once.
+pub fn is_costly(der: &[u8]) -> bool {
+    SubjectPublicKeyInfoRef::from_der(der).is_ok_and(|info| [COSE, CANISTER].contains(&info.algorithm.oid))
+}
+
 /// A key that can verify.
 #[derive(Debug, Clone)]
 pub enum PublicKey {

@@ -174,6 +174,20 @@ mod tests {
         assert!(hex::encode(key.sign(b"")).starts_with("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065"));
     }
 
+    /// RFC 8410, sections 10.1 and 10.3.
+    #[test]
+    fn ed25519_is_encoded_as_in_the_rfc() {
+        let seed = hex::decode("d4ee72dbf913584ad5b6d8f1f769f8ad3afe7c28cbf1d4fbe097a88f44755842").unwrap();
+        let key = SigningKey::from_secret(Scheme::Ed25519, &seed).unwrap();
+        let encoded = |document: &[u8]| data_encoding::BASE64.encode(document);
+        let private = "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC";
+        let public = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=";
+        assert_eq!(
+            (encoded(&key.to_pkcs8().unwrap()), encoded(&key.public_key().unwrap())),
+            (private.into(), public.into())
+        );
+    }
+
     /// RFC 6979, appendix A.2.5.
     #[test]
     fn ecdsa_is_deterministic() {

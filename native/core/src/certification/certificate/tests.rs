@@ -156,6 +156,75 @@ fn nothing_is_verified_twice() {
     assert_eq!(verify(&signed(tree.witness(&[&[b"time"]]), &key(2), Some(delegation()))), (4, 6));
 }
 
+/// What is recalled is what `verify` answers, and it verifies no signature.
+#[test]
+fn a_certificate_is_recalled_by_the_signatures_that_are_known() {
+    let tree = labels([(b"extra", HashTree::leaf(b"x")), (b"time", time(NOW))]);
+    let whole = signed(tree.clone(), &key(2), Some(delegation()));
+    let pruned = signed(tree.witness(&[&[b"time"]]), &key(2), Some(delegation()));
+    for (known, asked) in [(&whole, &pruned), (&pruned, &whole), (&whole, &whole)] {
+        let verifier = verifier();
+        let recall = |id: &[u8], now| verifier.recall(asked, Subject::Canister(id), Some(now));
+        assert!(recall(&[0x18], NOW).is_none(), "nothing is known");
+        verifier.verify(&by_root(NOW), Subject::Canister(&[0x18]), Some(NOW)).unwrap();
+        verifier.verify(&by_subnet(NOW), Subject::Canister(&[0x18]), Some(NOW)).unwrap();
+        assert!(recall(&[0x18], NOW).is_none(), "the delegation alone is known");
+        verifier.verify(known, Subject::Canister(&[0x18]), Some(NOW)).unwrap();
+        let misses = verifier.misses();
+        assert!(matches!(recall(&[0x21], NOW), Some(Err(Error::CertificateNotAuthorized { .. }))));
+        assert!(matches!(recall(&[0x18], NOW + 6 * MINUTE), Some(Err(Error::CertificateStale { .. }))));
+        for _ in 0..2 {
+            let recalled = recall(&[0x18], NOW).unwrap().unwrap();
+            let tree = Certificate::decode(asked).unwrap().tree;
+            assert_eq!(recalled.tree.to_cbor(), tree.to_cbor());
+        }
+        assert_eq!(verifier.misses(), misses);
+    }
+}
+
+/// A tree under the signature of another one is not known, however many parts of it are.
+#[test]
+fn nothing_is_recalled_by_a_part() {
+    let verifier = verifier();
+    let known = [by_subnet(NOW), by_subnet(NOW + 1), by_root(NOW)];
+    for certificate in &known {
+        verifier.verify(certificate, Subject::Canister(&[0x18]), Some(NOW)).unwrap();
+    }
+    for one in &known {
+        for other in &known {
+            let whole = [one.clone(), other.clone()];
+            let (one, other) = (Certificate::decode(one).unwrap(), Certificate::decode(other).unwrap());
+            for mixed in [
+                Certificate { tree: other.tree.clone(), ..one.clone() },
+                Certificate { signature: other.signature.clone(), ..one.clone() },
+                Certificate { delegation: other.delegation.clone(), ..one.clone() },
+            ] {
+                if !whole.contains(&mixed.encode()) {
+                    let recalled = verifier.recall(&mixed.encode(), Subject::Canister(&[0x18]), Some(NOW));
+                    assert!(recalled.is_none());
+                }
+            }
+        }
+    }
+    assert!(verifier.recall(b"no certificate", Subject::Canister(&[0x18]), Some(NOW)).is_none());
+}
+
+/// The calls of one block arrive together.
+#[test]
+fn a_signature_is_verified_once_however_many_threads_want_it() {
+    let (verifier, certificate) = (verifier(), by_subnet(NOW));
+    let together = std::sync::Barrier::new(8);
+    std::thread::scope(|threads| {
+        for _ in 0..8 {
+            threads.spawn(|| {
+                together.wait();
+                verifier.verify(&certificate, Subject::Canister(&[0x18]), Some(NOW)).unwrap();
+            });
+        }
+    });
+    assert_eq!(verifier.misses(), 2);
+}
+
 #[test]
 fn failures_are_never_remembered() {
     let verifier = verifier();
@@ -275,6 +344,18 @@ fn checks_are_made_once_for_the_same_parts() {
     assert!(is_checked(&[b"key", b"signature", b"hash", b""]));
 }
 
+/// Clients choose what a check costs: one that takes long holds up no other one.
+#[test]
+fn checks_of_different_parts_are_made_at_the_same_time() {
+    let verifier = verifier();
+    let turn = |part: u8| usize::from(name_of(&[&[part]])[0]) % CLIENT_TURNS;
+    let other = (1..).find(|part| turn(*part) != turn(0)).unwrap();
+    let (report, reports) = std::sync::mpsc::channel();
+    std::thread::spawn(move || report.send(verifier.once(&[&[0]], || verifier.once(&[&[other]], || Ok(())))));
+    let checked = reports.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(checked, Ok(Ok(())), "the second has waited for the first");
+}
+
 #[test]
 fn large_certificates_are_verified_and_not_kept() {
     let verifier = verifier();
@@ -288,7 +369,9 @@ fn large_certificates_are_verified_and_not_kept() {
     for (size, is_kept) in [(MAX_KEPT, true), (MAX_KEPT + 1, false)] {
         let certificate = of_size(size);
         assert!(verifier.verify(&certificate, Subject::Canister(&[9]), None).is_ok());
-        assert_eq!(verifier.recall(&certificate, Subject::Canister(&[9]), None).is_some(), is_kept);
+        let kept = verifier.recall_named(&sha256(&certificate), Subject::Canister(&[9]), None);
+        assert_eq!(kept.is_some(), is_kept);
+        assert!(verifier.recall(&certificate, Subject::Canister(&[9]), None).is_some(), "its signature is known");
     }
 }
 

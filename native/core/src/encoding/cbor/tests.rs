@@ -15,6 +15,25 @@ fn reads_what_it_writes() {
     assert_eq!(read(&encode(&value)).unwrap(), value);
 }
 
+/// RFC 8949, section 4.2.1: around every power of two, and where the argument no longer fits into the first byte.
+#[test]
+fn heads_are_the_shortest() {
+    let powers = (0..64).map(|bits| 1u64 << bits);
+    for n in powers.chain([23, u64::MAX]).flat_map(|n| [n - 1, n, n.saturating_add(1)]) {
+        let length = match n {
+            0..24 => 1,
+            24..0x100 => 2,
+            0x100..0x1_0000 => 3,
+            0x1_0000..0x1_0000_0000 => 5,
+            _ => 9,
+        };
+        for value in [Value::Unsigned(n), Value::Negative(n)] {
+            let encoded = encode(&value);
+            assert_eq!((encoded.len(), read(&encoded)), (length, Ok(value)), "{n}");
+        }
+    }
+}
+
 #[test]
 fn the_tag_is_optional_in_front_and_refused_elsewhere() {
     assert_eq!(read(&[0xd9, 0xd9, 0xf7, 0x01]).unwrap(), Value::Unsigned(1));

@@ -240,13 +240,33 @@ fn a_message_says_what_its_content_says() {
 }
 
 #[test]
+fn a_certified_content_that_does_not_decode_is_a_hole_of_one_client() {
+    let mut sent = messages(&[3, 4, 5]);
+    sent[1].1 = b"junk".to_vec();
+    let holes = Queue { gateway: Some(&[4]), allow_holes: true };
+    let tree = canister_tree(&sent);
+    let beside = ClientKey { client_principal: Principal::anonymous(), client_nonce: 9 };
+    let reply = encode_beside(beside, &sent, certificate(tree.digest()), tree.to_cbor());
+    let opened = open_of(&reply, holes).unwrap();
+    let problems: Vec<_> = opened.messages.iter().map(|message| message.problem.is_some()).collect();
+    assert_eq!(problems, [false, true, false]);
+    assert_eq!((opened.messages[1].nonce, &opened.messages[1].client_key), (4, &client_key_bytes(&[4], 9)));
+    assert!(matches!(open(&reply), Err(Error::Malformed { .. })));
+    sent[1].1 = b"other".to_vec();
+    let forged = encode(&sent, certificate(tree.digest()), tree.to_cbor());
+    assert_eq!(open_of(&forged, holes).unwrap_err(), Error::MessageNotCertified(key_text(4)));
+}
+
+#[test]
 fn replies_are_bounded() {
     assert!(matches!(open(&vec![0; MAX_REPLY + 1]), Err(Error::TooLarge { .. })));
     let many: Vec<_> = (0..=MAX_MESSAGES as u64).map(|nonce| (key_text(nonce), content(nonce))).collect();
     let read = |reply: &[u8]| read_poll_reply_unverified(reply, Generation::V2);
     assert!(matches!(read(&encode(&many, vec![], vec![])), Err(Error::TooLarge { unit: "messages", .. })));
-    let copied = encode(&many[..300], vec![0; 1 << 20], vec![]);
-    assert!(matches!(read(&copied), Err(Error::TooLarge { unit: "bytes of frames", .. })));
+    let copied =
+        |count: usize| read(&encode(&many[..count], vec![0; 1 << 20], vec![])).map(|opened| opened.messages.len());
+    assert_eq!(copied(255), Ok(255), "a certificate of 1 MiB in each frame");
+    assert!(matches!(copied(256), Err(Error::TooLarge { unit: "bytes of frames", .. })));
 }
 
 fn content_v0() -> Vec<u8> {

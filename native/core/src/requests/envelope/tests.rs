@@ -4,6 +4,7 @@ use crate::requests::content::{Method, SenderInfo};
 use crate::signatures::signing_key::{Scheme, SigningKey};
 
 mod chains;
+mod sender_info;
 
 const NOW: u64 = 1_700_000_000_000_000_000;
 const CANISTER: &[u8] = &[1, 2, 3];
@@ -118,13 +119,31 @@ fn chain(links: &[Link]) -> Draft {
 fn what_is_signed_opens() {
     let body = draft(call()).body();
     let request = open_request(&body, NOW, &root()).unwrap();
-    assert_eq!((request.request_type, &*request.method_name, &*request.arg), ("call", "ws_message", &b"DIDL"[..]));
+    let arg = &request.body[request.arg.clone()];
+    assert_eq!((request.request_type, &*request.method_name, arg), ("call", "ws_message", &b"DIDL"[..]));
     assert_eq!((request.canister_id, request.targets), (CANISTER.to_vec(), None));
     assert_eq!(request.body, body);
     assert_eq!(open_request(&body[3..], NOW, &root()).unwrap().body, body, "the tag is optional");
     let framed = open_frame(&frame(&body), NOW, &root()).unwrap();
     assert_eq!((&framed.body, framed.request_id), (&body, request.request_id));
     assert_eq!(read_frame_unverified(&frame(&body)), Ok(framed));
+}
+
+/// Costly: a delegation that was never verified, or a last key that is not on a curve. What is refused is refused at once.
+#[test]
+fn only_what_costs_one_ordinary_signature_is_verified_if_cheap() {
+    let root = root();
+    let plain = frame(&draft(call()).body());
+    assert_eq!(open_frame_if_cheap(&plain, NOW, &root), open_frame(&plain, NOW, &root).map(Some));
+    let delegated = frame(&chain(&[to(2), to(3)]).body());
+    assert_eq!(open_frame_if_cheap(&delegated, NOW, &root), Ok(None));
+    let opened = open_frame(&delegated, NOW, &root);
+    assert_eq!(open_frame_if_cheap(&delegated, NOW, &root), opened.map(Some), "its links are known now");
+    let longer = frame(&chain(&[to(2), to(3), to(4)]).body());
+    assert_eq!(open_frame_if_cheap(&longer, NOW, &root), Ok(None), "its last is not");
+    let late = frame(&chain(&[to(5)]).body());
+    let refused = open_frame_if_cheap(&late, NOW + 2, &root);
+    assert!(matches!(refused, Err(Error::EnvelopeExpired { .. } | Error::DelegationExpired(_))), "{refused:?}");
 }
 
 /// Agents order fields in their own way and may add what nobody here knows.
@@ -262,7 +281,9 @@ fn optional_fields_that_are_null_are_absent() {
         with(&body, "content", Some(with_null(&content, "sender_info"))),
         with(&body, "sender_delegation", Some(Value::Null)),
     ] {
-        assert_eq!(Request { body: body.clone(), ..opened.unwrap() }, request);
+        let opened = opened.unwrap();
+        assert_eq!(opened.body[opened.arg.clone()], request.body[request.arg.clone()]);
+        assert_eq!(Request { body: body.clone(), arg: request.arg.clone(), ..opened }, request);
     }
     for name in ["sender_pubkey", "sender_sig"] {
         let verdict = with(&body, name, Some(Value::Null));
@@ -312,7 +333,7 @@ fn a_key_that_is_none_is_unusable() {
     assert!(matches!(open_request(&body, NOW, &root()), Err(Error::KeyUnusable(_))));
 }
 
-/// What is wrong first is told first: a client with a wrong clock must hear of its clock.
+/// The first problem is reported: a client with a wrong clock must read about its clock.
 #[test]
 fn checks_are_in_the_order_of_the_replica() {
     let mut bad = Draft { expiry_ns: NOW - 1, nonce: vec![0; 33], ..draft(call()) };

@@ -3,7 +3,7 @@ use crate::certification::bls::SecretKey;
 use crate::certification::certificate::{Delegation, root_message};
 use crate::encoding::cbor::map;
 
-const CANISTER: &[u8] = &[0x10];
+pub(crate) const CANISTER: &[u8] = &[0x10];
 const SUBNET: &[u8] = b"subnet";
 /// Long ago: the age does not count.
 const TIME: &[u8] = &[1];
@@ -52,7 +52,7 @@ fn encode(certificate: &[u8], tree: &HashTree) -> Vec<u8> {
 }
 
 /// A signature of the canister by the root key, without a subnet.
-fn sign(seed: &[u8], payload: &[u8]) -> Vec<u8> {
+pub(crate) fn sign(seed: &[u8], payload: &[u8]) -> Vec<u8> {
     let tree = signatures(seed, payload, b"");
     encode(&certificate(state(CANISTER, &tree), &key(1), None), &tree)
 }

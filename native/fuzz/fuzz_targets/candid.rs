@@ -1,0 +1,4 @@
+//! Feeds the target `candid`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| icws_fuzz::targets::candid(input));

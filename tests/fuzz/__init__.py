@@ -1,0 +1,1 @@
+"""Fuzzing of the decoders of the native core: ``python -m tests.fuzz``."""
