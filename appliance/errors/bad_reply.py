@@ -28,7 +28,15 @@ class HoleInReply(BadReply, reason="hole_in_reply"):
 
     expected: int
     got: int
-    sentence = "the reply goes on with message {got} where message {expected} is due"
+    sentence = "messages are missing in the reply: expected message {expected}, got {got}"
+
+
+class MessageUnreadable(BadReply, reason="message_unreadable"):
+    """A message of a reply does not decode, although the canister certified it."""
+
+    nonce: int
+    problem: str
+    sentence = "message {nonce} does not decode: {problem}"
 
 
 class NoncesNotAscending(BadReply, reason="nonces_not_ascending"):
@@ -36,7 +44,7 @@ class NoncesNotAscending(BadReply, reason="nonces_not_ascending"):
 
     previous: int
     got: int
-    sentence = "the reply has message {got} behind message {previous}"
+    sentence = "the messages of the reply are not in order: {got} follows {previous}"
 
 
 class NonceTooFar(BadReply, reason="nonce_too_far"):
@@ -44,7 +52,7 @@ class NonceTooFar(BadReply, reason="nonce_too_far"):
 
     expected: int
     got: int
-    sentence = "the reply has message {got} where message {expected} is due, which is beyond reason"
+    sentence = "expected message {expected} in the reply, got {got}: no canister writes so many messages"
 
 
 class QuerySignatureMissing(BadReply, reason="query_signature_missing"):

@@ -29,6 +29,11 @@ class GatewayError(Exception):
     def __str__(self) -> str:
         return self.sentence.format_map(_Facts(self))
 
+    @property
+    def close_reason(self) -> str:
+        """The sentence for a close frame, of which only the first 123 bytes are sent."""
+        return str(self)
+
 
 class _Facts:
     """The facts of an error by the names that its sentence uses."""

@@ -14,7 +14,7 @@ class ConfigProblem:
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.key}: {self.problem}" if self.key else f"{self.place}: {self.problem}"
+        return ": ".join(part for part in (self.place, self.key, self.problem) if part)
 
 
 class ConfigError(GatewayError, reason="config"):
@@ -24,6 +24,25 @@ class ConfigError(GatewayError, reason="config"):
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
+
+
+class CannotRunNow(GatewayError, reason="cannot_run_now"):
+    """A configuration that is valid and cannot run here now, for example because an address is taken. Another attempt
+    may succeed.
+    """
+
+    problems: list[ConfigProblem]
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class JournalUnusable(GatewayError, reason="journal_unusable"):
+    """The journal of clients cannot be opened."""
+
+    file: str
+    problem: str
+    sentence = "the journal {file} cannot be used: {problem}; see gateway.journal"
 
 
 class RestartNeeded(ConfigError, reason="restart_needed"):

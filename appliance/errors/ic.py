@@ -1,6 +1,22 @@
 """Calls and queries that the IC or a canister did not answer as needed."""
 
+import re
+
 from appliance.errors.base import GatewayError
+
+_BEFORE = re.compile(
+    r"(?:IC\d{4}: )?(?:Error from Canister [a-z0-9-]+: )?"
+    r"(?:Canister called `ic0\.trap` with message: |Canister trapped explicitly: )?"
+)
+_BEHIND = re.compile(r"\.?\s*\n?(?:Consider gracefully handling|Canister Backtrace:|See documentation:).*", re.DOTALL)
+_QUOTED = re.compile(r"(?:[Pp]anicked at )?'(.*)'(?:, \S+:\d+:\d+)?", re.DOTALL)
+
+
+def _own_words(message: str) -> str:
+    """What a canister said, out of the message of a replica; all of a message that has another form."""
+    words = _BEHIND.sub("", _BEFORE.sub("", message, count=1)).strip()
+    quoted = _QUOTED.fullmatch(words)
+    return (quoted[1] if quoted else words) or message
 
 
 class IcError(GatewayError, close_code=4101, reason="ic"):
@@ -40,6 +56,11 @@ class Rejected(IcError, close_code=4102, reason="rejected"):
     message: str
     error_code: str | None = None
     sentence = "rejected ({_codes}): {message}"
+
+    @property
+    def close_reason(self) -> str:
+        """The canister's own words first: what the IC puts before and behind them would fill a close frame."""
+        return f"{_own_words(self.message)} ({self._codes})"
 
     @property
     def _codes(self) -> str:

@@ -4,8 +4,7 @@ The decoders raise `Malformed`, `TooLarge` and `CandidError` whoever sent the by
 for good. Bytes of the IC are therefore read inside of ``reading_reply``.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from appliance.errors.base import Malformed, TooLarge
 from appliance.errors.envelope import CandidError
@@ -36,14 +35,31 @@ class ReplyTooLarge(ReplyError, reason="reply_too_large"):
     sentence = "{what} has {size} {unit}, the limit is {limit}"
 
 
-@contextmanager
-def reading_reply(what: str = "Candid") -> Iterator[None]:
+def reading_reply(what: str = "Candid") -> AbstractContextManager[None]:
     """Turn what decoders raise inside into a ReplyError. ``what`` is being decoded, where it is Candid."""
-    try:
-        yield
-    except Malformed as error:
-        raise ReplyMalformed(error.what, error.problem) from error
-    except TooLarge as error:
-        raise ReplyTooLarge(error.what, error.size, error.limit, error.unit) from error
-    except CandidError as error:
-        raise ReplyMalformed(what, error.problem) from error
+    return _READING_CANDID if what == "Candid" else _Reading(what)
+
+
+class _Reading(AbstractContextManager[None]):
+    """A class, of which one object may be entered many times: every reply of the IC is read in one."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            return
+        if isinstance(error, Malformed):
+            raise ReplyMalformed(error.what, error.problem) from error
+        if isinstance(error, TooLarge):
+            raise ReplyTooLarge(error.what, error.size, error.limit, error.unit) from error
+        if isinstance(error, CandidError):
+            raise ReplyMalformed(self._what, error.problem) from error
+
+
+_READING_CANDID = _Reading("Candid")

@@ -38,6 +38,14 @@ class RateLimited(GatewayError, close_code=4108, reason="rate_limited"):
         return f"{-(-self.delay_ns // 10**6) / 1000:.3f}".rstrip("0").rstrip(".")
 
 
+class MemoryShort(GatewayError, close_code=4123, reason="memory_short"):
+    """The gateway, or one address, holds too many bytes, and this client most of them: ``held`` of it."""
+
+    held: int
+    retry_after_s: int = 10
+    sentence = "the gateway is short of memory and holds {held} bytes of this client; retry in {retry_after_s} s"
+
+
 class OpenTimeout(GatewayError, close_code=4105, reason="open_timeout"):
     """The session did not open in time; ``waiting_for`` is what was missing."""
 
@@ -89,13 +97,13 @@ class SessionReplaced(GatewayError, close_code=4121, reason="session_replaced"):
 
 
 class CanisterSilent(GatewayError, close_code=4122, reason="canister_silent"):
-    """The acknowledgements of the canister stay away: it may have forgotten this client. A principal as text."""
+    """No message of the canister came for too long, not even an acknowledgement: it may have forgotten this client. A
+    principal as text."""
 
     canister: str
     silent_ns: int
     sentence = (
-        "canister {canister} has sent no acknowledgement for {silent_s:.0f} s and may have lost this client; "
-        "open a new connection"
+        "canister {canister} has sent nothing for {silent_s:.0f} s and may have lost this client; open a new connection"
     )
 
 
@@ -126,6 +134,15 @@ class CanisterRemoved(GatewayError, close_code=4517, reason="canister_removed"):
 
     canister: str
     sentence = "canister {canister} is no longer served here"
+
+
+class CanisterUnlisted(GatewayError, close_code=1013, reason="canister_unlisted"):
+    """A canister is not in the file any more, which is watched: it may have been edited in several steps, so that the
+    canister is back shortly. A principal as text.
+    """
+
+    canister: str
+    sentence = "canister {canister} is not served here at the moment; try again later"
 
 
 class ClosedByOperator(GatewayError, close_code=4109, reason="closed_by_operator"):

@@ -125,6 +125,7 @@ def test_the_sentence_holds_the_facts(error: GatewayError, sentence: str) -> Non
         errors.CanisterFull(PRINCIPAL, 10**6),
         errors.CanisterPaused(PRINCIPAL),
         errors.CanisterRemoved(PRINCIPAL),
+        errors.CanisterUnlisted(PRINCIPAL),
         errors.GatewayStopping(10**6),
         errors.PluginUnavailable("p"),
         errors.WrongCanister(PRINCIPAL, PRINCIPAL),
