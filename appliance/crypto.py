@@ -1,4 +1,4 @@
-"""The native core, by the names the package uses. Nothing else imports ``appliance._native``."""
+"""The native core, by the names the package uses."""
 
 from appliance._native import (
     BlsSecretKey,
@@ -26,6 +26,7 @@ from appliance._native import (
     hash_of_value,
     read_envelope_unverified,
     read_poll_reply_unverified,
+    signature_of_certificate,
     verify_bls,
     verify_query_reply,
     verify_signature,
@@ -46,6 +47,7 @@ __all__ = [
     "SigningKey",
     "StateTree",
     "Verifier",
+    "core_version",
     "decode_candid",
     "decode_candid_text",
     "decode_cbor",
@@ -57,7 +59,15 @@ __all__ = [
     "hash_of_value",
     "read_envelope_unverified",
     "read_poll_reply_unverified",
+    "signature_of_certificate",
     "verify_bls",
     "verify_query_reply",
     "verify_signature",
 ]
+
+
+def core_version() -> str:
+    """The version that the native core was built as. In a checkout, that of an older build is not the package's."""
+    from appliance._native import VERSION  # noqa: PLC0415 - a core that was built before it had one does its work
+
+    return VERSION
