@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
-from appliance.crypto import CertifiedTree, Verifier, verify_query_reply
+from appliance.crypto import CertifiedTree, QueryReply, Verifier, signature_of_certificate, verify_query_reply
 from appliance.errors import GatewayError, QuerySignatureUnknownNode, UncertifiedReject
 from appliance.ic import network
 from appliance.ic.api import Api
 from appliance.ic.attempts import Chance, Clock, LastAnswer, Pacing, Sleep, carry, system_chance
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.envelope import NONCE_LENGTH, SignedCall, SignedRequest, sign_request
+from appliance.ic.http.responses import Reply
+from appliance.ic.http.transport import Transport
 from appliance.ic.identity import Identity
 from appliance.ic.node_keys import Keys, NodeKeys
 from appliance.ic.principal import Principal
@@ -25,17 +27,14 @@ from appliance.ic.replies import (
     read_query_reply,
     read_request_status,
 )
-from appliance.ic.responses import Reply
 from appliance.ic.route import Route, RoutedTransport
-from appliance.ic.transport import Transport
+from appliance.threads import READ_AT_ONCE, VERIFICATION
 
 REMEMBERED_CANISTERS = 4096
 OWN_PATIENCE = 4
 """Rounds, 2 to 4 s together, in which the word of endpoints against a call of ours is not believed. Nobody else repeats
 such a call: a ``ws_close`` that a lying endpoint turns away leaves its client in the canister. More rounds would delay
 each stop of a gateway one of whose canisters is stopped."""
-VERIFIED_AT_ONCE = 32 * 1024
-"""Bytes of a reply to a query whose hash costs less than handing it to a thread."""
 
 T = TypeVar("T")
 
@@ -83,12 +82,17 @@ class Agent:
         self._pacing = Pacing(clock, sleep, chance)
         self._api = Api(transport, clock)
         self._asked_last: dict[bytes, str] = {}
+        self._verifying: dict[bytes, asyncio.Event] = {}
         self._node_keys = NodeKeys(partial(self.read_state, [[b"subnet"]]), verifier.root_key, clock)
 
     @property
     def principal(self) -> Principal:
         """The sender of its own requests."""
         return self._identity.principal
+
+    def follow(self, verifier: Verifier) -> None:
+        """Verify certificates with another verifier from now on."""
+        self._verifier = verifier
 
     async def status(self) -> Mapping[str, object]:
         """As ``network.fetch_status``."""
@@ -148,10 +152,12 @@ class Agent:
 
         async def attempt(endpoint: Endpoint, _version: int, reply: Reply) -> T:
             self._remember(canister_id, endpoint)
-            doubt = await self._doubt(canister_id, request.request_id, reply.body, signatures)
+            signed, doubt = await self._signed_reply(canister_id, request.request_id, reply.body, signatures)
             if doubt is not None and signatures.mode == "enforce":
                 raise doubt
-            arg = read_query_reply(reply.body)
+            arg = None if signed is None else signed.arg
+            if arg is None:  # nobody wants it verified, or it is a rejection
+                arg = read_query_reply(reply.body)
             return await read(EndpointReply(arg, endpoint.url, len(self._transport.urls), doubt))
 
         after = self._asked_last.get(canister_id)
@@ -168,16 +174,16 @@ class Agent:
             nonce=os.urandom(NONCE_LENGTH),
         )
 
-    async def _doubt(
+    async def _signed_reply(
         self, canister_id: bytes, request_id: bytes, body: bytes, signatures: QuerySignatures
-    ) -> GatewayError | None:
-        """What is wrong with the signatures of nodes on the reply to a query; None if nothing is, or nobody wants to
-        know.
+    ) -> tuple[QueryReply | None, GatewayError | None]:
+        """The reply to a query as nodes signed it, or what is wrong with their signatures; neither where nobody wants
+        to know.
         """
         if signatures.mode == "off":
-            return None
+            return None, None
 
-        async def verify(keys: Keys) -> None:
+        async def verify(keys: Keys) -> QueryReply:
             check = partial(
                 verify_query_reply,
                 body,
@@ -186,21 +192,23 @@ class Agent:
                 now_ns=self._pacing.clock(),
                 max_age_ns=signatures.max_age_ns,
             )
-            await asyncio.to_thread(check) if len(body) > VERIFIED_AT_ONCE else check()
+            return await VERIFICATION.run(check) if len(body) > READ_AT_ONCE else check()
 
         try:
-            await verify(await self._node_keys.of(canister_id))
-        except QuerySignatureUnknownNode as error:
-            keys = await self._node_keys.after_unknown(canister_id)
-            return error if keys is None else await _caught(verify(keys))
+            try:
+                return await verify(await self._node_keys.of(canister_id)), None
+            except QuerySignatureUnknownNode:
+                keys = await self._node_keys.after_unknown(canister_id)
+                if keys is None:
+                    raise
+                return await verify(keys), None
         except GatewayError as error:
-            return error
-        return None
+            return None, error
 
     def _remember(self, canister_id: bytes, endpoint: Endpoint) -> None:
         if len(self._transport.urls) > 1:
             if len(self._asked_last) >= REMEMBERED_CANISTERS:
-                self._asked_last.clear()
+                self._asked_last.clear()  # costs each canister one query at an endpoint that it asked already
             self._asked_last[canister_id] = endpoint.url
 
     async def read_state(
@@ -257,8 +265,31 @@ class Agent:
         return await self._api.ask("read_state", canister_id, request.body, read, timeout_s=timeout_s, after=last.url)
 
     async def _verify(self, canister_id: bytes, certificate: bytes) -> CertifiedTree:
-        now_ns = self._pacing.clock()
-        return await asyncio.to_thread(self._verifier.verify_certificate, certificate, canister_id, now_ns=now_ns)
+        if len(certificate) > READ_AT_ONCE:
+            return await self._verify_in_thread(canister_id, certificate)
+        while (known := self._recall(canister_id, certificate)) is None:
+            # The calls of one block are answered together, with one signature. One of them has it verified. The others
+            # wait for that instead of a thread, and go on in the same turn of the loop: so they cause one poll.
+            signature = signature_of_certificate(certificate)
+            if (verified := self._verifying.get(signature)) is None:
+                return await self._verify_for_others(canister_id, certificate, signature)
+            await verified.wait()  # where it was in vain, one of them is next: a certificate has other parts
+        return known
+
+    async def _verify_for_others(self, canister_id: bytes, certificate: bytes, signature: bytes) -> CertifiedTree:
+        verified = self._verifying[signature] = asyncio.Event()
+        try:
+            return await self._verify_in_thread(canister_id, certificate)
+        finally:
+            del self._verifying[signature]
+            verified.set()
+
+    async def _verify_in_thread(self, canister_id: bytes, certificate: bytes) -> CertifiedTree:
+        now_ns, verify = self._pacing.clock(), self._verifier.verify_certificate
+        return await VERIFICATION.run(verify, certificate, canister_id, now_ns=now_ns)
+
+    def _recall(self, canister_id: bytes, certificate: bytes) -> CertifiedTree | None:
+        return self._verifier.recall_certificate(certificate, canister_id, now_ns=self._pacing.clock())
 
     # --- calling ----------------------------------------------------------------------------------------------------
 
@@ -306,14 +337,16 @@ class Agent:
         try:
             return await self._api.post_for_acceptance(subject, request.body, transport)
         except GatewayError:
-            return False  # the transport has told the route
+            return False  # the transport has reported it to the route
 
     async def _post(
         self, call: SignedCall, subject: bytes, last: LastAnswer, route: Route | None
     ) -> tuple[int, RequestStatus]:
         async def read(endpoint: Endpoint, version: int, reply: Reply) -> tuple[int, RequestStatus]:
             last.url = endpoint.url
-            if reply.status == 202 and version > 2 and route is not None:
+            if reply.status == 202 and version == 2 and not last.accepted(endpoint.url, len(self._transport.urls)):
+                version = 0
+            if reply.status == 202 and version != 2 and route is not None:
                 route.on_trouble()  # it did not wait for the outcome, so whether it accepted the call is only its word
             try:
                 return version, await self._read_call_reply(call, subject, reply)
@@ -337,11 +370,3 @@ class Agent:
 
 def _effective(canister_id: bytes, effective_canister_id: bytes | None) -> bytes:
     return canister_id if effective_canister_id is None else effective_canister_id
-
-
-async def _caught(work: Awaitable[None]) -> GatewayError | None:
-    try:
-        await work
-    except GatewayError as error:
-        return error
-    return None

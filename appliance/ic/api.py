@@ -8,9 +8,9 @@ from typing import Literal, TypeVar
 from appliance.errors import IcRefused, IcUnreachable, reading_reply
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.failover import first_answer
+from appliance.ic.http.responses import Reply
+from appliance.ic.http.transport import Transport
 from appliance.ic.principal import Principal
-from appliance.ic.responses import Reply
-from appliance.ic.transport import Transport
 
 Kind = Literal["call", "query", "read_state"]
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from appliance.errors import CallExpired, GatewayError, IcRefused, IcUnreachable, ReplyError, UncertifiedReject
 from appliance.ic.envelope import SignedCall
@@ -16,11 +16,16 @@ OUT_OF_CYCLES = "IC0207"
 """The replica calls this transient, but it lasts until somebody pays: trying again would keep a client waiting for four
 minutes, and a gateway that stops for all of its time, for a ``ws_close`` that cannot arrive."""
 
+ENOUGH_ACCEPTANCES = 3
+"""At version 2, after which a client's call counts as accepted although another endpoint cannot be asked."""
+
 Clock = Callable[[], int]
 Sleep = Callable[[float], Awaitable[None]]
 Chance = Callable[[], float]
 Ask = Callable[[], Awaitable[tuple[int, RequestStatus]]]
-"""Asks for the status of a call in some way; answers with the version of the interface, too."""
+"""Asks for the status of a call in some way. Answers with the version of the interface, too; 0 where another endpoint
+may know more.
+"""
 
 system_chance: Chance = secrets.SystemRandom().random
 
@@ -44,6 +49,9 @@ class Backoff:
         return self.delay_s * (0.5 + chance / 2)
 
 
+_FIRST_BACKOFF = Backoff()
+
+
 @dataclass(frozen=True, slots=True)
 class Pacing:
     """Time and chance, which tests replace: ``clock`` is ns since 1970."""
@@ -60,6 +68,17 @@ class LastAnswer:
     """
 
     url: str | None = None
+    accepted_at: set[str] = field(default_factory=set)
+    """Endpoints that accepted the call at version 2 of the interface, which never answers with an outcome."""
+    acceptances: int = 0
+
+    def accepted(self, url: str, endpoints: int) -> bool:
+        """An endpoint accepted the call at version 2. Returns whether that is all that can be learned of so many
+        endpoints: one that swallows calls need only pretend to be old.
+        """
+        self.accepted_at.add(url)
+        self.acceptances += 1
+        return len(self.accepted_at) >= endpoints or self.acceptances >= ENOUGH_ACCEPTANCES
 
 
 class Attempts:
@@ -69,7 +88,7 @@ class Attempts:
         self._call = call
         self._pacing = pacing
         self._patience = patience
-        self._backoff = Backoff()
+        self._backoff = _FIRST_BACKOFF
         self._unusable = 0
 
     def may_pass(self, error: GatewayError) -> bool:
@@ -112,7 +131,8 @@ async def carry(
     Once an endpoint has accepted the call, ``read_status`` reads its status; after ``ABSENT_LIMIT`` certified answers
     in a row that the IC does not know it, it is posted again. Without ``read_status`` (only the sender of a call may
     read it) the same call is posted again: versions 3 and 4 of the interface answer with the outcome, if there is one.
-    Version 2 does not; the result is None then, which means "accepted".
+    Version 2 does not; the result is None then, which means "accepted". That is the word of endpoints, so all of them
+    are asked first.
 
     What endpoints said against the call without proof is believed after ``patience`` further rounds.
 

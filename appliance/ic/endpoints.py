@@ -46,8 +46,9 @@ class Endpoint:
         self.url = normalise_url(url)
         self.failures = 0
         self.last_problem: str | None = None
+        self.closed_until_ns = 0
+        """Until when it has asked to be left alone."""
         self._rests_until_ns = 0
-        self._closed_until_ns = 0
         self._closed_since_ns = 0
 
     def rests_for_s(self, now_ns: int) -> float:
@@ -56,7 +57,7 @@ class Endpoint:
 
     def closed_for_s(self, now_ns: int, *, longest_s: float = LONGEST_RETRY_AFTER_S) -> float:
         """How long it has asked to be left alone yet (``Retry-After``), of ``longest_s`` at most."""
-        until_ns = min(self._closed_until_ns, self._closed_since_ns + int(longest_s * 1e9))
+        until_ns = min(self.closed_until_ns, self._closed_since_ns + int(longest_s * 1e9))
         return max(0, until_ns - now_ns) / 1e9
 
     def succeeded(self) -> None:
@@ -72,7 +73,7 @@ class Endpoint:
         self.last_problem = problem
         if retry_after_s:
             wait_ns = int(min(retry_after_s, LONGEST_RETRY_AFTER_S) * 1e9)
-            self._closed_until_ns = max(self._closed_until_ns, now_ns + wait_ns)
+            self.closed_until_ns = max(self.closed_until_ns, now_ns + wait_ns)
             self._closed_since_ns = now_ns
         if not self.rests_for_s(now_ns):
             self._rests_until_ns = now_ns + min(FIRST_REST_NS << min(self.failures, 10), LONGEST_REST_NS)
@@ -101,6 +102,8 @@ class Endpoints:
 
         Raises IcUnreachable where all have asked to be left alone.
         """
+        if all(not each.failures and each.closed_until_ns <= now_ns for each in self.all):
+            return self._rotated(after)  # nothing was wrong lately with any, as almost always
         open_ones = self._open(now_ns, after)
         if not open_ones:
             nearest = min(self.all, key=lambda endpoint: endpoint.closed_for_s(now_ns))
@@ -125,5 +128,7 @@ class Endpoints:
         return [each for each in self._rotated(after) if not each.closed_for_s(now_ns, longest_s=longest_s)]
 
     def _rotated(self, after: str | None) -> list[Endpoint]:
+        if after is None:
+            return list(self.all)
         first = next((place for place, endpoint in enumerate(self.all, 1) if endpoint.url == after), 0)
         return self.all[first:] + self.all[:first]

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from appliance.errors import GatewayError, IcRefused, IcUnreachable, ReplyError, UncertifiedReject
 from appliance.ic.endpoints import Endpoint
-from appliance.ic.transport import Transport
+from appliance.ic.http.transport import Transport
 
 T = TypeVar("T")
 

@@ -2,12 +2,12 @@
 
 import os
 import secrets
-import stat
 from pathlib import Path
 
 from appliance.crypto import SigningKey
 from appliance.errors import KeyUnusable
 from appliance.ic.identity import KeyIdentity, Scheme
+from appliance.private_files import access_problem, make_private_folders, read_bytes
 
 MAX_KEY_FILE = 64 * 1024  # the longest of the known formats has 300 bytes
 
@@ -20,16 +20,19 @@ def load_identity(path: str | os.PathLike[str]) -> KeyIdentity:
     """
     data = _read_key_file(Path(path))
     try:
-        key = SigningKey.from_pem(data) if b"-----BEGIN " in data else SigningKey.from_der(data)
+        return KeyIdentity(read_key(data))
     except KeyUnusable as error:
         raise KeyUnusable(f"{path}: {error.problem}") from error
-    return KeyIdentity(key)
+
+
+def read_key(data: bytes) -> SigningKey:
+    """The private key in the content of a key file, PEM or DER. Raises KeyUnusable."""
+    return SigningKey.from_pem(data) if b"-----BEGIN " in data else SigningKey.from_der(data)
 
 
 def _read_key_file(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_KEY_FILE + 1)
+        data = read_bytes(path, MAX_KEY_FILE + 1)
     except OSError as error:
         raise KeyUnusable(f"{path}: {error.strerror}") from error
     if not data.strip() or len(data) > MAX_KEY_FILE:
@@ -43,12 +46,9 @@ def identity_file_problem(path: str | os.PathLike[str]) -> str | None:
     Raises KeyUnusable where the file is missing or cannot be examined.
     """
     try:
-        mode = Path(path).stat().st_mode
+        return access_problem(path)
     except OSError as error:
         raise KeyUnusable(f"{path}: {error.strerror}") from error
-    if not mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return None
-    return f"{path} is open to other users (mode {stat.S_IMODE(mode):04o}); run: chmod 600 {path}"
 
 
 def create_identity(path: str | os.PathLike[str], *, scheme: Scheme = "ed25519") -> KeyIdentity:
@@ -66,7 +66,7 @@ def save_identity(identity: KeyIdentity, path: str | os.PathLike[str]) -> None:
     file exists or cannot be written."""
     path = Path(path)
     try:
-        _make_private_folders(path.parent)
+        make_private_folders(path.parent)
         _write_new(path, identity.to_pem())
     except FileExistsError:
         raise KeyUnusable(f"{path} exists already and is not overwritten") from None
@@ -86,12 +86,6 @@ def load_or_create_identity(path: str | os.PathLike[str]) -> KeyIdentity:
             if not os.path.lexists(path):
                 raise
     return load_identity(path)
-
-
-def _make_private_folders(folder: Path) -> None:
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    for parent in reversed(missing):
-        parent.mkdir(mode=0o700, exist_ok=True)
 
 
 def _write_new(path: Path, data: bytes) -> None:

@@ -1,14 +1,17 @@
 """The status and the root key of a network (interface specification, "Root of trust")."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
-from appliance.errors import ConfigError, ConfigProblem, Malformed, reading_reply
+import structlog
+
+from appliance.errors import ConfigError, ConfigProblem, IcError, Malformed, ReplyError, reading_reply
 from appliance.ic.endpoints import Endpoint, is_mainnet
 from appliance.ic.failover import first_answer
+from appliance.ic.http.transport import Transport
 from appliance.ic.replies import field, read_fields
-from appliance.ic.transport import Transport
 
 ROOT_KEY_LENGTH = 133
 ROOT_KEY_PREFIX = bytes.fromhex("308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100")
@@ -18,6 +21,10 @@ MAINNET_ROOT_KEY = ROOT_KEY_PREFIX + bytes.fromhex(
     "7112f8472e0d5a4d14505ffd7484b01291091c5f87b98883463f98091a0baaae"
 )
 
+_log = structlog.get_logger(__name__)
+
+FETCH_AGAIN_S = 1.0, 10.0
+"""The first and the longest pause between two attempts to fetch a root key."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -65,6 +72,22 @@ async def resolve_root_key(setting: str, transport: Transport) -> bytes:
         return _checked(bytes.fromhex(setting), "root key")
     except (ValueError, Malformed):
         raise _setting_problem("write mainnet, fetch, or a DER key in 266 hexadecimal digits") from None
+
+
+async def wait_for_root_key(setting: str, transport: Transport) -> bytes:
+    """The same, again and again until an endpoint answers: a gateway may be started before its network is up.
+
+    Raises ConfigError as resolve_root_key does.
+    """
+    pause_s, longest_s = FETCH_AGAIN_S
+    while True:
+        try:
+            return await resolve_root_key(setting, transport)
+        except (IcError, ReplyError) as error:
+            advice = "is the network of network.url up?"
+            _log.warning("the root key cannot be fetched yet", cause=str(error), advice=advice, again_in_s=pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, longest_s)
 
 
 def root_key_warning(setting: str, urls: Sequence[str]) -> str | None:

@@ -54,7 +54,7 @@ class NodeKeys:
         if known is None or now_ns - known.fetched_ns >= STALE_NS:
             return await self._refresh(canister_id)
         if now_ns - known.tried_ns >= RETRY_NS:
-            known.tried_ns = now_ns
+            known.tried_ns = now_ns  # before the fetch: replies that come meanwhile must not begin another one
             try:
                 return await self._refresh(canister_id)
             except GatewayError as error:

@@ -1,8 +1,7 @@
 """Parses replies of the IC (interface specification, "Request status" and "HTTPS Interface")."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from appliance.crypto import CertifiedTree, decode_cbor
 from appliance.errors import CertifiedReject, Malformed, PathAbsent, UncertifiedReject
@@ -22,8 +21,7 @@ _STATES: Mapping[bytes, State] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RequestStatus:
+class RequestStatus(NamedTuple):
     """The status of a call. ``reply`` has the answer where the state is "replied", ``reject`` the reason where it is
     "rejected". "absent": the IC proves that it does not know the call (yet); "done": it has forgotten the outcome."""
 

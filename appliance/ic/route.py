@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from appliance.errors import GatewayError, IcRefused
 from appliance.ic.endpoints import Endpoint
-from appliance.ic.responses import Reply
-from appliance.ic.transport import Transport
+from appliance.ic.http.responses import Reply
+from appliance.ic.http.transport import Transport
 
 
 class Route:
@@ -45,7 +45,7 @@ class RoutedTransport:
             self._route.url = endpoints[0].url
         # An endpoint whose last answer settled nothing is not asked first again: one that only ever says "accepted"
         # would starve the client. Asking another one is trouble, because the call may then reach the IC late.
-        if self._route.url != after:
+        if self._route.url != after and endpoints and endpoints[0].url != self._route.url:
             endpoints.sort(key=lambda endpoint: endpoint.url != self._route.url)
         if not endpoints or endpoints[0].url != self._route.url:
             self._route.on_trouble()

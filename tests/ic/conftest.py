@@ -1,16 +1,33 @@
 """A scripted endpoint, an agent that knows it, and time that stands still."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from appliance.crypto import SigningKey, Verifier
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import Identity, KeyIdentity
-from appliance.ic.transport import HttpTransport
 from tests.ic.scripted_ic import ROOT, ScriptedIc, TestTime
 
+try:
+    import uvloop
+except ImportError:
+    uvloop = None
+
 AgentFor = Callable[..., Agent]
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+if uvloop is not None:
+    LOOPS["uvloop"] = uvloop.new_event_loop
+WITH_BOTH_LOOPS = {"test_exchanges.py", "test_tls.py"}
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Both loops where there are sockets, asyncio's own elsewhere."""
+    return LOOPS if item.path.name in WITH_BOTH_LOOPS else {"asyncio": LOOPS["asyncio"]}
 
 
 @pytest.fixture

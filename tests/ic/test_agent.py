@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from appliance.crypto import Request, SigningKey, Verifier, encode_cbor
+from appliance.crypto import HashTree, Request, SigningKey, Verifier, encode_cbor, encode_certificate
 from appliance.errors import (
     CallExpired,
     CandidError,
@@ -25,9 +25,12 @@ from appliance.errors import (
 )
 from appliance.ic.agent import OWN_PATIENCE, Agent, EndpointReply
 from appliance.ic.api import PROBE_AGAIN_NS
+from appliance.ic.attempts import ENOUGH_ACCEPTANCES
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
+from appliance.ic.route import Route
+from appliance.threads import READ_AT_ONCE, VERIFICATION
 from tests.ic.conftest import AgentFor
 from tests.ic.scripted_ic import (
     NOW_NS,
@@ -40,6 +43,7 @@ from tests.ic.scripted_ic import (
     cbor,
     certificate,
     http,
+    leb128,
     query_reply,
     refused,
     rejected,
@@ -293,6 +297,76 @@ async def test_the_state_is_verified(ic: ScriptedIc, agent_for: AgentFor) -> Non
     assert (tree.lookup([b"a", b"b"]), tree.lookup([b"a", b"c"]), tree.time_ns) == (b"leaf", None, NOW_NS)
 
 
+def submissions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What is given to a thread from now on."""
+    submit, submitted = VERIFICATION.submit, []
+    monkeypatch.setattr(VERIFICATION, "submit", lambda work: submitted.append(work) or submit(work))
+    return submitted
+
+
+async def test_answers_with_one_signature_need_one_thread(
+    ic: ScriptedIc, agent_for: AgentFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those to the calls of a block: each shows something else of the same state."""
+    tree = HashTree.from_labels({b"time": leb128(NOW_NS), b"x": {bytes([number]): b"leaf" for number in range(20)}})
+    signature = ROOT.sign_root(tree.digest)
+
+    def shown(request: Request | None) -> web.Response:
+        assert request is not None
+        return cbor({"certificate": encode_certificate(tree.witness([[b"time"], *request.paths]), signature)})
+
+    ic.script(shown)
+    submitted = submissions(monkeypatch)
+    agent = agent_for(ic.url)
+    read = [agent.read_state([[b"x", bytes([number])]], CANISTER) for number in range(20)]
+    for number, state_of in enumerate(await asyncio.gather(*read)):
+        assert state_of.lookup([b"x", bytes([number])]) == b"leaf"
+    assert len(submitted) == 1
+
+
+async def test_answers_with_one_signature_go_on_in_one_turn_of_the_loop(agent_for: AgentFor) -> None:
+    """So that they cause one poll. One after the other each would take a turn, and there are many in a block."""
+    labels = [bytes([number]) for number in range(20)]
+    tree = HashTree.from_labels({b"time": leb128(NOW_NS), b"x": dict.fromkeys(labels, b"leaf")})
+    signature = ROOT.sign_root(tree.digest)
+    agent, loop, turn, ended = agent_for("http://127.0.0.1:1"), asyncio.get_running_loop(), 0, []
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        loop.call_soon(count)
+
+    async def verify(label: bytes) -> None:
+        await agent._verify(CANISTER, encode_certificate(tree.witness([[b"time"], [b"x", label]]), signature))
+        ended.append(turn)
+
+    count()
+    await asyncio.gather(*map(verify, labels))
+    assert len(ended) == len(labels)
+    assert len(set(ended)) <= 2, "that of the one that is verified, and that of the others"
+
+
+async def test_one_signature_over_two_trees_is_verified_for_each(agent_for: AgentFor) -> None:
+    trees = [HashTree.from_labels({b"time": leb128(NOW_NS), b"x": value}) for value in (b"honest", b"forged")]
+    signature = ROOT.sign_root(trees[0].digest)
+    agent = agent_for("http://127.0.0.1:1")
+    certificates = [encode_certificate(tree, signature) for tree in (*trees, *trees)]
+    found = await asyncio.gather(*(agent._verify(CANISTER, each) for each in certificates), return_exceptions=True)
+    assert [type(each) is CertificateSignatureInvalid for each in found] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(("size", "threads"), [(READ_AT_ONCE - 1000, 1), (READ_AT_ONCE, 2)])
+async def test_a_large_certificate_is_read_in_a_thread_in_any_case(
+    ic: ScriptedIc, agent_for: AgentFor, monkeypatch: pytest.MonkeyPatch, size: int, threads: int
+) -> None:
+    """Also where its signature is known."""
+    ic.script(state(lambda _: {b"a": bytes(size)}))
+    submitted, agent = submissions(monkeypatch), agent_for(ic.url, max_reply=2 * READ_AT_ONCE)
+    for _ in range(2):
+        assert (await agent.read_state([[b"a"]], CANISTER)).lookup([b"a"]) == bytes(size)
+    assert len(submitted) == threads
+
+
 async def test_a_state_that_is_not_fresh_is_refused(ic: ScriptedIc, agent_for: AgentFor) -> None:
     ic.script(state(lambda _: {}, time_ns=NOW_NS - 301 * 10**9))
     agent = agent_for(ic.url)
@@ -499,6 +573,30 @@ async def test_of_a_clients_call_version_2_only_tells_that_it_is_taken(ic: Scrip
     ic.script(accepted)
     assert await agent_for(ic.url).submit(a_clients_call()) is None
     assert ic.asked == ["v4/call", "v3/call", "v2/call"]
+
+
+async def test_an_endpoint_that_pretends_to_be_old_and_swallows_calls_is_not_the_only_one_that_is_asked(
+    ic: ScriptedIc, other_ic: ScriptedIc, agent_for: AgentFor
+) -> None:
+    ic.serves = {"v2/call"}
+    ic.script(accepted)
+    other_ic.script(replied(b"Ok"))
+    trouble: list[str] = []
+    route = Route(lambda: trouble.append("trouble"))
+    assert await agent_for(ic.url, other_ic.url).submit(a_clients_call(), route=route) == b"Ok"
+    assert ic.asked[-1] == "v2/call"
+    assert trouble, "the call may reach the IC late"
+
+
+async def test_where_the_others_are_down_acceptance_at_version_2_is_enough_after_a_while(
+    ic: ScriptedIc, other_ic: ScriptedIc, agent_for: AgentFor, time: TestTime
+) -> None:
+    ic.serves = {"v2/call"}
+    ic.script(accepted)
+    other_ic.script(http(503))
+    assert await agent_for(ic.url, other_ic.url).submit(a_clients_call()) is None
+    assert ic.asked.count("v2/call") == ENOUGH_ACCEPTANCES
+    assert time.now_ns - NOW_NS < 5 * 10**9
 
 
 async def test_version_2_refuses_with_a_body(ic: ScriptedIc, agent_for: AgentFor) -> None:

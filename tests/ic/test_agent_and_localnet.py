@@ -10,10 +10,10 @@ from appliance.crypto import CandidTypes, SigningKey, Verifier
 from appliance.errors import CallExpired, CertificateSignatureInvalid, IcRefused, Rejected
 from appliance.ic.agent import Agent
 from appliance.ic.envelope import sign_request
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import DelegatedIdentity, Identity, KeyIdentity, delegate
 from appliance.ic.network import resolve_root_key
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.http.server import Versions
 from appliance.localnet.net import Localnet
 from tests.ic.scripted_ic import STRANGER

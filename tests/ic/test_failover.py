@@ -20,7 +20,7 @@ from appliance.errors import (
 )
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.failover import first_answer
-from appliance.ic.transport import HttpTransport
+from appliance.ic.http.transport import HttpTransport
 from tests.ic.scripted_ic import TestTime
 
 TransportFor = Callable[..., HttpTransport]
@@ -158,7 +158,7 @@ async def test_health_is_told_once_each_way(
     transport_for: TransportFor, time: TestTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     transport = transport_for(A)
-    with caplog.at_level(logging.INFO, "appliance.ic.transport"):
+    with caplog.at_level(logging.INFO, "appliance.ic.http.transport"):
         for _ in range(2):
             with pytest.raises(ReplyMalformed):
                 await first_answer(transport, Attempt(a=ReplyMalformed("reply", "no CBOR")))

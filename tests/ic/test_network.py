@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from appliance.errors import ConfigError, IcUnreachable, ReplyMalformed
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.network import (
     MAINNET_ROOT_KEY,
     fetch_root_key,
@@ -14,7 +15,6 @@ from appliance.ic.network import (
     root_key_warning,
 )
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 from tests.ic.scripted_ic import ROOT, ScriptedIc, cbor, http
 
 TransportFor = Callable[..., HttpTransport]

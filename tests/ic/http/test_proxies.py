@@ -1,4 +1,4 @@
-"""Laws of ``ic/proxies.py``, and a small proxy on loopback that the transport goes through."""
+"""Laws of ``ic/http/proxies.py``, and a small proxy on loopback that the transport goes through."""
 
 import asyncio
 import base64
@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import IcRefused, IcUnreachable
-from appliance.ic.proxies import Proxy, proxy_for
-from appliance.ic.responses import Reply
-from appliance.ic.transport import HttpTransport
+from appliance.ic.http.proxies import Proxy, proxy_for
+from appliance.ic.http.responses import Reply
+from appliance.ic.http.transport import HttpTransport
 from tests.ic.scripted_ic import ScriptedIc
 
 TransportFor = Callable[..., HttpTransport]

@@ -1,9 +1,9 @@
 """Whether an HTTP response is an answer of the IC (interface specification, "HTTPS Interface"). Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 from appliance.errors import IcRefused, IcUnreachable
 
@@ -13,8 +13,7 @@ _ANSWERS = frozenset({200, 202})
 _TRY_AGAIN = frozenset({408, 425, 429})  # beside all of 5xx
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer with a status of the IC's: 200, or 202 without a result."""
 
     status: int
@@ -27,17 +26,17 @@ def read_response(url: str, status: int, headers: Mapping[str, str], body: bytes
     Raises IcUnreachable for a status that means "try again", and IcRefused for another one that is not the IC's and for
     a text where the IC sends CBOR.
     """
+    if status in _ANSWERS:
+        content_type = headers.get("Content-Type", "").strip().lower()
+        if content_type.startswith("text/") and body:
+            kind = content_type.split(";")[0].strip()
+            raise IcRefused(url, status, f"it answers {kind}; is it an endpoint of the IC?")
+        return Reply(status, body)
     text = body[: 4 * SHOWN_TEXT].decode(errors="replace").strip()[:SHOWN_TEXT]
     if status >= 500 or status in _TRY_AGAIN:
         problem = f"HTTP {status}: {text}" if text else f"HTTP {status}"
         raise IcUnreachable(url, problem, read_retry_after(headers.get("Retry-After", ""), now_s=now_s))
-    if status not in _ANSWERS:
-        raise IcRefused(url, status, text or headers.get("Location", ""))
-    content_type = headers.get("Content-Type", "").strip().lower()
-    if content_type.startswith("text/") and body:
-        kind = content_type.split(";")[0].strip()
-        raise IcRefused(url, status, f"it answers {kind}; is it an endpoint of the IC?")
-    return Reply(status, body)
+    raise IcRefused(url, status, text or headers.get("Location", ""))
 
 
 def read_retry_after(text: str, *, now_s: float) -> float | None:

@@ -1,8 +1,9 @@
 """Which HTTP proxy leads to an endpoint: ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``, as curl and Go read them."""
 
+from base64 import b64encode
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from appliance.errors import IcUnreachable
@@ -14,6 +15,15 @@ class Proxy:
 
     url: str
     shown: str
+
+    @property
+    def authorization(self) -> str | None:
+        """The value of ``Proxy-Authorization`` (RFC 7617); None without credentials."""
+        parts = urlsplit(self.url)
+        if parts.username is None:
+            return None
+        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return f"Basic {b64encode(credentials.encode()).decode()}"
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -45,3 +55,9 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def ascii_url(url: str) -> str:
+    """A URL with a host as DNS knows it. Raises UnicodeError for a name that no host can have."""
+    host = urlsplit(url).hostname or ""
+    return url.replace(host, host.encode("idna").decode(), 1) if host else url

@@ -1,4 +1,4 @@
-"""Laws of ``ic/responses.py``."""
+"""Laws of ``ic/http/responses.py``."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import IcRefused, IcUnreachable
-from appliance.ic.responses import Reply, read_response, read_retry_after
+from appliance.ic.http.responses import Reply, read_response, read_retry_after
 
 URL = "http://a"
 NOW_S = 1_700_000_000.0
