@@ -90,12 +90,14 @@ class Limiter(Generic[Key]):
             self._free_at.clear()
             self._throttled.clear()
 
-    def take(self, key: Key, now_ns: int) -> int:
-        """Count an event and return 0 if it is allowed; otherwise return the nanoseconds until it would be.
+    def take(self, key: Key, now_ns: int, events: int = 1) -> int:
+        """Count events and return 0 if they are allowed; otherwise return the nanoseconds until they would be.
 
-        A refused event is not counted: a client that keeps trying would otherwise never be allowed again. Must not be
-        called in mode ``off``.
+        Refused events are not counted: a client that keeps trying would otherwise never be allowed again. More events
+        than ``burst`` together count as so many. Must not be called in mode ``off``.
         """
+        events = min(events, self.limit.burst)
+        more = (events - 1) * UNIT
         now = self._then + (now_ns - self._since_ns) * self._speed
         free_at = self._free_at.get(key)
         if free_at is None:
@@ -104,11 +106,16 @@ class Limiter(Generic[Key]):
                 self._forget_one(now)
         elif free_at <= now:
             free_at = now
-        elif free_at - now > self._slack:
-            return self._limit(key, free_at, now)
-        self._free_at[key] = free_at + UNIT
-        self._count[0] += 1
+        elif free_at + more - now > self._slack:
+            return self._limit(key, free_at, now, events)
+        self._free_at[key] = free_at + more + UNIT
+        self._count[0] += events
         return 0
+
+    def forget(self, key: Key) -> None:
+        """Forget a key that will not come again."""
+        self._free_at.pop(key, None)
+        self._throttled.pop(key, None)
 
     def times(self, key: Key) -> int:
         """How many events of a key were limited, as far as remembered."""
@@ -130,18 +137,18 @@ class Limiter(Generic[Key]):
             if used > 0:
                 other._free_at[key] = there + used
 
-    def _limit(self, key: Key, free_at: int, now: int) -> int:
-        self._count[1] += 1
+    def _limit(self, key: Key, free_at: int, now: int, events: int) -> int:
+        self._count[1] += events
         self._throttled[key] = self._throttled.pop(key, 0) + 1
         if len(self._throttled) > MAX_THROTTLED:
             self._throttled.popitem(last=False)
         # After a reload with a smaller burst a key may have used up more than the new burst: it waits for that at most.
         self._free_at[key] = free_at = min(free_at, now + self._slack + UNIT)
-        return self._delay_ns(free_at, now)
+        return self._delay_ns(free_at, now, events)
 
-    def _delay_ns(self, free_at: int, now: int) -> int:
-        """The time until a key's next event is allowed, rounded up: then it is, and a nanosecond before it is not."""
-        return -(-(free_at - now - self._slack) // self._speed)
+    def _delay_ns(self, free_at: int, now: int, events: int = 1) -> int:
+        """The time until a key's next events are allowed, rounded up: then they are, and a nanosecond before not."""
+        return -(-(free_at + (events - 1) * UNIT - now - self._slack) // self._speed)
 
     def _clock(self, now_ns: int) -> int:
         return self._then + (now_ns - self._since_ns) * self._speed

@@ -1,27 +1,58 @@
-"""The rate limits of a gateway: connections of an address, and messages of a client to its canister."""
+"""The rate limits of a gateway: what an address, a connection, a client, a canister and all together may send."""
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import nlargest
 from ipaddress import IPv6Address, ip_address
-from typing import Literal, TypeAlias
+from operator import itemgetter
+from typing import Any, Literal, TypeAlias, get_args
 
-from appliance.config.fields.units import format_rate
+from appliance.config.fields.units import format_bandwidth, format_rate
 from appliance.config.schema import Config
 from appliance.errors import RateLimited
-from appliance.gateway.limits.gcra import Decision, Key, Limiter, Mode, RateLimit, ThrottledKey
+from appliance.gateway.limits.gcra import Decision, Limiter, Mode, RateLimit, ThrottledKey
+from appliance.gateway.limits.holdings import Holdings
+from appliance.gateway.limits.memory import memory_limit
 from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.timeline import Timeline
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 
-Scope = Literal["connections_per_ip", "messages_per_client"]
+Scope = Literal[
+    "connections_per_ip",
+    "tls_handshakes_per_ip",
+    "frames_per_ip",
+    "frames_per_connection",
+    "bytes_per_connection",
+    "messages_per_client",
+    "messages_per_principal",
+    "messages_per_canister",
+    "messages_total",
+]
+"""The rate limits by their keys in ``rate_limits`` of the configuration."""
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+_READS: tuple[Scope, ...] = ("bytes_per_connection", "frames_per_connection", "frames_per_ip")
+"""The limits of what is read, which count in every read."""
 ClientKey: TypeAlias = tuple[Principal, str]
 """A canister and a client: the same for all sessions of an identity (in v0, of a client key)."""
 
-_NOUNS: dict[Scope, str] = {"connections_per_ip": "connections", "messages_per_client": "messages"}
+_WHAT: dict[Scope, str] = {
+    "connections_per_ip": "connections",
+    "tls_handshakes_per_ip": "TLS handshakes",
+    "frames_per_ip": "frames of this address",
+    "frames_per_connection": "frames",
+    "bytes_per_connection": "bytes",
+    "messages_per_client": "messages",
+    "messages_per_principal": "messages of this principal",
+    "messages_per_canister": "messages to this canister",
+    "messages_total": "messages of all clients",
+}
+"""What is limited, for people: of the client itself where nothing else is written."""
+_EVERYBODY = "all"
+"""The only key of ``messages_total``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +79,8 @@ class LimitExceeded:
 
     def error(self) -> RateLimited:
         """The error to close a connection with."""
-        return RateLimited(_NOUNS[self.scope], format_rate(self.limit.rate), self.limit.burst, self.delay_ns)
+        rate = format_bandwidth if self.scope == "bytes_per_connection" else format_rate
+        return RateLimited(_WHAT[self.scope], rate(self.limit.rate), self.limit.burst, self.delay_ns)
 
     def record(self, timeline: Timeline, event_bus: EventBus, now_ns: int) -> None:
         """Write it to the timeline, and publish the first time, the second, the fourth, the eighth and so on.
@@ -87,22 +119,32 @@ class Report:
 
 
 class Limits:
-    """Every limit of a configuration and its use. ``clock`` is monotonic, in nanoseconds."""
+    """Every limit of a configuration and its use. ``holdings`` are what clients hold at a time, ``clock`` is monotonic,
+    in nanoseconds.
+    """
 
     def __init__(self, config: Config, *, clock: Callable[[], int] = time.monotonic_ns) -> None:
         now_ns = clock()
         self._clock = clock
-        self._connections = Limiter[str](config.rate_limits.connections_per_ip, now_ns=now_ns)
-        self._messages = Limiter[ClientKey](config.rate_limits.messages_per_client, now_ns=now_ns)
+        self._limiters: dict[Scope, Limiter[Any]] = {
+            scope: Limiter(getattr(config.rate_limits, scope), now_ns=now_ns) for scope in SCOPES
+        }
+        self._messages: Limiter[ClientKey] = self._limiters["messages_per_client"]
         self._own: dict[Principal, Limiter[ClientKey]] = {}
+        self._config = config
+        self.holdings = Holdings(config.limits.held_per_address, memory_limit(config.limits.memory))
         self._retired: Counter[tuple[Decision, Mode]] = Counter()
         self.follow(config)
 
     def follow(self, config: Config) -> None:
         """Apply another configuration. Keys keep what they have used up, also when they move to another limit."""
         now_ns = self._clock()
-        self._connections.follow(config.rate_limits.connections_per_ip, now_ns=now_ns)
-        self._messages.follow(config.rate_limits.messages_per_client, now_ns=now_ns)
+        self._config = config
+        self.holdings.limit = config.limits.held_per_address
+        self.holdings.most_bytes = memory_limit(config.limits.memory)
+        for scope, limiter in self._limiters.items():
+            limiter.follow(getattr(config.rate_limits, scope), now_ns=now_ns)
+        self._received = [(scope, self._limiters[scope]) for scope in _READS if not self._limiters[scope].is_off]
         own_limits = {each.id: each.rate_limits.messages_per_client for each in config.canisters if each.rate_limits}
         for canister_id in self._own.keys() - own_limits.keys():
             self._give_up(canister_id, now_ns)
@@ -114,45 +156,69 @@ class Limits:
 
     def connection(self, address: str) -> LimitExceeded | None:
         """Count a connection of an address; None if it is allowed. Clients without an IP address are not limited."""
-        limiter = self._connections
-        if limiter.is_off or (key := network_of(address)) is None:
-            return None
-        delay_ns = limiter.take(key, self._clock())
-        if not delay_ns:
-            return None
-        return LimitExceeded("connections_per_ip", delay_ns, limiter.limit, key, limiter.times(key))
+        return self._take("connections_per_ip", network_of(address))
+
+    def tls_handshake(self, address: str) -> LimitExceeded | None:
+        """Count a TLS handshake of an address; None if it is allowed."""
+        return self._take("tls_handshakes_per_ip", network_of(address))
+
+    def received(self, connection: str, address: str, *, frames: int, size: int) -> LimitExceeded | None:
+        """Count frames of any kind, and bytes, of a connection; None if they are allowed."""
+        now_ns, found = self._clock(), list[LimitExceeded]()
+        for scope, limiter in self._received:
+            key = connection if scope != "frames_per_ip" else network_of(address)
+            number = size if scope == "bytes_per_connection" else frames
+            if number and key is not None and (delay_ns := limiter.take(key, now_ns, number)):
+                found.append(LimitExceeded(scope, delay_ns, limiter.limit, self._text_of(key), limiter.times(key)))
+        return _strictest(found) if found else None
 
     def message(self, key: ClientKey) -> LimitExceeded | None:
         """Count a message of a client; None if it is allowed."""
-        limiter = self._own.get(key[0], self._messages) if self._own else self._messages
-        if limiter.is_off:
+        canister_id, client = key
+        own = self._own.get(canister_id) if self._own else None
+        found = (
+            self._take("messages_per_client", key, limiter=own),
+            self._take("messages_per_principal", client),
+            self._take("messages_per_canister", canister_id),
+            self._take("messages_total", _EVERYBODY),
+        )
+        return _strictest(each for each in found if each is not None)
+
+    def ended(self, connection: str) -> None:
+        """Forget a connection."""
+        self._limiters["bytes_per_connection"].forget(connection)
+        self._limiters["frames_per_connection"].forget(connection)
+
+    def _take(
+        self, scope: Scope, key: Any, events: int = 1, *, limiter: Limiter[Any] | None = None
+    ) -> LimitExceeded | None:
+        limiter = self._limiters[scope] if limiter is None else limiter  # an empty one is false
+        if limiter.is_off or key is None:
             return None
-        delay_ns = limiter.take(key, self._clock())
+        delay_ns = limiter.take(key, self._clock(), events)
         if not delay_ns:
             return None
-        return LimitExceeded("messages_per_client", delay_ns, limiter.limit, _client_at(key), limiter.times(key))
+        return LimitExceeded(scope, delay_ns, limiter.limit, self._text_of(key), limiter.times(key))
 
     def decisions(self) -> dict[tuple[Scope, Decision, Mode], int]:
         """Counts of decisions since the start, those of limits that are gone included: metrics must not fall."""
-        messages = self._retired.copy()
-        for limiter in (self._messages, *self._own.values()):
-            messages.update(limiter.decisions)
-        found: dict[tuple[Scope, Decision, Mode], int] = {}
-        for (decision, mode), count in self._connections.decisions.items():
-            found["connections_per_ip", decision, mode] = count
-        for (decision, mode), count in messages.items():
-            found["messages_per_client", decision, mode] = count
-        return found
+        found: Counter[tuple[Scope, Decision, Mode]] = Counter()
+        for scope, limiter in self._limiters.items():
+            for (decision, mode), count in limiter.decisions.items():
+                found[scope, decision, mode] += count
+        for decisions in (self._retired, *(limiter.decisions for limiter in self._own.values())):
+            for (decision, mode), count in decisions.items():
+                found["messages_per_client", decision, mode] += count
+        return dict(found)
 
     def reports(self, most: int = 100) -> list[Report]:
         """The state of every limit, each with at most ``most`` keys that have to wait."""
         now_ns = self._clock()
 
-        def report(
-            scope: Scope, canister: Principal | None, limiter: Limiter[Key], name: Callable[[Key], str]
-        ) -> Report:
+        def report(scope: Scope, canister: Principal | None, limiter: Limiter[Any]) -> Report:
             everybody = list(limiter.waiting(now_ns))
             longest = nlargest(most, everybody, key=lambda each: each.delay_ns)
+            name = self._text_of if canister is None else itemgetter(1)  # without the canister, which the report names
             return Report(
                 scope,
                 canister,
@@ -165,13 +231,14 @@ class Limits:
             )
 
         return [
-            report("connections_per_ip", None, self._connections, str),
-            report("messages_per_client", None, self._messages, _client_at),
-            *(
-                report("messages_per_client", canister_id, limiter, lambda key: key[1])
-                for canister_id, limiter in self._own.items()
-            ),
+            *(report(scope, None, limiter) for scope, limiter in self._limiters.items()),
+            *(report("messages_per_client", canister_id, limiter) for canister_id, limiter in self._own.items()),
         ]
+
+    def _text_of(self, key: Any) -> str:
+        if isinstance(key, Principal):
+            return self._config.canister_label(str(key))
+        return f"{key[1]} at {self._config.canister_label(str(key[0]))}" if isinstance(key, tuple) else str(key)
 
     def _part_off(self, canister_id: Principal, limit: RateLimit, now_ns: int) -> Limiter[ClientKey]:
         limiter = Limiter[ClientKey](limit, now_ns=now_ns)
@@ -190,10 +257,13 @@ def client_key(join: Join) -> ClientKey:
     return join.canister_id, join.client.partition("_")[0]
 
 
-def _client_at(key: ClientKey) -> str:
-    return f"{key[1]} at {key[0]}"
+def _strictest(found: Iterable[LimitExceeded]) -> LimitExceeded | None:
+    """The first that is enforced, else the first, None if there is none."""
+    every = list(found)
+    return next((each for each in every if each.is_enforced), every[0] if every else None)
 
 
+@lru_cache(maxsize=10_000)
 def network_of(address: str) -> str | None:
     """The key of an address in the limits: an IPv4 address itself; of an IPv6 address its /64, since a subscriber has
     at least that many addresses to choose from. None for what is no IP address.

@@ -3,12 +3,14 @@
 from dataclasses import asdict
 
 import structlog
+from websockets.server import ServerProtocol
 
 from appliance.errors import ClosedByOperator, GatewayError
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Ending
 from appliance.gateway.peer import Peer
 from appliance.gateway.recording.timeline import ConnectionEnd
+from appliance.gateway.sockets.refusals import Refusal, Refusals
 
 _log = structlog.get_logger(__name__)
 
@@ -30,7 +32,7 @@ def close_of(error: Exception) -> tuple[int, str]:
     An exception that is not one of ours says nothing to the client: its text may hold anything.
     """
     known = error if isinstance(error, GatewayError) else GatewayError()
-    return known.code if isinstance(known, ClosedByOperator) else known.close_code, str(known)
+    return known.code if isinstance(known, ClosedByOperator) else known.close_code, known.close_reason
 
 
 def reason_of(error: Exception | None) -> str | None:
@@ -40,7 +42,29 @@ def reason_of(error: Exception | None) -> str | None:
     return None if error is None else "internal"
 
 
-def record_end(gateway: Gateway, peer: Peer, end: ConnectionEnd, seconds: float) -> None:
+def end_of(protocol: ServerProtocol, cause: Exception | None, now_ns: int) -> ConnectionEnd:
+    """How an upgraded connection ended. ``cause`` is the error that the gateway closed it for, None if it did not."""
+    sent, received = protocol.close_sent, protocol.close_rcvd
+    code = 1006 if sent is None else int(sent.code)  # the library has names for some codes, which a log would show
+    if cause is not None:
+        return ConnectionEnd(now_ns, code, "gateway", str(cause), reason_of(cause))
+    if received is not None:
+        words = f"client: {received.reason}" if received.reason else "client"
+        return ConnectionEnd(now_ns, code, "client", words, None)
+    return ConnectionEnd(now_ns, code, "network", str(protocol.parser_exc or "connection lost"), None)
+
+
+def _count_refused(gateway: Gateway, peer: Peer, reason: str) -> None:
+    gateway.counters.refused[reason] += 1
+    was_counted = peer.timeline.failed > 0  # by failed_relays
+    gateway.counters.relay_closes += was_counted
+    if peer.join is not None:
+        measured = gateway.recorder.by_canister.of(peer.join.canister_id)
+        measured.refused += 1
+        measured.relay_closes += was_counted
+
+
+def record_end(gateway: Gateway, refusals: Refusals, peer: Peer, end: ConnectionEnd, seconds: float) -> None:
     """Record the end of an upgraded connection, which lasted so many seconds: counters, log, timeline, plugins, events.
 
     Plugins are called and events published last, so that whoever reacts to them finds everything else up to date.
@@ -48,10 +72,11 @@ def record_end(gateway: Gateway, peer: Peer, end: ConnectionEnd, seconds: float)
     counters, timeline = gateway.counters, peer.timeline
     counters.closed[end.code if end.by == "gateway" or end.code in COMMON_CODES else 0] += 1
     if end.reason is not None:
-        counters.refused[end.reason] += 1
+        _count_refused(gateway, peer, end.reason)
     _log.info(
         "connection closed",
         peer=peer.id,
+        address=timeline.address,
         canister=timeline.canister,
         client=timeline.client,
         code=end.code,
@@ -64,3 +89,16 @@ def record_end(gateway: Gateway, peer: Peer, end: ConnectionEnd, seconds: float)
     if timeline.opened_at_ns is not None:
         facts = asdict(peer.who) | {"code": end.code, "cause": end.cause, "delivered": timeline.delivered}
         gateway.event_bus.publish("session.closed", **facts)
+    elif end.reason is not None:
+        refusals.close(
+            Refusal(
+                timeline.id,
+                end.at_ns,
+                timeline.address,
+                end.reason,
+                end.cause,
+                code=end.code,
+                path=timeline.path,
+                canister=timeline.canister,
+            )
+        )

@@ -1,44 +1,42 @@
 """One accepted socket: phases and their timers, WebSocket frames and the close, around a peer.
 
-``websockets``' protocol without I/O implements RFC 6455; this module and ``upgrade`` are the only ones that know it.
+``websockets``' protocol without I/O implements RFC 6455; only this module, ``closing``, ``frames``, ``reading`` and
+``upgrade`` know it.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping
-from enum import Enum, auto
-from typing import NamedTuple, Protocol, cast
+from collections.abc import Mapping
+from typing import Protocol, cast
 
 import structlog
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from appliance.config.schema import Gateway as Settings
-from appliance.errors import GatewayError, OpenTimeout, PingTimeout, SlowClient
-from appliance.gateway.gateway import Gateway
-from appliance.gateway.outbox import SHOWN, LoggingTransport, Outbox
+from appliance.errors import GatewayError, MemoryShort, OpenTimeout, PingTimeout, SlowClient
+from appliance.gateway.outbox import SHOWN, WRITE_BUFFER, LoggingTransport, Outbox
 from appliance.gateway.peer import ConnectionSource, Peer
-from appliance.gateway.recording.timeline import ConnectionEnd, EndedBy, Timeline
-from appliance.gateway.sockets.closing import close_of, cut_reason, reason_of, record_end
+from appliance.gateway.recording.timeline import Timeline
+from appliance.gateway.sockets.accepting.arrivals import Accepted
+from appliance.gateway.sockets.closing import close_of, cut_reason, end_of, record_end
+from appliance.gateway.sockets.frames import FrameParser, Part
 from appliance.gateway.sockets.http import Route
-from appliance.gateway.sockets.upgrade import Upgrade
+from appliance.gateway.sockets.phases import Phase, Timer
+from appliance.gateway.sockets.reading import Pause, Reading
+from appliance.gateway.sockets.turns import Turns
+from appliance.gateway.sockets.upgrade import Upgrade, UpgradeHost
 
 _log = structlog.get_logger(__name__)
 _library_log = logging.getLogger(f"{__name__}.websockets")
 _library_log.setLevel(logging.WARNING)
 
 
-class ConnectionOwner(Protocol):
+class ConnectionOwner(UpgradeHost, Protocol):
     """The listener, as its connections use it."""
 
-    gateway: Gateway
     settings: Settings
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a further client has to be rejected."""
+    turns: Turns
 
     def accepted(self, connection: "Connection") -> None:
         """The socket was accepted."""
@@ -46,47 +44,31 @@ class ConnectionOwner(Protocol):
     def lost(self, connection: "Connection") -> None:
         """The socket is gone."""
 
-
-class Phase(Enum):
-    """How far a connection is. ``TIMERS`` has the limit of each. Phases are entered from the top down, but OPEN, PINGED
-    and UNREAD alternate; from CLOSING only CLOSED follows.
-    """
-
-    REQUEST = auto()
-    """Until the HTTP request is whole and answered."""
-    UPGRADED = auto()
-    """The WebSocket is established; until the client's opening message is verified."""
-    JOINED = auto()
-    """The client is registered; until the canister accepted it."""
-    OPEN = auto()
-    """Messages flow."""
-    PINGED = auto()
-    """A ping waits for any sign of life."""
-    UNREAD = auto()
-    """The session is open, but its socket is not read, because the client's messages wait for the IC. Its silence means
-    nothing then. The calls that wait bound this phase: it ends when there is room, or when one of them expires."""
-    STOPPING = auto()
-    """The gateway stops before the request is whole: only the answer 503 is left."""
-    CLOSING = auto()
-    """The close frame or the HTTP rejection is written, or the client has ended its side."""
-    CLOSED = auto()
-    """The socket is gone."""
+    def press(self, connection: "Connection") -> None:
+        """A client brings bytes while more are held than is good."""
 
 
 class Connection(asyncio.Protocol):
     """The shell of a peer (``peer.ConnectionHandle``). Whatever happens, ``connection_lost`` releases everything."""
 
-    def __init__(self, owner: ConnectionOwner, generation: str) -> None:
+    # A dictionary of so many attributes would take 1 KiB of each connection.
+    __slots__ = (
+        *("_accepted", "_begun_at", "_cause", "_generation", "_heard_at", "_loop", "_outbox", "_owner", "_parts"),
+        *("_peer", "_phase", "_pinged_at", "_protocol", "_reading", "_settings", "_timeline", "_timer", "_trace"),
+        *("_transport", "_upgrade", "holding"),
+    )
+
+    def __init__(self, owner: ConnectionOwner, generation: str, accepted: Accepted) -> None:
         """``generation`` is the one at the path ``/`` of the address that accepted the socket."""
         self._owner = owner
+        self._accepted = accepted
         self._generation = generation
         self._settings = owner.settings
         self._loop = asyncio.get_running_loop()
-        self._protocol = ServerProtocol(max_size=self._settings.max_frame, logger=_library_log)
+        most = min(self._settings.max_opening, self._settings.max_frame)
+        self._protocol = FrameParser(most, _library_log)
         self._upgrade: Upgrade | None = None
         self._parts = bytearray()
-        self._frames: deque[Frame] = deque()
-        self._is_read = True
         self._trace = _log.is_enabled_for(logging.DEBUG)
         self._peer: Peer | None = None
         self._cause: Exception | None = None
@@ -106,19 +88,23 @@ class Connection(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from it
         owner, gateway = self._owner, self._owner.gateway
         self._transport = transport
-        self._outbox = Outbox(transport, self._settings.outbox)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        self._reading = Reading(self, self._protocol, transport, owner.turns)
+        self.holding = self._accepted.holding
+        self._outbox = Outbox(transport, self._settings.outbox, self.hold)
         self._timeline = Timeline(gateway.clock())
         self._upgrade = Upgrade(
             self,
             self._protocol,
-            transport,
-            gateway,
+            self._reading,
             self._timeline,
+            host=owner,
             root=self._generation,
-            is_full=lambda: owner.is_full,
+            accepted=self._accepted,
         )
         owner.accepted(self)
-        self._enter(Phase.REQUEST)
+        passed = self._loop.time() - self._accepted.at
+        self._enter(Phase.REQUEST, seconds=max(0.0, self._settings.handshake_timeout - passed))
 
     def data_received(self, data: bytes) -> None:
         """Read bytes of the client. Whatever is wrong with them closes this socket and no other."""
@@ -126,9 +112,8 @@ class Connection(asyncio.Protocol):
         try:
             if self._upgrade is not None:
                 data = self._upgrade.receive(data)
-            if data:
-                self._protocol.receive_data(data)
-            self._handle_frames()
+                self._reading.handle_frames()  # for what the library has to write
+            self._reading.receive(data)
         except Exception as error:  # whatever it is, it ends this socket and no other
             self.close(error)
 
@@ -136,25 +121,30 @@ class Connection(asyncio.Protocol):
         """The client sends no more. The transport closes when everything is written, or is aborted in time."""
         self._protocol.receive_eof()
         self.begin_closing()
+        self._reading.ignore()
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone: the one place where everything is released."""
         self._enter(Phase.CLOSED)
-        self._frames.clear()
-        self._is_read = True  # the calls of the client may go on, and there is nothing to read any more
-        self._outbox.seal(drop=True)
+        self._reading.ignore()
+        self._outbox.end()
+        self._forget_parts()
+        self._end_upgrade()
+        self.holding.release()
         self._owner.lost(self)
         gateway = self._owner.gateway
         if self._peer is not None:
             gateway.connections.remove(self._peer)
+            gateway.limits.ended(self._peer.id)
             gateway.leave(self._peer)
-            record_end(gateway, self._peer, self._end(), self._loop.time() - self._begun_at)
+            end = end_of(self._protocol, self._cause, gateway.clock())
+            record_end(gateway, self._owner.refusals, self._peer, end, self._loop.time() - self._begun_at)
         gateway.recorder.ended(self._timeline)
 
     def pause_writing(self) -> None:
         """The transport is full."""
-        self._outbox.pause()
+        self._outbox.pause(self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """The transport takes bytes again."""
@@ -180,7 +170,7 @@ class Connection(asyncio.Protocol):
             self._timeline.closing(self._owner.gateway.clock(), code, reason)
             self._protocol.send_close(code, cut_reason(reason))
         # A slow client would have to read everything that waits before the close frame: it gets the close frame only.
-        self._outbox.seal(drop=isinstance(error, SlowClient))
+        self._outbox.seal(drop=isinstance(error, SlowClient | MemoryShort))
         self.begin_closing()
         self.flush()
 
@@ -190,44 +180,41 @@ class Connection(asyncio.Protocol):
 
     def joined(self) -> None:
         """The opening message was verified and the client registered: the canister has to accept it."""
+        self._protocol.limit(self._settings.max_frame)
         self._enter(Phase.JOINED)
 
     def opened(self) -> None:
         """The session is open."""
-        self._enter(Phase.OPEN if self._is_read else Phase.UNREAD)
+        self._enter(Phase.UNREAD if self._reading.is_unread else Phase.OPEN)
 
-    def pause_reading(self) -> None:
+    def pause_reading(self, reason: int = Pause.RELAY) -> None:
         """Pass on no further message of the client until ``resume_reading``."""
-        if self.is_closing or not self._is_read:
+        if self.is_closing:
+            if reason == Pause.MEMORY:  # half a message would still grow until its close frame, which is not worth it
+                self._reading.ignore()
             return
-        self._is_read = False
-        self._transport.pause_reading()
+        self._reading.pause(reason)
         if self._phase is Phase.OPEN or self._phase is Phase.PINGED:
             self._enter(Phase.UNREAD)
 
-    def resume_reading(self) -> None:
-        """Pass on messages again. Does nothing unless they were paused."""
-        if self._is_read:
-            return
-        self._is_read = True
-        self._heard_at = self._loop.time()
-        self._transport.resume_reading()
-        if self._phase is Phase.UNREAD:
-            self._enter(Phase.OPEN)
-        self._loop.call_soon(self._read_on)  # not at once: this may be called while a frame is being handled
+    def resume_reading(self, reason: int = Pause.RELAY) -> None:
+        """Pass on messages again, if this was the last reason not to."""
+        if self._reading.resume(reason):
+            self._heard_at = self._loop.time()  # whatever it sent meanwhile was not read: its silence begins now
+            if self._phase is Phase.UNREAD:
+                self._enter(Phase.OPEN)
 
-    def _read_on(self) -> None:
-        try:
-            self._handle_frames()
-        except Exception as error:  # as in data_received
-            self.close(error)
+    def hold(self, number: int) -> None:
+        """Count bytes that are kept for the client, or fewer where negative."""
+        if self.holding.add(number):
+            self._owner.press(self)
 
     # --- the upgrade (upgrade.UpgradeOwner) -------------------------------------------------------------------------
 
     def upgraded(self, route: Route, path: str) -> None:
         """The WebSocket is established: make the peer."""
         gateway = self._owner.gateway
-        self._upgrade = None
+        self._end_upgrade()
         self._enter(Phase.UPGRADED)
         self._peer = Peer(
             gateway.session(route.generation),
@@ -245,27 +232,62 @@ class Connection(asyncio.Protocol):
             self._outbox.redirect(LoggingTransport(self._transport, self._peer.id))
         self._peer.connect()
 
+    def _end_upgrade(self) -> None:
+        if self._upgrade is not None:
+            self._upgrade.end()
+            self._upgrade = None
+
     def begin_closing(self) -> None:
-        """From here on the client's messages are ignored, and the socket ends within ``close_timeout``."""
+        """From here on the client's messages are ignored, and the socket ends in time."""
         if not self.is_closing:
             self._outbox.seal()
-            self._enter(Phase.CLOSING)
-            self._frames.clear()
-            self.resume_reading()  # for the client's close frame
+            self._enter(Phase.CLOSING, seconds=self._time_to_close_s)
+            self._reading.forget_frames()
+            self._forget_parts()
+            if self._peer is not None:
+                self._peer.forget_message()
+            self.resume_reading(Pause.UNREAD)  # for the client's close frame
 
-    # --- frames -----------------------------------------------------------------------------------------------------
+    @property
+    def _time_to_close_s(self) -> float:
+        """The close frame waits behind what the client has not read. To learn why it is closed, it must read again: it
+        has as long for that as a silent client.
+        """
+        settings, is_full = self._settings, self._outbox.is_paused
+        return max(settings.close_timeout, settings.ping_interval + settings.ping_timeout if is_full else 0)
 
-    def _handle_frames(self) -> None:
-        self._frames.extend(event for event in self._protocol.events_received() if isinstance(event, Frame))
-        while self._frames and self._is_read:
-            self._handle_frame(self._frames.popleft())
+    # --- frames (reading.ReadingOwner) ------------------------------------------------------------------------------
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether the client's opening message was verified."""
+        return self._peer is not None and self._peer.join is not None
+
+    def is_within_budgets(self, part: Part) -> bool:
+        """Count bytes of the client; False if they are too many: then it is closed, and not listened to any more."""
+        gateway, peer = self._owner.gateway, self._peer
+        if peer is None:
+            return True
+        exceeded = gateway.limits.received(peer.id, peer.source.address, frames=part.frames, size=len(part.data))
+        if exceeded is None:
+            return True
+        exceeded.record(self._timeline, gateway.event_bus, gateway.clock())
+        if not exceeded.is_enforced:
+            return True
+        self.close(exceeded.error())
+        self._reading.ignore()
+        return False
+
+    def settle(self, *, is_idle: bool) -> None:
+        """Write what the library has ready, and see whether the connection ends. ``is_idle`` if no frame waits."""
         self.flush()
         if self._protocol.close_expected() or self._protocol.state is State.CLOSED:
             self._outbox.seal()
-            if not self._frames:  # what the client sent before its close frame is relayed first
+            if is_idle:  # what the client sent before its close frame is relayed first
                 self.begin_closing()
 
-    def _handle_frame(self, frame: Frame) -> None:
+    def handle_frame(self, frame: Frame) -> None:
+        """Process a frame. Raises GatewayError."""
         # Control frames (above BINARY) are answered by the library.
         if self.is_closing or self._peer is None or frame.opcode > Opcode.BINARY:
             return
@@ -274,22 +296,28 @@ class Connection(asyncio.Protocol):
             return
         if not frame.fin:
             self._parts += frame.data
+            self.hold(len(frame.data))
             return
         message = bytes(self._parts + frame.data if self._parts else frame.data)
-        self._parts.clear()
+        self._forget_parts()
         gateway = self._owner.gateway
         gateway.counters.frames += 1
         if self._trace:
             _log.debug("< frame", peer=self._peer.id, bytes=len(message), begins=message[:SHOWN].hex())
         self._peer.receive(message, now_ns=gateway.clock())
 
+    def _forget_parts(self) -> None:
+        if self._parts:
+            self.hold(-len(self._parts))
+            self._parts.clear()
+
     def flush(self) -> None:
         """Write what the library has ready; an empty chunk is the end of our side."""
-        for chunk in self._protocol.data_to_send():
-            if chunk:
-                self._outbox.put_control(chunk)
-            else:
-                self._outbox.finish(self._end_writing)
+        chunks = self._protocol.data_to_send()
+        if data := b"".join(chunks):  # together: a write for each pong would be a system call for each
+            self._outbox.put_control(data)
+        if chunks and not chunks[-1]:
+            self._outbox.finish(self._end_writing)
 
     def _end_writing(self) -> None:
         # TLS has no half-closed sockets.
@@ -355,35 +383,8 @@ class Connection(asyncio.Protocol):
         else:
             self._ping_if_silent()
 
-    # --- the end ----------------------------------------------------------------------------------------------------
 
-    def _end(self) -> ConnectionEnd:
-        sent = self._protocol.close_sent
-        by: EndedBy = "gateway" if self._cause else "client" if self._protocol.close_rcvd else "network"
-        code = sent.code if sent is not None else 1006
-        return ConnectionEnd(self._owner.gateway.clock(), code, by, self._close_reason(), reason_of(self._cause))
-
-    def _close_reason(self) -> str:
-        if self._cause is not None:
-            return str(self._cause)
-        received = self._protocol.close_rcvd
-        if received is not None:
-            return f"client: {received.reason}" if received.reason else "client"
-        return str(self._protocol.parser_exc or "connection lost")
-
-
-class Timer(NamedTuple):
-    """The limit of a phase: its length by the settings, None for no limit, and what happens at its end.
-
-    With ``continues`` the timer of the phase before goes on, and acts as this phase has it.
-    """
-
-    limit_s: Callable[[Settings], float] | None
-    act: Callable[[Connection], None]
-    continues: bool = False
-
-
-TIMERS: Mapping[Phase, Timer] = {
+TIMERS: Mapping[Phase, Timer[Connection]] = {
     Phase.REQUEST: Timer(lambda settings: settings.handshake_timeout, Connection._reject_request),
     # The limit of REQUEST covers the opening message too: a limit for each would give a slow client twice the time.
     Phase.UPGRADED: Timer(None, Connection._close_unjoined, continues=True),

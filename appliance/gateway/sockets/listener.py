@@ -2,30 +2,34 @@
 
 import asyncio
 import contextlib
-import hashlib
-import ssl
-from dataclasses import dataclass
+import time
 from functools import partial
 from typing import Self
 
 import structlog
 
-from appliance.config.schema import Config, Tls
+from appliance.config.schema import Config
 from appliance.config.schema import Gateway as Settings
 from appliance.errors import ConfigError, ConfigProblem, GatewayStopping
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.sockets.addresses import Factory, ListenAddress, ListeningSocket, bind, listen_addresses
+from appliance.gateway.hooks import HealthCheck
+from appliance.gateway.limits.descriptors import places
+from appliance.gateway.sockets.accepting.addresses import ListenAddress, ListeningSocket, bind, listen_addresses
+from appliance.gateway.sockets.accepting.arrivals import Arrivals
 from appliance.gateway.sockets.connection import Connection
+from appliance.gateway.sockets.refusals import Refusals
+from appliance.gateway.sockets.shedding import Shedding
+from appliance.gateway.sockets.tls.loading import LoadedTls
+from appliance.gateway.sockets.turns import Turns
 
 _log = structlog.get_logger(__name__)
 
-SETTLING_TURNS = 3
-"""Turns of asyncio's loop from an accepted socket to a connection in the listener: accept, then the task that makes the
-transport, then ``connection_made``. Nothing can be awaited for this: the loop keeps no list of what it has accepted.
-With too few, clients that were accepted when the gateway stops are reset instead of answered; more do no harm.
-"""
-SURPLUS = 1000
-"""Sockets above ``max_connections`` that still get the answer 503; those beyond are reset."""
+PENDING = 4
+"""Close calls that may be pending, as a multiple of ``max_connections``."""
+
+REQUEST_S = 3.0
+"""For clients that are accepted to send their request, before a process that ends for the next one closes sessions."""
+REQUEST_TICK_S = 0.02
 
 
 class Listener:
@@ -36,13 +40,21 @@ class Listener:
     order.
     """
 
-    def __init__(self, gateway: Gateway) -> None:
-        """Raises ConfigError for TLS files that cannot be used."""
+    def __init__(self, gateway: Gateway, *, opens: bool = True) -> None:
+        """``opens`` accepts clients once it is entered; otherwise they wait for ``open`` in the kernel's queue. Raises
+        ConfigError for TLS files that cannot be used.
+        """
         self.gateway = gateway
+        self._opens = opens
         self.settings: Settings = gateway.config.gateway
-        self.tls = _Tls() if self.settings.tls is None else _Tls.load(self.settings.tls)
+        self.tls = LoadedTls.load(self.settings.tls)
         self.bound: list[ListeningSocket] = []
+        self.turns = Turns(gateway.counters)
+        self.refusals = Refusals(lambda: gateway.config, gateway.event_bus, time.monotonic_ns)
+        self.health: HealthCheck | None = None
+        self._arrivals = Arrivals(gateway, self.refusals)
         self._connections: set[Connection] = set()
+        self._shedding = Shedding(gateway.limits.holdings, gateway.counters, lambda: self._connections)
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -62,17 +74,15 @@ class Listener:
         return [bound.url for bound in self.bound]
 
     def __len__(self) -> int:
-        return len(self._connections)
+        """The number of sockets of clients, from their first byte on."""
+        return self.gateway.limits.holdings.connections
 
     async def __aenter__(self) -> Self:
         """Bind. Raises OSError where an address cannot be bound."""
         prepared = await self.prepare(self.gateway.config)
         prepared.commit()
-        try:
-            await prepared.cleanup()
-        except BaseException:
-            await self.stop()
-            raise
+        if self._opens:
+            self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -85,7 +95,7 @@ class Listener:
         OSError until the listener serves.
         """
         settings = new.gateway
-        tls = _Tls() if settings.tls is None else _Tls.load(settings.tls)
+        tls = await LoadedTls.loaded(settings.tls)
         here, coming = list(self.bound), list[ListeningSocket]()
         try:
             for listen, key in zip(listen_addresses(settings), _keys(settings), strict=True):
@@ -109,26 +119,54 @@ class Listener:
                 raise
             raise ConfigError([ConfigProblem("", key, error.strerror or str(error))]) from None
 
-    def factory(self, listen: ListenAddress) -> Factory:
-        """The protocol factory of an address."""
-        return partial(Connection, self, listen.generation)
+    def open(self) -> None:
+        """Accept clients at every address where they are not accepted yet."""
+        if self.places < self.settings.max_connections:
+            _log.warning(
+                "the limit of open files allows fewer connections than gateway.max_connections: raise it "
+                "(LimitNOFILE in the unit), or lower gateway.max_connections",
+                places=self.places,
+                max_connections=self.settings.max_connections,
+            )
+        for bound in self.bound:
+            if not bound.is_served:
+                make = partial(Connection, self, bound.listen.generation)
+                bound.serve(partial(self._arrivals.arrived, make, self.tls.context), self.gateway.counters)
+                _log.info("listening", url=bound.url, generation=bound.listen.generation)
+
+    async def pause(self) -> None:
+        """Accept no more: clients wait in the kernel's queues. Returns when those that were accepted have become
+        sessions, or are gone, within ``REQUEST_S``: whoever has connected is not turned away with 503.
+        """
+        for bound in self.bound:
+            bound.pause()
+        give_up_at = asyncio.get_running_loop().time() + REQUEST_S
+        while asyncio.get_running_loop().time() < give_up_at:
+            await self._arrivals.settled()
+            if not len(self._arrivals) and len(self._connections) <= len(self.gateway.connections):
+                return
+            await asyncio.sleep(REQUEST_TICK_S)  # their clients are what is waited for, and no event of ours
+
+    def press(self, connection: Connection) -> None:
+        """See ``connection.ConnectionOwner``."""
+        self._shedding.press(connection)
 
     async def stop(self) -> None:
         """Accept no more, close every socket and wait for it, at most ``close_timeout`` and what is left of the time
         for draining.
 
-        The order matters: pause, let accepted sockets become connections, close the servers, and only then close the
-        connections; otherwise a client accepted in between would stay without an answer.
+        The order matters: pause, let accepted sockets become connections, and only then close the connections;
+        otherwise a client accepted in between would stay without an answer.
         """
         if not self.bound:
             return
         left_s = self.gateway.begin_stop()
         for bound in self.bound:
             bound.pause()
-        await _settle()
+        await self._arrivals.settled()
+        await self._arrivals.abort()
         for bound in self.bound:
             bound.close(unlink=True)
-        await _settle()  # uvloop, which pause does not stop, has accepted until now
         for connection in list(self._connections):
             connection.close(GatewayStopping())
         with contextlib.suppress(TimeoutError):
@@ -136,8 +174,7 @@ class Listener:
         for connection in list(self._connections):
             connection.abort()
         await self._empty.wait()
-        for bound in self.bound:
-            bound.abort_handshakes()
+        self._shedding.stop()
         self.bound.clear()
 
     # --- connection.ConnectionOwner ---------------------------------------------------------------------------------
@@ -146,19 +183,18 @@ class Listener:
     def is_full(self) -> bool:
         """Whether a further client has to be rejected: ``max_connections`` is reached, or the gateway accepts nobody.
 
-        A client that is gone counts until its close call is done: otherwise clients that connect and leave quickly
-        could pile up close calls without bound.
+        A client that is gone has given its place back; but where close calls do not get done, clients that connect and
+        leave quickly would pile them up, so that nobody is admitted while ``PENDING`` times as many are pending.
         """
-        taken = len(self._connections) - 1 + self.gateway.pending_close_calls  # without the one that asks
-        return not self.gateway.is_accepting or taken >= self.settings.max_connections
+        taken = len(self) - 1  # without the one that asks
+        is_behind = self.gateway.pending_close_calls >= PENDING * self.settings.max_connections
+        is_short = self.gateway.limits.holdings.is_full
+        return not self.gateway.is_accepting or taken >= self.places or is_behind or is_short
 
     def accepted(self, connection: Connection) -> None:
         """Count a socket."""
         self._connections.add(connection)
         self._empty.clear()
-        self.gateway.counters.connections += 1
-        if len(self._connections) > self.settings.max_connections + SURPLUS:
-            connection.abort()
 
     def lost(self, connection: Connection) -> None:
         """Forget a socket."""
@@ -166,11 +202,16 @@ class Listener:
         if not self._connections:
             self._empty.set()
 
+    @property
+    def places(self) -> int:
+        """The most sockets of clients at a time."""
+        return places(self.settings.max_connections)
+
 
 class PreparedListener:
     """A listener with its new addresses bound, and not accepting there yet."""
 
-    def __init__(self, listener: Listener, settings: Settings, coming: list[ListeningSocket], tls: "_Tls") -> None:
+    def __init__(self, listener: Listener, settings: Settings, coming: list[ListeningSocket], tls: LoadedTls) -> None:
         self._listener = listener
         self._settings = settings
         self._coming = coming
@@ -188,12 +229,8 @@ class PreparedListener:
         _release(self._coming, keep=self._listener.bound)
 
     async def cleanup(self) -> None:
-        """Accept at the new addresses, then close the old ones: in this order there is always one to connect to. Raises
-        OSError."""
-        for bound in self._coming:
-            if not bound.servers:
-                await bound.serve(self._listener.factory(bound.listen), self._tls.context)
-                _log.info("listening", url=bound.url, generation=bound.listen.generation)
+        """Accept at the new addresses, then close the old ones: in this order there is always one to connect to."""
+        self._listener.open()
         for bound in self._going:
             is_gone = not any(
                 bound.is_at(coming.listen.address) or coming.is_at(bound.listen.address) for coming in self._coming
@@ -201,21 +238,6 @@ class PreparedListener:
             bound.close(unlink=is_gone)
             if is_gone:
                 _log.info("not listening any more", url=bound.url)
-
-
-@dataclass(frozen=True)
-class _Tls:
-    """A server context and a digest of its files, by which a reload sees that they changed; neither without TLS."""
-
-    context: ssl.SSLContext | None = None
-    digest: bytes = b""
-
-    @classmethod
-    def load(cls, tls: Tls) -> Self:
-        """Raises ConfigError."""
-        context = load_tls(tls)
-        files = tls.certificate.read_bytes() + b"\0" + tls.key.read_bytes()
-        return cls(context, hashlib.sha256(files).digest())
 
 
 def _keys(settings: Settings) -> list[str]:
@@ -229,22 +251,3 @@ def _release(bound: list[ListeningSocket], *, keep: list[ListeningSocket]) -> No
     for one in bound:
         if one not in keep:
             one.close(unlink=one.listen.address not in addresses)
-
-
-def load_tls(tls: Tls) -> ssl.SSLContext:
-    """A server context of a certificate chain and its key. Raises ConfigError."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(
-            [ConfigProblem(str(tls.certificate), "gateway.tls", f"with key {tls.key}: {error}")]
-        ) from None
-    return context
-
-
-async def _settle() -> None:
-    """Let every socket that was accepted become a connection."""
-    for _ in range(SETTLING_TURNS):
-        await asyncio.sleep(0)

@@ -1,30 +1,37 @@
 """The HTTP phase of a connection: reads the request, asks limits, configuration and plugins, and answers."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Protocol
+from typing import Protocol, cast
 
-from websockets.http11 import Request, Response
-from websockets.server import ServerProtocol
+from websockets.http11 import Request
 
-from appliance.errors import RefusedByPlugin, TooLarge
+from appliance.errors import Malformed, RefusedByPlugin, TooLarge
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.hooks import PluginDecision
+from appliance.gateway.hooks import HealthCheck, PluginDecision
+from appliance.gateway.limits.rate_limits import network_of
 from appliance.gateway.recording.timeline import Timeline
+from appliance.gateway.sockets.accepting.arrivals import Accepted
+from appliance.gateway.sockets.frames import FrameParser
 from appliance.gateway.sockets.http import (
+    FULL,
+    HEALTH_PATHS,
+    NO_REQUEST,
     NOT_ACCEPTING,
-    RESPONSE_408,
-    RESPONSE_431,
     HttpRejection,
-    RequestHeadReader,
     Route,
     check_upgrade,
     client_address,
+    handshake_of,
+    rejection_by_address,
+    rejection_by_error,
     rejection_by_limit,
     rejection_by_plugin,
     upgrade_request,
 )
+from appliance.gateway.sockets.reading import Pause, Reading
+from appliance.gateway.sockets.refusals import MAX_TEXT, Refusal, Refusals
+from appliance.gateway.sockets.request_head import RequestHead, RequestHeadReader, parse_request
 
 
 class UpgradeOwner(Protocol):
@@ -36,6 +43,9 @@ class UpgradeOwner(Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read bytes of the client."""
+
+    def hold(self, number: int) -> None:
+        """Count bytes that are kept for the client, or fewer where negative."""
 
     def flush(self) -> None:
         """Write what the library has ready."""
@@ -50,33 +60,48 @@ class UpgradeOwner(Protocol):
         """Close for this reason."""
 
 
-class Upgrade:
-    """The HTTP request of one connection, from its first byte to the answer.
+class UpgradeHost(Protocol):
+    """The listener, as upgrades use it."""
 
-    ``root`` is the generation at the path ``/``, ``is_full`` whether a further client has to be rejected.
+    gateway: Gateway
+    refusals: Refusals
+    health: HealthCheck | None
+    """Answers monitors; None while the gateway starts."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further client has to be rejected."""
+
+
+class Upgrade:
+    """The HTTP request of one connection, from its first byte to the answer. ``root`` is the generation at ``/``,
+    ``accepted`` the socket.
     """
 
     def __init__(
         self,
         owner: UpgradeOwner,
-        protocol: ServerProtocol,
-        transport: asyncio.Transport,
-        gateway: Gateway,
+        protocol: FrameParser,
+        reading: Reading,
         timeline: Timeline,
         *,
+        host: UpgradeHost,
         root: str,
-        is_full: Callable[[], bool],
+        accepted: Accepted,
     ) -> None:
         self._owner = owner
         self._protocol = protocol
-        self._transport = transport
-        self._gateway = gateway
+        self._reading = reading
+        self._host = host
+        self._gateway = host.gateway
         self._timeline = timeline
         self._root = root
-        self._is_full = is_full
+        self._accepted = accepted
         self._reader: RequestHeadReader | None = RequestHeadReader()
+        self._request: RequestHead | None = None
+        self._request_bytes = 0
         self._held: bytearray | None = None
-        self._is_refused = False
+        self._counted = 0
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes of the client; returns those behind the request that the library may read now."""
@@ -84,107 +109,177 @@ class Upgrade:
             data = self._read_request(self._reader, data)
         if self._held is not None:
             self._held += data
-            return b""
-        return b"" if self._is_refused else data
+            data = b""
+        self._count()
+        return b"" if self._owner.is_closing else data
+
+    def end(self) -> None:
+        """Keep nothing any more: the request was granted, or the socket is gone."""
+        self._reader, self._request_bytes, self._held = None, 0, None
+        self._count()
+
+    def _count(self) -> None:
+        """Count what is kept: the beginning of a request or the whole of it, and the bytes behind it."""
+        number = self._request_bytes + (len(self._reader) if self._reader else 0) + len(self._held or b"")
+        if number != self._counted:
+            self._owner.hold(number - self._counted)
+            self._counted = number
 
     def time_out(self) -> None:
         """The request is not whole, or plugins have not decided, within the time for it."""
-        self._refuse(RESPONSE_408)
+        self._reject(NO_REQUEST)
 
     def _read_request(self, reader: RequestHeadReader, data: bytes) -> bytes:
         try:
             whole = reader.feed(data)
-        except TooLarge:
-            self._refuse(RESPONSE_431)
+            if whole is None:
+                return b""
+            self._reader = None
+            self._request = parse_request(whole[0])
+            self._request_bytes = len(whole[0])
+        except (Malformed, TooLarge) as error:
+            self._reject(self._check_rate() or rejection_by_error(error))
             return b""
-        if whole is None:
-            return b""
-        self._reader = None
-        request, behind = whole
-        self._protocol.receive_data(request)
-        for event in self._protocol.events_received():
-            if isinstance(event, Request):
-                self._check(event)
-        return behind
+        if self._gateway.config.gateway.health and (path := self._request.path.partition("?")[0]) in HEALTH_PATHS:
+            self._check_health(self._request, path)
+        else:
+            self._check(self._request)
+        return whole[1]
 
-    def _check(self, request: Request) -> None:
-        gateway, origin = self._gateway, request.headers.get("Origin")
-        self._timeline.address = address = self._address_of(request)
+    def _check_health(self, request: RequestHead, path: str) -> None:
+        """Answer a monitor: whoever it says it is, and however many connect from its address."""
+        if request.method not in ("GET", "HEAD"):
+            text = f"{path} takes GET and HEAD, not {request.method[:40]}.\n"
+            self._reject(HttpRejection(405, text, "method", {"Allow": "GET, HEAD"}))
+            return
+        self._hold()
+        self._gateway.tasks.start(self._report_health(path))
+
+    async def _report_health(self, path: str) -> None:
+        health = self._host.health
+        is_ok = health is not None and await health(path)
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        text = '{"status":"ok"}\n' if is_ok else '{"status":"failing"}\n'
+        self._go_on(lambda: self._respond(200 if is_ok else 503, text, headers))
+
+    def _check(self, request: RequestHead) -> None:
+        gateway = self._gateway
         # The rate limit first: it also bounds requests that are rejected for other reasons.
-        verdict = self._check_rate(address) or check_upgrade(
-            request.path, origin, self._root, gateway.config, is_full=self._is_full()
+        verdict = (
+            self._check_rate()
+            or self._check_held(self._timeline.address)
+            or check_upgrade(request, self._root, gateway.config, not_accepting=self._not_accepting())
         )
         if isinstance(verdict, Route) and (admit := gateway.hooks.admit) is not None:
-            visit = upgrade_request(address, request.path, request.headers.raw_items(), verdict)
-            self._hold(admit(visit), request, verdict)
+            self._hold()
+            visit = upgrade_request(self._timeline.address, request, verdict)
+            gateway.tasks.start(self._decide(admit(visit), request, verdict))
         else:
             self._answer(request, verdict)
 
-    def _check_rate(self, address: str) -> HttpRejection | None:
+    def _check_rate(self) -> HttpRejection | None:
         gateway = self._gateway
+        self._timeline.address = address = self._address_of(self._request)
         if (exceeded := gateway.limits.connection(address)) is None:
             return None
         exceeded.record(self._timeline, gateway.event_bus, gateway.clock())
         return rejection_by_limit(exceeded) if exceeded.is_enforced else None
 
-    def _address_of(self, request: Request) -> str:
-        forwarded_for = ",".join(request.headers.get_all("X-Forwarded-For"))
-        trusted = self._gateway.config.gateway.trusted_proxies
-        return client_address(self._transport.get_extra_info("peername"), forwarded_for, trusted)
+    def _check_held(self, address: str) -> HttpRejection | None:
+        holdings, holding = self._gateway.limits.holdings, self._accepted.holding
+        holding.move(network_of(address))
+        if not holdings.exceeds(holding):
+            return None
+        self._gateway.counters.held_exceeded[holdings.limit.mode] += 1
+        if holdings.limit.mode != "enforce":
+            return None
+        return rejection_by_address(address, holding.share.connections - 1, holdings.limit.connections)
 
-    def _hold(self, decision: PluginDecision, request: Request, route: Route) -> None:
-        """Wait for the plugins. Reading pauses, so that a client cannot fill memory meanwhile; the bytes that came with
-        the request are kept, for a transport may still deliver what it has read.
+    def _not_accepting(self) -> HttpRejection | None:
+        if not self._host.is_full:
+            return None
+        return FULL if self._gateway.is_accepting else NOT_ACCEPTING
+
+    def _address_of(self, request: RequestHead | None) -> str:
+        forwarded_for = None
+        if request is not None and self._accepted.may_forward:
+            forwarded_for = request.joined("x-forwarded-for")
+        trusted = self._gateway.config.gateway.trusted_proxies
+        return client_address(self._accepted.peer, forwarded_for, trusted)
+
+    def _hold(self) -> None:
+        """Wait for an answer that takes time. Reading pauses, so that a client cannot fill memory meanwhile; the bytes
+        that came with the request are kept, for a transport may still deliver what it has read.
         """
         self._held = bytearray()
-        self._transport.pause_reading()
-        self._gateway.tasks.start(self._decide(decision, request, route))
+        self._reading.pause(Pause.UPGRADE)
 
-    async def _decide(self, decision: PluginDecision, request: Request, route: Route) -> None:
+    async def _decide(self, decision: PluginDecision, request: RequestHead, route: Route) -> None:
         verdict: Route | HttpRejection = route
         try:
             await decision
         except RefusedByPlugin as refusal:
             verdict = rejection_by_plugin(refusal)
+        # The gateway may have filled up, or begun to stop, while the plugins decided.
+        self._go_on(lambda: self._answer(request, self._not_accepting() or verdict))
+
+    def _go_on(self, answer: Callable[[], None]) -> None:
+        """Give the answer, and read again."""
         if self._owner.is_closing:
             return
         held, self._held = self._held or b"", None
         try:
-            # The gateway may have filled up, or begun to stop, while the plugins decided.
-            self._answer(request, NOT_ACCEPTING if self._is_full() else verdict)
-            self._transport.resume_reading()
+            answer()
             self._owner.data_received(bytes(held))
         except Exception as error:  # a task has nobody to raise to
             self._owner.close(error)
+        self._reading.resume(Pause.UPGRADE)  # after an error too: the end of the client is still to be read
 
-    def _answer(self, request: Request, verdict: Route | HttpRejection) -> None:
-        if isinstance(verdict, Route):
-            response = self._protocol.accept(request)
-        else:
-            response = self._protocol.reject(verdict.status, verdict.text)
-            response.headers.update(verdict.headers)
+    def _answer(self, request: RequestHead, verdict: Route | HttpRejection) -> None:
+        if isinstance(verdict, HttpRejection):
+            self._reject(verdict)
+            return
+        self._protocol.receive_data(handshake_of(request))
+        (handshake,) = self._protocol.events_received()
+        response = self._protocol.accept(cast("Request", handshake))
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:  # a key that is none, for example
+            self._reject(HttpRejection(response.status_code, (response.body or b"").decode(), "malformed"))
+            return
+        self._protocol.send_response(response)
+        self._protocol.forget()
+        self._owner.flush()
+        self._owner.upgraded(verdict, request.path)
+
+    def _reject(self, rejection: HttpRejection) -> None:
+        self._reader, cause = None, rejection.text.strip()
+        self._record(rejection.reason, cause, rejection.status)
+        self._gateway.counters.rejected_requests[rejection.status] += 1
+        self._timeline.turned_away(self._gateway.clock(), rejection.status, cause)
+        self._respond(rejection.status, rejection.text, rejection.headers)
+
+    def _respond(self, status: int, text: str, headers: Mapping[str, str]) -> None:
+        """Answer, and let the client close the socket: closing it here could reset it before the answer is read."""
+        response = self._protocol.reject(status, text)
+        for name, value in headers.items():
+            if name in response.headers:  # setting it would add a second one
+                del response.headers[name]
+            response.headers[name] = value
+        if self._request is not None and self._request.method == "HEAD":
+            response.body = b""
         self._protocol.send_response(response)
         self._owner.flush()
-        # The library itself rejects what is no valid handshake, e.g. with 426.
-        if isinstance(verdict, Route) and response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            self._owner.upgraded(verdict, request.path)
-        else:
-            self._rejected(response)
-
-    def _rejected(self, response: Response) -> None:
-        cause = response.body.decode(errors="replace").strip()
-        self._record_rejection(response.status_code, cause)
         self._owner.begin_closing()
+        self._held = None
+        self._reading.resume(
+            Pause.UPGRADE
+        )  # late: a plugin's decision will come to nothing, but the client's end is seen
 
-    def _refuse(self, response: bytes) -> None:
-        """Answer a request that the library never saw whole, so that it cannot answer itself."""
-        status = HTTPStatus(int(response[9:12]))
-        self._record_rejection(status, status.phrase)
-        self._is_refused, self._reader = True, None
-        self._transport.write(response)
-        self._transport.close()
-        self._owner.begin_closing()
-
-    def _record_rejection(self, status: int, cause: str) -> None:
-        self._gateway.counters.rejected_requests[int(status)] += 1
-        self._timeline.turned_away(self._gateway.clock(), int(status), cause)
+    def _record(self, reason: str, cause: str, status: int | None) -> None:
+        now_ns, request = self._gateway.clock(), self._request
+        if not self._timeline.address:
+            self._timeline.address = self._address_of(request)
+        refusal = Refusal(self._timeline.id, now_ns, self._timeline.address, reason, cause, status)
+        if request is not None:
+            path, origin = request.path.partition("?")[0], request.get("origin")
+            refusal = refusal._replace(path=path[:MAX_TEXT], origin=origin and origin[:MAX_TEXT])
+        self._host.refusals.reject(refusal)

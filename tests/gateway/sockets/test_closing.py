@@ -1,9 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.frames import Close, CloseCode
 
-from appliance.errors import ClosedByOperator, GatewayError, SlowClient
-from appliance.gateway.sockets.closing import MAX_REASON, close_of, cut_reason, reason_of
+from appliance.errors import ClosedByOperator, GatewayError, GatewayStopping, SlowClient
+from appliance.gateway.sockets.closing import MAX_REASON, close_of, cut_reason, end_of, reason_of
+
+NO_CODE = Close(CloseCode.NO_STATUS_RCVD, "")
 
 
 @given(st.text())
@@ -28,3 +33,24 @@ def test_what_a_client_is_told(error, code, told, reason):
 
 def test_a_client_that_closes_is_no_error():
     assert reason_of(None) is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "received", "cause", "expected"),
+    [
+        (None, None, None, (1006, "network", "connection lost", None)),
+        (
+            Close(CloseCode.NO_STATUS_RCVD, ""),
+            Close(CloseCode.NO_STATUS_RCVD, ""),
+            None,
+            (1005, "client", "client", None),
+        ),
+        (Close(1000, "bye"), Close(1000, "bye"), None, (1000, "client", "client: bye", None)),
+        (Close(1012, "x"), None, GatewayStopping(), (1012, "gateway", str(GatewayStopping()), "stopping")),
+    ],
+)
+def test_an_end_is_plain_numbers_and_words(sent, received, cause, expected):
+    protocol = SimpleNamespace(close_sent=sent, close_rcvd=received, parser_exc=None)
+    end = end_of(protocol, cause, 7)
+    assert end == (7, *expected)
+    assert type(end.code) is int  # what the library has would be logged as <CloseCode.NO_STATUS_RCVD: 1005>

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from appliance.errors import ClosedByOperator, PingTimeout
+from appliance.errors import ClosedByOperator, PingTimeout, SlowClient
 from appliance.gateway.recording.timeline import PollRecord
-from appliance.gateway.sockets.connection import TIMERS, Connection, Phase
+from appliance.gateway.sockets.connection import TIMERS, Connection
+from appliance.gateway.sockets.phases import Phase
+from appliance.gateway.sockets.reading import Pause
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import Client
 from tests.gateway.clock import advance, run
@@ -225,6 +227,12 @@ LATER = {
     "ping": lambda stage: feed(stage.transport, masked(Frame(Opcode.PING, b"?"))),
     "close frame": lambda stage: feed(stage.transport, masked(Frame(Opcode.CLOSE, b"\x03\xe8"))),
     "end of stream": lambda stage: stage.connection.eof_received(),
+    "flood": lambda stage: feed(stage.transport, masked(Frame(Opcode.PONG, b"")) * 40),
+    "half a message": lambda stage: feed(stage.transport, masked(Frame(Opcode.BINARY, b"half", fin=False))),
+    "calls wait": lambda stage: stage.connection.pause_reading(),
+    "calls are sent": lambda stage: stage.connection.resume_reading(),
+    "memory is short": lambda stage: stage.connection.pause_reading(Pause.MEMORY),
+    "memory is free": lambda stage: stage.connection.resume_reading(Pause.MEMORY),
     "transport full": lambda stage: stage.connection.pause_writing(),
     "transport free": lambda stage: stage.connection.resume_writing(),
     "message of the canister": deliver,
@@ -250,6 +258,7 @@ def test_after_close_nothing_changes_but_the_end(phase, later):
             left -= 0.5 * takes_time
             assert not stage.is_gone
             assert stage.connection._phase is Phase.CLOSING
+            assert stage.transport.is_read
         await advance(left - 0.001)
         assert not stage.is_gone
         await advance(0.001)
@@ -292,5 +301,25 @@ def test_a_gateway_that_stops_does_not_wait_longer_for_a_request():
         assert stage.is_gone
         assert isinstance(stage.transport, Transport)
         assert stage.transport.written == b""
+
+    on_stage(play)
+
+
+@pytest.mark.parametrize("reads_after", [None, CLOSE + 1, PING + PONG - 1])
+def test_a_client_that_has_not_read_learns_why_it_is_closed_when_it_reads_again_in_time(reads_after):
+    async def play(stage):
+        await stage.reach(Phase.OPEN)
+        stage.connection.pause_writing()
+        stage.connection.close(SlowClient(2, 1))
+        before = stage.transport.written
+        await advance((reads_after or PING + PONG) - 0.001)
+        assert not stage.is_gone
+        assert stage.transport.written == before
+        if reads_after is None:
+            await advance(0.001)
+            assert stage.is_gone
+        else:
+            stage.connection.resume_writing()
+            assert b"\x10\x04the client reads too slowly" in stage.transport.written[len(before) :]
 
     on_stage(play)

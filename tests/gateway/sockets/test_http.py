@@ -1,54 +1,30 @@
 """Every rule for the request that opens a WebSocket, without a socket."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import Config
-from appliance.errors import PluginUnavailable, PostponedByPlugin, RefusedByPlugin, TooLarge
+from appliance.errors import PluginUnavailable, PostponedByPlugin, RefusedByPlugin
 from appliance.gateway.sockets.http import (
-    MAX_HEAD,
+    FULL,
+    HANDSHAKE,
+    MAX_HANDSHAKE_HEADER,
+    NO_UPGRADE,
     NOT_ACCEPTING,
     UNIX,
     HttpRejection,
-    RequestHeadReader,
     Route,
+    check_handshake,
     check_upgrade,
     client_address,
+    handshake_of,
     rejection_by_plugin,
     upgrade_request,
 )
+from appliance.gateway.sockets.refusals import REASONS
+from appliance.gateway.sockets.request_head import MAX_LINES, RequestHead, parse_request
 from tests.gateway.clients import CANISTER
-
-# --- bytes ------------------------------------------------------------------------------------------------------------
-
-REQUEST = b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n"
-
-
-@given(st.lists(st.integers(0, len(REQUEST)), max_size=8), st.binary(max_size=20))
-def test_a_request_is_whole_when_its_last_byte_came_however_it_was_cut(cuts: list[int], behind: bytes):
-    everything = REQUEST + behind
-    edges = [0, *sorted(cuts), len(everything)]
-    head, fed = RequestHeadReader(), 0
-    for start, end in pairwise(edges):
-        whole = head.feed(everything[start:end])
-        fed = end
-        if whole is not None:
-            assert fed >= len(REQUEST)
-            assert whole == (REQUEST, everything[len(REQUEST) : fed])
-            return
-        assert fed < len(REQUEST)
-    raise AssertionError("it was never whole")
-
-
-def test_a_request_that_does_not_end_is_too_large():
-    head = RequestHeadReader()
-    assert head.feed(b"x" * MAX_HEAD) is None
-    with pytest.raises(TooLarge, match=f"HTTP request has {MAX_HEAD + 1} bytes, the limit is {MAX_HEAD}"):
-        head.feed(b"x")
-
 
 # --- path, origin, plugins --------------------------------------------------------------------------------------------
 
@@ -60,8 +36,26 @@ def config(*origins: str) -> Config:
     return Config.model_validate({"gateway": gateway, "canisters": [{"id": str(CANISTER), "name": "chat"}]})
 
 
-def verdict(path: str = "/", origin: str | None = None, *origins: str, is_full: bool = False) -> Route | HttpRejection:
-    return check_upgrade(path, origin, "v2", config(*origins), is_full=is_full)
+HANDSHAKE_HEADERS = {
+    "host": "gateway",
+    "connection": "keep-alive, Upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+def upgrade(path: str = "/", method: str = "GET", version: tuple[int, int] = (1, 1), **headers: str) -> RequestHead:
+    """A request for a WebSocket; a header that is empty is left out."""
+    names = HANDSHAKE_HEADERS | {name.replace("_", "-"): value for name, value in headers.items()}
+    return RequestHead(method, path, version, tuple((name, value) for name, value in names.items() if value))
+
+
+def verdict(
+    path: str = "/", origin: str | None = None, *origins: str, not_accepting: HttpRejection | None = None
+) -> Route | HttpRejection:
+    request = upgrade(path, origin=origin or "")
+    return check_upgrade(request, "v2", config(*origins), not_accepting=not_accepting)
 
 
 def test_a_path_leads_somewhere_or_is_not_found():
@@ -92,9 +86,10 @@ def test_pages_of_other_origins_are_turned_away(origin, origins, allowed):
 
 
 def test_a_full_gateway_turns_away_those_it_would_serve():
-    assert verdict(is_full=True) == NOT_ACCEPTING
-    assert (NOT_ACCEPTING.status, NOT_ACCEPTING.headers) == (503, {"Retry-After": "5"})
-    away = verdict("/nowhere", is_full=True)
+    for away in (FULL, NOT_ACCEPTING):
+        assert verdict(not_accepting=away) == away
+        assert (away.status, away.headers) == (503, {"Retry-After": "5"})
+    away = verdict("/nowhere", not_accepting=FULL)
     assert isinstance(away, HttpRejection)
     assert away.status == 404
 
@@ -113,11 +108,63 @@ def test_what_a_plugin_says_becomes_a_status(refusal, status, headers):
     assert (away.status, away.text, dict(away.headers)) == (status, f"{refusal}\n", headers)
 
 
-def test_a_visit_has_its_headers_by_lower_case_names():
-    visit = upgrade_request("192.0.2.1", "/?a", [("X-A", "1"), ("x-a", "2"), ("B", "3")], Route("v1", CANISTER))
+def test_of_a_header_that_comes_twice_a_plugin_sees_the_last():
+    request = RequestHead("GET", "/?a", (1, 1), (("x-a", "1"), ("x-a", "2"), ("b", "3")))
+    visit = upgrade_request("192.0.2.1", request, Route("v1", CANISTER))
     assert (visit.address, visit.path, visit.generation, visit.canister) == ("192.0.2.1", "/?a", "v1", str(CANISTER))
     assert visit.headers == {"x-a": "2", "b": "3"}
-    assert upgrade_request("", "/", [], Route("v1")).canister is None
+    assert upgrade_request("", request, Route("v1")).canister is None
+
+
+# --- the handshake ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "reason"),
+    [
+        (upgrade(), None, None),
+        (upgrade(connection="upgrade"), None, None),
+        (upgrade(upgrade="WebSocket"), None, None),
+        (upgrade(version=(1, 2)), None, None),
+        (upgrade(content_length="0"), None, None),
+        (upgrade(method="HEAD"), 405, "method"),
+        (upgrade(method="POST", content_length="3"), 405, "method"),
+        (upgrade(version=(1, 0)), 426, "no_upgrade"),
+        (upgrade(connection=""), 426, "no_upgrade"),
+        (upgrade(connection="keep-alive"), 426, "no_upgrade"),
+        (upgrade(upgrade=""), 426, "no_upgrade"),
+        (upgrade(upgrade="h2c"), 426, "no_upgrade"),
+        (upgrade(sec_websocket_version="8"), 426, "no_upgrade"),
+        (upgrade(content_length="3"), 400, "malformed"),
+        (upgrade(transfer_encoding="chunked"), 400, "malformed"),
+        (upgrade(sec_websocket_protocol="a" * (MAX_HANDSHAKE_HEADER + 1)), 431, "too_large"),
+    ],
+)
+def test_what_a_handshake_needs(request_: RequestHead, status: int | None, reason: str | None):
+    away = check_handshake(request_)
+    assert (away and away.status, away and away.reason) == (status, reason)
+    assert away is None or (away.text.endswith("\n") and away.reason in REASONS)
+
+
+def test_who_sends_no_upgrade_learns_what_to_do_with_a_proxy():
+    assert NO_UPGRADE.headers["Upgrade"] == "websocket"
+    assert "proxy" in NO_UPGRADE.text
+    wrong = check_handshake(upgrade(sec_websocket_version="8"))
+    assert wrong is not None
+    assert wrong.headers["Sec-WebSocket-Version"] == "13"
+
+
+def test_another_major_version_of_http_is_not_spoken():
+    away = check_upgrade(upgrade(version=(2, 0)), "v2", config(), not_accepting=None)
+    assert isinstance(away, HttpRejection)
+    assert (away.status, away.reason) == (505, "http_version")
+
+
+def test_the_library_gets_the_handshake_and_nothing_else():
+    request = RequestHead("GET", "/x", (1, 1), tuple((name, "v") for name in (*HANDSHAKE, "cookie", *HANDSHAKE)))
+    kept = parse_request(handshake_of(request).replace(b"1.1", b"1.0"))  # without Host
+    assert kept.headers == tuple((name, "v, v") for name in HANDSHAKE)
+    assert len(HANDSHAKE) <= MAX_LINES
 
 
 # --- address ----------------------------------------------------------------------------------------------------------

@@ -2,15 +2,19 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import subprocess
 
 import pytest
 from websockets.asyncio.client import connect, unix_connect
 
 from appliance.config.schema import Tls
 from appliance.errors import ConfigError
-from appliance.gateway.sockets.listener import Listener, load_tls
+from appliance.gateway.sockets.listener import Listener
+from appliance.gateway.sockets.tls.loading import load_tls
+from tests.gateway.bench import until
 from tests.gateway.clients import Client, greeting
 from tests.gateway.served import served
+from tests.needs import program
 
 
 async def test_a_free_port_is_told():
@@ -34,12 +38,13 @@ async def test_ipv6():
     if not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")
     try:
-        async with served(gateway={"listen": "[::1]:0"}) as it:
-            assert it.listener.url == f"ws://[::1]:{it.listener.port}"
-            async with it.websocket():
-                pass
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no ::1")
+    async with served(gateway={"listen": "[::1]:0"}) as it:
+        assert it.listener.url == f"ws://[::1]:{it.listener.port}"
+        async with it.websocket():
+            pass
 
 
 async def test_a_unix_socket_is_served_and_removed(tmp_path):
@@ -92,6 +97,41 @@ def test_unusable_tls_files_are_named(tmp_path, pair):
     for wrong in (Tls(certificate=tmp_path / "none", key=key), Tls(certificate=key, key=certificate)):
         with pytest.raises(ConfigError, match="tls"):
             load_tls(wrong)
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(tmp_path, pair):
+    locked = tmp_path / "locked.pem"
+    lock = [program("openssl"), "pkey", "-in", str(pair[1]), "-aes128", "-passout", "pass:secret", "-out", str(locked)]
+    subprocess.run(lock, check=True, capture_output=True)  # noqa: S603
+    with pytest.raises(ConfigError, match="has a passphrase"):
+        load_tls(Tls(certificate=pair[0], key=locked))
+
+
+def test_a_key_that_others_can_read_is_refused_with_the_command_that_mends_it(pair):
+    pair[1].chmod(0o644)
+    with pytest.raises(
+        ConfigError, match=rf"gateway\.tls\.key: {pair[1]} is open to other users \(mode 0644\); run: chmod 6"
+    ):
+        load_tls(Tls(certificate=pair[0], key=pair[1]))
+
+
+async def test_clients_wait_in_the_queue_until_it_opens():
+    async with served() as it:
+        port = it.listener.port
+        config = it.gateway.config
+        await it.listener.stop()
+        it.gateway.stopping = False
+        settings = config.gateway.model_copy(update={"listen": f"127.0.0.1:{port}"})
+        it.gateway.config = config.model_copy(update={"gateway": settings})
+        async with Listener(it.gateway, opens=False) as later:
+            raw = await it.raw_at(port)
+            await asyncio.sleep(0)
+            assert not len(later)
+            later.open()
+            status, _, _ = await raw.request("/")
+            assert status == 101
+            raw.close()
+            await until(lambda: not len(later))
 
 
 @pytest.mark.parametrize("turns", range(8))

@@ -9,27 +9,27 @@ from pathlib import Path
 import pytest
 
 from appliance.config.fields.address import TcpAddress, UnixAddress
-from appliance.gateway.sockets import inherited
-from appliance.gateway.sockets.addresses import ListenAddress, bind
-from appliance.gateway.sockets.inherited import FIRST, descriptors, find_inherited
+from appliance.gateway.sockets.accepting import inherited
+from appliance.gateway.sockets.accepting.addresses import ListenAddress, bind
+from appliance.gateway.sockets.accepting.inherited import FIRST, descriptors, find_inherited
 
 SERVES = """
 import asyncio, os, sys
 from pathlib import Path
 from appliance.config.fields.address import parse_address
-from appliance.gateway.sockets.addresses import ListenAddress, bind
+from appliance.gateway.recording.measurements import Counters
+from appliance.gateway.sockets.accepting.addresses import ListenAddress, bind
 
 os.environ["LISTEN_PID"] = str(os.getpid())
 
-class Echo(asyncio.Protocol):
-    def connection_made(self, transport):
-        transport.write(b"served")
-        transport.close()
+def serve(client, peer):
+    client.sendall(b"served")
+    client.close()
 
 async def main():
     bound = [await bind(ListenAddress(parse_address(text), "v2"), with_tls=False) for text in sys.argv[1:]]
     for one in bound:
-        await one.serve(Echo, None)
+        one.serve(serve, Counters())
     print(*(one.url for one in bound), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for one in bound:

@@ -2,23 +2,21 @@
 
 import asyncio
 import contextlib
-import inspect
-import os
+import errno
 import socket
-import ssl
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from appliance.config.fields.address import TcpAddress, UnixAddress, parse_address
 from appliance.config.schema import Gateway as Settings
-from appliance.gateway.sockets.inherited import find_inherited
+from appliance.gateway.recording.measurements import Counters
+from appliance.gateway.sockets.accepting.acceptor import Acceptor, Arrived
+from appliance.gateway.sockets.accepting.inherited import find_inherited
 
 BACKLOG = 1024
 """Connections that the kernel completes and keeps until they are accepted."""
-
-Factory = Callable[[], asyncio.BaseProtocol]
 
 
 class ListenAddress(NamedTuple):
@@ -40,7 +38,7 @@ class ListeningSocket:
     with_tls: bool
     is_ours: bool = True
     """Whether closing may remove a Unix socket's file; that of an inherited one belongs to the service manager."""
-    servers: list[asyncio.AbstractServer] = field(default_factory=list)
+    _acceptors: list[Acceptor] = field(default_factory=list)
     port: int | None = None
     """The bound port; None on a Unix socket."""
 
@@ -71,49 +69,30 @@ class ListeningSocket:
         """
         return ListeningSocket(listen, [one.dup() for one in self.sockets], with_tls, self.is_ours)
 
-    async def serve(self, factory: Factory, tls: ssl.SSLContext | None) -> None:
-        """Begin to accept clients. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        is_unix = isinstance(self.listen.address, UnixAddress)
-        create = loop.create_unix_server if is_unix else loop.create_server
-        # From Python 3.13 on a server removes the file when it closes, though a duplicate may still serve there.
-        can_keep = "cleanup_socket" in inspect.signature(create).parameters
-        keeps: dict[str, Any] = {"cleanup_socket": False} if can_keep else {}
-        for one in self.sockets:
-            self.servers.append(await create(factory, sock=one, ssl=tls, backlog=BACKLOG, **keeps))
+    @property
+    def is_served(self) -> bool:
+        """Whether clients are accepted here."""
+        return bool(self._acceptors)
+
+    def serve(self, arrived: Arrived, counters: Counters) -> None:
+        """Begin to accept clients."""
+        self._acceptors = [Acceptor(one, arrived, counters) for one in self.sockets]
+        for acceptor in self._acceptors:
+            acceptor.start()
 
     def pause(self) -> None:
-        """Accept no more, but keep the servers open until the sockets that were accepted have become connections.
-
-        asyncio accepts a socket in one turn of the loop and attaches its transport to the server in the next; on a
-        server that was closed between the two this fails, and the client is reset without an answer. Removing the
-        reader stops accepting and nothing else; the server is closed ``listener.SETTLING_TURNS`` later. uvloop accepts
-        in its own core, where no such reader exists and no accepted socket is lost: there it changes nothing.
-        """
-        loop = asyncio.get_running_loop()
-        for server in self.servers:
-            for one in getattr(server, "sockets", ()):
-                loop.remove_reader(one.fileno())
+        """Accept no more, but keep the sockets open: clients wait in the kernel's queue."""
+        for acceptor in self._acceptors:
+            acceptor.stop()
 
     def close(self, *, unlink: bool) -> None:
         """Accept no more; accepted sockets stay. With ``unlink`` the file of a Unix socket is removed."""
-        for server in self.servers:
-            server.close()
-        for one in self.sockets[len(self.servers) :]:
+        self.pause()
+        for one in self.sockets:
             one.close()
         if unlink and self.is_ours and isinstance(self.listen.address, UnixAddress):
             with contextlib.suppress(OSError):
                 self.listen.address.path.unlink(missing_ok=True)
-
-    def abort_handshakes(self) -> None:
-        """End the sockets that were accepted and are no connection yet, because their TLS handshake is not done.
-
-        Nothing may wait for them: from Python 3.12.1 on a server's ``wait_closed()`` does, for the minute that a client
-        may take for its handshake. Only 3.13 and newer can end them; with others the handshakes time out by themselves.
-        """
-        for server in self.servers:
-            if (abort_clients := getattr(server, "abort_clients", None)) is not None:
-                abort_clients()
 
 
 def listen_addresses(settings: Settings) -> list[ListenAddress]:
@@ -163,9 +142,10 @@ def _bind_tcp(family: int, address: tuple[object, ...]) -> socket.socket:
 
 
 def _bind_unix(path: str) -> socket.socket:
-    with contextlib.suppress(OSError):
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            os.unlink(path)  # left behind by a process that was killed; bind would fail on it
+    try:
+        remove_dead_socket(Path(path))
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on unix:{path}: {error.strerror}") from None
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         one.setblocking(False)
@@ -175,6 +155,33 @@ def _bind_unix(path: str) -> socket.socket:
         one.close()
         raise OSError(error.errno, f"cannot listen on unix:{path}: {error.strerror}") from None
     return one
+
+
+def remove_dead_socket(path: Path) -> None:
+    """Remove the socket file of a process that has ended, on which a bind would fail. Raises OSError if a process
+    serves there, or the file is no socket.
+    """
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(errno.EEXIST, "a file exists there, and it is not a socket", str(path))
+    except FileNotFoundError:
+        return
+    if is_served(path):
+        raise OSError(errno.EADDRINUSE, "another process serves there", str(path))
+    path.unlink(missing_ok=True)
+
+
+def is_served(path: Path) -> bool:
+    """Whether a process accepts connections at a Unix socket. Connects, and sends nothing. Raises OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except BlockingIOError:
+            pass  # its queue is full, so somebody is there
+    return True
 
 
 def _reachable(host: str) -> str:

@@ -1,0 +1,1 @@
+"""From a socket of the system to a connection."""
