@@ -1,0 +1,139 @@
+"""``ws_close`` calls for the clients that an earlier process left behind.
+
+A canister that keeps one client of a principal (v1, and some of v2) takes the close call of an old session for the end
+of the new one, and a key of v0 is the same in every session. So no close call may reach a canister after an opening of
+the same client: whoever comes back waits until its close call is done, which goes first then.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+
+from appliance.errors import GatewayError
+from appliance.gateway.journal.entry import Entry, group_of
+from appliance.gateway.journal.journal import Journal, NoJournal
+from appliance.gateway.recording.measurements import Counters
+from appliance.gateway.tasks import Tasks
+from appliance.protocol.events import Join
+
+_log = structlog.get_logger(__name__)
+
+AT_ONCE = 512
+"""Groups that are worked off at a time. Their calls wait for their turn in the budget of calls as all others."""
+ATTEMPTS = 3
+RETRY_S = 30.0
+"""Of a close call that the IC does not answer, each attempt for four minutes. After the last, the client stays in the
+journal for the next start."""
+
+
+class _Group:
+    """The clients of one principal at one canister, or of one key of v0: in the order in which they opened."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.task: asyncio.Task[None] | None = None
+        self.is_awaited = asyncio.Event()
+
+
+class LateCloseCalls:
+    """The close calls of the clients that an earlier process left behind, which are due or under way."""
+
+    def __init__(
+        self,
+        send: Callable[[bytes, bytes, bytes], Awaitable[object]],
+        journal: Journal | NoJournal,
+        *,
+        tasks: Tasks,
+        counters: Counters,
+    ) -> None:
+        """``send`` makes a close call when there is room for it, from canister, client key and argument. It raises
+        GatewayError.
+        """
+        self._send = send
+        self._journal = journal
+        self._tasks = tasks
+        self._counters = counters
+        self._groups: OrderedDict[tuple[bytes, bytes], _Group] = OrderedDict()
+        self._waiting: OrderedDict[tuple[bytes, bytes], _Group] = OrderedDict()
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def pending(self) -> int:
+        """Clients whose close call is not done, nor given up."""
+        return sum(len(group.entries) for group in self._groups.values())
+
+    def start(self, entries: Iterable[Entry]) -> None:
+        """Begin with these clients, the first to open first."""
+        for entry in entries:
+            self._groups.setdefault(entry.group, _Group()).entries.append(entry)
+        if self._groups:
+            _log.info("reporting the clients of an earlier process", clients=self.pending)
+        self._waiting.update(self._groups)
+        self._start_next()
+
+    async def wait_for(self, join: Join) -> None:
+        """Return when no close call for an earlier session of this client will reach its canister any more."""
+        place = group_of(join)
+        if (group := self._groups.get(place)) is None:
+            return
+        group.is_awaited.set()
+        if group.task is None:
+            del self._waiting[place]
+            self._start(place, group)
+        if group.task is not None:
+            await asyncio.wait({group.task})
+
+    def stop(self) -> None:
+        """Begin no more and end those that run: the clients stay in the journal for the next process."""
+        for place in self._waiting:
+            del self._groups[place]
+        self._waiting.clear()
+        for task in self._running:
+            task.cancel()
+
+    def _start_next(self) -> None:
+        while self._waiting and len(self._running) < AT_ONCE:
+            self._start(*self._waiting.popitem(last=False))
+
+    def _start(self, place: tuple[bytes, bytes], group: _Group) -> None:
+        group.task = task = self._tasks.start(self._close(group))
+        self._running.add(task)
+        task.add_done_callback(lambda task: self._done(place, task))
+
+    def _done(self, place: tuple[bytes, bytes], task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        del self._groups[place]
+        self._start_next()
+
+    async def _close(self, group: _Group) -> None:
+        while group.entries and await self._attempt(group):
+            del group.entries[0]
+
+    async def _attempt(self, group: _Group) -> bool:
+        """Make the close call of the first entry, several times if need be. Returns whether the canister answered it:
+        also a refusal says that it does not know the client.
+        """
+        entry = group.entries[0]
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                await self._send(entry.canister_id, entry.client_key, entry.close_arg)
+            except GatewayError as error:
+                self._counters.failed_farewells[error.reason] += 1
+                _log.warning("a late ws_close failed", client=entry.client, attempt=attempt, cause=str(error))
+                if group.is_awaited.is_set() or attempt == ATTEMPTS:
+                    break
+                await self._pause(group)
+            else:
+                self._journal.remove(entry.canister_id, entry.client_key)
+                self._counters.farewells += 1
+                return True
+        return False
+
+    @staticmethod
+    async def _pause(group: _Group) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_S):
+                await group.is_awaited.wait()
