@@ -13,7 +13,9 @@ Four registers know a client that leaves. This is which of them lets go when:
                      ``wait_for_earlier``, is relayed.
 
 A failed close call frees the key too: to keep it closing would lock the client out for as long as the gateway runs,
-while canisters drop an old session by themselves, at the next opening or when its keep-alives stay away.
+while canisters drop an old session by themselves, at the next opening or when its keep-alives stay away. The client
+stays in the journal, and the next start tries again (``journal.late_close_calls``): by then its session, and any that
+it opened since, is over. So does a client whose close call is cancelled because the time for stopping is over.
 
 A canister of v2 that does not know the gateway refuses the close call with words that say so ("Gateway with
 principal … is not registered"). It registers the gateway with the first client, so it has forgotten every client whose
@@ -25,17 +27,17 @@ the session's own: the new session has another key, and the late close call of t
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from appliance.errors import CanisterRefused, GatewayError
+from appliance.gateway.epochs import Epoch
 from appliance.gateway.hub import Hub
 from appliance.gateway.peer import Peer
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
-from appliance.protocol.events import Call, Join
+from appliance.protocol.events import Join
 
 _log = structlog.get_logger(__name__)
 
@@ -45,33 +47,23 @@ _UNKNOWN_GATEWAY = re.compile("Gateway with principal .* is not registered")
 class CloseCalls:
     """The close calls that are due or under way. ``pending`` counts them."""
 
-    def __init__(
-        self,
-        send: Callable[[Join, Call], Awaitable[bytes | None]],
-        *,
-        hub: Hub,
-        tasks: Tasks,
-        counters: Counters,
-        forgot: Callable[[Principal, Sequence[bytes]], None],
-    ) -> None:
-        """``send`` makes a close call when there is room for it, and returns its reply. It raises GatewayError.
-        ``forgot`` is called with the keys of clients that a canister has forgotten.
-        """
-        self._forgot = forgot
+    def __init__(self, *, hub: Hub, tasks: Tasks, counters: Counters) -> None:
         self.pending = 0
-        self._send = send
         self._hub = hub
         self._tasks = tasks
         self._counters = counters
         self._by_predecessor: dict[tuple[Principal, bytes], set[asyncio.Task[None]]] = {}
 
-    def start(self, join: Join, peer: Peer) -> None:
-        """Begin the close call of a client that has left the hub, and free its key afterwards."""
+    def start(self, join: Join, peer: Peer, epoch: Epoch) -> "asyncio.Task[None]":
+        """Begin the close call of a client that has left the hub, and free its key afterwards. ``epoch`` is that of its
+        session. Returns the task.
+        """
         self.pending += 1
-        task = self._tasks.start(self._notify_closed(join, peer))
+        task = self._tasks.start(self._notify_closed(join, peer, epoch))
         if join.after:
             self._by_predecessor.setdefault((join.canister_id, join.after), set()).add(task)
         task.add_done_callback(lambda task: self._done(join, task))
+        return task
 
     async def wait_for_earlier(self, join: Join) -> None:
         """Wait until no client with the same ``after`` has a close call pending."""
@@ -88,23 +80,27 @@ class CloseCalls:
             if not earlier:
                 del self._by_predecessor[join.canister_id, join.after]
 
-    async def _notify_closed(self, join: Join, peer: Peer) -> None:
+    async def _notify_closed(self, join: Join, peer: Peer, epoch: Epoch) -> None:
         await peer.relays.settled()
         # Asked only now: whether the canister knows the client may have been decided by the last of its calls.
         if not peer.is_known or (call := peer.session.close_call()) is None:
+            if peer.is_journaled:  # else the entry is that of an earlier session, whose late close call is still due
+                epoch.journal.remove(join.canister_id, join.client_key)
             return
         open_then = list[bytes]()
         try:
-            members = self._hub.members(join.canister_id)
+            members = epoch.members(join.canister_id)
             open_then = [key for key, member in members.items() if member.is_open]
-            reply = await self._send(join, call)
+            reply = await epoch.calls.close(join.canister_id, join.client_key, call.arg)
             peer.session.answered(call.method_name, reply)
         except CanisterRefused as error:
             _log.debug("the canister had forgotten the client", client=join.client, cause=str(error))
             if _UNKNOWN_GATEWAY.match(error.text):
-                self._forgot(join.canister_id, open_then)
+                epoch.forgotten(join.canister_id, open_then)
         except GatewayError as error:
             self._counters.failed_farewells[error.reason] += 1
             _log.warning("ws_close failed", client=join.client, cause=str(error))
+            epoch.journal.keep(join.canister_id, join.client_key)
             return
+        epoch.journal.remove(join.canister_id, join.client_key)
         self._counters.farewells += 1

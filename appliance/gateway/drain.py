@@ -95,8 +95,10 @@ class Drain:
         """Wait for the grace, then close one after another, the longest connected first."""
         self._task = asyncio.current_task()
         try:
-            await self._close_all()
+            if not self.is_over:  # it may be cancelled before it begins
+                await self._close_all()
         except asyncio.CancelledError:
+            # The stop of the gateway cancels this task, too, and must see it; only that of `cancel` ends here.
             if self.state != "cancelled":
                 raise
         finally:
@@ -104,7 +106,7 @@ class Drain:
 
     async def _close_all(self) -> None:
         await self._sleep(self.pacing.grace_s)
-        waiting = list(self._who())
+        waiting = list(self._who())  # after the grace: those that left by themselves are not waited for
         self.total = len(waiting)
         if self.state == "waiting":
             self.state = "closing"

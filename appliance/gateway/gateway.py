@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Self
 
@@ -11,50 +11,44 @@ import structlog
 
 from appliance.config.schema import Canister, Config
 from appliance.crypto import Verifier
-from appliance.errors import (
-    CallExpired,
-    CanisterNotServed,
-    CanisterPaused,
-    CanisterRemoved,
-    GatewayError,
-    GatewayStopping,
-    WrongCanister,
-    WrongGeneration,
-)
-from appliance.gateway.calls.budget import CallBudget, TurnTimeout
+from appliance.errors import CanisterPaused, GatewayError, GatewayStopping, WrongCanister, WrongGeneration
+from appliance.gateway.absences import Absences
+from appliance.gateway.calls.budget import CallBudget
 from appliance.gateway.calls.pace import Paces
 from appliance.gateway.calls.queued import QueuedCall
-from appliance.gateway.calls.scheduler import Kind, Ticket
+from appliance.gateway.calls.scheduler import Kind
 from appliance.gateway.change import ImmediateChange
+from appliance.gateway.client_verification import ClientVerification
 from appliance.gateway.close_calls import CloseCalls
 from appliance.gateway.connections import ConnectionRegistry
 from appliance.gateway.drain import Drain, Pacing
+from appliance.gateway.epochs import Epoch, Epochs
 from appliance.gateway.hooks import Hooks
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
+from appliance.gateway.journal.entry import entry_of, opening_of
+from appliance.gateway.journal.journal import Journal, NoJournal
 from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key
 from appliance.gateway.peer import Peer
-from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.poller import Poller
-from appliance.gateway.polling.pollers import Pollers
-from appliance.gateway.polling.replies import Replies
 from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.successions import Successions
 from appliance.gateway.tasks import Tasks
-from appliance.ic.agent import QuerySignatures
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes
-from appliance.protocol.events import Call, Join
+from appliance.protocol.events import Join
 from appliance.protocol.generations import SESSIONS
-from appliance.protocol.session import Session, SessionContext
+from appliance.protocol.session import Session
 
 _log = structlog.get_logger(__name__)
 
 CLOSING_SHARE = 0.7
 """Of the time for stopping: for closing sockets. The rest is for the close calls, which take seconds on the mainnet."""
+HAND_ON_S = 3.0
+"""For calls that are under way when the last socket is closed for the next process."""
 MAX_FLUSH_POLLS = 3
 """Polls for a refused client before its socket closes. One is not enough: the replica that answers a query may be a
 block behind the one that refused the call."""
@@ -74,56 +68,50 @@ class Gateway:
         principal: Principal,
         clock: Callable[[], int] = time.time_ns,
         wake_up: Callable[[], WakeUp] = LoopWakeUp,
+        journal: Journal | NoJournal | None = None,
     ) -> None:
-        """``principal`` is the one that ``ic`` signs with; ``clock`` is nanoseconds since 1970."""
+        """``principal`` is the one that ``ic`` signs with; ``clock`` is nanoseconds since 1970. Clients that the
+        ``journal`` knows from earlier processes are reported to their canisters once the context is entered.
+        """
         self.config = config
-        self.principal = principal
         self.clock = clock
         self.counters = Counters()
         self.recorder = Recorder()
         self.timelines = self.recorder.timelines
         self.limits = Limits(config)
         self.hooks = Hooks()
-        self.event_bus = EventBus(clock)
+        self.event_bus = EventBus(clock, lambda: self.config.canister_names)
         self.hub = Hub()
         self.connections = ConnectionRegistry()
         self.tasks = Tasks()
         self.paces = Paces()
         self.budget = CallBudget(config.relay)
+        self.verification = ClientVerification(config.verification.share_per_ip)
         self.stopping = False
+        self.winding_down = False
         self.drain: Drain | None = None
         self.canister_drains: dict[Principal, Drain] = {}
-        self._ic = ic
         self._verifier = verifier
-        self._session_context = SessionContext(principal, Envelopes(verifier, config.verification.envelopes))
-        self._replies = Replies(
-            verifier,
-            config.verification.certificates,
-            self.counters,
-            gateway=principal,
-            signatures=_signatures(config),
-            clock=clock,
-            recorder=self.recorder,
-        )
-        self.pollers = Pollers(
-            source=ic,
-            replies=self._replies,
+        self.epochs = Epochs(
+            config,
+            envelopes=Envelopes(verifier, config.verification.envelopes),
             hub=self.hub,
             tasks=self.tasks,
             counters=self.counters,
             recorder=self.recorder,
             event_bus=self.event_bus,
+            budget=self.budget,
             clock=clock,
             wake_up=wake_up,
-            budget=PollBudget(config.polling.budget),
         )
+        self.epochs.begin(principal, ic, journal or NoJournal())
         self._successions = Successions()
-        self._close_calls = CloseCalls(
-            self._close, hub=self.hub, tasks=self.tasks, counters=self.counters, forgot=self._forgot
-        )
+        self._absences = Absences(clock)
+        self._close_calls = CloseCalls(hub=self.hub, tasks=self.tasks, counters=self.counters)
         self._deadline: float | None = None
 
     async def __aenter__(self) -> Self:
+        self.epochs.current.take_over()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -135,13 +123,29 @@ class Gateway:
         return self._close_calls.pending
 
     @property
+    def principal(self) -> Principal:
+        """The principal of sessions that begin now."""
+        return self.epochs.current.principal
+
+    @property
+    def journal(self) -> Journal | NoJournal:
+        """The journal of sessions that begin now."""
+        return self.epochs.current.journal
+
+    @property
+    def pollers(self) -> Mapping[Principal, Poller]:
+        """The running pollers by canister."""
+        return self.epochs.pollers
+
+    @property
     def verifier(self) -> Verifier:
         """The present verifier; a reload may replace it."""
         return self._verifier
 
     def session(self, generation: str) -> Session:
-        """A new session of a wire generation, by its name."""
-        return SESSIONS[generation](self._session_context)
+        """A new session of a wire generation, by its name. Its peer has to `leave` in the end."""
+        self.epochs.current.sessions += 1
+        return SESSIONS[generation](self.epochs.current.context)
 
     @property
     def is_accepting(self) -> bool:
@@ -151,6 +155,7 @@ class Gateway:
     def begin_stop(self) -> float:
         """Admit nobody any more. Returns the seconds that are left for stopping; a later call does not extend them."""
         self.stopping = True
+        self.budget.drain(True)
         now = asyncio.get_running_loop().time()
         if self._deadline is None:
             self._deadline = now + self.config.drain.deadline
@@ -159,52 +164,64 @@ class Gateway:
     async def stop(self) -> None:
         """Wait for all close calls, within the time that is left, then end all background work."""
         left_s = self.begin_stop()
-        self.pollers.stop_all()  # their tasks never end by themselves: ``finish`` would wait for them
+        for epoch in self.epochs:
+            epoch.stop()
+        for drain in filter(None, (self.drain, *self.canister_drains.values())):
+            drain.cancel()  # nobody is left to close, and it may still be in its grace
         unfinished = await self.tasks.finish(left_s)
         if unfinished:
             _log.warning("stopped before all was done", tasks=unfinished)
+        for epoch in self.epochs:
+            await epoch.journal.close()
 
     # --- orders of operators ----------------------------------------------------------------------------------------
 
-    async def prepare(self, new: Config) -> ImmediateChange:
-        """Prepare to follow another configuration; changes nothing yet."""
+    async def prepare(self, new: Config, *, may_return: bool = False) -> ImmediateChange:
+        """Prepare to follow another configuration, which may be a step of several; changes nothing yet."""
         verifier, old = self._verifier, self.config.verification
         if new.verification.max_certificate_age != old.max_certificate_age:
             age_ns = round(new.verification.max_certificate_age * 1e9)
             verifier = Verifier(verifier.root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
-        return ImmediateChange(lambda: self.follow(new, verifier))
+        return ImmediateChange(lambda: self.follow(new, verifier, may_return=may_return))
 
-    def follow(self, new: Config, verifier: Verifier) -> None:
+    def follow(self, new: Config, verifier: Verifier, *, may_return: bool = False) -> None:
         """Follow another configuration from now on. Sessions of canisters that are no longer served are drained."""
         old, self.config = self.config, new
-        self._verifier = self._session_context.envelopes.verifier = self._replies.verifier = verifier
-        self._session_context.envelopes.mode = new.verification.envelopes
-        self._replies.mode = new.verification.certificates
-        self._replies.signatures = _signatures(new)
+        self._absences.follow(old, new, self.hub.canisters() if may_return else None)
+        self._verifier = verifier
+        self.epochs.follow(new, verifier)
         self.limits.follow(new)
+        self.verification.share = new.verification.share_per_ip
         self.budget.follow(new.relay)
-        self.pollers.budget.follow(new.polling.budget)
         for canister_id in self.hub.canisters():
             self._follow_canister(old.canister(canister_id), new.canister(canister_id), canister_id)
 
     def _follow_canister(self, old: Canister | None, new: Canister | None, canister_id: Principal) -> None:
+        is_removed = new is None and (old is not None or canister_id not in self.canister_drains)
         # v0 has a queue format of its own: one poller cannot read for sessions of v0 and of the others.
-        if new is None or (old is not None and ("v0" in old.generation) != ("v0" in new.generation)):
-            self.drain_canister(canister_id, lambda: CanisterRemoved(str(canister_id)))
-        elif old is None and (drain := self.canister_drains.pop(canister_id, None)) is not None:
+        if is_removed or (new and old and ("v0" in old.generation) != ("v0" in new.generation)):
+            self.drain_canister(canister_id, *self._absences.parting(canister_id, self.config.drain))
+        elif new is not None and old is None and (drain := self.canister_drains.pop(canister_id, None)) is not None:
             drain.cancel()  # served again: whoever was not closed yet may stay
-        if (poller := self.pollers.get(canister_id)) is not None:
+        for poller in filter(None, (epoch.pollers.get(canister_id) for epoch in self.epochs)):
             poller.follow(self.config.polling_of(canister_id))
             if new is not None and new.paused != poller.is_paused:
-                if new.paused:
-                    poller.pause()
-                else:
-                    poller.resume()
+                (poller.pause if new.paused else poller.resume)()
+
+    def rotate(self, principal: Principal, ic: Ic, journal: Journal | NoJournal) -> bool:
+        """Begin sessions in the name of another principal, which ``ic`` signs with. Those that are there keep theirs.
+        Returns whether ``ic`` and ``journal`` are used: not where sessions with this principal are left of earlier.
+        """
+        is_new = not self.epochs.resume(principal)
+        if is_new:
+            self.epochs.begin(principal, ic, journal).take_over()
+        return is_new
 
     def start_drain(self, pacing: Pacing, *, retry_after_s: float | None = None) -> Drain:
         """Admit nobody and close every session at this pace. A drain that is under way is replaced."""
         if self.drain is not None:
             self.drain.cancel()
+        self.budget.drain(True)
         self.drain = drain = Drain(lambda: self.connections, lambda: GatewayStopping(retry_after_s), pacing)
         self.tasks.start(drain.run())
         return drain
@@ -213,14 +230,23 @@ class Gateway:
         """Close every session by the policy of the configuration, before stopping: ``grace`` passes first, and part of
         the time until ``deadline`` is left for the close calls.
         """
-        policy = self.config.drain
-        self._deadline = asyncio.get_running_loop().time() + policy.grace + policy.deadline
-        pacing = Pacing(policy.rate, policy.grace, policy.grace + CLOSING_SHARE * policy.deadline)
+        await self._close_all(self.config.drain.grace, self.config.drain.grace + self.config.drain.deadline)
+
+    async def hand_on(self) -> None:
+        """Close every session at the pace of the configuration; close calls are left to the next process."""
+        await self._close_all(0.0, self.config.drain.deadline)
+        self._deadline = asyncio.get_running_loop().time() + HAND_ON_S
+
+    async def _close_all(self, grace_s: float, limit_s: float) -> None:
+        self.winding_down = True
+        self._deadline = asyncio.get_running_loop().time() + limit_s
+        pacing = Pacing(self.config.drain.rate, grace_s, grace_s + CLOSING_SHARE * (limit_s - grace_s))
         await self.start_drain(pacing).wait()
 
     def cancel_drain(self) -> bool:
         """Admit clients again; closed sessions stay closed. Returns whether there was a drain."""
         drain, self.drain = self.drain, None
+        self.budget.drain(self.stopping)
         if drain is not None:
             drain.cancel()
         return drain is not None
@@ -250,8 +276,8 @@ class Gateway:
     def join(self, join: Join, peer: Peer) -> None:
         """Register a verified client.
 
-        Raises GatewayStopping, WrongCanister, CanisterNotServed, WrongGeneration, CanisterPaused, RateLimited,
-        CanisterFull, DuplicateClient, ClientLeaving or ReplayedEnvelope.
+        Raises GatewayStopping, WrongCanister, CanisterNotServed, CanisterUnlisted, WrongGeneration, CanisterPaused,
+        RateLimited, CanisterFull, DuplicateClient, ClientLeaving, ReplayedEnvelope or EnvelopeExpired.
         """
         if not self.is_accepting:
             raise GatewayStopping
@@ -259,7 +285,7 @@ class Gateway:
             raise WrongCanister(str(join.canister_id), str(peer.canister_id))
         canister = self.config.canister(join.canister_id)
         if canister is None:
-            raise CanisterNotServed(str(join.canister_id))
+            raise self._absences.error(join.canister_id)
         if join.generation not in canister.generation:
             raise WrongGeneration(join.generation, " or ".join(canister.generation), str(canister.id))
         if canister.paused:
@@ -268,7 +294,8 @@ class Gateway:
         # An opening counts as a message: with a new connection for each, a client would otherwise have no limit.
         if (exceeded := self.limits.message(peer.limited_as)) is not None:
             self.limit_exceeded(peer, exceeded)
-        self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock())
+        is_strict = self.config.verification.envelopes == "enforce"
+        self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock(), refuse_expired=is_strict)
         self.counters.joined += 1
 
     def limit_exceeded(self, peer: Peer, exceeded: LimitExceeded) -> None:
@@ -280,8 +307,9 @@ class Gateway:
     def poll(self, peer: Peer, nonce: int | None) -> None:
         """Start polling the canister of a registered client, unless it is polled already."""
         canister = None if peer.join is None else self.config.canister(peer.join.canister_id)
-        if canister is not None and canister.id not in self.pollers:
-            self.pollers.start(canister, self.config.polling_of(canister.id), nonce)
+        pollers = self._epoch_of(peer).pollers
+        if canister is not None and canister.id not in pollers:
+            pollers.start(canister, self.config.polling_of(canister.id), nonce)
 
     def opened(self, peer: Peer) -> None:
         """Record that a session is open."""
@@ -303,10 +331,10 @@ class Gateway:
         """Make a call of a client, or for it, and poll its canister then. Raises GatewayError."""
         try:
             if peer.join is not None and queued.call is peer.join.opening:
-                reply = await self._open(peer.join, queued)
+                reply = await self._open(peer.join, queued, peer)
             else:
                 client = b"" if peer.join is None else peer.join.client_key
-                reply = await self._send(queued, Kind.MESSAGE, client)
+                reply = await self._epoch_of(peer).calls.send(queued, Kind.MESSAGE, client)
         except GatewayError as error:
             self.counters.failed_relays[error.reason] += 1
             raise
@@ -317,41 +345,25 @@ class Gateway:
 
     async def confirm(self, queued: QueuedCall) -> bool:
         """Whether a replica is known to have a call of a client that is under way. Raises nothing."""
-        return not isinstance(queued.call, Call) and await self._ic.accept(queued.call, queued.route)
+        return await self.epochs.current.calls.confirm(queued)
 
-    async def _open(self, join: Join, queued: QueuedCall) -> bytes | None:
+    async def _open(self, join: Join, queued: QueuedCall, peer: Peer) -> bytes | None:
         await self._close_calls.wait_for_earlier(join)
-        poller = self.pollers.get(join.canister_id)
+        for each in self.epochs:
+            await each.late_close_calls.wait_for(join)
+        epoch = self._epoch_of(peer)
+        if (close_call := peer.session.close_call()) is not None:
+            await epoch.journal.add(entry_of(join, close_call), opening_of(join))
+            peer.is_journaled = True
+        poller = epoch.pollers.get(join.canister_id)
         async with poller.opening() if poller is not None else contextlib.nullcontext():
-            return await self._send(queued, Kind.OPENING, join.client_key)
-
-    async def _send(self, queued: QueuedCall, kind: Kind, client: bytes) -> bytes | None:
-        """Make a call when its turn in the budget has come. Raises GatewayError."""
-        call = queued.call
-        left_s = (queued.expires_ns - self.clock()) / 1e9
-        try:
-            async with self.budget.turn(Ticket(kind, call.canister_id, client, queued.size), left_s):
-                queued.begin()
-                if isinstance(call, Call):
-                    return await self._ic.call(call.canister_id, call.method_name, call.arg)
-                return await self._ic.submit(call, route=queued.route)
-        except TurnTimeout:
-            raise CallExpired(call.method_name, f"{self.budget.scheduler.under_way} calls were under way") from None
-
-    async def _close(self, join: Join, call: Call) -> bytes | None:
-        """Make a close call when its turn in the budget has come. Raises GatewayError."""
-        async with self.budget.turn(Ticket(Kind.CLOSE, call.canister_id, join.client_key, len(call.arg))):
-            return await self._ic.call(call.canister_id, call.method_name, call.arg)
+            return await epoch.calls.send(queued, Kind.OPENING, join.client_key)
 
     def accepted(self, peer: Peer) -> None:
         """Expect a first message for a client that the canister accepted, unless it was delivered before the reply."""
         poller = self._poller_of(peer)
         if poller is not None and peer.join is not None and not peer.timeline.delivered:
             poller.expect(peer.join.client_key, peer.first_nonce)
-
-    def _forgot(self, canister_id: Principal, client_keys: Iterable[bytes]) -> None:
-        if (poller := self.pollers.get(canister_id)) is not None:
-            poller.forgotten(client_keys)
 
     async def flush_before_close(self, peer: Peer) -> None:
         """Poll until a message is delivered to this peer, ``MAX_FLUSH_POLLS`` times at most."""
@@ -368,19 +380,21 @@ class Gateway:
         """Release everything of a peer whose connection is gone; once. ``ws_close`` is called when its calls have
         ended (``close_calls``).
         """
-        peer.has_left = True
+        peer.leave()
+        epoch = self._epoch_of(peer)
         if (join := peer.join) is None:
+            self.epochs.release(epoch)
             return
         self._successions.left(join, peer)
         if (poller := self._poller_of(peer)) is not None:
             poller.expect_no_more(join.client_key)
-        if self.hub.leave(join):
-            self.pollers.stop(join.canister_id)
-        self._close_calls.start(join, peer)
+        self.hub.leave(join)
+        if not epoch.members(join.canister_id):
+            epoch.pollers.stop(join.canister_id)
+        self._close_calls.start(join, peer, epoch).add_done_callback(lambda _: self.epochs.release(epoch))
+
+    def _epoch_of(self, peer: Peer) -> Epoch:
+        return self.epochs.of(peer.gateway)
 
     def _poller_of(self, peer: Peer) -> Poller | None:
-        return self.pollers.get(peer.join.canister_id) if peer.join is not None else None
-
-
-def _signatures(config: Config) -> QuerySignatures:
-    return QuerySignatures(config.verification.queries, round(config.verification.max_query_age * 1e9))
+        return self._epoch_of(peer).pollers.get(peer.join.canister_id) if peer.join is not None else None

@@ -2,6 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import Self
+
+from appliance.crypto import Request
+from appliance.protocol.events import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,11 @@ class ClientMessage:
     arg: bytes
     request_id: str | None
 
+    @classmethod
+    def of(cls, call: Request | Call) -> Self:
+        """A call as plugins see it."""
+        return cls(call.method_name, call.arg, call.request_id.hex() if isinstance(call, Request) else None)
+
 
 @dataclass(frozen=True, slots=True)
 class CanisterMessage:
@@ -73,6 +82,8 @@ class Happening:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
+HealthCheck = Callable[[str], Awaitable[bool]]
+"""Whether the gateway is healthy, by the path of the check."""
 PluginDecision = Awaitable[None]
 """Raises RefusedByPlugin where a plugin refuses, and nothing else."""
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from appliance.crypto import Request
-from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, ReplayedEnvelope
+from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, EnvelopeExpired, ReplayedEnvelope
 from appliance.gateway.recording.timeline import PollRecord
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
@@ -17,6 +17,10 @@ REMEMBERED = 200_000
 
 class Member(Protocol):
     """A client as the hub and the pollers use it."""
+
+    @property
+    def gateway(self) -> Principal:
+        """The principal of the gateway in its session."""
 
     @property
     def is_open(self) -> bool:
@@ -59,13 +63,16 @@ class Hub:
         """The members of a canister by client key: a live view while there are any."""
         return self._canisters.get(canister_id, _NOBODY)
 
-    def join(self, join: Join, member: Member, *, limit: int | None, now_ns: int) -> None:
-        """Register a client whose opening message was verified.
+    def join(self, join: Join, member: Member, *, limit: int | None, now_ns: int, refuse_expired: bool = True) -> None:
+        """Register a client whose opening message was verified. Without ``refuse_expired`` that may have expired.
 
-        Raises ReplayedEnvelope, DuplicateClient, ClientLeaving or CanisterFull, and has changed nothing then: a client
-        that comes too early or to a full canister may send the same opening message again.
+        Raises EnvelopeExpired, ReplayedEnvelope, DuplicateClient, ClientLeaving or CanisterFull, and has changed
+        nothing then: a client that comes too early or to a full canister may send the same opening message again.
         """
         if isinstance(join.opening, Request):
+            # Once more: it was valid when its verification began, and is not remembered any longer than that.
+            if refuse_expired and join.opening.ingress_expiry_ns < now_ns:
+                raise EnvelopeExpired(join.opening.ingress_expiry_ns, now_ns)
             self._used.check(join.opening.request_id, now_ns)
         members = self.members(join.canister_id)
         if join.client_key in members:
@@ -77,6 +84,10 @@ class Hub:
         if isinstance(join.opening, Request):
             self._used.add(join.opening.request_id, join.opening.ingress_expiry_ns)
         self._canisters.setdefault(join.canister_id, {})[join.client_key] = member
+
+    def remember(self, request_id: bytes, expires_ns: int) -> None:
+        """Accept no opening message with this request id until it expires: an earlier process has used it."""
+        self._used.add(request_id, expires_ns)
 
     def leave(self, join: Join) -> bool:
         """Take a client out; its key is closing until ``free``. Returns whether its canister has no members now."""

@@ -1,5 +1,6 @@
 """One connected client: its session, its outbox and its relay queue."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol, assert_never
@@ -9,6 +10,7 @@ from appliance.crypto import Request
 from appliance.errors import CanisterRefused, CertifiedReject, GatewayError, MessagesLost, RefusedByPlugin, Rejected
 from appliance.gateway.calls.pace import Paces
 from appliance.gateway.calls.queued import QueuedCall
+from appliance.gateway.client_verification import ClientVerification
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
 from appliance.gateway.limits.rate_limits import ClientKey, LimitExceeded, Limits
 from appliance.gateway.outbox import Outbox
@@ -17,7 +19,7 @@ from appliance.gateway.recording.timeline import PollRecord, Timeline
 from appliance.gateway.relay import RelayQueue
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
-from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
+from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed, Verify
 from appliance.protocol.session import Delivery, Session, State
 
 FIRST_SAMPLED = 2
@@ -44,6 +46,9 @@ class ConnectionHandle(Protocol):
     def resume_reading(self) -> None:
         """Pass on messages again. Does nothing unless they were paused."""
 
+    def hold(self, number: int) -> None:
+        """Count bytes that are kept for the client, or fewer where negative."""
+
     def joined(self) -> None:
         """The opening message was accepted."""
 
@@ -61,6 +66,7 @@ class PeerServices(Protocol):
     recorder: Recorder
     limits: Limits
     hooks: Hooks
+    verification: ClientVerification
 
     def limit_exceeded(self, peer: "Peer", exceeded: LimitExceeded) -> None:
         """Record that a peer exceeds a limit. Raises RateLimited where the limit is enforced."""
@@ -98,19 +104,23 @@ class Peer:
 
     ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
     that may be for it, ``first_delivered`` the nonce of the first that it got, and ``sequence_num`` the number of the
-    last. ``limited_as`` is its key in the rate limits, None before it joined. ``timeline`` counts its messages.
+    last. ``is_journaled`` is set once the journal has it. ``limited_as`` is its key in the rate limits, None before it
+    joined. ``timeline`` counts its messages.
     """
 
     __slots__ = (
         "_connection",
+        "_is_throttled",
         "_refused",
         "_services",
+        "_verification",
         "bytes_in",
         "canister_id",
         "first_delivered",
         "first_nonce",
         "has_left",
         "id",
+        "is_journaled",
         "join",
         "limited_as",
         "outbox",
@@ -150,9 +160,17 @@ class Peer:
         self.sequence_num = 0
         self.has_left = False
         self.was_reported = False
+        self.is_journaled = False
         self._refused = False
+        self._is_throttled = False
+        self._verification: asyncio.Task[None] | None = None
         self._connection = connection
         self._services = services
+
+    @property
+    def gateway(self) -> Principal:
+        """The principal of the gateway in its session."""
+        return self.session.context.gateway
 
     @property
     def is_open(self) -> bool:
@@ -205,10 +223,6 @@ class Peer:
         if not self.sequence_num:
             self.first_delivered = nonce
         self.sequence_num = sequence_num
-        self._deliver(frame, nonce, polled)
-        return True
-
-    def _deliver(self, frame: bytes, nonce: int, polled: PollRecord) -> None:
         try:
             if self.session.state is State.OPEN:  # as the session would do it, without the cost of events
                 self.outbox.put(frame)
@@ -219,9 +233,10 @@ class Peer:
                 self._services.recorder.traced(self.timeline, polled, nonce, len(frame))
         except Exception as error:  # the poller delivers to all clients, and one must not stop it for the others
             self.fail(error)
-            return
+            return True
         if (notify := self._services.hooks.canister_message) is not None:
             notify(self.who, CanisterMessage(nonce, frame))
+        return True
 
     def fail(self, error: Exception) -> None:
         """Close the socket for this reason."""
@@ -253,11 +268,52 @@ class Peer:
                 self.timeline.opened(self._services.clock())
                 self._connection.opened()
                 self._services.opened(self)
+            case Verify(work, size):
+                self._start_verification(work, size)
             case VerificationFailed(error):
                 self.timeline.doubted(self._services.clock(), str(error))
                 self._services.report_unverified(error, self)
             case _:
                 assert_never(event)
+
+    def forget_message(self) -> None:
+        """Drop the message that is being verified: the client is closed, and nothing of it counts any more."""
+        if self._verification is not None:
+            self._verification.cancel()
+
+    def leave(self) -> None:
+        """The connection is gone."""
+        self.has_left = True
+        self.forget_message()
+
+    def _start_verification(self, work: Callable[[int], object], size: int) -> None:
+        """Have a message verified off the loop, while no further one is read: their order is kept."""
+        self._verification = self._services.tasks.start(self._verify(work))
+        # Not by the coroutine itself: cancelled before its first step, it never runs.
+        self._verification.add_done_callback(lambda _: self._verification_ended(size))
+        self._hold_reading()
+        self._connection.hold(size)
+
+    async def _verify(self, work: Callable[[int], object]) -> None:
+        services = self._services
+        try:
+            # The time is taken when a thread has it: it may have expired while it waited.
+            opened = await services.verification.run(self.source.address, lambda: work(services.clock()))
+            self._perform_all(self.session.verified(opened))
+        except Exception as error:  # whatever it is, it ends this client and no other
+            self.fail(error)
+
+    def _verification_ended(self, size: int) -> None:
+        self._verification = None
+        self._connection.hold(-size)
+        self._hold_reading()
+
+    def _hold_reading(self) -> None:
+        """Read messages of the client unless one is being verified or its relay queue is full."""
+        if self._verification is not None or self._is_throttled:
+            self._connection.pause_reading()
+        else:
+            self._connection.resume_reading()
 
     def _perform_all(self, events: list[Event]) -> None:
         for event in events:
@@ -271,7 +327,7 @@ class Peer:
             await self._relay_opening(queued)
             return
         if (decide := self._services.hooks.client_message) is not None:
-            await decide(self.who, _hook_payload(queued.call))
+            await decide(self.who, ClientMessage.of(queued.call))
         try:
             self._act(self.session.answered(queued.call.method_name, await self._submit(queued)))
         except (CanisterRefused, Rejected):
@@ -285,11 +341,17 @@ class Peer:
 
     def pause_reading(self) -> None:
         """Read no more messages of the client for now."""
-        self._connection.pause_reading()
+        self._is_throttled = True
+        self._hold_reading()
 
     def resume_reading(self) -> None:
         """Read messages again."""
-        self._connection.resume_reading()
+        self._is_throttled = False
+        self._hold_reading()
+
+    def hold(self, number: int) -> None:
+        """Count bytes that are kept for the client, or fewer where negative."""
+        self._connection.hold(number)
 
     def _is_opening(self, call: Request | Call) -> bool:
         return self.join is not None and call is self.join.opening
@@ -303,6 +365,8 @@ class Peer:
             self._refused = _never_ran(error)
             self._act(self.session.refused())
             raise
+        if self.join is not None:
+            self.join = self.join.without_opening()
         if not self.has_left:
             self._services.accepted(self)
 
@@ -322,12 +386,6 @@ class Peer:
         """Act on the events of an answer, unless the client has left meanwhile: its outbox and its key are released."""
         if not self.has_left:
             self._perform_all(events)
-
-
-def _hook_payload(call: Request | Call) -> ClientMessage:
-    """A call as plugins see it."""
-    request_id = call.request_id.hex() if isinstance(call, Request) else None
-    return ClientMessage(call.method_name, call.arg, request_id)
 
 
 def _never_ran(error: GatewayError) -> bool:

@@ -5,7 +5,6 @@ behind a call, it is sent once more to confirm its acceptance: with the same req
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -44,6 +43,9 @@ class RelayingPeer(Protocol):
     def resume_reading(self) -> None:
         """Read messages again."""
 
+    def hold(self, number: int) -> None:
+        """Count bytes that are kept for the client, or fewer where negative."""
+
 
 class RelayQueue:
     """The calls of one client that wait or are under way. Its tasks exist only while there are any.
@@ -56,7 +58,7 @@ class RelayQueue:
         self, peer: RelayingPeer, config: Config, *, paces: Paces, tasks: Tasks, clock: Callable[[], int]
     ) -> None:
         """``clock`` is ns since 1970."""
-        self.limit = config.relay_queue
+        self.limit = config.relay.queue
         self.window = config.relay.window if config.relay.order == "paced" else 1
         self.backlog_s = config.relay.backlog
         self._limit_bytes = LARGE_MESSAGES * config.gateway.max_frame
@@ -65,10 +67,11 @@ class RelayQueue:
         self._tasks = tasks
         self._clock = clock
         self._order = SendWindow(self.window)
-        self._waiting: deque[QueuedCall] = deque()
+        # Lists: these are short, and an empty deque or set takes up to 0.7 KiB of each session.
+        self._waiting: list[QueuedCall] = []
         self._bytes = 0
         self._under_way: dict[int, QueuedCall] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._url: str | None = None
         self._sequence: int | None = None
@@ -81,11 +84,12 @@ class RelayQueue:
     @property
     def is_full(self) -> bool:
         """Whether no further call should be put for now."""
-        if not self._waiting:
-            return False
+        return bool(self._waiting) and self._is_full(self._now(), self._pace)
+
+    def _is_full(self, now: float, pace: Pace) -> bool:
         if len(self._waiting) >= self.limit or self._bytes >= self._limit_bytes:
             return True
-        return self._pace.wait_s(len(self._waiting), self._now(), self.window) > self.backlog_s
+        return pace.wait_s(len(self._waiting), now, self.window) > self.backlog_s
 
     def put(self, call: Request | Call, now_ns: int, *, alone: bool = False) -> None:
         """Relay a call after all earlier ones; ``alone`` keeps others from being under way together with it."""
@@ -97,14 +101,19 @@ class RelayQueue:
         size = size_of(call)
         self._waiting.append(QueuedCall(number, call, now_ns, size, partial(self._begin, number), route))
         self._bytes += size
+        self._peer.hold(size)
         self._advance()
 
     def drop(self) -> None:
         """Drop the waiting calls. Those under way go on."""
         self._order.clear()
-        self._waiting.clear()
-        self._bytes = 0
+        self._drop_waiting()
         self._advance()
+
+    def _drop_waiting(self) -> None:
+        self._waiting.clear()
+        self._peer.hold(-self._bytes)
+        self._bytes = 0
 
     async def settled(self) -> None:
         """Wait until no call is under way."""
@@ -125,39 +134,48 @@ class RelayQueue:
 
     def _advance(self) -> None:
         """Send what may be sent, and see to it that the rest gets its turn."""
-        while self._waiting and self._send_next():
-            pass
-        self._confirm()
-        self._set_timer()
-        self._throttle()
+        is_full = False
+        if self._waiting:
+            now, pace = self._now(), self._pace
+            limit = pace.limit(now, self.window)
+            while self._waiting and self._send_next(now, pace, limit):
+                pass
+            self._confirm(limit)
+            is_full = bool(self._waiting) and self._is_full(now, pace)
+            self._set_timer(now, pace, limit)
+        else:
+            self._stop_timer()
+        self._throttle(is_full)
 
-    def _send_next(self) -> bool:
-        now, pace = self._now(), self._pace
-        number = self._order.send(now, gap_s=pace.gap_s, limit=pace.limit(now, self.window))
+    def _send_next(self, now: float, pace: Pace, limit: int) -> bool:
+        number = self._order.send(now, gap_s=pace.gap_s, limit=limit)
         if number is None:
             return False
-        queued = self._waiting.popleft()
+        queued = self._waiting.pop(0)
         self._bytes -= queued.size
+        # Decoded only where calls may overlap: elsewhere nothing is learned from it, and costs time for each message.
         before, self._sequence = self._sequence, sequence_number(queued.call) if self.window > 1 else None
         queued.follows = before is None or self._sequence is None or self._sequence == before + 1
         # All that are under way together go to one endpoint: another may be further behind.
         queued.route.url = self._url if self._under_way else None
         queued.started_at = now
         self._under_way[number] = queued
+        self._peer.hold(queued.size)  # once more: the body that is sent is a copy
         task = self._tasks.start(self._relay(queued))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running.append(task)
+        task.add_done_callback(self._running.remove)
         return True
 
     def _begin(self, number: int) -> None:
         self._under_way[number].is_sent = True
-        self._confirm()
+        if self._waiting:
+            self._confirm(self._pace.limit(self._now(), self.window))
 
-    def _confirm(self) -> None:
+    def _confirm(self, limit: int) -> None:
         """Confirm the acceptance of the call that holds the others back, if it is sent; once."""
         if not self._waiting:
             return
-        number = self._order.to_confirm(limit=self._pace.limit(self._now(), self.window))
+        number = self._order.to_confirm(limit=limit)
         if number is None:
             return
         queued = self._under_way[number]
@@ -182,14 +200,15 @@ class RelayQueue:
             self._paces.of(queued.call.canister_id).settled(
                 self._now() - queued.started_at, was_alone=self._order.was_alone(queued.number)
             )
-            self._order.settled(queued.number)
+            self._order.settled(queued.number, was_executed=queued.is_executed)
             self._done(queued)
 
     def _failed(self, queued: QueuedCall, error: Exception) -> None:
-        was_alone = self._order.was_alone(queued.number)
+        was_alone = self._order.was_alone(queued.number)  # before the window forgets the call
         self._order.failed(queued.number)
-        self._waiting.clear()
-        self._bytes = 0
+        self._drop_waiting()
+        # Only an overlap of well numbered calls is the gateway's doing. A client that skips a number is refused in the
+        # same words, and must not slow down the others of its canister.
         if (
             not was_alone
             and queued.follows
@@ -204,6 +223,7 @@ class RelayQueue:
 
     def _done(self, queued: QueuedCall) -> None:
         del self._under_way[queued.number]
+        self._peer.hold(-2 * queued.size)
         if self._error is not None and (self._is_final(self._error) or not self._under_way):
             self._peer.fail(self._error)
         self._advance()
@@ -216,15 +236,17 @@ class RelayQueue:
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    def _set_timer(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _set_timer(self, now: float, pace: Pace, limit: int) -> None:
+        self._stop_timer()
         if not self._waiting:
             return
-        now, pace = self._now(), self._pace
         until = now + (self._waiting[0].expires_ns - self._clock()) / 1e9
-        due_at = self._order.due_at(gap_s=pace.gap_s, limit=pace.limit(now, self.window))
+        due_at = self._order.due_at(gap_s=pace.gap_s, limit=limit)
         at = until if due_at is None else min(due_at, until)
         self._timer = asyncio.get_running_loop().call_at(at, self._tick)
 
@@ -238,8 +260,8 @@ class RelayQueue:
         else:
             self._advance()
 
-    def _throttle(self) -> None:
-        if self.is_paused != self.is_full:
+    def _throttle(self, is_full: bool) -> None:
+        if self.is_paused != is_full:
             self.is_paused = not self.is_paused
             if self.is_paused:
                 self._peer.pause_reading()

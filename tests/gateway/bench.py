@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Self
 
 from appliance.config.schema import Config
 from appliance.crypto import Verifier
 from appliance.gateway.gateway import Gateway
+from appliance.gateway.journal.journal import Journal
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.peer import Peer
 from tests.gateway.clients import CANISTER, GATEWAY, Client
@@ -77,6 +79,9 @@ class Shell:
             self.is_gone = True
             self.gateway.leave(self.peer)
 
+    def hold(self, number: int) -> None:
+        """Bytes are not counted on the bench."""
+
     def pause_reading(self) -> None:
         self.is_read = False
 
@@ -100,9 +105,10 @@ class Shell:
 class Bench:
     """One gateway, one fake IC with one canister, and the shells that were connected."""
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, *, journal: Journal | None = None, ic: FakeIc | None = None, **config: object) -> None:
+        """``ic`` is another IC than that of ``canister``."""
         self.canister = FakeCanister(CANISTER, GATEWAY)
-        self.ic = FakeIc(self.canister)
+        self.ic = ic or FakeIc(self.canister)
         self.wake_ups: list[ManualWakeUp] = []
         self.shells: list[Shell] = []
         settings = {"canisters": [{"id": str(CANISTER)}], **config}
@@ -112,9 +118,10 @@ class Bench:
             verifier=Verifier(ROOT.public_key),
             principal=GATEWAY,
             wake_up=self._wake_up,
+            journal=journal,
         )
 
-    async def __aenter__(self) -> "Bench":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -4,8 +4,9 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from appliance.crypto import CandidTypes, SigningKey, encode_cbor, encode_content, encode_envelope
+from appliance.crypto import CandidTypes, SigningKey, encode_cbor, encode_content, encode_envelope, hash_of_value
 from appliance.ic.principal import Principal
 
 GATEWAY = Principal.self_authenticating(b"the gateway of the tests")
@@ -56,11 +57,45 @@ class Client:
             arg=arg,
             nonce=next(_numbers).to_bytes(16, "big"),
         )
-        signature = bytearray(self.key.sign(b"\x0aic-request" + request_id))
-        if break_signature:
-            signature[7] ^= 1
-        envelope = encode_envelope(content, public_key=self.key.public_key, signature=bytes(signature))
+        envelope = self.envelope(content, request_id, break_signature=break_signature)
         return _TAG + b"\xa1\x68envelope" + envelope.removeprefix(_TAG)
+
+    def envelope(self, content: bytes, request_id: bytes, *, break_signature: bool) -> bytes:
+        signature = bytearray(self.key.sign(b"\x0aic-request" + request_id))
+        signature[7] ^= break_signature
+        return encode_envelope(content, public_key=self.key.public_key, signature=bytes(signature))
+
+
+@dataclass
+class DelegatedClient(Client):
+    """A client whose key has handed its messages on to a session key, as Internet Identity does. ``links`` delegations
+    are between them.
+    """
+
+    links: int = 1
+
+    def __post_init__(self) -> None:
+        keys = [self.key, *(SigningKey.generate("ed25519") for _ in range(self.links))]
+        expiry_ns = self.clock() + 3600 * 10**9
+        self.session_key = keys[-1]
+        self.chain = [
+            (after.public_key, expiry_ns, None, before.sign(_DELEGATION + hash_of_value(_link(after, expiry_ns))))
+            for before, after in pairwise(keys)
+        ]
+
+    def envelope(self, content: bytes, request_id: bytes, *, break_signature: bool) -> bytes:
+        signature = bytearray(self.session_key.sign(b"\x0aic-request" + request_id))
+        signature[7] ^= break_signature
+        return encode_envelope(
+            content, public_key=self.key.public_key, signature=bytes(signature), delegations=self.chain
+        )
+
+
+_DELEGATION = b"\x1aic-request-auth-delegation"
+
+
+def _link(key: SigningKey, expiry_ns: int) -> dict[str, object]:
+    return {"pubkey": key.public_key, "expiration": expiry_ns}
 
 
 @dataclass

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import program
+
 try:
     import uvloop
 except ImportError:
@@ -18,7 +20,7 @@ if uvloop is not None:
 
 WITH_SOCKETS = {
     *("test_connection.py", "test_follow.py", "test_hooks.py", "test_limited.py", "test_listener.py"),
-    *("test_localnet.py", "test_upgrade.py"),
+    *("test_localnet.py", "test_upgrade.py", "test_arrivals.py"),
 }
 
 
@@ -29,15 +31,13 @@ def pytest_asyncio_loop_factories(
     return LOOPS if item.path.name in WITH_SOCKETS else {"asyncio": LOOPS["asyncio"]}
 
 
-def _self_signed(folder: Path) -> tuple[Path, Path]:
+def _self_signed(folder: Path, *, days: int = 1) -> tuple[Path, Path]:
     certificate, key = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=localhost"]
+    command = [program("openssl"), "req", "-x509", "-newkey", "ec", "-nodes"]
+    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command += ["-keyout", str(key), "-out", str(certificate), "-days", str(days), "-subj", "/CN=localhost"]
     command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    try:
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed, it makes the certificate of this test")
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603
     return certificate, key
 
 
@@ -49,5 +49,5 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def other_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Another one."""
-    return _self_signed(tmp_path_factory.mktemp("tls"))
+    """Another one, with another end."""
+    return _self_signed(tmp_path_factory.mktemp("tls"), days=2)

@@ -82,6 +82,10 @@ class FakeCanister:
             },
             tagged=False,
         )
+        self.enqueue(client_key, content)
+
+    def enqueue(self, client_key: bytes, content: bytes) -> None:
+        """Certify any content and queue it for a client."""
         self.tree.set([b"websocket", self.key(self.nonce).encode()], hashlib.sha256(content).digest())
         self.queue.append((self.nonce, client_key, content))
         self.nonce += 1

@@ -15,7 +15,7 @@ BLOCK_S = 1.0
 ONE_WAY_S = 0.05
 GOSSIP_S = (0.02, 0.08)
 CERTIFIED_S = 0.5
-"""From a block to the certificate of its results."""
+"""From a block to the certificate of its results, at a replica that keeps up."""
 
 
 class FakeSubnet(FakeIc):
@@ -29,6 +29,8 @@ class FakeSubnet(FakeIc):
         self.call_s: defaultdict[bytes, float] = defaultdict(float)
         self.answered: dict[tuple[bytes, bytes], float] = {}
         self.serves_v2 = True
+        self.lag_s = (0.0, 0.0)
+        """How much later the replica knows the results that waits for a call."""
         self._known: list[dict[bytes, float]] = [{} for _ in range(REPLICAS)]
         self._pool: dict[bytes, Request] = {}
         self._results: dict[bytes, asyncio.Future[bytes]] = {}
@@ -79,7 +81,7 @@ class FakeSubnet(FakeIc):
             request = self._pool.pop(request_id)
             self.log.append((request.method_name, request.sender))
             reply = self.canisters[request.canister_id].update(request)
-            wait_s = CERTIFIED_S + self.call_s[request.canister_id]
+            wait_s = CERTIFIED_S + self.random.uniform(*self.lag_s) + self.call_s[request.canister_id]
             loop.call_later(wait_s, self._results[request_id].set_result, reply)
         self._schedule_block()
 

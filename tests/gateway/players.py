@@ -15,8 +15,8 @@ from appliance.client.sessions.v1 import SessionV1
 from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import CandidTypes, SigningKey, Verifier, decode_cbor, encode_cbor
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import KeyIdentity
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.websocket.pingpong import APP_MESSAGE
 from tests.network import Network
 

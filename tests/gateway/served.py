@@ -44,7 +44,10 @@ class Served:
             yield client, socket
 
     async def raw(self) -> "Raw":
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.listener.port)
+        return await self.raw_at(self.listener.port)
+
+    async def raw_at(self, port: int | None) -> "Raw":
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         return Raw(reader, writer)
 
     async def upgraded(self) -> "Raw":

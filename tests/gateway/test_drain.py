@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.gateway.drain import Drain, Pacing
-from tests.gateway.bench import until
+from tests.gateway import clients, virtual_time
+from tests.gateway.bench import Bench, until
 
 
 class Time:
@@ -121,3 +122,29 @@ async def test_a_drain_that_is_cancelled_waits_for_nothing_more():
     running.cancel()
     await asyncio.wait({running})
     assert running.cancelled()
+    early = Drain(list, RuntimeError, Pacing(1.0, grace_s=3600.0))
+    running = asyncio.create_task(early.run())
+    early.cancel()
+    await running
+
+
+def test_a_drain_reports_everybody_within_its_deadline_although_each_call_takes_2_s():
+    """With the part of the budget that close calls have otherwise, 60 of 200 would be reported."""
+
+    async def drain() -> None:
+        async with Bench(relay={"calls": 100}) as bench:
+            loop = asyncio.get_running_loop()
+            for _ in range(200):
+                shell = bench.connect()
+                shell.receive(clients.Client().open())
+                bench.gateway.connections.add(shell.peer)
+            while not all(shell.was_opened for shell in bench.shells):  # noqa: ASYNC110 - in virtual time
+                await asyncio.sleep(0.1)
+            bench.ic.before_call = lambda: asyncio.sleep(2)
+            begun = loop.time()
+            await bench.gateway.wind_down()
+            await bench.gateway.stop()
+            assert len(bench.canister.left) == 200
+            assert loop.time() - begun <= bench.gateway.config.drain.deadline
+
+    virtual_time.run(drain)

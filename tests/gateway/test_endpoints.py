@@ -14,8 +14,8 @@ from appliance.crypto import CandidTypes, SigningKey, Verifier, decode_cbor, enc
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.sockets.listener import Listener
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import KeyIdentity
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
 from appliance.localnet.websocket.pingpong import PingPong
 from tests.gateway.bench import until

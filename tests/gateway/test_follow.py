@@ -12,6 +12,7 @@ from appliance.config.schema import Config
 from appliance.errors import CanisterPaused, ConfigError
 from appliance.gateway.connections import info_of
 from appliance.gateway.drain import Pacing
+from appliance.gateway.sockets.tls.certificate_expiry import certificate_expiry
 from appliance.protocol.session import State
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER, GATEWAY, OTHER_CANISTER, Client
@@ -24,8 +25,8 @@ def config(*canisters, **sections):
     return Config.model_validate({"canisters": listed, "gateway": {"listen": "127.0.0.1:0"}, **sections})
 
 
-async def follow(part, new):
-    change = await part.prepare(new)
+async def follow(part, new, **how):
+    change = await part.prepare(new, **how)
     change.commit()
     await change.cleanup()
 
@@ -70,6 +71,53 @@ async def test_a_removed_canister_that_comes_back_keeps_who_is_still_there():
         assert drain.state == "cancelled"
         assert 0 < sum(shell.error is None for shell in shells) == 5 - drain.closed
         assert not bench.gateway.canister_drains
+
+
+async def test_stopping_does_not_wait_for_the_grace_of_a_drain():
+    async with Bench(drain={"return_grace": "10m", "deadline": "10m"}) as bench:
+        _, shell = await bench.opened()
+        await follow(bench.gateway, config(drain={"return_grace": "10m", "deadline": "10m"}), may_return=True)
+        whole = bench.gateway.start_drain(Pacing(1000, 600, 600))
+        drain = bench.gateway.canister_drains[CANISTER]
+        shell.lose()
+        await bench.gateway.stop()
+        assert (drain.state, whole.state) == ("cancelled", "cancelled")
+
+
+async def test_a_canister_that_a_watched_change_removes_may_come_back_within_the_grace():
+    policy = {"drain": {"return_grace": "10m"}}
+    async with Bench(**policy) as bench:
+        _, shell = await bench.opened()
+        await follow(bench.gateway, config(**policy), may_return=True)
+        drain = bench.gateway.canister_drains[CANISTER]
+        await follow(bench.gateway, config(**policy), may_return=True)
+        assert bench.gateway.canister_drains[CANISTER] is drain  # another change does not begin the grace anew
+        late = bench.connect()
+        late.receive(Client().open())
+        assert late.error.close_code == 1013
+        await follow(bench.gateway, config(CANISTER, **policy), may_return=True)
+        assert (drain.state, drain.closed, shell.error) == ("cancelled", 0, None)
+        again = bench.connect()
+        again.receive(Client().open())
+        await until(lambda: again.was_opened)
+
+
+async def test_after_the_grace_its_clients_are_told_to_come_back():
+    policy = {"drain": {"return_grace": "0s"}}
+    async with Bench(**policy) as bench:
+        _, shell = await bench.opened()
+        await follow(bench.gateway, config(drain={"return_grace": "1s"}), may_return=True)
+        assert bench.gateway.canister_drains[CANISTER].pacing.grace_s == 1.0
+        await until(lambda: shell.is_gone)
+        assert shell.error.close_code == 1013
+
+
+async def test_a_watched_change_of_what_is_unlisted_counts_too():
+    async with Bench(canisters=[], unlisted_canisters="allow") as bench:
+        _, shell = await bench.opened()
+        await follow(bench.gateway, config(drain={"return_grace": "10m"}), may_return=True)
+        assert bench.gateway.canister_drains[CANISTER].pacing.grace_s == 600.0
+        assert shell.error is None
 
 
 async def test_a_canister_whose_format_changes_sends_its_clients_away():
@@ -167,6 +215,7 @@ async def test_winding_down_closes_everybody_before_stopping():
             winding = asyncio.ensure_future(it.gateway.wind_down())
             with pytest.raises(ConnectionClosed) as caught:
                 await socket_.recv()
+            assert it.gateway.winding_down
             await winding
             assert caught.value.rcvd.code == 1012
             assert 0 < it.gateway.begin_stop() <= 5
@@ -244,14 +293,17 @@ async def test_tls_is_turned_on_and_its_files_are_read_again_while_sockets_stay(
         tls = {"tls": {"certificate": str(pair[0]), "key": str(pair[1])}}
         await follow(it.listener, moved(it, **tls))
         assert it.listener.url.startswith("wss://")
-        before = await asyncio.to_thread(serial, it.listener.port)
+        before, end = await asyncio.to_thread(serial, it.listener.port), it.listener.tls.expires_at
+        assert end == certificate_expiry(pair[0])
         pair[0].write_bytes(other_pair[0].read_bytes())
         with pytest.raises(ConfigError, match=r"gateway\.tls"):
             await it.listener.prepare(moved(it, **tls))
         assert await asyncio.to_thread(serial, it.listener.port) == before
+        assert it.listener.tls.expires_at == end  # of what is served, not of the file
         pair[1].write_bytes(other_pair[1].read_bytes())
         await follow(it.listener, moved(it, **tls))
         assert await asyncio.to_thread(serial, it.listener.port) != before
+        assert it.listener.tls.expires_at == certificate_expiry(pair[0]) != end
         await socket_.send(client.message(b"still here"))
         await until(lambda: it.canister.received)
 

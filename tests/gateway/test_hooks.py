@@ -132,7 +132,7 @@ async def test_a_client_that_is_late_while_it_is_decided_on_is_answered_once():
         raw = await sent_request(it)
         assert (await raw.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 408 ")
         pending.answer.set_result(None)
-        assert await raw.reader.read() == b""
+        assert await raw.reader.read() == b"The request was not complete in time.\n"
         raw.close()
         await it.nobody()
 

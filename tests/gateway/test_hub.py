@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from appliance.crypto import read_envelope_unverified
-from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, ReplayedEnvelope
+from appliance.errors import CanisterFull, ClientLeaving, DuplicateClient, EnvelopeExpired, ReplayedEnvelope
 from appliance.gateway.hub import Hub
 from appliance.protocol.events import Call, Join
 from tests.gateway.clients import CANISTER, OTHER_CANISTER, Client
@@ -49,7 +49,9 @@ def test_an_opening_message_serves_once_until_it_expires():
     for now_ns in (0, 100):
         with pytest.raises(ReplayedEnvelope):
             hub.join(join(), object(), limit=None, now_ns=now_ns)
-    hub.join(join(), object(), limit=None, now_ns=101)
+    with pytest.raises(EnvelopeExpired):
+        hub.join(join(), object(), limit=None, now_ns=101)
+    hub.join(join(), object(), limit=None, now_ns=101, refuse_expired=False)
 
 
 def test_a_refused_opening_message_is_not_used_up():

@@ -56,6 +56,19 @@ async def test_what_is_refused_for_other_reasons_counts_too():
         await it.nobody()
 
 
+async def test_what_is_no_request_counts_too():
+    async with served(rate_limits=limits(connections="1/m", burst=2)) as it:
+        Clock(it.gateway)
+        told = []
+        for data in (b"nonsense\r\n\r\n", b"x" * 70_000, b"\x16\x03\x01"):
+            raw = await it.raw()
+            raw.writer.write(data)
+            told.append((await raw.reader.read()).split()[1])
+            raw.close()
+        assert told == [b"400", b"431", b"429"]
+        await it.nobody()
+
+
 async def test_a_proxy_that_is_trusted_names_who_is_limited():
     gateway = {"trusted_proxies": ["127.0.0.0/8"]}
     async with served(gateway=gateway, rate_limits=limits(connections="1/m", burst=1)) as it:
@@ -200,7 +213,8 @@ async def test_off_means_that_nothing_is_counted():
         client, shell = await bench.opened()
         await bursts(bench, client, shell, 5)
         assert not shell.error
-        assert not bench.gateway.limits.decisions()
+        counted = {scope for scope, _, _ in bench.gateway.limits.decisions()}
+        assert not counted & {"connections_per_ip", "messages_per_client"}
 
 
 async def test_one_client_does_not_slow_another():

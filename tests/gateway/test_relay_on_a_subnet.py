@@ -1,67 +1,14 @@
 """Messages of clients to a canister as far away as on the mainnet: calls of more than a second, thirteen replicas."""
 
 import asyncio
-from random import Random
 
 import pytest
 
 from appliance.errors import OrderLost
-from tests.gateway.bench import Bench, Shell
-from tests.gateway.clients import CANISTER, GATEWAY, OTHER_CANISTER, Client
-from tests.gateway.fake_subnet import FakeSubnet, OrderedCanister
+from tests.gateway.subnet_bench import CROWD, SubnetBench, burst, steady, trickle, trickle_beside_a_crowd
 from tests.gateway.virtual_time import run
 
 SEEDS = range(20)
-CROWD = 600
-"""Clients of the slow canister, who fill a budget of as many calls."""
-
-
-class SubnetBench(Bench):
-    """A gateway in front of such a subnet, with two canisters."""
-
-    def __init__(self, seed: int, **config: object) -> None:
-        # Rate limits go by the clock of the machine, and minutes pass in a second here.
-        limits = {"messages_per_client": {"mode": "off"}}
-        canisters = [{"id": str(CANISTER)}, {"id": str(OTHER_CANISTER)}]
-        super().__init__(canisters=canisters, rate_limits=limits, **config)
-        self.canister = OrderedCanister(CANISTER, GATEWAY)
-        self.other = OrderedCanister(OTHER_CANISTER, GATEWAY)
-        self.subnet = FakeSubnet(Random(seed), self.canister, self.other)
-        self.gateway._ic = self.subnet
-        self.gateway.pollers._source = self.subnet
-        self.sent: dict[tuple[bytes, bytes], float] = {}
-
-    async def connect_client(self, canister=CANISTER) -> tuple[Client, Shell]:
-        client, shell = Client(), self.connect()
-        shell.receive(client.open(canister=canister))
-        while not shell.was_opened:
-            assert shell.error is None
-            await asyncio.sleep(0.1)
-        return client, shell
-
-    def send(self, client: Client, shell: Shell, number: int, canister=CANISTER) -> None:
-        payload = b"%d" % number
-        self.sent[client.principal, payload] = asyncio.get_running_loop().time()
-        shell.receive(client.message(payload, canister=canister))
-
-    async def all_answered(self, shell: Shell) -> None:
-        await shell.peer.relays.settled()
-
-    def round_trips(self, client: Client) -> list[float]:
-        return [
-            self.subnet.answered[sent] - at
-            for sent, at in self.sent.items()
-            if sent[0] == client.principal and sent in self.subnet.answered
-        ]
-
-
-async def steady(bench: SubnetBench, seconds: int = 60, each_second: int = 4) -> tuple[Client, Shell]:
-    client, shell = await bench.connect_client()
-    for number in range(seconds * each_second):
-        bench.send(client, shell, number)
-        await asyncio.sleep(1 / each_second)
-    await bench.all_answered(shell)
-    return client, shell
 
 
 @pytest.mark.parametrize("seeds", [SEEDS])
@@ -87,10 +34,7 @@ def test_four_messages_a_second_are_answered_as_fast_as_they_come(seeds):
 def test_a_burst_of_twenty_takes_a_few_seconds(seed):
     async def work() -> None:
         async with SubnetBench(seed) as bench:
-            client, shell = await bench.connect_client()
-            for number in range(20):
-                bench.send(client, shell, number)
-            await bench.all_answered(shell)
+            client, shell = await burst(bench)
             assert shell.error is None
             assert bench.canister.expected[client.client_key] == 20
             assert max(bench.round_trips(client)) < 6
@@ -98,14 +42,24 @@ def test_a_burst_of_twenty_takes_a_few_seconds(seed):
     run(work)
 
 
-@pytest.mark.parametrize("config", [{"relay": {"order": "strict"}}, {"relay": {"window": 1}}])
-def test_strict_loses_nothing_and_is_slow(config):
+@pytest.mark.parametrize("seed", range(3))
+def test_replicas_that_are_blocks_behind_do_not_hold_up_the_messages_behind(seed):
     async def work() -> None:
-        async with SubnetBench(1, **config) as bench:
-            client, shell = await bench.connect_client()
-            for number in range(20):
-                bench.send(client, shell, number)
-            await bench.all_answered(shell)
+        async with SubnetBench(seed) as bench:
+            bench.subnet.lag_s = (0.0, 2.0)
+            client, shell = await steady(bench)
+            assert shell.error is None
+            assert max(bench.round_trips(client)) < 5
+
+    run(work)
+
+
+@pytest.mark.parametrize("config", [{"relay": {"order": "strict"}}, {"relay": {"window": 1}}])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_strict_loses_nothing_and_is_slow(config, seed):
+    async def work() -> None:
+        async with SubnetBench(seed, **config) as bench:
+            client, shell = await burst(bench)
             assert shell.error is None
             assert bench.canister.expected[client.client_key] == 20
             assert max(bench.round_trips(client)) > 19
@@ -117,10 +71,7 @@ def test_where_no_endpoint_confirms_acceptance_calls_go_one_after_the_other():
     async def work() -> None:
         async with SubnetBench(1) as bench:
             bench.subnet.serves_v2 = False
-            client, shell = await bench.connect_client()
-            for number in range(20):
-                bench.send(client, shell, number)
-            await bench.all_answered(shell)
+            client, shell = await burst(bench)
             assert shell.error is None
             assert bench.canister.expected[client.client_key] == 20
             assert max(bench.round_trips(client)) > 19
@@ -150,17 +101,19 @@ def test_a_lost_order_closes_the_client_with_the_reason_and_slows_the_canister_d
     run(work)
 
 
-async def trickle(bench: SubnetBench, messages: int = 60) -> list[float]:
-    """Round trips of a client that sends one message a second to the other canister."""
-    client, shell = await bench.connect_client(OTHER_CANISTER)
-    for number in range(messages):
-        bench.send(client, shell, number, OTHER_CANISTER)
-        await asyncio.sleep(1)
-    await bench.all_answered(shell)
-    assert shell.error is None
-    trips = bench.round_trips(client)
-    assert len(trips) == messages
-    return trips
+def test_a_thousand_clients_are_served_as_fast_as_calls_take():
+    async def work() -> None:
+        async with SubnetBench(1) as bench:
+            clients = await asyncio.gather(*(bench.connect_client() for _ in range(1000)))
+            for client, shell in clients:
+                bench.send(client, shell, 0)
+            await asyncio.sleep(0.1)
+            assert bench.gateway.budget.scheduler.waiting == 0
+            for _, shell in clients:
+                await bench.all_answered(shell)
+            assert all(max(bench.round_trips(client)) < 3 for client, _ in clients)
+
+    run(work)
 
 
 def test_a_canister_of_slow_calls_does_not_slow_down_another():
@@ -172,15 +125,7 @@ def test_a_canister_of_slow_calls_does_not_slow_down_another():
 
     async def beside() -> None:
         async with SubnetBench(1, relay={"calls": CROWD}) as bench:
-            clients = [await bench.connect_client() for _ in range(5)]
-            clients += await asyncio.gather(*(bench.connect_client() for _ in range(CROWD - 5)))
-            bench.subnet.call_s[bytes(CANISTER)] = 10.0
-            for client, shell in clients:
-                for number in range(6):
-                    bench.send(client, shell, number)
-            busy.extend(await trickle(bench))
-            assert bench.gateway.budget.scheduler.waiting > CROWD / 5, "the canister did not fill the budget"
-            bench.subnet.call_s.clear()
+            busy.extend(await trickle_beside_a_crowd(bench))
 
     run(alone)
     run(beside)

@@ -29,14 +29,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _Selector()
         selector.loop = self
         super().__init__(selector)
-        self.set_default_executor(_Inline())
 
     def time(self) -> float:
         return self.now
 
+    def run_in_executor(self, executor, func, *args):
+        """In the loop, whatever threads it is for, so that no time can pass meanwhile."""
+        return super().run_in_executor(_Inline(), func, *args)
+
 
 class _Inline(ThreadPoolExecutor):
-    """Does the work at once, so that no time can pass meanwhile."""
+    """Does the work at once."""
 
     def submit(self, fn, /, *args, **kwargs):
         done = Future()

@@ -1,8 +1,6 @@
 """The one budget of calls under way of a gateway: waiting for a turn, and giving it back."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from appliance.config.schema import Relay as Settings
 from appliance.gateway.calls.scheduler import Scheduler, Ticket
@@ -24,19 +22,32 @@ class CallBudget:
         self.scheduler.resize(settings.calls, settings.bytes)
         self._start()
 
-    @asynccontextmanager
-    async def turn(self, ticket: Ticket, timeout_s: float | None = None) -> AsyncIterator[None]:
-        """Wait for the turn of a call, which is then under way until the context ends. Raises TurnTimeout."""
+    def drain(self, is_draining: bool) -> None:
+        """Give close calls a larger part of the budget, or take it from them again."""
+        self.scheduler.drain(is_draining)
+        self._start()
+
+    def turn(self, ticket: Ticket, timeout_s: float | None = None) -> "Turn":
+        """An async context that waits for the turn of a call, which is then under way until the context ends. Entering
+        it raises TurnTimeout."""
+        return Turn(self, ticket, timeout_s)
+
+    async def take(self, ticket: Ticket, timeout_s: float | None) -> None:
+        """Wait for the turn of a call. Raises TurnTimeout."""
         self.scheduler.add(ticket)
         self._start()
+        if self.scheduler.has_started(ticket):
+            return
         try:
-            if not self.scheduler.has_started(ticket):
-                await self._wait(ticket, timeout_s)
-            yield
-        finally:
-            # Also for a ticket that still waits: its task was cancelled, or it waited for too long.
-            self.scheduler.cancel(ticket)
-            self._start()
+            await self._wait(ticket, timeout_s)
+        except BaseException:  # it still waits: its task was cancelled, or it waited for too long
+            self.give_back(ticket)
+            raise
+
+    def give_back(self, ticket: Ticket) -> None:
+        """A call is over, or is not made."""
+        self.scheduler.cancel(ticket)
+        self._start()
 
     async def _wait(self, ticket: Ticket, timeout_s: float | None) -> None:
         self._turns[ticket] = asyncio.get_running_loop().create_future()
@@ -52,3 +63,20 @@ class CallBudget:
         for ticket in self.scheduler.start():
             if (turn := self._turns.get(ticket)) is not None and not turn.done():
                 turn.set_result(None)
+
+
+class Turn:
+    """The turn of one call (``CallBudget.turn``). A class: a generator would cost twice as much for each call."""
+
+    __slots__ = ("_budget", "_ticket", "_timeout_s")
+
+    def __init__(self, budget: CallBudget, ticket: Ticket, timeout_s: float | None) -> None:
+        self._budget = budget
+        self._ticket = ticket
+        self._timeout_s = timeout_s
+
+    async def __aenter__(self) -> None:
+        await self._budget.take(self._ticket, self._timeout_s)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._budget.give_back(self._ticket)

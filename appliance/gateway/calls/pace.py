@@ -7,7 +7,11 @@ FIRST_GAP_S = 0.1
 SHORTEST_GAP_S = 0.05
 LONGEST_GAP_S = 1.0
 """From the news that one replica has accepted a call to the next call. Replicas pass a call on to each other within
-tens of milliseconds. The round trip adds to the gap, but a gateway may stand beside a replica."""
+tens of milliseconds."""
+SHARE_OF_WAY = 0.5
+"""The news and the next call are on their way for a round trip together, in which replicas pass the call on, too. Half
+of what acceptances took counts for the gap: round trips vary, and a replica may take time before it answers. The
+shortest gap stays in any case, because an endpoint decides how long acceptances take."""
 GAP_STEP_S = 0.0002
 FIRST_HOLD_S = 60.0
 LONGEST_HOLD_S = 600.0
@@ -26,16 +30,21 @@ class Pace:
     time for ``FIRST_HOLD_S``, after which the window begins at two.
     """
 
-    __slots__ = ("_accept_s", "_call_s", "_hold_s", "_one_until", "_window", "gap_s", "lost")
+    __slots__ = ("_accept_s", "_call_s", "_gap_s", "_hold_s", "_one_until", "_window", "lost")
 
     def __init__(self) -> None:
-        self.gap_s = FIRST_GAP_S
+        self._gap_s = FIRST_GAP_S
         self.lost = 0
-        self._window = math.inf
+        self._window = math.inf  # nothing is known against the configured window until an order is lost
         self._hold_s = FIRST_HOLD_S
         self._one_until = -math.inf
         self._call_s = 0.0
         self._accept_s = 0.0
+
+    @property
+    def gap_s(self) -> float:
+        """From the news that a call was accepted to the next call."""
+        return max(SHORTEST_GAP_S, self._gap_s - SHARE_OF_WAY * self._accept_s)
 
     def limit(self, now: float, most: int) -> int:
         """How many calls of one client may be under way, ``most`` by configuration."""
@@ -49,7 +58,7 @@ class Pace:
         """A call was answered well, so long after its turn began."""
         self._call_s = _smooth(self._call_s, took_s)
         if not was_alone:
-            self.gap_s = max(SHORTEST_GAP_S, self.gap_s - GAP_STEP_S)
+            self._gap_s = max(SHORTEST_GAP_S, self._gap_s - GAP_STEP_S)
             self._hold_s = max(FIRST_HOLD_S, self._hold_s - HOLD_STEP_S)
             self._window += 1 / self._window
 
@@ -58,7 +67,7 @@ class Pace:
         if now < self._one_until:
             return  # calls of other clients that were under way together with the first: one event, one decrease
         self.lost += 1
-        self.gap_s = min(LONGEST_GAP_S, 2 * self.gap_s)
+        self._gap_s = min(LONGEST_GAP_S, 2 * self._gap_s)
         self._window = 2.0
         self._one_until = now + self._hold_s
         self._hold_s = min(LONGEST_HOLD_S, 2 * self._hold_s)

@@ -2,15 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
-from appliance.crypto import CandidTypes, Request
-from appliance.errors import CandidError
+from appliance.crypto import Request
 from appliance.ic.envelope import LIFETIME_NS
 from appliance.ic.route import Route
 from appliance.protocol.events import Call
-
-_SEQUENCE = CandidTypes("(record {msg: record {sequence_num: nat64}})")
 
 
 @dataclass(eq=False, slots=True)
@@ -30,6 +26,8 @@ class QueuedCall:
     started_at: float = 0.0
     is_sent: bool = False
     is_confirming: bool = False
+    is_executed: bool = False
+    """Whether a certified answer says so."""
     follows: bool = True
     """Whether the client has numbered it right behind the call before, as far as that is known."""
 
@@ -40,16 +38,10 @@ class QueuedCall:
 
 
 def size_of(call: Request | Call) -> int:
-    """Bytes of a call. The native core copies them for this."""
+    """Bytes of a call."""
     return len(call.arg if isinstance(call, Call) else call.body)
 
 
 def sequence_number(call: Request | Call) -> int | None:
     """The sequence number of a client's message; None where that is not to be found (generations v0 and v1)."""
-    if isinstance(call, Call):
-        return None
-    try:
-        (arg,) = cast("tuple[dict[str, dict[str, int]]]", _SEQUENCE.decode(call.arg))
-    except CandidError:
-        return None
-    return arg["msg"]["sequence_num"]
+    return None if isinstance(call, Call) else call.sequence_num

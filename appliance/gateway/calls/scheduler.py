@@ -7,6 +7,8 @@ from enum import Enum, auto
 KEPT = 16
 """One part in so many is kept for openings, and one for close calls: newcomers get in, and leavers are reported,
 however many messages wait."""
+KEPT_DRAINING = 2
+"""The same part for close calls while the gateway drains: everybody leaves, and there is a deadline."""
 SHARE = 8
 """A canister begins a further call only while it has fewer than so many times the calls that are still free (dynamic
 thresholds, Choudhury and Hahne 1998). Alone it gets 8/9 of the budget. Without that, one whose calls take 10 s would
@@ -19,6 +21,9 @@ class Kind(Enum):
     MESSAGE = auto()
     OPENING = auto()
     CLOSE = auto()
+
+    # By identity, as it is compared. That of Enum is a Python function, and each call looks up kinds many times.
+    __hash__ = object.__hash__
 
 
 @dataclass(eq=False, slots=True)
@@ -56,6 +61,7 @@ class Scheduler:
 
     def __init__(self, calls: int, max_bytes: int) -> None:
         """At least three calls, so that each kind has one."""
+        self._is_draining = False
         self.resize(calls, max_bytes)
         self._waiting: dict[Kind, OrderedDict[bytes, _Clients]] = {kind: OrderedDict() for kind in Kind}
         self._used: dict[Kind, _Use] = {kind: _Use() for kind in Kind}
@@ -66,7 +72,18 @@ class Scheduler:
     def resize(self, calls: int, max_bytes: int) -> None:
         """Change the budget. Calls under way go on, even above it."""
         self.calls, self.max_bytes = calls, max_bytes
-        self._kept_calls, self._kept_bytes = max(1, calls // KEPT), max_bytes // KEPT
+        part = KEPT_DRAINING if self._is_draining else KEPT
+        closing = _Use(max(1, calls // part), max_bytes // part)
+        rest = _Use(calls - closing.calls, max_bytes - closing.bytes)
+        messages = _Use(rest.calls - max(1, calls // KEPT), rest.bytes - max_bytes // KEPT)
+        self._shares = {Kind.CLOSE: closing, Kind.OPENING: rest, Kind.MESSAGE: messages}
+        """The most that a kind may have under way: close calls their kept part, openings all but that, messages all but
+        both."""
+
+    def drain(self, is_draining: bool) -> None:
+        """Give close calls a larger part, or take it from them again. Calls under way go on."""
+        self._is_draining = is_draining
+        self.resize(self.calls, self.max_bytes)
 
     @property
     def under_way(self) -> int:
@@ -124,7 +141,9 @@ class Scheduler:
 
     def start(self) -> list[Ticket]:
         """Start every ticket whose turn it is, and return them in order."""
-        started = []
+        started = list[Ticket]()
+        if not self.waiting:
+            return started
         for kind in (Kind.CLOSE, Kind.OPENING, Kind.MESSAGE):
             while (ticket := self._next(kind)) is not None:
                 self._begin(ticket)
@@ -165,26 +184,14 @@ class Scheduler:
 
     def _size(self, ticket: Ticket) -> int:
         # What exceeds the share of its kind even alone could otherwise never be sent.
-        return min(ticket.size, self._share(ticket.kind).bytes)
-
-    def _share(self, kind: Kind) -> _Use:
-        """The most that a kind may have under way: close calls their kept part, openings all but that, messages all but
-        both.
-        """
-        if kind is Kind.CLOSE:
-            return _Use(self._kept_calls, self._kept_bytes)
-        kept = 1 if kind is Kind.OPENING else 2
-        return _Use(self.calls - kept * self._kept_calls, self.max_bytes - kept * self._kept_bytes)
+        return min(ticket.size, self._shares[ticket.kind].bytes)
 
     def _free(self, kind: Kind) -> _Use:
         """The part of its share that a kind may still take."""
-        free = self._left(self._share(kind), kind)
+        share, used = self._shares[kind], self._used[kind]
         if kind is Kind.CLOSE:
-            return free
+            return _Use(share.calls - used.calls, share.bytes - used.bytes)
         # Openings may take what messages leave, so that both together are bounded, too.
-        both = self._left(self._share(Kind.OPENING), Kind.OPENING, Kind.MESSAGE)
-        return _Use(min(free.calls, both.calls), min(free.bytes, both.bytes))
-
-    def _left(self, share: _Use, *kinds: Kind) -> _Use:
-        used = [self._used[kind] for kind in kinds]
-        return _Use(share.calls - sum(use.calls for use in used), share.bytes - sum(use.bytes for use in used))
+        both, other = self._shares[Kind.OPENING], self._used[Kind.MESSAGE if kind is Kind.OPENING else Kind.OPENING]
+        calls, size = min(share.calls, both.calls - other.calls), min(share.bytes, both.bytes - other.bytes)
+        return _Use(calls - used.calls, size - used.bytes)

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+OUTCOMES_PER_PLACE = 2
+"""Calls under way for each place in the window, with those that are known to be executed: an endpoint that withholds
+one outcome must not make them endless."""
+
 
 @dataclass(slots=True)
 class _Sent:
@@ -10,6 +14,7 @@ class _Sent:
     was_alone: bool
     is_barrier: bool
     is_accepted: bool = False
+    is_executed: bool = False
     in_trouble: bool = False
 
 
@@ -21,7 +26,11 @@ class SendWindow:
     known to be in the pool of a replica ("accepted") for at least ``gap_s``. That is evidence; time since sending is
     none, because a lost packet or a retry delays a call by more than any gap.
 
-    ``limit`` bounds the calls under way; 1 is one after the other.
+    A call whose outcome is unknown may be known to be executed all the same: the canister took a later one of the
+    client. Replicas answer when they know the state after the call, and some are blocks behind others. Such a call can
+    be overtaken by none, and has no place in the window any more.
+
+    ``limit`` bounds the calls that may not be executed yet; 1 is one after the other.
     """
 
     __slots__ = ("_accepted_at", "_barriers", "_limit", "_next", "_put", "_sent")
@@ -30,7 +39,7 @@ class SendWindow:
         self._limit = limit
         self._next = 0
         self._put = 0
-        self._barriers: set[int] = set()
+        self._barriers: list[int] = []  # few, and an empty set takes 216 bytes of each session
         self._sent: dict[int, _Sent] = {}
         self._accepted_at = 0.0
 
@@ -49,7 +58,7 @@ class SendWindow:
         number = self._put
         self._put += 1
         if barrier:
-            self._barriers.add(number)
+            self._barriers.append(number)
         return number
 
     def send(self, now: float, *, gap_s: float, limit: int) -> int | None:
@@ -60,8 +69,10 @@ class SendWindow:
         self._next += 1
         for other in self._sent.values():
             other.was_alone = False
-        self._sent[number] = _Sent(was_alone=not self._sent, is_barrier=number in self._barriers)
-        self._barriers.discard(number)
+        is_barrier = number in self._barriers
+        self._sent[number] = _Sent(was_alone=not self._sent, is_barrier=is_barrier)
+        if is_barrier:
+            self._barriers.remove(number)
         return number
 
     def due_at(self, *, gap_s: float, limit: int) -> float | None:
@@ -70,10 +81,11 @@ class SendWindow:
 
     def to_confirm(self, *, limit: int) -> int | None:
         """The call under way whose acceptance would let the next one go; None where it would not."""
-        if not self.waiting or self._next in self._barriers or len(self._sent) >= min(self._limit, limit):
+        if not self.waiting or self._next in self._barriers or self._is_full(limit):
             return None
-        held_by = [number for number, sent in self._sent.items() if not sent.is_accepted]
-        if len(held_by) != 1 or any(sent.in_trouble or sent.is_barrier for sent in self._sent.values()):
+        pending = self._pending()
+        held_by = [number for number, sent in pending.items() if not sent.is_accepted]
+        if len(held_by) != 1 or any(sent.in_trouble or sent.is_barrier for sent in pending.values()):
             return None
         return held_by[0]
 
@@ -92,9 +104,11 @@ class SendWindow:
         if (sent := self._sent.get(number)) is not None:
             sent.in_trouble = True
 
-    def settled(self, number: int) -> None:
-        """The outcome of the call is known."""
+    def settled(self, number: int, *, was_executed: bool = False) -> None:
+        """The outcome of the call is known: that the canister took it, if it ``was_executed``."""
         self._sent.pop(number, None)
+        for earlier, sent in self._sent.items():
+            sent.is_executed |= was_executed and earlier < number
 
     def failed(self, number: int) -> None:
         """The call came to nothing. Those that wait are forgotten: the canister would refuse them."""
@@ -106,15 +120,24 @@ class SendWindow:
         self._next = self._put
         self._barriers.clear()
 
+    def _pending(self) -> dict[int, _Sent]:
+        """The calls under way that may not be executed yet."""
+        return {number: sent for number, sent in self._sent.items() if not sent.is_executed}
+
+    def _is_full(self, limit: int) -> bool:
+        limit = min(self._limit, limit)
+        return len(self._pending()) >= limit or len(self._sent) >= OUTCOMES_PER_PLACE * limit
+
     def _has_room(self, limit: int) -> bool:
-        if not self.waiting:
+        if self._put == self._next:
             return False
         if not self._sent:
             return True
-        if len(self._sent) >= min(self._limit, limit) or self._next in self._barriers:
+        if self._is_full(limit) or self._next in self._barriers:
             return False
-        return all(sent.is_accepted and not sent.in_trouble and not sent.is_barrier for sent in self._sent.values())
+        pending = self._pending().values()
+        return all(sent.is_accepted and not sent.in_trouble and not sent.is_barrier for sent in pending)
 
     def _follows_at(self, gap_s: float) -> float:
-        # Whatever is settled was executed: with nothing under way there is nothing to overtake.
-        return self._accepted_at + gap_s if self._sent else float("-inf")
+        # Whatever is executed cannot be overtaken any more.
+        return self._accepted_at + gap_s if self._pending() else float("-inf")

@@ -63,6 +63,11 @@ class FairShare:
         self._fill(now)
         self._tokens -= 1
 
+    def spare(self, now: float) -> float:
+        """How many polls would take no turn from anybody; none while somebody waits."""
+        self._fill(now)
+        return 0.0 if self._waiting else self._tokens
+
     def grant(self, now: float) -> list[object]:
         """Who may poll now."""
         self._fill(now)
@@ -143,12 +148,17 @@ class PollBudget:
         """Give a canister that waits for its turn the larger share: messages flow there. Returns whether it waits."""
         is_waiting = poller in self._turns
         if is_waiting:
+            # Changes who is next, never when: no grant, and the timer stays as it is.
             self._shares.request(poller, ACTIVE)
         return is_waiting
 
     def charge(self) -> None:
         """A poller needed one more poll to understand the last one, and has made it."""
         self._shares.charge(asyncio.get_running_loop().time())
+
+    def spare(self) -> float:
+        """How many polls would take no turn from anybody; none while a canister waits."""
+        return self._shares.spare(asyncio.get_running_loop().time())
 
     def leave(self, poller: object) -> None:
         """A canister is polled no more."""
@@ -160,7 +170,7 @@ class PollBudget:
         loop = asyncio.get_running_loop()
         for poller in self._shares.grant(loop.time()):
             turn = self._turns.pop(poller)
-            if not turn.done():
+            if not turn.done():  # cancelled in this turn of the loop; its task has not got to `leave` yet
                 turn.set_result(None)
         if self._timer is not None:
             self._timer.cancel()

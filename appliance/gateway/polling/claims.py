@@ -19,16 +19,23 @@ class Claims:
     """
 
     _expected: int = -1
-    _got: dict[str, int] = field(default_factory=dict)
-    """By endpoint, where its last reply went on."""
+    _claims: dict[str, Missing] = field(default_factory=dict)
+    """By endpoint, its last one."""
     _replies: int = 0
 
-    def confirm(self, hole: Missing, endpoint: str, endpoints: int) -> bool:
-        """Add the claim of an endpoint, of so many. Returns whether the hole is believed now."""
+    def confirm(self, hole: Missing, endpoint: str, endpoints: int) -> Missing | None:
+        """Add the claim of an endpoint, of so many. Returns the hole that is believed now, if any: without a client
+        where not all say alike whose message does not decode, since it may have been anybody's.
+        """
         if hole.expected != self._expected:
-            self._expected, self._got, self._replies = hole.expected, {}, 0
-        self._got[endpoint] = hole.got
+            self._expected, self._claims, self._replies = hole.expected, {}, 0
+        self._claims[endpoint] = hole
         self._replies += 1
         needed = endpoints if hole.is_inside else min(2, endpoints)
-        is_agreed = self._replies > 1 and len(self._got) >= needed and hole.got <= min(self._got.values())
-        return is_agreed or self._replies >= ENOUGH
+        others = self._claims.values()
+        # The smallest hole of all that are claimed: whoever shows an earlier message refutes the others.
+        is_agreed = self._replies > 1 and len(others) >= needed and hole.got <= min(other.got for other in others)
+        if not is_agreed and self._replies < ENOUGH:
+            return None
+        is_one_client = is_agreed and all(other.client_key == hole.client_key for other in others)
+        return hole if is_one_client else hole._replace(client_key=None)

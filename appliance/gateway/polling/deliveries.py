@@ -7,6 +7,7 @@ import structlog
 from appliance.errors import CanisterForgot, CanisterSilent, MessagesLost
 from appliance.gateway.hub import Member
 from appliance.gateway.polling.heartbeat import Heartbeat
+from appliance.gateway.polling.page import Message
 from appliance.gateway.polling.queue_position import QueuePosition, Taken
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.timeline import PollRecord
@@ -15,7 +16,7 @@ from appliance.ic.principal import Principal
 _log = structlog.get_logger(__name__)
 
 CHECK_NS = 10**9
-"""Between two looks at all clients of a canister."""
+"""Between two checks of all clients of a canister for silence."""
 
 
 class Deliveries:
@@ -33,15 +34,17 @@ class Deliveries:
         position: QueuePosition,
         *,
         counters: Counters,
-        heartbeat: Heartbeat | None,
+        heartbeat: Heartbeat,
+        max_silence_s: Callable[[], float | None],
         clock: Callable[[], int],
     ) -> None:
-        """``heartbeat`` is None for a generation without acknowledgements; ``clock`` is ns since 1970."""
+        """``clock`` is ns since 1970."""
         self._canister_id = canister_id
         self._members = members
         self._position = position
         self._counters = counters
         self._heartbeat = heartbeat
+        self._max_silence_s = max_silence_s
         self._clock = clock
         self._checked_ns = 0
         self._suspects: set[bytes] = set()
@@ -51,28 +54,39 @@ class Deliveries:
     def deliver(self, taken: Taken, polled: PollRecord) -> int:
         """Pass new messages on. Returns how many were delivered."""
         counters, position, members, heartbeat = self._counters, self._position, self._members(), self._heartbeat
-        delivered, now_ns = 0, self._clock()
+        delivered, received, is_awaited = 0, list[bytes](), position.is_awaited
         for message in taken.messages:
             nonce, key = message.nonce, message.client_key
             member = members.get(key)
             if member is None:
                 counters.undeliverable += 1
                 continue
-            position.delivered(key, nonce)
-            if heartbeat is not None:
-                heartbeat.received(key, now_ns)
-                if message.service_kind == "ack":
-                    heartbeat.acknowledged(message.timestamp_ns)
+            if is_awaited:
+                position.delivered(key, nonce)
+            if message.problem is not None:
+                self._unreadable(message, member, message.problem)
+                continue
+            received.append(key)
+            if message.service_kind == "ack":
+                heartbeat.acknowledged(message.timestamp_ns)
             if not member.deliver(message.frame, nonce, message.sequence_num, polled):
                 counters.undeliverable += 1
                 continue
             delivered += 1
             if self._suspects and nonce >= self._clears_from:
                 self._suspects.discard(key)
-        self.forgotten(key for key in taken.forgotten if position.waits(key))
+        heartbeat.received_all(received, self._clock())
+        if taken.forgotten:
+            self.forgotten(key for key in taken.forgotten if position.waits(key))
         counters.delivered += delivered
         counters.repeated += taken.repeated
         return delivered
+
+    def _unreadable(self, message: Message, member: Member, problem: str) -> None:
+        """Close the client of a message that the canister certified and that does not decode."""
+        self._counters.lost += 1
+        _log.warning("a message does not decode", canister=str(self._canister_id), nonce=message.nonce, cause=problem)
+        member.fail(MessagesLost(str(self._canister_id)))
 
     def missed(self, messages: int, next_nonce: int) -> None:
         """Messages before this nonce are lost, and they may have been for any client that the canister knew."""
@@ -85,26 +99,31 @@ class Deliveries:
 
     def reached_end(self) -> None:
         """The end of the queue was reached: close the suspects that got no message."""
+        if not self._suspects:
+            return
         suspects, self._suspects = self._suspects, set()
         self._fail(suspects, lambda: MessagesLost(str(self._canister_id)))
 
+    def accepted(self, client_key: bytes) -> None:
+        """The canister accepted a client: its silence begins."""
+        self._heartbeat.received(client_key, self._clock())
+
     def left(self, client_key: bytes) -> None:
         """A client is gone."""
-        if self._heartbeat is not None:
-            self._heartbeat.left(client_key)
+        self._heartbeat.left(client_key)
 
     def polls_resumed(self) -> None:
         """Polls go well again, or for the first time."""
-        if self._heartbeat is not None:
-            self._heartbeat.resumed(self._clock())
+        self._heartbeat.resumed(self._clock())
 
     def close_silent(self) -> None:
-        """Close the clients whose acknowledgements stay away."""
+        """Close the clients that got no message for too long."""
         now_ns = self._clock()
-        if self._heartbeat is None or now_ns - self._checked_ns < CHECK_NS:
+        if now_ns - self._checked_ns < CHECK_NS:
             return
-        self._checked_ns, members = now_ns, self._members()
-        for key, silent_ns in self._heartbeat.silent(now_ns).items():
+        self._checked_ns, members, max_silence_s = now_ns, self._members(), self._max_silence_s()
+        max_silence_ns = None if max_silence_s is None else round(max_silence_s * 1e9)
+        for key, silent_ns in self._heartbeat.silent(now_ns, max_silence_ns).items():
             if (member := members.get(key)) is None:
                 self._heartbeat.left(key)
             elif member.is_open:

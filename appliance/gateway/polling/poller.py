@@ -20,7 +20,7 @@ from appliance.gateway.polling.heartbeat import Heartbeat
 from appliance.gateway.polling.queue_position import Ask, QueuePosition, Restarted, Taken
 from appliance.gateway.polling.reader import QueueReader
 from appliance.gateway.polling.replies import Replies
-from appliance.gateway.polling.schedule import Backoff, Pace, WakeUp
+from appliance.gateway.polling.schedule import NO_BACKOFF, Pace, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
@@ -81,17 +81,19 @@ class Poller:
         """
         self.canister_id = canister_id
         self.pace = Pace(polling)
-        self.backoff = Backoff()
+        self.backoff = NO_BACKOFF
         self.state: Literal["ok", "degraded"] = "ok"
         self.last_error: Exception | None = None
         self._generation = generation
         self._position = position
+        heartbeat.acknowledges = generation != 0
         self._deliveries = Deliveries(
             canister_id,
             members,
             position,
             counters=counters,
-            heartbeat=heartbeat if generation else None,
+            heartbeat=heartbeat,
+            max_silence_s=lambda: self.pace.polling.max_silence,
             clock=clock,
         )
         self._reader = QueueReader(
@@ -137,7 +139,7 @@ class Poller:
     @asynccontextmanager
     async def opening(self) -> AsyncIterator[None]:
         """Make the opening call of a client inside this context, so that its first message cannot be missed: in the
-        order that `QueuePosition` demands, and with polls that can tell a new queue from the old one.
+        order that `QueuePosition` demands, and with polls that can distinguish a new queue from the old one.
         """
         position = self._position
         position.opening_began()
@@ -148,6 +150,8 @@ class Poller:
                 yield
                 return
             async with self._opening:
+                # Asked again: the opening before may have moved the queue past its beginning. Then this one needs no
+                # turn of its own, and is made outside of the lock, beside others.
                 if is_alone := position.opens_one_by_one():
                     yield
                     await self._poll_to_end()
@@ -202,6 +206,7 @@ class Poller:
     def expect(self, client_key: bytes, nonce: int) -> None:
         """The canister accepted this client: its first message is due, with this nonce or a higher one."""
         self._position.accepted(client_key, nonce)
+        self._deliveries.accepted(client_key)
 
     def expect_no_more(self, client_key: bytes) -> None:
         """The client left."""
@@ -225,6 +230,7 @@ class Poller:
     def end(self) -> None:
         """Polling ended: release everybody who waits for a poll."""
         self._has_ended = True
+        self._reader.end()
         self._budget.leave(self)
         _release(self._waiters)
 
@@ -235,7 +241,7 @@ class Poller:
                 if await self._wake_up.wait(self._left_s()):
                     self.pace = self.pace.nudged()
                 await self._budget.turn(self, is_active=self.pace.is_active)
-                if self.is_paused:
+                if self.is_paused:  # here, since that may begin while this waits; `continue` takes a turn of its own
                     await self._may_poll.wait()
                     continue
                 await self.poll()
@@ -295,15 +301,16 @@ class Poller:
         delivered = self._deliveries.deliver(taken, self._record(taken) if taken.messages else NO_POLL)
         self._delivered += delivered
         if delivered:
-            self._recorder.latency.polled_to_written.observe(self._clock() - self._reader.received_ns, delivered)
+            self._recorder.written(self.canister_id, delivered, self._clock() - self._reader.latest.received_ns)
 
     def _record(self, taken: Taken) -> PollRecord:
+        poll = self._reader.latest
         return self._recorder.polled(
             self.canister_id,
-            self._reader.number,
+            poll.number,
             taken.messages,
-            asked_ns=self._reader.asked_ns,
-            came_ns=self._reader.received_ns,
+            asked_ns=poll.asked_ns,
+            came_ns=poll.received_ns,
             now_ns=self._clock(),
         )
 
@@ -311,7 +318,7 @@ class Poller:
         last_good_ns, now_ns = self._last_good_ns, self._clock()
         if last_good_ns is None or now_ns - last_good_ns > OUTAGE_NS:
             self._deliveries.polls_resumed()
-        self.backoff = Backoff()
+        self.backoff = NO_BACKOFF
         self._last_good_ns = now_ns
         if (passed := self._reader.too_large) is not None and now_ns - passed[1] < TOO_LARGE_SHOWN_NS:
             self._degrade(passed[0])
@@ -325,6 +332,7 @@ class Poller:
         retry_after_s = error.retry_after_s if isinstance(error, IcUnreachable) else None
         self.backoff = self.backoff.failed(self.pace.polling, jitter=self._jitter(), retry_after_s=retry_after_s)
         self._counters.failed_polls[error.reason if isinstance(error, GatewayError) else "internal"] += 1
+        self._recorder.poll_failed(self.canister_id)
         if not isinstance(error, GatewayError):
             _log.error("polling failed", canister=str(self.canister_id), exc_info=error)
         self._degrade(error)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
 from appliance.config.schema import Canister, CanisterPolling
-from appliance.gateway.hub import Hub
+from appliance.gateway.hub import Member
 from appliance.gateway.ic import Source
 from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.heartbeat import Heartbeat
@@ -31,7 +31,7 @@ class Pollers(Mapping[Principal, Poller]):
         *,
         source: Source,
         replies: Replies,
-        hub: Hub,
+        members: Callable[[Principal], Mapping[bytes, Member]],
         tasks: Tasks,
         counters: Counters,
         recorder: Recorder,
@@ -40,10 +40,10 @@ class Pollers(Mapping[Principal, Poller]):
         wake_up: Callable[[], WakeUp],
         budget: PollBudget,
     ) -> None:
-        """``clock`` is nanoseconds since 1970; ``wake_up`` makes the wake-up of a poller."""
+        """``members`` finds those of a canister, ``clock`` is ns since 1970, ``wake_up`` makes one for a poller."""
         self._source = source
         self._replies = replies
-        self._hub = hub
+        self._members = members
         self._tasks = tasks
         self._counters = counters
         self._recorder = recorder
@@ -74,7 +74,7 @@ class Pollers(Mapping[Principal, Poller]):
             SESSIONS[canister.generation[-1]].generation,
             source=self._source,
             replies=self._replies,
-            members=lambda: self._hub.members(canister_id),
+            members=lambda: self._members(canister_id),
             position=position,
             polling=polling,
             budget=self.budget,

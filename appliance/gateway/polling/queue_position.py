@@ -20,15 +20,16 @@ Nobody reports that. The *anchor* is the message that was taken last::
     the same, pruned                     6 7           shows nothing at 5: canisters delete old messages
     the same, pruned                                   shows nothing from 5 on: nor does a replica that is behind
 
-A poll from the next nonce cannot tell the second line from the third, nor the fourth from silence. So while a client
-waits for its first message (only a newcomer can have messages in a new queue) polls begin at the anchor, and nothing is
-taken before the anchor was looked for. Thus no message of a new queue is taken for one of the old queue, and after a
-restart everything can be read from its beginning without delivering anything twice. A page that shows nothing is
-certified by nobody. If that goes on, a *probe* asks further down the queue: a message before the anchor that was
+A poll from the next nonce cannot distinguish the second line from the third, nor the fourth from silence. So while a
+client waits for its first message (only a newcomer can have messages in a new queue) polls begin at the anchor, and
+nothing is taken before the anchor was looked for. Thus no message of a new queue is taken for one of the old queue, and
+after a restart everything can be read from its beginning without delivering anything twice. A page that shows nothing
+is certified by nobody. If that goes on, a *probe* asks further down the queue: a message before the anchor that was
 written after it belongs to a new queue. It need not be a newcomer's message, so any page of the new queue will do.
 
 A certificate proves each message of a page, and not that the page leaves out none. So a page with a *hole*, between two
-messages or before the first, is not taken on the word of one endpoint.
+messages or before the first, is not taken on the word of one endpoint. A certified message that does not decode is a
+hole, too. Whose message it was stands beside it, which enough endpoints must say alike.
 
 Certificates order all of this: only one that is newer than all that showed the known queue proves a restart, and none
 that is older than the proof is believed afterwards. Else a replica that is behind could undo a restart.
@@ -36,10 +37,11 @@ that is older than the proof is believed afterwards. Else a replica that is behi
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from appliance.crypto import decode_cbor
 from appliance.errors import GatewayError, NonceTooFar
+from appliance.gateway.polling.page import Message, Page
 from appliance.protocol.frames import payload_of
 
 FIRST_PROBE = 2
@@ -56,50 +58,6 @@ PATIENCE = 32
 """Polls to the end of the queue after which a client that the canister accepted before it restarted gets no more."""
 
 
-class Message(Protocol):
-    """A message of the queue (`crypto.PolledMessage`)."""
-
-    @property
-    def nonce(self) -> int:
-        """Its place in the queue."""
-
-    @property
-    def client_key(self) -> bytes:
-        """The client it is for."""
-
-    @property
-    def sequence_num(self) -> int:
-        """Its number among the messages for this client, from 1."""
-
-    @property
-    def timestamp_ns(self) -> int:
-        """When the canister wrote it."""
-
-    @property
-    def service_kind(self) -> str | None:
-        """Which message of the protocol it is; None for one of the application."""
-
-    @property
-    def frame(self) -> bytes:
-        """The complete WebSocket frame."""
-
-
-class Page(Protocol):
-    """A verified reply to a poll (`crypto.PollReply`): consecutive messages with ascending nonces."""
-
-    @property
-    def messages(self) -> Sequence[Message]:
-        """None where the queue has no message from the nonce on; nobody certifies that."""
-
-    @property
-    def is_end_of_queue(self) -> bool:
-        """Whether the queue has no more; True also where the wire generation does not say."""
-
-    @property
-    def time_ns(self) -> int | None:
-        """When the IC certified it; None without messages, and where nothing is verified."""
-
-
 class Ask(NamedTuple):
     """Get the page from this nonce on. ``rest``: what the page before left out; ``probe``: look for a restart."""
 
@@ -109,18 +67,26 @@ class Ask(NamedTuple):
 
 class Missing(NamedTuple):
     """The page goes on with nonce ``got`` where ``expected`` is due; ``is_inside`` it, or before its first message.
-    Nothing of it was taken.
+    Nothing of it was taken. ``client_key`` is set where one message is there but does not decode: its client, as the
+    endpoint says.
     """
 
     expected: int
     got: int
     is_inside: bool
+    client_key: bytes | None = None
+
+    def is_same(self, other: "Missing | None") -> bool:
+        """Whether the other one is about the same messages."""
+        return other is not None and (self.expected, self.got) == (other.expected, other.got)
 
 
 class Taken(NamedTuple):
-    """The new messages of a page, in order. ``lost`` counts messages that are missing before them and that a client may
-    have waited for, ``repeated`` the messages that were taken before, ``forgotten`` are clients that the canister
-    accepted and lost before their first message.
+    """The new messages of a page, in order; one with a ``problem`` is lost for its client.
+
+    ``lost`` counts messages that are missing between them and that any client may have waited for, ``repeated`` the
+    messages that were taken before, ``forgotten`` are clients that the canister accepted and lost before their first
+    message.
     """
 
     messages: Sequence[Message] = ()
@@ -201,8 +167,14 @@ class QueuePosition:
         """Whether a client was accepted and has got nothing yet."""
         return client_key in self._waiting
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether any client was accepted and has got nothing yet."""
+        return bool(self._waiting)
+
     def delivered(self, client_key: bytes, nonce: int) -> None:
         """A client got a message."""
+        # One with a lower nonce is for an earlier session with the same key, and says nothing of this one.
         if self._waiting and nonce >= self._waiting.get(client_key, nonce):
             self._forget(client_key)
 
@@ -324,24 +296,48 @@ class QueuePosition:
 
     def _take(self, page: Page, messages: Sequence[Message], passing: Missing | None) -> Missing | Taken:
         """Move behind the messages that are new, up to a hole that is not believed yet."""
-        following, lost, fresh = self.next_nonce, 0, list[Message]()
+        if page.is_whole and messages and messages[0].nonce == self.next_nonce:
+            return self._take_all(page, messages)
+        following, lost, last, fresh = self.next_nonce, 0, b"", list[Message]()
         new = [message for message in messages if message.nonce >= following]
+        taken = 0
         for message in new:
-            if message.nonce > following and not (self._shows_any_beginning and not fresh):
-                hole = Missing(following, message.nonce, is_inside=message is not page.messages[0])
-                if hole != passing:
-                    if passing is None or not fresh:
-                        return self._believable(hole)
-                    break  # the hole behind the one that is believed
-                lost += 0 if self._is_joining and not fresh else message.nonce - following
-            following = message.nonce + 1
-            fresh.append(message)
-        if fresh:
-            self.next_nonce, self._anchor, self._is_joining = following, fresh[-1].frame, False
-            self._shown_ns = max(self._shown_ns, page.time_ns or 0)
+            hole = self._hole(following, message, page, is_first=not taken)
+            if hole is not None and not hole.is_same(passing):
+                if passing is None or not taken:
+                    return self._believable(hole)
+                break  # the hole behind the one that is believed
+            is_lost = message.problem is not None and (passing is None or passing.client_key is None)
+            # Messages that were deleted before polling began were for clients of an earlier time.
+            lost += is_lost + (0 if self._is_joining and not taken else message.nonce - following)
+            following, last, taken = message.nonce + 1, message.frame, taken + 1
+            if not is_lost:
+                fresh.append(message)
+        if taken:
+            self._move(following, last, page)
         # Canisters of v1 do not say where the queue ends: only a page without new messages shows it.
-        is_end = page.is_end_of_queue and len(fresh) == len(new) and not (self.zero_is_end and fresh)
+        is_end = page.is_end_of_queue and taken == len(new) and not (self.zero_is_end and taken)
         return Taken(fresh, lost, len(messages) - len(new), self._end_of_queue() if is_end else ())
+
+    def _take_all(self, page: Page, messages: Sequence[Message]) -> Taken:
+        """The same for messages that are due, with no hole: what almost all pages are, at no cost for each message."""
+        self._move(messages[-1].nonce + 1, messages[-1].frame, page)
+        is_end = page.is_end_of_queue and not self.zero_is_end
+        return Taken(messages, forgotten=self._end_of_queue() if is_end else ())
+
+    def _move(self, following: int, last: bytes, page: Page) -> None:
+        self.next_nonce, self._anchor, self._is_joining = following, last, False
+        self._shown_ns = max(self._shown_ns, page.time_ns or 0)
+
+    def _hole(self, following: int, message: Message, page: Page, *, is_first: bool) -> Missing | None:
+        """What is missing before a message, and this one with it where it does not decode."""
+        expected = message.nonce if is_first and self._shows_any_beginning else following
+        if message.problem is not None:
+            client_key = message.client_key if message.nonce == expected else None
+            return Missing(expected, message.nonce + 1, is_inside=True, client_key=client_key)
+        if message.nonce == expected:
+            return None
+        return Missing(expected, message.nonce, is_inside=message is not page.messages[0])
 
     @property
     def _shows_any_beginning(self) -> bool:
@@ -361,6 +357,7 @@ class QueuePosition:
         if not self._patience:
             return ()
         self._patience = {key: polls - 1 for key, polls in self._patience.items()}
+        # Not `<= 0`: each is reported once, and stays here until its client has left.
         return [key for key, polls in self._patience.items() if polls == 0]
 
 

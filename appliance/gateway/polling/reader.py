@@ -1,12 +1,13 @@
 """Reads the queue of one canister: asks the endpoints, verifies their replies and judges what they mean."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import TypeVar
 
 from appliance.crypto import CandidTypes, PollReply
-from appliance.errors import GatewayError, HoleInReply, QueueTooLarge
+from appliance.errors import GatewayError, HoleInReply, MessageUnreadable, QueueTooLarge
 from appliance.gateway.ic import EndpointReply, Source
+from appliance.gateway.polling.ahead import PagesAhead
 from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.claims import Claims
 from appliance.gateway.polling.oversized import Search, is_too_large
@@ -21,13 +22,23 @@ _ARG = CandidTypes("(record {nonce: nat64})")
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class Poll:
+    """One query of a canister: its number among those of all canisters, and when it was made and answered (ns since
+    1970).
+    """
+
+    number: int
+    asked_ns: int
+    received_ns: int = 0
+
+
 class QueueReader:
     """``missed`` is called with the number of messages that are lost and the nonce behind them, before the messages
     from there on are returned.
 
-    ``number`` is that of the last poll among those of all canisters, ``asked_ns`` and ``received_ns`` are its times (ns
-    since 1970); ``polls`` counts those of this canister. ``too_large`` is the last time that a part of the queue had to
-    be passed, as error and time.
+    ``latest`` is the poll whose page was read last; ``polls`` counts those of this canister. ``too_large`` is the last
+    time that a part of the queue had to be passed, as error and time.
     """
 
     def __init__(
@@ -44,7 +55,8 @@ class QueueReader:
         timeout_s: Callable[[], float],
         missed: Callable[[int, int], None],
     ) -> None:
-        self.number = self.asked_ns = self.received_ns = self.polls = 0
+        self.latest = Poll(0, 0)
+        self.polls = 0
         self.too_large: tuple[QueueTooLarge, int] | None = None
         self._canister_id = canister_id
         self._generation = generation
@@ -59,11 +71,14 @@ class QueueReader:
         self._claims = Claims()
         self._endpoints = 1
         self._refused = self._refusals = 0
+        self._ahead = PagesAhead(self._ask_ahead, budget.spare)
 
     async def read(self, ask: Ask) -> tuple[Decision, PollReply]:
         """The page from a nonce on, judged. Where that is too large for a reply of the IC and every endpoint says so:
         from the next nonce on that is not. Raises GatewayError.
         """
+        if ask.purpose == "poll" and (answer := await self._read_ahead(ask)) is not None:
+            return answer
         try:
             answer = await self._ask(ask, self._judge)
         except GatewayError as error:
@@ -77,7 +92,31 @@ class QueueReader:
                 raise
             return passed
         self._refusals = 0
+        if ask.purpose == "poll" and isinstance(answer[0], Taken):
+            self._ahead.learn(answer[1])
         return answer
+
+    async def _read_ahead(self, ask: Ask) -> tuple[Decision, PollReply] | None:
+        """A page that was asked for ahead, where there is nothing odd about it. Asks for the next ones in any case."""
+        self._ahead.begin(ask.nonce)
+        if (found := await self._ahead.take(ask.nonce)) is None:
+            return None
+        poll, page = found
+        # The end of the queue has to be read by a poll that began after what waits for it.
+        if page.is_end_of_queue or not page.is_whole or not page.messages or page.messages[0].nonce != ask.nonce:
+            self._ahead.forget()
+            return None
+        decision = self._position.judge(ask, page)
+        if not isinstance(decision, Taken) or not decision.messages:
+            self._ahead.forget()
+            return None
+        self.latest = poll
+        self._ahead.learn(page)
+        return decision, page
+
+    def end(self) -> None:
+        """Nothing is read any more."""
+        self._ahead.forget()
 
     async def _pass(self, search: Search) -> tuple[Decision, PollReply] | None:
         """Take the queue from where a reply fits on; None where none does. Raises QueueTooLarge where the queue has no
@@ -106,7 +145,7 @@ class QueueReader:
         ask = Ask(search.fits, "rest")
         decision = self._position.judge(ask, found)
         if isinstance(decision, Missing):
-            decision = self._pass_hole(ask, found, decision)
+            decision = self._pass_hole(ask, found, decision._replace(client_key=None))
         return decision, found
 
     @property
@@ -115,21 +154,35 @@ class QueueReader:
         return max(2, self._endpoints)
 
     async def _ask(self, ask: Ask, read: Callable[[Ask, EndpointReply], Awaitable[T]]) -> T:
-        self._counters.polls += 1
+        poll = self.latest = self._begin()
         self._counters.probes += ask.purpose == "probe"
+        return await self._query(ask, poll, read)
+
+    async def _ask_ahead(self, nonce: int) -> tuple[Poll, PollReply]:
+        # Not charged: the turn in which its page is taken is. What is begun in vain is a few pages of a backlog.
+        poll = self._begin()
+        return poll, await self._query(Ask(nonce), poll, self._open)
+
+    def _begin(self) -> Poll:
+        self._counters.polls += 1
         self.polls += 1
-        self.number, self.asked_ns = self._counters.polls, self._clock()
+        return Poll(self._counters.polls, self._clock())
+
+    async def _query(self, ask: Ask, poll: Poll, read: Callable[[Ask, EndpointReply], Awaitable[T]]) -> T:
+        async def received(reply: EndpointReply) -> T:
+            poll.received_ns, self._endpoints = self._clock(), reply.endpoints
+            return await read(ask, reply)
+
         return await self._source.query_until(
             self._canister_id,
             "ws_get_messages",
             _ARG.encode({"nonce": ask.nonce}),
-            partial(read, ask),
+            received,
             signatures=self._replies.signatures,
             timeout_s=self._timeout_s(),
         )
 
     async def _open(self, _ask: Ask, reply: EndpointReply) -> PollReply:
-        self.received_ns, self._endpoints = self._clock(), reply.endpoints
         if reply.doubt is not None:
             self._replies.report(reply.doubt, self._canister_id)
         return await self._replies.open(reply.arg, self._canister_id, self._generation)
@@ -139,10 +192,10 @@ class QueueReader:
         page = await self._open(ask, reply)
         decision = self._position.judge(ask, page)
         if isinstance(decision, Missing):
-            if self._claims.confirm(decision, reply.endpoint, reply.endpoints):
-                decision = self._pass_hole(ask, page, decision)
+            if (believed := self._claims.confirm(decision, reply.endpoint, reply.endpoints)) is not None:
+                decision = self._pass_hole(ask, page, believed)
             elif decision.is_inside:
-                raise HoleInReply(decision.expected, decision.got)
+                raise _problem_of(decision, page)
         return decision, page
 
     def _pass_hole(self, ask: Ask, page: PollReply, hole: Missing) -> Decision:
@@ -150,3 +203,9 @@ class QueueReader:
         if isinstance(decision, Taken) and decision.lost:
             self._missed(decision.lost, hole.got)
         return decision
+
+
+def _problem_of(hole: Missing, page: PollReply) -> GatewayError:
+    last = hole.got - 1
+    problem = next((message.problem for message in page.messages if message.nonce == last), None)
+    return HoleInReply(hole.expected, hole.got) if problem is None else MessageUnreadable(last, problem)

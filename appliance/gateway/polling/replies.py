@@ -1,8 +1,9 @@
-"""Decodes and verifies the replies to polls, off the event loop, in the mode that the configuration sets."""
+"""Decodes and verifies the replies to polls, in the mode that the configuration sets: off the event loop where that
+takes long."""
 
-import asyncio
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 
@@ -14,11 +15,11 @@ from appliance.ic.agent import UNSIGNED, QuerySignatures
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Mode
 from appliance.protocol.session import Generation
+from appliance.threads import READ_AT_ONCE, VERIFICATION
 
 _log = structlog.get_logger(__name__)
 
-SMALL = 256
-"""Bytes. A reply of this size holds no certificate: decoding it costs less than handing it to a thread."""
+R = TypeVar("R", PollReply, PollReply | None)
 
 
 class Replies:
@@ -52,40 +53,55 @@ class Replies:
         Raises a BadReply, Malformed, CandidError, TooLarge, CanisterRefused, and a CertificateError with mode
         ``enforce``.
         """
-        if len(reply) <= SMALL:
-            opened, doubt = self._open(reply, canister_id, generation)
+        begun = time.perf_counter_ns()
+        read = self._read_known(reply, canister_id, generation) if len(reply) <= READ_AT_ONCE else None
+        took_ns = time.perf_counter_ns() - begun
+        if read is None:
+            opened, doubt, took_ns = await VERIFICATION.run(self._read_timed, reply, canister_id, generation)
         else:
-            opened, doubt, took_ns = await asyncio.to_thread(self._open_timed, reply, canister_id, generation)
+            opened, doubt = read
+        if opened.messages:
             self._recorder.latency.reply_verification.observe(took_ns)
         if doubt is not None:
             self.report(doubt, canister_id)
         return opened
 
-    def _open_timed(
+    def _read_timed(
         self, reply: bytes, canister_id: bytes, generation: Generation
     ) -> tuple[PollReply, GatewayError | None, int]:
         """Also returns the duration in nanoseconds, without the wait for a thread."""
         begun = time.perf_counter_ns()
-        opened, doubt = self._open(reply, canister_id, generation)
+        opened, doubt = self._read(self.verifier.open_poll_reply, reply, canister_id, generation)
         return opened, doubt, time.perf_counter_ns() - begun
 
-    def _open(self, reply: bytes, canister_id: bytes, generation: Generation) -> tuple[PollReply, GatewayError | None]:
+    def _read_known(
+        self, reply: bytes, canister_id: bytes, generation: Generation
+    ) -> tuple[PollReply, GatewayError | None] | None:
+        """None where a signature has to be verified."""
+        opened, doubt = self._read(self.verifier.recall_poll_reply, reply, canister_id, generation)
+        return None if opened is None else (opened, doubt)
+
+    def _read(
+        self, open_reply: Callable[..., R], reply: bytes, canister_id: bytes, generation: Generation
+    ) -> tuple[R | PollReply, GatewayError | None]:
         if self.mode == "off":
             return read_poll_reply_unverified(reply, generation=generation), None
         try:
-            return self._verify(reply, canister_id, generation), None
+            opened = open_reply(
+                reply,
+                canister_id,
+                generation=generation,
+                now_ns=self._clock(),
+                gateway=self._gateway,
+                allow_holes=True,
+            )
         except (BadReply, CanisterRefused):
             raise
         except GatewayError as error:
             if self.mode == "enforce":
                 raise
             return read_poll_reply_unverified(reply, generation=generation), error
-
-    def _verify(self, reply: bytes, canister_id: bytes, generation: Generation) -> PollReply:
-        now_ns = self._clock()
-        return self.verifier.open_poll_reply(
-            reply, canister_id, generation=generation, now_ns=now_ns, gateway=self._gateway, allow_holes=True
-        )
+        return opened, None
 
     def report(self, doubt: GatewayError, canister_id: bytes) -> None:
         """Count a reply that enforced verification would have refused, and log the first of its kind."""

@@ -7,13 +7,16 @@ polled without a pause while it fails. *Failover* is neither: each poll begins a
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 from appliance.config.schema import CanisterPolling
 
 ACTIVE_POLLS = 20
 """Polls without a message after which a canister counts as idle: 2 s where the budget is not spent."""
+JOINED_S = 0.002
+"""Nudges within this cause one poll. The calls of a block are answered together, and reading so many answers takes
+milliseconds: a poll for the first of them would find the messages of all, and the polls for the others nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Pace:
         return self.quiet < ACTIVE_POLLS
 
     def _with(self, wait_s: float, quiet: int = 0) -> Self:
-        return replace(self, wait_s=wait_s, quiet=quiet)
+        return type(self)(self.polling, wait_s, quiet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,10 @@ class Backoff:
         return type(self)(self.failures + 1, wait)
 
 
+NO_BACKOFF = Backoff()
+"""After a poll that went well."""
+
+
 class WakeUp(Protocol):
     """A wait with a time-out that can be ended early; tests bring their own."""
 
@@ -82,31 +89,47 @@ class LoopWakeUp:
     """A wake-up on the event loop's clock.
 
     Like an `asyncio.Event` with a time-out, but without a task and an exception for each of the waits that end by
-    time, which are almost all of them.
+    time, which are almost all of them. What is set within ``JOINED_S`` ends one wait.
     """
 
     def __init__(self) -> None:
         self._is_set = False
         self._waiting: asyncio.Future[None] | None = None
+        self._timer: asyncio.Handle | None = None
+        self._wakes_at = 0.0
 
     def set(self) -> None:
-        """End the current wait, or the next one if there is none."""
+        """End the current wait within ``JOINED_S``, or the next one if there is none."""
+        if self._waiting is not None and not self._is_set:
+            self._end_within(JOINED_S)
         self._is_set = True
-        self._wake()
 
     async def wait(self, seconds: float) -> bool:
         """Wait for ``seconds``. Returns True, at once, if `set` was called."""
         if not self._is_set and seconds > 0:
-            loop = asyncio.get_running_loop()
-            self._waiting = loop.create_future()
-            handle = loop.call_later(seconds, self._wake)
+            self._waiting = asyncio.get_running_loop().create_future()
+            self._end_within(seconds)
             try:
                 await self._waiting
             finally:
-                handle.cancel()
                 self._waiting = None
+                self._stop_timer()
         was_set, self._is_set = self._is_set, False
         return was_set
+
+    def _end_within(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        at = loop.time() + seconds
+        # Not the timer's ``when()``: uvloop gives a handle without one where less than a millisecond is left.
+        if self._timer is not None and self._wakes_at <= at:
+            return
+        self._stop_timer()
+        self._timer, self._wakes_at = loop.call_at(at, self._wake), at
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():

@@ -1,6 +1,7 @@
 """Publishes events of the data plane (sessions, canisters, limits) to subscribers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import structlog
 
@@ -8,7 +9,7 @@ from appliance.gateway.hooks import Happening
 
 _log = structlog.get_logger(__name__)
 
-GATEWAY_EVENTS = ("session.opened", "session.closed", "canister.state", "limit")
+GATEWAY_EVENTS = ("session.opened", "session.closed", "connection.refused", "canister.state", "limit")
 """All kinds of events."""
 
 Subscriber = Callable[[Happening], None]
@@ -17,9 +18,13 @@ Subscriber = Callable[[Happening], None]
 class EventBus:
     """Calls every subscriber with each event. Facts can be written as JSON."""
 
-    def __init__(self, clock: Callable[[], int]) -> None:
-        """``clock`` is nanoseconds since 1970."""
+    def __init__(
+        self, clock: Callable[[], int], canister_names: Callable[[], Mapping[str, str]] = lambda: MappingProxyType({})
+    ) -> None:
+        """``clock`` is nanoseconds since 1970. ``canister_names`` returns the names by canister id, which events with a
+        fact ``canister`` have beside it."""
         self._clock = clock
+        self._canister_names = canister_names
         self._subscribers: list[Subscriber] = []
 
     def subscribe(self, subscriber: Subscriber) -> None:
@@ -30,6 +35,8 @@ class EventBus:
         """Publish an event. Never raises; costs next to nothing without subscribers."""
         if not self._subscribers:
             return
+        if (name := self._canister_names().get(str(facts.get("canister")))) is not None:
+            facts["canister_name"] = name
         happening = Happening(kind, self._clock(), facts)
         for subscriber in self._subscribers:
             try:

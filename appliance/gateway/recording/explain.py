@@ -21,9 +21,9 @@ _REGISTERED = {
 }
 
 
-def explain(timeline: Timeline, *, now_ns: int) -> list[str]:
+def explain(timeline: Timeline, *, now_ns: int, label: Callable[[str], str] = str) -> list[str]:
     """The summary, then each entry with the time since the connection began."""
-    lines = [*summary(timeline, now_ns=now_ns), ""]
+    lines = [*summary(timeline, now_ns=now_ns, label=label), ""]
     for number, entry in enumerate(timeline.entries):
         if timeline.dropped and number == FIRST:
             lines.append(f"{'…':>12}  {_counted(timeline.dropped, 'moment')} in between are forgotten.")
@@ -32,13 +32,15 @@ def explain(timeline: Timeline, *, now_ns: int) -> list[str]:
     return lines
 
 
-def summary(timeline: Timeline, *, now_ns: int) -> list[str]:
-    """The connection in a few sentences, which make sense without the entries."""
+def summary(timeline: Timeline, *, now_ns: int, label: Callable[[str], str] = str) -> list[str]:
+    """The connection in a few sentences, which make sense without the entries. ``label`` returns a canister as people
+    know it, by its id.
+    """
     began = datetime.fromtimestamp(timeline.started_at_ns / 1e9, UTC)
     where = f"from {timeline.address}" if timeline.address else "from an address that is not known yet"
     lines = [f"Connection {timeline.id} came {where} on {began:%Y-%m-%d} at {began:%H:%M:%S} UTC."]
     if timeline.generation:
-        lines += [_joining(timeline), _opening(timeline, now_ns), *_traffic(timeline)]
+        lines += [_joining(timeline, label), _opening(timeline, now_ns), *_traffic(timeline)]
     elif len(timeline) > 1:
         lines.append("It never became a WebSocket.")
     return [*lines, _end(timeline, now_ns)]
@@ -52,11 +54,11 @@ def sentence(entry: TimelineEntry) -> str:
 # --- the summary ----------------------------------------------------------------------------------------------------
 
 
-def _joining(timeline: Timeline) -> str:
+def _joining(timeline: Timeline, label: Callable[[str], str]) -> str:
     spoken = f"It opened a WebSocket of generation {timeline.generation} at {timeline.path}"
-    if timeline.client is None:
+    if timeline.client is None or timeline.canister is None:
         return f"{spoken}, and never showed which client it is."
-    return f"{spoken}, as client {timeline.client} of canister {timeline.canister}."
+    return f"{spoken}, as client {timeline.client} of canister {label(timeline.canister)}."
 
 
 def _opening(timeline: Timeline, now_ns: int) -> str:
@@ -133,9 +135,14 @@ def _delivered(facts: dict[str, Any]) -> str:
 
 
 def _limited(facts: dict[str, Any]) -> str:
-    what = "It connected" if facts["scope"] == "connections_per_ip" else "It sent messages"
+    what = "It connected" if facts["scope"] == "connections_per_ip" else f"It sent {_sent(facts['scope'])}"
     done = f"it may again in {duration(facts['delay_ns'])}"
     return f"{what} more often than is allowed; {done if facts['enforced'] else 'it was let through, in shadow mode'}."
+
+
+def _sent(scope: str) -> str:
+    """What a rate limit counts: the first word of its key."""
+    return scope.partition("_")[0]
 
 
 def _pinged(facts: dict[str, Any]) -> str:

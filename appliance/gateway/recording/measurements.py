@@ -24,12 +24,20 @@ class Counters:
     connections: int = 0
     """Sockets accepted."""
     rejected_requests: Counter[int] = field(default_factory=Counter)
+    held_exceeded: Counter[str] = field(default_factory=Counter)
+    """Requests of addresses that held too many connections, by the mode of the limit."""
+    shed: Counter[str] = field(default_factory=Counter)
+    """Connections that were ``unread`` for a while, or ``closed``, because too many bytes were held."""
+    accept_pauses: int = 0
+    """Times that nobody was accepted for a moment, because no file could be opened."""
     joined: int = 0
     """Sessions whose opening message was verified and registered."""
     opened: int = 0
     """Sessions that the canister answered."""
     frames: int = 0
     """Messages of clients."""
+    delayed: int = 0
+    """Times that frames of a client had to wait for a later turn of the event loop."""
     relayed: int = 0
     """Calls of clients that the IC answered or accepted."""
     failed_relays: Counter[str] = field(default_factory=Counter)
@@ -37,6 +45,8 @@ class Counters:
     """Messages that failed verification and passed, because it is only reported."""
     refused: Counter[str] = field(default_factory=Counter)
     """Sockets closed for an error."""
+    relay_closes: int = 0
+    """Of these, the ones closed because a message was not relayed: ``failed_relays`` counts that error too."""
     closed: Counter[int] = field(default_factory=Counter)
     polls: int = 0
     failed_polls: Counter[str] = field(default_factory=Counter)

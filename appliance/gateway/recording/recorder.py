@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from appliance.crypto import Request
 from appliance.errors import GatewayError
+from appliance.gateway.recording.by_canister import MeasurementsByCanister
 from appliance.gateway.recording.measurements import Latencies
 from appliance.gateway.recording.timeline import ACCEPTED_ONLY, PollRecord, Timeline
 from appliance.gateway.recording.timelines import Timelines
@@ -60,6 +61,7 @@ class Recorder:
 
     timelines: Timelines = field(default_factory=Timelines)
     latency: Latencies = field(default_factory=Latencies)
+    by_canister: MeasurementsByCanister = field(default_factory=MeasurementsByCanister)
     trace_sink: TraceSink | None = None
 
     # --- connections ------------------------------------------------------------------------------------------------
@@ -86,6 +88,8 @@ class Recorder:
         for event in events:
             if isinstance(event, Relay) and (written_ns := of_call(event.call)) is not None:
                 self.latency.client_to_gateway.observe(now_ns - written_ns)
+                # A message, not an opening: its client has joined, so the canister is one that is served.
+                self.by_canister.of(event.call.canister_id).client_to_gateway.observe(now_ns - written_ns)
         return events
 
     def relaying(self, timeline: Timeline, relayed: RelayedCall) -> None:
@@ -98,12 +102,16 @@ class Recorder:
         size = ACCEPTED_ONLY if reply is None else len(reply)
         timeline.answered(now_ns, now_ns - relayed.sent_ns, size)
         self.latency.gateway_to_ic.observe(now_ns - relayed.queued_ns)
+        measured = self.by_canister.of(relayed.call.canister_id)
+        measured.relayed += 1
+        measured.gateway_to_ic.observe(now_ns - relayed.queued_ns)
         if self.trace_sink is not None:
             self.trace_sink.relayed(timeline, relayed, now_ns, None)
 
     def failed(self, timeline: Timeline, relayed: RelayedCall, error: GatewayError, now_ns: int) -> None:
         """The call failed."""
         timeline.relay_failed(now_ns, now_ns - relayed.sent_ns, str(error))
+        self.by_canister.of(relayed.call.canister_id).failed_relays += 1
         if self.trace_sink is not None:
             self.trace_sink.relayed(timeline, relayed, now_ns, error)
 
@@ -123,9 +131,21 @@ class Recorder:
         written_ns = of_frame(messages[0].frame)
         if written_ns is not None:
             self.latency.canister_to_polled.observe(came_ns - written_ns)
+            self.by_canister.of(canister_id).canister_to_polled.observe(came_ns - written_ns)
         if self.trace_sink is None:
             return PollRecord(number, now_ns)
         return PollRecord(number, now_ns, self.trace_sink.polled(canister_id, number, asked_ns, came_ns, len(messages)))
+
+    def written(self, canister_id: Principal, messages: int, duration_ns: int) -> None:
+        """Messages of one poll were delivered, so long after the reply."""
+        self.latency.polled_to_written.observe(duration_ns, messages)
+        measured = self.by_canister.of(canister_id)
+        measured.delivered += messages
+        measured.polled_to_written.observe(duration_ns, messages)
+
+    def poll_failed(self, canister_id: Principal) -> None:
+        """A poll failed."""
+        self.by_canister.of(canister_id).failed_polls += 1
 
     def traced(self, timeline: Timeline, polled: PollRecord, nonce: int, size: int) -> None:
         """One of them was delivered, and ``polled`` has a trace."""

@@ -42,7 +42,7 @@ Fact: TypeAlias = int | float | str | bool | None
 
 
 class _Layout(NamedTuple):
-    """How a entry of one kind is packed: time, code, numbers by their names, and a text behind them."""
+    """How an entry of one kind is packed: time, code, numbers by their names, and a text behind them."""
 
     kind: Kind
     numbers: tuple[str, ...]

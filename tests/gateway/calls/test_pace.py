@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.calls.pace import FIRST_HOLD_S, LONGEST_GAP_S, SHORTEST_GAP_S, Pace
+from appliance.gateway.calls.pace import FIRST_GAP_S, FIRST_HOLD_S, LONGEST_GAP_S, SHORTEST_GAP_S, Pace
 
 MOST = 8
 EVENTS = st.lists(st.tuples(st.sampled_from(["settled", "alone", "lost"]), st.floats(0.001, 100.0)), max_size=200)
@@ -27,6 +27,18 @@ def test_limit_and_gap_stay_within_their_bounds(events):
     assert 1 <= pace.limit(now, MOST) <= MOST
     assert pace.limit(now, 1) == 1
     assert SHORTEST_GAP_S <= pace.gap_s <= LONGEST_GAP_S
+
+
+@given(st.floats(0.001, 10.0), st.integers(0, 10))
+def test_half_of_the_way_counts_for_the_gap_which_a_slow_endpoint_does_not_end(way_s, losses):
+    pace = Pace()
+    for _ in range(100):
+        pace.accepted(way_s)
+    for time in range(losses):
+        pace.lost_order(10_000.0 * time)
+    gap_s = min(LONGEST_GAP_S, FIRST_GAP_S * 2**losses)
+    assert abs(pace.gap_s - max(SHORTEST_GAP_S, gap_s - way_s / 2)) < 1e-9
+    assert pace.gap_s + way_s >= min(gap_s, FIRST_GAP_S)
 
 
 @given(EVENTS, st.integers(0, 200))

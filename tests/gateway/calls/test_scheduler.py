@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.calls.scheduler import KEPT, SHARE, Kind, Scheduler, Ticket
+from appliance.gateway.calls.scheduler import KEPT, KEPT_DRAINING, SHARE, Kind, Scheduler, Ticket
 
 MIB = 1 << 20
 CANISTERS = [b"a", b"b", b"c"]
@@ -114,6 +114,22 @@ def test_close_calls_take_no_more_than_their_part(calls, kind):
         model.add(Ticket(kind, number.to_bytes(2, "big"), b"", 100))
     kept = max(1, calls // KEPT)
     assert len(model.under_way) == {Kind.CLOSE: kept, Kind.OPENING: calls - kept, Kind.MESSAGE: calls - 2 * kept}[kind]
+
+
+@given(STEPS, st.integers(3, 200))
+def test_close_calls_get_half_of_the_budget_in_a_drain(steps, calls):
+    model = Model(calls, 1000 * MIB)
+    model.scheduler.drain(True)
+    for number in range(2 * calls):
+        model.add(Ticket(Kind.CLOSE, number.to_bytes(2, "big"), b"", 100))
+    assert len(model.under_way) == max(1, calls // KEPT_DRAINING)
+    for step in copies(steps):
+        model.apply(step)
+        assert model.scheduler.under_way <= calls
+    model.scheduler.drain(False)
+    while model.under_way:
+        model.finish()
+    assert not model.waiting
 
 
 @given(st.integers(40, 120), st.integers(1, 4))

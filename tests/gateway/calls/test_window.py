@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.calls.window import SendWindow
+from appliance.gateway.calls.window import OUTCOMES_PER_PLACE, SendWindow
 
 GAP_S = 0.05
 INPUTS = st.lists(
     st.tuples(
-        st.sampled_from(["put", "put", "put barrier", "accepted", "troubled", "settled", "tick", "gap"]),
+        st.sampled_from(["put", "put", "put barrier", "accepted", "troubled", "settled", "executed", "tick", "gap"]),
         st.integers(0, 7),
     ),
     max_size=120,
@@ -24,6 +24,7 @@ class Model:
         self.now = 0.0
         self.sent: list[int] = []
         self.under_way: set[int] = set()
+        self.executed = -1
         self.accepted: dict[int, float] = {}
         self.troubled: set[int] = set()
         self.barriers: set[int] = set()
@@ -59,12 +60,18 @@ class Model:
 
     def check(self, number: int) -> None:
         """Nothing is sent that could overtake another call."""
-        assert len(self.under_way) < self.limit
-        assert not self.under_way & self.troubled
+        assert len(self.under_way) < OUTCOMES_PER_PLACE * self.limit
+        assert len(self.pending) < self.limit
+        assert not self.pending & self.troubled
         assert not self.under_way & self.barriers
         assert not self.under_way or number not in self.barriers
-        for other in self.under_way:
+        for other in self.pending:
             assert self.now >= self.accepted[other] + GAP_S
+
+    @property
+    def pending(self) -> set[int]:
+        """Those under way that may not be executed yet."""
+        return {number for number in self.under_way if number > self.executed}
 
     def _accepted(self, number: int) -> None:
         self.window.accepted(number, self.now)
@@ -78,6 +85,11 @@ class Model:
         self.window.settled(number)
         self.under_way.discard(number)
 
+    def _executed(self, number: int) -> None:
+        self.window.settled(number, was_executed=True)
+        self.under_way.discard(number)
+        self.executed = max(self.executed, number)
+
 
 @given(INPUTS, st.integers(1, 8))
 def test_calls_go_in_order_and_none_goes_that_could_overtake(inputs, limit):
@@ -85,7 +97,8 @@ def test_calls_go_in_order_and_none_goes_that_could_overtake(inputs, limit):
     for what, which in inputs:
         model.apply(what, which)
         assert model.sent == list(range(len(model.sent)))
-        assert model.window.under_way == len(model.under_way) <= limit
+        assert model.window.under_way == len(model.under_way) <= OUTCOMES_PER_PLACE * limit
+        assert len(model.pending) <= limit
 
 
 @given(INPUTS, st.integers(1, 8))
@@ -124,6 +137,22 @@ def test_confirming_what_is_asked_for_lets_the_next_one_go(inputs, limit):
             assert model.window.waiting < waiting
 
 
+@given(st.integers(2, 8), st.data())
+def test_a_call_that_was_executed_lets_others_go_whatever_became_of_those_before_it(limit, data):
+    model = Model(limit)
+    for _ in range(limit):
+        model.apply("put", 0)
+        model.apply("accepted", len(model.under_way) - 1)
+        model.apply("gap", 0)
+    model.apply("put", 0)
+    model.apply("troubled", 0)
+    assert model.window.waiting == 1
+    which = data.draw(st.integers(1, limit - 1))
+    model.apply("executed", which)
+    assert model.window.waiting == 0
+    assert model.window.under_way == limit
+
+
 @given(INPUTS, st.integers(1, 8))
 def test_a_failed_call_takes_along_all_that_wait(inputs, limit):
     model = Model(limit)
@@ -144,7 +173,7 @@ def test_the_canisters_limit_counts_beside_the_clients_own(inputs, limit):
     model = Model(8)
     for what, which in inputs:
         model.apply(what, which)
-        if model.window.under_way >= limit:
+        if len(model.pending) >= limit or model.window.under_way >= OUTCOMES_PER_PLACE * limit:
             assert model.window.send(model.now + 1e9, gap_s=0, limit=limit) is None
             assert model.window.due_at(gap_s=0, limit=limit) is None
             assert model.window.to_confirm(limit=limit) is None

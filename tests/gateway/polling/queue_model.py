@@ -1,7 +1,7 @@
 """A canister with a queue, its clients and the gateway's place in the queue, for tests of `QueuePosition`. No I/O."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from appliance.crypto import encode_cbor
@@ -23,6 +23,7 @@ class Message:
     number: int
     written_ns: int
     cert: bytes = b""
+    problem: str | None = None
 
     @property
     def timestamp_ns(self) -> int:
@@ -49,6 +50,12 @@ class Page:
     is_end_of_queue: bool = True
     time_ns: int | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        nonces = [message.nonce for message in self.messages]
+        is_consecutive = nonces == list(range(nonces[0], nonces[0] + len(nonces))) if nonces else True
+        return is_consecutive and not any(message.problem for message in self.messages)
+
 
 @dataclass(frozen=True)
 class State:
@@ -65,7 +72,7 @@ class State:
             nonce = max(0, end - size)
         found = [message for message in self.queue if message.nonce >= nonce]
         cert = self.time_ns.to_bytes(8, "big")
-        shown = [Message(m.life, m.nonce, m.client_key, m.number, m.written_ns, cert) for m in found[:size]]
+        shown = [replace(m, cert=cert) for m in found[:size]]
         is_end = dialect != "v2" or len(shown) == len(found)
         return Page(shown, is_end, self.time_ns if shown else None)
 
@@ -172,9 +179,9 @@ class World:
             self.probes += ask.purpose == "probe"
             decision = self.position.judge(ask, page)
             if isinstance(decision, Missing):
-                if not self.claims.confirm(decision, "replica", 1):
+                if (believed := self.claims.confirm(decision, "replica", 1)) is None:
                     continue
-                decision = self.position.judge(ask, page, passing=decision)
+                decision = self.position.judge(ask, page, passing=believed)
             if isinstance(decision, Taken):
                 self._deliver(decision)
                 return not decision.messages

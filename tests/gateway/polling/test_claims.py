@@ -13,7 +13,7 @@ def test_a_hole_is_believed_as_far_as_enough_endpoints_show_it(claims, is_inside
     for number, (endpoint, nonce) in enumerate(claims, 1):
         got[endpoint] = nonce
         needed = 4 if is_inside else 2
-        believed = it.confirm(Missing(10, nonce, is_inside), endpoint, 4)
+        believed = it.confirm(Missing(10, nonce, is_inside), endpoint, 4) is not None
         assert believed == (len(got) >= needed and nonce == min(got.values()))
         assert not (believed and number == 1)
 
@@ -35,4 +35,22 @@ def test_claims_about_another_place_count_for_nothing():
 def test_an_endpoint_that_is_down_does_not_stop_the_queue_for_ever():
     it = Claims()
     believed = [it.confirm(Missing(10, 12, is_inside=True), "one", 2) for _ in range(ENOUGH)]
-    assert believed == [False] * (ENOUGH - 1) + [True]
+    assert [hole is not None for hole in believed] == [False] * (ENOUGH - 1) + [True]
+
+
+def unreadable(client_key):
+    return Missing(10, 11, is_inside=True, client_key=client_key)
+
+
+def test_a_message_that_does_not_decode_is_of_the_client_that_all_endpoints_name():
+    it = Claims()
+    assert it.confirm(unreadable(b"one"), "one", 3) is None
+    assert it.confirm(unreadable(b"one"), "two", 3) is None
+    assert it.confirm(unreadable(b"one"), "three", 3) == unreadable(b"one")
+
+
+def test_where_endpoints_name_different_clients_or_leave_it_out_it_may_have_been_anybodys():
+    for other in (unreadable(b"other"), Missing(10, 11, is_inside=True)):
+        it = Claims()
+        assert it.confirm(unreadable(b"one"), "one", 2) is None
+        assert it.confirm(other, "two", 2) == unreadable(None)

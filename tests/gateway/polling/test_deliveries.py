@@ -1,11 +1,16 @@
-"""Which clients are closed for what they missed, with real peers and sessions."""
+"""Which clients are closed for what they missed, and what a message costs, with real peers and sessions."""
 
+import sys
 import time
+from types import FrameType
 
+import appliance.gateway
 from appliance.errors import CanisterSilent, MessagesLost
 from appliance.gateway.polling.heartbeat import DEFAULT_NS
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER
+
+DATA_PLANE = appliance.gateway.__path__[0]
 
 
 async def test_a_client_whose_next_number_shows_that_one_is_lost_is_closed_and_gets_nothing_more():
@@ -54,7 +59,7 @@ async def test_a_listener_that_the_canister_forgot_is_closed_within_two_interval
                 assert closed.error is None
         await until(lambda: closed.is_gone)
         assert isinstance(closed.error, CanisterSilent)
-        assert "no acknowledgement for 180 s" in str(closed.error)
+        assert "has sent nothing for 180 s" in str(closed.error)
         assert shell.error is None
 
 
@@ -71,3 +76,32 @@ async def test_acknowledgements_that_stay_away_while_polls_fail_close_nobody():
         bench.ic.spoil = lambda reply: reply
         await poller.poll()
         assert shell.error is None
+
+
+async def test_a_further_message_of_a_page_costs_few_calls_of_functions():
+    """A page may cost what it likes; each message of it is paid for as often as there are clients."""
+    async with Bench() as bench:
+        clients = [(await bench.opened())[0] for _ in range(20)]
+        poller = bench.gateway.pollers[CANISTER]
+
+        async def calls(messages: int) -> int:
+            for client in clients[:messages]:
+                bench.canister.send(client.client_key, b"message")
+            await poller.poll()  # what is made once for each client and canister is there now
+            for client in clients[:messages]:
+                bench.canister.send(client.client_key, b"message")
+            called = 0
+
+            def count(frame: FrameType, event: str, _arg: object) -> None:
+                nonlocal called
+                called += event == "call" and frame.f_code.co_filename.startswith(DATA_PLANE)
+
+            sys.setprofile(count)
+            try:
+                await poller.poll()
+            finally:
+                sys.setprofile(None)
+            return called
+
+        one, all_of_them = await calls(1), await calls(len(clients))
+        assert (all_of_them - one) / (len(clients) - 1) < 6

@@ -54,3 +54,20 @@ def test_who_left_is_not_silent():
     beat.received(b"client", 0)
     beat.left(b"client")
     assert not beat.silent(10**20)
+
+
+@given(st.integers(1, 4 * DEFAULT_NS), st.booleans())
+def test_the_configuration_bounds_the_silence_also_of_canisters_without_acknowledgements(max_silence, acknowledges):
+    beat = Heartbeat(acknowledges=acknowledges)
+    beat.resumed(0)
+    beat.received(b"client", 0)
+    limit = min(max_silence, INTERVALS * DEFAULT_NS) if acknowledges else max_silence
+    assert not beat.silent(limit, max_silence)
+    assert beat.silent(limit + 1, max_silence) == {b"client": limit + 1}
+
+
+def test_without_acknowledgements_and_configuration_no_silence_is_too_long():
+    beat = Heartbeat(acknowledges=False)
+    beat.resumed(0)
+    beat.received(b"client", 0)
+    assert not beat.silent(10**20)

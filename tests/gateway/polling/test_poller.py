@@ -130,7 +130,7 @@ async def test_a_long_queue_is_read_without_a_pause():
     await until(lambda: len(it.wake_up.waits) == 4)
     task.cancel()
     await asyncio.wait({task})
-    assert it.nonces == [0, 10, 20]
+    assert [nonce for nonce in it.nonces if nonce < 30] == [0, 10, 20]
     assert it.wake_up.waits == [0.0, 0.0, 0.0, POLLING.min_interval]
 
 

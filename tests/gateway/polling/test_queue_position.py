@@ -319,10 +319,38 @@ def test_a_page_with_holes_is_taken_one_believed_hole_after_the_other(nonces, kn
     assert lost == (new[-1] + 1 - known - len(new) if new else 0)
 
 
+@given(st.sets(st.integers(0, 12), min_size=1), st.sets(st.integers(0, 12)), st.integers(0, 5), st.booleans())
+def test_messages_that_do_not_decode_are_passed_as_holes_and_named_where_their_client_is_known(
+    nonces, unreadable, known, is_known
+):
+    position = QueuePosition(next_nonce=known)
+    position._is_joining = False
+    sent = [
+        Message(0, nonce, b"client", 1, nonce, problem="junk" if nonce in unreadable else None)
+        for nonce in sorted(nonces)
+    ]
+    new = [message for message in sent if message.nonce >= known]
+    taken, lost = [], 0
+    for _ in range(2 * len(sent)):
+        decision = position.judge(Ask(known), Page(sent, time_ns=1))
+        if isinstance(decision, Missing):
+            assert (decision.client_key is not None) == (decision.expected in nonces & unreadable)
+            believed = decision if is_known else decision._replace(client_key=None)
+            decision = position.judge(Ask(known), Page(sent, time_ns=1), passing=believed)
+        taken += decision.messages
+        lost += decision.lost
+    assert [message for message in taken if message.problem is None] == [m for m in new if m.problem is None]
+    assert position.next_nonce == (new[-1].nonce + 1 if new else known)
+    named = [message for message in taken if message.problem is not None]
+    assert len(named) + len([m for m in new if m.problem is None]) + lost == position.next_nonce - known
+    if not is_known:
+        assert not named
+
+
 @given(st.integers(0, 100), st.integers(LONGEST_HOLE + 101, (1 << 64) - 1))
 def test_a_nonce_beyond_reason_is_refused_and_moves_nothing(known, nonce):
     position = QueuePosition(next_nonce=known)
-    with pytest.raises(NonceTooFar, match=f"message {nonce} where message {known} is due"):
+    with pytest.raises(NonceTooFar, match=f"expected message {known} in the reply, got {nonce}"):
         position.judge(Ask(known), Page([Message(0, nonce, b"client", 1, 1)]))
     assert position.next_nonce == known
 

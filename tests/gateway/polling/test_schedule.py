@@ -1,11 +1,13 @@
 import asyncio
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import CanisterPolling
-from appliance.gateway.polling.schedule import ACTIVE_POLLS, Backoff, LoopWakeUp, Pace
+from appliance.gateway.polling.schedule import ACTIVE_POLLS, JOINED_S, Backoff, LoopWakeUp, Pace
+from tests.gateway import virtual_time
 from tests.gateway.bench import until
 
 POLLING = CanisterPolling(min_interval=0.05, max_interval=1.0, max_backoff=10.0)
@@ -95,3 +97,36 @@ async def test_a_cancelled_wait_leaves_nothing():
     await until(waiting.done)
     wake_up.set()
     assert await wake_up.wait(3600) is True
+
+
+@given(st.lists(st.floats(0, JOINED_S / 10), max_size=9), st.floats(2 * JOINED_S, 10))
+def test_what_is_set_in_a_burst_ends_one_wait(gaps, seconds):
+    async def burst() -> None:
+        loop, wake_up = asyncio.get_running_loop(), LoopWakeUp()
+        waiting = asyncio.ensure_future(wake_up.wait(seconds))
+        await asyncio.sleep(0)
+        begun = loop.time()
+        wake_up.set()
+        for gap in gaps:
+            await asyncio.sleep(gap)
+            wake_up.set()
+        assert await waiting is True
+        assert loop.time() - begun == pytest.approx(JOINED_S)
+        assert await wake_up.wait(3600) is False
+        assert loop.time() - begun >= 3600
+
+    virtual_time.run(burst)
+
+
+def test_a_wait_of_almost_no_time_is_woken_on_every_loop() -> None:
+    """uvloop makes no timer of less than a millisecond."""
+
+    async def woken() -> bool:
+        wake_up = LoopWakeUp()
+        waiting = asyncio.ensure_future(wake_up.wait(1e-5))
+        await asyncio.sleep(0)
+        wake_up.set()
+        return await waiting
+
+    assert asyncio.run(woken())
+    assert uvloop.run(woken())

@@ -67,3 +67,12 @@ async def test_a_canister_that_fails_and_recovers_is_told_once_each():
     assert [facts["state"] for facts in states] == ["degraded", "ok", "paused", "ok"]
     assert {facts["canister"] for facts in states} == {str(CANISTER)}
     assert [facts["cause"] is None for facts in states] == [False, True, True, True]
+
+
+def test_a_canister_has_its_configured_name_beside_it():
+    names, events = {"aaaaa-aa": "management"}, []
+    bus = EventBus(lambda: 0, lambda: names)
+    bus.subscribe(events.append)
+    bus.publish("canister.state", canister="aaaaa-aa", state="ok")
+    bus.publish("canister.state", canister="bkyz2-fmaaa-aaaaa-qaaaq-cai", state="ok")
+    assert [event.facts.get("canister_name") for event in events] == ["management", None]
