@@ -6,12 +6,19 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from appliance.config.fields.effect import Restart
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from appliance.config.fields.effect import Effect, Live, Restart
 from appliance.config.fields.values import in_folder
 from appliance.config.keys import Item, KeyPath, is_repeated, label_of, path_text
 from appliance.config.problems import effect_of
 from appliance.config.schema import Config, Section
+from appliance.private_files import file_of
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 TEMPORARY = ".tmp"
 """Ending of the name of a file that is being written."""
@@ -37,8 +44,18 @@ def files_of(section: Section, above: KeyPath = ()) -> Iterator[tuple[KeyPath, P
         elif is_repeated(value):
             for item in value:
                 yield from files_of(item, (*path, Item(label_of(item))))
-        elif isinstance(value, Path) and in_folder(field) and not isinstance(effect_of(field), Restart):
-            yield path, value
+        elif isinstance(value, Path) and (file := _file_of(value, field)) is not None:
+            yield path, file
+
+
+def _file_of(value: Path, field: FieldInfo) -> Path | None:
+    if (mark := in_folder(field)) is None or not _is_read_by_reload(effect_of(field)):
+        return None
+    return file_of(value) if mark.schemes else value
+
+
+def _is_read_by_reload(effect: Effect | None) -> bool:
+    return not isinstance(effect, Restart) and not (isinstance(effect, Live) and effect.is_always_read)
 
 
 def contents_of(config: Config) -> dict[str, Content]:
@@ -51,16 +68,42 @@ def contents_of(config: Config) -> dict[str, Content]:
 
 
 def digest_of(file: Path) -> str | None:
-    """The SHA-256 of a file; None if it cannot be read."""
+    """The SHA-256 of a file; None if it cannot be read, or is a pipe or a device, which reading would change."""
     try:
+        if not file.is_file():
+            return None
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return None
 
 
+def with_absolute_paths(section: ModelT, folder: Path) -> ModelT:
+    """The same section, with relative paths in it and below it counted from a folder."""
+    changed: dict[str, object] = {}
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            changed[name] = with_absolute_paths(value, folder)
+        elif isinstance(value, list) and any(isinstance(part, BaseModel) for part in value):
+            changed[name] = [with_absolute_paths(part, folder) for part in value]
+        elif mark := in_folder(info):
+            changed[name] = mark.absolute(value, folder)
+    return section.model_copy(update=changed)
+
+
 def write_whole(file: Path, data: bytes, *, mode: int) -> None:
-    """Write a file atomically and durably: after any crash it is the old one or the new one. Raises OSError."""
+    """Write a file atomically and durably: after any crash it is the old one or the new one.
+
+    Raises OSError that names the file: a full disk alone would not tell which one is meant.
+    """
+    try:
+        _replace(file, data, mode)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
+
+
+def _replace(file: Path, data: bytes, mode: int) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=TEMPORARY, dir=file.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:

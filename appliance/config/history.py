@@ -2,19 +2,24 @@
 
 Each has a file, so that a crash damages one at most. The file is written before the configuration is applied: after a
 crash in between the next start finds it unfinished. Its mode is 0600 in a folder of mode 0700, since a
-configuration may hold secrets of plugins. Without a folder the history is in memory.
+configuration may hold secrets of plugins. Without a folder the history is in memory. A disk that is full, read-only or
+does not answer keeps no revision and stops no change: such revisions are in memory, and are written with the next one
+that can be.
 """
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from appliance.config.files import TEMPORARY, sync_folder, write_whole
 from appliance.errors import RevisionUnknown
+from appliance.private_files import make_private_folders
 
 State = Literal["candidate", "good", "rejected", "rolled back"]
 """Being applied or on trial; applied; refused before anything was changed; applied and rolled back."""
@@ -64,9 +69,10 @@ def hash_of(text: str) -> str:
 
 
 class History:
-    """Revisions of the configuration, in memory and in a folder.
+    """Revisions of the configuration, in memory and in a folder, which `write` brings up to date.
 
-    ``complaints`` has a sentence for each file of the folder that cannot be used.
+    ``complaints`` has a sentence for each file of the folder that cannot be used. ``in_use`` are revisions that stay
+    whatever their number: the one that runs, and the one that a trial returns to.
     """
 
     def __init__(self, folder: Path | None, *, keep: int) -> None:
@@ -74,10 +80,14 @@ class History:
         self.folder = folder
         self.keep = keep
         self.complaints: list[str] = []
+        self.in_use: set[int] = set()
+        self._unwritten: dict[int, str] = {}
+        self._unremoved: set[int] = set()
+        self._changing = threading.Lock()  # held for a moment only: `write`, in a thread, may hang for ever
         self._records: dict[int, Record] = {}
         self._last = 0
         if folder is not None:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folders(folder)
             self._read(folder)
 
     def __iter__(self) -> Iterator[Record]:
@@ -100,18 +110,42 @@ class History:
     def add(
         self, text: str, state: State, *, at_ns: int, actor: str, trigger: str, file_hash: str | None = None
     ) -> Record:
-        """Add a revision, and remove the oldest beyond ``keep``. Raises OSError."""
+        """Add a revision, and remove the oldest beyond ``keep``; in memory, until `write`."""
         record = Record(self._last + 1, text, state, at_ns, actor, trigger, file_hash)
-        self._write(record)
         self._last = record.revision
+        self._put(record)
         self._prune()
         return record
 
     def mark(self, revision: int, state: State, problem: str | None = None) -> Record:
-        """Set the state of a revision. Raises OSError and RevisionUnknown."""
+        """Set the state of a revision; in memory, until `write`. Raises RevisionUnknown."""
         record = replace(self[revision], state=state, problem=problem)
-        self._write(record)
+        self._put(record)
         return record
+
+    def write(self) -> None:
+        """Write what has changed since to the folder, and remove what was pruned. Raises nothing: see `not_kept`.
+
+        Meant for a thread, one call at a time. What is added or marked meanwhile is written too.
+        """
+        tried: dict[int, Record] = {}
+        if self.folder is None:
+            return
+        while (record := self._next(tried)) is not None:
+            tried[record.revision] = record
+            try:
+                self._write_file(self.folder, record)
+            except OSError as error:
+                self._written(record, f"{error.filename or self.folder}: {error.strerror}")
+            else:
+                self._written(record, None)
+        self._remove_files(self.folder)
+
+    def not_kept(self, revision: int) -> str | None:
+        """Why a revision, or its present state, is in memory only, as a sentence; None if it is on disk as it should
+        be.
+        """
+        return self._unwritten.get(revision)
 
     def choose(self, text: str) -> Choice:
         """Choose the text to run at a start, where ``text`` is that of the file.
@@ -131,37 +165,73 @@ class History:
             return Choice(text)
         return Choice(good.text, good, f"{why}: revision {good.revision} is used instead. A reload applies the file")
 
-    def _write(self, record: Record) -> None:
-        if self.folder is not None:
-            data = json.dumps(_written(record), ensure_ascii=False, indent=1)
-            write_whole(self.folder / f"{record.revision:06}.json", data.encode(), mode=0o600)
-        self._records[record.revision] = record
+    def _put(self, record: Record) -> None:
+        with self._changing:
+            self._records[record.revision] = record
+            if self.folder is not None:
+                self._unwritten[record.revision] = f"{self._file(self.folder, record.revision)}: not written yet"
+
+    def _next(self, tried: Mapping[int, Record]) -> Record | None:
+        """The oldest record that is not on disk as it is now, and was not tried."""
+        with self._changing:
+            records = [self._records[revision] for revision in sorted(self._unwritten)]
+        return next((record for record in records if tried.get(record.revision) is not record), None)
+
+    def _written(self, record: Record, problem: str | None) -> None:
+        with self._changing:
+            if self._records.get(record.revision) is not record:
+                return  # it was marked or pruned meanwhile
+            if problem is None:
+                del self._unwritten[record.revision]
+            else:
+                self._unwritten[record.revision] = problem
+
+    @staticmethod
+    def _file(folder: Path, revision: int) -> Path:
+        return folder / f"{revision:06}.json"
+
+    def _write_file(self, folder: Path, record: Record) -> None:
+        data = json.dumps(_values(record), ensure_ascii=False, indent=1)
+        write_whole(self._file(folder, record.revision), data.encode(), mode=0o600)
+
+    def _remove_files(self, folder: Path) -> None:
+        with self._changing:
+            revisions = sorted(self._unremoved)
+        for revision in revisions:
+            with contextlib.suppress(OSError):  # a read-only disk: tried again with the next write or start
+                self._file(folder, revision).unlink(missing_ok=True)
+                with self._changing:
+                    self._unremoved.discard(revision)
 
     def _prune(self) -> None:
-        """Remove the oldest: rejected ones first, and never the last good one or the newest."""
+        """Remove the oldest: rejected ones first, and never one in use, the last good one or the newest."""
         good = self.good()
-        stay = {self._last, *([good.revision] if good else [])}
+        stay = {self._last, *self.in_use, *([good.revision] if good else [])}
         order = sorted(self._records.values(), key=lambda record: (record.state != "rejected", record.revision))
         surplus = [record.revision for record in order if record.revision not in stay]
         for revision in surplus[: max(0, len(self._records) - self.keep)]:
-            if self.folder is not None:
-                (self.folder / f"{revision:06}.json").unlink(missing_ok=True)
-            del self._records[revision]
+            with self._changing:
+                self._unwritten.pop(revision, None)
+                del self._records[revision]
+                if self.folder is not None:
+                    self._unremoved.add(revision)
 
     def _read(self, folder: Path) -> None:
         for file in sorted(folder.iterdir()):
             if file.name.endswith(TEMPORARY):
-                file.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    file.unlink(missing_ok=True)
             elif match := _NAME.fullmatch(file.name):
                 self._last = max(self._last, int(match[1]))
                 try:
                     self._records[int(match[1])] = _record(json.loads(file.read_bytes()), int(match[1]))
                 except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
                     self.complaints.append(f"{file} is left out of the history because it is damaged: {error!r}")
-        sync_folder(folder)
+        with contextlib.suppress(OSError):
+            sync_folder(folder)
 
 
-def _written(record: Record) -> dict[str, Any]:
+def _values(record: Record) -> dict[str, Any]:
     values = asdict(record)
     # Files of every release name the number "generation": an older or newer gateway must be able to read them.
     return {"generation": values.pop("revision"), **values, "hash": record.hash}

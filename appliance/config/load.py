@@ -6,30 +6,32 @@ The command line wins over the environment, the environment over the file, the f
 - A variable ``ICWS_SECTION__KEY`` sets ``section.key``, e.g. ``ICWS_GATEWAY__LISTEN``; ``ICWS_CANISTERS`` sets a key of
   the top. Its value is read as YAML, so ``[a, b]`` is a list. Relative paths count from the working directory.
 - The command line gives ``section.key=value``, read the same way.
+- A variable or setting without a value counts as not given: programs pass undefined variables as empty ones. ``null``
+  is null.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from appliance.config.changed_keys import Renamed, rename
 from appliance.config.fields.units import WRITTEN
 from appliance.config.fields.values import Misplaced, in_folder
-from appliance.config.files import Content, contents_of
+from appliance.config.files import Content, contents_of, with_absolute_paths
 from appliance.config.keys import labelled, path_text
-from appliance.config.problems import field_at, problem_of, shown
+from appliance.config.overrides import Guarded, unused_variables, variable_path
+from appliance.config.problems import field_at, is_turned_off_by_null, problem_of, shown
 from appliance.config.schema import Config, Section
 from appliance.config.text.document import MAX_BYTES, Document, Path, decode, key_text, read_document, read_value
 from appliance.errors import ConfigError, ConfigProblem
+from appliance.private_files import read_bytes
 
-PREFIX = "ICWS_"
 DEFAULT = "default"
-
-SectionT = TypeVar("SectionT", bound=Section)
 
 _PLACE = re.compile(r":(\d+):(\d+)$")
 
@@ -39,7 +41,8 @@ class Loaded:
     """A configuration and, per key such as ``gateway.listen``, where its value is from: a place in the file, a
     variable, a setting of the command line, or ``default``. A list is one value in ``origins``; ``places`` knows what
     was written in it too, under keys such as ``canisters[bkyz2-…].name``. ``text`` is that of the file and
-    ``contents`` are those of the files that the configuration names.
+    ``contents`` are those of the files that the configuration names. ``warnings`` are sentences about what is taken and
+    is hardly wanted.
     """
 
     config: Config
@@ -47,6 +50,7 @@ class Loaded:
     places: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
     contents: Mapping[str, Content] = field(default_factory=dict)
+    warnings: Sequence[ConfigProblem] = ()
 
     def place_of(self, key: str) -> str:
         """Where a key, or else the nearest one above it, is written."""
@@ -75,39 +79,37 @@ def load(
         text = read_text(file)
     if text is not None:
         layers.lay(_read(text, name or str(file or "text")), ())
+    guarded = Guarded.of(layers.value)
     for variable, value in sorted((environment or {}).items()):
-        if path := variable_path(variable):
+        if (path := variable_path(variable)) and value.strip():
             layers.lay_text(value, path, f"variable {variable}")
     for setting in settings:
         key, equals, value = setting.partition("=")
-        if equals and key.strip():
-            layers.lay_text(value, tuple(key.strip().split(".")), f"setting {key.strip()}")
-        else:
+        if not (equals and key.strip()):
             layers.problems.append(ConfigProblem(f"setting {setting}", "", "write section.key=value"))
-    folder = file.absolute().parent if file is not None else FilePath.cwd()
-    config = _with_absolute_paths(layers.validated(), folder)
-    origins = {key_text(path): place for path, place in layers.origins(config)}
-    return Loaded(config, origins, layers.places_by_key(config), text or "", contents_of(config))
+        elif value.strip():
+            layers.lay_text(value, tuple(key.strip().split(".")), f"setting {key.strip()}")
+    folder = file.absolute().parent if file is not None else FilePath.cwd()  # as Source.folder
+    config = with_absolute_paths(layers.validated(), folder)
+    places = layers.places_by_key(config)
+    loaded = Loaded(
+        config,
+        {key_text(path): place for path, place in layers.origins(config)},
+        places,
+        text or "",
+        contents_of(config),
+        [*layers.warnings, *unused_variables(environment or {})],
+    )
+    return replace(loaded, warnings=[*loaded.warnings, *guarded.warnings(config, loaded.place_of)])
 
 
 def read_text(file: FilePath) -> str:
     """The text of a file. Raises ConfigError where it cannot be read, is too long or is not UTF-8."""
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = read_bytes(file, MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError([ConfigProblem(str(file), "", f"cannot be read: {error.strerror}")]) from None
     return decode(data, str(file))
-
-
-def variable_path(name: str) -> Path:
-    """The key that a variable of the environment sets; empty if it is none of ours.
-
-    Without ``__`` only keys of the top count, and not ``version``: other programs use variables such as ``ICWS_PORT``.
-    """
-    path = tuple(name.removeprefix(PREFIX).lower().split("__"))
-    ours = name.startswith(PREFIX) and (len(path) > 1 or path[0] in Config.model_fields.keys() - {"version"})
-    return path if ours else ()
 
 
 @dataclass
@@ -119,6 +121,7 @@ class _Layers:
     key_places: dict[Path, str] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
     problems: list[ConfigProblem] = field(default_factory=list)
+    warnings: list[ConfigProblem] = field(default_factory=list)
 
     def lay_text(self, text: str, path: Path, name: str) -> None:
         """Override the value at a path with one from outside of the file."""
@@ -144,6 +147,8 @@ class _Layers:
         """Override the value at a path with a document."""
         self.problems.extend(document.problems)
         self.broken |= {path + part for part in document.broken}
+        for empty in sorted(document.empty, key=str) if not path else ():
+            self._refuse_empty(empty, document)
         if () in document.broken:
             return
         target: Any = self.value
@@ -161,6 +166,30 @@ class _Layers:
             target[path[-1]] = document.value
         elif isinstance(document.value, dict):
             self.value = document.value
+        for renamed in rename(self.value):
+            self._renamed(renamed, is_twice=not path and renamed.new in document.places)
+
+    def _refuse_empty(self, path: Path, document: Document) -> None:
+        """Add a problem for a key without a value, where null would mean something else than the default."""
+        found = field_at(path)
+        if found is not None and isinstance(path[-1], str) and is_turned_off_by_null(found):
+            problem = "has no value; write null to turn it off, or remove the line to take the default"
+            self.problems.append(ConfigProblem(document.places[path], key_text(path), problem))
+            self.broken.add(path)
+
+    def _renamed(self, renamed: Renamed, *, is_twice: bool) -> None:
+        """Move the places of a key that has another name now, and warn about it; `is_twice` if the new one is there
+        too."""
+        old, new = renamed.old, renamed.new
+        place = self.key_places.get(old) or self.places[old]
+        if is_twice and old != new:
+            problem = f"is now {key_text(new)}, which is there too; remove the old one"
+            self.problems.append(ConfigProblem(place, key_text(old), problem))
+            return
+        self.warnings.append(ConfigProblem(place, key_text(old), renamed.change.advice))
+        for places in (self.places, self.key_places):
+            for path in [path for path in places if path[: len(old)] == old]:
+                places[new + path[len(old) :]] = places.pop(path)
 
     def validated(self) -> Config:
         """Raises ConfigError."""
@@ -239,16 +268,3 @@ def _with_folder(value: object, path: Path, folder: FilePath) -> object:
         return [_with_folder(inner, (*path, position), folder) for position, inner in enumerate(value)]
     mark = in_folder(field_at(path))
     return mark.absolute(value, folder) if mark else value
-
-
-def _with_absolute_paths(section: SectionT, folder: FilePath) -> SectionT:
-    changed: dict[str, object] = {}
-    for name, info in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, Section):
-            changed[name] = _with_absolute_paths(value, folder)
-        elif isinstance(value, list) and any(isinstance(part, Section) for part in value):
-            changed[name] = [_with_absolute_paths(part, folder) for part in value]
-        elif mark := in_folder(info):
-            changed[name] = mark.absolute(value, folder)
-    return section.model_copy(update=changed)

@@ -12,7 +12,7 @@ from appliance.config.fields.effect import EffectName, Live, Restart
 from appliance.config.files import files_of
 from appliance.config.keys import Item, KeyPath, label_of, path_text
 from appliance.config.load import Loaded
-from appliance.config.problems import effect_of, section_in
+from appliance.config.problems import effect_of, field_at, section_in
 from appliance.config.schema import Config, Section
 from appliance.config.text.written import read_back, written, written_value
 
@@ -32,6 +32,7 @@ class PlannedChange:
     effect: EffectName
     sessions: int = 0
     in_file: bool = False
+    canister_name: str | None = None
 
     @property
     def key(self) -> str:
@@ -79,7 +80,9 @@ class Plan:
 
 def compare(old: Loaded, new: Loaded) -> Plan:
     """The changes from one configuration to another, in the order of the schema, then those of file contents."""
-    return Plan((*diff(old.config, new.config), *_contents(old, new)))
+    names = {**old.config.canister_names, **new.config.canister_names}
+    changes = (*diff(old.config, new.config), *_contents(old, new))
+    return Plan(tuple(replace(change, canister_name=names.get(change.canister or "")) for change in changes))
 
 
 def diff(old: Section, new: Section, above: KeyPath = ()) -> Iterator[PlannedChange]:
@@ -135,7 +138,8 @@ def _contents(old: Loaded, new: Loaded) -> Iterator[PlannedChange]:
     for path, file in files_of(new.config):
         was, is_now = (loaded.contents.get(path_text(path)) for loaded in (old, new))
         if before.get(path) == file and was != is_now:
-            yield PlannedChange(path, was and str(was), is_now and str(is_now), Live.name, in_file=True)
+            effect = effect_of(field_at(tuple(part for part in path if isinstance(part, str)))) or Live()
+            yield PlannedChange(path, was and str(was), is_now and str(is_now), effect.name, in_file=True)
 
 
 def _keyed(section: Section) -> dict[str, Any]:

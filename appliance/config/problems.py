@@ -1,5 +1,6 @@
 """Sentences for values that do not fit the schema, with suggestions."""
 
+import re
 from difflib import get_close_matches
 from types import UnionType
 from typing import Literal, Union, get_args, get_origin
@@ -9,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from appliance.config.fields.effect import Effect
 from appliance.config.fields.units import Unit
+from appliance.config.fields.values import NAME, none_or_several
 from appliance.config.schema import Config, Section
 from appliance.config.text.document import Path
 
@@ -18,10 +20,11 @@ _TYPES = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text; put it in quotes",
-    "list_type": "must be a list",
     "path_type": "must be a path",
     "is_instance_of": "has the wrong type",
 }
+_NO_SPACE = re.compile(r"([a-z_]+):(\S.*)")
+"""A key and its value without the space between, which is one text for YAML."""
 _ELSEWHERE = {"drain_timeout": "drain.deadline"}
 """Keys of other products, with the name of the key in this one."""
 _BOUNDS = {
@@ -38,7 +41,7 @@ def problem_of(error: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         return "unknown key" + suggestion(error["loc"])
     if kind == "missing":
-        return "is missing"
+        return "is missing, and has no default; write it"
     if kind == "value_error":
         return str(facts["error"])
     if value is None:
@@ -91,8 +94,11 @@ def field_at(path: Path) -> FieldInfo | None:
 
 
 def unit_of(field: FieldInfo | None) -> Unit | None:
-    """The unit of a field, if it has one."""
-    return next((fact for fact in field.metadata if isinstance(fact, Unit)), None) if field else None
+    """The unit of a field, if it has one; also of an optional value."""
+    if field is None:
+        return None
+    inner = (fact for part in get_args(field.annotation) for fact in getattr(part, "__metadata__", ()))
+    return next((fact for fact in (*field.metadata, *inner) if isinstance(fact, Unit)), None)
 
 
 def effect_of(field: FieldInfo | None) -> Effect | None:
@@ -108,11 +114,18 @@ def choices_of(field: FieldInfo | None) -> tuple[object, ...]:
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
+def is_turned_off_by_null(field: FieldInfo) -> bool:
+    """Whether null is a value of a field, and not its default."""
+    takes_null = any(getattr(fact, "func", None) is none_or_several for fact in field.metadata)
+    is_optional = takes_null or type(None) in get_args(field.annotation)
+    return is_optional and field.default is not None and not field.is_required()
+
+
 def shown(value: object) -> str:
     """A value for a sentence, cut to 60 characters."""
     if isinstance(value, dict | list):
         return "a section" if isinstance(value, dict) else "a list"
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
@@ -132,15 +145,29 @@ def _misfit(error: ErrorDetails) -> str:
         fact, words = _BOUNDS[kind]
         unit = unit_of(field)
         return f"must be {words} {unit.format(facts[fact]) if unit else facts[fact]}, not {shown(value)}"
-    if kind == "model_type":
-        return f"must be a section with keys of its own, not {shown(value)}"
+    if kind in ("list_type", "model_type"):
+        return _misshapen(error)
     if kind in ("too_short", "too_long"):
         least = kind == "too_short"
         return f"must have at {'least' if least else 'most'} {facts['min_length' if least else 'max_length']} entries"
     if kind == "string_pattern_mismatch":
-        meaning = " ".join((field.description or "").split()) if field else ""
-        return f"{shown(value)} is not possible here: {meaning}"
+        meaning = " ".join((field.description or "").replace("`", "").split()) if field else ""
+        advice = "use up to 63 letters, digits, dots, dashes and underscores" if facts["pattern"] == NAME else meaning
+        return f"{shown(value)} is not possible here: {advice}"
     return f"{_TYPES.get(kind, error['msg'])}, not {shown(value)}"
+
+
+def _misshapen(error: ErrorDetails) -> str:
+    """The sentence for a value that is no list or no section."""
+    value = error["input"]
+    if error["type"] == "list_type":
+        advice = f"write [{value}]" if isinstance(value, str) else "begin each entry with a dash"
+        return f"must be a list, not {shown(value)}; {advice}"
+    section = section_at(error["loc"])
+    keys = f" ({', '.join(section.model_fields)})" if section else ""
+    found = _NO_SPACE.fullmatch(value) if isinstance(value, str) else None
+    hint = f"; put a space behind the colon: {found[1]}: {found[2]}" if found else ""
+    return f"must be a section with keys of its own{keys}, not {shown(value)}{hint}"
 
 
 def section_in(annotation: object) -> type[Section] | None:

@@ -1,49 +1,44 @@
-"""Every section and key of ``gateway.yaml`` with its default, unit, bound and reload class; the only
-place of defaults.
+"""Every section and key of ``gateway.yaml`` with its default, unit, bound and reload class; with ``operation`` and
+``limits`` the only place of defaults.
 
 Durations are seconds, sizes are bytes and rates are per second once read; in the file they are written as ``50ms``,
 ``64KiB`` and ``20/s``. The ``Effect`` in the metadata of a field is its reload class.
 """
 
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from appliance.config.fields.address import TcpAddress, parse_address
 from appliance.config.fields.effect import Live, NewSessions, Restart
-from appliance.config.fields.units import Duration, Rate, Size
+from appliance.config.fields.section import Section as Section
+from appliance.config.fields.units import Duration, Rate, Size, format_duration
 from appliance.config.fields.values import (
+    NAME,
     Address,
     CanisterId,
     Endpoint,
     File,
     GenerationName,
     Generations,
-    HostName,
-    LimitMode,
+    Key,
     Misplaced,
     Mode,
     Origin,
     Proxy,
+    RootKey,
+    check_separate,
+    distinct,
+    known_version,
     one_or_several,
     unordered,
 )
+from appliance.config.limits import HeldLimits, MessageLimit, RateLimits
+from appliance.config.operation import Control as Control
+from appliance.config.operation import Metrics as Metrics
 from appliance.ic.principal import Principal
-
-
-def _version(value: object) -> object:
-    if value != 1 or isinstance(value, bool):
-        raise ValueError(f"{value!r} is no version of this format that is known here; write 1")
-    return value
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, types as they are written, and an unknown key is an error."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
-    )
 
 
 class Log(Section):
@@ -53,6 +48,8 @@ class Log(Section):
     """Lowest level that is logged. ``debug`` logs every frame."""
     format: Annotated[Literal["text", "json"], Live()] = "text"
     """Plain text, or one JSON object per line."""
+    refusals: Annotated[Rate, Field(ge=0, le=10_000), Live()] = 10.0
+    """Refused connections that are logged and published as events. More are only counted; 0 logs none."""
 
 
 class Tls(Section):
@@ -73,16 +70,6 @@ class MoreListener(Section):
     """Like ``gateway.generation``, for this address."""
 
 
-def _one_listener_each(listeners: list[MoreListener]) -> list[MoreListener]:
-    seen: set[str] = set()
-    for position, listener in enumerate(listeners):
-        # Port 0 is another port each time, but a reload could not match two such listeners.
-        if listener.address in seen:
-            raise Misplaced((position, "address"), f"the address {listener.address} is listed twice")
-        seen.add(listener.address)
-    return listeners
-
-
 class Gateway(Section):
     """The sockets of clients."""
 
@@ -91,26 +78,37 @@ class Gateway(Section):
     generation: Annotated[GenerationName, NewSessions()] = "v2"
     """Wire format at the path ``/``. The paths ``/v0``, ``/v1`` and ``/v2`` select it themselves, and
     ``/canister/NAME`` uses that of the canister."""
-    listeners: Annotated[list[MoreListener], AfterValidator(_one_listener_each), Live()] = []
+    listeners: Annotated[list[MoreListener], Live()] = []
     """More addresses for clients."""
     tls: Annotated[Tls | None, Live()] = None
     """Certificate for ``wss``. Without it the gateway serves ``ws``."""
-    identity: Annotated[File, Restart()] = Path("data/identity.pem")
-    """PEM file with the gateway's private key, which determines its principal. Created with mode 0600 if it does not
-    exist. The reference gateway's ``data/key_pair`` works too."""
+    identity: Annotated[Key, NewSessions()] = Path("data/identity.pem")
+    """The gateway's private key, which determines its principal: a PEM file, which a start creates with mode 0600 if it
+    does not exist; ``credential:NAME``, one that systemd passes; or ``env:NAME``, a variable of the environment. The
+    reference gateway's ``data/key_pair`` works too. A reload reads it again."""
+    journal: Annotated[File | None, Restart()] = None
+    """File with the clients that canisters may know, so that after a crash the next start calls ``ws_close`` for them
+    and refuses opening messages that were used. null: beside ``identity``, with the ending ``.journal``;
+    if that is no file, ``identity.journal`` in the state directory that systemd gives, or none."""
     origins: Annotated[list[Origin], AfterValidator(unordered), Live()] = ["*"]
     """Web origins that may connect, e.g. ``https://app.example``; ``*`` allows all. Programs other than browsers send
     no origin and may always connect."""
     trusted_proxies: Annotated[list[Proxy], AfterValidator(unordered), Live()] = []
     """Networks of proxies whose ``X-Forwarded-For`` is trusted. ``unix`` trusts all clients of Unix sockets."""
+    proxy_protocol: Annotated[bool, Live()] = False
+    """Whether proxies in ``trusted_proxies`` begin each connection with the header of the PROXY protocol, version 2.
+    Their connections without it are reset."""
+    health: Annotated[bool, Live()] = False
+    """Answer ``/livez``, ``/readyz`` and ``/startupz`` at the addresses of clients too, without details, for load
+    balancers and monitors."""
     max_connections: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 20_000
     """Maximum number of open sockets. Further clients get HTTP 503."""
     max_frame: Annotated[Size, Field(ge=1024, le=16 * 1024**2), NewSessions()] = 2 * 1024**2
     """Maximum size of a client's message. The IC accepts up to 2 MiB."""
+    max_opening: Annotated[Size, Field(ge=1024, le=16 * 1024**2), NewSessions()] = 64 * 1024
+    """Maximum size of a client's opening message, before which nobody vouches for it. Above this, close code 1009."""
     outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3), NewSessions()] = 4 * 1024**2
     """Maximum bytes buffered for a client that reads too slowly. Above this, its session is closed (4100)."""
-    relay_queue: Annotated[int | None, Field(ge=1, le=10_000), NewSessions()] = None
-    """Deprecated, write ``relay.queue``, which this key replaces where it is written; it goes with the next release."""
     ping_interval: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 25.0
     """Time without data from a client until it gets a ping."""
     ping_timeout: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 20.0
@@ -120,7 +118,8 @@ class Gateway(Section):
     open_timeout: Annotated[Duration, Field(ge=1, le=600), NewSessions()] = 60.0
     """Time from the opening message until the canister has answered it."""
     close_timeout: Annotated[Duration, Field(ge=0.1, le=60), NewSessions()] = 5.0
-    """Time for a client to answer a close frame. Then the connection is cut."""
+    """Time for a client to answer a close frame. Then the connection is cut. One that has not read what was sent before
+    has ``ping_interval`` and ``ping_timeout`` together."""
 
 
 class Relay(Section):
@@ -129,8 +128,9 @@ class Relay(Section):
     order: Annotated[Literal["paced", "strict"], NewSessions()] = "paced"
     """When the next of several messages of a client is sent. With ``paced`` as soon as the IC has accepted the one
     before, with ``strict`` once the canister has answered it, which takes 1 to 2 s on the mainnet."""
-    window: Annotated[int, Field(ge=1, le=100), NewSessions()] = 8
-    """Messages of one client that may be under way together, if ``order`` is ``paced``."""
+    window: Annotated[int, Field(ge=1, le=100), NewSessions()] = 16
+    """Messages of one client that may be under way together, if ``order`` is ``paced``: as many as it sends while one
+    call takes, 2 to 3 s at the pace of the mainnet."""
     queue: Annotated[int, Field(ge=1, le=10_000), NewSessions()] = 128
     """Messages of one client that wait; with so many, its socket is not read for a while."""
     backlog: Annotated[Duration, Field(ge=1, le=240), NewSessions()] = 30.0
@@ -152,17 +152,24 @@ class Drain(Section):
     """Wait before the first close, with ``/readyz`` failing, so that load balancers stop sending clients."""
     deadline: Annotated[Duration, Field(ge=0, le=3600), Live()] = 20.0
     """Time after ``grace`` for closing all sessions and for the ``ws_close`` calls. Then the rest is closed at once."""
+    return_grace: Annotated[Duration, Field(ge=0, le=600), Live()] = 10.0
+    """Wait before the sessions of a canister are closed that a watched change has removed (``watch``). They stay if the
+    canister is back by then: the file may have been edited in several steps."""
 
 
 class Network(Section):
     """Connection to the Internet Computer (IC)."""
 
-    url: Annotated[list[Endpoint], BeforeValidator(one_or_several), Field(min_length=1, max_length=16), Live()] = [
-        "https://icp-api.io"
-    ]
+    url: Annotated[
+        list[Endpoint],
+        BeforeValidator(one_or_several),
+        Field(min_length=1, max_length=16),
+        AfterValidator(distinct),
+        Live(),
+    ] = ["https://icp-api.io"]
     """One or more API endpoints of the same network. If one fails, the next is used. The environment variables
-    ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` apply, except to an address of this machine."""
-    root_key: Annotated[str, Field(pattern=r"^(mainnet|fetch|[0-9a-fA-F]{266})$"), Restart()] = "mainnet"
+    ``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY`` (none for this machine) and, for TLS, ``SSL_CERT_FILE`` apply."""
+    root_key: Annotated[RootKey, Restart()] = "mainnet"
     """``mainnet``; or the key as 266 hexadecimal digits; or ``fetch`` to trust the key that the endpoint reports at the
     start (for local networks only)."""
     timeout: Annotated[Duration, Field(ge=0.1, le=300), Live()] = 15.0
@@ -183,8 +190,11 @@ class Verification(Section):
     queries: Annotated[Mode, Live()] = "enforce"
     """Replies to polls without a valid signature of a node of the subnet, which alone proves an empty queue.
     ``enforce`` asks another endpoint, ``report`` believes and counts them, ``off`` does not verify."""
-    max_query_age: Annotated[Duration, Field(ge=1, le=3600), Live()] = 30.0
+    max_query_age: Annotated[Duration, Field(ge=1, le=86400), Live()] = 30.0
     """Maximum difference between the time of a node's signature and the clock of this machine, in either direction."""
+    share_per_ip: Annotated[float, Field(gt=0, le=1), Live()] = 0.5
+    """Part of one thread's time that messages of one address (IPv6: /64) may take that are dear to verify (delegations
+    that are not known yet, keys of RSA, WebAuthn or canisters, and more than 64 KiB). Further ones wait, unread."""
     max_certificate_age: Annotated[Duration, Field(ge=1, le=86400), Live()] = 300.0
     """Maximum difference between a certificate's time and the clock of this machine, in either direction."""
 
@@ -200,11 +210,14 @@ class CanisterPolling(Section):
     """Maximum wait after polls that fail. It begins at ``min_interval`` and doubles each time."""
     timeout: Annotated[Duration, Field(ge=0.1, le=60), Live()] = 5.0
     """Time limit of a poll."""
+    max_silence: Annotated[Duration | None, Field(ge=10, le=86400), Live()] = None
+    """A client that gets no message for so long is closed (4122); at most twice the interval of acknowledgements."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.min_interval > self.max_interval:
-            raise ValueError(f"min_interval ({self.min_interval:g} s) is above max_interval ({self.max_interval:g} s)")
+            least, most = format_duration(self.min_interval), format_duration(self.max_interval)
+            raise ValueError(f"min_interval ({least}) is above max_interval ({most}); lower one or raise the other")
         return self
 
 
@@ -214,42 +227,6 @@ class Polling(CanisterPolling):
     budget: Annotated[Rate, Field(ge=1, le=100_000), Live()] = 200.0
     """Polls of all canisters together. Where they want more they share it: 200/s is every 100 ms for 20 canisters and
     every 5 s for 1,000. One where messages flow gets up to 32 times the share of one where nothing happens."""
-
-
-class RateLimit(Section):
-    """A rate limit. A reload keeps its counters."""
-
-    rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()]
-    """Average rate."""
-    burst: Annotated[int, Field(ge=1, le=1_000_000), Live()]
-    """Number at once after a pause."""
-    mode: Annotated[LimitMode, Live()] = "enforce"
-    """``enforce`` refuses what exceeds the limit, ``shadow`` only counts it, ``off`` disables the limit."""
-
-
-class ConnectionLimit(RateLimit):
-    """New connections per IP address (IPv6: per /64). Above this, HTTP 429 with ``Retry-After``."""
-
-    rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 20.0
-    """Average rate."""
-    burst: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 100
-    """Number at once after a pause."""
-
-
-class MessageLimit(RateLimit):
-    """Messages per client. Above this, the session is closed (4108) with the time to wait in the reason."""
-
-    rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 50.0
-    """Average rate."""
-    burst: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 200
-    """Number at once after a pause."""
-
-
-class RateLimits(Section):
-    """Rate limits."""
-
-    connections_per_ip: ConnectionLimit = ConnectionLimit()
-    messages_per_client: MessageLimit = MessageLimit()
 
 
 class CanisterLimits(Section):
@@ -263,7 +240,7 @@ class Canister(Section):
 
     id: Annotated[CanisterId, Live()]
     """Its canister id."""
-    name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"), Live()] = None
+    name: Annotated[str | None, Field(pattern=NAME), Live()] = None
     """Its name in paths and logs."""
     generation: Annotated[Generations, NewSessions()] = ["v2"]
     """Wire format of its clients. ``[v1, v2]`` serves both."""
@@ -277,37 +254,6 @@ class Canister(Section):
     """Replaces the general ``rate_limits`` for this canister."""
 
 
-class Control(Section):
-    """The control plane: API, web page, and the address that ``icws`` commands use."""
-
-    listen: Annotated[Address | None, Restart()] = "unix:data/control.sock"
-    """``unix:path`` (whoever may open the socket is an admin) or ``host:port`` (needs ``tokens``); null disables the
-    control plane."""
-    tokens: Annotated[File | None, Live()] = None
-    """File with one token per line: name, role (``viewer``, ``operator`` or ``admin``) and SHA-256 of the token in
-    hexadecimal. ``icws tokens`` writes it."""
-    hosts: Annotated[list[HostName], AfterValidator(unordered), Live()] = []
-    """Host names of the API, in lower case and without port. IP addresses and ``localhost`` always work; other names
-    are refused, to protect against DNS rebinding."""
-    history: Annotated[File | None, Restart()] = Path("data/history")
-    """Folder for the revisions of the configuration (files with mode 0600). null keeps them in memory only."""
-    keep: Annotated[int, Field(ge=2, le=10_000), Live()] = 50
-    """Number of revisions to keep."""
-
-    @model_validator(mode="after")
-    def _guarded(self) -> Self:
-        if self.tokens is None and self.listen is not None and isinstance(parse_address(self.listen), TcpAddress):
-            raise Misplaced(("listen",), f"{self.listen} is open to other machines, so that tokens must name a file")
-        return self
-
-
-class Metrics(Section):
-    """Metrics."""
-
-    canisters: Annotated[int, Field(ge=0, le=1000), Live()] = 50
-    """Number of canisters with a label of their own: those with the most clients. The rest shares ``_other``."""
-
-
 class Plugin(Section):
     """Your own code that observes events or decides on them. Give either ``path`` or ``module``."""
 
@@ -315,7 +261,7 @@ class Plugin(Section):
     """Python file. A reload loads it again if it has changed."""
     module: Annotated[str | None, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"), Live()] = None
     """Name of an installed module."""
-    name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"), Live()] = None
+    name: Annotated[str | None, Field(pattern=NAME), Live()] = None
     """Name in logs and metrics. Default: the name of the file or module."""
     config: Annotated[dict[str, Any], Live()] = {}
     """Settings for the plugin; see its documentation."""
@@ -339,7 +285,7 @@ def _distinct(canisters: list[Canister]) -> list[Canister]:
     for position, canister in enumerate(canisters):
         for key, handle in (("id", str(canister.id)), ("name", canister.name)):
             if handle in seen:
-                raise Misplaced((position, key), f"canister {handle} is listed twice")
+                raise Misplaced((position, key), f"canister {handle} is listed twice; remove one")
         seen |= {str(canister.id), canister.name or str(canister.id)}
     return canisters
 
@@ -355,10 +301,11 @@ def _one_plugin_each(plugins: list[Plugin]) -> list[Plugin]:
 class Config(Section):
     """The whole of ``gateway.yaml``."""
 
-    version: Annotated[Literal[1], BeforeValidator(_version), Live()] = 1
+    version: Annotated[Literal[1], BeforeValidator(known_version), Live()] = 1
     """Version of the format of this file."""
-    watch: Annotated[bool, Restart()] = True
-    """Reload automatically when this file, or a file that it names, changes."""
+    watch: Annotated[bool, Restart()] = False
+    """Reload automatically when this file, or a file that it names, has been written. Then ``icws plan`` shows nothing
+    before a change is live. ``icws run --watch`` sets it too."""
     log: Log = Log()
     gateway: Gateway = Gateway()
     relay: Relay = Relay()
@@ -366,6 +313,7 @@ class Config(Section):
     network: Network = Network()
     verification: Verification = Verification()
     polling: Polling = Polling()
+    limits: HeldLimits = HeldLimits()
     rate_limits: RateLimits = RateLimits()
     unlisted_canisters: Annotated[Literal["deny", "allow"], Live()] = "deny"
     """Whether clients may use canisters that are not listed below. Canisters of ``v0`` must be listed."""
@@ -376,19 +324,33 @@ class Config(Section):
     plugins: Annotated[list[Plugin], AfterValidator(_one_plugin_each), Live()] = []
     """Plugins, in the order of their calls."""
 
-    @property
-    def relay_queue(self) -> int:
-        """``relay.queue``, unless its former name is written."""
-        return self.relay.queue if self.gateway.relay_queue is None else self.gateway.relay_queue
+    @model_validator(mode="after")
+    def _separate_addresses(self) -> Self:
+        addresses: dict[tuple[str | int, ...], str] = {("gateway", "listen"): self.gateway.listen}
+        for position, more in enumerate(self.gateway.listeners):
+            addresses["gateway", "listeners", position, "address"] = more.address
+        addresses |= {("control", "listen", position): each for position, each in enumerate(self.control.listen)}
+        if self.metrics.listen is not None:
+            addresses["metrics", "listen"] = self.metrics.listen
+        check_separate(addresses)
+        return self
 
     def canister(self, canister_id: Principal) -> Canister | None:
         """The settings of a canister, or None if it is not served."""
-        for canister in self.canisters:
-            if canister.id == canister_id:
-                return canister
-        if self.unlisted_canisters == "deny":
-            return None
+        found = next((canister for canister in self.canisters if canister.id == canister_id), None)
+        if found is not None or self.unlisted_canisters == "deny":
+            return found
         return Canister(id=canister_id, generation=["v1", "v2"])
+
+    @cached_property
+    def canister_names(self) -> Mapping[str, str]:
+        """The names of canisters that have one, by their ids as text."""
+        return {str(canister.id): canister.name for canister in self.canisters if canister.name is not None}
+
+    def canister_label(self, canister: str) -> str:
+        """A canister for people, by its id: ``chat (bkyz2-…)``, or the id of one without a name."""
+        name = self.canister_names.get(canister)
+        return canister if name is None else f"{name} ({canister})"
 
     def named(self, name: str) -> Canister | None:
         """The listed canister with this name or id, or None."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from appliance.config.files import write_whole
 from appliance.config.history import Choice, History, Record, hash_of
 from appliance.config.load import Loaded, load, read_text
+from appliance.config.plan import diff
 from appliance.errors import ConfigError, ConfigProblem
 
 _DEFAULTS = "version: 1\n"
@@ -21,6 +22,11 @@ class Source:
     file: Path | None
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Sequence[str] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths count from."""
+        return self.file.absolute().parent if self.file is not None else Path.cwd()
 
     def read(self) -> str:
         """The current text of the file. Raises ConfigError where it cannot be read."""
@@ -71,7 +77,10 @@ def start(source: Source) -> Start:
     if choice.text == of_file.text:
         return Start(source, of_file, history, choice.record, warnings)
     try:
-        return Start(source, _load(source, choice), history, choice.record, warnings)
+        chosen = _load(source, choice)
+        if not any(diff(of_file.config, chosen.config)):  # another text that says the same
+            return Start(source, of_file, history, None, history.complaints)
+        return Start(source, chosen, history, choice.record, warnings)
     except ConfigError as error:
         warnings.append(f"the file is used, because revision {choice.record and choice.record.revision}: {error}")
         return Start(source, of_file, history, None, warnings)

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from appliance.config.fields.units import WRITTEN
+from appliance.config.limits import RateLimits
 from appliance.config.schema import Config
 
 KEY = "0a" * 133
@@ -12,8 +13,9 @@ CANISTERS = ["bkyz2-fmaaa-aaaaa-qaaaq-cai", "aaaaa-aa", "bd3sg-teaaa-aaaaa-qaaba
 
 VALUES: dict[str, list[Any]] = {
     "version": [1],
-    "watch": [False, True],
+    "watch": [True, False],
     "log.level": ["debug", "info"],
+    "log.refusals": ["0/s", "1/m"],
     "log.format": ["json", "text"],
     "gateway.listen": ["127.0.0.1:1", "[::1]:2", "unix:/a.sock"],
     "gateway.generation": ["v1", "v0"],
@@ -21,12 +23,15 @@ VALUES: dict[str, list[Any]] = {
     "gateway.tls.certificate": ["/a.pem", "/b.pem"],
     "gateway.tls.key": ["/a.key", "/b.key"],
     "gateway.identity": ["/a.pem", "/b.pem"],
+    "gateway.journal": ["/a.journal", "/b.journal"],
     "gateway.origins": [["https://a"], ["https://b", "https://a"], []],
     "gateway.trusted_proxies": [["unix"], ["10.0.0.0/8", "::1"]],
+    "gateway.proxy_protocol": [True, False],
     "gateway.max_connections": [1, 7],
     "gateway.max_frame": ["1KiB", "1025"],
+    "gateway.max_opening": ["1KiB", "1025"],
     "gateway.outbox": ["64KiB", "100000"],
-    "gateway.relay_queue": [1, 2],
+    "gateway.health": [True, False],
     "gateway.ping_interval": ["1s", "1.1s"],
     "gateway.ping_timeout": ["1s", "2s"],
     "gateway.handshake_timeout": ["1s", "2s"],
@@ -41,6 +46,7 @@ VALUES: dict[str, list[Any]] = {
     "drain.rate": ["1/s", "90/m"],
     "drain.grace": ["1s", "2s"],
     "drain.deadline": ["1s", "1h"],
+    "drain.return_grace": ["0s", "1m"],
     "network.url": [["http://a"], ["http://b", "http://a"], ["http://a", "http://b"]],
     "network.root_key": ["fetch", KEY],
     "network.timeout": ["1s", "100ms"],
@@ -49,25 +55,36 @@ VALUES: dict[str, list[Any]] = {
     "verification.envelopes": ["report", "off"],
     "verification.queries": ["report", "off"],
     "verification.max_query_age": ["2s", "1m"],
+    "verification.share_per_ip": [0.1, 1.0],
     "verification.max_certificate_age": ["1s", "1d"],
     "polling.min_interval": ["5ms", "0.0123456789s"],
     "polling.max_interval": ["2s", "5m"],
     "polling.max_backoff": ["2s", "5m"],
+    "polling.max_silence": ["30s", None],
     "polling.timeout": ["1s", "2s"],
     "polling.budget": ["10/s", "60/m"],
-    "rate_limits.connections_per_ip.rate": ["1/h", "0.1/s"],
-    "rate_limits.connections_per_ip.burst": [1, 2],
-    "rate_limits.connections_per_ip.mode": ["off", "shadow"],
-    "rate_limits.messages_per_client.rate": ["7/m", "1000/s"],
-    "rate_limits.messages_per_client.burst": [1, 2],
-    "rate_limits.messages_per_client.mode": ["off", "shadow"],
+    "limits.memory": ["100MiB", "50%"],
+    "limits.held_per_address.bytes": ["1MiB", "7MB"],
+    "limits.held_per_address.connections": [1, 2],
+    "limits.held_per_address.mode": ["off", "shadow"],
+    **{
+        f"rate_limits.{scope}.{name}": values
+        for scope in RateLimits.model_fields
+        for name, values in (("rate", ["1/h", "0.1/s", "7/m"]), ("burst", [1, 2]), ("mode", ["shadow", "off"]))
+    },
+    "rate_limits.bytes_per_connection.rate": ["1KiB/s", "7MB/s"],
+    "rate_limits.bytes_per_connection.burst": ["1MiB", "7MB"],
     "unlisted_canisters": ["allow", "deny"],
-    "control.listen": [None, "unix:/c.sock"],
+    "control.listen": [None, "unix:/c.sock", ["unix:/c.sock", "unix:/d.sock"]],
+    "control.group": ["icws", "1000"],
+    "control.mode": [600, "0666"],
     "control.hosts": [["icws.example"], []],
     "control.tokens": ["/tokens", "/more-tokens"],
     "control.history": [None, "/history"],
     "control.keep": [2, 3],
+    "metrics.listen": ["127.0.0.1:9464", "unix:/m.sock"],
     "metrics.canisters": [0, 1],
+    "metrics.reference_names": [True, False],
 }
 """By key; the first is no default."""
 

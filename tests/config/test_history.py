@@ -23,7 +23,15 @@ def opened(tmp_path: Path) -> Callable[..., History]:
 
 
 def add(history: History, text: str, state: State = "good", file: str | None = None) -> Record:
-    return history.add(text, state, at_ns=1, actor="me", trigger="api", file_hash=hash_of(file or text))
+    record = history.add(text, state, at_ns=1, actor="me", trigger="api", file_hash=hash_of(file or text))
+    history.write()
+    return record
+
+
+def mark(history: History, revision: int, state: State, problem: str | None = None) -> Record:
+    record = history.mark(revision, state, problem)
+    history.write()
+    return record
 
 
 @FOLDERS
@@ -39,7 +47,7 @@ def test_revisions_count_up_and_are_found(opened: Callable[..., History], on_dis
 def test_what_is_on_disk_is_what_was_written(opened: Callable[..., History]) -> None:
     history = opened()
     add(history, "é: \r\n\ufeff", "candidate")
-    history.mark(1, "rejected", "it is no configuration")
+    mark(history, 1, "rejected", "it is no configuration")
     add(history, "b")
     assert list(opened()) == list(history)
     assert opened()[1].problem == "it is no configuration"
@@ -59,7 +67,7 @@ def test_files_name_the_number_as_every_release_did(opened: Callable[..., Histor
 def test_nobody_else_can_read_it(opened: Callable[..., History]) -> None:
     history = opened()
     add(history, "a")
-    history.mark(1, "rejected")
+    mark(history, 1, "rejected")
     assert history.folder is not None
     assert stat.S_IMODE(history.folder.stat().st_mode) == 0o700
     assert [stat.S_IMODE(file.stat().st_mode) for file in history.folder.iterdir()] == [0o600]
@@ -136,7 +144,7 @@ def test_what_a_crash_left_of_a_write_is_removed(opened: Callable[..., History])
 
 
 @FOLDERS
-def test_a_write_that_fails_adds_nothing(
+def test_a_revision_that_cannot_be_written_is_in_memory_and_written_with_the_next(
     opened: Callable[..., History], on_disk: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = opened(on_disk=on_disk)
@@ -146,16 +154,50 @@ def test_a_write_that_fails_adds_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    if on_disk:
-        with pytest.raises(OSError, match="No space"):
-            add(history, "b")
-        with pytest.raises(OSError, match="No space"):
-            history.mark(1, "rejected")
-        assert [record.state for record in history] == ["good"]
+    assert add(history, "b", "candidate").revision == 2
+    mark(history, 2, "good")
+    assert [record.text for record in history] == ["b", "a"]
+    if not on_disk:
+        assert history.not_kept(2) is None
+        return
+    assert history.folder is not None
+    assert history.not_kept(2) == f"{history.folder / '000002.json'}: No space left on device"
+    assert history.not_kept(1) is None
+    assert [record.text for record in opened()] == ["a"]
+    monkeypatch.undo()
+    add(history, "c")
+    assert history.not_kept(2) is None
+    assert list(opened()) == list(history)
+
+
+def test_what_changes_during_a_write_is_written_by_it(
+    opened: Callable[..., History], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = opened(keep=2)
+
+    def change_meanwhile(descriptor: int) -> None:
         monkeypatch.undo()
-        assert list(opened()) == list(history)
-    else:
-        assert add(history, "b").revision == 2
+        assert "not written yet" in (history.not_kept(1) or "")
+        history.mark(1, "good")
+        for text in "bcd":
+            history.add(text, "good", at_ns=2, actor="me", trigger="api")
+
+    monkeypatch.setattr("os.fsync", change_meanwhile)
+    add(history, "a", "candidate")
+    assert list(opened(keep=2)) == list(history)
+    assert [record.text for record in history] == ["d", "c"]
+    assert [history.not_kept(record.revision) for record in history] == [None, None]
+
+
+def test_what_is_in_use_stays_however_many_are_kept(opened: Callable[..., History]) -> None:
+    history = opened(keep=2)
+    add(history, "good")
+    add(history, "on trial", "candidate")
+    history.in_use = {2}
+    for number in range(3):
+        add(history, f"failed {number}", "rejected")
+    assert history[2].text == opened(keep=2)[2].text == "on trial"
+    assert mark(history, 2, "good").state == "good"
 
 
 # --- what is run at a start -------------------------------------------------------------------------------------------

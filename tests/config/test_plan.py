@@ -113,7 +113,13 @@ def test_every_key_has_values_to_test_with() -> None:
         assert key in known | identities or is_deeper or effect_of(field_at(path)) is None, key
 
 
-OWN_POLLING = {"min_interval": "10ms", "max_interval": "100ms", "max_backoff": "10s", "timeout": "5s"}
+OWN_POLLING = {
+    "min_interval": "10ms",
+    "max_interval": "100ms",
+    "max_backoff": "10s",
+    "timeout": "5s",
+    "max_silence": None,
+}
 
 
 def test_what_is_repeated_is_told_apart_by_what_it_is() -> None:
@@ -149,10 +155,10 @@ def test_a_canister_is_named_by_changes_that_are_about_it() -> None:
 
 
 def test_a_plan_counts_sessions_and_knows_what_waits() -> None:
-    changes = Plan(tuple(diff(config({}), config({"gateway.identity": "/a", "log.level": "error"}))))
+    changes = Plan(tuple(diff(config({}), config({"gateway.journal": "/a", "log.level": "error"}))))
     counted = changes.counted({"log.level": 5, "something.else": 9})
-    assert [(change.key, change.sessions) for change in counted] == [("log.level", 5), ("gateway.identity", 0)]
-    assert [change.key for change in counted.restarts] == ["gateway.identity"]
+    assert [(change.key, change.sessions) for change in counted] == [("log.level", 5), ("gateway.journal", 0)]
+    assert [change.key for change in counted.restarts] == ["gateway.journal"]
     assert (len(counted), counted.sessions, Plan().sessions) == (2, 5, 0)
 
 
@@ -188,9 +194,9 @@ def test_a_file_of_another_name_is_the_change_of_the_key_alone(tmp_path: Path) -
     (tmp_path / "a").write_text("1")
     (tmp_path / "b").write_text("2")
     file = tmp_path / "gateway.yaml"
-    old = load(file, text="control: {tokens: a}\n")
-    (change,) = compare(old, load(file, text="control: {tokens: b}\n"))
-    assert change == PlannedChange(("control", "tokens"), f"{tmp_path}/a", f"{tmp_path}/b", "live")
+    tls = "gateway: {{tls: {{certificate: {}, key: k}}}}\n"
+    (change,) = compare(load(file, text=tls.format("a")), load(file, text=tls.format("b")))
+    assert change == PlannedChange(("gateway", "tls", "certificate"), f"{tmp_path}/a", f"{tmp_path}/b", "live")
 
 
 @pytest.mark.parametrize("effect", [Live(), NewSessions(), Restart()])

@@ -98,6 +98,7 @@ def test_a_start_after_a_crash_in_an_apply_runs_the_last_good_one(file: Path) ->
     history = history_of(file)
     history.add(OLD, "good", at_ns=1, actor="a", trigger="start", file_hash=hash_of(OLD))
     history.add(NEW, "candidate", at_ns=2, actor="a", trigger="signal", file_hash=hash_of(NEW))
+    history.write()
     file.write_text(NEW)
     begun = start(Source(file, settings=["polling.timeout=1s"]))
     assert begun.loaded.config.log.level == "error"
@@ -111,13 +112,16 @@ def test_a_start_after_a_crash_in_an_apply_runs_the_last_good_one(file: Path) ->
 def test_a_revision_that_cannot_be_used_any_more_is_not_run(file: Path) -> None:
     history = history_of(file)
     history.add("gone: 1\n", "good", at_ns=1, actor="a", trigger="api", file_hash=hash_of(OLD))
+    history.write()
     begun = start(Source(file))
     assert (begun.loaded.text, begun.record) == (OLD, None)
     assert "revision 1:1:1: gone: unknown key" in begun.warnings[-1]
 
 
 def test_a_file_that_cannot_be_used_is_an_error_whatever_ran_before(file: Path) -> None:
-    history_of(file).add(OLD, "good", at_ns=1, actor="a", trigger="start", file_hash=hash_of(OLD))
+    history = history_of(file)
+    history.add(OLD, "good", at_ns=1, actor="a", trigger="start", file_hash=hash_of(OLD))
+    history.write()
     file.write_text("log: 5\n")
     with pytest.raises(ConfigError, match=f"^{file}:1:6: log: "):
         start(Source(file))
@@ -126,6 +130,7 @@ def test_a_file_that_cannot_be_used_is_an_error_whatever_ran_before(file: Path) 
 def test_damage_in_the_history_is_told(file: Path) -> None:
     history = history_of(file)
     history.add(OLD, "good", at_ns=1, actor="a", trigger="start")
+    history.write()
     assert history.folder is not None
     (history.folder / "000001.json").write_text("{")
     begun = start(Source(file))
@@ -137,6 +142,6 @@ def test_a_history_that_cannot_be_used_has_a_place_and_a_key(file: Path) -> None
     (file.parent / "taken").write_text("a file")
     file.write_text("control:\n  history: taken\n")
     with pytest.raises(
-        ConfigError, match=rf"^{file}:2:12: control\.history: {file.parent}/taken cannot be used: File exis"
+        ConfigError, match=rf"^{file}:2:12: control\.history: {file.parent}/taken cannot be used: Not a dir"
     ):
         start(Source(file))

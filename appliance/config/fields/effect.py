@@ -16,10 +16,15 @@ class Effect:
 
 @dataclass(frozen=True)
 class Live(Effect):
-    """A change takes effect at once and closes no socket."""
+    """A change takes effect at once and closes no socket.
+
+    With ``is_always_read`` the gateway reads the file that the key names at each use, not at reloads: what changes in
+    it is in effect already, and no change of the configuration.
+    """
 
     name = "live"
     meaning = "a change takes effect at once"
+    is_always_read: bool = False
 
 
 @dataclass(frozen=True)

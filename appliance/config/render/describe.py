@@ -11,6 +11,7 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from appliance.config.changed_keys import CHANGED
 from appliance.config.fields.effect import Effect, Live
 from appliance.config.problems import choices_of, effect_of, section_in, unit_of
 from appliance.config.schema import Canister, Config, MoreListener, Plugin, Section, Tls
@@ -85,6 +86,7 @@ def render_markdown() -> str:
     seen: set[type[Section]] = set()
     for key in keys():
         lines += _chapter(key, seen)
+    lines += ["", *_changed()]
     return "\n".join(lines) + "\n"
 
 
@@ -94,14 +96,39 @@ _INTRODUCTION = [
     "",
     "- Precedence: `--set section.key=value` on the command line, then the environment (`ICWS_SECTION__KEY`), then the",
     "  file, then the default.",
-    "- Durations need a unit: `ms`, `s`, `m`, `h`, `d`. Sizes are in bytes, or have a unit: `KiB`, `MiB`, `GiB`, `kB`,",
-    "  `MB`, `GB`.",
+    "- An empty variable, or setting, counts as not given; `null` is null. What turns off TLS, the control plane or a",
+    "  verification against the file is logged at the start. An empty value in the file is an error where null would",
+    "  turn something off.",
+    "- Durations need a unit: `ms`, `s`, `m` (or `min`), `h`, `d`, also several, as in `1m30s`. Sizes are in bytes, or",
+    "  have a unit: `KiB`, `MiB`, `GiB` (or `K`, `M`, `G`), `kB`, `MB`, `GB`. Rates are per `s`, `m` or `h`.",
+    "- Addresses, URLs, origins, host names and principals are compared by meaning: `https://App.Example:443/` is the",
+    "  origin `https://app.example`.",
     "- Relative paths start at the folder of the file, or at the working directory if they come from the environment",
     "  or the command line.",
     "- The file is YAML 1.2: `no` and `on` are text. Anchors, aliases, tags, duplicate keys and unknown keys are",
     "  errors. `icws check` shows every error with line, column and key, and exits with 78.",
     "- The column *change* says when a reload applies a key: `live` at once, `new sessions` to sessions that begin",
     "  after the reload, `restart` at the next start.",
+]
+
+
+def _changed() -> list[str]:
+    """What is different from earlier releases."""
+    rows = [f"| `{change.old}` | `{change.new}` | {change.remark} | {change.until} |" for change in CHANGED]
+    return [*_CHANGES, "", "| old | new | remark | refused from |", "| --- | --- | --- | --- |", *rows]
+
+
+_CHANGES = [
+    "## Changes",
+    "",
+    "A key that has gone, or whose value has another type, is taken for one more release, from the file, variables and",
+    "`--set`. `icws check`, `icws reload` and the log of the start then say what to write instead.",
+    "",
+    "- `watch` is `false` by default: changes of the file wait for `icws reload`. For one release the log of a start",
+    "  says so where the file does not have the key.",
+    "- An empty variable, such as `ICWS_GATEWAY__TLS=`, was null; now it counts as not given.",
+    "- `icws check` opens files, binds addresses and loads plugins, as `icws run` does; `--no-files` checks the text",
+    "  alone.",
 ]
 
 

@@ -14,7 +14,8 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from appliance.config.fields.effect import Effect
-from appliance.config.fields.values import one_or_several
+from appliance.config.fields.units import PATTERNS
+from appliance.config.fields.values import digits_as_text, none_or_several, one_or_several
 from appliance.config.problems import effect_of, section_in, unit_of
 from appliance.config.schema import Config, Section
 from appliance.config.text.written import written_value
@@ -24,11 +25,11 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Schema = dict[str, Any]
 
-_NUMBER = r"[0-9]{1,18}(\.[0-9]{1,30})?\s*"
 _UNITS: dict[str, Schema] = {
-    "duration": {"type": "string", "pattern": f"^{_NUMBER}(ms|s|m|h|d)$"},
-    "size": {"type": ["integer", "string"], "pattern": f"^{_NUMBER}(|B|KiB|MiB|GiB|kB|MB|GB)$"},
-    "rate": {"type": "string", "pattern": rf"^{_NUMBER}/\s*[smh]$"},
+    "duration": {"type": "string", "pattern": PATTERNS["duration"]},
+    "size": {"type": ["integer", "string"], "pattern": PATTERNS["size"]},
+    "rate": {"type": "string", "pattern": PATTERNS["rate"]},
+    "bandwidth": {"type": "string", "pattern": PATTERNS["bandwidth"]},
 }
 _PLAIN: dict[object, Schema] = {
     bool: {"type": "boolean"},
@@ -76,7 +77,10 @@ def _field(field: FieldInfo, parts: dict[str, Schema]) -> Schema:
 
 def _unit(field: FieldInfo) -> Schema | None:
     unit = unit_of(field)
-    return dict(_UNITS[unit.of]) if unit else None
+    if unit is None:
+        return None
+    is_optional = type(None) in get_args(field.annotation)
+    return {"anyOf": [dict(_UNITS[unit.of]), {"type": "null"}]} if is_optional else dict(_UNITS[unit.of])
 
 
 def _type(annotation: Any, parts: dict[str, Schema]) -> Schema:
@@ -129,8 +133,12 @@ def _narrowed(schema: Schema, metadata: Any) -> Schema:
         for kind, name, word in _FACTS:
             if isinstance(fact, kind) and (is_number or word.endswith("Length")):
                 found[word.replace("Length", "Items") if schema.get("type") == "array" else word] = getattr(fact, name)
-    if any(isinstance(fact, BeforeValidator) and fact.func is one_or_several for fact in metadata):
-        return {"anyOf": [found, found["items"]]}
+    for before in (fact.func for fact in metadata if isinstance(fact, BeforeValidator)):
+        if before in (one_or_several, none_or_several):
+            null: list[Schema] = [{"type": "null"}] if before is none_or_several else []
+            return {"anyOf": [found, found["items"], *null]}
+        if before is digits_as_text:
+            return {**found, "type": ["string", "integer"]}
     return found
 
 

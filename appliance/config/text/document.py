@@ -7,11 +7,12 @@ zero is refused because YAML 1.1 and 1.2 read it differently.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import yaml
 
+from appliance.config.text.syntax import place_and_sentence
 from appliance.errors import ConfigError, ConfigProblem
 
 Path = tuple[str | int, ...]
@@ -33,7 +34,8 @@ _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 class Document:
     """A parsed document. ``places`` has each value's place, ``key_places`` each key's, both as ``name:line:column``.
 
-    ``broken`` are the paths left out of ``value`` because of a problem with them.
+    ``broken`` are the paths left out of ``value`` because of a problem with them, ``empty`` those with nothing written
+    behind their key, which YAML reads as null.
     """
 
     value: object
@@ -41,6 +43,7 @@ class Document:
     key_places: dict[Path, str] = field(default_factory=dict)
     problems: list[ConfigProblem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)
+    empty: set[Path] = field(default_factory=set)
 
 
 def key_text(path: Path) -> str:
@@ -123,12 +126,12 @@ class _Reader:
             for _ in events:  # read the rest too, which may have errors
                 pass
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            self._fail(self._place(mark), _sentence(error))
+            mark, sentence = place_and_sentence(error, text)
+            self._fail(self._place(mark), sentence)
         except yaml.YAMLError as error:
             self._fail(self._name, f"this is not YAML: {error}")
         document = self._document
-        return Document(value, document.places, document.key_places, document.problems, document.broken)
+        return replace(document, value=value)
 
     def _document_events(self, text: str) -> Iterator[yaml.Event]:
         documents = 0
@@ -166,12 +169,20 @@ class _Reader:
             case yaml.ScalarEvent():
                 return self._scalar(event, path)
             case yaml.AliasEvent():
-                self._broken(event, path, f"the alias *{event.anchor} is not supported, write the value again")
+                self._broken(
+                    event,
+                    path,
+                    f"the alias *{event.anchor} is not supported; write the value again, or put text in quotes",
+                )
         return None
 
     def _refuse_ornaments(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, path: Path) -> None:
         if event.anchor:
-            self._broken(event, path, f"the anchor &{event.anchor} is not supported, write values where they belong")
+            self._broken(
+                event,
+                path,
+                f"the anchor &{event.anchor} is not supported; write values where they belong, or put text in quotes",
+            )
         if event.tag:
             self._broken(event, path, f"the tag {event.tag} is not supported; quotes make text")
 
@@ -206,6 +217,8 @@ class _Reader:
         self._last = event
         if not event.implicit[0]:  # quoted or a block
             return event.value
+        if not event.value:
+            self._document.empty.add(path)
         try:
             return resolve_scalar(event.value)
         except ValueError as error:
@@ -231,8 +244,3 @@ class _Reader:
 
     def _fail(self, place: str, problem: str) -> NoReturn:
         raise ConfigError([*self._document.problems, ConfigProblem(place, key_text(self._at), problem)])
-
-
-def _sentence(error: yaml.MarkedYAMLError) -> str:
-    parts = [part for part in (error.context, error.problem) if part]
-    return "the syntax is wrong here: " + ", ".join(parts)

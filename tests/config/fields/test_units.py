@@ -18,7 +18,19 @@ from appliance.config.fields.units import (
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("50ms", 0.05), ("1.5s", 1.5), ("5m", 300.0), ("1h", 3600.0), ("30d", 2592000.0), ("0s", 0.0), ("10 s", 10.0)],
+    [
+        *(
+            ("50ms", 0.05),
+            ("1.5s", 1.5),
+            ("5m", 300.0),
+            ("1h", 3600.0),
+            ("30d", 2592000.0),
+            ("0s", 0.0),
+            ("10 s", 10.0),
+        ),
+        *(("5min", 300.0), ("10sec", 10.0), ("2hours", 7200.0), ("1day", 86400.0), ("20msec", 0.02)),
+        *(("1m30s", 90.0), ("1m 3s", 63.0), ("1h30min", 5400.0), ("1d12h", 129600.0), ("1s500ms", 1.5)),
+    ],
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
@@ -30,9 +42,18 @@ def test_what_is_no_duration_is_refused(value: object) -> None:
         parse_duration(value)
 
 
+@pytest.mark.parametrize("text", ["30s1m", "1m1m", "1m60sec1s", "1m30", "m30s", "1h-5m", "1mx30s"])
+def test_a_sum_of_durations_has_each_unit_once_and_the_largest_first(text: str) -> None:
+    with pytest.raises(ValueError, match=rf"{text!r} is not a duration"):
+        parse_duration(text)
+
+
 @pytest.mark.parametrize(
     ("value", "size"),
-    [("64KiB", 65536), ("2MB", 2_000_000), (5, 5), ("5", 5), ("1.5MiB", 1572864), ("7 B", 7), ("1GiB", 2**30)],
+    [
+        *(("64KiB", 65536), ("2MB", 2_000_000), (5, 5), ("5", 5), ("1.5MiB", 1572864), ("7 B", 7), ("1GiB", 2**30)),
+        *(("64M", 2**26), ("8k", 8192), ("2 G", 2**31), ("1KB", 1000)),
+    ],
 )
 def test_sizes_are_read(value: object, size: int) -> None:
     assert parse_size(value) == size
@@ -45,7 +66,11 @@ def test_what_is_no_size_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "rate"), [("20/s", 20.0), ("90/m", 1.5), ("6/h", 6 / 3600), ("0.5/s", 0.5), ("3 / m", 0.05), ("0/s", 0.0)]
+    ("text", "rate"),
+    [
+        *(("20/s", 20.0), ("90/m", 1.5), ("6/h", 6 / 3600), ("0.5/s", 0.5), ("3 / m", 0.05), ("0/s", 0.0)),
+        *(("20/sec", 20.0), ("90/min", 1.5), ("6/hour", 6 / 3600), ("1/second", 1.0)),
+    ],
 )
 def test_rates_are_read(text: str, rate: float) -> None:
     assert parse_rate(text) == rate

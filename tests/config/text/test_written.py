@@ -29,10 +29,10 @@ def test_values_are_as_people_write_them() -> None:
     assert values["gateway"]["ping_interval"] == "25s"
     assert values["gateway"]["identity"] == str(Path("data/identity.pem"))
     assert values["drain"]["rate"] == "90/m"
-    assert values["control"]["listen"] is None
+    assert values["control"]["listen"] == []
 
 
 def test_what_does_not_belong_together_names_the_key() -> None:
-    with pytest.raises(ConfigError, match=r"polling: min_interval \(1 s\) is above") as caught:
+    with pytest.raises(ConfigError, match=r"polling: min_interval \(1s\) is above") as caught:
         read_back({"polling": {"min_interval": "1s", "max_interval": "500ms"}})
     assert caught.value.problems[0].key == "polling"

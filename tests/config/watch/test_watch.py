@@ -1,13 +1,15 @@
 import asyncio
 import os
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from appliance.config.watch import Watch, places_of
+from appliance.config.watch.inotify import Inotify
+from appliance.config.watch.watch import Watch
+from appliance.config.watch.ways import places_of
+from tests.gateway.bench import until
 
 LONG_S = 15
 """Far longer than any change takes: who waits so long has found a fault."""
@@ -16,9 +18,17 @@ LONG_S = 15
 class Changes:
     """The changes that a watch reports, one after the other. Every wait has an end, which says what did not happen."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self) -> None:
         self.reported: asyncio.Queue[None] = asyncio.Queue()
+        self.looks = 0
+
+    def begin(self, watch: Watch) -> None:
         self._task = asyncio.create_task(self._listen(watch))
+
+    async def looked(self, count: int) -> None:
+        """Wait until the watch has looked so often."""
+        end = self.looks + count
+        await until(lambda: self.looks >= end)
 
     async def _listen(self, watch: Watch) -> None:
         async for _ in watch:
@@ -36,21 +46,23 @@ class Changes:
         pytest.fail(f"a file was changed, and the watch did not report it within {LONG_S} s")
 
     async def end(self) -> None:
-        threads = [thread for thread in threading.enumerate() if thread.name.startswith("watch")]
         self._task.cancel()
         done, _ = await asyncio.wait({self._task}, timeout=LONG_S)
         assert done, f"the watch did not end within {LONG_S} s after it was cancelled"
         with pytest.raises(asyncio.CancelledError):
             await self._task
-        for thread in threads:
-            await asyncio.to_thread(thread.join, LONG_S)
-            assert not thread.is_alive(), f"a thread of the watch still runs {LONG_S} s after the end of it"
 
 
 @asynccontextmanager
-async def watched(*files: Path, look_ms: int = 60_000) -> AsyncIterator[Changes]:
+async def watched(*files: Path, look_ms: int = 60_000, settle_ms: int = 300) -> AsyncIterator[Changes]:
     """Looks so seldom that only notifications count. What comes late is sorted out by what is in the files."""
-    changes = Changes(Watch(lambda: list(files), look_ms=look_ms, debounce_ms=400))
+
+    def listed() -> list[Path]:
+        changes.looks += 1
+        return list(files)
+
+    changes = Changes()
+    changes.begin(Watch(listed, look_ms=look_ms, debounce_ms=400, settle_ms=settle_ms))
     try:
         yield changes
         assert changes.reported.empty()
@@ -128,6 +140,54 @@ async def test_a_link_on_the_way_that_is_turned_is_reported(tmp_path: Path) -> N
         await changes.one()
 
 
+class Script:
+    """Writes a file through one open descriptor, in parts."""
+
+    def __init__(self, file: Path) -> None:
+        self._stream = file.open("w")
+
+    def write(self, part: str) -> None:
+        self._stream.write(part)
+        self._stream.flush()
+
+    def end(self) -> None:
+        self._stream.close()
+
+
+@pytest.mark.parametrize("other", [False, True])
+async def test_the_first_half_of_a_file_counts_when_the_second_is_there(folder: Path, *, other: bool) -> None:
+    """Also where another file is finished meanwhile: a reload would read the half-written one too."""
+    file, key = folder / "gateway.yaml", folder / "tls.key"
+    key.write_text("0")
+    async with watched(file, key, look_ms=20, settle_ms=20) as changes:
+        in_place(file, "1")
+        await changes.one()
+        script = Script(file)
+        script.write("first half")
+        if other:
+            by_rename(key, "1")
+        await changes.looked(20)  # each would find a content that has stayed the same for longer than it has to
+        assert changes.reported.empty()
+        script.write(", second half")
+        script.end()
+        await changes.one()
+        assert file.read_text() == "first half, second half"
+
+
+async def test_without_notifications_a_content_counts_once_it_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: Inotify) -> None:
+        raise OSError("no inotify")
+
+    monkeypatch.setattr(Inotify, "__init__", missing)
+    file = folder / "gateway.yaml"
+    async with watched(file, look_ms=20, settle_ms=20) as changes:
+        for number in range(1, 4):
+            in_place(file, str(number))
+            await changes.one()
+
+
 async def test_many_writes_at_once_are_one_change(folder: Path) -> None:
     file = folder / "gateway.yaml"
     async with watched(file) as changes:
@@ -174,7 +234,8 @@ async def test_files_that_are_named_later_are_watched_from_then_on(folder: Path)
     file, plugin = folder / "gateway.yaml", folder / "plugins" / "audit.py"
     plugin.parent.mkdir()
     plugin.write_text("0")
-    changes = Changes(Watch(lambda: [file, plugin] if file.read_text() == "1" else [file], look_ms=50))
+    changes = Changes()
+    changes.begin(Watch(lambda: [file, plugin] if file.read_text() == "1" else [file], look_ms=50))
     plugin.write_text("nobody looks")
     file.write_text("1")
     await changes.one()
@@ -190,7 +251,8 @@ async def test_files_that_are_named_later_are_watched_from_then_on(folder: Path)
 async def test_what_changed_before_anybody_listened_is_reported(folder: Path) -> None:
     watch = Watch(lambda: [folder / "gateway.yaml"])
     (folder / "gateway.yaml").write_text("1")
-    changes = Changes(watch)
+    changes = Changes()
+    changes.begin(watch)
     await changes.one()
     await changes.end()
 
