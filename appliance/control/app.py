@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 
 from appliance.control.control import Control
 from appliance.control.http.encoding import OrjsonResponse
+from appliance.control.http.head import ENDLESS
 from appliance.control.http.problems import MethodNotAllowed, Problem, answer, on_http_exception, on_invalid, on_problem
 from appliance.control.models import ProblemDetails
 from appliance.control.routes import canisters, config, events, health, operation, overview, sessions, tokens
@@ -93,7 +94,9 @@ async def _on_wrong_method(request: Request, _: Exception) -> Response:
     path = request.url.path
     here = [route for route in operations() if route.path_regex.match(path)]
     exact = [route for route in here if route.path == path]
-    methods = {method for route in exact or here for method in route.methods or ()}
-    allowed = ", ".join(sorted(methods or {"GET"}))
+    methods = {method for route in exact or here for method in route.methods or ()} or {"GET"}
+    if "GET" in methods and path not in ENDLESS:
+        methods |= {"HEAD"}
+    allowed = ", ".join(sorted(methods))
     problem = MethodNotAllowed(f"{request.method} is not supported here; use {allowed}", headers={"Allow": allowed})
     return answer(problem, path)

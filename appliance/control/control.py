@@ -49,5 +49,14 @@ class Control:
     """Every metric, in the text format of Prometheus."""
     plugins: Callable[[], Sequence[Plugin]] = tuple
     started_at_ns: int = field(default_factory=time.time_ns)
-    url: str = ""
+    urls: list[str] = field(default_factory=list)
     """Of the API; empty if the API is not served."""
+    metrics_url: str = ""
+    """Where metrics alone are served; empty if they are not."""
+    problems: list[Callable[[], str | None]] = field(default_factory=list)
+    """Each returns a problem that the gateway runs with, as a sentence, or None."""
+
+    @property
+    def url(self) -> str:
+        """The first address of the API; empty if the API is not served."""
+        return self.urls[0] if self.urls else ""

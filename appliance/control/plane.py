@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast, get_args
 
 from starlette.routing import BaseRoute
 
 from appliance.config.fields.address import UnixAddress, parse_address
+from appliance.config.operation import Control as Settings
 from appliance.control.app import create_app
 from appliance.control.auth.access import AccessControl
 from appliance.control.auth.audit import Audit
@@ -17,11 +18,13 @@ from appliance.control.control import Control, Log
 from appliance.control.health.health import Health
 from appliance.control.health.loop_lag import LoopLagMonitor
 from appliance.control.http.encoding import timestamp
-from appliance.control.http.server import Server
+from appliance.control.http.head import HeadAsGet
+from appliance.control.http.server import Permissions, Server
 from appliance.control.models import AuditEntry, DrainProgress, EventKind, Plugin
 from appliance.control.observe.drains import Drains
 from appliance.control.observe.events import Events
-from appliance.control.observe.metrics_history import MetricsHistory, sample_of
+from appliance.control.observe.metrics_history import MetricsHistory, Taken, take
+from appliance.control.observe.metrics_server import MetricsServer
 from appliance.control.reload.outcome import Outcome
 from appliance.control.reload.reloads import Reloads
 from appliance.control.routes.overview import reload_shown
@@ -53,14 +56,19 @@ async def control_plane(
     plugins: Callable[[], Sequence[Plugin]] = tuple,
     page: Sequence[BaseRoute] = (),
 ) -> AsyncIterator[Control]:
-    """Serve the API at ``control.listen`` until the block is left; if that is null, everything but the API runs.
+    """Serve the API at ``control.listen`` until the block is left; without an address, everything but the API runs.
 
     ``tokens`` must be among the parts that ``reloads`` changes. The caller sets ``health.started`` once the gateway
-    accepts connections. Raises OSError if the address cannot be bound.
+    accepts connections. Raises OSError if an address cannot be bound.
     """
     loop = asyncio.get_running_loop()
     settings = reloads.config.control
-    events, metrics_history = Events(), MetricsHistory(lambda: sample_of(gateway, listener))
+    events = Events()
+
+    def sample() -> Taken:
+        return take(gateway, listener, metrics_history.charted())
+
+    metrics_history = MetricsHistory(sample)
 
     def publish_entry(entry: AuditEntry) -> None:
         events.publish("audit", entry.model_dump())
@@ -84,30 +92,40 @@ async def control_plane(
         metrics=metrics,
         plugins=plugins,
     )
-    async with metrics_history, _publishing(control), _served(control, settings.listen, page):
+    async with metrics_history, _publishing(control), _served(control, settings, page), _metrics(control):
         yield control
 
 
 @asynccontextmanager
-async def _served(control: Control, listen: str | None, page: Sequence[BaseRoute]) -> AsyncIterator[None]:
-    if listen is None:
+async def _served(control: Control, settings: Settings, page: Sequence[BaseRoute]) -> AsyncIterator[None]:
+    app = HeadAsGet(create_app(control, page=page))
+    permissions = Permissions(int(settings.mode, 8), settings.group)
+    async with AsyncExitStack() as stack:
+        for listen in settings.listen:
+            address = parse_address(listen)
+            guarded = AccessControl(
+                app,
+                control.tokens,
+                over="unix" if isinstance(address, UnixAddress) else "tcp",
+                hosts=lambda: control.reloads.config.control.hosts,
+            )
+            server = await stack.enter_async_context(Server(guarded, address, "control plane", permissions))
+            control.urls.append(server.url)
+        # first: the servers wait for open responses, and a stream of events never ends itself
+        stack.callback(control.events.close)
+        yield
+
+
+@asynccontextmanager
+async def _metrics(control: Control) -> AsyncIterator[None]:
+    """Serve metrics at their own address, if there is one."""
+    if (listen := control.reloads.config.metrics.listen) is None:
         yield
         return
-    address = parse_address(listen)
-    is_unix = isinstance(address, UnixAddress)
-    app = AccessControl(
-        create_app(control, page=page),
-        control.tokens,
-        over="unix" if is_unix else "tcp",
-        hosts=lambda: control.reloads.config.control.hosts,
-    )
-    async with Server(app, address) as server:
-        control.url = server.url
-        try:
-            yield
-        finally:
-            # first: the server waits for open responses, and a stream of events never ends itself
-            control.events.close()
+    async with MetricsServer(control.metrics, parse_address(listen)) as server:
+        control.metrics_url = server.url
+        control.problems.append(server.problem)
+        yield
 
 
 @asynccontextmanager

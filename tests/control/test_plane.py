@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from tests.control.plane import running
+from tests.control.plane import SECRETS, client, running
 from tests.gateway.bench import until
 
 
@@ -28,6 +28,21 @@ async def test_it_may_be_served_nowhere() -> None:
         assert (await plane.control.health.ready()).status == "ok"
         async with plane.connect():
             pass
+
+
+async def test_it_may_be_served_at_several_addresses() -> None:
+    several = "listen: [unix:control.sock, 127.0.0.1:0]\n  mode: 600"
+    async with running(edit=lambda text: text.replace("listen: unix:control.sock", several)) as plane:
+        over_unix, over_tcp = plane.control.urls
+        assert plane.control.url == over_unix
+        assert os.stat(over_unix.removeprefix("unix:")).st_mode & 0o777 == 0o600
+        async with client(over_tcp) as http:
+            assert (await http.get("/v1/status")).status_code == 401
+        async with client(over_tcp, SECRETS["viewer"]) as http:
+            assert (await http.get("/v1/whoami")).json()["name"] == "token:viewer"
+        assert (await plane.get("/v1/whoami"))["role"] == "admin"
+    with pytest.raises(FileNotFoundError):
+        os.stat(over_unix.removeprefix("unix:"))
 
 
 async def test_without_a_folder_the_audit_log_is_in_memory() -> None:

@@ -9,6 +9,7 @@ to it.
 import ipaddress
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from starlette.datastructures import Headers
@@ -16,10 +17,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.control.auth.tokens import ROLES, Tokens
 from appliance.control.http.problems import CrossOrigin, Problem, RoleTooSmall, Unauthorized, WrongHost, answer
+from appliance.control.http.server import ADMITTED
 from appliance.control.models import Role
+from appliance.gateway.sockets.http import HEALTH_PATHS
 
 ACTOR = "icws.actor"
 """Key of the ASGI scope that holds the actor; its value is None for a request without a token."""
+
+STILL_ADMITTED = "icws.still_admitted"
+"""Key of the ASGI scope that holds an asynchronous function: whether its actor would be admitted again now, for answers
+that do not end.
+"""
 
 _SCHEMES = ("http://", "https://")
 _SECURE = {
@@ -122,14 +130,28 @@ class AccessControl:
             await send(secured(message))
 
         try:
-            scope[ACTOR] = self.admit(scope)
+            scope[ACTOR] = await self.admit(scope)
+            scope[ADMITTED] = scope[ACTOR] is not None
+            scope[STILL_ADMITTED] = partial(self._is_still_admitted, scope)
         except Problem as problem:
             await answer(problem, scope["path"])(scope, receive, send_secured)
             return
         await self._app(scope, receive, send_secured)
 
-    def admit(self, scope: Scope) -> Actor | None:
-        """The actor of a request, None without a token. Raises WrongHost, CrossOrigin or Unauthorized."""
+    async def _is_still_admitted(self, scope: Scope) -> bool:
+        try:
+            return bool(await self.admit(scope) == scope[ACTOR])
+        except Problem:
+            return False
+
+    async def admit(self, scope: Scope) -> Actor | None:
+        """The actor of a request, None without a token. Raises WrongHost, CrossOrigin or Unauthorized.
+
+        Health without details is for everybody: monitors send no Host (HTTP/1.0) or one of their own, and the one word
+        of the answer is of no use to a page of another site.
+        """
+        if scope["path"] in HEALTH_PATHS and not scope["query_string"]:
+            return None
         headers = Headers(scope=scope)
         check_host(headers.get("host"), self._hosts())
         check_origin(scope["method"], headers)
@@ -137,7 +159,7 @@ class AccessControl:
         authorization = headers.get("authorization")
         if authorization is None:
             return Actor(address, "admin", "unix") if self._over == "unix" else None
-        grant = self._tokens.find(bearer(authorization))
+        grant = await self._tokens.lookup(bearer(authorization))
         if grant is None:
             raise Unauthorized("this token is not known here")
         return Actor(f"token:{grant.name}", grant.role, "unix" if self._over == "unix" else address)

@@ -12,6 +12,8 @@ import structlog
 
 from appliance.control.http.encoding import to_json
 from appliance.control.models import AuditEntry
+from appliance.private_files import make_private_folders
+from appliance.threads import FILE_TIMEOUT_S, Threads
 
 _log = structlog.get_logger(__name__)
 
@@ -36,7 +38,7 @@ class Audit:
         self._on_entry = on_entry
         self._max_bytes = max_bytes
         self._recent: deque[AuditEntry] = deque(maxlen=MAX_RECENT)
-        self._writing = asyncio.Lock()
+        self._thread = Threads("audit log", 1)  # one, for the order of the lines
 
     def recent(self, limit: int = MAX_RECENT) -> list[AuditEntry]:
         """The newest first."""
@@ -72,14 +74,20 @@ class Audit:
         )
         self._recent.append(entry)
         self._on_entry(entry)
-        async with self._writing:
-            if self.path is not None:
-                await asyncio.to_thread(self._append, self.path, to_json(entry.model_dump()) + b"\n")
+        if self.path is not None:
+            await self._write(self.path, to_json(entry.model_dump()) + b"\n")
         return entry
+
+    async def _write(self, path: Path, line: bytes) -> None:
+        writing = asyncio.get_running_loop().run_in_executor(self._thread, self._append, path, line)
+        await asyncio.wait({writing}, timeout=FILE_TIMEOUT_S)
+        if not writing.done():  # it is written when the disk answers, before every later line
+            self.last_error = f"{path}: not written within {FILE_TIMEOUT_S:g} s"
+            _log.error("the audit log cannot be written", file=str(path), problem=self.last_error)
 
     def _append(self, path: Path, line: bytes) -> None:
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folders(path.parent)
             _rotate(path, self._max_bytes)
             handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:

@@ -6,7 +6,8 @@ import hmac
 import re
 import secrets
 import threading
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,18 @@ from appliance.config.schema import Config
 from appliance.control.models import Role
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.gateway.change import ImmediateChange
+from appliance.private_files import read_bytes
+from appliance.threads import FILE_TIMEOUT_S, FILES
 
 _log = structlog.get_logger(__name__)
 
 PREFIX = "icws_"
 """Every token starts with this, so that people and secret scanners recognise one."""
 MAX_BYTES = 1024**2
+SETTLE_S = 2.0
+"""How long a file that was written in place has to be left alone, before what is in it counts."""
+WAIT_S = 1.0
+"""How long a request waits for the file, once its tokens are known."""
 ROLES: tuple[Role, ...] = get_args(Role)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -85,13 +92,22 @@ class Tokens:
     """The tokens of the API. The file is read again whenever it has changed.
 
     A line that is not valid is logged and skipped; a file that cannot be read is logged and gives access to nobody.
+    A file that is being written in place may be the first half of one: the grants before stay until it has been left
+    alone for ``SETTLE_S``. One that is replaced, as `icws tokens` and most editors do, counts at once. A file system
+    that does not answer leaves the grants as they were.
+
+    `find`, `add`, `remove` and iteration read the file where they are called: in a thread, or in a command. `lookup`
+    and `grants` are for the event loop.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
+        """``clock`` is seconds since 1970, as the times of files are."""
         self.path = path
+        self._clock = clock
         self._grants: list[Grant] = []
         self._seen: tuple[Path | None, tuple[int, ...]] | None = None
         self._changing = threading.Lock()
+        self._is_late = False
 
     def __iter__(self) -> Iterator[Grant]:
         self._refresh()
@@ -100,6 +116,19 @@ class Tokens:
     def find(self, token: str) -> Grant | None:
         """The grant of a token, None if there is none. Takes the same time for every token."""
         self._refresh()
+        return self._find(token)
+
+    async def lookup(self, token: str) -> Grant | None:
+        """As `find`, without holding up the event loop."""
+        await self._refresh_in_time()
+        return self._find(token)
+
+    async def grants(self) -> list[Grant]:
+        """All of them."""
+        await self._refresh_in_time()
+        return self._grants
+
+    def _find(self, token: str) -> Grant | None:
         sha256, found = hash_token(token), None
         for grant in self._grants:
             if hmac.compare_digest(grant.sha256, sha256):  # and no break: its position must not show in the time
@@ -116,7 +145,12 @@ class Tokens:
     async def prepare(self, new: Config) -> ImmediateChange:
         """Get ready to use the file of another configuration. Raises ConfigError."""
         path = new.control.tokens
-        await asyncio.to_thread(Tokens(path).check)
+        try:
+            async with asyncio.timeout(FILE_TIMEOUT_S):
+                await FILES.run(Tokens(path).check)
+        except TimeoutError:
+            problem = f"cannot be read within {FILE_TIMEOUT_S:g} s"
+            raise ConfigError([ConfigProblem(str(path), "control.tokens", problem)]) from None
         return ImmediateChange(partial(self.use, path))
 
     def use(self, path: Path | None) -> None:
@@ -141,6 +175,12 @@ class Tokens:
                 raise KeyError(name)
             self._write([line for line in self._lines() if line.partition("#")[0].split()[:1] != [name]])
 
+    def _is_being_written(self, state: tuple[Path | None, tuple[int, ...]]) -> bool:
+        """Whether the same file as before was changed a moment ago."""
+        if self._seen is None or state[0] != self._seen[0] or state[1][:1] != self._seen[1][:1] or len(state[1]) < 2:
+            return False
+        return 0 <= self._clock() - state[1][2] / 1e9 < SETTLE_S
+
     def _lines(self) -> list[str]:
         return _read(self._file()).splitlines() if self._file().exists() else []
 
@@ -152,9 +192,23 @@ class Tokens:
     def _write(self, lines: list[str]) -> None:
         write_whole(self._file().resolve(), "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
 
+    async def _refresh_in_time(self) -> None:
+        try:
+            await FILES.run_once(self, self._refresh, FILE_TIMEOUT_S if self._seen is None else WAIT_S)
+        except OSError as error:
+            if not self._is_late:
+                _log.warning(
+                    "tokens: the file is not read in time, those that were known count",
+                    file=str(self.path),
+                    cause=str(error) or "its file system does not answer",
+                )
+            self._is_late = True
+        else:
+            self._is_late = False
+
     def _refresh(self) -> None:
         state = (self.path, _state(self.path))
-        if state == self._seen:
+        if state == self._seen or self._is_being_written(state):
             return
         grants, problems = list[Grant](), list[ConfigProblem]()
         if self.path is not None:
@@ -180,7 +234,6 @@ def _state(path: Path | None) -> tuple[int, ...]:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return stream.read(MAX_BYTES).decode("utf-8", "replace")
+        return read_bytes(path, MAX_BYTES).decode("utf-8", "replace")
     except OSError as error:
         raise ConfigError([ConfigProblem(str(path), "control.tokens", f"cannot be read: {error.strerror}")]) from None

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from appliance.control.health.certificate_expiry import certificate_expiry
 from appliance.control.health.health import Check, Finding, Health
 from appliance.control.health.loop_lag import LoopLagMonitor
+from appliance.control.health.progress import PollProgress
 from appliance.crypto import CertifiedTree
 from appliance.errors import CertificateError, GatewayError
 from appliance.gateway.gateway import Gateway
@@ -138,26 +138,22 @@ class DataPlane:
         degraded = {canister: each for canister, each in facts.items() if each.state == "degraded"}
         failing = {canister: each for canister, each in degraded.items() if each.failures}
         notes = [each.last_error or "" for canister, each in degraded.items() if canister not in failing][:1]
-        if (waiting := pollers.budget.waiting) > 1:
-            notes.append(
-                f"{waiting} canisters wait for their turn: polling.budget is {pollers.budget.rate:g} polls a second"
-            )
+        budget = self._gateway.epochs.poll_budget
+        if (waiting := budget.waiting) > 1:
+            notes.append(f"{waiting} canisters wait for their turn: polling.budget is {budget.rate:g} polls a second")
         if not failing:
             polled = "1 canister is polled" if len(facts) == 1 else f"{len(facts)} canisters are polled"
             return Finding(True, "; ".join([polled if facts else "no canister has clients", *notes]))
         canister, first = next(iter(failing.items()))
-        detail = f"no answer from {len(failing)} of {len(facts)} canisters, {canister} among them: {first.last_error}"
+        label = self._gateway.config.canister_label(canister)
+        detail = f"no answer from {len(failing)} of {len(facts)} canisters, {label} among them: {first.last_error}"
         return Finding(len(failing) < len(facts), "; ".join([detail, *notes]))
 
     def has_valid_certificate(self) -> Finding:
-        """Whether the TLS certificate has not expired."""
-        tls = self._gateway.config.gateway.tls
-        if tls is None:
-            return Finding(True, "no TLS")
-        try:
-            end = certificate_expiry(tls.certificate)
-        except (OSError, ValueError) as error:
-            return Finding(False, f"{tls.certificate} cannot be read: {error}")
+        """Whether the TLS certificate that is served has not expired."""
+        end = self._listener.tls.expires_at
+        if end is None:
+            return Finding(True, "no TLS" if self._listener.tls.context is None else "its end is not known")
         left_s = (end - datetime.fromtimestamp(self._gateway.clock() / 1e9, UTC)).total_seconds()
         warning = ", which is soon" if 0 < left_s < EXPIRY_WARNING_S else ""
         verb = "expires" if left_s > 0 else "expired"
@@ -165,9 +161,11 @@ class DataPlane:
 
 
 def health_of(gateway: Gateway, listener: Listener, ic: Ic, loop_lag: LoopLagMonitor) -> Health:
-    """The health of a gateway: alive while its event loop is on time, ready while every check passes."""
-    checks = ready_checks(gateway, listener, IcProbe(ic, gateway), loop_lag.check)
-    return Health({"loop": loop_lag.check}, checks)
+    """The health of a gateway: alive while its event loop is on time and its pollers make progress, ready while every
+    check passes.
+    """
+    live = {"loop": loop_lag.check, "progress": PollProgress(gateway).check}
+    return Health(live, ready_checks(gateway, listener, IcProbe(ic, gateway), loop_lag.check))
 
 
 def ready_checks(gateway: Gateway, listener: Listener, probe: IcProbe, loop: Check) -> dict[str, Check]:

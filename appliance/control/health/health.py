@@ -8,6 +8,8 @@ from appliance.control.models import CheckResult
 from appliance.control.models import Health as Answer
 
 CHECK_TIMEOUT_S = 3.0
+FRESH_S = 1.0
+"""How old an answer of `Health.passes` may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,33 @@ class Health:
         self.started = False
         self._live = live
         self._ready = ready
+        self._recent: dict[str, tuple[float, bool]] = {}
+        self._running = asyncio.Lock()
 
     async def live(self) -> Answer:
         """Whether the process works; if not, a restart is due."""
         return await _run(self._live)
 
+    def is_alive(self) -> bool:
+        """As `live`, at once, for a watchdog."""
+        return all(found.ok for check in self._live.values() if isinstance(found := check(), Finding))
+
     async def ready(self) -> Answer:
         """Whether a load balancer should send clients here."""
         return await _run({"started": self._is_started, **self._ready})
+
+    async def passes(self, path: str) -> bool:
+        """The result of the checks behind ``/livez``, ``/readyz`` or ``/startupz``, which run at most once in a while:
+        anybody may ask.
+        """
+        checks = {"/livez": self.live, "/readyz": self.ready, "/startupz": self.startup}
+        async with self._running:
+            now = asyncio.get_running_loop().time()
+            at, is_ok = self._recent.get(path, (now - 2 * FRESH_S, False))
+            if now - at > FRESH_S:
+                is_ok = (await checks[path]()).status == "ok"
+                self._recent[path] = now, is_ok
+        return is_ok
 
     async def failed(self) -> list[str]:
         """A sentence for each failed check of readiness."""

@@ -116,7 +116,7 @@ class Notifier:
             return
         lines = [*assignments, f"STATUS={' '.join(status.split())}"] if status else assignments
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
                 channel.settimeout(timeout_s)
                 channel.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:

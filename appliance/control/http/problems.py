@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from appliance import errors
 from appliance.control.http.encoding import PROBLEM_TYPE, to_json
-from appliance.control.models import Fault, ProblemDetails
+from appliance.control.models import Fault, ProblemDetails, problem_of
 
 TYPE = "urn:icws:problem:"
 
@@ -242,15 +242,15 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 async def on_invalid(request: Request, error: Exception) -> Response:
     """For a request that does not match the models."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    faults = [_fault(each["type"], each["loc"], each["msg"]) for each in found]
+    faults = [_fault(each["type"], each["loc"], problem_of(each)) for each in found]
     first = faults[0] if faults else Fault(place="body", key="", problem="cannot be read")
     detail = f"{first.key or first.place}: {first.problem}" + (f" (and {len(faults) - 1} more)" if faults[1:] else "")
     return answer(Invalid(detail, errors=faults), request.url.path)
 
 
-def _fault(kind: str, where: Sequence[int | str], message: str) -> Fault:
+def _fault(kind: str, where: Sequence[int | str], problem: str) -> Fault:
     place, *path = where
     if kind == "json_invalid":
         return Fault(place="body", key="", problem=f"is not JSON, character {path[0] if path else 0}")
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
-    return Fault(place=str(place), key=key, problem=message[:1].lower() + message[1:])
+    return Fault(place=str(place), key=key, problem=problem)

@@ -4,9 +4,18 @@ Times are RFC 3339 in UTC, durations seconds (``…_s``), sizes bytes. Responses
 Unknown fields of requests are errors.
 """
 
-from appliance.control.models.base import Answer, Fault, GenerationName, Name, ProblemDetails, Request, Role
-from appliance.control.models.canisters import (
+from appliance.control.models.base import (
     PRINCIPAL,
+    Answer,
+    Fault,
+    GenerationName,
+    Name,
+    ProblemDetails,
+    Request,
+    Role,
+    problem_of,
+)
+from appliance.control.models.canisters import (
     AddCanisterRequest,
     Canister,
     CanisterChanged,
@@ -61,6 +70,7 @@ from appliance.control.models.overview import (
     Reload,
     Sample,
     Samples,
+    Span,
     Stats,
     Status,
     WhoAmI,
@@ -69,11 +79,14 @@ from appliance.control.models.sessions import (
     Closed,
     CloseRequest,
     Moment,
+    Refusal,
+    Refusals,
     Session,
     SessionFilter,
     SessionQuery,
     Sessions,
     SessionState,
+    Stories,
     Story,
 )
 
@@ -127,6 +140,8 @@ __all__ = [
     "Plugins",
     "Polling",
     "ProblemDetails",
+    "Refusal",
+    "Refusals",
     "Reload",
     "Request",
     "Role",
@@ -139,11 +154,14 @@ __all__ = [
     "SessionQuery",
     "SessionState",
     "Sessions",
+    "Span",
     "Stats",
     "Status",
+    "Stories",
     "Story",
     "Text",
     "Token",
     "Tokens",
     "WhoAmI",
+    "problem_of",
 ]

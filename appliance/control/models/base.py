@@ -1,6 +1,7 @@
 """What all models share."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -9,7 +10,13 @@ Role = Literal["viewer", "operator", "admin"]
 the rights of those before it."""
 GenerationName = Literal["v0", "v1", "v2"]
 """A wire generation."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+PRINCIPAL = r"^[a-z0-9]{1,5}(-[a-z0-9]{1,5}){0,12}$"
+Name = Annotated[str, Field(pattern=NAME)]
+_PATTERN_WORDS = {
+    NAME: "write letters, digits, '.', '_' and '-', at most 63, and a letter or digit first",
+    PRINCIPAL: "write a principal, e.g. bkyz2-fmaaa-aaaaa-qaaaq-cai",
+}
 
 
 def _whole(value: object) -> object:
@@ -19,6 +26,12 @@ def _whole(value: object) -> object:
 
 WHOLE = BeforeValidator(_whole)
 """For integers; to be put after their bounds."""
+
+
+def problem_of(error: Mapping[str, Any]) -> str:
+    """What is wrong, from one of the ``errors()`` of a ValidationError: in words where it names a pattern."""
+    message: str = _PATTERN_WORDS.get(error.get("ctx", {}).get("pattern"), error["msg"])
+    return message[:1].lower() + message[1:]
 
 
 class Answer(BaseModel):
@@ -37,7 +50,8 @@ class Fault(Answer):
     """One problem of a request."""
 
     place: str
-    """Where: file, line and column of a configuration, else ``body``, ``query``, ``path`` or ``header``."""
+    """Where: file, line and column of a configuration, else ``body``, ``query``, ``path``, ``header`` or
+    ``configuration``."""
     key: str
     """The key, for example ``polling.min_interval``; empty if it concerns the whole request."""
     problem: str

@@ -4,11 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from appliance.control.models.base import WHOLE, Answer, GenerationName, Name, Request
+from appliance.control.models.base import PRINCIPAL, WHOLE, Answer, GenerationName, Name, Request
 from appliance.control.models.config import Applied
-
-PRINCIPAL = r"^[a-z0-9]{1,5}(-[a-z0-9]{1,5}){0,12}$"
-
 
 CanisterState = Literal["ok", "degraded", "idle", "paused", "draining"]
 """``degraded`` while polls fail; ``idle`` without clients, when it is not polled."""

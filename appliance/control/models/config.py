@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from appliance.control.models.base import WHOLE, Answer, ProblemDetails, Request
+from appliance.control.models.base import WHOLE, Answer, Fault, ProblemDetails, Request
 
 Effect = Literal["live", "new sessions", "restart"]
 """When a changed key takes effect."""
@@ -19,6 +19,8 @@ class Change(Answer):
 
     key: str
     """For example ``canisters[bkyz2-fmaaa-aaaaa-qaaaq-cai].polling.min_interval``."""
+    canister_name: str | None = None
+    """The name of the canister that the key is about."""
     old: Any
     """As written in the file; None if it was absent."""
     new: Any
@@ -95,6 +97,10 @@ class Applied(Answer):
     pending_restart: list[str]
     confirm_by: datetime | None
     differs_from_file: bool
+    not_kept: str | None = None
+    """Why the history on disk does not have this revision, so that another start does not know it; null if it has."""
+    warnings: list[Fault] = Field(default_factory=list)
+    """What is taken and is hardly wanted, such as a key that has another name now."""
 
 
 class ConfirmRequest(Request):

@@ -8,7 +8,17 @@ from pydantic import ConfigDict, Field
 from appliance.control.models.base import Answer, Name, Request, Role
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-EventKind = Literal["session.opened", "session.closed", "reload", "drain", "canister.state", "limit", "audit", "lost"]
+EventKind = Literal[
+    "session.opened",
+    "session.closed",
+    "connection.refused",
+    "reload",
+    "drain",
+    "canister.state",
+    "limit",
+    "audit",
+    "lost",
+]
 
 
 class DrainRequest(Request):
@@ -37,6 +47,7 @@ class DrainProgress(Answer):
     """``waiting``: before the first close."""
     canister: str | None = None
     """The canister whose clients are drained, None for all clients."""
+    canister_name: str | None = None
     total: int = 0
     closed: int = 0
     left: int = 0
@@ -66,9 +77,10 @@ class Limit(Answer):
     """One rate limit."""
 
     scope: str
-    """``connections_per_ip`` or ``messages_per_client``."""
+    """Its key in ``rate_limits`` of the configuration, such as ``messages_per_client``."""
     canister: str | None
     """The canister with this limit of its own, None for the general one."""
+    canister_name: str | None
     mode: Literal["off", "shadow", "enforce"]
     rate: float
     """Per second."""

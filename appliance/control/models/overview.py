@@ -59,6 +59,8 @@ class Status(Answer):
     urls: list[str]
     """Where clients connect."""
     last_reload: Reload
+    problems: list[str]
+    """What is wrong and does not keep the gateway from serving clients."""
 
 
 class WhoAmI(Answer):
@@ -116,19 +118,26 @@ class Sample(Answer):
     sessions: int
     """Those that were open."""
     connections: int
-    """Sockets of clients."""
+    """Sockets of clients; of one canister, the clients that joined it."""
     counters: dict[str, int]
     totals: dict[str, int]
     """Of the counters that are split in `Stats.by`."""
     hops: list[HopSum]
 
 
+Span = Literal["10m", "1h", "6h", "24h"]
+"""How far back samples reach. The longer, the further they are apart."""
+
+
 class Samples(Answer):
-    """Samples of the last minutes, for charts."""
+    """Samples of the last minutes or hours, for charts."""
 
     every_s: float
+    """Seconds between two of them."""
     items: list[Sample]
-    """The oldest first."""
+    """The oldest first. Of a canister that is not charted none: see `metrics.canisters`."""
+    now: Sample
+    """One that is not kept."""
 
 
 class CheckResult(Answer):

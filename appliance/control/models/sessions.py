@@ -11,23 +11,8 @@ SessionState = Literal["new", "hello", "opening", "open"]
 """Accepted; waiting for the client's opening message; waiting for the canister's answer to it; messages flow."""
 
 
-class SessionFilter(Request):
-    """A filter of sessions; all given conditions must match."""
-
-    id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    canister: Annotated[str, Field(min_length=1, max_length=63)] | None = None
-    """Principal or name."""
-    client: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The client key of a session, or its beginning."""
-    address: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    """An IP address or a network such as ``10.0.0.0/8``, or ``unix``."""
-    generation: GenerationName | None = None
-    state: SessionState | None = None
-    min_age_s: Annotated[float, Field(ge=0, le=1e9)] | None = None
-
-
-class SessionQuery(BaseModel):
-    """A filter of sessions to list; all given conditions must match."""
+class _Conditions(BaseModel):
+    """Conditions on sessions; all that are given must match."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -43,6 +28,17 @@ class SessionQuery(BaseModel):
     """State of the session."""
     min_age_s: Annotated[float, Field(ge=0, le=1e9)] | None = None
     """Minimum time since the connection."""
+
+
+class SessionFilter(_Conditions, Request):
+    """A filter of sessions; all given conditions must match."""
+
+    id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
+class SessionQuery(_Conditions):
+    """A filter of sessions to list; all given conditions must match."""
+
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     """How many."""
     after: Annotated[str, Field(max_length=128)] | None = None
@@ -106,6 +102,7 @@ class Story(Answer):
     path: str | None
     generation: GenerationName | None
     canister: str | None
+    canister_name: str | None
     client: str | None
     closed: bool
     close_code: int | None
@@ -115,6 +112,42 @@ class Story(Answer):
     summary: list[str]
     """A summary, for people."""
     moments: list[Moment]
+
+
+class Stories(Answer):
+    """Timelines of sessions that have ended, the latest first."""
+
+    items: list[Story]
+
+
+class Refusal(Answer):
+    """A connection that the gateway refused before it had a session."""
+
+    session: str
+    """Its id; the timeline may still be known."""
+    at: datetime
+    address: str
+    origin: str | None
+    """The web origin of a browser, None for other programs."""
+    path: str | None
+    """None where no whole request came."""
+    canister: str | None
+    """None before the client named one."""
+    canister_name: str | None
+    status: int | None
+    """The HTTP status of the answer; None for a WebSocket that was closed, and for a socket that got no answer."""
+    code: int | None
+    """The close code of a WebSocket."""
+    reason: str
+    """The label that it counts by in `icws_refused_connections_total` or `icws_errors_total`."""
+    cause: str
+    """A sentence, for people."""
+
+
+class Refusals(Answer):
+    """Refused connections, the newest first."""
+
+    items: list[Refusal]
 
 
 class CloseRequest(Request):

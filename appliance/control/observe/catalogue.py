@@ -14,6 +14,7 @@ from appliance.control.reload.outcome import Result
 from appliance.errors import error_classes
 from appliance.gateway.limits.gcra import Decision, Mode
 from appliance.gateway.limits.rate_limits import Scope
+from appliance.gateway.sockets.refusals import REASONS
 from appliance.protocol import generations
 from appliance.protocol.session import State
 
@@ -27,7 +28,7 @@ MOST_CANISTERS = next(each.le for each in Settings.model_fields["canisters"].met
 """Upper bound of ``metrics.canisters``: canisters that have a label value of their own."""
 CLIENT_CODES = frozenset(range(1000, 1016)) | {4000, 4001}
 """The registered close codes, and those of the reference clients."""
-STATUSES = ("400", "403", "404", "405", "408", "426", "429", "431", "500", "503")
+STATUSES = ("400", "403", "404", "405", "408", "426", "429", "431", "500", "503", "505")
 TRIGGERS = ("signal", "watch", "api", "confirm", "rollback", "trial")
 
 
@@ -100,12 +101,14 @@ def _closed(name: str, meaning: str, values: Iterable[object], *, other: bool = 
 
 REASON = _closed("reason", "the reason of the error, see close-codes.md", {error.reason for error in error_classes()})
 CODE = _closed("code", "the close code", CLIENT_CODES | {error.close_code for error in error_classes()})
+REFUSAL = _closed("reason", "why a connection was refused", REASONS)
 STATUS = _closed("status", "the HTTP status", STATUSES)
 GENERATION = _closed("generation", "the wire generation", generations.SESSIONS, other=False)
 STATE = _closed("state", "the state of the session", (state.value for state in State), other=False)
 SCOPE = _closed("scope", "the rate limit", get_args(Scope), other=False)
 DECISION = _closed("decision", "the decision", get_args(Decision), other=False)
 MODE = _closed("mode", "the mode of the limit at that time", set(get_args(Mode)) - {"off"}, other=False)
+SHED_BY = _closed("action", "what was done", ("unread", "closed"), other=False)
 HOP = _closed(
     "hop",
     "the section of a message's way, see below",
@@ -122,6 +125,7 @@ CANISTER = Label(
     None,
     MOST_CANISTERS + 1,
 )
+NAME = Label("name", "the name of the canister in the configuration, empty without one", None, 1)
 PLUGIN = Label("plugin", f"the plugin, for the first {PLUGINS}; `{OTHER}` for the rest", None, PLUGINS + 1)
 VERSION = Label("version", "the version of the gateway", None, 1)
 PRINCIPAL = Label("principal", "the principal of the gateway", None, 1)
@@ -138,11 +142,37 @@ _PROCESS = _Group("Process")
 
 CONNECTIONS = _CONNECTIONS.gauge("icws_connections", "Open sockets.")
 CONNECTIONS_LIMIT = _CONNECTIONS.gauge(
-    "icws_connections_limit", "Maximum number of open sockets (`gateway.max_connections`)."
+    "icws_connections_limit",
+    "Maximum number of open sockets: `gateway.max_connections`, or what the limit of open files allows.",
 )
 ACCEPTED = _CONNECTIONS.counter("icws_connections_accepted_total", "Accepted sockets.")
 REJECTED = _CONNECTIONS.counter(
     "icws_rejected_requests_total", "HTTP requests that were rejected instead of upgraded to a WebSocket.", STATUS
+)
+ACCEPT_PAUSES = _CONNECTIONS.counter(
+    "icws_accept_pauses_total", "Times that nobody was accepted for a moment, because the process had no file left."
+)
+ADDRESSES = _CONNECTIONS.gauge("icws_addresses", "Addresses (IPv6: /64) that hold a socket.")
+LARGEST_ADDRESS = _CONNECTIONS.gauge("icws_connections_largest_address", "Sockets of the address that holds most.")
+HELD_BYTES = _CONNECTIONS.gauge("icws_held_bytes", "Bytes that the gateway keeps for its clients.")
+HELD_BYTES_LIMIT = _CONNECTIONS.gauge("icws_held_bytes_limit", "The most bytes for clients (`limits.memory`).")
+SHED = _CONNECTIONS.counter(
+    "icws_shed_connections_total",
+    "Clients that were not read for a while, or closed, because too much was held.",
+    SHED_BY,
+)
+HELD_EXCEEDED = _CONNECTIONS.counter(
+    "icws_held_limit_exceeded_total",
+    "Requests of addresses that held more than `limits.held_per_address`. In mode `shadow` they were granted.",
+    MODE,
+)
+REFUSED = _CONNECTIONS.counter(
+    "icws_refused_connections_total",
+    "Connections that became no WebSocket: rejected, or reset without an answer.",
+    REFUSAL,
+)
+UNLOGGED = _CONNECTIONS.counter(
+    "icws_refusals_unlogged_total", "Refused connections above `log.refusals`, which were counted and not logged."
 )
 SESSIONS = _CONNECTIONS.gauge("icws_sessions", "Open WebSockets.", GENERATION, STATE)
 JOINED = _CONNECTIONS.counter("icws_sessions_joined_total", "Clients whose opening message was verified.")
@@ -154,10 +184,26 @@ FAREWELLS = _CONNECTIONS.counter("icws_farewells_total", "Finished `ws_close` ca
 FAILED_FAREWELLS = _CONNECTIONS.counter(
     "icws_farewell_failures_total", "Failed `ws_close` calls for disconnected clients.", REASON
 )
+LATE_CLOSE_CALLS = _CONNECTIONS.gauge(
+    "icws_late_close_calls", "Clients of an earlier process whose `ws_close` call is not finished."
+)
+JOURNALED = _CONNECTIONS.gauge(
+    "icws_journal", "1 where clients are kept on disk (`gateway.journal`), 0 where they cannot be."
+)
+JOURNAL_COMMIT = _CONNECTIONS.gauge(
+    "icws_journal_commit_seconds", "Duration of the last commit of the journal, for which openings wait."
+)
+JOURNAL_FAILURES = _CONNECTIONS.counter(
+    "icws_journal_failures_total", "Commits of the journal that failed or took longer than 5 s."
+)
 DRAINING = _CONNECTIONS.gauge("icws_draining", "1 while the gateway accepts no clients because it drains or stops.")
 DRAIN_LEFT = _CONNECTIONS.gauge("icws_drain_left", "Sessions that the drain still has to close.")
 
 FRAMES = _UP.counter("icws_client_messages_total", "Messages received from clients.")
+DELAYED = _UP.counter(
+    "icws_delayed_reads_total",
+    "Times that frames of a client waited for a later turn of the event loop, because others have theirs in between.",
+)
 RELAYED = _UP.counter("icws_relays_total", "Calls of clients that the IC answered or accepted.")
 FAILED_RELAYS = _UP.counter("icws_relay_failures_total", "Calls of clients that failed.", REASON)
 WAITING_CALLS = _UP.gauge("icws_relays_waiting", "Calls of clients that wait in relay queues.")
@@ -167,6 +213,13 @@ CALLS_LIMIT = _UP.gauge("icws_calls_limit", "The most calls that may be under wa
 CALL_BYTES = _UP.gauge("icws_call_bytes", "Bytes of the calls that are under way.")
 CALL_BYTES_LIMIT = _UP.gauge("icws_call_bytes_limit", "The most bytes of calls that may be under way, `relay.bytes`.")
 CALLS_WAITING = _UP.gauge("icws_calls_waiting", "Calls that wait for room among those under way.")
+COSTLY_MESSAGES = _UP.counter(
+    "icws_costly_messages_total", "Messages of clients that were dear to verify, and were verified off the loop."
+)
+COSTLY_SECONDS = _UP.counter("icws_costly_messages_seconds_total", "Processor time that verifying them took.")
+COSTLY_WAITING = _UP.gauge(
+    "icws_costly_messages_waiting", "Of these, those that are being verified or wait (`verification.share_per_ip`)."
+)
 ORDERS_LOST = _UP.counter(
     "icws_orders_lost_total", "Clients closed because the IC changed the order of their messages on the way."
 )
@@ -221,6 +274,9 @@ FORGOTTEN = _LIMITS.counter(
     SCOPE,
 )
 
+CANISTER_INFO = _CANISTERS.gauge(
+    "icws_canister_info", "Always 1; has the name of a canister for joins on `canister`.", CANISTER, NAME
+)
 CLIENTS = _CANISTERS.gauge("icws_canister_clients", "Connected clients of a canister.", CANISTER)
 DEGRADED = _CANISTERS.gauge(
     "icws_canister_degraded",
@@ -255,13 +311,14 @@ CONFIRM_BY = _CONFIG.gauge(
     "Unix time at which an unconfirmed configuration is rolled back; absent without a trial.",
 )
 TLS_EXPIRY = _CONFIG.gauge(
-    "icws_tls_expiry_timestamp_seconds", "Unix time at which the certificate of `gateway.tls` expires."
+    "icws_tls_expiry_timestamp_seconds", "Unix time at which the certificate that is served (`gateway.tls`) expires."
 )
 
 PLUGIN_OFF = _PLUGINS.gauge("icws_plugin_off", "1 while a plugin is switched off because it failed.", PLUGIN)
 PLUGIN_CALLS = _PLUGINS.counter("icws_plugin_calls_total", "Calls of a plugin.", PLUGIN)
 PLUGIN_FAILURES = _PLUGINS.counter("icws_plugin_failures_total", "Calls of a plugin that failed.", PLUGIN)
 PLUGIN_SLOW = _PLUGINS.counter("icws_plugin_slow_total", "Calls of a plugin that exceeded its time limit.", PLUGIN)
+PLUGIN_SECONDS = _PLUGINS.counter("icws_plugin_seconds_total", "Time that the calls of a plugin took.", PLUGIN)
 
 CPU = _PROCESS.counter("process_cpu_seconds_total", "CPU time, user and system.")
 STARTED_AT = _PROCESS.gauge("process_start_time_seconds", "Unix time at which the gateway started.")

@@ -55,12 +55,14 @@ class Drains:
         return list(found.items())
 
     def _shown(self, drain: Drain | None, canister: str | None) -> DrainProgress:
+        name = self._gateway.config.canister_names.get(canister or "")
         if drain is None:
-            return DrainProgress(state="none", canister=canister)
+            return DrainProgress(state="none", canister=canister, canister_name=name)
         since_s = self._monotonic() - drain.started_at
         return DrainProgress(
             state=drain.state,
             canister=canister,
+            canister_name=name,
             total=drain.total,
             closed=drain.closed,
             left=drain.left,

@@ -1,6 +1,5 @@
 """Exports the counters of a running gateway to Prometheus: every metric of the catalogue, and no other."""
 
-import contextlib
 import math
 import time
 from collections import Counter
@@ -14,16 +13,20 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector as Readable
 
-from appliance.control.health.certificate_expiry import certificate_expiry
 from appliance.control.observe import catalogue as m
 from appliance.control.observe.canister_counts import CanisterTable
 from appliance.control.observe.catalogue import CATALOGUE, OTHER, PLUGINS, Label, Metric
 from appliance.control.observe.process import usage
+from appliance.control.observe.reference_names import reference_families
 from appliance.control.reload.outcome import Outcome, Result
 from appliance.control.reload.trials import Trial
 from appliance.errors import ConfigError
 from appliance.gateway.gateway import Gateway
+from appliance.gateway.journal.journal import JournalStats
+from appliance.gateway.limits.descriptors import places
 from appliance.gateway.recording.measurements import SECOND_NS, Histogram
+from appliance.gateway.sockets.refusals import Refusals
+from appliance.gateway.sockets.tls.loading import LoadedTls
 
 Values: TypeAlias = tuple[str, ...]
 """Label values of a metric, in the order of its labels."""
@@ -32,6 +35,9 @@ Sample: TypeAlias = tuple[Metric, Values, float]
 
 class Sockets(Protocol):
     """The listener."""
+
+    refusals: Refusals
+    tls: LoadedTls
 
     def __len__(self) -> int:
         """The number of connected sockets."""
@@ -59,6 +65,10 @@ class PluginCounts(Protocol):
     @property
     def slow(self) -> int:
         """Calls that exceeded the time-out."""
+
+    @property
+    def seconds(self) -> float:
+        """The total time of all calls."""
 
 
 class Reloading(Protocol):
@@ -123,6 +133,8 @@ class Collector(Readable):
 
     def render(self) -> bytes:
         """Every metric in the text format of Prometheus."""
+        if self._gateway.config.metrics.reference_names:
+            return generate_latest(self) + generate_latest(_Families(reference_families(self._gateway)))
         return generate_latest(self)
 
     def collect(self) -> Iterator[Family]:
@@ -163,15 +175,28 @@ class Collector(Readable):
     def _connections(self) -> Iterator[Sample]:
         gateway, stats = self._gateway, self._gateway.counters
         yield m.CONNECTIONS, (), len(self._sockets)
-        yield m.CONNECTIONS_LIMIT, (), gateway.config.gateway.max_connections
+        yield m.CONNECTIONS_LIMIT, (), places(gateway.config.gateway.max_connections)
+        yield m.ACCEPT_PAUSES, (), stats.accept_pauses
+        yield m.HELD_BYTES, (), gateway.limits.holdings.bytes
+        yield m.HELD_BYTES_LIMIT, (), gateway.limits.holdings.most_bytes
+        for action in m.SHED_BY.known:
+            yield m.SHED, (action,), stats.shed[action]
+        yield m.ADDRESSES, (), len(gateway.limits.holdings)
+        yield m.LARGEST_ADDRESS, (), gateway.limits.holdings.largest()
+        for mode in m.MODE.known:
+            yield m.HELD_EXCEEDED, (mode,), stats.held_exceeded[mode]
         yield m.ACCEPTED, (), stats.connections
         yield m.JOINED, (), stats.joined
         yield m.OPENED, (), stats.opened
         yield m.DEPARTING, (), gateway.pending_close_calls
         yield m.FAREWELLS, (), stats.farewells
+        yield m.LATE_CLOSE_CALLS, (), gateway.epochs.pending_late_close_calls
+        yield from _journal(gateway.journal.stats)
         yield m.DRAINING, (), not gateway.is_accepting
         yield m.DRAIN_LEFT, (), gateway.drain.left if gateway.drain else 0
         yield from _by(m.REJECTED, m.STATUS, stats.rejected_requests)
+        yield from _by(m.REFUSED, m.REFUSAL, self._sockets.refusals.rejected)
+        yield m.UNLOGGED, (), self._sockets.refusals.unlogged
         yield from _by(m.CLOSED, m.CODE, stats.closed)
         yield from _by(m.ERRORS, m.REASON, stats.refused)
         yield from _by(m.FAILED_FAREWELLS, m.REASON, stats.failed_farewells)
@@ -193,13 +218,14 @@ class Collector(Readable):
     def _messages(self) -> Iterator[Sample]:
         stats, verifier = self._gateway.counters, self._gateway.verifier
         yield m.FRAMES, (), stats.frames
+        yield m.DELAYED, (), stats.delayed
         yield m.RELAYED, (), stats.relayed
         yield m.DELIVERED, (), stats.delivered
         yield m.UNDELIVERABLE, (), stats.undeliverable
         yield m.REPEATED, (), stats.repeated
         yield m.GAPS, (), stats.gaps
         yield m.LOST, (), stats.lost
-        yield m.POLLS_WAITING, (), self._gateway.pollers.budget.waiting
+        yield m.POLLS_WAITING, (), self._gateway.epochs.poll_budget.waiting
         yield m.RESETS, (), stats.resets
         yield m.PROBES, (), stats.probes
         yield m.POLLS, (), stats.polls
@@ -218,6 +244,9 @@ class Collector(Readable):
         yield m.CALL_BYTES, (), scheduler.bytes_under_way
         yield m.CALL_BYTES_LIMIT, (), scheduler.max_bytes
         yield m.CALLS_WAITING, (), scheduler.waiting
+        yield m.COSTLY_MESSAGES, (), self._gateway.verification.messages
+        yield m.COSTLY_SECONDS, (), self._gateway.verification.seconds
+        yield m.COSTLY_WAITING, (), self._gateway.verification.waiting
         yield m.ORDERS_LOST, (), self._gateway.paces.orders_lost
 
     def _limits(self) -> Iterator[Sample]:
@@ -230,7 +259,9 @@ class Collector(Readable):
             yield m.FORGOTTEN, (report.scope,), report.forgotten
 
     def _by_canister(self) -> Iterator[Sample]:
+        names = self._gateway.config.canister_names
         for label, counts in self._canisters.update(self._gateway.config.metrics.canisters).items():
+            yield m.CANISTER_INFO, (label, names.get(label, "")), 1
             yield m.CLIENTS, (label,), counts.clients
             yield m.DEGRADED, (label,), counts.degraded
             yield m.PAUSED, (label,), counts.paused
@@ -247,9 +278,10 @@ class Collector(Readable):
             yield m.PLUGIN_CALLS, values, plugin.calls
             yield m.PLUGIN_FAILURES, values, plugin.failures
             yield m.PLUGIN_SLOW, values, plugin.slow
+            yield m.PLUGIN_SECONDS, values, plugin.seconds
 
     def _process(self) -> Iterator[Sample]:
-        used, tls = usage(), self._gateway.config.gateway.tls
+        used, expires_at = usage(), self._sockets.tls.expires_at
         yield m.CPU, (), used.cpu_s
         yield m.STARTED_AT, (), self._started_at
         yield m.MAX_FDS, (), used.max_fds
@@ -259,9 +291,22 @@ class Collector(Readable):
             yield m.OPEN_FDS, (), used.open_fds
         if self._loop_lag_s is not None:
             yield m.LOOP_LAG, (), self._loop_lag_s()
-        if tls is not None:
-            with contextlib.suppress(OSError, ValueError):
-                yield m.TLS_EXPIRY, (), certificate_expiry(tls.certificate).timestamp()
+        if expires_at is not None:
+            yield m.TLS_EXPIRY, (), expires_at.timestamp()
+
+
+class _Families(Readable):
+    def __init__(self, families: Iterator[Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Family]:
+        return self._families
+
+
+def _journal(stats: JournalStats | None) -> Iterator[Sample]:
+    yield m.JOURNALED, (), stats is not None
+    yield m.JOURNAL_COMMIT, (), stats.commit_s if stats is not None else 0
+    yield m.JOURNAL_FAILURES, (), stats.failures if stats is not None else 0
 
 
 def _reloads(counts: ReloadCounts) -> Iterator[Sample]:

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points, version
 import structlog
 
 from appliance.gateway.recording.recorder import Recorder, TraceSink
+from appliance.installation import installation
 
 _log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ def _begin(name: str) -> tuple[TraceSink, Callable[[], None]] | None:
         (exporter,) = entry_points(group=_EXPORTERS, name=name)
         processor = BatchSpanProcessor(exporter.load()())
     except ImportError:
-        _log.warning("traces are requested, but the extra is not installed: pip install 'icws[otel]'")
+        _log.warning("traces are requested, but the extra is not installed", remedy=installation().advice("otel"))
         return None
     except ValueError as error:
         _log.warning("traces are requested, but there is no such exporter", exporter=name, cause=str(error))

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from appliance.control.models import EventKind, GenerationName, LogLevel, Role, SessionState
+from appliance.control.page.close_codes import NORMAL, meanings
 
 VIEWS = (
     ("overview", "Overview"),
@@ -59,15 +60,22 @@ MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+
 
 
 def page_routes() -> list[BaseRoute]:
-    """The document at ``/`` and its files below ``/static/``. Everybody is let in."""
+    """The page at ``/``, the description of the API at ``/docs``, and their files below ``/static/``. Everybody is let
+    in.
+    """
     return [
         Route("/", _document, methods=["GET"], include_in_schema=False),
+        Route("/docs", _api_document, methods=["GET"], include_in_schema=False),
         Route("/static/{path:path}", _file, methods=["GET"], include_in_schema=False),
     ]
 
 
 async def _document(request: Request) -> Response:
     return _answer(request, document(), "text/html")
+
+
+async def _api_document(request: Request) -> Response:
+    return _answer(request, api_document(), "text/html")
 
 
 async def _file(request: Request) -> Response:
@@ -79,7 +87,7 @@ async def _file(request: Request) -> Response:
 
 
 def _answer(request: Request, content: bytes, media_type: str) -> Response:
-    """With a tag, so that a browser that has it already is told so in a few bytes (RFC 9110, section 13.1.2)."""
+    """With an entity tag: a browser that has the current version gets 304 without a body (RFC 9110, section 13.1.2)."""
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {**HEADERS, "ETag": etag}
     if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]:
@@ -90,6 +98,31 @@ def _answer(request: Request, content: bytes, media_type: str) -> Response:
 @cache
 def document() -> bytes:
     """The page, without anything in it that changes while the process lives."""
+    return _rendered(
+        "page.html",
+        views=VIEWS,
+        close_codes=CLOSE_CODES,
+        close_meanings=meanings(),
+        normal_codes=NORMAL,
+        event_kinds=get_args(EventKind),
+        generations=list(get_args(GenerationName)),
+        log_levels=get_args(LogLevel),
+        roles=get_args(Role),
+        states=list(get_args(SessionState)),
+    )
+
+
+@cache
+def api_document() -> bytes:
+    """The description of the API, which its script makes of ``/openapi.json``.
+
+    An own one: those of others need styles and scripts inside the document, which ``HEADERS`` shut out, and would run
+    with the rights of an admin.
+    """
+    return _rendered("docs.html")
+
+
+def _rendered(template: str, **values: object) -> bytes:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - slow to import, and seldom needed
 
     environment = Environment(
@@ -99,20 +132,7 @@ def document() -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return (
-        environment.get_template("page.html")
-        .render(
-            version=version("icws"),
-            views=VIEWS,
-            close_codes=CLOSE_CODES,
-            event_kinds=get_args(EventKind),
-            generations=list(get_args(GenerationName)),
-            log_levels=get_args(LogLevel),
-            roles=get_args(Role),
-            states=list(get_args(SessionState)),
-        )
-        .encode()
-    )
+    return environment.get_template(template).render(version=version("icws"), **values).encode()
 
 
 @cache

@@ -14,7 +14,8 @@ NOTHING = Plan()
 class Outcome:
     """The result of one attempt. ``revision`` is the configuration that runs afterwards, ``plan`` what changed, and
     ``error`` why the attempt was rejected. ``confirm_by_ns`` is the deadline of a trial: without a confirmation the
-    configuration is rolled back then. Times are nanoseconds since 1970.
+    configuration is rolled back then. ``not_kept`` is why the history on disk does not have it. Times are nanoseconds
+    since 1970.
     """
 
     result: Result
@@ -25,6 +26,7 @@ class Outcome:
     plan: Plan = NOTHING
     error: Exception | None = None
     confirm_by_ns: int | None = None
+    not_kept: str | None = None
 
     @property
     def is_good(self) -> bool:

@@ -1,4 +1,6 @@
-"""What a reload refuses to do unless it is told to: changes that need a restart, and the removal of every canister."""
+"""What a reload refuses without an option that allows it: changes that need a restart, and the removal of every
+canister.
+"""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,12 +1,13 @@
 """Changes the configuration of a running gateway: for SIGHUP, a changed file, the command line and the API alike.
 
-The steps: parse, validate, plan, record the revision as a candidate, let every part prepare, commit all of them at
-once, and record the revision as good. A failure before the commit leaves everything as it was. A configuration may run
-on trial: unless it is confirmed in time, the one before it is restored.
+The steps: parse, validate, plan, record the revision as a candidate, examine all that it needs, let every part prepare,
+commit all of them at once, and record the revision as good. A failure before the commit leaves everything as it was.
+`review` goes through the same steps and stops before the parts prepare. A configuration may run on trial: unless it is
+confirmed in time, the one before it is restored.
 """
 
 import asyncio
-import contextlib
+import errno
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
@@ -14,26 +15,27 @@ from typing import Any, Self, TypeVar
 
 import structlog
 
-from appliance.config.history import History, Record, State, hash_of
+from appliance.config.history import History, Record, hash_of
 from appliance.config.load import Loaded
 from appliance.config.plan import Plan, PlannedChange, compare, without
 from appliance.config.schema import Config
 from appliance.config.source import Source, Start
+from appliance.control.reload.file_difference import FileDifference
 from appliance.control.reload.outcome import NOTHING, Outcome, Result
 from appliance.control.reload.refusals import add_places, check_permitted, not_pending
 from appliance.control.reload.reloadable import PreparedChange, Reloadable, cleanup_all, commit_all, prepare_all
+from appliance.control.reload.report import report, report_warnings
+from appliance.control.reload.revisions import Revisions
 from appliance.control.reload.trials import Trial, TrialTimer
 from appliance.errors import (
     ConfigError,
+    ConfigProblem,
     ConfirmationPending,
     EtagMismatch,
-    ForceNeeded,
-    GatewayError,
     NothingToConfirm,
-    NothingToRollBackTo,
     ReloadFailed,
-    RestartNeeded,
 )
+from appliance.threads import FILE_TIMEOUT_S, FILES
 
 _log = structlog.get_logger(__name__)
 
@@ -50,7 +52,7 @@ class Reloads:
     confirmed.
 
     ``revision`` is the number of the configuration that runs. ``observers`` are called with every outcome. ``last`` is
-    the latest outcome; plans and reviews have none.
+    the latest outcome; plans and reviews have none. ``trigger`` is that of the latest attempt to change something.
     """
 
     def __init__(
@@ -60,43 +62,51 @@ class Reloads:
         *,
         count_sessions: Callable[[Plan], Mapping[str, int]] = lambda _: {},
         failed_checks: Callable[[], Awaitable[Sequence[str]]] | None = None,
+        examine: Callable[[Loaded, Loaded], Awaitable[None]] | None = None,
         clock: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], Coroutine[Any, Any, object]] = asyncio.sleep,
     ) -> None:
         """``count_sessions`` returns how many sessions the change of each key concerns, by key. ``failed_checks``
-        returns a sentence for each failed readiness check, for trials that are kept if the gateway is healthy."""
+        returns a sentence for each failed readiness check, for trials that are kept if the gateway is healthy.
+        ``examine`` raises ConfigError where a configuration cannot run although it is valid; its arguments are that one
+        and the one that runs."""
         self.source: Source = start.source
         self.history: History = start.history
         self.loaded: Loaded = start.loaded
         self.revision = start.record.revision if start.record else 0
         self.pending_restart: tuple[PlannedChange, ...] = ()
         self.observers: list[Callable[[Outcome], None]] = []
+        self.trigger = "start"
+        self._file_difference = FileDifference(start.source)
         self._start = start
         self._parts = parts
         self._count_sessions = count_sessions
         self._failed_checks = failed_checks
+        self._examine = examine
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._revisions = Revisions(start.history, start.source, clock)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._trials = TrialTimer(self._end_trial_in_time, start_task=self._start_task, sleep=sleep)
         self.last = Outcome("started", self.revision, clock(), "start", "start")
 
     async def __aenter__(self) -> Self:
-        """Raises OSError where the history cannot be written."""
         for warning in self._start.warnings:
             _log.warning(warning)
-        for record in list(self.history):
-            if record.state == "candidate":
-                self.history.mark(record.revision, "rolled back", "the process ended before it was known to be good")
+        self._revisions.mark_unfinished()
         if self._start.record is None:
-            self.revision = self._add_record("good", self.loaded.text, "start", "start").revision
-        self._publish(replace(self.last, revision=self.revision))
+            self.revision = (await self._revisions.add("good", self.loaded.text, "start", "start")).revision
+        else:
+            await self._revisions.write()
+        self.history.in_use = {self.revision}
+        self._publish(replace(self.last, revision=self.revision, not_kept=self.history.not_kept(self.revision)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._revisions.close()
 
     # --- what runs --------------------------------------------------------------------------------------------------
 
@@ -121,26 +131,36 @@ class Reloads:
         return f"{self.revision}-{self.hash[:16]}"
 
     async def differs_from_file(self) -> bool:
-        """Whether the file differs from what runs."""
-        return await asyncio.to_thread(self.source.hash) != self.hash
+        """Whether a reload of the file would change something; also where the file cannot be read or used."""
+        return await self._file_difference.shown(self.loaded, self.pending_restart)
+
+    async def file_has_other_text(self) -> bool:
+        """Whether the text of the file is another than the one that runs, be it in a comment."""
+        return await self._revisions.file_hash() != self.hash
 
     # --- plan, apply, confirm ---------------------------------------------------------------------------------------
 
     async def plan(self, text: str | None = None) -> Plan:
         """What applying a text, or the file as it is now, would change. Raises ConfigError."""
-        return self._plan(await asyncio.to_thread(self.source.load, text))
+        return self._plan(await self._load(text))
 
     async def review(
         self, text: str | None = None, *, allow_restart: bool = False, force: bool = False
     ) -> tuple[Plan, ConfigError | None]:
         """What `apply` would change, and why it would refuse. Raises ConfigError for a text that is not valid."""
-        new = await asyncio.to_thread(self.source.load, text)
+        new = await self._load(text)
         plan = self._plan(new)
         try:
             check_permitted(plan, new, self.pending_restart, allow_restart=allow_restart, force=force)
-        except (RestartNeeded, ForceNeeded) as error:
+            await self._check(new)
+        except ConfigError as error:
             return plan, error
         return plan, None
+
+    async def _check(self, new: Loaded) -> None:
+        """Raises ConfigError where a valid configuration cannot run."""
+        if self._examine is not None:
+            await self._examine(new, self.loaded)
 
     async def apply(
         self,
@@ -162,7 +182,7 @@ class Reloads:
         is needed to remove every canister while there are sessions.
 
         Once begun it runs to its end, also where the caller is cancelled. Raises ConfigError, RestartNeeded,
-        ForceNeeded, EtagMismatch, ConfirmationPending, OSError, or what a part raises from ``prepare``; nothing has
+        ForceNeeded, EtagMismatch, ConfirmationPending, or what a part raises from ``prepare``; nothing has
         changed then.
         """
 
@@ -171,7 +191,7 @@ class Reloads:
                 raise EtagMismatch(if_match, self.etag)
             if self.trial is not None:
                 raise ConfirmationPending(self.trial.revision)
-            new = await asyncio.to_thread(self.source.load, text)
+            new = await self._load(text)
             plan = self._plan(new)
             check_permitted(plan, new, self.pending_restart, allow_restart=allow_restart, force=force)
             if new.text == self.loaded.text and not not_pending(plan, self.pending_restart):
@@ -188,14 +208,23 @@ class Reloads:
 
     async def attempt(self, *, trigger: str, actor: str) -> Outcome:
         """Apply the file as it is now. Raises nothing: a refusal is logged, and is the outcome."""
-        with contextlib.suppress(Exception):
+        try:
             return await self.apply(trigger=trigger, actor=actor)
-        return self.last
+        except Exception as error:
+            is_last = self.last.error is error  # another may have come after it
+            return self.last if is_last else replace(self._outcome("rejected", trigger, actor), error=error)
+
+    async def differs_after_trial(self, revision: int) -> bool:
+        """Wait until the trial of a revision has ended. Returns whether the file has another text than that one, which
+        the trial has judged: after a rollback it must not come back by itself.
+        """
+        on_trial = [record.hash for record in self.history if record.revision == revision]
+        if self.trial is not None and self.trial.revision == revision:
+            await self.trial.ended.wait()
+        return await self._revisions.file_hash() not in on_trial
 
     async def confirm(self, *, actor: str) -> Outcome:
-        """Keep the configuration that runs on trial. Raises NothingToConfirm, and OSError where the history is not
-        writable.
-        """
+        """Keep the configuration that runs on trial. Raises NothingToConfirm."""
         return await self._run_to_completion(lambda: self._confirm("confirm", actor), "confirm", actor)
 
     async def roll_back(self, revision: int | None = None, *, actor: str) -> Outcome:
@@ -214,9 +243,23 @@ class Reloads:
     async def save(self) -> None:
         """Write the text that runs to the file. Raises ConfigError and OSError."""
         async with self._lock:
-            await asyncio.to_thread(self.source.save, self.loaded.text)
+            try:
+                async with asyncio.timeout(FILE_TIMEOUT_S):
+                    await FILES.run(self.source.save, self.loaded.text)
+            except TimeoutError:
+                problem = f"not written within {FILE_TIMEOUT_S:g} s"
+                raise TimeoutError(errno.ETIMEDOUT, problem, str(self.source.file)) from None
 
     # --- how it is done ---------------------------------------------------------------------------------------------
+
+    async def _load(self, text: str | None, *, name: str | None = None) -> Loaded:
+        """A text, or the file as it is now. Raises ConfigError."""
+        try:
+            async with asyncio.timeout(FILE_TIMEOUT_S):
+                return await FILES.run(self.source.load, text, name=name)
+        except TimeoutError:
+            problem = f"cannot be read within {FILE_TIMEOUT_S:g} s"
+            raise ConfigError([ConfigProblem(str(self.source.file or "defaults"), "", problem)]) from None
 
     def _plan(self, new: Loaded) -> Plan:
         plan = compare(self.loaded, new)
@@ -224,19 +267,26 @@ class Reloads:
 
     async def _run(self, new: Loaded, plan: Plan, trigger: str, actor: str, *, on_trial: bool) -> None:
         """Raises what keeps it from running; nothing has changed then."""
-        # recorded first: after a crash in the middle, the next start finds a candidate and does not run it again
-        record = await asyncio.to_thread(self._add_record, "candidate", new.text, trigger, actor)
+        # before the record: where the part that needs no restart is invalid by itself, nothing was tried
         running = replace(new, config=without(new.config, plan.restarts))
+        # recorded first: after a crash in the middle, the next start finds a candidate and does not run it again
+        record = await self._revisions.add("candidate", new.text, trigger, actor)
         try:
+            await self._check(new)
             changes = await self._commit(running.config) if len(plan) > len(plan.restarts) else []
         except BaseException as error:
             add_places(error, new)
-            await self._mark(record, "rejected", str(error) or type(error).__name__)
+            await self._revisions.mark(record.revision, "rejected", str(error) or type(error).__name__)
             raise
+        report_warnings(new.warnings, unless=self.loaded.warnings)
+        # on a trial the one before must stay too, which a rollback runs again
+        self.history.in_use = {record.revision, *([self.revision] if on_trial else [])}
         self.loaded, self.revision, self.pending_restart = running, record.revision, plan.restarts
         self.history.keep = running.config.control.keep
         if not on_trial:
-            await self._mark(record, "good")
+            # Before the cleanup, after which a crash must not take the change back. A disk that hangs delays it only:
+            # new addresses accept, and old ones close, with the cleanup.
+            await self._revisions.mark(record.revision, "good")
         # Wait a little, so that the caller usually finds old addresses and plugins gone; but a plugin that hangs must
         # not keep an applied change from being reported.
         await asyncio.wait([self._start_task(cleanup_all(changes))], timeout=CLEANUP_S)
@@ -261,26 +311,18 @@ class Reloads:
         return changes
 
     async def _return_to(self, record: Record, trigger: str, actor: str, why: str) -> Outcome:
-        new = await asyncio.to_thread(self.source.load, record.text, name=f"revision {record.revision}")
+        new = await self._load(record.text, name=f"revision {record.revision}")
         plan = self._plan(new)
         if new.text == self.loaded.text and not plan:
             return self._outcome("unchanged", trigger, actor)
         left = self.history[self.revision]
         await self._run(new, plan, trigger, actor, on_trial=False)
         self._trials.end()
-        await self._mark(left, "rolled back", why)
+        await self._revisions.mark(left.revision, "rolled back", why)
         return self._outcome("rolled back", trigger, actor, plan)
 
     def _before(self) -> Record:
-        if self.trial is not None:
-            return self.trial.before
-        judged = {self.hash}
-        for record in self.history:
-            if record.hash not in judged and record.state == "good":
-                return record
-            # the newest verdict on a text counts: one that was rolled back is no target, however good it once was
-            judged.add(record.hash)
-        raise NothingToRollBackTo
+        return self.trial.before if self.trial is not None else self._revisions.last_good(self.hash)
 
     # --- trials -----------------------------------------------------------------------------------------------------
 
@@ -301,40 +343,23 @@ class Reloads:
     async def _confirm(self, trigger: str, actor: str) -> Outcome:
         if self.trial is None:
             raise NothingToConfirm
-        await asyncio.to_thread(self.history.mark, self.trial.revision, "good")
+        await self._revisions.mark(self.trial.revision, "good")
+        self.history.in_use = {self.revision}
         self._trials.end()
         return self._outcome("confirmed", trigger, actor)
 
-    # --- history and outcomes ---------------------------------------------------------------------------------------
-
-    def _add_record(self, state: State, text: str, trigger: str, actor: str) -> Record:
-        """Add a revision to the history. Raises OSError."""
-        file_hash = self.source.hash()
-        return self.history.add(text, state, at_ns=self._clock(), actor=actor, trigger=trigger, file_hash=file_hash)
-
-    async def _mark(self, record: Record, state: State, problem: str | None = None) -> None:
-        """Change the state of a revision. A failure is logged only: the next start then treats it as unfinished."""
-        try:
-            await asyncio.to_thread(self.history.mark, record.revision, state, problem)
-        except (OSError, GatewayError) as error:
-            _log.error("the history cannot be written", revision=record.revision, state=state, cause=str(error))
+    # --- outcomes -----------------------------------------------------------------------------------------------------
 
     def _outcome(self, result: Result, trigger: str, actor: str, plan: Plan = NOTHING) -> Outcome:
         confirm_by_ns = self.trial.confirm_by_ns if self.trial else None
-        return Outcome(result, self.revision, self._clock(), trigger, actor, plan, confirm_by_ns=confirm_by_ns)
+        not_kept = self.history.not_kept(self.revision)
+        return Outcome(
+            result, self.revision, self._clock(), trigger, actor, plan, confirm_by_ns=confirm_by_ns, not_kept=not_kept
+        )
 
     def _publish(self, outcome: Outcome) -> None:
         self.last = outcome
-        facts = {"trigger": outcome.trigger, "actor": outcome.actor, "revision": outcome.revision}
-        if outcome.error is not None:
-            _log.error("configuration rejected, the previous one keeps running", **facts, cause=outcome.problem)
-        else:
-            _log.info(f"configuration {outcome.result}", **facts, changes=[change.key for change in outcome.plan])
-        for observer in self.observers:
-            try:
-                observer(outcome)
-            except Exception:
-                _log.exception("an observer of reloads failed")
+        report(outcome, self.observers)
 
     async def _run_to_completion(self, work: Callable[[], Awaitable[OutcomeT]], trigger: str, actor: str) -> OutcomeT:
         """Run one piece of work at a time and publish its outcome.
@@ -345,6 +370,7 @@ class Reloads:
 
         async def run() -> OutcomeT:
             async with self._lock:
+                self.trigger = trigger
                 try:
                     outcome = await work()
                 except Exception as error:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.config.history import Record
@@ -15,13 +15,15 @@ RETRY_S = 5.0
 @dataclass(frozen=True)
 class Trial:
     """Revision ``revision`` runs on trial. At ``confirm_by_ns`` (nanoseconds since 1970) it is rolled back to the
-    record ``before``, unless it was confirmed, or ``keep_if_healthy`` is set and no readiness check fails.
+    record ``before``, unless it was confirmed, or ``keep_if_healthy`` is set and no readiness check fails. ``ended`` is
+    set when it was confirmed or rolled back.
     """
 
     revision: int
     before: Record
     confirm_by_ns: int
     keep_if_healthy: bool
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class TrialTimer:
@@ -54,6 +56,8 @@ class TrialTimer:
 
     def end(self) -> None:
         """End the trial, if there is one: it was confirmed or rolled back."""
+        if self.current is not None:
+            self.current.ended.set()
         self.current = None
         if self._sleeping is not None:
             self._sleeping.cancel()

@@ -4,8 +4,8 @@ These operations edit the text of the configuration and apply it, so they are pl
 other change.
 """
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, cast
 
@@ -13,6 +13,7 @@ from fastapi import Path as InPath
 from fastapi import Query
 
 from appliance.config.schema import Canister as Settings
+from appliance.config.schema import Config
 from appliance.config.text.edit import Value, append_item, remove_item, set_value
 from appliance.control.control import Control
 from appliance.control.http.problems import (
@@ -32,17 +33,20 @@ from appliance.control.models import (
     CanisterChanged,
     Canisters,
     CanisterState,
+    Fault,
     Polling,
     SaveRequest,
 )
+from appliance.control.reload.outcome import Outcome
 from appliance.control.routes.config import TRIGGER, applied
 from appliance.control.routes.depends import Asked, Change, Plane
 from appliance.control.routes.routing import Operations
-from appliance.control.routes.selection import listed_canister
+from appliance.control.routes.selection import listed_canister, served_canister
 from appliance.errors import ConfigError
 from appliance.gateway.peer import Peer
 from appliance.gateway.polling.poller import PollerFacts
 from appliance.ic.principal import Principal
+from appliance.threads import FILES
 
 router = Operations("canisters")
 
@@ -51,9 +55,14 @@ CanisterId = Annotated[
 ]
 Save = Annotated[bool, Query(description="Write it to the file too.")]
 Force = Annotated[bool, Query(description="Also where it is the last canister and has sessions.")]
-Edit = Callable[[str], str]
+Edit = Callable[[Config], Callable[[str], str]]
+"""Returns the edit of a text; made for the configuration of that text, which the positions in lists are of. Raises
+NotFound and Conflict.
+"""
+ATTEMPTS = 2
+"""Of an edit, where another change comes in between: the caller named no revision, so it may follow that one."""
 
-_REFUSED = (ConfigInvalid, Conflict, RestartNeeded, ForceNeeded, CannotFollow, EtagMismatch)
+_REFUSED = (ConfigInvalid, Conflict, RestartNeeded, ForceNeeded, CannotFollow)
 
 
 @router.view("/v1/canisters", "listCanisters")
@@ -73,35 +82,35 @@ async def listed(control: Plane) -> Canisters:
 @router.view("/v1/canisters/{canister}", "getCanister", NotFound, Invalid)
 async def shown(control: Plane, canister: CanisterId) -> Canister:
     """One canister."""
-    found = control.gateway.config.named(canister)
-    if found is not None:
-        return _canister(control, found.id, found)
-    for canister_id in control.gateway.hub.canisters():
-        if str(canister_id) == canister:
-            return _canister(control, canister_id, None)
-    raise NotFound(f"no canister {canister} is listed, and none of this id has clients")
+    return _canister(control, served_canister(canister, control.gateway), control.gateway.config.named(canister))
 
 
 @router.change("POST", "/v1/canisters", "addCanister", *_REFUSED, status_code=201)
 async def add(asked: Asked, body: AddCanisterRequest) -> CanisterChanged:
     """Serve another canister. Its other settings can be changed in the configuration."""
     asked.note.target = body.id
-    for handle in (body.id, body.name):
-        if handle is not None and asked.control.gateway.config.named(handle) is not None:
-            raise Conflict(f"{handle} is listed already")
     given = body.model_dump(exclude_none=True, exclude_defaults=True, exclude={"id", "save"})
     item: dict[str, Value] = {"id": body.id, **given}
-    edit = partial(append_item, path=("canisters",), item=item)
+
+    def edit(config: Config) -> Callable[[str], str]:
+        for handle in (body.id, body.name):
+            if handle is not None and config.named(handle) is not None:
+                raise Conflict(f"{handle} is listed already")
+        return partial(append_item, path=("canisters",), item=item)
+
     return await _edited(asked, body.id, edit, save=body.save)
 
 
 @router.change("DELETE", "/v1/canisters/{canister}", "removeCanister", NotFound, *_REFUSED)
 async def remove(asked: Asked, canister: CanisterId, save: Save = False, force: Force = False) -> CanisterChanged:
     """Stop serving a canister. Its sessions are closed at the rate that the configuration sets for drains."""
-    config = asked.control.reloads.config
-    found = listed_canister(canister, config)
-    edit = partial(remove_item, path=("canisters", config.canisters.index(found)))
-    return await _edited(asked, str(found.id), edit, save=save, force=force)
+    canister_id = _listed_id(asked, canister)
+
+    def edit(config: Config) -> Callable[[str], str]:
+        found = listed_canister(canister_id, config)
+        return partial(remove_item, path=("canisters", config.canisters.index(found)))
+
+    return await _edited(asked, canister_id, edit, save=save, force=force)
 
 
 @router.change("POST", "/v1/canisters/{canister}/pause", "pauseCanister", NotFound, *_REFUSED)
@@ -120,37 +129,77 @@ async def resume(asked: Asked, canister: CanisterId, body: SaveRequest | None = 
 
 
 async def _pause(asked: Change, canister: str, *, paused: bool, save: bool) -> CanisterChanged:
-    config = asked.control.reloads.config
-    found = listed_canister(canister, config)
-    path = ("canisters", config.canisters.index(found), "paused")
-    edit = partial(set_value, path=path, value=paused) if found.paused != paused else str
-    return await _edited(asked, str(found.id), edit, save=save)
+    canister_id = _listed_id(asked, canister)
+
+    def edit(config: Config) -> Callable[[str], str]:
+        found = listed_canister(canister_id, config)
+        path = ("canisters", config.canisters.index(found), "paused")
+        return partial(set_value, path=path, value=paused) if found.paused != paused else str
+
+    return await _edited(asked, canister_id, edit, save=save)
+
+
+def _listed_id(asked: Change, canister: str) -> str:
+    return str(listed_canister(canister, asked.control.reloads.config).id)
 
 
 async def _edited(asked: Change, canister: str, edit: Edit, *, save: bool, force: bool = False) -> CanisterChanged:
-    """Apply the running text with an edit of one canister. Refuses if the edit would change anything else: the text
-    may contain changes that wait for a restart.
+    """Apply the running text with an edit of one canister."""
+    control, _, note = asked
+    note.target = canister
+    note.before = {"generation": control.reloads.revision, "etag": control.reloads.etag}
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            outcome = await _apply_edit(asked, canister, edit, save=save, force=force)
+        except EtagMismatch:
+            if not attempts_left:
+                raise Conflict("other changes of the configuration came in between; try again") from None
+        else:
+            break
+    return CanisterChanged(canister=canister, applied=await applied(control, note, outcome, save=save))
+
+
+async def _apply_edit(asked: Change, canister: str, edit: Edit, *, save: bool, force: bool) -> Outcome:
+    """Refuses if the edit would change anything else: the text may contain changes that wait for a restart. Raises
+    EtagMismatch if another change came in between.
     """
-    control, actor, note = asked
-    reloads = control.reloads
-    note.target, note.before = canister, {"generation": reloads.revision, "etag": reloads.etag}
-    origin = reloads.loaded.origins["canisters"]
+    reloads = asked.control.reloads
+    etag, loaded = reloads.etag, reloads.loaded
+    origin = loaded.origins["canisters"]
     if origin.startswith(("variable", "setting")):
         raise Conflict(f"canisters are set by {origin}, which overrides the file; change it there")
-    if save and await reloads.differs_from_file():
+    if save and await reloads.file_has_other_text():
         raise Conflict("the file differs from the configuration that runs, and would be overwritten; reload it first")
-    etag = reloads.etag
     try:
-        text = await asyncio.to_thread(edit, reloads.loaded.text)
+        text = await FILES.run(edit(loaded.config), loaded.text)
     except ConfigError as error:
         raise Conflict(str(error)) from None
-    with refusals():
+    with _faults_of_request(f"canisters[{len(loaded.config.canisters)}]."), refusals():
         plan = await reloads.plan(text)
-        rest = [each.key for each in plan if each.canister != canister and each not in reloads.pending_restart]
-        if rest:
+        waiting = reloads.pending_restart
+        rest = [each.key for each in plan if each.canister != canister and each not in waiting]
+        if rest and reloads.etag == etag:  # otherwise it may be the change that came in between
             raise Conflict(f"{', '.join(rest)} would change too; reload first")
-        outcome = await reloads.apply(text, trigger=TRIGGER, actor=actor.name, if_match=etag, force=force)
-    return CanisterChanged(canister=canister, applied=await applied(control, note, outcome, save=save))
+        return await reloads.apply(text, trigger=TRIGGER, actor=asked.actor.name, if_match=etag, force=force)
+
+
+@contextmanager
+def _faults_of_request(added: str) -> Iterator[None]:
+    """Name faults by the fields of the request: the sender has never seen the edited text, whose lines they are in.
+    ``added`` is the key that those of an added canister begin with.
+    """
+    try:
+        yield
+    except ConfigInvalid as error:
+        faults = [_fault_of_request(fault, added) for fault in error.errors or ()]
+        detail = "; ".join(f"{fault.key}: {fault.problem}" for fault in faults)
+        raise ConfigInvalid(detail or error.detail, errors=faults) from error
+
+
+def _fault_of_request(fault: Fault, added: str) -> Fault:
+    is_ours = fault.key.startswith(added)
+    place = "body" if is_ours else "configuration"
+    return Fault(place=place, key=fault.key.removeprefix(added), problem=fault.problem)
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """The configuration: shown, planned, applied, confirmed and rolled back."""
 
-import asyncio
 import difflib
 from collections.abc import Iterable
 from datetime import datetime
@@ -36,6 +35,7 @@ from appliance.control.models import (
     ConfigShown,
     ConfirmRequest,
     Difference,
+    Fault,
     History,
     HistoryEntry,
     HistoryText,
@@ -47,6 +47,7 @@ from appliance.control.reload.outcome import Outcome
 from appliance.control.routes.depends import Asked, Noted, Plane, Sender
 from appliance.control.routes.routing import Note, Operations
 from appliance.errors import ConfigError
+from appliance.threads import FILES
 
 router = Operations("config")
 
@@ -107,7 +108,7 @@ async def apply(control: Plane, actor: Sender, note: Noted, body: ApplyRequest, 
     reloads = control.reloads
     if body.save and body.confirm_within_s is not None:
         raise Invalid("save: a configuration on trial is saved when it is confirmed")
-    if body.save and not body.force and await reloads.differs_from_file():
+    if body.save and not body.force and await reloads.file_has_other_text():
         raise ForceNeeded("the file differs from the configuration that runs, and would be overwritten")
     _before(control, note)
     with refusals():
@@ -171,8 +172,8 @@ async def diff(
     """The changes from another revision to this one."""
     new, old = _record(control, generation), _record(control, other or control.reloads.revision)
     with refusals():
-        changes = await asyncio.to_thread(_compared, control.reloads.source, old, new)
-    text = await asyncio.to_thread(_unified, old, new)
+        changes = await FILES.run(_compared, control.reloads.source, old, new)
+    text = await FILES.run(_unified, old, new)
     return Difference(old=old.revision, new=new.revision, changes=changes, text=text)
 
 
@@ -198,6 +199,8 @@ async def applied(control: Control, note: Note, outcome: Outcome, *, save: bool 
         pending_restart=_pending(control),
         confirm_by=None if outcome.confirm_by_ns is None else timestamp(outcome.confirm_by_ns),
         differs_from_file=await reloads.differs_from_file(),
+        not_kept=outcome.not_kept,
+        warnings=[Fault(place=each.place, key=each.key, problem=each.problem) for each in reloads.loaded.warnings],
     )
 
 
@@ -206,6 +209,7 @@ def changes_shown(changes: Iterable[PlannedChange]) -> list[Change]:
     return [
         Change(
             key=change.key,
+            canister_name=change.canister_name,
             old=change.old,
             new=change.new,
             effect=change.effect,

@@ -1,15 +1,17 @@
 """The stream of events."""
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Annotated, get_args
 
 from fastapi import Header, Query
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from appliance.control.auth.access import STILL_ADMITTED
 from appliance.control.http.problems import Invalid, TooManyListeners
 from appliance.control.models import EventKind
-from appliance.control.observe.events import Events, Subscription, as_text
+from appliance.control.observe.events import HEARTBEAT_S, Events, Subscription, as_text
 from appliance.control.routes.depends import Plane
 from appliance.control.routes.routing import Operations
 
@@ -41,15 +43,24 @@ class _Stream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         subscription = self._events.subscribe(*self._wanted)
-        self.body_iterator = self._text(subscription)
+        self.body_iterator = self._text(subscription, scope[STILL_ADMITTED])
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._events.unsubscribe(subscription)
 
-    async def _text(self, subscription: Subscription) -> AsyncIterator[bytes]:
+    async def _text(
+        self, subscription: Subscription, is_still_admitted: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[bytes]:
         yield as_text(None)  # so that the client sees the headers at once, not with the first event
-        async for event in subscription.events():
+        loop = asyncio.get_running_loop()
+        check_at = loop.time() + HEARTBEAT_S
+        async for event in subscription.events(HEARTBEAT_S):
+            # By the time, not at heartbeats: a stream that is never idle has none.
+            if loop.time() >= check_at:
+                if not await is_still_admitted():
+                    return
+                check_at = loop.time() + HEARTBEAT_S
             yield as_text(event)
 
 
@@ -63,7 +74,10 @@ async def listen(
         int | None, Header(ge=0, le=_LAST, description="Begin after the event with this id, as far as events are kept.")
     ] = None,
 ) -> _Stream:
-    """Events as they happen. A client that reads too slowly gets an event `lost` with the number of dropped events."""
+    """Events as they happen. A client that reads too slowly gets an event `lost` with the number of dropped events.
+
+    The stream ends within 15 s after its token was removed or got another role.
+    """
     if control.events.is_full:
         raise TooManyListeners(f"{len(control.events)} clients receive events already, which is the limit")
     return _Stream(control.events, None if kinds is None else set(kinds), last_event_id)

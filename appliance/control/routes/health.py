@@ -26,7 +26,7 @@ def _answer(health: Health, verbose: Verbose) -> Response:
 
 @router.view("/livez", "getLive", Invalid, role=None, response_model=Health, responses=_FAILING)
 async def live(control: Plane, verbose: Verbose = False) -> Response:
-    """Whether the process works: its event loop is on time."""
+    """Whether the process works: its event loop is on time, and canisters are polled."""
     return _answer(await control.health.live(), verbose)
 
 

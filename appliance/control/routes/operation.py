@@ -1,5 +1,6 @@
 """Running the gateway: drain, limits, plugins, log, metrics and the audit log."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Query
@@ -17,6 +18,7 @@ from appliance.control.models import (
     Log,
     Plugins,
 )
+from appliance.control.observe.metrics_server import METRICS_TYPE
 from appliance.control.routes.depends import Noted, Plane
 from appliance.control.routes.routing import Operations
 from appliance.control.routes.selection import listed_canister
@@ -27,7 +29,6 @@ from appliance.gateway.limits.rate_limits import Report
 router = Operations("operation")
 
 OfCanister = Annotated[str | None, Query(min_length=1, max_length=63, description="Principal or name; of all without.")]
-METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 _METRICS = {
     200: {
         "description": "Every metric of the catalogue",
@@ -48,7 +49,7 @@ async def start_drain(control: Plane, note: Noted, body: DrainRequest) -> Drain:
     the drain is cancelled. With a canister only its sessions are closed; pause it to keep new clients away.
     """
     gateway, policy = control.gateway, control.gateway.config.drain
-    if gateway.stopping:
+    if gateway.stopping or gateway.winding_down:
         raise Conflict("the gateway is stopping")
     note.target, note.before = body.canister, _drain(control, body.canister).state
     pacing = Pacing(
@@ -71,7 +72,7 @@ async def cancel_drain(control: Plane, note: Noted, canister: OfCanister = None)
     """Stop closing sessions and accept clients again. Sessions that were closed stay closed."""
     gateway = control.gateway
     note.target, note.before = canister, _drain(control, canister).model_dump(exclude_none=True)
-    if gateway.stopping:
+    if gateway.stopping or gateway.winding_down:
         raise Conflict("the gateway is stopping")
     of = None if canister is None else listed_canister(canister, gateway.config).id
     drain = gateway.drain if of is None else gateway.canister_drains.get(of)
@@ -91,7 +92,8 @@ async def cancel_drain(control: Plane, note: Noted, canister: OfCanister = None)
 @router.view("/v1/limits", "getLimits")
 async def limits(control: Plane) -> Limits:
     """Every rate limit, and the clients limited by it now."""
-    return Limits(items=[_limit(report) for report in control.gateway.limits.reports()])
+    names = control.gateway.config.canister_names
+    return Limits(items=[_limit(report, names) for report in control.gateway.limits.reports()])
 
 
 @router.view("/v1/plugins", "listPlugins")
@@ -135,11 +137,13 @@ def _drain(control: Control, canister: str | None) -> Drain:
     return Drain(**control.drains.progress(of).model_dump(), canisters=control.drains.of_canisters())
 
 
-def _limit(report: Report) -> Limit:
+def _limit(report: Report, names: Mapping[str, str]) -> Limit:
     count = report.decisions
+    canister = None if report.canister is None else str(report.canister)
     return Limit(
         scope=report.scope,
-        canister=None if report.canister is None else str(report.canister),
+        canister=canister,
+        canister_name=names.get(canister or ""),
         mode=report.limit.mode,
         rate=report.limit.rate,
         burst=report.limit.burst,

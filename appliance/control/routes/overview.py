@@ -3,14 +3,21 @@
 from collections import Counter
 from dataclasses import fields
 from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import AwareDatetime, BeforeValidator
 
 from appliance.control.control import Control
 from appliance.control.http.encoding import timestamp
-from appliance.control.models import Hop, Identity, Reload, Samples, Stats, Status, WhoAmI
+from appliance.control.http.problems import Invalid, NotFound
+from appliance.control.models import Hop, Identity, Reload, Samples, Span, Stats, Status, WhoAmI
+from appliance.control.observe.metrics_history import canister_sample, sample_of, values_of
 from appliance.control.reload.outcome import Outcome
 from appliance.control.routes.config import confirm_by, file_of
 from appliance.control.routes.depends import Plane, Sender
 from appliance.control.routes.routing import Operations
+from appliance.control.routes.selection import served_canister
 from appliance.gateway.recording.measurements import Histogram
 
 router = Operations("overview")
@@ -42,6 +49,7 @@ async def status(control: Plane) -> Status:
         url=listener.url,
         urls=listener.urls,
         last_reload=reload_shown(reloads.last),
+        problems=[problem for check in control.problems if (problem := check()) is not None],
     )
 
 
@@ -75,10 +83,34 @@ async def stats(control: Plane) -> Stats:
     )
 
 
-@router.view("/v1/stats/recent", "getRecentStats")
-async def recent(control: Plane) -> Samples:
-    """Samples of the counters in the last minutes."""
-    return Samples(every_s=control.metrics_history.every_s, items=control.metrics_history.samples)
+def _written(value: object) -> object:
+    """Refuse a number of seconds, which pydantic takes for a time. Raises ValueError."""
+    if isinstance(value, str) and not value[4:5] == "-":
+        raise ValueError("write a time such as 2026-01-31T12:00:00Z")
+    return value
+
+
+@router.view("/v1/stats/recent", "getRecentStats", NotFound, Invalid)
+async def recent(
+    control: Plane,
+    span: Annotated[Span, Query(description="How far back.")] = "10m",
+    canister: Annotated[
+        str | None, Query(min_length=1, max_length=63, description="Principal or name; the whole gateway without.")
+    ] = None,
+    after: Annotated[
+        Annotated[AwareDatetime, BeforeValidator(_written)] | None, Query(description="Only later samples.")
+    ] = None,
+) -> Samples:
+    """Samples of the counters in the last minutes or hours, of the whole gateway or of one canister."""
+    history, gateway = control.metrics_history, control.gateway
+    if canister is None:
+        items, now = history.samples(span), sample_of(gateway, control.listener)
+    else:
+        canister_id = served_canister(canister, gateway)
+        items = history.samples_of(canister_id, span)
+        now = canister_sample(datetime.now(UTC), values_of(gateway, canister_id))
+    later = [sample for sample in items if after is None or sample.at > after]
+    return Samples(every_s=history.interval_s(span), items=later, now=now)
 
 
 def reload_shown(outcome: Outcome) -> Reload:

@@ -8,6 +8,8 @@ from appliance.config.schema import Canister, Config
 from appliance.control.http.problems import Invalid, NotFound
 from appliance.control.models import Fault, SessionFilter
 from appliance.gateway.connections import ConnectionInfo
+from appliance.gateway.gateway import Gateway
+from appliance.ic.principal import Principal
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -53,10 +55,32 @@ def listed_canister(name: str, config: Config) -> Canister:
     return canister
 
 
+def served_canister(name: str, gateway: Gateway) -> Principal:
+    """The id of a canister that is listed, by its name or id, or that has clients. Raises NotFound."""
+    if (listed := gateway.config.named(name)) is not None:
+        return listed.id
+    for canister_id in gateway.hub.canisters():
+        if str(canister_id) == name:
+            return canister_id
+    raise NotFound(f"no canister {name[:63]} is listed, and none of this id has clients")
+
+
 def canister_id_of(name: str, config: Config) -> str:
     """The id of a canister by its name; an id is its own."""
     canister = config.named(name)
     return name if canister is None else str(canister.id)
+
+
+def name_of(canister: str | None, config: Config) -> str | None:
+    """The configured name of a canister by its id, None if it has none."""
+    found = None if canister is None else config.named(canister)
+    return None if found is None else found.name
+
+
+def check_address(text: str, place: str) -> None:
+    """Raises Invalid for what is neither an IP address nor a network nor ``unix``."""
+    if text != "unix":
+        _network(text, place)
 
 
 def page(found: Iterable[ConnectionInfo], *, after: str | None, limit: int) -> tuple[list[ConnectionInfo], str | None]:

@@ -1,13 +1,13 @@
-"""Sessions: found, looked at, explained and closed."""
+"""Operations on sessions: list, show, explain and close."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from itertools import islice
 from typing import Annotated, TypeVar, cast
 
 from fastapi import Path as InPath
 from fastapi import Query
 
-from appliance.config.schema import Config
 from appliance.control.control import Control
 from appliance.control.http.encoding import timestamp
 from appliance.control.http.problems import Invalid, NotFound
@@ -17,19 +17,24 @@ from appliance.control.models import (
     Fault,
     GenerationName,
     Moment,
+    Refusal,
+    Refusals,
     Session,
     SessionFilter,
     SessionQuery,
     Sessions,
+    Stories,
     Story,
 )
 from appliance.control.routes.depends import Noted, Plane
 from appliance.control.routes.routing import Operations
-from appliance.control.routes.selection import Selection, page
+from appliance.control.routes.selection import Selection, check_address, name_of, page
 from appliance.errors import ClosedByOperator
 from appliance.gateway.connections import ConnectionInfo, info_of
 from appliance.gateway.peer import Peer
 from appliance.gateway.recording.explain import sentence, summary
+from appliance.gateway.recording.timeline import Timeline
+from appliance.gateway.sockets.refusals import Refusal as Refused
 
 router = Operations("sessions")
 
@@ -66,23 +71,29 @@ async def story(control: Plane, session: SessionId) -> Story:
     timeline = control.gateway.timelines.find(session)
     if timeline is None:
         raise NotFound(f"no session {session} is known, or not any more")
-    moments = [
-        Moment(at=timestamp(each.at_ns), kind=each.kind, facts=dict(each.facts), sentence=sentence(each))
-        for each in timeline.entries
-    ]
-    return Story(
-        session=timeline.id,
-        address=timeline.address or None,
-        path=timeline.path or None,
-        generation=cast("GenerationName", timeline.generation) if timeline.generation else None,
-        canister=timeline.canister,
-        client=timeline.client,
-        closed=timeline.end is not None,
-        close_code=None if timeline.end is None else timeline.end.code,
-        dropped=timeline.dropped,
-        summary=summary(timeline, now_ns=control.gateway.clock()),
-        moments=moments,
-    )
+    return _story(timeline, control)
+
+
+@router.view("/v1/stories", "listStories", Invalid)
+async def stories(
+    control: Plane, limit: Annotated[int, Query(ge=1, le=200, description="The most that are listed.")] = 20
+) -> Stories:
+    """The timelines of sessions that have ended, the latest first."""
+    return Stories(items=[_story(each, control) for each in islice(control.gateway.timelines.closed(), limit)])
+
+
+@router.view("/v1/refusals", "listRefusals", Invalid)
+async def refusals(
+    control: Plane,
+    address: Annotated[
+        str | None,
+        Query(min_length=1, max_length=64, description="An IP address, a network such as `10.0.0.0/8`, or `unix`."),
+    ] = None,
+) -> Refusals:
+    """Connections that were refused before they had a session: the latest of each address, or of one."""
+    if address is not None:
+        check_address(address, "query")
+    return Refusals(items=[_refusal(each, control) for each in control.listener.refusals.of(address)])
 
 
 @router.change("POST", "/v1/sessions/close", "closeSessions")
@@ -122,9 +133,23 @@ async def _in_chunks(many: Iterable[T]) -> AsyncIterator[T]:
         yield each
 
 
+def _refusal(refusal: Refused, control: Control) -> Refusal:
+    return Refusal(
+        session=refusal.id,
+        at=timestamp(refusal.at_ns),
+        address=refusal.address,
+        origin=refusal.origin,
+        path=refusal.path,
+        canister=refusal.canister,
+        canister_name=name_of(refusal.canister, control.gateway.config),
+        status=refusal.status,
+        code=refusal.code,
+        reason=refusal.reason,
+        cause=refusal.cause,
+    )
+
+
 def _session(facts: ConnectionInfo, control: Control) -> Session:
-    config: Config = control.gateway.config
-    named = config.named(facts.canister) if facts.canister else None
     return Session(
         id=facts.id,
         address=facts.address,
@@ -132,7 +157,7 @@ def _session(facts: ConnectionInfo, control: Control) -> Session:
         generation=cast("GenerationName", facts.generation),
         state=facts.state.value,
         canister=facts.canister,
-        canister_name=None if named is None else named.name,
+        canister_name=name_of(facts.canister, control.gateway.config),
         client=facts.client,
         connected_at=timestamp(facts.connected_at_ns),
         opened_at=None if facts.opened_at_ns is None else timestamp(facts.opened_at_ns),
@@ -143,4 +168,25 @@ def _session(facts: ConnectionInfo, control: Control) -> Session:
         bytes_out=facts.bytes_out,
         waiting_bytes=facts.waiting_bytes,
         waiting_calls=facts.waiting_calls,
+    )
+
+
+def _story(timeline: Timeline, control: Control) -> Story:
+    moments = [
+        Moment(at=timestamp(each.at_ns), kind=each.kind, facts=dict(each.facts), sentence=sentence(each))
+        for each in timeline.entries
+    ]
+    return Story(
+        session=timeline.id,
+        address=timeline.address or None,
+        path=timeline.path or None,
+        generation=cast("GenerationName", timeline.generation) if timeline.generation else None,
+        canister=timeline.canister,
+        canister_name=name_of(timeline.canister, control.gateway.config),
+        client=timeline.client,
+        closed=timeline.end is not None,
+        close_code=None if timeline.end is None else timeline.end.code,
+        dropped=timeline.dropped,
+        summary=summary(timeline, now_ns=control.gateway.clock(), label=control.gateway.config.canister_label),
+        moments=moments,
     )

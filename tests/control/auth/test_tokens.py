@@ -1,5 +1,7 @@
 import asyncio
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import Config
-from appliance.control.auth.tokens import PREFIX, Grant, Tokens, hash_token, parse_tokens
+from appliance.control.auth import tokens as tokens_module
+from appliance.control.auth.tokens import PREFIX, SETTLE_S, Grant, Tokens, hash_token, parse_tokens
 from appliance.errors import ConfigError
 
 ROLES = st.sampled_from(["viewer", "operator", "admin"])
@@ -73,6 +76,47 @@ def test_the_file_is_read_again_when_it_changes(file: Path) -> None:
     assert tokens.find("one") is None
     assert tokens.find("two") is not None
     file.unlink()
+    assert tokens.find("two") is None
+
+
+async def test_a_file_system_that_hangs_holds_up_no_loop_and_leaves_the_grants_as_they_were(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file, ("ann", "viewer", "one"))
+    tokens = Tokens(file)
+    assert await tokens.lookup("one") is not None
+    gate, state, looks = threading.Event(), tokens_module._state, list[Path | None]()
+
+    def hang(path: Path | None) -> tuple[int, ...]:
+        looks.append(path)
+        assert gate.wait(30), "the event loop waits for the file"
+        return state(path)
+
+    monkeypatch.setattr(tokens_module, "_state", hang)
+    monkeypatch.setattr(tokens_module, "WAIT_S", 0.01)
+    with structlog.testing.capture_logs() as logged:
+        assert [grant and grant.name for _ in range(3) for grant in [await tokens.lookup("one")]] == ["ann"] * 3
+        assert [grant.name for grant in await tokens.grants()] == ["ann"]
+    assert [line["event"] for line in logged] == ["tokens: the file is not read in time, those that were known count"]
+    assert len(looks) == 1, "it takes one thread"
+    write(file, ("ann", "viewer", "two"))
+    monkeypatch.setattr(tokens_module, "WAIT_S", 30)
+    gate.set()
+    assert await tokens.lookup("two") is not None
+    assert await tokens.lookup("one") is None
+
+
+def test_a_file_that_is_written_in_place_counts_when_it_has_been_left_alone(file: Path) -> None:
+    """The first half of a file must not lock out those in the second."""
+    write(file, ("ann", "viewer", "one"), ("bob", "admin", "two"))
+    now_s = file.stat().st_mtime
+    tokens = Tokens(file, clock=lambda: now_s)
+    assert tokens.find("two") is not None
+    with file.open("r+") as stream:
+        stream.truncate(20)
+    now_s = file.stat().st_mtime + SETTLE_S / 2
+    assert tokens.find("two") is not None
+    now_s += SETTLE_S
     assert tokens.find("two") is None
 
 
@@ -151,7 +195,7 @@ def test_a_file_that_cannot_be_used_lets_nobody_in_and_is_logged_once(
     file: Path, break_it: Callable[[Path], None], problem: str
 ) -> None:
     write(file, ("ann", "viewer", "one"))
-    tokens = Tokens(file)
+    tokens = Tokens(file, clock=lambda: time.time() + SETTLE_S)
     assert tokens.find("one") is not None
     file.unlink()
     break_it(file)

@@ -1,9 +1,10 @@
 """Readiness, check by check; the whole of it on real sockets is in routes/test_health.py."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from appliance.control.health.checks import MAX_SKEW_S, PROBE_CACHE_S, DataPlane
 from appliance.control.health.health import Finding
 from appliance.crypto import CertifiedTree
 from appliance.errors import CertificateSignatureInvalid, IcUnreachable
+from appliance.gateway.sockets.tls.loading import LoadedTls
 
 NOW_NS = 1_800_000_000 * 10**9
 LISTED = {"canisters": [{"id": "bkyz2-fmaaa-aaaaa-qaaaq-cai"}]}
@@ -45,7 +47,8 @@ class ScriptedIc:
 
 def gateway(config: dict[str, Any] | None = None, **more: Any) -> Any:
     values = {"pollers": None, "stopping": False, "is_accepting": True, "principal": "2vxsx-fae", **more}
-    return SimpleNamespace(config=Config.model_validate(config or {}), clock=lambda: NOW_NS, **values)
+    epochs = values["pollers"]
+    return SimpleNamespace(config=Config.model_validate(config or {}), clock=lambda: NOW_NS, epochs=epochs, **values)
 
 
 def probe(ic: Ic, config: dict[str, Any] | None = None, monotonic: Callable[[], float] = lambda: 0.0) -> IcProbe:
@@ -102,7 +105,8 @@ async def test_without_a_canister_it_is_only_asked_whether_it_is_there() -> None
 
 
 def plane(**more: Any) -> DataPlane:
-    return DataPlane(gateway(**more), SimpleNamespace(urls=more.get("urls", ["ws://127.0.0.1:8080"])))  # type: ignore[arg-type]
+    listener = SimpleNamespace(urls=more.get("urls", ["ws://127.0.0.1:8080"]), tls=more.get("tls", LoadedTls()))
+    return DataPlane(gateway(**more), listener)  # type: ignore[arg-type]
 
 
 def test_it_lets_clients_in_unless_it_is_drained_or_stops() -> None:
@@ -121,7 +125,7 @@ class Pollers(dict[str, Any]):
 
     def __init__(self, waiting: int = 0, **states: str) -> None:
         super().__init__({canister: poller(state) for canister, state in states.items()})
-        self.budget = SimpleNamespace(waiting=waiting, rate=200.0)
+        self.poll_budget = SimpleNamespace(waiting=waiting, rate=200.0)
 
 
 def poller(state: str) -> Any:
@@ -152,15 +156,24 @@ def test_the_detail_of_polls_has_what_is_wrong_where_they_succeed() -> None:
     assert busy.detail.endswith("7 canisters wait for their turn: polling.budget is 200 polls a second")
 
 
-def test_a_certificate_must_not_be_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("left", "is_ok", "detail"),
+    [
+        (timedelta(days=100), True, "the certificate expires on 2027-04-25"),
+        (timedelta(days=1), True, "the certificate expires on 2027-01-16, which is soon"),
+        (timedelta(days=-1), False, "the certificate expired on 2027-01-14"),
+    ],
+)
+def test_the_certificate_that_is_served_must_not_be_over(left: timedelta, is_ok: bool, detail: str) -> None:
+    """Of the pair in use, whatever lies in its files by now: a renewal that waits for a reload helps nobody."""
+    files = {"gateway": {"tls": {"certificate": "nowhere.pem", "key": "nowhere.pem"}}}
+    tls = LoadedTls(ssl.create_default_context(), b"", datetime.fromtimestamp(NOW_NS / 1e9, UTC) + left)
+    assert plane(config=files, tls=tls).has_valid_certificate() == Finding(is_ok, detail)
+
+
+def test_without_a_certificate_there_is_nothing_to_renew() -> None:
     assert plane().has_valid_certificate() == Finding(True, "no TLS")
-    file = tmp_path / "tls.pem"
-    config = {"gateway": {"tls": {"certificate": file, "key": file}}}
-    assert not plane(config=config).has_valid_certificate().ok
-    file.write_text("nothing")
-    found = plane(config=config).has_valid_certificate()
-    assert not found.ok
-    assert "it contains no certificate" in found.detail
+    assert plane(tls=LoadedTls(ssl.create_default_context())).has_valid_certificate().ok
 
 
 def test_the_checks_have_names_that_stay() -> None:

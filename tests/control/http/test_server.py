@@ -1,8 +1,10 @@
 import asyncio
+import contextlib
+import grp
 import os
 import pwd
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,8 +14,8 @@ import pytest
 
 from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.control.http import server
-from appliance.control.http.server import Server
-from appliance.gateway.sockets import inherited
+from appliance.control.http.server import Permissions, Server
+from appliance.gateway.sockets.accepting import inherited
 from tests.control.plane import client
 from tests.gateway.bench import until
 
@@ -51,6 +53,15 @@ async def test_a_unix_socket_is_for_its_group_and_tells_who_is_there(folder: Pat
         async with client(serving.url) as http:
             assert (await http.get("/")).text == f"unix:{pwd.getpwuid(os.geteuid()).pw_name}"
     assert not path.exists()
+
+
+async def test_a_unix_socket_has_the_group_and_the_mode_that_it_is_given(folder: Path) -> None:
+    path, mine = folder / "control.sock", grp.getgrgid(os.getegid()).gr_name
+    for group in (mine, str(os.getegid())):
+        async with Server(Echo(), UnixAddress(path), permissions=Permissions(0o606, group)):
+            assert (path.stat().st_mode & 0o777, path.stat().st_gid) == (0o606, os.getegid())
+    with pytest.raises(OSError, match=r"control\.group: there is no group nobody-has-it"):
+        await Server(Echo(), UnixAddress(path), permissions=Permissions(0o660, "nobody-has-it")).__aenter__()
 
 
 async def test_tcp_tells_the_address_and_believes_no_header(folder: Path) -> None:
@@ -187,3 +198,101 @@ async def test_connections_are_bounded(folder: Path, monkeypatch: pytest.MonkeyP
         assert await reader.read() == b""
         writer.close()
         assert (await http.get("/")).is_success
+
+
+class Doorkeeper(Echo):
+    """Admits whoever asks for ``/admitted``."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope[server.ADMITTED] = scope["path"] == "/admitted"
+        await super().__call__(scope, receive, send)
+
+
+class Visitor:
+    """A connection from an address of this machine."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def get(self, path: str) -> bool:
+        """Whether it is answered."""
+        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        try:
+            return (await self.reader.readline()).startswith(b"HTTP/1.1 200")
+        except ConnectionError:
+            return False
+
+    async def is_closed(self) -> bool:
+        try:
+            return not await self.reader.read()
+        except ConnectionError:
+            return True
+
+
+Visit = Callable[[Server, str], Awaitable[Visitor]]
+
+
+@pytest.fixture
+async def visit() -> AsyncIterator[Visit]:
+    """Connects to a server from an address."""
+    made: list[Visitor] = []
+
+    async def connect(serving: Server, address: str) -> Visitor:
+        port = int(serving.url.rpartition(":")[2])
+        made.append(Visitor(*await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))))
+        return made[-1]
+
+    yield connect
+    for visitor in made:
+        visitor.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await visitor.writer.wait_closed()
+
+
+async def test_idle_connections_of_one_address_lock_nobody_out(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_PER_ADDRESS", 3)
+    async with Server(Doorkeeper(), TcpAddress("127.0.0.1", 0)) as serving:
+        admitted = await visit(serving, "127.0.0.2")
+        assert await admitted.get("/admitted")
+        idle = [await visit(serving, "127.0.0.2") for _ in range(10)]
+        assert await idle[-1].get("/livez"), "the newest has a place"
+        assert [await visitor.is_closed() for visitor in idle[:8]] == [True] * 8, "and the oldest gave theirs"
+        other = await visit(serving, "127.0.0.3")
+        assert await other.get("/livez")
+        await admitted.reader.readuntil(b"127.0.0.2")
+        assert await admitted.get("/admitted"), "whoever has shown a token stays"
+
+
+async def test_idle_connections_of_many_addresses_lock_nobody_out(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(server, "RESERVE", 2)
+    async with Server(Doorkeeper(), TcpAddress("127.0.0.1", 0)) as serving:
+        admitted = [await visit(serving, f"127.0.0.{number}") for number in (2, 3)]
+        assert [await visitor.get("/admitted") for visitor in admitted] == [True, True]
+        idle = [await visit(serving, f"127.0.1.{number}") for number in range(1, 8)]
+        assert await idle[-1].get("/livez"), "although everybody has a place, and all of them a token"
+        assert [await visitor.is_closed() for visitor in idle[:5]] == [True] * 5
+        for visitor in admitted:
+            await visitor.reader.readuntil(b"\r\n\r\n")
+            assert visitor.writer.transport.is_closing() is False
+
+
+@pytest.mark.parametrize(("path", "stays"), [("/livez", False), ("/admitted", True)])
+async def test_a_connection_without_a_token_does_not_stay(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, path: str, stays: bool
+) -> None:
+    monkeypatch.setattr(server, "HEAD_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(server, "TOKEN_TIMEOUT_S", 0.02)
+    async with Server(Doorkeeper(), TcpAddress("127.0.0.1", 0)) as serving:
+        visitor = await visit(serving, "127.0.0.2")
+        assert await visitor.get(path)
+        await visitor.reader.readuntil(b"127.0.0.2")
+        if stays:
+            ended = asyncio.ensure_future(visitor.is_closed())
+            assert not (await asyncio.wait({ended}, timeout=0.2))[0]
+            ended.cancel()
+        else:
+            assert await visitor.is_closed()

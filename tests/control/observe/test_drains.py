@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from appliance.config.schema import Config
 from appliance.control.models import DrainProgress
 from appliance.control.observe.drains import Drains
 from appliance.gateway.drain import Drain, Pacing
@@ -22,6 +23,7 @@ class Draining:
 
     drain: Drain | None = None
     canister_drains: dict[Principal, Drain] = field(default_factory=dict)
+    config: Config = field(default_factory=Config)
 
 
 def drain(clients: int, grace_s: float = 0.0) -> Drain:

@@ -1,6 +1,7 @@
 """What is exported is in the catalogue and bounded, whatever happens; and it is what happened."""
 
 import asyncio
+import ssl
 from collections import Counter, defaultdict
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +15,9 @@ from appliance.control.observe.catalogue import CATALOGUE, OTHER, PLUGINS, Metri
 from appliance.control.observe.metrics import Collector
 from appliance.gateway.drain import Pacing
 from appliance.gateway.recording.measurements import BOUNDS_NS, Counters, Latencies
+from appliance.gateway.sockets.refusals import Refusal, Refusals
+from appliance.gateway.sockets.tls.certificate_expiry import certificate_expiry
+from appliance.gateway.sockets.tls.loading import LoadedTls
 from tests.control.reload.reloading import bench as reloading
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER
@@ -49,6 +53,16 @@ class PluginState:
     calls: int = 3
     failures: int = 2
     slow: int = 1
+    seconds: float = 0.5
+
+
+class Sockets(list[object]):
+    """A listener with these sockets."""
+
+    def __init__(self, bench: Bench, *sockets: object) -> None:
+        super().__init__(sockets)
+        self.refusals = Refusals(lambda: bench.gateway.config, bench.gateway.event_bus, lambda: 0)
+        self.tls = LoadedTls()
 
 
 def scrape(collector: Collector) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -73,8 +87,12 @@ def metric_of(name: str) -> Metric | None:
 
 def check(collector: Collector) -> set[str]:
     """Whether all that is exported is in the catalogue and bounded; returns the names of the metrics."""
+    return check_samples(scrape(collector))
+
+
+def check_samples(scraped: dict[str, dict[tuple[tuple[str, str], ...], float]]) -> set[str]:
     seen = set()
-    for name, samples in scrape(collector).items():
+    for name, samples in scraped.items():
         metric = metric_of(name)
         assert metric is not None, f"{name} is not in the catalogue"
         seen.add(metric.name)
@@ -96,7 +114,7 @@ def check(collector: Collector) -> set[str]:
 
 async def test_a_gateway_that_does_nothing_exports_what_the_catalogue_has():
     async with Bench() as bench:
-        seen = check(Collector(bench.gateway, []))
+        seen = check(Collector(bench.gateway, Sockets(bench)))
         assert "icws_connections" in seen
         assert "icws_config_generation" not in seen
 
@@ -114,9 +132,8 @@ async def test_nobody_can_make_the_labels_grow(reasons, codes):
                 is_number = each.name in ("closed", "rejected_requests")
                 counter.update(codes if is_number else reasons)
         plugins = [PluginState(f"plugin{number}") for number in range(PLUGINS + 5)]
-        collector = Collector(bench.gateway, [], plugins=lambda: plugins)
-        check(collector)
-        samples = scrape(collector)
+        samples = scrape(Collector(bench.gateway, Sockets(bench), plugins=lambda: plugins))
+        check_samples(samples)
         for name in ("icws_errors_total", "icws_poll_failures_total", "icws_doubts_total"):
             assert sum(samples.get(name, {}).values()) == sum(reasons.values())
         assert sum(samples.get("icws_closes_total", {}).values()) == sum(codes.values())
@@ -135,7 +152,7 @@ async def test_calls_under_way_and_waiting_are_what_they_are():
             shell.receive(client.message())
             size = size or shell.peer.relays._under_way[1].size
         await until(lambda: bench.gateway.budget.scheduler.under_way)
-        samples = scrape(Collector(bench.gateway, []))
+        samples = scrape(Collector(bench.gateway, Sockets(bench)))
         of_canister = (("canister", str(CANISTER)),)
         assert samples["icws_calls_under_way"][()] == 1
         assert samples["icws_canister_calls_under_way"][of_canister] == 1
@@ -146,15 +163,16 @@ async def test_calls_under_way_and_waiting_are_what_they_are():
         assert samples["icws_unread_sockets"][()] == 1
         gate.set()
         await until(lambda: not bench.gateway.budget.scheduler.under_way)
-        assert scrape(Collector(bench.gateway, []))["icws_call_bytes"][()] == 0
+        assert scrape(Collector(bench.gateway, Sockets(bench)))["icws_call_bytes"][()] == 0
 
 
 async def test_nothing_of_the_catalogue_is_only_a_name(tmp_path, certificate):
     """Everything has been seen to be exported, once everything has happened."""
-    tls = {"certificate": str(certificate), "key": str(certificate)}
-    async with reloading(tmp_path / "gateway.yaml") as it, Bench(gateway={"tls": tls}) as bench:
+    async with reloading(tmp_path / "gateway.yaml") as it, Bench() as bench:
+        sockets = Sockets(bench)
+        sockets.tls = LoadedTls(ssl.create_default_context(), b"", certificate_expiry(certificate))
         collector = Collector(
-            bench.gateway, [], it.reloads, plugins=lambda: [PluginState("audit")], loop_lag_s=lambda: 0.001
+            bench.gateway, sockets, it.reloads, plugins=lambda: [PluginState("audit")], loop_lag_s=lambda: 0.001
         )
         await it.reloads.apply("log: {level: debug}\n", trigger="api", actor="alice", confirm_within_s=60)
         _, shell = await bench.opened()
@@ -171,9 +189,27 @@ async def test_nothing_of_the_catalogue_is_only_a_name(tmp_path, certificate):
         await until(lambda: len(asyncio.all_tasks()) == 1 + len(bench.gateway.tasks))
 
 
+async def test_the_names_of_the_reference_gateway_are_exported_on_request_only():
+    async with Bench() as bench:
+        _, shell = await bench.opened()
+        collector = Collector(bench.gateway, Sockets(bench))
+        assert "clients_connected" not in scrape(collector)
+        config = bench.gateway.config
+        metrics = config.metrics.model_copy(update={"reference_names": True, "canisters": 1})
+        bench.gateway.config = config.model_copy(update={"metrics": metrics})
+        found = scrape(collector)
+        assert found["clients_connected"] == {(("canister_id", str(CANISTER)),): 1}
+        assert found["active_pollers"] == found["client_connected_count"] == {(): 1}
+        bench.gateway.config = config.model_copy(update={"metrics": metrics.model_copy(update={"canisters": 0})})
+        assert scrape(collector)["clients_connected"] == {(("canister_id", "_other"),): 1}
+        shell.lose()
+        await until(lambda: not bench.gateway.pending_close_calls)
+        assert scrape(collector)["active_pollers"] == {(): 0}
+
+
 async def test_reloads_in_numbers(tmp_path):
     async with reloading(tmp_path / "gateway.yaml") as it, Bench() as bench:
-        collector = Collector(bench.gateway, [], it.reloads)
+        collector = Collector(bench.gateway, Sockets(bench), it.reloads)
         assert scrape(collector)["icws_config_last_reload_successful"] == {(): 1}
         assert not any(scrape(collector)["icws_config_reloads_total"].values())
         it.write("log: {level: debug}\n")
@@ -198,7 +234,7 @@ async def test_a_conversation_in_numbers():
         client, shell = await bench.opened()
         shell.receive(client.message())
         await until(lambda: shell.peer.timeline.delivered == 2)
-        collector = Collector(bench.gateway, [shell])
+        collector = Collector(bench.gateway, Sockets(bench, shell))
         samples = scrape(collector)
         one = {name: values[()] for name, values in samples.items() if () in values}
         assert one["icws_connections"] == 1
@@ -221,7 +257,7 @@ async def test_peers_by_generation_and_state():
         _, opened = await bench.opened()
         for shell in (opened, bench.connect(), bench.connect()):
             bench.gateway.connections.add(shell.peer)
-        sessions = scrape(Collector(bench.gateway, []))["icws_sessions"]
+        sessions = scrape(Collector(bench.gateway, Sockets(bench)))["icws_sessions"]
         assert sessions == {
             (("generation", "v2"), ("state", "open")): 1,
             (("generation", "v2"), ("state", "hello")): 2,
@@ -231,14 +267,32 @@ async def test_peers_by_generation_and_state():
 async def test_what_did_not_happen_yet_is_there_with_0():
     """An alert on an increase would not see a series begin with 1."""
     async with Bench() as bench:
-        samples = scrape(Collector(bench.gateway, []))
+        samples = scrape(Collector(bench.gateway, Sockets(bench)))
         assert samples["icws_poll_failures_total"][(("reason", "certificate_stale"),)] == 0
         assert samples["icws_closes_total"][(("code", "1006"),)] == 0
 
 
+async def test_refusals_are_counted_by_reason_and_with_0():
+    async with Bench(log={"refusals": "0/s"}) as bench:
+        sockets = Sockets(bench)
+        sockets.refusals.reject(Refusal("1", 0, "192.0.2.1", "origin", "no", 403))
+        samples = scrape(Collector(bench.gateway, sockets))
+        assert samples["icws_refused_connections_total"][(("reason", "origin"),)] == 1
+        assert samples["icws_refused_connections_total"][(("reason", "full"),)] == 0
+        assert samples["icws_refusals_unlogged_total"] == {(): 1}
+
+
+async def test_a_canister_has_its_name_in_one_series():
+    async with Bench(canisters=[{"id": str(CANISTER), "name": "chat"}]) as bench:
+        await bench.opened()
+        samples = scrape(Collector(bench.gateway, Sockets(bench)))
+        names = {dict(labels)["canister"]: dict(labels)["name"] for labels in samples["icws_canister_info"]}
+        assert names == {str(CANISTER): "chat", OTHER: ""}
+
+
 async def test_a_drain_is_seen():
     async with Bench() as bench:
-        collector = Collector(bench.gateway, [])
+        collector = Collector(bench.gateway, Sockets(bench))
         assert scrape(collector)["icws_draining"] == {(): 0}
         bench.gateway.start_drain(Pacing(1000.0))
         assert scrape(collector)["icws_draining"] == {(): 1}
@@ -251,7 +305,7 @@ async def test_histograms_are_as_prometheus_wants_them(durations):
         histogram = bench.gateway.recorder.latency.gateway_to_ic
         for duration in durations:
             histogram.observe(duration)
-        samples = scrape(Collector(bench.gateway, []))
+        samples = scrape(Collector(bench.gateway, Sockets(bench)))
         hop = ("hop", "gateway_to_ic")
         of_all = samples["icws_hop_seconds_bucket"].items()
         buckets = {float(dict(labels)["le"]): count for labels, count in of_all if hop in labels}

@@ -212,7 +212,9 @@ def test_the_name_of_the_service_can_be_given():
 def test_without_the_extra_the_gateway_runs_on_and_says_so():
     output, told = run("sys.modules['opentelemetry.sdk'] = None", OTEL_TRACES_EXPORTER="otlp")
     assert told[-2:] == ["not traced", "False"]
-    assert "the extra is not installed: pip install 'icws[otel]'" in output + "\n".join(told)
+    printed = output + "\n".join(told)
+    assert "the extra is not installed" in printed
+    assert "[otel]" in printed
 
 
 def test_an_exporter_that_nobody_has_is_no_reason_to_stop():

@@ -1,16 +1,14 @@
-"""A real Chromium, and what is looked at in it."""
+"""A tab of a real Chromium, and what is looked at in it."""
 
 import asyncio
 import contextlib
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page
 
 from tests.interop import node
 
@@ -18,41 +16,13 @@ ROOT = Path(__file__).resolve().parents[3]
 SHOTS = ROOT / "build" / "screenshots"
 AXE = ROOT / "tests" / "control" / "axe"
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
-CHROMIUM = "ICWS_CHROMIUM"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 Scheme = Literal["light", "dark"]
-
-
-class Unavailable(Exception):
-    """There is no browser; the text says what to do."""
-
-
-def find() -> str:
-    """The program. Raises Unavailable."""
-    named = os.environ.get(CHROMIUM)
-    found = named or next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        raise Unavailable(
-            f"no Chromium is on the PATH; install it (apt-get install chromium), or name it in {CHROMIUM}"
-        )
-    return found
 
 
 def axe() -> str:
     """The source of axe-core. Raises node.Unavailable."""
     return (node.prepared(AXE) / "node_modules/axe-core/axe.min.js").read_text()
-
-
-@asynccontextmanager
-async def launched(program: str) -> AsyncIterator[Browser]:
-    """A browser without a window."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program)
-        try:
-            yield browser
-        finally:
-            await browser.close()
 
 
 @dataclass

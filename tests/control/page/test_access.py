@@ -13,6 +13,7 @@ async def test_over_tcp_a_token_is_asked_for_once(browser: Browser, tcp: Plane) 
     async with tab(browser, f"{tcp.control.url}/") as shown:
         dialog = shown.page.get_by_role("dialog", name="A token is needed")
         await expect(dialog).to_be_visible()
+        await expect(dialog).to_contain_text("icws tokens add NAME ROLE")
         await enter_token(shown, "wrong")
         await expect(dialog.get_by_role("alert")).to_contain_text("This token is not known here")
         await shown.shot("token")
@@ -56,10 +57,12 @@ async def test_a_viewer_sees_and_is_offered_nothing_more(browser: Browser, tcp: 
             ("config", "#config-hidden", "Apply"),
             ("drain", "#drain-state", "Drain…"),
             ("access", "#audit-table, #access .empty", "Make a token"),
+            ("config/history", "#history-table tbody tr", "Roll back"),
         ):
             await shown.show(place)
             await expect(shown.page.locator(shows).filter(visible=True).first).to_be_visible(timeout=LATER_MS)
             await expect(shown.page.get_by_role("button", name=hides)).to_have_count(0)
+            await expect(shown.page.get_by_role("columnheader", name="Actions")).to_have_count(0)
         await expect(shown.page.locator("#problem")).to_be_empty()
 
 
@@ -68,10 +71,40 @@ async def test_what_a_role_may_not_do_is_said_in_the_words_of_the_api(browser: B
         await enter_token(shown, SECRETS["operator"])
         await expect(shown.page.locator("#who")).to_have_text("token:operator, operator")
         tokens = tcp.file.with_name("tokens")
-        tokens.write_text(tokens.read_text().replace("operator operator", "operator viewer"))
+        changed = tokens.with_name("changed")
+        changed.write_text(tokens.read_text().replace("operator operator", "operator viewer"))
+        changed.replace(tokens)
         await shown.page.get_by_role("button", name="Pause chat").click()
         await expect(shown.page.locator("#toasts")).to_have_text("token:operator is viewer, this needs operator.")
         assert not tcp.gateway.config.canisters[0].paused
+
+
+async def test_words_of_the_audit_log_stay_whole(plane: Plane, desk: Tab) -> None:
+    long = "x" * 300
+    await plane.http.post("/v1/sessions/close", json={"filter": {"client": long[:150]}, "reason": "y" * 100})
+    await plane.http.post("/v1/canisters/nothing-of-this-name/pause")
+    await desk.show("access")
+    rows = desk.page.locator("#audit-table tbody tr")
+    await expect(rows).to_have_count(2, timeout=LATER_MS)
+    for summary in await rows.locator("summary").all():
+        await summary.click()
+    broken = await desk.page.locator("#audit-table").evaluate(
+        """table => [...table.querySelectorAll("td:not(:last-child)")].flatMap((cell) => {
+          const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+          const found = [];
+          while (walker.nextNode()) {
+            const text = walker.currentNode;
+            for (const { index, 0: word } of text.data.matchAll(/[\\w:]+/g)) {
+              const range = document.createRange();
+              range.setStart(text, index);
+              range.setEnd(text, index + word.length);
+              if (range.getClientRects().length > 1) found.push(word);
+            }
+          }
+          return found;
+        })"""
+    )
+    assert broken == []
 
 
 async def test_a_token_is_made_shown_once_and_removed(browser: Browser, tcp: Plane) -> None:

@@ -30,7 +30,12 @@ async def test_a_canister_is_added_and_removed(plane: Plane, desk: Tab) -> None:
     dialog = desk.page.get_by_role("dialog", name="Add a canister")
     await dialog.get_by_label("Principal").fill("aaaaa-aaaab")
     await dialog.get_by_role("button", name="Add").click()
-    await expect(dialog.get_by_role("alert")).to_contain_text("wrong check sum", timeout=LATER_MS)
+    alert = dialog.get_by_role("alert")
+    await expect(alert).to_contain_text("id: malformed principal", timeout=LATER_MS)
+    await expect(alert).not_to_contain_text("text:")
+    await dialog.get_by_label("Name").fill("two words")
+    await dialog.get_by_role("button", name="Add").click()
+    await expect(alert).to_contain_text("name: write letters, digits", timeout=LATER_MS)
     await dialog.get_by_label("Principal").fill("rrkah-fqaaa-aaaaa-aaaaq-cai")
     await dialog.get_by_label("Name").fill("market")
     await dialog.get_by_role("button", name="Add").click()
@@ -77,6 +82,9 @@ async def test_closing_without_a_filter_is_refused_in_a_sentence(plane: Plane, d
 async def test_a_drain_is_begun_watched_and_cancelled(plane: Plane, desk: Tab) -> None:
     async with clients(plane, 2) as connected:
         await desk.show("drain")
+        await expect(desk.page.locator("#drain-form")).to_contain_text(
+            "Empty: all of them, and the gateway is not ready"
+        )
         await desk.page.get_by_label("Closes per second").fill("0.01")
         await desk.page.get_by_label("Done within, s").fill("3600")
         await desk.page.get_by_label("Reconnect after, s").fill("7")

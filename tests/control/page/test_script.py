@@ -26,19 +26,25 @@ async def run(shown: Tab, module: str, script: str, value: Any = None) -> Any:
         ("m.duration(0)", "0 ms"),
         ("m.duration(0.00042)", "420 µs"),
         ("m.duration(0.0421)", "42.1 ms"),
+        ("m.duration(0.0009996)", "1 ms"),
+        ("m.duration(0.09996)", "100 ms"),
+        ("m.duration(0.9996)", "1 s"),
         ("m.duration(2.44)", "2.4 s"),
-        ("m.duration(59.6)", "60 s"),
+        ("m.duration(59.6)", "1 min"),
+        ("m.duration(3599.9)", "1 h"),
         ("m.duration(185)", "3 min 5 s"),
         ("m.duration(90061)", "1 d 1 h"),
         ("m.duration(null)", "\u2013"),
         ("m.bytes(1023)", "1023 B"),
         ("m.bytes(1536)", "1.5 KiB"),
+        ("m.bytes(1024 ** 2 - 1)", "1 MiB"),
         ("m.bytes(5 * 1024 ** 3)", "5 GiB"),
         ("m.clock(65)", "1:05"),
         ("m.clock(3661)", "1:01:01"),
         ("m.clock(-1)", "0:00"),
         ("m.count(1234567)", "1,234,567"),
         ("m.count(1234567, true)", "1.2 M"),
+        ("m.count(999999, true)", "1 M"),
         ("m.rate(0.1234)", "0.12"),
         ("m.rate(123.4)", "123"),
         ("m.pace(20)", "20 /s"),
@@ -77,6 +83,59 @@ async def test_a_stream_is_read_alike_wherever_it_is_cut(plain: Tab) -> None:
     })"""
     for found in await run(plain, "stream.js", script, text):
         assert found == whole
+
+
+async def test_no_duration_is_written_with_the_next_unit_s_number(plain: Tab) -> None:
+    values = [0.9994, 0.99951, 0.9996, 0.99999]
+    seconds = [value * scale for value in values for scale in (1e-3, 1, 60, 3600, 86400)]
+    for text in await run(plain, "format.js", "(m, values) => values.map((v) => m.duration(v))", seconds):
+        number, unit = text.split()[:2]
+        assert float(number) < {"µs": 1000, "ms": 1000, "s": 60, "min": 60, "h": 24, "d": 1000}[unit], text
+
+
+async def test_samples_that_are_far_apart_give_rates_too(plain: Tab) -> None:
+    """An hour's samples are further apart than the times that errors and latencies are of otherwise."""
+    looks = [look(0, 0, 0), look(180_000, 36, 6), look(360_000, 36, 6)]
+    _, second, third = await run(plain, "samples.js", "(m, looks) => m.samplesOf(looks)", looks)
+    assert (second["up"], second["refused"], second["gateway_to_ic"]) == (0.2, 2, 0.25)
+    assert (third["up"], third["refused"], third["gateway_to_ic"]) == (0, 0, None)
+
+
+async def test_a_message_that_is_not_relayed_is_one_error(plain: Tab) -> None:
+    before, after = look(0, 0, 5), look(2000, 0, 6)
+    before["counters"]["relay_closes"], after["counters"]["relay_closes"] = 1, 2
+    before["totals"]["failed_relays"], after["totals"]["failed_relays"] = 1, 2
+    _, shown = await run(plain, "samples.js", "(m, looks) => m.samplesOf(looks)", [before, after])
+    assert (shown["failed_relays"], shown["refused"]) == (1, 0)
+
+
+async def test_every_close_code_has_a_meaning_of_its_own(plain: Tab) -> None:
+    meanings = await run(plain, "close_codes.js", "(m, codes) => codes.map(m.meaningOf)", [4102, 4509, 1012, 3999])
+    assert meanings == [
+        "the canister or the IC rejected a message; come back",
+        "a canister that is not served; do not come back",
+        "the gateway stops, drains or restarts; come back",
+        "a code of the client's own",
+    ]
+    assert await run(
+        plain, "close_codes.js", "(m, codes) => codes.map(m.isNormal)", [1000, 1001, 1005, 1006, 4102]
+    ) == [
+        *(True, True, True, False, False),
+    ]
+
+
+async def test_places_in_a_text_are_lines(plain: Tab) -> None:
+    fault = {"place": "text:27:9", "key": "canisters[3].id", "problem": "is wrong"}
+    script = """(m, fault) => {
+      const alert = document.createElement("div");
+      m.showProblem(alert, Object.assign(new Error("x"), { title: "No", faults: [fault] }));
+      return alert.textContent;
+    }"""
+    assert await run(plain, "notices.js", script, fault) == "No. line 27, column 9 canisters[3].id: is wrong"
+    assert await run(plain, "notices.js", script, fault | {"place": "body"}) == "No. canisters[3].id: is wrong"
+    assert await run(plain, "notices.js", "(m, text) => m.sentence(text)", "text:3:1: version: missing") == (
+        "Line 3, column 1: version: missing."
+    )
 
 
 def look(at: int, count: int, refused: int) -> dict[str, Any]:

@@ -38,10 +38,67 @@ async def test_charts_go_on_without_a_reload(plane: Plane, desk: Tab) -> None:
 async def test_a_chart_shows_what_was_before_somebody_looked(browser: Browser, plane: Plane, url: str) -> None:
     plane.control.metrics_history.every_s = 0.05
     async with plane.control.metrics_history, clients(plane, 1):
-        await until(lambda: len([each for each in plane.control.metrics_history.samples if each.sessions]) > 3)
+        await until(lambda: len([each for each in plane.control.metrics_history.samples() if each.sessions]) > 3)
     async with tab(browser, url) as shown:
         trace = shown.page.locator("#chart-sessions .area")
         await expect(trace).to_have_attribute("points", re.compile(r"(\S+ ){6}"), timeout=LATER_MS)
+
+
+async def test_charts_reach_as_far_back_as_is_chosen(plane: Plane, desk: Tab) -> None:
+    plane.control.metrics_history.every_s = 0.02
+    async with plane.control.metrics_history, clients(plane, 1):
+        await until(lambda: len(plane.control.metrics_history.samples("6h")) > 3)
+        choice = desk.page.locator("#overview").get_by_label("Charts of the last")
+        await choice.select_option("6 hours")
+        await expect(desk.page).to_have_url(re.compile("#overview\\?span=6h$"))
+        trace = desk.page.locator("#chart-messages .trace.series-2")
+        await expect(trace).to_have_attribute("points", re.compile(r"\S+ \S+"), timeout=LATER_MS)
+        await desk.page.reload()
+        await expect(choice).to_have_value("6h")
+        await expect(trace).to_be_attached(timeout=LATER_MS)
+
+
+async def test_a_canister_has_the_four_charts_of_its_own(plane: Plane, desk: Tab) -> None:
+    plane.control.metrics_history.every_s = 0.05
+    async with plane.control.metrics_history, clients(plane, 2) as talking:
+        await desk.show("canisters")
+        await desk.page.get_by_role("link", name="chat", exact=True).click()
+        await expect(desk.page.get_by_role("heading", name="chat")).to_be_focused(timeout=LATER_MS)
+        await expect(desk.page.locator("#canister-facts")).to_contain_text(str(plane.canister_id), timeout=LATER_MS)
+        for client in talking:
+            await talk(client)
+        sessions = desk.page.locator("#canister-sessions svg")
+        await expect(sessions).to_have_attribute("aria-label", re.compile("open: 2, between"), timeout=LATER_MS)
+        for each in ("messages", "latency", "errors"):
+            await expect(desk.page.locator(f"#canister-{each} .trace").first).to_be_attached(timeout=LATER_MS)
+        await desk.page.locator("#canister-span").select_option("1h")
+        await expect(desk.page).to_have_url(re.compile(f"#canisters/{plane.canister_id}\\?span=1h$"))
+        await expect(sessions).to_have_attribute("aria-label", re.compile("open: 2, between"), timeout=LATER_MS)
+    await desk.show("canisters/nobody")
+    await expect(desk.page.locator("#canister-note")).to_contain_text("is not listed", timeout=LATER_MS)
+
+
+async def test_the_end_of_a_session_is_red_only_if_it_is_an_error(plane: Plane, desk: Tab) -> None:
+    async with clients(plane, 1):
+        normal = (await plane.get("/v1/sessions"))["items"][0]["id"]
+    async with plane.connect(message_type=None) as client:
+        await client.receive()
+        failed = (await plane.get("/v1/sessions"))["items"][0]["id"]
+        await client.send(b"no record")  # the canister traps
+        with pytest.raises(GatewayError):
+            await client.receive()
+    for session, mood, words in (
+        (normal, "badge", "1000: the client left"),
+        (failed, "badge bad", "4102: the canister"),
+    ):
+        await desk.show(f"sessions/{session}")
+        facts = desk.page.locator("#session-facts")
+        await expect(facts).to_contain_text(words, timeout=LATER_MS)
+        await expect(facts.locator(".badge")).to_have_class(mood)
+    await desk.show("overview")
+    row = desk.page.locator("#closes tbody tr", has_text="4102")
+    await expect(row).to_contain_text("the canister or the IC rejected a message; come back", timeout=LATER_MS)
+    await expect(desk.page.locator("#tile-errors")).to_have_text("1", timeout=LATER_MS)
 
 
 async def test_a_chart_is_read_with_the_keyboard(plane: Plane, desk: Tab) -> None:

@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,11 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.config.files import write_whole
 from appliance.config.history import hash_of
+from appliance.config.load import Loaded
+from appliance.config.source import Source, start
+from appliance.control.reload import file_difference, revisions
 from appliance.control.reload.outcome import Outcome
 from appliance.control.reload.trials import RETRY_S
 from appliance.errors import (
@@ -24,12 +29,14 @@ from appliance.errors import (
     RestartNeeded,
     RevisionUnknown,
 )
+from appliance.threads import FILES
 from tests.control.reload.reloading import CHAT, FORUM, Bench, bench
+from tests.gateway.bench import until
 
 OLD = "log: {level: info}\n"
 NEW = "log: {level: debug}\n"
 CANISTERS = f"canisters: [{{id: {CHAT}}}, {{id: {FORUM}}}]\n"
-RESTART = "gateway:\n  identity: other.pem\nlog: {level: debug}\n"
+RESTART = "gateway:\n  journal: other.journal\nlog: {level: debug}\n"
 
 
 @pytest.fixture
@@ -47,7 +54,7 @@ async def settled() -> None:
     """Until every task waits for something outside."""
     for _ in range(50):
         await asyncio.sleep(0)
-    await asyncio.to_thread(int)
+    await FILES.run(int)
 
 
 def as_before(it: Bench, text: str = OLD) -> bool:
@@ -104,12 +111,12 @@ async def test_a_text_runs_without_being_in_the_file(it: Bench) -> None:
 
 
 async def test_a_file_that_is_named_and_changes_is_applied(it: Bench) -> None:
-    (it.file.parent / "tokens").write_text("1")
-    await reload(it, "control: {tokens: tokens}\n")
+    (it.file.parent / "p.py").write_text("1")
+    await reload(it, "plugins: [{path: p.py}]\n")
     it.notes.clear()
-    (it.file.parent / "tokens").write_text("2")
+    (it.file.parent / "p.py").write_text("2")
     outcome = await it.reloads.apply(trigger="watch", actor="file")
-    assert [(change.key, change.in_file) for change in outcome.plan] == [("control.tokens", True)]
+    assert [(change.key, change.in_file) for change in outcome.plan] == [("plugins[p].path", True)]
     assert "a commit" in it.notes
     assert (await it.reloads.apply(trigger="watch", actor="file")).result == "unchanged"
 
@@ -135,7 +142,7 @@ async def test_a_plan_changes_nothing(it: Bench) -> None:
     ("text", "problem"),
     [
         ("", "the file is empty"),
-        ("log: {level: de", "the syntax is wrong here"),
+        ("log: {level: de", "a comma or } is missing"),
         ("log: {levle: debug}\n", ":1:7: log.levle: unknown key; did you mean 'level'?"),
         ("log: {level: loud}\n", ":1:14: log.level: must be debug or info or"),
     ],
@@ -229,28 +236,118 @@ async def test_not_even_that_is_a_way_to_lose_the_gateway(it: Bench) -> None:
     assert it.followed.log.level == "debug"
 
 
-async def test_a_history_that_cannot_be_written_keeps_it_from_being_done(
+async def test_on_a_full_disk_a_reload_runs_and_says_that_it_is_not_kept(
     it: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
+    assert (await reload(it, NEW)).not_kept is None
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    outcome = await reload(it, OLD)
+    assert (outcome.result, it.followed.log.level) == ("applied", "info")
+    assert outcome.not_kept == f"{it.reloads.history.folder}/000003.json: No space left on device"
+    monkeypatch.undo()
+    assert (await reload(it, NEW)).not_kept is None
+    assert [record.revision for record in start(Source(it.file)).history] == [4, 3, 2, 1]
+
+
+async def test_a_start_on_a_full_disk_runs_and_says_that_it_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = Bench(tmp_path / "gateway.yaml")
+    it.write(OLD)
+    begun = it.make()
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
+    async with begun:
+        assert "Read-only file system" in (begun.last.not_kept or "")
+        assert begun.revision == 1
+
+
+async def test_rollbacks_that_fail_do_not_prune_what_runs_on_trial(it: Bench) -> None:
+    await reload(it, "control: {keep: 2}\n")
+    it.write(NEW + "control: {keep: 2}\n")
+    await it.reloads.apply(trigger="api", actor="me", confirm_within_s=60)
+    for _ in range(3):
+        it.parts[0].errors["prepare"] = OSError("the address is taken")
+        with pytest.raises(OSError, match="taken"):
+            await it.reloads.roll_back(actor="me")
+    assert (await it.reloads.confirm(actor="me")).result == "confirmed"
+    assert it.reloads.history[it.reloads.revision].state == "good"
+
+
+async def test_what_cannot_run_is_refused_by_a_plan_as_by_an_apply(it: Bench) -> None:
+    seen: list[tuple[str, str]] = []
+
+    async def examine(new: Loaded, old: Loaded) -> None:
+        seen.append((new.config.log.level, old.config.log.level))
+        raise ConfigError([ConfigProblem("g.yaml:1:1", "log", "cannot be used")])
+
+    it.reloads._examine = examine
+    it.write(NEW)
+    _, error = await it.reloads.review()
+    assert str(error) == "g.yaml:1:1: log: cannot be used"
+    with pytest.raises(ConfigError, match="cannot be used"):
         await reload(it, NEW)
+    assert seen == [("debug", "info")] * 2
     assert as_before(it)
     assert it.notes == []
+
+
+async def test_a_text_that_says_the_same_is_no_difference(it: Bench) -> None:
+    it.write("# a comment\nlog:\n  level: info\n")
+    assert not await it.reloads.differs_from_file()
+    assert await it.reloads.file_has_other_text()
+    it.write(NEW)
+    assert await it.reloads.differs_from_file()
+    it.write("log: {level\n")
+    assert await it.reloads.differs_from_file()
 
 
 async def test_a_history_that_cannot_be_written_after_it_was_done_does_not_undo_it(
     it: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fill_the_disk() -> None:
-        monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("full")))
+        monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
 
     it.parts[0].before_prepare = fill_the_disk
-    assert (await reload(it, NEW)).result == "applied"
-    assert it.states == [(1, OLD, "good"), (2, NEW, "candidate")]
+    outcome = await reload(it, NEW)
+    assert (outcome.result, "full" in (outcome.not_kept or "")) == ("applied", True)
+    monkeypatch.undo()
+    # another start finds it unfinished, and does not run it
+    assert [(record.text, record.state) for record in start(Source(it.file)).history] == [
+        (NEW, "candidate"),
+        (OLD, "good"),
+    ]
+
+
+@pytest.fixture
+def hanging_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A disk of the history that hangs, from the moment at which a change is good, until the event is set."""
+    gate = threading.Event()
+
+    def hang(file: Path, data: bytes, *, mode: int) -> None:
+        if file.name == "000002.json" and b'"good"' in data:
+            gate.wait(30)
+        write_whole(file, data, mode=mode)
+
+    monkeypatch.setattr("appliance.config.history.write_whole", hang)
+    yield gate
+    gate.set()
+
+
+async def test_a_disk_of_the_history_that_hangs_stops_no_reload(
+    it: Bench, hanging_disk: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revisions, "WRITE_S", 0.05)
+    outcome = await reload(it, NEW)
+    assert outcome.result == "applied"
+    assert outcome.not_kept == f"{it.reloads.history.folder}/000002.json: not written yet"
+    assert "c cleanup" in it.notes
+    assert (await reload(it, OLD)).result == "applied"
+    hanging_disk.set()
+    await until(lambda: it.reloads.history.not_kept(3) is None)
+    assert list(start(Source(it.file)).history) == list(it.reloads.history)
 
 
 async def test_an_attempt_never_raises(it: Bench) -> None:
@@ -279,34 +376,44 @@ async def test_an_observer_that_fails_is_no_reason_to_fail(it: Bench) -> None:
 async def test_a_key_that_only_a_start_can_change_is_refused_with_place_and_key(it: Bench) -> None:
     with pytest.raises(RestartNeeded) as caught:
         await reload(it, RESTART)
-    assert str(caught.value).startswith(f"{it.file}:2:13: gateway.identity: this change needs a restart")
+    assert str(caught.value).startswith(f"{it.file}:2:12: gateway.journal: this change needs a restart")
     assert as_before(it)
     assert it.states == [(1, OLD, "good")]
     found, error = await it.reloads.review()
     assert isinstance(error, RestartNeeded)
-    assert [change.key for change in found.restarts] == ["gateway.identity"]
+    assert [change.key for change in found.restarts] == ["gateway.journal"]
     assert (await it.reloads.review(allow_restart=True))[1] is None
 
 
 async def test_or_it_waits_for_the_next_start_and_the_rest_is_applied(it: Bench) -> None:
-    identity = it.reloads.config.gateway.identity
+    journal = it.reloads.config.gateway.journal
     it.write(RESTART)
     outcome = await it.reloads.apply(trigger="api", actor="jane", allow_restart=True)
-    assert {change.key for change in outcome.plan} == {"log.level", "gateway.identity"}
+    assert {change.key for change in outcome.plan} == {"log.level", "gateway.journal"}
     assert it.followed.log.level == "debug"
-    assert it.followed.gateway.identity == identity
-    assert [change.key for change in it.reloads.pending_restart] == ["gateway.identity"]
+    assert it.followed.gateway.journal == journal
+    assert [change.key for change in it.reloads.pending_restart] == ["gateway.journal"]
     assert (await it.reloads.apply(trigger="signal", actor="SIGHUP")).result == "unchanged"
     assert (await reload(it, RESTART.replace("debug", "error"))).result == "applied"
     with pytest.raises(RestartNeeded):
-        await reload(it, RESTART.replace("other.pem", "another.pem"))
+        await reload(it, RESTART.replace("other.journal", "another.journal"))
     await reload(it, OLD)
     assert it.reloads.pending_restart == ()
     it.write(RESTART)
     await it.reloads.apply(trigger="api", actor="jane", allow_restart=True)
     async with it.make() as again:
-        assert again.config.gateway.identity == it.file.parent / "other.pem"
+        assert again.config.gateway.journal == it.file.parent / "other.journal"
         assert again.pending_restart == ()
+
+
+async def test_what_is_invalid_without_its_part_that_needs_a_restart_is_refused_and_not_recorded(it: Bench) -> None:
+    """Two addresses change places: the one that is live would meet the other, which still runs."""
+    await reload(it, "gateway: {listen: 'unix:a.sock'}\n")
+    it.write("gateway: {listen: 'unix:data/control.sock'}\ncontrol: {listen: 'unix:b.sock'}\n")
+    before = it.states
+    with pytest.raises(ConfigError):
+        await it.reloads.apply(trigger="api", actor="jane", allow_restart=True)
+    assert it.states == before
 
 
 async def test_removing_every_canister_under_sessions_must_be_meant(it: Bench) -> None:
@@ -521,6 +628,27 @@ async def test_a_trial_that_ends_with_the_process_was_not_confirmed(tmp_path: Pa
         assert (again.config.log.level, again.revision) == ("debug", 3)
 
 
+async def refused_by_trial(it: Bench) -> ConfirmationPending:
+    error = (await it.reloads.attempt(trigger="watch", actor="watch")).error
+    assert isinstance(error, ConfirmationPending)
+    return error
+
+
+@pytest.mark.parametrize(("text", "differs"), [("log: {level: error}\n", True), (NEW, False)])
+async def test_a_file_that_changes_during_a_trial_is_due_after_it_unless_the_trial_has_judged_it(
+    it: Bench, text: str, differs: bool
+) -> None:
+    await on_trial(it)
+    it.write(text)
+    error = await refused_by_trial(it)
+    waiting = asyncio.create_task(it.reloads.differs_after_trial(error.revision))
+    await settled()
+    assert not waiting.done()
+    assert (await rolled_back(it)).result == "rolled back"
+    assert await waiting is differs
+    assert await it.reloads.differs_after_trial(error.revision) is differs, "although it ended before it was waited for"
+
+
 # --- back -------------------------------------------------------------------------------------------------------------
 
 
@@ -584,3 +712,22 @@ async def test_as_many_are_kept_as_the_configuration_says(it: Bench) -> None:
         for level in ("debug", "error", "warning"):
             await reload(it, f"control: {{keep: {keep}}}\nlog: {{level: {level}}}\n")
         assert len(it.reloads.history) == keep
+
+
+async def test_a_file_system_that_hangs_delays_no_status_and_takes_one_thread(
+    it: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_difference, "SHOWN_WITHIN_S", 0.01)
+    gate, reads = threading.Event(), list[Source]()
+
+    def hang(source: Source) -> None:
+        reads.append(source)
+        gate.wait(30)
+
+    monkeypatch.setattr(Source, "hash", hang)
+    try:
+        assert [await it.reloads.differs_from_file() for _ in range(10)] == [True] * 10
+    finally:
+        gate.set()
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    assert len(reads) == 1

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from appliance.config.plan import Plan
 from appliance.config.source import Source
 from appliance.errors import CanisterPaused
 from tests.control.plane import OTHER, Plane, running
@@ -87,6 +88,22 @@ async def test_a_canister_comes_and_goes(plane: Plane) -> None:
     assert actions == [("removeCanister", OTHER), *[("addCanister", OTHER)] * 3]
 
 
+async def test_faults_of_a_request_are_named_by_its_fields(plane: Plane) -> None:
+    """The text that it edits was never seen by the sender."""
+    for body, key, words in (
+        ({"id": "aaaaa-aaaab"}, "id", "wrong check sum"),
+        ({"id": OTHER, "generation": ["v0", "v1"]}, "generation", "serves clients of v0 alone"),
+        ({"id": OTHER, "name": "two words"}, "name", "write letters, digits, '.', '_' and '-', at most 63"),
+        ({"id": "no principal"}, "id", "write a principal, e.g. bkyz2-fmaaa-aaaaa-qaaaq-cai"),
+    ):
+        response = await plane.http.post("/v1/canisters", json=body)
+        assert response.status_code == 422
+        [fault] = response.json()["errors"]
+        assert (fault["place"], fault["key"]) == ("body", key)
+        assert words in fault["problem"]
+        assert response.json()["detail"] == f"{key}: {fault['problem']}"
+
+
 async def test_canisters_in_another_order_are_still_told_apart(plane: Plane) -> None:
     await plane.http.post("/v1/canisters", json={"id": OTHER})
     text = plane.reloads.loaded.text
@@ -97,11 +114,42 @@ async def test_canisters_in_another_order_are_still_told_apart(plane: Plane) -> 
     assert (await shown(plane))["state"] == "paused"
 
 
+@pytest.mark.parametrize(("changes", "status"), [(1, 200), (2, 409)])
+async def test_a_change_in_between_is_followed_and_no_fault_of_the_caller(
+    plane: Plane, changes: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plane.reloads.plan
+    other = f"canisters:\n  - id: {OTHER}\n"  # before chat, so that positions change
+    coming = [plane.file.read_text().replace("canisters:\n", other) + "# more\n" * number for number in range(changes)]
+
+    async def plan_late(text: str | None = None) -> Plan:
+        if coming:
+            await plane.reloads.apply(coming.pop(0), trigger="api", actor="somebody else")
+        return await plan(text)
+
+    monkeypatch.setattr(plane.reloads, "plan", plan_late)
+    response = await plane.http.post("/v1/canisters/chat/pause")
+    assert response.status_code == status, response.text
+    assert [each.paused for each in plane.reloads.config.canisters] == [False, status == 200]
+
+
 async def test_what_would_change_besides_is_not_slipped_in(plane: Plane) -> None:
+    plugin = plane.file.with_name("p.py")
+    plugin.write_text("from appliance.plugins import hook\n\n\n@hook\ndef close(who, ending):\n    pass\n")
+    text = f"{plane.reloads.loaded.text}\nplugins: [{{path: p.py, name: mine}}]\n"
+    await plane.post("/v1/config/apply", {"text": text})
+    with plugin.open("a") as written:
+        written.write("# of somebody else\n")
+    response = await plane.http.post("/v1/canisters/chat/pause")
+    assert response.status_code == 409
+    assert response.json()["detail"] == "plugins[mine].path would change too; reload first"
+
+
+async def test_tokens_that_changed_are_in_effect_already_and_need_no_reload(plane: Plane) -> None:
     with (plane.file.parent / "tokens").open("a") as tokens:
         tokens.write("# of somebody else\n")
-    response = await plane.http.post("/v1/canisters/chat/pause")
-    assert (response.status_code, response.json()["detail"]) == (409, "control.tokens would change too; reload first")
+    paused = await plane.post("/v1/canisters/chat/pause")
+    assert [change["key"] for change in paused["applied"]["changes"]] == [f"canisters[{plane.canister_id}].paused"]
 
 
 async def test_what_is_saved_is_in_the_file_with_all_else_that_was(plane: Plane) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from appliance.client.errors import ConnectFailed
-from tests.control.plane import Plane, running
+from appliance.control.routes import events
+from tests.control.plane import SECRETS, Plane, running
 from tests.gateway.bench import until
 
 
@@ -70,6 +71,25 @@ async def test_a_listener_may_want_some_kinds_only(plane: Plane) -> None:
         assert (await stream.next("audit"))["data"]["action"] == "setLog"
     response = await plane.http.get("/v1/events", params={"kinds": "weather"})
     assert response.status_code == 422
+
+
+@pytest.mark.parametrize("role", [None, "operator"])
+async def test_a_token_that_is_removed_or_gets_another_role_loses_its_streams(
+    tcp: Plane, role: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.01)
+    file = tcp.file.parent / "tokens"
+    lines = file.read_text().splitlines()
+    async with tcp.client(SECRETS["viewer"]) as http, http.stream("GET", "/v1/events") as response:
+        stream = response.aiter_lines()
+        for _ in range(20):
+            assert await anext(stream) in (": still here", "")
+        beside = file.with_suffix(".new")
+        kept = [line.replace(" viewer ", f" {role} ") for line in lines if role or " viewer " not in line]
+        beside.write_text("".join(f"{line}\n" for line in kept))
+        beside.replace(file)
+        async for line in stream:
+            assert line in (": still here", "")
 
 
 async def test_who_comes_back_gets_what_it_missed(plane: Plane) -> None:

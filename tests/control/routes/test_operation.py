@@ -96,28 +96,31 @@ async def test_a_drain_that_makes_no_sense_is_refused(plane: Plane, body: dict[s
     assert plane.gateway.drain is None
 
 
-async def test_a_gateway_that_stops_is_not_drained_anew(plane: Plane) -> None:
-    plane.gateway.stopping = True
+@pytest.mark.parametrize("phase", ["winding_down", "stopping"])
+async def test_a_gateway_that_stops_is_not_drained_anew(plane: Plane, phase: str) -> None:
+    setattr(plane.gateway, phase, True)
     assert (await plane.http.post("/v1/drain", json={})).status_code == 409
     assert (await plane.http.delete("/v1/drain")).status_code == 409
-    plane.gateway.stopping = False
+    setattr(plane.gateway, phase, False)
 
 
 async def test_the_limits_say_who_has_to_wait() -> None:
     own = "rate_limits: {connections_per_ip: {rate: 1/h, burst: 1}, messages_per_client: {mode: shadow}}\n"
     async with running(more=own) as plane:
-        connections, messages = (await plane.get("/v1/limits"))["items"]
-        assert (connections["scope"], connections["mode"], connections["burst"]) == ("connections_per_ip", "enforce", 1)
+        limits = {limit["scope"]: limit for limit in (await plane.get("/v1/limits"))["items"]}
+        connections, messages = limits["connections_per_ip"], limits["messages_per_client"]
+        assert (connections["mode"], connections["burst"]) == ("enforce", 1)
         assert connections["rate"] == pytest.approx(1 / 3600)
         assert (messages["mode"], messages["waiting"], connections["keys"]) == ("shadow", [], 0)
         async with plane.connect():
             with pytest.raises(ConnectFailed, match="429"):
                 await plane.connect().__aenter__()
-            (waiting,) = (await plane.get("/v1/limits"))["items"][0]["waiting"]
+            items = (await plane.get("/v1/limits"))["items"]
+            (found,) = (limit for limit in items if limit["scope"] == "connections_per_ip")
+            (waiting,) = found["waiting"]
             assert (waiting["key"], waiting["times"]) == ("127.0.0.1", 1)
             assert 3000 < waiting["retry_after_s"] <= 3600
-            limits = (await plane.get("/v1/limits"))["items"][0]
-            assert (limits["allowed"], limits["limited"], limits["shadowed"], limits["keys"]) == (1, 1, 0, 1)
+            assert (found["allowed"], found["limited"], found["shadowed"], found["keys"]) == (1, 1, 0, 1)
 
 
 async def test_plugins_are_listed_with_how_they_do(plane: Plane) -> None:
@@ -175,3 +178,14 @@ async def test_metrics_are_what_prometheus_reads(plane: Plane) -> None:
     assert response.headers["content-type"].startswith("text/plain; version=")
     names = {family.name for family in text_string_to_metric_families(response.text)}
     assert any(name.startswith("icws_") for name in names)
+
+
+async def test_limits_and_stories_name_the_canister_beside_its_principal() -> None:
+    limit = "    rate_limits: {messages_per_client: {rate: 5/s, burst: 5}}\n"
+    async with running(edit=lambda text: text.replace("    name: chat\n", f"    name: chat\n{limit}")) as plane:
+        named = [each for each in (await plane.get("/v1/limits"))["items"] if each["canister"] is not None]
+        assert {(each["canister"], each["canister_name"]) for each in named} == {(str(plane.canister_id), "chat")}
+        async with plane.connect():
+            [session] = (await plane.get("/v1/sessions"))["items"]
+            story = await plane.get(f"/v1/sessions/{session['id']}/story")
+    assert any(f"chat ({plane.canister_id})" in sentence for sentence in story["summary"])

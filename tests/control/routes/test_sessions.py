@@ -157,3 +157,43 @@ async def test_a_filter_that_says_nothing_closes_nobody(plane: Plane, body: dict
 async def test_only_codes_of_ours_are_sent(plane: Plane, code: int) -> None:
     body = {"filter": {"canister": "chat"}, "code": code}
     assert (await plane.http.post("/v1/sessions/close", json=body)).status_code == 422
+
+
+async def test_refused_connections_are_listed_by_address(plane: Plane) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", plane.control.listener.port)
+    writer.write(b"GET /nowhere HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n\r\n")
+    await until(lambda: plane.control.listener.refusals.rejected)
+    writer.close()
+    (refusal,) = (await plane.get("/v1/refusals", address="127.0.0.0/8"))["items"]
+    facts = {"address": "127.0.0.1", "origin": "https://a.example", "path": "/nowhere", "status": 404}
+    facts |= {"reason": "unknown_path", "code": None, "canister": None, "canister_name": None}
+    assert refusal.items() >= facts.items()
+    assert refusal["cause"].startswith("No WebSocket at this path")
+    assert (await plane.get(f"/v1/sessions/{refusal['session']}/story"))["address"] == "127.0.0.1"
+    assert (await plane.get("/v1/refusals"))["items"] == [refusal]
+    assert (await plane.get("/v1/refusals", address="192.0.2.1"))["items"] == []
+    assert (await plane.http.get("/v1/refusals?address=nowhere")).status_code == 422
+
+
+async def test_the_stories_of_sessions_that_ended_are_listed_the_latest_first(plane: Plane) -> None:
+    assert (await plane.get("/v1/stories"))["items"] == []
+    ended = []
+    for _ in range(3):
+        async with plane.connect() as session:
+            await session.receive()
+            (here,) = await listed(plane)
+        ended.insert(0, here)
+        await until(lambda: not len(plane.control.listener))
+    found = (await plane.get("/v1/stories"))["items"]
+    assert [story["session"] for story in found] == ended
+    assert found[0] == await plane.get(f"/v1/sessions/{ended[0]}/story")
+    assert [story["session"] for story in (await plane.get("/v1/stories", limit=2))["items"]] == ended[:2]
+
+
+async def test_a_canister_is_shown_with_its_name(plane: Plane) -> None:
+    async with plane.connect() as session:
+        await session.receive()
+        (shown,) = (await plane.get("/v1/sessions"))["items"]
+        story = await plane.get(f"/v1/sessions/{shown['id']}/story")
+    assert (story["canister"], story["canister_name"]) == (str(plane.canister_id), "chat")
+    assert any(f"of canister chat ({plane.canister_id})" in line for line in story["summary"])

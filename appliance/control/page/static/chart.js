@@ -5,7 +5,7 @@ import { duration, moment } from "./format.js";
 
 const HEIGHT = 170;
 const EDGE = { top: 8, right: 10, bottom: 20, left: 48 };
-const SPANS_S = [60, 120, 300, 600];
+const SPANS_S = [60, 120, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600];
 
 /** Where the lines across go, from 0 to at least `most`: at most `wanted` steps of 1, 2 or 5 times a power of ten. */
 export function ticks(most, wanted = 4, least = 0) {

@@ -1,6 +1,11 @@
 /** Numbers, sizes and times as people read them. */
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const FINE = [
+  [1e6, "µs"],
+  [1e3, "ms"],
+  [1, "s"],
+];
 const STEPS = [
   [86400, "d"],
   [3600, "h"],
@@ -12,7 +17,7 @@ export const NOTHING = "–";
 /** 12345 as "12,345"; large numbers shortened where `short`. */
 export function count(value, short = false) {
   if (value === null || value === undefined) return NOTHING;
-  if (short && Math.abs(value) >= 1e6) return `${trim(value / 1e6, 1)} M`;
+  if (short && Math.abs(value) >= 999_950) return `${trim(value / 1e6, 1)} M`; // no "1000 k"
   if (short && Math.abs(value) >= 1e4) return `${trim(value / 1e3, 1)} k`;
   return WHOLE.format(value);
 }
@@ -20,7 +25,7 @@ export function count(value, short = false) {
 /** A quantity with at most three digits that matter. */
 export function rate(value) {
   if (value === null || value === undefined) return NOTHING;
-  if (value >= 1000) return count(value, true);
+  if (value >= 999.5) return count(value, true);
   return trim(value, value >= 100 ? 0 : value >= 10 ? 1 : 2);
 }
 
@@ -29,9 +34,22 @@ const trim = (value, digits) => String(Number(value.toFixed(digits)));
 /** Seconds: "850 µs", "12 ms", "2.4 s", "3 min 5 s", "2 d 4 h". */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return NOTHING;
-  if (seconds < 0.001) return seconds <= 0 ? "0 ms" : `${Math.round(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${trim(seconds * 1000, seconds < 0.1 ? 1 : 0)} ms`;
-  if (seconds < 60) return `${trim(seconds, seconds < 10 ? 1 : 0)} s`;
+  if (seconds <= 0) return "0 ms";
+  if (seconds < 59.5) return fineDuration(seconds);
+  return coarseDuration(Math.round(seconds));
+}
+
+/** Rounded before the unit is chosen: 0.9996 s is "1 s", not "1000 ms". */
+function fineDuration(seconds) {
+  for (const [times, unit] of FINE) {
+    const amount = seconds * times;
+    const digits = times === 1e6 || amount >= (times === 1 ? 10 : 100) ? 0 : 1;
+    const rounded = Number(amount.toFixed(digits));
+    if (rounded < 1000 || times === 1) return `${rounded} ${unit}`;
+  }
+}
+
+function coarseDuration(seconds) {
   const first = STEPS.findIndex(([size]) => seconds >= size);
   const [size, unit] = STEPS[first];
   const whole = Math.floor(seconds / size);
@@ -46,11 +64,11 @@ export function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let index = 0;
   let left = value;
-  while (left >= 1024 && index < units.length - 1) {
+  while (left >= 1023.5 && index < units.length - 1) {
     left /= 1024;
     index += 1;
   }
-  return `${index ? trim(left, left < 10 ? 1 : 0) : left} ${units[index]}`;
+  return `${trim(left, index && left < 10 ? 1 : 0)} ${units[index]}`;
 }
 
 /** A countdown: "1:05". */
@@ -91,3 +109,7 @@ export function pace(perSecond) {
 
 /** "1 session", "2 sessions". */
 export const many = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+
+/** The name of a canister with its id behind it, or the id alone. */
+export const canisterLabel = ({ canister, canister_name }) =>
+  canister && canister_name ? `${canister_name} (${canister})` : canister;

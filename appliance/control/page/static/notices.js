@@ -27,14 +27,21 @@ export function showProblem(alert, error, onFault) {
 }
 
 function faultLine(fault, onFault) {
-  const place = [fault.place, fault.key].filter(Boolean).join(" ");
+  const place = [placeInWords(fault.place), fault.key].filter(Boolean).join(" ");
   const button = onFault && /:\d+/.test(fault.place) ? make("button", { type: "button", class: "quiet" }, place) : null;
   button?.addEventListener("click", () => onFault(fault));
-  return make("li", {}, button ?? place, `: ${fault.problem}`);
+  return make("li", {}, button ?? place, place ? `: ${fault.problem}` : fault.problem);
 }
 
+/** Where a fault is; of a request's own fields the key says enough. */
+const placeInWords = (place) => (["body", "query", "path"].includes(place) ? "" : linesInWords(place));
+
+/** With "line 27, column 9" for "text:27:9", as the API calls a place in a text that it was sent. */
+export const linesInWords = (text) => text.replace(/\btext:(\d+):(\d+)/g, "line $1, column $2");
+
 /** With a capital and a full stop. A first word that looks like a key, such as `polling.rate`, keeps its case. */
-export function sentence(text) {
+export function sentence(given) {
+  const text = linesInWords(given);
   const whole = /^[a-z]+[\s,.]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.?!…]$/.test(whole) ? whole : `${whole}.`;
 }

@@ -20,6 +20,7 @@ export class Table {
       name: cell.dataset.column,
       label: cell.textContent,
       style: cell.className,
+      needs: cell.dataset.needs,
       isHead: cell.dataset.column === head,
     }));
     this.rows = new Map();
@@ -54,7 +55,7 @@ export class Table {
   }
 
   makeRow() {
-    const cells = this.columns.map(({ label, style, isHead }) =>
+    const cells = this.columns.map(({ label, style, needs, isHead }) =>
       make(
         isHead ? "th" : "td",
         {
@@ -62,6 +63,7 @@ export class Table {
           scope: isHead ? "row" : null,
           class: style || null,
           "data-label": label,
+          "data-needs": needs,
         },
         make("div"),
       ),

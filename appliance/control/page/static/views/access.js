@@ -4,7 +4,7 @@ import { get, part, post, Problem, remove } from "../api.js";
 import { badge, byId, given, make, valuesOf } from "../dom.js";
 import { confirm, openDialog } from "../dialog.js";
 import { moment, value } from "../format.js";
-import { notify } from "../notices.js";
+import { linesInWords, notify } from "../notices.js";
 import { action, Table } from "../table.js";
 
 const tokens = new Table("token-table", {
@@ -25,11 +25,10 @@ const audit = new Table("audit-table", {
     actor: (entry) => [entry.actor, make("span", { class: "sub" }, entry.role)],
     action: (entry) => entry.action,
     target: (entry) => entry.target ?? "",
-    status: (entry) =>
-      badge(
-        entry.problem ? `${entry.status} ${entry.problem}` : String(entry.status),
-        entry.status < 400 ? "good" : "bad",
-      ),
+    status: (entry) => [
+      badge(String(entry.status), entry.status < 400 ? "good" : "bad"),
+      entry.problem ? make("span", { class: "sub" }, linesInWords(entry.problem)) : null,
+    ],
     detail: (entry) => detailOf(entry),
   },
 });

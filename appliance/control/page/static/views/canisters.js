@@ -6,9 +6,11 @@ import { confirm, openDialog } from "../dialog.js";
 import { count, duration, many, rate } from "../format.js";
 import { attempt, notify } from "../notices.js";
 import { action, Table } from "../table.js";
+import { enterCanister, MOODS, refreshCanister } from "./canister.js";
 
-const MOODS = { ok: "good", degraded: "bad", paused: "warn", draining: "warn", idle: "" };
 const GENERATIONS = ["v0", "v1", "v2"];
+
+let isOne = false;
 
 const agoOf = (seconds) => (seconds === null ? "none yet" : `${duration(seconds)} ago`);
 const nameOf = (canister) => canister.name ?? canister.id;
@@ -17,10 +19,11 @@ const table = new Table("canister-table", {
   key: (canister) => canister.id,
   head: "canister",
   show: {
-    canister: (canister) =>
-      canister.name
-        ? twoLines(canister.name, canister.id)
-        : [canister.id, canister.listed ? null : make("span", { class: "sub" }, "not listed")],
+    canister: (canister) => [
+      make("a", { href: `#canisters/${part(canister.id)}` }, nameOf(canister)),
+      canister.name ? make("span", { class: "sub" }, canister.id) : null,
+      canister.listed ? null : make("span", { class: "sub" }, "not listed"),
+    ],
     state: (canister) => badge(canister.state, MOODS[canister.state]),
     generation: (canister) => canister.generation.join(", "),
     clients: (canister) => [
@@ -47,7 +50,7 @@ const table = new Table("canister-table", {
     actions: (canister) =>
       make(
         "div",
-        { class: "actions-cell", "data-needs": "operator" },
+        { class: "actions-cell" },
         canister.listed
           ? [
               canister.state === "paused"
@@ -117,7 +120,16 @@ function requestOf({ id, name, max_clients, paused, save, ...rest }) {
 
 const look = () => document.dispatchEvent(new Event("look"));
 
-export async function refresh() {
+export function enter({ path, query }) {
+  isOne = path.length > 0;
+  byId("canister-list").hidden = isOne;
+  byId("canister-shown").hidden = !isOne;
+  if (isOne) enterCanister(path[0], query);
+}
+
+export const refresh = () => (isOne ? refreshCanister() : refreshList());
+
+async function refreshList() {
   const { items } = await get("v1/canisters");
   table.update(items);
   suggest(items);

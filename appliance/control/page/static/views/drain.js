@@ -3,7 +3,7 @@
 import { get, post, remove } from "../api.js";
 import { badge, byId, given, say, showFacts, valuesOf } from "../dom.js";
 import { confirm } from "../dialog.js";
-import { count, duration, moment, rate } from "../format.js";
+import { canisterLabel, count, duration, moment, rate } from "../format.js";
 import { attempt, notify, showProblem } from "../notices.js";
 import { action, Table } from "../table.js";
 import { suggestAll } from "./canisters.js";
@@ -23,11 +23,11 @@ const table = new Table("drain-table", {
   key: (drain) => drain.canister,
   head: "canister",
   show: {
-    canister: (drain) => drain.canister,
+    canister: (drain) => canisterLabel(drain),
     state: (drain) => badge(drain.state, isOn(drain) ? "warn" : ""),
     closed: (drain) => `${count(drain.closed)} of ${count(drain.total)}`,
     eta: (drain) => (isOn(drain) ? duration(drain.eta_s) : ""),
-    actions: (drain) => action("cancel", "Cancel", `the drain of ${drain.canister}`),
+    actions: (drain) => action("cancel", "Cancel", `the drain of ${canisterLabel(drain)}`),
   },
   actions: { cancel: (drain) => cancel(drain.canister) },
 });

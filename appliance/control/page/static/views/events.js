@@ -8,6 +8,7 @@ const MOST_TEXT = 200;
 const MOODS = {
   "session.opened": "good",
   "session.closed": "",
+  "connection.refused": "bad",
   limit: "warn",
   reload: "warn",
   drain: "warn",

@@ -4,7 +4,7 @@ import { get, post } from "../api.js";
 import { badge, byId, keyOf, make, put, say } from "../dom.js";
 import { confirm } from "../dialog.js";
 import { moment, value } from "../format.js";
-import { notify } from "../notices.js";
+import { linesInWords, notify } from "../notices.js";
 import { action, Table } from "../table.js";
 
 const MOODS = { good: "good", candidate: "warn", rejected: "bad", "rolled back": "warn" };
@@ -22,7 +22,7 @@ const table = new Table("history-table", {
       [
         badge(entry.state, MOODS[entry.state]),
         entry.is_running ? [" ", badge("running", "good")] : null,
-        entry.problem ? make("span", { class: "sub" }, entry.problem) : null,
+        entry.problem ? make("span", { class: "sub" }, linesInWords(entry.problem)) : null,
       ].flat(),
     at: (entry) => make("time", { datetime: entry.at }, moment(entry.at)),
     actor: (entry) => entry.actor,
@@ -30,7 +30,7 @@ const table = new Table("history-table", {
     actions: (entry) =>
       make(
         "div",
-        { class: "actions-cell", "data-needs": "admin" },
+        { class: "actions-cell" },
         make(
           "a",
           { href: `#config/history/${entry.generation}`, "aria-label": `Show revision ${entry.generation}` },

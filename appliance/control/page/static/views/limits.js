@@ -2,14 +2,18 @@
 
 import { get } from "../api.js";
 import { badge, make, twoLines } from "../dom.js";
-import { count, duration, pace } from "../format.js";
+import { canisterLabel, count, duration, pace } from "../format.js";
 import { Table } from "../table.js";
 
 const MODES = { enforce: "good", shadow: "warn", off: "" };
 const FILTERS = {
   connections_per_ip: (key) => ({ address: key }),
+  frames_per_ip: (key) => ({ address: key }),
+  tls_handshakes_per_ip: (key) => ({ address: key }),
   messages_per_client: (key) =>
-    Object.fromEntries(key.split(" at ").map((part, index) => [["client", "canister"][index], part])),
+    Object.fromEntries(
+      key.split(" at ").map((part, index) => [["client", "canister"][index], part.replace(/^.* \((.*)\)$/, "$1")]),
+    ),
 };
 const words = (name) => name.replaceAll("_", " ");
 
@@ -17,7 +21,7 @@ const limits = new Table("limit-table", {
   key: (limit) => `${limit.scope} ${limit.canister}`,
   head: "scope",
   show: {
-    scope: (limit) => twoLines(words(limit.scope), limit.canister),
+    scope: (limit) => twoLines(words(limit.scope), canisterLabel(limit)),
     mode: (limit) => badge(limit.mode, MODES[limit.mode]),
     rate: (limit) => pace(limit.rate),
     burst: (limit) => count(limit.burst),

@@ -1,54 +1,31 @@
 /** The gateway at a glance. */
 
 import { get, put as set, send } from "../api.js";
-import { Chart } from "../chart.js";
+import { Charts, chooseSpan, HOPS, spanIn } from "../charts.js";
+import { meaningOf } from "../close_codes.js";
 import { badge, byId, make, put, say, showFacts } from "../dom.js";
 import { count, duration, many, moment, rate } from "../format.js";
-import { notify, showProblem } from "../notices.js";
-import { ERRORS, onSample } from "../samples.js";
+import { linesInWords, notify, showProblem } from "../notices.js";
+import { ERRORS, KeptSamples, LIVE, onSample } from "../samples.js";
 import { Table } from "../table.js";
 
-const HOPS = {
-  client_to_gateway: "client to gateway",
-  gateway_to_ic: "gateway to IC",
-  canister_to_polled: "canister to gateway",
-  polled_to_written: "gateway to client",
+const NAMES = {
+  ...HOPS,
   reply_verification: "verifying a reply",
   frame_verification: "verifying a client's message",
 };
-const CHARTED = ["client_to_gateway", "gateway_to_ic", "canister_to_polled", "polled_to_written"];
-const nameOf = (hop) => HOPS[hop] ?? hop.replaceAll("_", " ");
-
-const charts = [
-  new Chart("chart-sessions", {
-    series: [
-      { name: "sessions", label: "open", area: true },
-      { name: "connections", label: "connected", thin: true },
-    ],
-    format: (value) => count(value, true),
-    least: 1,
-    idle: 4,
-  }),
-  new Chart("chart-messages", {
-    series: [
-      { name: "up", label: "to canisters" },
-      { name: "down", label: "to clients" },
-    ],
-    format: rate,
-    idle: 4,
-  }),
-  new Chart("chart-latency", {
-    series: CHARTED.map((name) => ({ name, label: nameOf(name) })),
-    format: duration,
-    idle: 0.1,
-  }),
-  new Chart("chart-errors", {
-    series: ERRORS.map(([name, label]) => ({ name, label })),
-    format: (value) => count(value, true),
-    least: 1,
-    idle: 4,
-  }),
+/** Of the table only: nothing was lost for a client by them. */
+const MORE_ERRORS = [
+  ["unverified", "would be refused"],
+  ["failed_farewells", "canisters not told"],
 ];
+const nameOf = (hop) => NAMES[hop] ?? hop.replaceAll("_", " ");
+
+const charts = new Charts("chart", { connections: "connected" });
+const spanChoice = byId("span");
+let longer = null; // samples of a longer span than the live one
+
+chooseSpan(spanChoice, () => "#overview");
 
 const tables = {
   hops: new Table("hops", {
@@ -90,19 +67,8 @@ const tables = {
   }),
 };
 
-/** By the ranges of our close codes and of RFC 6455. */
-function meaningOf(code) {
-  if (code === 1000 || code === 1001) return "the client left";
-  if (code === 1006) return "the connection broke";
-  if (code === 1012) return "come back: the gateway stops";
-  if (code === 1013) return "come back later";
-  if (code >= 4500) return "do not come back as you are";
-  if (code >= 4000) return "come back";
-  return "not as the protocol has it";
-}
-
 function rowsOf(stats) {
-  const kinds = [...ERRORS, ["doubted", "would be refused"], ["failed_farewells", "canisters not told"]];
+  const kinds = [...ERRORS.slice(1), ["refused", "sockets closed for an error"], ...MORE_ERRORS];
   return kinds
     .flatMap(([split, what]) =>
       Object.entries(stats.by[split] ?? {}).map(([reason, number]) => ({ what, reason, count: number })),
@@ -118,7 +84,7 @@ const closesOf = (stats) =>
 
 onSample((samples, status, stats) => {
   if (byId("overview").hidden) return;
-  for (const chart of charts) chart.update(samples);
+  if (!longer) charts.update(samples);
   showTiles(samples.at(-1), status, stats);
   tables.hops.update(stats.hops);
   tables.reasons.update(rowsOf(stats));
@@ -161,6 +127,7 @@ function showAbout(status) {
     ["Configuration", `revision ${status.generation}`, status.differs_from_file ? ", differs from the file" : ""],
     ["File", status.config_file],
     ["Last reload", ...reloadOf(status.last_reload)],
+    ["Problems", status.problems.join("; ")],
   ]);
 }
 
@@ -176,7 +143,7 @@ function reloadOf(reload) {
   return [
     badge(reload.result, mood ?? ""),
     ` ${moment(reload.at)} by ${reload.actor} (${reload.trigger})`,
-    reload.problem ? `: ${reload.problem}` : "",
+    reload.problem ? `: ${linesInWords(reload.problem)}` : "",
   ];
 }
 
@@ -193,13 +160,22 @@ byId("log-form").addEventListener("submit", async (event) => {
   }
 });
 
-export async function enter() {
+export async function enter({ query }) {
+  const span = spanIn(query, spanChoice);
+  longer = span === LIVE ? null : new KeptSamples({ span });
   identity ??= await get("v1/identity").catch(() => null);
   const log = await get("v1/log").catch(() => null);
   if (log) byId("log-form").elements.level.value = log.level;
 }
 
+async function showLonger() {
+  const asked = longer;
+  const samples = await asked?.look();
+  if (samples && asked === longer) charts.update(samples);
+}
+
 export async function refresh() {
+  await showLonger();
   const response = await send("GET", "readyz", { query: { verbose: "true" } });
   const { checks } = await response.json();
   tables.checks.update(checks ?? []);

@@ -23,7 +23,10 @@ const table = new Table("session-table", {
   show: {
     id: (session) => make("a", { href: `#sessions/${part(session.id)}`, class: "code" }, session.id),
     state: (session) => [badge(session.state, STATES[session.state]), " ", session.generation],
-    canister: (session) => (session.canister ? (session.canister_name ?? shorten(session.canister, 17)) : ""),
+    canister: (session) =>
+      session.canister_name
+        ? twoLines(session.canister_name, shorten(session.canister, 17))
+        : shorten(session.canister ?? "", 17),
     client: (session) =>
       session.client ? make("span", { class: "code", title: session.client }, shorten(session.client, 18)) : "",
     address: (session) => session.address,

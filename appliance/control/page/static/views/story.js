@@ -1,6 +1,7 @@
 /** One session: what it is, and what happened in it. */
 
 import { get, part, Problem } from "../api.js";
+import { isNormal, meaningOf } from "../close_codes.js";
 import { badge, byId, make, put, say, showFacts } from "../dom.js";
 import { bytes, count, duration, moment } from "../format.js";
 import { closeSessions } from "./close_sessions.js";
@@ -70,8 +71,12 @@ function factsOf(session) {
 }
 
 const factsOfClosed = (story) => [
-  ["State", badge("closed", "bad"), story.close_code === null ? "" : ` with code ${story.close_code}`],
-  ["Canister", story.canister && make("code", {}, story.canister)],
+  [
+    "State",
+    badge("closed", story.close_code === null || isNormal(story.close_code) ? "" : "bad"),
+    story.close_code === null ? "" : ` with code ${story.close_code}: ${meaningOf(story.close_code)}`,
+  ],
+  ["Canister", story.canister_name, " ", story.canister && make("code", {}, story.canister)],
   ["Client", story.client && make("code", {}, story.client)],
   ["Wire generation", story.generation],
   ["Address", story.address],
@@ -93,12 +98,14 @@ function showMoments({ moments, dropped }) {
           moment(each.at, { fine: true }),
           make("span", { class: "since" }, since(each, first)),
         ),
-        make("span", {}, badge(each.kind.replaceAll("_", " "), MOODS[each.kind] ?? "")),
+        make("span", {}, badge(each.kind.replaceAll("_", " "), moodOf(each))),
         make("div", {}, make("p", {}, each.sentence), make("small", {}, inOneLine(each.facts))),
       ),
     ),
   );
 }
+
+const moodOf = ({ kind, facts }) => (kind === "ended" && isNormal(facts.code) ? "" : (MOODS[kind] ?? ""));
 
 const since = (each, first) => `+${duration((Date.parse(each.at) - Date.parse(first.at)) / 1000)}`;
 
