@@ -14,7 +14,9 @@ from aiohttp import web
 from appliance.crypto import SigningKey
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
+from appliance.localnet.canisters.candid_interface import FoundInterface
 from appliance.localnet.canisters.canister import Canister
+from appliance.localnet.canisters.record import CanisterRecord
 from appliance.localnet.http.server import HttpInterface, Versions
 from appliance.localnet.management.canister import ManagementCanister
 from appliance.localnet.management.rules import ChangeOrigin
@@ -37,10 +39,11 @@ log = logging.getLogger(__name__)
 class Localnet:
     """``async with Localnet() as net`` runs a local IC on a loopback port until the block is left.
 
-    ``port`` 0 takes a free one, which is kept over ``stop_http`` and ``start_http``. With ``subnet`` states are signed
-    by a subnet key under the root key, as on the mainnet. Equal seeds give equal keys and ids; without one the keys are
-    random. ``clock`` is for tests that move the time. Compiled modules are kept in the folder ``cache``. ``conditions``
-    are those of the subnet and of the way to it; without them one replica does everything at once.
+    ``port`` 0 takes a free one, which is kept over ``stop_http`` and ``start_http``. States are signed by a subnet key
+    under the root key, as on the mainnet, or with ``subnet`` False by the root key itself. Equal seeds give equal keys
+    and ids; without one the keys are random. ``clock`` is for tests that move the time. Compiled modules are cached in
+    the folder ``cache``. ``conditions`` are those of the subnet and of the way to it; without them one replica does
+    everything at once.
 
     With ``state_dir`` keys, time and canisters are saved in that folder: read at the start, written every
     ``SAVE_INTERVAL_S`` in which something has changed, and at the end. Canisters in Python, open calls and the statuses
@@ -52,7 +55,7 @@ class Localnet:
         *,
         port: int = 0,
         host: str = "127.0.0.1",
-        subnet: bool = False,
+        subnet: bool | None = None,
         seed: bytes | None = None,
         clock: Clock | None = None,
         versions: Versions | None = None,
@@ -63,7 +66,7 @@ class Localnet:
         self.conditions = conditions or Conditions()
         self._folder = None if state_dir is None else StateFolder(state_dir)
         try:
-            authority = self._authority(subnet or self.conditions.subnet, seed)
+            authority = self._authority(subnet, seed)
             facts = None if self._folder is None else self._folder.network
             ahead_ns = 0 if facts is None else facts.ahead_ns
             self.replica = Replica(authority, clock or SystemClock(ahead_ns=ahead_ns))
@@ -121,21 +124,30 @@ class Localnet:
         """The ids of the canisters with names."""
         return {record.name: record.canister_id for record in self.replica.canisters if record.name}
 
-    def deploy(self, name: str, module: bytes, *, arg: bytes = b"", controllers: Iterable[Principal] = ()) -> Principal:
+    def deploy(
+        self,
+        name: str,
+        module: bytes,
+        *,
+        arg: bytes = b"",
+        controllers: Iterable[Principal] = (),
+        interface: FoundInterface | None = None,
+    ) -> Principal:
         """Install a Wasm module under a name: in a new canister, or as an upgrade of the canister with that name unless
-        it runs the same module. The developer and ``controllers`` control it.
+        it runs the same module. The developer and ``controllers`` control it. The page shows ``interface`` if the
+        module has none.
 
         Raises CallRejected, also for a failed installation; a new canister is deleted then.
         """
         origin, existing = ChangeOrigin(self.developer.principal), self.names.get(name)
         if existing is not None:
             record = self.replica.canisters[existing]
+            record.beside = interface or record.beside
             if record.canister is None or record.canister.module_hash != sha256(module).digest():
-                mode = "install" if record.canister is None else "upgrade"
-                self.management.install(origin, record, {mode: None}, module, arg)
+                self.management.install(origin, record, _mode(record), module, arg)
             return existing
         record = self.management.create(origin, controllers=[origin.principal, *controllers])
-        record.name = name
+        record.name, record.beside = name, interface or record.beside
         try:
             self.management.install(origin, record, {"install": None}, module, arg)
         except BaseException:
@@ -207,10 +219,13 @@ class Localnet:
         self.page.add_to(application)
         return application
 
-    def _authority(self, subnet: bool, seed: bytes | None) -> Authority:
+    def _authority(self, subnet: bool | None, seed: bytes | None) -> Authority:
         nodes = self.conditions.replicas
+        is_new = self._folder is None or self._folder.network is None
+        if subnet is None and is_new:
+            subnet = self.conditions.subnet
         if self._folder is None:
-            return Authority(subnet=subnet, seed=seed, nodes=nodes)
+            return Authority(subnet=bool(subnet), seed=seed, nodes=nodes)
         return self._folder.authority(subnet=subnet, seed=seed, nodes=nodes)
 
     def _http_interface(self, versions: Versions | None) -> HttpInterface:
@@ -257,3 +272,15 @@ class Localnet:
                 self.save()
             except OSError as error:
                 log.error("the state is not written: %s", error)  # noqa: TRY400  # the disk's fault, not ours
+
+
+def _mode(record: CanisterRecord) -> dict[str, object]:
+    """The mode of ``install_code`` that puts a module into a canister and keeps its data.
+
+    Canisters with enhanced orthogonal persistence have data in main memory: they refuse upgrades without a choice.
+    """
+    if record.canister is None:
+        return {"install": None}
+    if record.actor is None or "enhanced-orthogonal-persistence" not in record.actor.private_metadata:
+        return {"upgrade": None}
+    return {"upgrade": {"skip_pre_upgrade": None, "wasm_memory_persistence": {"keep": None}}}

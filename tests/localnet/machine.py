@@ -45,11 +45,12 @@ class Machine:
         return self.clock.now_ns()
 
     def call(self, method: str, caller: bytes, *values: object) -> Any:
-        """An update, decoded."""
+        """An update, decoded; None where it has no result."""
         env = self._env(caller)
         reply = self.canister.update(method, self._methods[method].arguments.encode(*values), env)
         self._keep(env)
-        return self._methods[method].results.decode(reply)[0]
+        results = self._methods[method].results.decode(reply)
+        return results[0] if results else None
 
     def query_raw(self, method: str, caller: bytes, *values: object) -> bytes:
         """A query, as bytes."""

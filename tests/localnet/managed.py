@@ -8,18 +8,14 @@ from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.canisters.management_types import METHODS
 from appliance.localnet.canisters.record import CanisterRecord
+from appliance.localnet.canisters.settings import NUMBERS, VISIBILITIES
 from appliance.localnet.management.canister import ManagementCanister
 from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from tests.localnet.wasm.modules import ALICE, COUNTER, module
 from tests.localnet.wasm.net import Net
 
 BOB = Principal(b"bob")
-NO_SETTINGS: dict[str, Any] = dict.fromkeys(
-    (
-        *("controllers", "compute_allocation", "memory_allocation", "freezing_threshold", "reserved_cycles_limit"),
-        *("log_visibility", "wasm_memory_limit", "wasm_memory_threshold", "environment_variables"),
-    )
-)
+NO_SETTINGS: dict[str, Any] = dict.fromkeys(("controllers", *NUMBERS, *VISIBILITIES, "environment_variables"))
 COUNTER_MODULE = module(COUNTER)
 INSTALL, REINSTALL, UPGRADE = {"install": None}, {"reinstall": None}, {"upgrade": None}
 

@@ -11,9 +11,9 @@ from appliance.crypto import CandidTypes, SigningKey, Verifier, decode_cbor
 from appliance.errors import IcRefused
 from appliance.ic.agent import Agent
 from appliance.ic.envelope import sign_request
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.management.rules import CallRejected
 from appliance.localnet.net import Localnet
 from appliance.localnet.page.local_agent import LocalAgent
@@ -98,6 +98,20 @@ def test_equal_seeds_are_equal_networks() -> None:
     nets = [Localnet(seed=b"one", subnet=True), Localnet(seed=b"one", subnet=True), Localnet(seed=b"two", subnet=True)]
     assert nets[0].root_key == nets[1].root_key != nets[2].root_key
     assert nets[0].subnet_id == nets[1].subnet_id != nets[2].subnet_id
+
+
+def test_a_subnet_key_under_the_root_key_is_the_default() -> None:
+    assert Localnet().replica.authority.is_delegated
+    assert not Localnet(subnet=False).replica.authority.is_delegated
+
+
+@pytest.mark.parametrize("subnet", [False, True])
+def test_a_saved_network_keeps_its_kind_of_key(tmp_path: Path, *, subnet: bool) -> None:
+    for wanted in (subnet, None):
+        net = Localnet(state_dir=tmp_path, subnet=wanted)
+        assert net.replica.authority.is_delegated == subnet
+        net.save()
+        net._close_folder()
 
 
 # --- canisters of Wasm, time and state ---

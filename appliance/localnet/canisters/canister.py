@@ -200,6 +200,14 @@ class Actor(Canister, Protocol):
     """Whether `on_heartbeat` does something."""
 
     @property
+    def private_metadata(self) -> Mapping[str, bytes]:
+        """Custom sections by name that only controllers may read."""
+
+    @property
+    def exported_interface(self) -> str:
+        """The Candid interface that a function of the module returns; empty where there is no such function."""
+
+    @property
     def memory_sizes(self) -> tuple[int, int]:
         """Bytes of main and of stable memory."""
 

@@ -54,6 +54,12 @@ class ChunkStore:
             raise ChunkStoreError(f"Wasm module hash {found} does not match given hash {module_hash.hex()}")
         return module
 
+    def copy(self) -> "ChunkStore":
+        """Another store with the same chunks."""
+        other = ChunkStore()
+        other._chunks.update(self._chunks)
+        return other
+
     def clear(self) -> None:
         """Remove all chunks."""
         self._chunks.clear()

@@ -3,7 +3,7 @@
 from appliance.crypto import CandidInterface
 
 DID = """
-type log_visibility = variant { controllers; public; allowed_viewers : vec principal };
+type visibility = variant { controllers; public; allowed_viewers : vec principal };
 type environment_variable = record { name : text; value : text };
 type canister_settings = record {
   controllers : opt vec principal;
@@ -11,7 +11,11 @@ type canister_settings = record {
   memory_allocation : opt nat;
   freezing_threshold : opt nat;
   reserved_cycles_limit : opt nat;
-  log_visibility : opt log_visibility;
+  minimum_incoming_canister_call_cycles : opt nat;
+  log_visibility : opt visibility;
+  log_memory_limit : opt nat;
+  snapshot_visibility : opt visibility;
+  status_visibility : opt visibility;
   wasm_memory_limit : opt nat;
   wasm_memory_threshold : opt nat;
   environment_variables : opt vec environment_variable;
@@ -22,7 +26,11 @@ type definite_canister_settings = record {
   memory_allocation : nat;
   freezing_threshold : nat;
   reserved_cycles_limit : nat;
-  log_visibility : log_visibility;
+  minimum_incoming_canister_call_cycles : nat;
+  log_visibility : visibility;
+  log_memory_limit : nat;
+  snapshot_visibility : visibility;
+  status_visibility : visibility;
   wasm_memory_limit : nat;
   wasm_memory_threshold : nat;
   environment_variables : vec environment_variable;
@@ -43,13 +51,24 @@ type change = record {
     from_user : record { user_id : principal };
     from_canister : record { canister_id : principal; canister_version : opt nat64 };
   };
-  details : variant {
-    creation : record { controllers : vec principal };
+  details : opt variant {
+    creation : record { controllers : vec principal; environment_variables_hash : opt blob };
     code_uninstall;
     code_deployment : record { mode : deployed_mode; module_hash : blob };
+    load_snapshot : record {
+      from_canister_id : opt principal;
+      snapshot_id : blob;
+      canister_version : nat64;
+      taken_at_timestamp : nat64;
+      source : snapshot_source;
+    };
     controllers_change : record { controllers : vec principal };
   };
 };
+type snapshot_source = variant { taken_from_canister : reserved; metadata_upload : reserved };
+type snapshot = record { id : blob; taken_at_timestamp : nat64; total_size : nat64 };
+type snapshot_subject = record { canister_id : principal; snapshot_id : blob };
+type range = record { start : nat64; end : nat64 };
 type changes = vec change;
 type status = record {
   status : variant { running; stopping; stopped };
@@ -67,6 +86,7 @@ type status = record {
     canister_history_size : nat;
     wasm_chunk_store_size : nat;
     snapshots_size : nat;
+    log_memory_store_size : nat;
   };
   cycles : nat;
   reserved_cycles : nat;
@@ -117,7 +137,33 @@ service : {
     module_hash : opt blob;
     controllers : vec principal;
   });
-  fetch_canister_logs : (subject) -> (record {
+  canister_metadata : (record { canister_id : principal; name : text }) -> (record { value : blob }) query;
+  canister_metrics : (subject) -> (record {
+    cycles_consumed : record {
+      memory : nat;
+      compute_allocation : nat;
+      ingress_induction : nat;
+      instructions : nat;
+      request_and_response_transmission : nat;
+      uninstall : nat;
+      canister_creation : nat;
+      http_outcalls : nat;
+      burned_cycles : nat;
+    };
+  }) query;
+  list_canisters : () -> (record { canisters : vec record { start : principal; end : principal } }) query;
+  take_canister_snapshot : (record {
+    canister_id : principal;
+    replace_snapshot : opt blob;
+    uninstall_code : opt bool;
+  }) -> (snapshot);
+  load_canister_snapshot : (snapshot_subject) -> ();
+  list_canister_snapshots : (subject) -> (vec snapshot);
+  delete_canister_snapshot : (snapshot_subject) -> ();
+  fetch_canister_logs : (record {
+    canister_id : principal;
+    filter : opt variant { by_idx : range; by_timestamp_nanos : range };
+  }) -> (record {
     canister_log_records : vec record { idx : nat64; timestamp_nanos : nat64; content : blob };
   }) query;
 }
@@ -127,14 +173,15 @@ _INTERFACE = CandidInterface(DID)
 
 METHODS = _INTERFACE.methods
 SETTINGS = _INTERFACE.type("definite_canister_settings")
+SAVED_SETTINGS = _INTERFACE.type("canister_settings")
+"""Decodes what ``SETTINGS`` encoded, by an earlier version with fewer settings, too: all fields are optional."""
 CHANGES = _INTERFACE.type("changes")
 
 NOT_OFFERED = frozenset(
     {
-        *("http_request", "flexible_http_request", "node_metrics_history", "subnet_info", "list_canisters"),
+        *("http_request", "flexible_http_request", "node_metrics_history", "subnet_info", "subnet_metrics"),
         *("ecdsa_public_key", "sign_with_ecdsa", "schnorr_public_key", "sign_with_schnorr"),
-        *("vetkd_public_key", "vetkd_derive_key", "canister_metadata", "canister_metrics"),
-        *("take_canister_snapshot", "load_canister_snapshot", "list_canister_snapshots", "delete_canister_snapshot"),
+        *("vetkd_public_key", "vetkd_derive_key"),
         *("read_canister_snapshot_metadata", "read_canister_snapshot_data"),
         *("upload_canister_snapshot_metadata", "upload_canister_snapshot_data"),
         *("bitcoin_get_balance", "bitcoin_get_utxos", "bitcoin_send_transaction"),

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.calls import CallContext, Cycles
+from appliance.localnet.canisters.candid_interface import FoundInterface
 from appliance.localnet.canisters.canister import Actor, Canister, CanisterInfo, Environment, Status
 from appliance.localnet.canisters.chunk_store import ChunkStore
 from appliance.localnet.canisters.management_types import CHANGES
@@ -15,6 +16,8 @@ from appliance.localnet.state.certification import Authority
 from appliance.localnet.state.outcome import CANISTER_ERROR, DESTINATION_INVALID, Rejection
 
 HISTORY_LIMIT = 20
+SNAPSHOT_LIMIT = 10
+"""Snapshots of one canister, as on the IC."""
 LOG_LINES = 1000
 START_CYCLES = 3_000_000 * 10**12
 """The cycles of a new canister, the same number as on other local networks."""
@@ -69,13 +72,31 @@ class LogLine:
     text: str
 
 
+@dataclass(frozen=True, eq=False)
+class CanisterSnapshot:
+    """A canister of Wasm as it was at the time ``taken_ns``. ``canister`` never executes anything; a load copies it.
+
+    ``size`` is that of memories and chunks, in bytes.
+    """
+
+    snapshot_id: bytes
+    taken_ns: int
+    canister_version: int
+    size: int
+    canister: Canister
+    chunks: ChunkStore
+    certified_data: bytes
+    timer_ns: int
+
+
 @dataclass(eq=False)
 class CanisterRecord:
     """A canister id and everything that belongs to it. ``canister`` is None where no code is installed.
 
     ``version`` grows with every change. ``timer_ns`` and ``heartbeat_ns`` are when those are due, 0 for never.
     ``contexts`` are the open calls; a stopping canister stops when none is left. ``name`` is given by the user of the
-    local network, or empty.
+    local network, or empty, and ``beside`` is the interface that came with the module. ``snapshots`` are kept by their
+    ids, the oldest first; ``snapshot_number`` only grows.
     """
 
     canister_id: Principal
@@ -88,9 +109,12 @@ class CanisterRecord:
     heartbeat_ns: int = 0
     variables: dict[str, str] = field(default_factory=dict)
     name: str = ""
+    beside: FoundInterface = field(default_factory=FoundInterface)
     settings: Settings = field(default_factory=Settings)
     chunks: ChunkStore = field(default_factory=ChunkStore)
     history: CanisterHistory = field(default_factory=CanisterHistory)
+    snapshots: dict[bytes, CanisterSnapshot] = field(default_factory=dict)
+    snapshot_number: int = 0
     contexts: set[CallContext] = field(default_factory=set)
     log: deque[LogLine] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     on_log: Callable[[LogLine], None] | None = None

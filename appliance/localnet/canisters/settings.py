@@ -2,66 +2,60 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from appliance.ic.principal import Principal
-from appliance.localnet.canisters.management_types import SETTINGS
+from appliance.localnet.canisters.management_types import SAVED_SETTINGS, SETTINGS
 
 NUMBERS = (
     "compute_allocation",
     "memory_allocation",
     "freezing_threshold",
     "reserved_cycles_limit",
+    "minimum_incoming_canister_call_cycles",
+    "log_memory_limit",
     "wasm_memory_limit",
     "wasm_memory_threshold",
 )
+VISIBILITIES = ("log_visibility", "snapshot_visibility", "status_visibility")
+
+Visibility: TypeAlias = frozenset[Principal] | None | Literal["public"]
+"""Who may see something besides the controllers: these principals, nobody, or everybody."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Stored and shown. Only ``log_visibility`` has an effect: nothing is scarce on a local network.
+    """Stored and shown. Only the visibilities have an effect: nothing is scarce on a local network.
 
     ``freezing_threshold`` is in seconds, ``compute_allocation`` in per cent, limits and allocations in bytes or cycles.
-    ``log_visibility`` is None for controllers, ``public``, or who may see the log besides the controllers.
     """
 
     compute_allocation: int = 0
     memory_allocation: int = 0
     freezing_threshold: int = 2_592_000
     reserved_cycles_limit: int = 5 * 10**12
+    minimum_incoming_canister_call_cycles: int = 0
+    log_memory_limit: int = 4096
     wasm_memory_limit: int = 3 * 1024**3
     wasm_memory_threshold: int = 0
-    log_visibility: frozenset[Principal] | None | str = None
+    log_visibility: Visibility = None
+    snapshot_visibility: Visibility = None
+    status_visibility: Visibility = None
 
     def changed(self, wanted: Mapping[str, Any]) -> "Settings":
         """The settings with the fields that are given in ``canister_settings``."""
-        numbers = {name: wanted[name] for name in NUMBERS if wanted[name] is not None}
-        if wanted["log_visibility"] is not None:
-            return replace(self, **numbers, log_visibility=_visibility(wanted["log_visibility"]))
-        return replace(self, **numbers)
-
-    def is_log_open_to(self, reader: Principal) -> bool:
-        """Whether somebody who is no controller may read the log."""
-        match self.log_visibility:
-            case "public":
-                return True
-            case frozenset() as viewers:
-                return reader in viewers
-            case _:
-                return False
+        given = {name: value for name, value in wanted.items() if value is not None}
+        numbers: dict[str, Any] = {name: given[name] for name in NUMBERS if name in given}
+        visibilities: dict[str, Any] = {name: _visibility(given[name]) for name in VISIBILITIES if name in given}
+        return replace(self, **numbers, **visibilities)
 
     def to_candid(self, controllers: Iterable[Principal], variables: Mapping[str, str]) -> dict[str, object]:
         """As ``definite_canister_settings``."""
-        visibility: dict[str, object] = {"controllers": None}
-        if self.log_visibility == "public":
-            visibility = {"public": None}
-        elif isinstance(self.log_visibility, frozenset):
-            visibility = {"allowed_viewers": sorted(self.log_visibility)}
         return {
             "controllers": sorted(controllers),
-            "log_visibility": visibility,
             "environment_variables": [{"name": name, "value": value} for name, value in sorted(variables.items())],
             **{name: getattr(self, name) for name in NUMBERS},
+            **{name: _to_candid(getattr(self, name)) for name in VISIBILITIES},
         }
 
     def encode(self) -> bytes:
@@ -71,11 +65,22 @@ class Settings:
     @staticmethod
     def decode(data: bytes) -> "Settings":
         """The settings that `encode` wrote. Raises CandidError."""
-        (kept,) = SETTINGS.decode(data)
+        (kept,) = SAVED_SETTINGS.decode(data)
         return Settings().changed(kept)  # type: ignore[arg-type]  # a record is a dict
 
 
-def _visibility(wanted: Mapping[str, Any]) -> frozenset[Principal] | None | str:
+def is_open_to(visibility: Visibility, reader: Principal) -> bool:
+    """Whether a principal that is no controller may see it."""
+    match visibility:
+        case "public":
+            return True
+        case frozenset() as viewers:
+            return reader in viewers
+        case _:
+            return False
+
+
+def _visibility(wanted: Mapping[str, Any]) -> Visibility:
     match wanted:
         case {"public": None}:
             return "public"
@@ -83,3 +88,13 @@ def _visibility(wanted: Mapping[str, Any]) -> frozenset[Principal] | None | str:
             return frozenset(viewers)
         case _:
             return None
+
+
+def _to_candid(visibility: Visibility) -> dict[str, object]:
+    match visibility:
+        case "public":
+            return {"public": None}
+        case frozenset() as viewers:
+            return {"allowed_viewers": sorted(viewers)}
+        case _:
+            return {"controllers": None}

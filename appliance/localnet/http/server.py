@@ -21,6 +21,8 @@ API_VERSION = "0.18.0"
 BODY_LIMIT = 5 * 1024 * 1024
 SUBNET_CALLS = frozenset({4})
 """The versions of calls to a subnet; older versions have no such endpoint."""
+SUBNET_QUERIES = frozenset({3})
+"""The versions of queries to a subnet, likewise."""
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, HEAD, OPTIONS",
@@ -46,8 +48,8 @@ class Versions:
 class HttpInterface:
     """Answers requests from the ``nodes`` of a replica's subnet, which go on when the HTTP server stops.
 
-    Which node answers is decided once per request: `_submit`, `_query` and `_read_state` are the only places that pick
-    one. Each request and each response waits for ``one_way()``.
+    Which node answers is decided once per request: `_submit`, `_answer_query` and `_read_state` are the only places
+    that pick one. Each request and each response waits for ``one_way()``.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class HttpInterface:
         app.router.add_post(f"{canister}/query", self._query)
         app.router.add_post(f"{canister}/read_state", self._read_canister_state)
         app.router.add_post(f"{subnet}/call", self._call_subnet)
+        app.router.add_post(f"{subnet}/query", self._query_subnet)
         app.router.add_post(f"{subnet}/read_state", self._read_subnet_state)
         return app
 
@@ -131,6 +134,19 @@ class HttpInterface:
             self._requests.check_effective_id(request, effective_id_in_url(http))
         except HttpError as error:
             return _error_response(error)
+        return self._answer_query(request, version)
+
+    async def _query_subnet(self, http: web.Request) -> web.Response:
+        """Queries without an effective canister id: those about all canisters."""
+        try:
+            version = version_in_url(http, self._versions.query & SUBNET_QUERIES)
+            request = await self._requests.read(http, "query")
+            self._requests.check_subnet(request, effective_id_in_url(http))
+        except HttpError as error:
+            return _error_response(error)
+        return self._answer_query(request, version)
+
+    def _answer_query(self, request: Request, version: int) -> web.Response:
         node = self._nodes.pick()
         outcome = node.query(request, _ranges(version))
         response: dict[str, object] = (

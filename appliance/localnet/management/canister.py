@@ -14,19 +14,28 @@ from appliance.localnet.canisters.calls import CallContext
 from appliance.localnet.canisters.chunk_store import ChunkStore
 from appliance.localnet.canisters.management_types import METHODS
 from appliance.localnet.canisters.record import START_CYCLES, CanisterRecord
+from appliance.localnet.canisters.settings import is_open_to
 from appliance.localnet.management.rules import (
     CANISTERS_ONLY,
     EFFECTIVE_ID_FIELDS,
-    FOR_EVERYBODY,
     QUERIES,
+    QUERIES_ONLY,
     CallRejected,
     ChangeOrigin,
+    add_to_history,
+    admit_user,
     change_origin_of,
     check_controllers,
+    controlled,
+    controlled_or_self,
     decode,
+    find,
     from_chunk_store,
     subject,
+    visible,
 )
+from appliance.localnet.management.snapshots import SnapshotMethods
+from appliance.localnet.management.status import info_of, log_of, metadata_of, metrics_of, ranges_of, status_of
 from appliance.localnet.replica.executor import attempt
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.certification import is_hosted
@@ -34,6 +43,7 @@ from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 from appliance.localnet.wasm.loader import new_wasm_canister
 
 Answer: TypeAlias = Callable[[Outcome], None]
+Handler: TypeAlias = Callable[[CallContext, dict[str, Any]], object]
 
 
 class ManagementCanister:
@@ -43,6 +53,7 @@ class ManagementCanister:
         self._replica = replica
         self._canisters = replica.canisters
         self._cache = cache
+        self._snapshots = SnapshotMethods(replica)
 
     # --- called by the replica ---
 
@@ -61,14 +72,14 @@ class ManagementCanister:
         method, sender = request.method_name, Principal(request.sender)
         if method in CANISTERS_ONLY:
             return CallRejected("IC0406", f"Only canisters can call ic00 method {method}").rejection
+        if method in QUERIES_ONLY:
+            return CallRejected("IC0406", f"ic00 method {method} is a query and cannot be called").rejection
         try:
             args = decode(method, request.arg)
             field = EFFECTIVE_ID_FIELDS.get(method, "canister_id")
             if field is None:
                 return None
-            record = self._slot(subject(args, field))
-            if method not in FOR_EVERYBODY:
-                self._admit_controller(record, sender, method)
+            admit_user(find(self._canisters, subject(args, field)), sender, method)
         except CallRejected as rejected:
             return rejected.rejection
         return None
@@ -80,7 +91,7 @@ class ManagementCanister:
             if method == "stop_canister":
                 self._stop(context, args, answer)
             else:
-                answer(self._reply(method, getattr(self, f"_{method}")(context, args)))
+                answer(self._reply(method, self._handler(method)(context, args)))
         except CallRejected as rejected:
             answer(rejected.rejection)
 
@@ -94,9 +105,12 @@ class ManagementCanister:
     def _query(self, method: str, args: dict[str, Any], caller: Principal) -> Outcome:
         if method not in QUERIES:
             raise CallRejected("IC0406", f"Query method {method} is not supported by the management canister")
-        if method == "canister_status":
-            return self._reply(method, self._canister_status(CallContext(MANAGEMENT_CANISTER, caller, None), args))
-        return self._reply(method, self._logs(caller, args))
+        return self._reply(method, self._handler(method)(CallContext(MANAGEMENT_CANISTER, caller, None), args))
+
+    def _handler(self, method: str) -> Handler:
+        """The method that executes a call, here or where snapshots are."""
+        handler: Handler = getattr(self._snapshots, method, None) or getattr(self, f"_{method}")
+        return handler
 
     # --- called by the local network, too ---
 
@@ -122,7 +136,7 @@ class ManagementCanister:
         record.cycles = cycles
         if settings is not None:
             self._change_settings(record, settings)
-        self._add_to_history(record, origin, {"creation": {"controllers": owners}})
+        self._add_to_history(record, origin, {"creation": {"controllers": owners, "environment_variables_hash": None}})
         return record
 
     def install(
@@ -182,12 +196,12 @@ class ManagementCanister:
         return {"canister_id": record.canister_id}
 
     def _provisional_top_up_canister(self, _: CallContext, args: dict[str, Any]) -> None:
-        record = self._slot(args["canister_id"])
+        record = find(self._canisters, args["canister_id"])
         record.cycles += args["amount"]
         record.version += 1
 
     def _deposit_cycles(self, context: CallContext, args: dict[str, Any]) -> None:
-        record = self._slot(args["canister_id"])
+        record = find(self._canisters, args["canister_id"])
         record.cycles += context.cycles_available
         record.version += 1
         context.cycles_available = 0
@@ -255,54 +269,27 @@ class ManagementCanister:
         return secrets.token_bytes(32)
 
     def _canister_status(self, context: CallContext, args: dict[str, Any]) -> object:
-        record = self._controlled_or_self(context, args["canister_id"])
-        code = record.canister
-        wasm, stable = record.actor.memory_sizes if record.actor is not None else (0, 0)
-        sizes = {
-            "wasm_memory_size": wasm,
-            "stable_memory_size": stable,
-            "wasm_chunk_store_size": record.chunks.size,
-            **dict.fromkeys(("global_memory_size", "wasm_binary_size", "custom_sections_size"), 0),
-            **dict.fromkeys(("canister_history_size", "snapshots_size"), 0),
-        }
-        counts = ("num_calls_total", "num_instructions_total")
-        payloads = ("request_payload_bytes_total", "response_payload_bytes_total")
-        return {
-            "status": {record.status: None},
-            "ready_for_migration": record.status == "stopped",
-            "version": record.version,
-            "settings": record.settings.to_candid(record.controllers, record.variables),
-            "module_hash": None if code is None else code.module_hash,
-            "memory_size": sum(sizes.values()),
-            "memory_metrics": sizes,
-            "cycles": record.cycles,
-            "reserved_cycles": 0,
-            "idle_cycles_burned_per_day": 0,
-            "query_stats": dict.fromkeys((*counts, *payloads), 0),
-        }
+        return status_of(visible(self._canisters, args["canister_id"], context.caller, "canister_status"))
 
     def _canister_info(self, _: CallContext, args: dict[str, Any]) -> object:
-        record = self._slot(args["canister_id"])
-        return {
-            "total_num_changes": record.history.total,
-            "recent_changes": record.history.recent(args["num_requested_changes"] or 0),
-            "module_hash": None if record.canister is None else record.canister.module_hash,
-            "controllers": sorted(record.controllers),
-        }
+        return info_of(find(self._canisters, args["canister_id"]), args["num_requested_changes"] or 0)
+
+    def _canister_metadata(self, context: CallContext, args: dict[str, Any]) -> object:
+        return metadata_of(find(self._canisters, args["canister_id"]), args["name"], context.caller)
+
+    def _canister_metrics(self, context: CallContext, args: dict[str, Any]) -> object:
+        return metrics_of(self._controlled(context, args["canister_id"]))
+
+    def _list_canisters(self, _: CallContext, _args: object) -> object:
+        return {"canisters": ranges_of(record.canister_id for record in self._canisters)}
 
     def _fetch_canister_logs(self, context: CallContext, args: dict[str, Any]) -> object:
-        return self._logs(context.caller, args)
+        record, reader = find(self._canisters, args["canister_id"]), context.caller
+        if reader not in record.controllers and not is_open_to(record.settings.log_visibility, reader):
+            raise CallRejected("IC0406", f"Caller {reader} is not allowed to query ic00 method fetch_canister_logs")
+        return log_of(record, args["filter"])
 
     # --- steps ---
-
-    def _logs(self, reader: Principal, args: dict[str, Any]) -> object:
-        record = self._slot(args["canister_id"])
-        if reader not in record.controllers and not record.settings.is_log_open_to(reader):
-            raise CallRejected("IC0406", f"Caller {reader} is not allowed to query ic00 method fetch_canister_logs")
-        lines = (
-            {"idx": line.number, "timestamp_nanos": line.time_ns, "content": line.text.encode()} for line in record.log
-        )
-        return {"canister_log_records": list(lines)}
 
     def _change_settings(self, record: CanisterRecord, settings: dict[str, Any]) -> None:
         record.settings = record.settings.changed(settings)
@@ -312,38 +299,13 @@ class ManagementCanister:
         record.version += 1
 
     def _add_to_history(self, record: CanisterRecord, origin: ChangeOrigin, details: dict[str, object]) -> None:
-        time_ns = self._replica.state.next_time()
-        record.history.add(
-            details, origin.principal, is_user=origin.is_user, time_ns=time_ns, canister_version=record.version
-        )
-
-    def _slot(self, canister_id: Principal) -> CanisterRecord:
-        record = self._canisters.get(canister_id)
-        if record is None:
-            raise CallRejected("IC0301", f"Canister {canister_id} not found.")
-        return record
-
-    def _controlled_or_self(self, context: CallContext, canister_id: Principal) -> CanisterRecord:
-        """The canister, if a controller or the canister itself calls. Raises CallRejected."""
-        record = self._slot(canister_id)
-        return record if record.canister_id == context.caller else self._controlled(context, canister_id)
+        add_to_history(record, origin, details, time_ns=self._replica.state.next_time())
 
     def _controlled(self, context: CallContext, canister_id: Principal) -> CanisterRecord:
-        record = self._slot(canister_id)
-        if context.caller not in record.controllers:
-            controllers = " ".join(map(str, sorted(record.controllers)))
-            text = f"Only the controllers of the canister {canister_id} can control it."
-            raise CallRejected(
-                "IC0512", f"{text}\nCanister's controllers: {controllers}\nSender's ID: {context.caller}"
-            )
-        return record
+        return controlled(self._canisters, canister_id, context.caller)
 
-    @staticmethod
-    def _admit_controller(record: CanisterRecord, sender: Principal, method: str) -> None:
-        if sender not in record.controllers:
-            raise CallRejected(
-                "IC0512", f"Only controllers of canister {record.canister_id} can call ic00 method {method}"
-            )
+    def _controlled_or_self(self, context: CallContext, canister_id: Principal) -> CanisterRecord:
+        return controlled_or_self(self._canisters, canister_id, context.caller)
 
     @staticmethod
     def _reply(method: str, result: object) -> Reply:

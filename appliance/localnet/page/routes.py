@@ -5,10 +5,12 @@ requests of the page itself only, under a name of this machine: any web page cou
 rebinding also read the answers.
 """
 
+import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from appliance.crypto import CandidInterface, decode_candid_text, encode_candid_
 from appliance.errors import CandidError, GatewayError, Malformed
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
+from appliance.localnet.canisters.candid_interface import METADATA, interface_of
 from appliance.localnet.canisters.record import CanisterRecord
 from appliance.localnet.page.local_agent import LocalAgent
 from appliance.localnet.replica.replica import Replica
@@ -37,7 +40,8 @@ FILES = {
     "page.css": ("page.css", "text/css"),
     "page.js": ("page.js", "text/javascript"),
 }
-CANDID = "candid:service"
+CHAT_PATH = "/chat/"
+CHAT_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 METADATA_SHOWN = 4096
 LINES_AT_ONCE = 200
 FORWARD_LIMIT_S = 10 * 365 * 86_400
@@ -52,12 +56,19 @@ class PageError(Exception):
 
 
 class Page:
-    """Adds its routes to the application of the local network. ``gateway_url`` is shown, where there is one."""
+    """Adds its routes to the application of the local network. ``gateway_url``, ``gateway_principal`` and
+    ``control_url`` are shown, where there is a gateway.
+
+    ``chat_folder`` has the files of the chat page, which is served at ``CHAT_PATH``; None without one.
+    """
 
     def __init__(
         self, replica: Replica, developer: KeyIdentity, fast_forward: Callable[[float], Awaitable[None]]
     ) -> None:
         self.gateway_url = ""
+        self.gateway_principal = ""
+        self.control_url = ""
+        self.chat_folder: Path | None = None
         self._replica = replica
         self._developer = developer
         self._fast_forward = fast_forward
@@ -68,6 +79,7 @@ class Page:
         add = application.router
         add.add_get("/_", _to_page)
         add.add_get("/_/{file:[a-z.]*}", _file)
+        add.add_get(f"{CHAT_PATH}{{file:[a-z]*[.]?[a-z]*}}", self._chat_file)
         add.add_get("/_/api/net", _endpoint(self._net))
         add.add_get("/_/api/canisters/{id}", _endpoint(self._canister))
         add.add_get("/_/api/canisters/{id}/log", _endpoint(self._log))
@@ -82,20 +94,23 @@ class Page:
             "time_ms": self._replica.clock.now_ns() // 10**6,
             "ahead_s": self._replica.clock.ahead_ns / 1e9,
             "gateway_url": self.gateway_url,
+            "gateway_principal": self.gateway_principal,
+            "control_url": self.control_url,
             "developer": str(self._developer.principal),
             "canisters": [_summary(record) for record in self._replica.canisters],
         }
 
     async def _canister(self, http: web.Request) -> object:
         record = self._slot(http.match_info["id"])
-        did = _candid(record)
+        found = interface_of(record.canister, record.beside)
         return {
             **_summary(record),
             "controllers": [str(controller) for controller in sorted(record.controllers)],
             "metadata": _metadata(record),
             "variables": record.variables,
-            "candid": did,
-            "methods": _methods(did),
+            "candid": found.text,
+            "candid_source": found.source,
+            "methods": _methods(found.text),
         }
 
     async def _log(self, http: web.Request) -> object:
@@ -108,7 +123,7 @@ class Page:
     async def _call(self, http: web.Request) -> object:
         wanted = await _json(http, {"canister": str, "method": str, "arg": str, "identity": str})
         record, method = self._slot(wanted["canister"]), wanted["method"]
-        declared = _interface(_candid(record)).methods.get(method)
+        declared = _interface(interface_of(record.canister, record.beside).text).methods.get(method)
         try:
             arg = (
                 encode_candid_text(wanted["arg"]) if declared is None else declared.arguments.encode_text(wanted["arg"])
@@ -128,6 +143,21 @@ class Page:
             raise PageError(400, f"seconds must be from 0 to {FORWARD_LIMIT_S}")
         await self._fast_forward(seconds)
         return {"time_ms": self._replica.clock.now_ns() // 10**6}
+
+    async def _chat_file(self, http: web.Request) -> web.Response:
+        """A file of the chat page. Unlike the page at ``/_/`` it connects to the gateway."""
+        file = None if self.chat_folder is None else self.chat_folder / (http.match_info["file"] or "index.html")
+        if file is None or file.suffix not in CHAT_TYPES or not file.is_file():
+            return web.Response(status=404, text="Not Found", headers=HEADERS)
+        policy = HEADERS["Content-Security-Policy"].replace(
+            "connect-src 'self'", f"connect-src 'self' {self.gateway_url}"
+        )
+        return web.Response(
+            text=await asyncio.to_thread(file.read_text, encoding="utf-8"),
+            content_type=CHAT_TYPES[file.suffix],
+            charset="utf-8",
+            headers={**HEADERS, "Content-Security-Policy": policy},
+        )
 
     def _slot(self, text: str) -> CanisterRecord:
         try:
@@ -159,15 +189,8 @@ def _metadata(record: CanisterRecord) -> dict[str, str]:
     return {
         name: content[:METADATA_SHOWN].decode(errors="replace")
         for name, content in sorted(found.items())
-        if name != CANDID
+        if name != METADATA
     }
-
-
-def _candid(record: CanisterRecord) -> str:
-    """The interface that the canister publishes; empty where it has none."""
-    if record.canister is None:
-        return ""
-    return record.canister.metadata.get(CANDID, b"").decode(errors="replace")
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ from typing import Self
 from appliance.crypto import Request, encode_cbor
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
 from appliance.localnet.canisters.canister import Canister, Environment, ExecutionError
-from appliance.localnet.canisters.record import CanisterRecord, CanisterRecords
+from appliance.localnet.canisters.record import CanisterRecord, CanisterRecords, CanisterSnapshot
 from appliance.localnet.replica.executor import Executor
 from appliance.localnet.replica.rounds import HEARTBEAT_NS, Rounds
 from appliance.localnet.replica.view import View
@@ -122,6 +122,18 @@ class Replica:
         record.actor.upgrade(module, arg, env, skip_pre_upgrade=skip_pre_upgrade, keep_memory=keep_memory)
         self._commit(record, env)
         self._publish_code(record)
+        self.rounds.arm_timer()
+
+    def load_snapshot(self, canister_id: Principal, snapshot: CanisterSnapshot) -> None:
+        """Replace code, memories, chunks, certified data and timer by those of a snapshot, without executing any code;
+        open calls are rejected. Raises KeyError for an unknown id."""
+        record = self.canisters[canister_id]
+        record.canister, record.chunks = snapshot.canister.snapshot(), snapshot.chunks.copy()
+        record.timer_ns = snapshot.timer_ns
+        record.version += 1
+        self._publish_code(record)
+        self.state.set((b"canister", canister_id, b"certified_data"), snapshot.certified_data)
+        self.executor.reject_open_calls(record, "Canister has been restored from a snapshot")
         self.rounds.arm_timer()
 
     def uninstall_canister(self, canister_id: Principal) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from appliance.errors import CandidError, Malformed
 from appliance.ic.principal import Principal
+from appliance.localnet.canisters.candid_interface import FoundInterface
 from appliance.localnet.canisters.canister import ExecutionError
 from appliance.localnet.canisters.chunk_store import ChunkStoreError
 from appliance.localnet.canisters.record import CanisterHistory, CanisterRecord, LogLine
@@ -42,6 +43,7 @@ def write(record: CanisterRecord, certified_data: bytes, folder: Path) -> None:
         "timer_ns": record.timer_ns,
         "variables": record.variables,
         "name": record.name,
+        "beside": list(record.beside),
         "settings": record.settings.encode().hex(),
         "changes": record.history.encode().hex(),
         "change_count": record.history.total,
@@ -76,6 +78,7 @@ def _record_of(canister_id: Principal, fields: dict[str, Any], folder: Path) -> 
         timer_ns=fields["timer_ns"],
         variables=fields["variables"],
         name=fields["name"],
+        beside=FoundInterface(*fields.get("beside", ())),  # states of earlier versions have none
         settings=Settings.decode(bytes.fromhex(fields["settings"])),
         history=CanisterHistory.decode(bytes.fromhex(fields["changes"]), fields["change_count"]),
     )

@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +30,7 @@ CURRENT, LOCK, MANIFEST, NET_FILE = "current", "lock", "manifest.json", "net.jso
 SNAPSHOT = "state-"
 NOTHING = "nothing yet\n"
 """The content of ``current`` before the first state is complete. Without it, a folder whose ``current`` was lost could
-not be told from one whose first save was interrupted."""
+not be distinguished from one whose first save was interrupted."""
 PIECE = 1 << 20
 RecordVersion: TypeAlias = tuple[CanisterRecord, int, int]
 
@@ -79,16 +81,19 @@ class StateFolder:
             os.close(self._lock)
             self._lock = -1
 
-    def authority(self, *, subnet: bool, seed: bytes | None, nodes: int = 1) -> Authority:
-        """The saved keys, or new ones. Raises StateUnusable where other keys are wanted than were saved."""
+    def authority(self, *, subnet: bool | None, seed: bytes | None, nodes: int = 1) -> Authority:
+        """The saved keys, or new ones. ``subnet`` None is as it was saved, for new ones a subnet key.
+
+        Raises StateUnusable where other keys are wanted than were saved.
+        """
         if self.network is None:
-            return Authority(subnet=subnet, seed=seed, nodes=nodes)
+            return Authority(subnet=subnet is not False, seed=seed, nodes=nodes)
         if seed not in (None, self.network.seed):
             raise StateUnusable(self.folder, "it was made with another seed, leave the seed out")
-        if subnet != self.network.is_delegated:
+        if subnet not in (None, self.network.is_delegated):
             wanted = "with" if self.network.is_delegated else "without"
             raise StateUnusable(self.folder, f"it was made {wanted} a subnet key of its own, do the same again")
-        return Authority(subnet=subnet, seed=self.network.seed, nodes=nodes)
+        return Authority(subnet=self.network.is_delegated, seed=self.network.seed, nodes=nodes)
 
     def restore(self, replica: Replica, *, cache: Path | None) -> None:
         """Restore the saved state into a new replica. Raises StateUnusable, and WasmtimeMissing without wasmtime."""
@@ -105,7 +110,11 @@ class StateFolder:
             self._written[canister_id] = _version_of(replica.canisters[canister_id])
 
     def save(self, replica: Replica) -> bool:
-        """Write the current state; False where nothing but the time has changed. Raises OSError."""
+        """Write the current state; False where nothing but the time has changed. Raises OSError that names a file."""
+        with _naming(self.folder):
+            return self._save(replica)
+
+    def _save(self, replica: Replica) -> bool:
         records = {record.canister_id: record for record in replica.canisters if canister_folder.is_saved(record)}
         network = _network_info(replica)
         if self._snapshot is not None and not self._has_changed(records, network):
@@ -240,8 +249,18 @@ def _checksum(path: Path) -> list[int]:
 
 
 def _write_synced(path: Path, text: str) -> None:
-    path.write_text(text)
-    _sync(path)
+    with _naming(path):
+        path.write_text(text)
+        _sync(path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an OSError name a path: that of a write names none, and a full disk alone would not tell which is meant."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or str(path)) from error
 
 
 def _sync(path: Path) -> None:

@@ -19,7 +19,7 @@ class Conditions:
     ``lag_blocks``: how many blocks a replica may be behind the latest certified state.
     ``round_trip_s``: time that a request and its response are on their way, together.
     ``call_wait_s``: how long a call of v3 or v4 waits for its outcome before it is answered with 202.
-    ``subnet``: whether the root key delegates to a key of the subnet.
+    ``subnet``: whether the root key delegates to a key of the subnet, as on the mainnet.
     ``seed``: decides everything that is random.
 
     Raises ValueError for values that no network has.
@@ -31,7 +31,7 @@ class Conditions:
     lag_blocks: float = 0.0
     round_trip_s: Span = (0.0, 0.0)
     call_wait_s: float = SYNC_CALL_WAIT_S
-    subnet: bool = False
+    subnet: bool = True
     seed: bytes = b""
 
     def __post_init__(self) -> None:
@@ -57,7 +57,6 @@ class Conditions:
             gossip_s=(0.020, 0.080),
             lag_blocks=2.0,
             round_trip_s=(0.080, 0.120),
-            subnet=True,
             seed=seed,
         )
 

@@ -65,6 +65,11 @@ class WasmCanister:
         return self._module.private_metadata
 
     @property
+    def exported_interface(self) -> str:
+        """The Candid interface that ``get_candid_pointer`` returns, or empty."""
+        return self._module.exported_interface
+
+    @property
     def has_heartbeat(self) -> bool:
         """Whether the module exports one."""
         return "canister_heartbeat" in self._module.exports

@@ -18,6 +18,9 @@ from appliance.localnet.wasm.system_api import LIMITS, Kind
 
 T = TypeVar("T")
 
+TEXT_LIMIT = 4 * 1024**2
+"""Bytes of a text that an exported function returns, at most."""
+
 ONE_WAY = 0xFFFF_FFFF
 """Callbacks with this function index, or a greater one, have no function: the call is one-way."""
 
@@ -140,6 +143,19 @@ class Execution:
             raise WasmTrap(f"there is no function {closure.function} in the table")
         self._call(function, closure.env)
 
+    def text_of(self, export: str) -> bytes:
+        """Call an exported function, and return the text that ends with a zero byte at the address that it returns.
+        Raises ExecutionError."""
+        address = self._call(self._exports[export])
+        if not isinstance(address, int):
+            raise WasmTrap(f"{export} returns no address")
+        address &= 0xFFFF_FFFF
+        self._refresh_view(address)
+        text, end, _ = bytes(self._view[address : address + TEXT_LIMIT]).partition(b"\0")
+        if not end:
+            raise OutOfBounds("heap out of bounds")
+        return text
+
     def respond_with(self, outcome: Outcome) -> None:
         """Give the module the response to its call."""
         self.response = outcome
@@ -233,13 +249,13 @@ class Execution:
         if end > len(self._view):
             raise OutOfBounds("heap out of bounds")
 
-    def _call(self, function: object, *arguments: int) -> None:
+    def _call(self, function: object, *arguments: int) -> object:
         if not isinstance(function, wasmtime.Func):
             raise WasmTrap("what is called is not a function")
         # The engine's functions belong to the module, not to the store: this says which execution they act for.
         outer, self._module.current = self._module.current, self
         try:
-            function(self._store, *arguments)
+            return function(self._store, *arguments)
         except wasmtime.Trap as trap:
             if trap.trap_code == TrapCode.OUT_OF_FUEL:
                 raise InstructionLimit(str(self._limit)) from trap

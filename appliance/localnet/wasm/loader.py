@@ -1,9 +1,11 @@
 """Creates canisters of Wasm. wasmtime is optional, so nothing that needs it is imported before it is used."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appliance.installation import installation
 from appliance.localnet.canisters.canister import ExecutionError
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ class WasmtimeMissing(ExecutionError):
     """Canisters of Wasm need wasmtime, which is not installed."""
 
     def __str__(self) -> str:
-        return "canisters of Wasm need wasmtime, which is not installed: pip install 'icws[localnet]'"
+        return f"canisters of Wasm need wasmtime, which is not installed: {installation().advice('localnet')}"
 
 
 def new_wasm_canister(module: bytes, *, cache: Path | None = None) -> "WasmCanister":
@@ -28,10 +30,17 @@ def load_wasm_canister(folder: Path, *, cache: Path | None = None) -> "WasmCanis
 
 
 def default_cache() -> Path:
-    """The folder for this user's compiled modules. Raises WasmtimeMissing."""
+    """The folder for this user's compiled modules. Raises WasmtimeMissing; RuntimeError for a user without a home."""
     _wasm_canister_class()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    base = os.environ.get("XDG_CACHE_HOME") or _home() / ".cache"
     return Path(base) / "icws" / "wasm"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # neither HOME nor an entry in the list of users, as containers run with
+        return Path(tempfile.gettempdir()) / f"icws-{os.getuid()}"
 
 
 def _wasm_canister_class() -> "type[WasmCanister]":

@@ -3,6 +3,7 @@
 import weakref
 import zlib
 from collections.abc import Callable
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import wasmtime
 
 from appliance.localnet.wasm import binary, ic0_canister, ic0_cycles, ic0_messages
 from appliance.localnet.wasm.binary import MODULE_LIMIT, InvalidModule
+from appliance.localnet.wasm.candid_export import EXPORT, read_exported_interface
 from appliance.localnet.wasm.compilation import compile_module, engine
 from appliance.localnet.wasm.execution import ContractViolation, Execution, WasmTrap
 from appliance.localnet.wasm.system_api import SystemFunction
@@ -53,6 +55,7 @@ class Module:
         self.keeps_memory = "enhanced-orthogonal-persistence" in self.private_metadata
         compiled = compile_module(found.code, cache)
         self.exports = _check_exports(compiled)
+        self._exports_interface = any(exported.name == EXPORT for exported in compiled.exports)
         self._linker = wasmtime.Linker(self.engine)
         self._link(compiled, "i64" if found.is_memory64 else "i32")
         self._instances = self._linker.instantiate_pre(compiled)
@@ -63,6 +66,11 @@ class Module:
             return self._instances.instantiate(store)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             raise WasmTrap(str(error)) from error
+
+    @cached_property
+    def exported_interface(self) -> str:
+        """The Candid interface that ``get_candid_pointer`` returns, or empty."""
+        return read_exported_interface(self) if self._exports_interface else ""
 
     def _link(self, module: wasmtime.Module, pointer: str) -> None:
         linked: set[str] = set()

@@ -1,7 +1,7 @@
 """The WebSocket backend canister: what ic-websocket-cdk does (IC-WebSocket CDK, ``lib.rs``), in every wire generation.
 
-An application is a subclass with the hooks ``on_open``, ``on_message`` and ``on_close``; it calls ``send`` and
-``close``. How the generations differ is in `dialect`.
+An application is a subclass with the hooks ``on_open``, ``on_message``, ``on_close`` and ``on_wake``. It calls
+``send``, ``close`` and ``wake``. How the generations differ is in `dialect`.
 """
 
 from typing import Any, ClassVar, TypedDict, assert_never
@@ -87,6 +87,14 @@ class WebSocketCanister(PythonCanister):
 
     def on_close(self, env: Environment, client: Client) -> None:
         """A client's connection is gone."""
+
+    def on_wake(self, env: Environment) -> None:
+        """The time of ``wake`` has come."""
+
+    def wake(self, env: Environment, at_ns: int) -> None:
+        """Call ``on_wake`` at this time, and not at an earlier one that was set before; 0 is never."""
+        self.undo_log.set(self, "_wake_at_ns", at_ns)
+        self._arm(env)
 
     def send(self, env: Environment, client: Client, message: bytes) -> None:
         """Queue a message for a client. Raises WsError for a client without a connection."""
@@ -174,18 +182,22 @@ class WebSocketCanister(PythonCanister):
     # --- timers ---
 
     def timer(self, env: Environment) -> None:
-        """Acknowledge every interval; check for silent clients a keep-alive timeout later."""
+        """Acknowledge every interval; check for silent clients a keep-alive timeout later; wake the application."""
+        if self._wake_at_ns and env.time_ns >= self._wake_at_ns:
+            self.undo_log.set(self, "_wake_at_ns", 0)
+            self.on_wake(env)
         if self._check_at_ns and env.time_ns >= self._check_at_ns:
             self.undo_log.set(self, "_check_at_ns", 0)
             self._check_keep_alive(env)
-        if env.time_ns >= self._ack_at_ns:
+        if self._ack_at_ns and env.time_ns >= self._ack_at_ns:
             self.undo_log.set(self, "_ack_at_ns", env.time_ns + self._interval_ns)
             self.undo_log.set(self, "_check_at_ns", env.time_ns + self._timeout_ns)
             self._acknowledge(env)
         self._arm(env)
 
     def _arm(self, env: Environment) -> None:
-        env.set_timer(min(filter(None, (self._ack_at_ns, self._check_at_ns))))
+        # An execution without any of them turns the timer off: v0 has no acknowledgements.
+        env.set_timer(min(filter(None, (self._ack_at_ns, self._check_at_ns, self._wake_at_ns)), default=0))
 
     def _acknowledge(self, env: Environment) -> None:
         for connection in self._clients:
@@ -209,6 +221,7 @@ class WebSocketCanister(PythonCanister):
         self._clients: Clients = kind(self.dialect, self.undo_log, self._queues, self.gateway)
         self._ack_at_ns = 0
         self._check_at_ns = 0
+        self._wake_at_ns = 0
 
     def _receive(self, env: Environment, incoming: Incoming) -> None:
         match incoming:

@@ -3,14 +3,15 @@ from dataclasses import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.crypto import CandidTypes
 from appliance.ic.principal import Principal
-from appliance.localnet.canisters.settings import NUMBERS, Settings
+from appliance.localnet.canisters.settings import NUMBERS, VISIBILITIES, Settings, is_open_to
 
 PRINCIPALS = st.binary(min_size=1, max_size=29).map(Principal)
 SETTINGS = st.builds(
     Settings,
     **{name: st.integers(0, 2**70) for name in NUMBERS},
-    log_visibility=st.none() | st.just("public") | st.frozensets(PRINCIPALS),
+    **dict.fromkeys(VISIBILITIES, st.none() | st.just("public") | st.frozensets(PRINCIPALS)),
 )
 
 
@@ -29,11 +30,20 @@ def test_everything_is_shown(settings: Settings, controllers: frozenset[Principa
 
 
 @given(SETTINGS, PRINCIPALS)
-def test_the_log_is_open_to_some(settings: Settings, reader: Principal) -> None:
-    match settings.log_visibility:
-        case None:
-            assert not settings.is_log_open_to(reader)
-        case "public":
-            assert settings.is_log_open_to(reader)
-        case viewers:
-            assert settings.is_log_open_to(reader) == (reader in viewers)
+def test_what_is_visible_is_open_to_some(settings: Settings, reader: Principal) -> None:
+    for name in VISIBILITIES:
+        match getattr(settings, name):
+            case None:
+                assert not is_open_to(getattr(settings, name), reader)
+            case "public":
+                assert is_open_to("public", reader)
+            case viewers:
+                assert is_open_to(viewers, reader) == (reader in viewers)
+
+
+def test_settings_of_an_earlier_version_are_read() -> None:
+    earlier = CandidTypes(
+        "(record { controllers : vec principal; compute_allocation : nat; freezing_threshold : nat })"
+    )
+    kept = Settings.decode(earlier.encode({"controllers": [], "compute_allocation": 7, "freezing_threshold": 9}))
+    assert kept == Settings(compute_allocation=7, freezing_threshold=9)

@@ -361,6 +361,23 @@ async def test_the_management_canister_is_called_at_the_address_of_its_subject(w
     assert (await at_subnet(call("create_canister", create), subnet, 3))[0] == 404
 
 
+async def test_canisters_are_listed_at_the_subnet(web: Web) -> None:
+    arg = METHODS["list_canisters"].arguments.encode()
+    request = web.sign("query", "list_canisters", arg, canister_id=MANAGEMENT_CANISTER)
+
+    async def asked(about: Principal, version: int = 3) -> tuple[int, bytes]:
+        return await web.post(f"/api/v{version}/subnet/{about}/query", request.body)
+
+    status, body = await asked(web.net.subnet_id)
+    assert status == 200
+    answer: Any = decode_cbor(body)
+    (listed,) = METHODS["list_canisters"].results.decode(answer["reply"]["arg"])
+    assert listed == {"canisters": [{"start": web.greeter, "end": web.greeter}]}
+    assert len(answer["signatures"]) == 1
+    assert (await asked(canister_id(77)))[0] == 400
+    assert (await asked(web.net.subnet_id, 2))[0] == 404
+
+
 async def test_delegations_are_held_to_their_targets(web: Web) -> None:
     session = KeyIdentity(SigningKey.from_secret("prime256v1", b"s" * 32))
 

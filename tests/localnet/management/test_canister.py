@@ -12,7 +12,7 @@ from appliance.ic.principal import Principal
 from appliance.localnet.canisters.chunk_store import CHUNK_LIMIT
 from appliance.localnet.canisters.management_types import METHODS, NOT_OFFERED
 from appliance.localnet.canisters.record import START_CYCLES
-from appliance.localnet.canisters.settings import NUMBERS
+from appliance.localnet.canisters.settings import NUMBERS, VISIBILITIES
 from appliance.localnet.state.certification import canister_id
 from appliance.localnet.state.outcome import Rejection, Reply
 from tests.localnet.managed import (
@@ -34,7 +34,8 @@ CONTROLLED = sorted(
     {
         *("update_settings", "install_code", "install_chunked_code", "upload_chunk", "stored_chunks"),
         *("clear_chunk_store", "uninstall_code", "start_canister", "stop_canister", "delete_canister"),
-        "canister_status",
+        *("canister_status", "canister_metrics", "take_canister_snapshot", "load_canister_snapshot"),
+        *("list_canister_snapshots", "delete_canister_snapshot"),
     }
 )
 
@@ -59,6 +60,11 @@ def arguments(net: Managed, method: str, canister: Principal) -> dict[str, Any]:
         "arg": b"",
         "amount": 1,
         "num_requested_changes": None,
+        "name": "candid:service",
+        "filter": None,
+        "replace_snapshot": None,
+        "uninstall_code": None,
+        "snapshot_id": b"snapshot",
     }
 
 
@@ -76,6 +82,11 @@ FIELDS = {
     "upload_chunk": ("canister_id", "chunk"),
     "provisional_top_up_canister": ("canister_id", "amount"),
     "canister_info": ("canister_id", "num_requested_changes"),
+    "canister_metadata": ("canister_id", "name"),
+    "fetch_canister_logs": ("canister_id", "filter"),
+    "take_canister_snapshot": ("canister_id", "replace_snapshot", "uninstall_code"),
+    "load_canister_snapshot": ("canister_id", "snapshot_id"),
+    "delete_canister_snapshot": ("canister_id", "snapshot_id"),
     **{name: ("canister_id",) for name in METHODS if METHODS[name].arguments.to_text() == "(subject)"},
 }
 
@@ -341,7 +352,9 @@ WANTED = st.fixed_dictionaries(
     {
         "controllers": st.none(),
         **{name: st.none() | st.integers(0, 2**64) for name in NUMBERS},
-        "log_visibility": st.sampled_from([None, {"public": None}, {"controllers": None}, {"allowed_viewers": [BOB]}]),
+        **dict.fromkeys(
+            VISIBILITIES, st.sampled_from([None, {"public": None}, {"controllers": None}, {"allowed_viewers": [BOB]}])
+        ),
         "environment_variables": st.none()
         | st.dictionaries(st.text("ABC_", min_size=1), st.text(max_size=5)).map(
             lambda found: [{"name": name, "value": value} for name, value in sorted(found.items())]
@@ -363,27 +376,13 @@ def test_settings_are_what_was_said_last(changes: list[dict[str, Any]]) -> None:
     assert record.variables == {variable["name"]: variable["value"] for variable in model["environment_variables"]}
 
 
-def test_logs_are_for_those_who_may_read_them(net: Managed) -> None:
-    talking = '(func (export "canister_update talk") (call $debug_print (i32.const 0) (i32.const 5)) (call $msg_reply))'
-    record = net.installed(module(talking + '(data (i32.const 0) "hello")'))
-    net.call(record.canister_id, "talk")
-    arg = METHODS["fetch_canister_logs"].arguments.encode(about(record))
-
-    def read(reader: Principal) -> Any:
-        return net.result("fetch_canister_logs", net.management.query("fetch_canister_logs", arg, reader))
-
-    (line,) = read(ALICE)["canister_log_records"]
-    assert (line["idx"], line["content"]) == (0, b"hello")
-    carol = Principal(b"carol")
-    for visibility, readers in [({"allowed_viewers": [BOB]}, {ALICE, BOB}), ({"public": None}, {ALICE, BOB, carol})]:
-        net.manage("update_settings", {**about(record), "settings": {**NO_SETTINGS, "log_visibility": visibility}})
-        for reader in (ALICE, BOB, carol):
-            assert isinstance(read(reader), Rejection) == (reader not in readers)
+def test_updates_are_no_queries_and_some_queries_no_updates(net: Managed) -> None:
+    arg = METHODS["start_canister"].arguments.encode(about(net.create()))
     assert net.management.query("start_canister", arg, ALICE) == Rejection(
         4, "Query method start_canister is not supported by the management canister", "IC0406"
     )
-    status = net.result("canister_status", net.management.query("canister_status", arg, ALICE))
-    assert status["status"] == {"running": None}
+    refused = net.admit(KEY, "list_canisters", METHODS["list_canisters"].arguments.encode())
+    assert refused == Rejection(4, "ic00 method list_canisters is a query and cannot be called", "IC0406")
 
 
 def test_the_effective_id_is_that_of_the_canister(net: Managed) -> None:

@@ -1,8 +1,10 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
@@ -171,3 +173,49 @@ async def test_other_pages_are_not_answered(browser: Browser) -> None:
         assert response.status == 415
     async with browser.client.options(url, headers={"Origin": "https://dapp.example"}) as response:
         assert "access-control-allow-origin" not in response.headers
+
+
+# --- the chat page ---
+
+
+@pytest.fixture
+async def chat(browser: Browser, tmp_path: Path) -> Browser:
+    """With a folder for the chat page, and beside it a file that is nobody's business."""
+    (tmp_path / "secret.js").write_text("secret")
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    for name in ("index.html", "chat.js", "chat.css", "chat.map"):
+        (folder / name).write_text(name)
+    browser.net.page.chat_folder = folder
+    browser.net.page.gateway_url = "ws://127.0.0.1:8080"
+    return browser
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "kind"),
+    [
+        ("", "index.html", "text/html"),
+        ("chat.js", "chat.js", "text/javascript"),
+        ("chat.css", "chat.css", "text/css"),
+    ],
+)
+async def test_the_chat_page_may_connect_to_the_gateway_and_nowhere_else(
+    chat: Browser, path: str, name: str, kind: str
+) -> None:
+    async with chat.client.get(f"{chat.net.url}/chat/{path}") as response:
+        assert (response.status, await response.text(), response.content_type) == (200, name, kind)
+        policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
+    assert policy["connect-src"] == "'self' ws://127.0.0.1:8080"
+    assert policy["default-src"] == "'none'"
+
+
+@pytest.mark.parametrize("path", ["chat.map", "none.js", "..%2Fsecret.js", "%2e%2e/secret.js", ".js", "a/chat.js"])
+async def test_other_files_are_not_there(chat: Browser, path: str) -> None:
+    async with chat.client.get(URL(f"{chat.net.url}/chat/{path}", encoded=True)) as response:
+        assert response.status in (404, 405)
+        assert "secret" not in await response.text()
+
+
+async def test_there_is_no_chat_page_without_one(browser: Browser) -> None:
+    async with browser.client.get(f"{browser.net.url}/chat/") as response:
+        assert response.status == 404

@@ -7,9 +7,9 @@ import pytest
 from appliance.crypto import SigningKey, Verifier, decode_cbor
 from appliance.ic.agent import Agent
 from appliance.ic.envelope import sign_request
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.canisters.canister import ExecutionError
 from appliance.localnet.canisters.record import CanisterRecord
 from appliance.localnet.net import Localnet

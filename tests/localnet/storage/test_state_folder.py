@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -175,8 +177,10 @@ def test_other_keys_are_refused(tmp_path: Path) -> None:
         folder.authority(subnet=False, seed=b"other")
     with pytest.raises(StateUnusable, match="without a subnet key"):
         folder.authority(subnet=True, seed=None)
-    same = folder.authority(subnet=False, seed=net.replica.authority.seed)
-    assert same.root_key == Authority(seed=net.replica.authority.seed).root_key
+    for subnet in (False, None):
+        same = folder.authority(subnet=subnet, seed=net.replica.authority.seed)
+        assert same.root_key == Authority(seed=net.replica.authority.seed).root_key
+        assert not same.is_delegated
     folder.close()
 
 
@@ -309,3 +313,21 @@ def _fail_to_save(net: Kept, after: int) -> None:
         patch.setattr(Path, "replace", never)
         with suppress(OSError):
             net.save()
+
+
+def test_a_disk_that_takes_nothing_is_named_by_the_folder(tmp_path: Path) -> None:
+    program = """
+import resource, sys
+from pathlib import Path
+from appliance.localnet.net import Localnet
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    Localnet(state_dir=Path(sys.argv[1])).save()
+except OSError as error:
+    print(error.filename)
+"""
+    done = subprocess.run(  # noqa: S603 - of this file
+        [sys.executable, "-c", program, str(tmp_path / "state")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(str(tmp_path / "state"))

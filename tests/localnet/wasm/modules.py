@@ -6,6 +6,7 @@ import wasmtime
 
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Environment
+from appliance.localnet.state.certification import leb128
 from appliance.localnet.wasm.module import SYSTEM_FUNCTIONS
 from tests.localnet.machine import CANISTER, START
 
@@ -18,6 +19,12 @@ def module(body: str, *, pointer: str = "i32", pages: int = 2) -> bytes:
     imports = "".join(_import(name, pointer) for name in called)
     index = "i64 " if pointer == "i64" else ""
     return bytes(wasmtime.wat2wasm(f'(module {imports} (memory (export "memory") {index}{pages}) {body})'))
+
+
+def custom_section(name: str, data: bytes) -> bytes:
+    """A custom section, to be put behind a module."""
+    body = leb128(len(name)) + name.encode() + data
+    return b"\0" + leb128(len(body)) + body
 
 
 def _import(name: str, pointer: str) -> str:

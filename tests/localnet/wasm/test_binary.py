@@ -4,12 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.localnet.wasm.binary import GLOBAL, MAGIC, MEMORY, START, TABLE, InvalidModule, read
-
-
-def custom(name: str, data: bytes) -> bytes:
-    body = bytes([len(name)]) + name.encode() + data
-    return bytes([0, len(body)]) + body
-
+from tests.localnet.wasm.modules import custom_section
 
 EVERYTHING = """(module
   (import "ic0" "time" (func $time (result i64)))
@@ -41,7 +36,12 @@ def test_exports_are_put_where_they_belong(text: str) -> None:
 
 
 def test_custom_sections_are_told_apart() -> None:
-    code = MAGIC + custom("icp:public candid:service", b"did") + custom("icp:private x", b"secret") + custom("y", b"")
+    code = (
+        MAGIC
+        + custom_section("icp:public candid:service", b"did")
+        + custom_section("icp:private x", b"secret")
+        + custom_section("y", b"")
+    )
     found = read(code)
     assert found.metadata == {"candid:service": b"did"}
     assert found.private_metadata == {"x": b"secret"}

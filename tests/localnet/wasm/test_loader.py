@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.installation import installation
 from appliance.localnet.wasm.binary import InvalidModule
 from appliance.localnet.wasm.loader import default_cache, new_wasm_canister
 from tests.localnet.wasm.modules import COUNTER, module
@@ -31,7 +32,7 @@ def test_a_module_becomes_a_canister() -> None:
 def test_where_the_engine_is_missing_it_is_said_how_to_get_it() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_ENGINE], capture_output=True, text=True, check=True)  # noqa: S603
     lines = done.stdout.splitlines()
-    assert [line.endswith("pip install 'icws[localnet]'") for line in lines] == [True] * 3
+    assert [line.endswith(installation().advice("localnet")) for line in lines] == [True] * 3
 
 
 def test_modules_of_a_user_lie_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,8 @@ function showNet(net) {
   describe(at("facts"), [
     ["API", location.origin],
     ["WebSocket gateway", net.gateway_url],
+    ["Gateway's principal", net.gateway_principal],
+    ["Control plane", net.control_url],
     ["Root key", net.root_key],
     ["Time", clock(net.time_ms).replace(/\.\d+/, "") + (net.ahead_s ? `, moved by ${net.ahead_s} s` : "")],
     ["Developer", net.developer],
@@ -89,10 +91,11 @@ function showCanister(canister) {
     ["Memory", size(canister.memory)],
     ["Cycles", canister.cycles.replace(/\B(?=(\d{3})+$)/g, "_")],
     ["Controllers", canister.controllers.join(", ")],
+    ["Interface", canister.candid_source],
     ...Object.entries(canister.metadata),
     ["Variables", Object.entries(canister.variables).map((pair) => pair.join("=")).join(", ")],
   ]);
-  const version = canister.id + canister.module_hash;
+  const version = canister.id + canister.module_hash + canister.candid;
   if (version !== state.version) showMethods(canister, version);
 }
 
