@@ -120,7 +120,7 @@ def _type_of_interface(source: MessageType, type_name: str | None) -> CandidType
         raise CandidError("the interface has no method ws_message; name the type of its messages with type_name")
     if len(method.arguments) < 2:
         raise CandidError(
-            "ws_message has no second argument that tells the type of the messages; name it with type_name, "
+            "ws_message has no second argument with the type of the messages; name it with type_name, "
             "or give no message_type and send bytes"
         )
     return method.arguments[1].without_opt()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, Generic, Literal, Required, TypeAlias, TypedDict, Unpack, overload
 
 from typing_extensions import TypeVar
 
@@ -20,9 +20,9 @@ from appliance.client.sessions.session import Generation, Limits
 from appliance.client.settings import gateways_of, generation_of, registration_of, verifier_for
 from appliance.crypto import SigningKey, Verifier
 from appliance.errors import CertificateSignatureInvalid, GatewayError
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import KeyIdentity, adapt
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 
 _TIMEOUT_S = 15.0  # of a request to the IC; it keeps calls open for up to 10 s
 _MAX_REPLY = 4 * 1024**2  # bytes
@@ -56,7 +56,7 @@ class Arguments:
 
 
 class Options(TypedDict, total=False):
-    """The arguments of `connect` by name, for type checkers; without `message_type` and `generation`."""
+    """The arguments of `connect` by name, for type checkers: those that do not change the type of its values."""
 
     identity: object
     type_name: str | None
@@ -70,6 +70,30 @@ class Options(TypedDict, total=False):
     limits: Limits | None
     ssl: tls.SSLContext | None
     clock: Callable[[], int]
+
+
+# A class for each overload of `connect`, here and in `appliance.client.sync`. The two cannot inherit the overloads from
+# one class: type checkers ignore a self type such as `connect[bytes]` in a base class, and with it the type of values.
+
+
+class OptionsOfV0(Options):
+    """Where values are CBOR."""
+
+    generation: Literal["v0"]
+
+
+class OptionsOfBytes(Options, total=False):
+    """Where values are bytes."""
+
+    generation: Generation | None
+    message_type: None
+
+
+class OptionsOfValues(Options, total=False):
+    """Where values have a Candid type."""
+
+    generation: Generation | None
+    message_type: Required[MessageType | None]
 
 
 class connect(AbstractAsyncContextManager["Connection[V]"], Generic[V]):  # noqa: N801 - used as a function
@@ -107,31 +131,15 @@ class connect(AbstractAsyncContextManager["Connection[V]"], Generic[V]):  # noqa
     """
 
     @overload
-    def __init__(
-        self, url: Url, canister_id: CanisterId, *, generation: Literal["v0"], **options: Unpack[Options]
-    ) -> None: ...
+    def __init__(self, url: Url, canister_id: CanisterId, **options: Unpack[OptionsOfV0]) -> None: ...
 
     @overload
     def __init__(
-        self: "connect[bytes]",
-        url: Url,
-        canister_id: CanisterId,
-        *,
-        message_type: None = None,
-        generation: Generation | None = None,
-        **options: Unpack[Options],
+        self: "connect[bytes]", url: Url, canister_id: CanisterId, **options: Unpack[OptionsOfBytes]
     ) -> None: ...
 
     @overload
-    def __init__(
-        self,
-        url: Url,
-        canister_id: CanisterId,
-        *,
-        message_type: MessageType | None,
-        generation: Generation | None = None,
-        **options: Unpack[Options],
-    ) -> None: ...
+    def __init__(self, url: Url, canister_id: CanisterId, **options: Unpack[OptionsOfValues]) -> None: ...
 
     def __init__(self, url: Url, canister_id: CanisterId, **options: Any) -> None:
         self._arguments = Arguments(url, canister_id, **options)

@@ -12,7 +12,7 @@ from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
 
 from appliance.client.errors import ConnectFailed
-from appliance.ic.proxies import is_loopback
+from appliance.ic.http.proxies import is_loopback
 
 _CLOSE_S = 5.0  # for the other side's close frame
 _MAX_FRAME = 8 * 1024**2  # bytes: a message of 2 MiB, its certificate and witness, and room

@@ -11,8 +11,8 @@ from appliance.client.settings import Registration
 from appliance.crypto import SigningKey
 from appliance.errors import CanisterRefused, IcUnreachable, OpenTimeout, ReplyError, reading_reply
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport, Transport
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport, Transport
 
 
 class DirectCalls:

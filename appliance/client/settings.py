@@ -13,8 +13,8 @@ from appliance.client.sessions.session import Generation
 from appliance.crypto import SigningKey, Verifier
 from appliance.errors import ConfigError, ConfigProblem, KeyUnusable
 from appliance.ic.endpoints import is_mainnet
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.network import resolve_root_key
-from appliance.ic.transport import HttpTransport
 
 GENERATIONS: Sequence[Generation] = get_args(Generation)
 DEFAULT: Generation = "v2"
@@ -83,20 +83,29 @@ def registration_of(
     return None
 
 
-async def verifier_for(root_key: bytes | str | None, network_url: str | None) -> Verifier:
+async def verifier_for(
+    root_key: bytes | str | None, network_url: str | None, *, max_age_s: float | None = None
+) -> Verifier:
     """A verifier for a root key: DER bytes, 266 hexadecimal digits, ``mainnet``, or ``fetch`` from `network_url`.
 
-    None means ``fetch`` where the URL is one of another network than the mainnet, else ``mainnet``. Raises KeyUnusable,
+    None means ``fetch`` where the URL is one of another network than the mainnet, else ``mainnet``. Certificates may be
+    ``max_age_s`` old or ahead; None is the default of `Verifier`. Raises KeyUnusable,
     ConfigError for a setting that is none of these, or an IcError where the key cannot be fetched.
     """
     if isinstance(root_key, bytes):
-        return Verifier(root_key)
+        return _verifier(root_key, max_age_s)
     url = network_url or _MAINNET_URL
     setting = root_key or ("mainnet" if is_mainnet(url) else "fetch")
     if setting == "fetch" and network_url is None:
         raise KeyUnusable("root_key 'fetch' needs a network_url to fetch from")
     async with HttpTransport([url], timeout_s=_TIMEOUT_S, max_reply=_MAX_STATUS) as transport:
-        return Verifier(await resolve_root_key(setting, transport))
+        return _verifier(await resolve_root_key(setting, transport), max_age_s)
+
+
+def _verifier(root_key: bytes, max_age_s: float | None) -> Verifier:
+    if max_age_s is None:
+        return Verifier(root_key)
+    return Verifier(root_key, max_age_ns=round(max_age_s * 1e9), max_ahead_ns=round(max_age_s * 1e9))
 
 
 def wrong(argument: str, problem: str) -> ConfigError:

@@ -7,17 +7,15 @@ call that waits, and the block then closes the connection.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, suppress
-from typing import Any, Generic, Literal, Self, Unpack, overload
+from typing import Any, Generic, Self, Unpack, overload
 
-from appliance.client.codec import MessageType
-from appliance.client.connecting import CanisterId, Options, Url, V
+from appliance.client.connecting import CanisterId, OptionsOfBytes, OptionsOfV0, OptionsOfValues, Url, V
 from appliance.client.connecting import connect as connect_async
 from appliance.client.connection import Connection as AsyncConnection
 from appliance.client.connection import Message
 from appliance.client.errors import NotOpen
 from appliance.client.loop_thread import LoopThread
 from appliance.client.reconnect import Change
-from appliance.client.sessions.session import Generation
 from appliance.ic.principal import Principal
 
 __all__ = ["Connection", "Events", "Message", "connect"]
@@ -95,37 +93,22 @@ class connect(AbstractContextManager[Connection[V]], Generic[V]):  # noqa: N801 
     """As `appliance.client.connect`, in a plain ``with``; `on_change` is called in another thread."""
 
     @overload
-    def __init__(
-        self, url: Url, canister_id: CanisterId, *, generation: Literal["v0"], **options: Unpack[Options]
-    ) -> None: ...
+    def __init__(self, url: Url, canister_id: CanisterId, **options: Unpack[OptionsOfV0]) -> None: ...
 
     @overload
     def __init__(
-        self: "connect[bytes]",
-        url: Url,
-        canister_id: CanisterId,
-        *,
-        message_type: None = None,
-        generation: Generation | None = None,
-        **options: Unpack[Options],
+        self: "connect[bytes]", url: Url, canister_id: CanisterId, **options: Unpack[OptionsOfBytes]
     ) -> None: ...
 
     @overload
-    def __init__(
-        self,
-        url: Url,
-        canister_id: CanisterId,
-        *,
-        message_type: MessageType | None,
-        generation: Generation | None = None,
-        **options: Unpack[Options],
-    ) -> None: ...
+    def __init__(self, url: Url, canister_id: CanisterId, **options: Unpack[OptionsOfValues]) -> None: ...
 
     def __init__(self, url: Url, canister_id: CanisterId, **options: Any) -> None:
         self._opening: connect_async[V] = connect_async(url, canister_id, **options)
-        self._loop = LoopThread()
 
     def __enter__(self) -> Connection[V]:
+        # Not before: a loop has descriptors, which nobody would close without the block.
+        self._loop = LoopThread()
         self._loop.__enter__()
         try:
             return Connection(self._loop.run(self._opening.__aenter__()), self._loop)

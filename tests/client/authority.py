@@ -4,7 +4,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.needs import program
 
 
 class Authority:
@@ -38,7 +38,4 @@ _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes
 
 
 def _openssl(*arguments: object) -> None:
-    try:
-        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)  # noqa: S603, S607
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed, it makes the certificates of this test")
+    subprocess.run([program("openssl"), *map(str, arguments)], check=True, capture_output=True)  # noqa: S603

@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import sys
+from dataclasses import fields
 
 import pytest
 
 from appliance.client import MessageUntrusted, OtherNetwork, connect
+from appliance.client.connecting import Arguments, Options, OptionsOfValues
 from appliance.errors import CertificateSignatureInvalid
 from tests.client.canister import CANISTER_ID
 from tests.client.gateways import SETTINGS, LyingGateway, echo
@@ -41,6 +43,12 @@ async def test_nothing_is_left_open_of_a_connection_without_a_block(generation: 
         await connection.close()
         del connection
         gc.collect()
+
+
+def test_type_checkers_know_every_argument() -> None:
+    """They read the TypedDicts, `connect` itself the data class."""
+    arguments = {field.name for field in fields(Arguments)} - {"url", "canister_id"}
+    assert Options.__annotations__.keys() | OptionsOfValues.__annotations__.keys() == arguments
 
 
 def test_an_unknown_argument_is_an_error_at_once() -> None:

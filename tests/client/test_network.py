@@ -26,7 +26,7 @@ from appliance.client.sessions.v2 import SessionV2
 from appliance.crypto import Verifier
 from appliance.errors import SignatureInvalid
 from appliance.ic.agent import Agent
-from appliance.ic.transport import HttpTransport
+from appliance.ic.http.transport import HttpTransport
 from appliance.localnet.net import Localnet
 from appliance.localnet.state.clock import ManualClock
 from appliance.localnet.websocket.canister import WsInitParams

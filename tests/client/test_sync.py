@@ -220,6 +220,23 @@ async def test_an_interrupt_ends_the_wait_and_closes_the_connection() -> None:
         assert network.gateway.counters.farewells == 1
 
 
+async def test_only_the_block_has_a_loop() -> None:
+    """One that nobody closes warns, and warnings are errors. So a `connect` may be kept, and entered again."""
+
+    def program() -> list[str]:
+        connecting(gateway)
+        gc.collect()
+        kept, texts = connecting(gateway), []
+        for text in ("first", "again"):
+            with kept as connection:
+                connection.send({"text": text})
+                texts.append(connection.receive().value["text"])
+        return texts
+
+    async with LyingGateway(echo) as gateway:
+        assert await plainly(program) == ["first", "again"]
+
+
 FORKED = """
 import gc, os, sys
 from icws.sync import connect
