@@ -24,6 +24,15 @@ from appliance.localnet.state.certification import LOCAL_IDS, canister_id
 
 _PRINCIPAL_EVENT = "Gateway Agent principal: "
 _START_S = 60.0
+_LIMITS = (
+    "connections_per_ip",
+    "tls_handshakes_per_ip",
+    "frames_per_ip",
+    "frames_per_connection",
+    "bytes_per_connection",
+    "messages_per_client",
+)
+"""The rate limits that are on by default: all load comes from one address."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,8 @@ def gateway_settings(folder: Path, stub: dict[str, Any], settings: dict[str, Any
         "gateway": {"listen": "127.0.0.1:0", "identity": str(folder / "identity.pem"), "max_connections": 100_000},
         "network": {"url": stub["url"], "root_key": stub["root_key"]},
         "unlisted_canisters": "allow",
-        "rate_limits": {"connections_per_ip": {"mode": "off"}, "messages_per_client": {"mode": "off"}},
+        "limits": {"held_per_address": {"mode": "off"}},
+        "rate_limits": {scope: {"mode": "off"} for scope in _LIMITS},
         "control": {"listen": None},
     }
     for section, values in settings.items():

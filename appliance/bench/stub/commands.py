@@ -45,8 +45,8 @@ class Commands:
     def configure(self, response: Response, latencies: list[Any]) -> dict[str, str]:
         """Set what canisters do with messages, and the latencies. Returns the root key."""
         self._stub.replica.response = response
-        block_s, call_s, query_s = latencies
-        self._stub.latencies = Latencies(block_s, tuple(call_s), tuple(query_s))
+        block_s, call_s, query_s, round_trip_s = latencies
+        self._stub.latencies = Latencies(block_s, tuple(call_s), tuple(query_s), round_trip_s)
         return {"root_key": self._stub.replica.authority.root_key.hex()}
 
     def prepare(self, canister: str, pages: int, page_size: int, size: int, *, shared: bool) -> dict[str, int]:

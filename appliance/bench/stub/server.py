@@ -19,6 +19,8 @@ _PATH = re.compile(rb"/api/v([234])/(?:canister|subnet)/([a-z0-9-]+)/(call|query
 _HEAD = b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n"
 _REASONS = {200: b"OK", 202: b"Accepted", 400: b"Bad Request", 404: b"Not Found"}
 
+WRONG_REQUEST = (GatewayError, ValueError, TypeError, KeyError)
+
 Reply = Callable[[int, bytes], None]
 """Takes the HTTP status and the body."""
 
@@ -26,11 +28,13 @@ Reply = Callable[[int, bytes], None]
 @dataclass(frozen=True)
 class Latencies:
     """How slow the network is, in seconds: ``block_s`` from a call to the block that certifies it (0: with everything
-    else that arrived meanwhile), and the bounds of a further delay of calls and of queries, evenly distributed."""
+    else that arrived meanwhile), the bounds of a further delay of calls and of queries, evenly distributed, and the
+    time that each request and its answer spend on the way."""
 
     block_s: float = 0.0
     call_s: tuple[float, float] = (0.0, 0.0)
     query_s: tuple[float, float] = (0.0, 0.0)
+    round_trip_s: float = 0.0
 
 
 MAINNET = Latencies(1.0, (0.0, 1.0), (0.02, 0.2))
@@ -80,9 +84,17 @@ class StubIc:
             command = path.removeprefix(b"/bench/").decode()
             reply(200, orjson.dumps(self.commands(command, orjson.loads(body or b"{}"))))
         elif (match := _PATH.fullmatch(path)) is not None:
-            self._handle_api(int(match[1]), match[3], body, reply)
+            self._receive(partial(self._handle_api, int(match[1]), match[3], body), reply)
         else:
             reply(404, b"the stub IC does not serve this path")
+
+    def _receive(self, handle: Callable[[Reply], None], reply: Reply) -> None:
+        """Let a request and its reply spend half of the round trip each on the way."""
+        if way_s := self.latencies.round_trip_s / 2:
+            back = partial(_reply_later, way_s, reply)
+            asyncio.get_running_loop().call_later(way_s, _handle_or_refuse, handle, back)
+        else:
+            handle(reply)
 
     def _handle_api(self, version: int, kind: bytes, body: bytes, reply: Reply) -> None:
         low, high = self.latencies.call_s if kind == b"call" else self.latencies.query_s
@@ -100,6 +112,13 @@ class StubIc:
 
 def _no_command(name: str, _: dict[str, object]) -> object:
     raise ValueError(f"there is no command {name!r}")
+
+
+def _handle_or_refuse(handle: Callable[[Reply], None], reply: Reply) -> None:
+    try:
+        handle(reply)
+    except WRONG_REQUEST as error:
+        reply(400, str(error).encode())
 
 
 def _reply_later(delay_s: float, reply: Reply, status: int, body: bytes) -> None:
@@ -138,10 +157,7 @@ class _Connection(asyncio.Protocol):
         if request is None:
             self._reply(400, b"this is no HTTP/1.1 request")
             return
-        try:
-            self._stub.handle(request[2], body, self._reply)
-        except (GatewayError, ValueError, TypeError, KeyError) as error:
-            self._reply(400, str(error).encode())
+        _handle_or_refuse(partial(self._stub.handle, request[2], body), self._reply)
 
     def _reply(self, status: int, body: bytes) -> None:
         if self._transport.is_closing():

@@ -6,10 +6,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from appliance.bench.stub.replica import StubReplica
+from appliance.bench.stub.server import Latencies, StubIc
 from appliance.bench.stub.serving import serving
 from appliance.bench.target import BenchFailed
 from appliance.bench.testbed import canister, command_stub
-from appliance.crypto import decode_cbor
+from appliance.crypto import decode_cbor, encode_cbor
+from tests.gateway.virtual_time import run
 
 CANISTER = canister(0)
 
@@ -82,11 +85,11 @@ async def test_a_wrong_request_is_refused_and_the_connection_lives_on(
 
 async def test_commands_set_response_and_latencies() -> None:
     async with serving() as stub:
-        latencies = [0.5, [1.0, 2.0], [0.1, 0.2]]
+        latencies = [0.5, [1.0, 2.0], [0.1, 0.2], 0.02]
         answer = await command_stub(stub.url, "configure", response="none", latencies=latencies)
         assert answer == {"root_key": stub.replica.authority.root_key.hex()}
         assert stub.replica.response == "none"
-        assert (stub.latencies.block_s, stub.latencies.call_s, stub.latencies.query_s) == (0.5, (1.0, 2.0), (0.1, 0.2))
+        assert stub.latencies == Latencies(0.5, (1.0, 2.0), (0.1, 0.2), 0.02)
 
 
 async def test_a_refused_command_is_a_failure_that_names_it() -> None:
@@ -95,3 +98,23 @@ async def test_a_refused_command_is_a_failure_that_names_it() -> None:
             await command_stub(stub.url, "dance")
     with pytest.raises(BenchFailed, match="there is no stub IC at"):
         await command_stub(stub.url, "served")
+
+
+def test_a_request_and_its_reply_spend_half_of_the_round_trip_on_the_way_each() -> None:
+    async def work() -> None:
+        stub, loop = StubIc(StubReplica()), asyncio.get_running_loop()
+        stub.latencies = Latencies(round_trip_s=0.5)
+        replies: list[tuple[float, int]] = []
+        poll = encode_cbor({"content": {"method_name": "ws_get_messages", "canister_id": CANISTER, "arg": bytes(8)}})
+        for body in (poll, b"nonsense"):
+            stub.handle(
+                f"/api/v2/canister/{CANISTER}/query".encode(),
+                body,
+                lambda status, _: replies.append((round(loop.time(), 6), status)),
+            )
+        await asyncio.sleep(0.3)
+        assert (stub.replica.served.polls, replies) == (1, [])
+        await asyncio.sleep(0.3)
+        assert replies == [(0.5, 200), (0.5, 400)]
+
+    run(work)
