@@ -1,13 +1,20 @@
 """``icws``: the group of all commands. A command's module is imported when the command is used."""
 
+import errno
+import sys
+from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from appliance.cli.exit_codes import EXIT_CONFIG, EXIT_INTERRUPTED
+from appliance.cli.streams import abandon_broken_streams, prepare_streams
+from appliance.cli.version import print_version
 from appliance.errors import ConfigError, GatewayError
+from appliance.printable import printable
 
 GROUPS = {
     "Operate a gateway": {
@@ -25,11 +32,13 @@ GROUPS = {
         "close": ("operate.sessions", "Close sessions."),
         "drain": ("operate.drain", "Close all sessions gradually."),
         "log": ("operate.monitoring", "Show or set the log level."),
+        "support-dump": ("operate.support_dump", "Write an archive with which others can help."),
         "tokens": ("operate.tokens", "Manage access to the API over TCP."),
     },
     "Configure it": {
         "check": ("configure.config", "Check a configuration."),
         "config": ("configure.config", "Show, explain and document the configuration."),
+        "compat": ("configure.compat", "Write gateway.yaml from flags of the reference gateway."),
         "identity": ("configure.identity", "Create, show or import the gateway's key."),
         "plan": ("configure.revisions", "Show what a reload would change."),
         "reload": ("configure.revisions", "Apply the configuration file."),
@@ -55,13 +64,23 @@ _MODULES = {name: module for commands in GROUPS.values() for name, (module, _) i
 class Commands(click.Group):
     """Imports commands when they are used, and turns our errors into a message and an exit code."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
+        prepare_streams()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError:  # of a stream: a help text is printed before `invoke`, a message about an error behind it
+            _report_broken_output()
+            raise SystemExit(1) from None
+        finally:
+            abandon_broken_streams()
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: D102
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: D102
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"appliance.cli.{_MODULES[cmd_name]}"), cmd_name)
+        command = getattr(import_module(f"appliance.cli.{_MODULES[cmd_name]}"), cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(  # noqa: D102
@@ -88,14 +107,52 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            click.echo(str(error), err=True)
+            click.echo(printable(str(error)), err=True)
             ctx.exit(EXIT_CONFIG)
         except (KeyboardInterrupt, click.Abort):
             ctx.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:  # the reader closed the pipe, as in `icws … | head`: click exits quietly
             raise
-        except (GatewayError, OSError) as error:
-            raise click.ClickException(str(error)) from error
+        except click.UsageError:
+            raise
+        except click.ClickException as error:
+            raise click.ClickException(printable(error.message)) from error
+        except OSError as error:
+            if not _has_folder():
+                raise click.ClickException("the current folder was removed; change to another one") from error
+            if error.filename is None and _report_broken_output():
+                ctx.exit(1)
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise click.ClickException(f"{error.strerror}; `ulimit -n` shows and raises the limit") from error
+            # "[Errno 28] No space left on device: '/a'" in the order of all other messages: the thing, then the problem
+            parts = [error.filename, error.strerror or error]
+            raise click.ClickException(printable(": ".join(str(part) for part in parts if part))) from error
+        except GatewayError as error:
+            raise click.ClickException(printable(str(error))) from error
+
+
+def _report_broken_output() -> bool:
+    """Say that standard output cannot be written, if that is so. Returns whether it is."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return abandon_broken_streams()
+    except OSError as error:
+        problem = error.strerror
+        is_broken = abandon_broken_streams()
+        with suppress(OSError):
+            click.echo(printable(f"Error: standard output: {problem}"), err=True)
+        return is_broken
+    return False
+
+
+def _has_folder() -> bool:
+    """Whether the current folder still exists: relative paths mean nothing without it."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _similar_commands(name: str) -> list[str]:
@@ -105,6 +162,10 @@ def _similar_commands(name: str) -> list[str]:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("icws"), prog_name="icws")
-def main() -> None:
+@click.option("--version", is_flag=True, expose_value=False, callback=print_version, help="Show the version and exit.")
+# Eager, so that it is known when --version is acted on.
+@click.option("--verbose", is_flag=True, is_eager=True, help="With --version: of what runs, and how it was installed.")
+def main(verbose: bool) -> None:
     """WebSocket gateway for canisters of the Internet Computer."""
+    if verbose:
+        raise click.UsageError("--verbose belongs to --version; commands log what log.level says")

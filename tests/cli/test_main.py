@@ -64,7 +64,7 @@ def test_wrong_usage_is_2(arguments: list[str]):
         (IcUnreachable("http://a", "no route"), 1, "Error: http://a does not answer: no route\n"),
         (KeyboardInterrupt(), 130, ""),
         (click.Abort(), 130, ""),
-        (PermissionError(13, "Permission denied", "/x"), 1, "Error: [Errno 13] Permission denied: '/x'\n"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "Error: /x: Permission denied\n"),
     ],
 )
 def test_an_error_is_a_sentence_and_an_exit_code(fails, error: BaseException, code: int, sentence: str):

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from appliance.cli.output.terminal import field_lines, wrapped
+from appliance.cli.output.terminal import field_lines, styled, wrapped
 from appliance.cli.output.yaml_text import scalar
-from appliance.config.load import PREFIX
+from appliance.config.overrides import PREFIX
 from appliance.config.problems import suggestion
 from appliance.config.render.describe import Key, keys
 from appliance.config.schema import Config, Section
@@ -75,7 +75,7 @@ def known_keys(section: type[Section] = Config, above: tuple[str, ...] = ()) -> 
 
 def key_lines(found: ExplainedKey, value: Any, origin: str, *, max_width: int | None) -> Iterator[str]:
     """Return the lines of an explanation."""
-    yield click.style(found.name, bold=True)
+    yield styled(found.name, bold=True)
     yield from (
         f"  {line}"
         for line in wrapped(_without_backticks(found.key.meaning), None if max_width is None else max_width - 2)

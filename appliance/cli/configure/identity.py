@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.output.terminal import print_result
+from appliance.cli.groups import HelpfulGroup
+from appliance.cli.output.terminal import echo, print_result
 from appliance.cli.remote.api_options import json_option
 from appliance.config.schema import Gateway
 from appliance.ic.identity import KeyIdentity, Scheme
@@ -13,7 +14,7 @@ from appliance.ic.key_file import create_identity, identity_file_problem, load_i
 _FILE = click.argument("file", type=click.Path(path_type=Path), default=Gateway().identity)
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def identity() -> None:
     """Create, show or import the gateway's key.
 
@@ -34,7 +35,7 @@ def identity() -> None:
 def new(file: Path, scheme: Scheme) -> None:
     """Create a key in FILE, which must not exist."""
     created = create_identity(file, scheme=scheme)
-    click.echo(f"created {file}; keep it secret and back it up: whoever has it can act as this gateway", err=True)
+    echo(f"created {file}; keep it secret and back it up: whoever has it can act as this gateway", err=True)
     _show(created)
 
 
@@ -46,7 +47,7 @@ def show(file: Path) -> None:
     _show(load_identity(file))
     problem = identity_file_problem(file)
     if problem:
-        click.echo(f"warning: {problem}", err=True)
+        echo(f"warning: {problem}", err=True)
 
 
 @identity.command("import")
@@ -61,7 +62,7 @@ def import_(source: Path, file: Path) -> None:
     """
     imported = load_identity(source)
     save_identity(imported, file)
-    click.echo(f"created {file}; {source} is unchanged", err=True)
+    echo(f"created {file}; {source} is unchanged", err=True)
     _show(imported)
 
 

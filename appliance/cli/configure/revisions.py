@@ -8,7 +8,7 @@ import click
 from appliance.cli.exit_codes import EXIT_CONFIG
 from appliance.cli.output.changes import applied_lines, change_lines
 from appliance.cli.output.formatting import ago, time
-from appliance.cli.output.terminal import Column, field_lines, print_result, table, terminal_width
+from appliance.cli.output.terminal import Column, echo, field_lines, print_result, styled, table, terminal_width
 from appliance.cli.remote.api_options import client, remote_command, request, with_hint
 from appliance.cli.remote.arguments import DURATION, complete_revision
 from appliance.cli.remote.config_source import errors_naming, read_config_text, with_file_name
@@ -42,7 +42,7 @@ def plan(file: Path | None) -> None:
     print_result(found, change_lines(found.changes, max_width=terminal_width()))
     if found.refused is not None:
         error = error_of(with_file_name(found.refused, file), api.url)
-        click.echo(with_hint(error), err=True)
+        echo(with_hint(error), err=True)
         raise SystemExit(EXIT_CONFIG if isinstance(error, ConfigError) else 1)
 
 
@@ -183,4 +183,4 @@ def _difference_lines(difference: Difference) -> Iterator[str]:
         yield ""
     for line in difference.text.splitlines():
         colour = _SIGNS.get(line[:1])
-        yield click.style(line, fg=colour) if colour else line
+        yield styled(line, fg=colour) if colour else line

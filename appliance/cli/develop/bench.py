@@ -5,6 +5,7 @@ import json
 import signal
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from appliance.bench.stub.serving import serving
 from appliance.bench.target import Target
 from appliance.bench.testbed import canister
 from appliance.cli import loop
+from appliance.cli.output.terminal import echo
 from appliance.cli.remote.arguments import PRINCIPAL
 from appliance.ic.principal import Principal
 
@@ -35,9 +37,15 @@ network:
   url: {url}
   root_key: {root_key}
 unlisted_canisters: allow
+limits:
+  held_per_address: {{mode: "off"}}
 rate_limits:
   connections_per_ip: {{mode: "off"}}
   messages_per_client: {{mode: "off"}}
+  tls_handshakes_per_ip: {{mode: "off"}}
+  frames_per_ip: {{mode: "off"}}
+  frames_per_connection: {{mode: "off"}}
+  bytes_per_connection: {{mode: "off"}}
 
 Then, with the principal that it logs:
 
@@ -56,6 +64,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--size", type=click.IntRange(16, 1_000_000), help="Bytes of a message.")
 @click.option("--block-time", "block_s", type=click.FloatRange(0, 60), help="Seconds from a call to its block.")
+@click.option(
+    "--round-trip",
+    "round_trip_s",
+    type=click.FloatRange(0, 10),
+    default=0.0,
+    help="Seconds that a request to the stub and its reply spend on the way.",
+)
 @click.option("--like-mainnet", is_flag=True, help="Answer calls after 1 to 2 s and queries after 20 to 200 ms.")
 @click.option("--seed", metavar="TEXT", help="Derive the stub's keys and delays from this text.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -77,6 +92,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def bench(
     *,
     names: tuple[str, ...],
+    round_trip_s: float,
     like_mainnet: bool,
     seed: str | None,
     as_json: bool,
@@ -107,7 +123,7 @@ def bench(
     run = Run(
         _selected(names),
         {name: value for name, value in overrides.items() if value is not None},
-        MAINNET if like_mainnet else Latencies(),
+        replace(MAINNET if like_mainnet else Latencies(), round_trip_s=round_trip_s),
         seed,
         _foreign(target, principal, pid, stub_url),
     )
@@ -116,10 +132,10 @@ def bench(
     contents = document(results)
     if html_file is not None:
         html_file.write_text(page(results, contents["machine"], version("icws")), encoding="utf-8")
-    click.echo(json.dumps(contents, indent=1) if as_json else table(results))
+    echo(json.dumps(contents, indent=1) if as_json else table(results))
     found = changes(results, earlier or [])
     if earlier is not None:
-        click.echo(comparison(found, tolerance), err=as_json)
+        echo(comparison(found, tolerance), err=as_json)
     if any(result.faults for result in results) or any(change.is_worse(tolerance) for change in found):
         raise click.exceptions.Exit(1)
 
@@ -139,10 +155,10 @@ async def _serve_stub(port: int, seed: str | None) -> None:
     with loop.interrupts() as interrupted:
         async with serving(port, seed) as stub:
             root_key = stub.replica.authority.root_key.hex()
-            click.echo(f"url:      {stub.url}")
-            click.echo(f"root key: {root_key}")
-            click.echo(f"canister: {canister(0)} (and every other id)")
-            click.echo(_HOW_TO.format(url=stub.url, root_key=root_key))
+            echo(f"url:      {stub.url}")
+            echo(f"root key: {root_key}")
+            echo(f"canister: {canister(0)} (and every other id)")
+            echo(_HOW_TO.format(url=stub.url, root_key=root_key))
             await interrupted.wait()
 
 
@@ -177,4 +193,4 @@ def _parsed(file: Any) -> Mapping[str, Any]:
 
 def _show_start(name: str, load: Load) -> None:
     clients = f"{load.clients} clients, " if load.clients else ""
-    click.echo(f"{name}: {clients}{load.rate:g}/s, {load.seconds:g} s", err=True)
+    echo(f"{name}: {clients}{load.rate:g}/s, {load.seconds:g} s", err=True)

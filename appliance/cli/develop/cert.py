@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from appliance.cli.groups import HelpfulGroup
 from appliance.cli.output.certificate_text import (
     NO_LIMIT_NS,
     Certificate,
@@ -16,17 +17,17 @@ from appliance.cli.output.certificate_text import (
     time_text,
     tree_lines,
 )
-from appliance.cli.output.terminal import print_result
+from appliance.cli.output.terminal import echo, print_result
 from appliance.cli.remote.api_options import json_option
 from appliance.cli.remote.arguments import DURATION, PRINCIPAL
 from appliance.config.schema import Network
 from appliance.crypto import Verifier
 from appliance.errors import CertificateError, GatewayError, Malformed
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.network import MAINNET_ROOT_KEY, resolve_root_key, root_key_warning
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 
 DEFAULT_CANISTER = Principal.from_text("ryjl3-tyaaa-aaaaa-aaaba-cai")  # exists on the mainnet for good: the ledger
 MAX_FILE_BYTES = 16 * 1024**2
@@ -41,7 +42,7 @@ class _Checks:
     max_age_s: float | None
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def cert() -> None:
     """Show and verify certificates of the IC."""
 
@@ -102,7 +103,7 @@ async def _fetch(
         key = await resolve_root_key(root_key, transport)
         warning = root_key_warning(root_key, transport.urls)
         if warning:
-            click.echo(f"warning: {warning}", err=True)
+            echo(f"warning: {warning}", err=True)
         agent = Agent(transport, AnonymousIdentity(), Verifier(key))
         canister = canister or DEFAULT_CANISTER
         raw = await agent.fetch_certificate([_path(text) for text in paths], canister)

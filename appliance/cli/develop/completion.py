@@ -3,6 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
+from appliance.cli.output.terminal import echo
+
 _VARIABLE = "_ICWS_COMPLETE"
 _HINTS = {
     "bash": 'eval "$(icws completion bash)"   # in ~/.bashrc',
@@ -19,4 +21,4 @@ def completion(context: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise click.ClickException(f"there is no completion for {shell}")
-    click.echo(kind(context.find_root().command, {}, "icws", _VARIABLE).source())
+    echo(kind(context.find_root().command, {}, "icws", _VARIABLE).source())

@@ -35,8 +35,8 @@ OPTIONS = (
     click.option(
         "--like-mainnet",
         is_flag=True,
-        help="Blocks of 1 s, 13 replicas up to 2 blocks behind, gossip of 20-80 ms, round trips of 80-120 ms, a subnet "
-        "key. The options below change one of these, or one of a network that does everything at once.",
+        help="Blocks of 1 s, 13 replicas up to 2 blocks behind, gossip of 20-80 ms, round trips of 80-120 ms. "
+        "The options below change one of these, or one of a network that does everything at once.",
     ),
     click.option("--block-time", type=SECONDS, metavar="S", help="Seconds between two blocks."),
     click.option(

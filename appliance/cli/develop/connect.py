@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import ssl
 import sys
 import threading
@@ -13,11 +14,16 @@ from typing import Any
 import click
 
 from appliance.cli import loop
+from appliance.cli.output.terminal import echo
+from appliance.cli.remote.arguments import DURATION
 from appliance.client import Connection, Generation
 from appliance.client import connect as open_session
-from appliance.client.settings import generation_of
-from appliance.errors import CandidError, ConfigError, Malformed
+from appliance.client.errors import MessageUntrusted
+from appliance.client.settings import generation_of, verifier_for
+from appliance.errors import CandidError, CertificateFromFuture, ConfigError, Malformed
+from appliance.ic.endpoints import is_mainnet
 from appliance.ic.key_file import load_identity
+from appliance.printable import printable_json
 
 TEXT_MESSAGE = "record { text : text; timestamp : nat64 }"
 WAIT_S = 10.0
@@ -46,6 +52,14 @@ WAIT_S = 10.0
     help="Certificates (PEM) to trust for wss://, instead of those that the system trusts.",
 )
 @click.option("--insecure", is_flag=True, help="Do not verify the gateway's TLS certificate.")
+@click.option(
+    "--max-certificate-age",
+    "max_age_s",
+    metavar="DURATION",
+    type=DURATION,
+    help="How far certificates may differ from this clock, e.g. 2h for a local network whose time was moved.  "
+    "[default: 5m]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Lines are JSON, even without --type (in v0).")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after printing N messages.")
 @click.option(
@@ -67,6 +81,7 @@ def connect(
     type_name: str | None,
     ca: Path | None,
     insecure: bool,
+    max_age_s: float | None,
     as_json: bool,
     count: int | None,
     wait_s: float | None,
@@ -84,7 +99,9 @@ def connect(
     if wait_s is None:
         wait_s = 0.0 if sys.stdin.isatty() else WAIT_S
     identity = load_identity(key_file) if key_file else None
-    try:
+    conversation = Conversation(plain=plain, count=count, wait_s=wait_s)
+
+    async def converse() -> None:
         session = open_session(
             url,
             canister,
@@ -92,14 +109,22 @@ def connect(
             identity=identity,
             network_url=network,
             root_key=root_key,
+            verifier=None if max_age_s is None else await verifier_for(root_key, network, max_age_s=max_age_s),
             message_type=_type_of(message_type) or default_type(url, generation),
             type_name=type_name,
             ssl=_tls_of(ca, insecure=insecure),
         )
-        conversation = Conversation(plain=plain, count=count, wait_s=wait_s)
-        loop.run(conversation.run(session, f"{canister} through {url}"))
+        await conversation.run(session, f"{canister} through {url}")
+
+    try:
+        loop.run(converse())
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
+    except (MessageUntrusted, CertificateFromFuture) as error:
+        hint = _moved_time_hint(error if isinstance(error, CertificateFromFuture) else error.cause, network)
+        if hint is None:
+            raise
+        raise click.ClickException(f"{error}\n{hint}") from error
 
 
 def default_type(url: str, generation: Generation | None) -> str | None:
@@ -124,7 +149,7 @@ class Conversation:
     async def run(self, opening: AbstractAsyncContextManager[Connection[Any]], peer: str) -> None:
         """Exchange messages until the end. Raises the GatewayError that closed the session early."""
         async with opening as session:
-            click.echo(f"connected to {peer}; every message below is verified", err=True)
+            echo(f"connected to {peer}; every message below is verified", err=True)
             printing, sending = (asyncio.create_task(work(session)) for work in (self._print, self._send_lines))
             try:
                 await asyncio.wait([printing, sending], return_when=asyncio.FIRST_COMPLETED)
@@ -148,14 +173,14 @@ class Conversation:
                 return
             finally:
                 self._receive_timeout = None  # a finished Timeout cannot be rescheduled
-            click.echo(self._shown(message.value))
+            echo(self._shown(message.value))
             if self._left is not None:
                 self._left -= 1
 
     def _shown(self, value: Any) -> str:
         if self._plain and isinstance(value, dict) and isinstance(value.get("text"), str):
             return str(value["text"])
-        return json.dumps(value, default=_readable, ensure_ascii=False)
+        return printable_json(json.dumps(value, default=_readable, ensure_ascii=False))
 
     async def _send_lines(self, session: Connection[Any]) -> None:
         lines = _stdin_lines()
@@ -164,15 +189,23 @@ class Conversation:
                 value = {"text": line, "timestamp": time.time_ns()} if self._plain else json.loads(line)
                 await session.send(value)
             except json.JSONDecodeError as error:
-                click.echo(f"not sent, the line is not JSON: {error}", err=True)
+                echo(f"not sent, the line is not JSON: {error}", err=True)
             except (CandidError, Malformed) as error:
-                click.echo(f"not sent: {error}", err=True)
+                echo(f"not sent: {error}", err=True)
         self._limit_receiving()
 
     def _limit_receiving(self) -> None:
         self._receive_timeout_s = self._wait_s
         if self._receive_timeout is not None and not self._receive_timeout.expired():
             self._receive_timeout.reschedule(asyncio.get_running_loop().time() + self._wait_s)
+
+
+def _moved_time_hint(cause: object, network: str | None) -> str | None:
+    """Return what to do about certificates from the future; None if a local network is not the reason."""
+    if not isinstance(cause, CertificateFromFuture) or network is None or is_mainnet(network):
+        return None
+    hours = math.ceil((cause.ahead_ns + cause.limit_ns) / 3_600e9)
+    return f"(if the time of this local network was moved, --max-certificate-age {hours}h accepts its certificates)"
 
 
 def _type_of(text: str | None) -> str | Path | None:
@@ -183,7 +216,7 @@ def _tls_of(ca: Path | None, *, insecure: bool) -> ssl.SSLContext | None:
     if ca and insecure:
         raise click.UsageError("--ca and --insecure exclude each other")
     if insecure:
-        click.echo("warning: the gateway's TLS certificate is not verified; messages still are", err=True)
+        echo("warning: the gateway's TLS certificate is not verified; messages still are", err=True)
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

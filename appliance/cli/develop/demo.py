@@ -12,16 +12,18 @@ import click
 
 from appliance.cli import loop
 from appliance.cli.develop.conditions import Knobs, condition_options, conditions_of, describe
+from appliance.cli.develop.examples import LOCAL_CONNECTIONS
 from appliance.cli.loop import free_port
+from appliance.cli.output.terminal import echo, styled
 from appliance.client import Connection, Generation, Message, connect
 from appliance.config.schema import Canister, Config, Gateway, Log, Network
 from appliance.crypto import CandidTypes, SigningKey, Verifier
 from appliance.errors import GatewayError
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.key_file import create_identity
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
 from appliance.localnet.subnet.conditions import Conditions
 from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
@@ -82,10 +84,11 @@ async def _demonstrate(stage: Stage, *, once: bool) -> None:
 
 async def _keep_serving(net: Localnet, canister: Principal, url: str) -> None:
     with loop.interrupts() as interrupted:
-        click.echo("\nThe gateway keeps running; Ctrl-C stops it. Connect to the canister from another terminal:\n")
-        click.echo(f"  .venv/bin/icws connect {url} {canister!s} --network {net.url}\n")
+        echo("\nThe gateway keeps running; Ctrl-C stops it. Connect to the canister from another terminal:\n")
+        echo(f"  .venv/bin/icws connect {url} {canister!s} --network {net.url}\n")
+        echo("`make chat` opens a chat for browser tabs, at other ports while this runs.\n")
         await interrupted.wait()
-    click.echo("\nstopped")
+    echo("\nstopped")
 
 
 @asynccontextmanager
@@ -94,7 +97,7 @@ async def _set_up(stage: Stage) -> AsyncIterator[tuple[Localnet, Principal, Serv
     with tempfile.TemporaryDirectory(prefix="icws-demo-") as folder:
         key_file = Path(folder, "identity.pem")
         gateway = create_identity(key_file).principal
-        async with Localnet(port=stage.ic_port, subnet=True, conditions=stage.conditions) as net:
+        async with Localnet(port=stage.ic_port, conditions=stage.conditions) as net:
             _step("Local IC", f"{net.url}, an Internet Computer in this process with BLS keys made just now")
             _detail(f"root key …{net.root_key.hex()[-16:]}, delegating to subnet {net.subnet_id!s}")
             for phrase in describe(stage.conditions):
@@ -103,7 +106,7 @@ async def _set_up(stage: Stage) -> AsyncIterator[tuple[Localnet, Principal, Serv
             _step("Canister", f"{canister!s} answers each message and certifies its answers")
             _detail(f"wire generation {stage.generation}")
             config = Config(
-                gateway=Gateway(listen=f"127.0.0.1:{stage.port}", identity=key_file),
+                gateway=Gateway(listen=f"127.0.0.1:{stage.port}", identity=key_file, max_connections=LOCAL_CONNECTIONS),
                 network=Network(url=[net.url], root_key=net.root_key.hex()),
                 canisters=[Canister(id=canister, name="ping-pong", generation=[stage.generation])],
             )
@@ -177,8 +180,8 @@ def _ms(started: float) -> str:
 
 
 def _step(who: str, what: str) -> None:
-    click.echo(f"{click.style(f'{who:<18}', bold=True)} {what}")
+    echo(f"{styled(f'{who:<18}', bold=True)} {what}")
 
 
 def _detail(what: str) -> None:
-    click.echo(f"{'':<18} {what}")
+    echo(f"{'':<18} {what}")

@@ -31,7 +31,7 @@ def write_ids(folder: Path, ids: Mapping[str, Principal], *, url: str, root_key:
     for file, content in files.items():
         _write(folder / file, json.dumps(content, indent=2, sort_keys=True) + "\n")
     env = folder / ENV_FILE
-    before = env.read_text() if env.exists() else ""
+    before = env.read_text(encoding="utf-8") if env.exists() else ""
     _write(env, _with_block(before, _variables(ids, url, root_key)))
     return [*(folder / file for file in files), env]
 
@@ -56,7 +56,7 @@ def _read(file: Path) -> dict[str, object]:
     if not file.exists():
         return {}
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         found = None
     if not isinstance(found, dict):

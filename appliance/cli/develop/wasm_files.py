@@ -8,31 +8,50 @@ import click
 
 from appliance.crypto import CandidInterface, encode_candid_text
 from appliance.errors import CandidError, GatewayError
+from appliance.ic.principal import Principal
+from appliance.localnet.canisters.candid_interface import FoundInterface, interface_of
 from appliance.localnet.canisters.canister import ExecutionError
 from appliance.localnet.wasm.loader import new_wasm_canister
 
 NO_ARGUMENTS = b"DIDL\0\0"
+GATEWAY = "{gateway}"
+"""In install arguments: the principal of the local network's own gateway."""
 
 
 @dataclass(frozen=True)
 class WasmFile:
-    """A module to deploy under a name, with its encoded install arguments."""
+    """A module to deploy under a name, with its encoded install arguments and the interface beside it."""
 
     name: str
     path: Path
     module: bytes
     arg: bytes
+    beside: FoundInterface
+
+
+def named_paths(wasm: Iterable[Path], named: Mapping[str, Path]) -> dict[str, Path]:
+    """All modules by the names of their canisters. Raises click.UsageError for a name that two have."""
+    paths: dict[str, Path] = {}
+    for name, path in [*((_name_of(path), path) for path in wasm), *named.items()]:
+        if paths.setdefault(name, path) != path:
+            raise click.UsageError(f"two canisters would be called {name}: {paths[name]} and {path}; use --canister")
+    return paths
 
 
 def collect(
-    wasm: Iterable[Path], named: Mapping[str, Path], arguments: Mapping[str, str], *, cache: Path | None
+    paths: Mapping[str, Path], arguments: Mapping[str, str], *, gateway: Principal, cache: Path | None
 ) -> list[WasmFile]:
-    """Read and check all modules and arguments. Raises click.UsageError, and OSError for a file."""
-    paths = {**{_name_of(path): path for path in wasm}, **named}
+    """Read and check all modules and arguments, in which ``{gateway}`` is this principal.
+
+    Raises click.UsageError, and OSError for a file.
+    """
     unknown = sorted(arguments.keys() - paths.keys())
     if unknown:
-        raise click.UsageError(f"--arg {unknown[0]}=…: there is no canister {unknown[0]}, only {', '.join(paths)}")
-    return [_read(name, path, arguments.get(name), cache) for name, path in paths.items()]
+        raise click.UsageError(
+            f"--arg {unknown[0]}=…: there is no canister {unknown[0]}, only {', '.join(paths) or 'none'}"
+        )
+    filled = {name: argument.replace(GATEWAY, str(gateway)) for name, argument in arguments.items()}
+    return [_read(name, path, filled.get(name), cache) for name, path in paths.items()]
 
 
 def pairs(option: str, values: Iterable[str]) -> dict[str, str]:
@@ -56,26 +75,35 @@ def _name_of(path: Path) -> str:
 def _read(name: str, path: Path, argument: str | None, cache: Path | None) -> WasmFile:
     module = path.read_bytes()
     try:
-        metadata = new_wasm_canister(module, cache=cache).metadata
+        canister = new_wasm_canister(module, cache=cache)
     except ExecutionError as error:
         raise click.UsageError(f"{path}: {error}") from error
-    did = metadata.get("candid:service", b"").decode(errors="replace") or _beside(path)
-    return WasmFile(name, path, module, _encode(name, did, argument))
+    beside = _beside(beside_of(path))
+    return WasmFile(name, path, module, _encode(name, interface_of(canister, beside), argument), beside)
 
 
-def _beside(path: Path) -> str:
-    """Read the interface from the ``.did`` file of the same name; empty if there is none."""
-    file = path.with_name(f"{_name_of(path)}.did")
-    return file.read_text() if file.exists() else ""
+def beside_of(path: Path) -> Path:
+    """The ``.did`` file that belongs to a module, whether it exists or not."""
+    return path.with_name(f"{_name_of(path)}.did")
 
 
-def _encode(name: str, did: str, argument: str | None) -> bytes:
-    if not did:
+def _beside(file: Path) -> FoundInterface:
+    try:
+        return FoundInterface(file.read_text(encoding="utf-8"), f"{file.name} beside the module")
+    except FileNotFoundError:
+        return FoundInterface()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{file} is not text in UTF-8") from error
+
+
+def _encode(name: str, interface: FoundInterface, argument: str | None) -> bytes:
+    if not interface.text:
         return NO_ARGUMENTS if argument is None else _untyped(name, argument)
     try:
-        types = CandidInterface(did).init
+        types = CandidInterface(interface.text).init
     except GatewayError as error:
-        raise click.UsageError(f"the Candid interface of {name} cannot be read: {error}") from error
+        problem = f"the Candid interface of {name} ({interface.source}) cannot be read: {error}"
+        raise click.UsageError(problem) from error
     try:
         return types.encode_text("()" if argument is None else argument)
     except CandidError as error:

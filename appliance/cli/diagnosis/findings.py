@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import click
-
-from appliance.cli.output.terminal import wrapped
+from appliance.cli.output.terminal import styled, wrapped
 
 Level = Literal["ok", "note", "warning", "fault"]
 
@@ -33,12 +31,12 @@ class Finding:
         mark, colour = _MARKS[self.level]
         width = None if max_width is None else max_width - _MARGIN - _SUBJECT - 2
         first, *rest = wrapped(self.text, width)
-        yield f"  {click.style(mark, fg=colour, bold=True)} {self.subject:<{_SUBJECT}}  {first}".rstrip()
+        yield f"  {styled(mark, fg=colour, bold=True)} {self.subject:<{_SUBJECT}}  {first}".rstrip()
         indent = " " * (_MARGIN + _SUBJECT + 2)
         yield from (f"{indent}{line}" for line in rest)
         if self.advice:
             first, *rest = wrapped(self.advice, None if width is None else width - 2)
-            yield f"{indent}{click.style('→', bold=True)} {first}"
+            yield f"{indent}{styled('→', bold=True)} {first}"
             yield from (f"{indent}  {line}" for line in rest)
 
 

@@ -16,8 +16,9 @@ from appliance.config.schema import Config
 from appliance.control.client import UNIX, Client, ControlRefused, ControlUnreachable, path_to
 from appliance.control.models import Status
 from appliance.errors import ConfigError, GatewayError
-from appliance.gateway.sockets.listener import load_tls
-from appliance.ic.key_file import identity_file_problem, load_identity
+from appliance.gateway.sockets.tls.loading import load_tls
+from appliance.ic.key_source import identity_of
+from appliance.private_files import is_file
 
 SPARE_FILES = 1024
 """Open files besides client sockets: calls to the IC, the control plane, logs."""
@@ -115,21 +116,18 @@ def process_id(url: str) -> int | None:
     return int(pid)
 
 
-def _identity(file: Path) -> Finding:
-    if not file.exists():
+def _identity(source: Path) -> Finding:
+    if is_file(source) and not source.exists():
         return note(
             "identity",
-            f"{file} does not exist yet; the first start creates it",
+            f"{source} does not exist yet; the first start creates it",
             "to keep a principal: icws identity import",
         )
     try:
-        identity = load_identity(file)
-        problem = identity_file_problem(file)
+        identity = identity_of(source)
     except GatewayError as error:
         return fault("identity", str(error), "run `icws identity show` as the gateway's user")
-    if problem:
-        return warning("identity", problem, "whoever reads it can act as this gateway")
-    return ok("identity", f"{file} has the key of {identity.principal}")
+    return ok("identity", f"{source} has the key of {identity.principal}")
 
 
 def _tokens(file: Path) -> Finding:
@@ -150,8 +148,9 @@ def _folders(config: Config) -> Iterable[tuple[str, Path]]:
     yield "identity", config.gateway.identity.parent
     if config.control.history is not None:
         yield "history", config.control.history
-    if config.control.listen is not None and config.control.listen.startswith(UNIX):
-        yield "control", Path(config.control.listen.removeprefix(UNIX)).parent
+    for listen in config.control.listen:
+        if listen.startswith(UNIX):
+            yield "control", Path(listen.removeprefix(UNIX)).parent
 
 
 def _tcp_address(address: TcpAddress, status: Status | None) -> Finding:

@@ -12,10 +12,10 @@ from appliance.crypto import Verifier
 from appliance.errors import GatewayError, IcRefused, IcUnreachable
 from appliance.ic.agent import Agent
 from appliance.ic.endpoints import is_mainnet
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import AnonymousIdentity
 from appliance.ic.network import MAINNET_ROOT_KEY, fetch_root_key, fetch_status, root_key_warning
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 
 LEDGER = Principal.from_text("ryjl3-tyaaa-aaaaa-aaaba-cai")
 """A canister that always exists on the mainnet."""

@@ -53,6 +53,9 @@ def show_(canister: str) -> None:
     print_result(found, field_lines(_pairs(found), max_width=terminal_width()))
 
 
+canisters.instead = "icws canisters show {word}"
+
+
 @canisters.command()
 @_CANISTER
 @_SAVE

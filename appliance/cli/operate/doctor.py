@@ -16,9 +16,10 @@ from appliance.cli.configure.explained_key import nearest_key
 from appliance.cli.diagnosis import machine, message, network
 from appliance.cli.diagnosis.canister import Examination
 from appliance.cli.diagnosis.findings import Finding, fault, note, ok, warning
+from appliance.cli.diagnosis.plugins import check_plugins
 from appliance.cli.diagnosis.session import opened
 from appliance.cli.output.formatting import counted
-from appliance.cli.output.terminal import json_text, terminal_width
+from appliance.cli.output.terminal import echo, json_text, styled, terminal_width
 from appliance.cli.remote.api_options import RemoteCommand, api_address, client, config_file, wants_json
 from appliance.cli.remote.arguments import complete_canister
 from appliance.config.load import load
@@ -27,11 +28,11 @@ from appliance.control.models import Status
 from appliance.crypto import Verifier
 from appliance.errors import ConfigError, GatewayError, Malformed
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import AnonymousIdentity, Identity
 from appliance.ic.key_file import load_identity
 from appliance.ic.network import resolve_root_key
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 
 MOST_CANISTERS = 20
 """Listed canisters that are checked by default: each takes several requests."""
@@ -46,8 +47,9 @@ MOST_CANISTERS = 20
 def doctor(canister: str | None, *, opens: bool, offline: bool) -> None:
     """Diagnose this gateway, the network and its canisters, and suggest fixes.
 
-    Checks the configuration, its files, addresses, limits and clock, the running gateway, each endpoint with its root
-    key, and the listed canisters. With CANISTER (principal or name), also verifies its newest message step by step.
+    Checks the configuration, its files, addresses, plugins, limits and clock, the running gateway, each endpoint with
+    its root key, and the listed canisters. With CANISTER (principal or name), also verifies its newest message step by
+    step.
 
     Nothing is changed, except by --open: the canister then registers a client with a temporary key, and ws_close
     removes it again.
@@ -74,26 +76,30 @@ class _Report:
         if wants_json():
             return
         if topic != self.topic:
-            click.echo(f"{'' if not self.topic else chr(10)}{click.style(topic, bold=True)}")
+            echo(f"{'' if not self.topic else chr(10)}{styled(topic, bold=True)}")
             self.topic = topic
         for line in finding.lines(terminal_width()):
-            click.echo(line)
+            echo(line)
         sys.stdout.flush()
 
     def end(self) -> None:
         """Print the totals, or all findings as JSON. Exits with code 1 after a fault."""
         levels = [finding.level for _, finding in self.findings]
         if wants_json():
-            click.echo(json_text([{"topic": topic, **finding.as_json()} for topic, finding in self.findings]))
+            echo(json_text([{"topic": topic, **finding.as_json()} for topic, finding in self.findings]))
         else:
-            click.echo(f"\n{counted(levels.count('fault'), 'fault')}, {counted(levels.count('warning'), 'warning')}")
+            echo(f"\n{counted(levels.count('fault'), 'fault')}, {counted(levels.count('warning'), 'warning')}")
         if "fault" in levels:
             raise SystemExit(1)
 
 
 async def _examine(report: _Report, canister: str | None, *, opens: bool, offline: bool) -> None:
     config, status = _on_this_machine(report)
-    if offline or config is None:
+    if config is None:
+        return
+    async for finding in check_plugins(config, config_file().absolute().parent):
+        report.add("plugins", finding)
+    if offline:
         return
     chosen = list(_chosen(config, canister))
     known = [principal for _, principal in chosen]
@@ -128,7 +134,7 @@ def _on_this_machine(report: _Report) -> tuple[Config | None, Status | None]:
     config = _configuration(report, file)
     status = None
     # An invalid file says nothing about the gateway: it may still run the revision before.
-    with_plane = config is None or config.control.listen is not None
+    with_plane = config is None or bool(config.control.listen)
     if with_plane:
         try:
             status, findings = machine.check_gateway(client())
@@ -152,19 +158,22 @@ def _configuration(report: _Report, file: Path) -> Config | None:
             note("file", f"{file} does not exist: the checks use the defaults", "icws config default > gateway.yaml"),
         )
     try:
-        config = load(file if file.exists() else None, environment=os.environ).config
+        loaded = load(file if file.exists() else None, environment=os.environ)
     except ConfigError as error:
         for problem in error.problems:
             known = nearest_key(problem.key)
             report.add(topic, fault("file", str(problem), f"icws config explain {known}" if known else ""))
         return None
+    config = loaded.config
     if file.exists():
         report.add(topic, ok("file", f"{file} is valid"))
+    for problem in loaded.warnings:
+        report.add(topic, warning("file", str(problem), "`icws check` prints it too"))
     if not config.canisters and config.unlisted_canisters == "deny":
         report.add(
             topic, warning("canisters", "none is listed: no client can open a session", "canisters: [{id: …, name: …}]")
         )
-    for subject in ("certificates", "envelopes"):
+    for subject in ("certificates", "envelopes", "queries"):
         mode = getattr(config.verification, subject)
         if mode != "enforce":
             text = f"verification.{subject} is {mode}: data that fails verification is passed on"

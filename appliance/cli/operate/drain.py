@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import click
 
-from appliance.cli.output.formatting import ago, duration, number
-from appliance.cli.output.terminal import field_lines, print_result, terminal_width
+from appliance.cli.output.formatting import ago, canister_label, duration, number
+from appliance.cli.output.terminal import echo, field_lines, print_result, terminal_width
 from appliance.cli.remote.api_options import client, remote_group, request, wants_json
 from appliance.cli.remote.arguments import DURATION, RATE, complete_canister
 from appliance.config.fields.units import format_rate
@@ -30,13 +30,19 @@ def drain(context: click.Context) -> None:
         _show(client().get(Drain, path_to("drain")))
 
 
+drain.instead = "icws drain start --canister {word}"
+
+
 @drain.command()
 @click.option("--rate", type=RATE, help="Maximum rate of closed sessions, e.g. 100/s.")
 @click.option("--grace", "grace_s", type=DURATION, help="Time between reporting not ready and the first close.")
 @click.option("--deadline", "deadline_s", type=DURATION, help="Total time; the rate is increased if needed.")
 @click.option("--canister", shell_complete=complete_canister, help="Drain only its clients; the gateway stays ready.")
 @click.option(
-    "--reconnect-after", "reconnect_after_s", type=DURATION, help="Time after which clients are told to reconnect."
+    "--reconnect-after",
+    "reconnect_after_s",
+    type=DURATION,
+    help="Delay before reconnecting, sent to clients in the close reason.",
 )
 @click.option("--wait", is_flag=True, help="Show the progress until it ends. Exit code 1: it was cancelled.")
 def start(
@@ -90,11 +96,12 @@ def _wait(api: Client, state: Drain) -> Drain:
     is_shown = not wants_json()
     while state.state in _ACTIVE_STATES:
         if is_shown:
-            click.echo(f"\r{_progress(state)}", err=True, nl=False)
+            echo(_progress(state), err=True, nl=False, overwrite=True)
         time.sleep(POLL_INTERVAL_S)
         state = api.get(Drain, path_to("drain"), canister=state.canister)
     if is_shown:
-        click.echo("\r" + " " * 60 + "\r", err=True, nl=False)
+        echo(" " * 60, err=True, nl=False, overwrite=True)
+        echo(err=True, nl=False, overwrite=True)
     return state
 
 
@@ -125,7 +132,8 @@ def _fields(state: DrainProgress) -> Iterator[tuple[str, str]]:
         yield "drain", "none so far"
         return
     yield "drain", state.state
-    yield "scope", f"canister {state.canister}" if state.canister else "all sessions"
+    label = canister_label(state.canister, state.canister_name)
+    yield "scope", f"canister {label}" if state.canister else "all sessions"
     yield "progress", f"{number(state.closed)} closed of {number(state.total)}, {number(state.left)} left"
     if state.started_at:
         yield "started", ago(state.started_at)

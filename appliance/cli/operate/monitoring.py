@@ -5,8 +5,8 @@ from typing import get_args
 
 import click
 
-from appliance.cli.output.formatting import duration, number, time
-from appliance.cli.output.terminal import Column, print_result, table, terminal_width
+from appliance.cli.output.formatting import canister_label, duration, number, time
+from appliance.cli.output.terminal import Column, echo, print_result, table, terminal_width
 from appliance.cli.remote.api_options import client, remote_command, wants_json
 from appliance.config.fields.units import format_rate
 from appliance.control.client import path_to
@@ -60,7 +60,7 @@ def _limit_row(limit: Limit) -> list[str]:
 
 
 def _limit_name(limit: Limit) -> str:
-    return f"{limit.scope} of {limit.canister}" if limit.canister else limit.scope
+    return f"{limit.scope} of {canister_label(limit.canister, limit.canister_name)}" if limit.canister else limit.scope
 
 
 _PLUGIN_COLUMNS = [
@@ -133,7 +133,7 @@ def metrics() -> None:
     """
     if wants_json():
         raise click.UsageError("metrics have no JSON form; `icws status --json` has the main counters")
-    click.echo(client().text("/metrics"), nl=False)
+    echo(client().text("/metrics"), nl=False)
 
 
 @remote_command

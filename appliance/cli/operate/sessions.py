@@ -6,8 +6,8 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from appliance.cli.output.formatting import ago, counted, duration, number, size, time
-from appliance.cli.output.terminal import Column, field_lines, print_result, table, terminal_width
+from appliance.cli.output.formatting import ago, canister_label, counted, duration, number, size, time
+from appliance.cli.output.terminal import Column, echo, field_lines, print_result, table, terminal_width
 from appliance.cli.remote.api_options import client, remote_command, request, wants_json
 from appliance.cli.remote.arguments import DURATION, complete_canister, complete_session
 from appliance.control.client import Client, path_to
@@ -54,7 +54,7 @@ def session_table(sessions: Iterable[Session], *, max_width: int | None) -> list
 def _session_row(session: Session) -> list[str]:
     return [
         session.id,
-        session.canister_name or session.canister or "-",
+        canister_label(session.canister, session.canister_name),
         session.client or "-",
         session.state,
         duration(session.age_s),
@@ -120,11 +120,10 @@ def _sessions_lines(some: Sessions) -> Iterator[str]:
 
 
 def _session_fields(session: Session) -> Iterator[tuple[str, str]]:
-    name = f"{session.canister_name}, " if session.canister_name else ""
     yield "session", session.id
     yield "state", session.state
     yield "client", session.client or "not known yet"
-    yield "canister", f"{name}{session.canister}" if session.canister else "not known yet"
+    yield "canister", canister_label(session.canister, session.canister_name) if session.canister else "not known yet"
     yield "address", session.address
     yield "path", f"{session.path} (wire generation {session.generation})"
     yield "connected", f"{ago(session.connected_at)} ({time(session.connected_at)} UTC)"
@@ -180,7 +179,7 @@ def _confirm(api: Client, found: Closed, filter_options: dict[str, Any], session
     if wants_json() or not sys.stdin.isatty():
         raise click.ClickException(f"would close {counted(found.matched, 'session')}; confirm with --yes")
     for line in _preview(api, found, filter_options, session):
-        click.echo(line, err=True)
+        echo(line, err=True)
     click.confirm(f"Close {counted(found.matched, 'session')}?", abort=True, err=True)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from appliance.cli.output.formatting import ago, counted, duration, number, time
-from appliance.cli.output.terminal import coloured, field_lines, print_result, terminal_width, wrapped
+from appliance.cli.output.terminal import coloured, field_lines, print_result, styled, terminal_width, wrapped
 from appliance.cli.remote.api_options import client, remote_command
 from appliance.control.client import path_to
 from appliance.control.models import Health, Hop, Stats, Status
@@ -39,7 +39,7 @@ def _lines(state: Status, health: Health, stats: Stats) -> Iterator[str]:
     yield ""
     yield f"ready: {coloured('ok' if health.status == 'ok' else 'failing')}"
     for check in health.checks or []:
-        mark = click.style("✓", fg="green") if check.ok else click.style("✗", fg="red")
+        mark = styled("✓", fg="green") if check.ok else styled("✗", fg="red")
         first, *rest = wrapped(check.detail, None if max_width is None else max_width - 22)
         yield f"  {mark} {check.name:<16}  {first}".rstrip()
         yield from (f"{'':22}{line}" for line in rest)
@@ -71,6 +71,8 @@ def _pairs(state: Status, stats: Stats) -> Iterator[tuple[str, str]]:
     yield "last reload", f"{last.result} {ago(last.at)} ({time(last.at)} UTC), by {last.actor} ({last.trigger})"
     if last.problem:
         yield "", last.problem
+    for problem in state.problems:
+        yield "problem", problem
 
 
 def _hops(hops: list[Hop]) -> Iterator[str]:

@@ -4,10 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import click
-
 from appliance.cli.output.formatting import ago, counted, time
-from appliance.cli.output.terminal import coloured, terminal_width, truncated, wrapped
+from appliance.cli.output.terminal import coloured, styled, terminal_width, truncated, wrapped
 from appliance.control.models import Applied, Change
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
@@ -26,8 +24,9 @@ def change_lines(changes: Sequence[Change], *, max_width: int | None) -> Iterato
         sign = "+" if change.old is None else "-" if change.new is None else "~"
         affected = f", affects {counted(change.sessions, 'session')}" if change.sessions else ""
         effect = _MEANINGS.get(change.effect, change.effect)
-        head = f"{click.style(sign, fg=_COLOURS[sign], bold=True)} {click.style(change.key, bold=True)}"
-        yield f"{head}  {effect}{affected}"
+        head = f"{styled(sign, fg=_COLOURS[sign], bold=True)} {styled(change.key, bold=True)}"
+        named = f" ({change.canister_name})" if change.canister_name else ""
+        yield f"{head}{named}  {effect}{affected}"
         for line in _values(change, None if max_width is None else max_width - 4):
             yield f"    {line}"
     yield changes_summary(changes)
@@ -52,6 +51,10 @@ def applied_lines(applied: Applied) -> Iterator[str]:
         yield f"{coloured(applied.result)}: revision {applied.generation} is active"
     yield from pending_restart_lines(applied.pending_restart)
     yield from confirmation_lines(applied.confirm_by)
+    if applied.not_kept:
+        yield f"this revision is not kept on disk, and another start does not know it: {applied.not_kept}"
+    for warning in applied.warnings:
+        yield f"warning: {warning.place}: {f'{warning.key}: ' if warning.key else ''}{warning.problem}"
     if applied.differs_from_file:
         yield "the file differs from the active configuration: the next reload or start applies the file"
 

@@ -11,9 +11,9 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
-    if seconds < 0.001:
+    if seconds < 0.0009995:  # what rounds to 1000 takes the next unit
         return f"{sign}{seconds * 1e6:.0f}µs" if seconds else "0s"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{sign}{seconds * 1000:.0f}ms"
     if seconds < 10:
         return f"{sign}{seconds:.1f}".removesuffix(".0") + "s"
@@ -62,6 +62,13 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
         return "never"
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
     return f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
+
+
+def canister_label(canister: str | None, name: str | None) -> str:
+    """Return ``chat (bkyz2-…)``, or the id of a canister without a name; ``-`` for None."""
+    if canister is None:
+        return "-"
+    return f"{name} ({canister})" if name else canister
 
 
 def yes_no(value: bool) -> str:

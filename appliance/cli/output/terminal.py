@@ -1,6 +1,7 @@
 """What commands print: tables as wide as the terminal for people, JSON for programs."""
 
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,21 +14,39 @@ import orjson
 from pydantic import BaseModel
 
 from appliance.cli.remote.api_options import wants_json
+from appliance.printable import one_line, printable, printable_json
+
+_ESC = f"<{secrets.token_hex(8)}>"
+"""Stands for ESC in what this module styles, until it is printed. Nobody else can write it: each process draws its own.
+"""
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True, overwrite: bool = False) -> None:
+    """Print text, the only way in which commands do. Control characters are written out: much of what is printed is
+    text of canisters and endpoints. With ``overwrite`` it begins at the left of the present line.
+    """
+    shown = printable(text).replace(_ESC, "\x1b")
+    click.echo("\r" + shown if overwrite else shown, err=err, nl=nl)
+
+
+def styled(text: str, *, fg: str | None = None, bold: bool | None = None, dim: bool | None = None) -> str:
+    """The text in a style, for ``echo``."""
+    return click.style(printable(text), fg=fg, bold=bold, dim=dim).replace("\x1b", _ESC)
 
 
 def print_result(result: Any, lines: Iterable[str]) -> None:
     """Print a result as JSON with ``--json``, else these lines."""
     if wants_json():
-        click.echo(json_text(result))
+        echo(json_text(result))
     else:
         for line in lines:
-            click.echo(line)
+            echo(line)
 
 
 def json_text(result: Any, *, compact: bool = False) -> str:
     """Return a model or plain values as JSON; ``compact`` is one line."""
     value = result.model_dump(mode="json") if isinstance(result, BaseModel) else result
-    return orjson.dumps(value, default=str, option=0 if compact else orjson.OPT_INDENT_2).decode()
+    return printable_json(orjson.dumps(value, default=str, option=0 if compact else orjson.OPT_INDENT_2).decode())
 
 
 GAP = "  "
@@ -75,7 +94,7 @@ def terminal_width() -> int | None:
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, max_width: int | None) -> list[str]:
     """Return the lines of a table with a heading, at most ``max_width`` wide if the columns allow it."""
-    cells = [list(row) for row in rows]
+    cells = [[one_line(cell) for cell in row] for row in rows]
     shown = _shown(columns, cells, max_width)
     widths = _widths([columns[at] for at in shown], [[row[at] for at in shown] for row in cells], max_width)
     lines = [_line([(columns[at], columns[at].title) for at in shown], widths, heading=True)]
@@ -119,7 +138,7 @@ def coloured(cell: str, padded: str | None = None) -> str:
     """Return the cell (or its padded form), coloured if its word has a colour."""
     colour = _COLOURS.get(cell)
     shown = cell if padded is None else padded
-    return click.style(shown, fg=colour) if colour else shown
+    return styled(shown, fg=colour) if colour else shown
 
 
 def _shown(columns: Sequence[Column], cells: list[list[str]], max_width: int | None) -> list[int]:
@@ -161,4 +180,4 @@ def _line(cells: Sequence[tuple[Column, str]], widths: list[int], *, heading: bo
         padded = cell.rjust(max_width) if column.align == "right" else cell.ljust(max_width)
         parts.append(padded if heading else coloured(cell, padded))
     line = GAP.join(parts).rstrip()
-    return click.style(line, bold=True) if heading else line
+    return styled(line, bold=True) if heading else line

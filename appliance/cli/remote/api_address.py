@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from appliance.config.fields.address import UNIX
 from appliance.config.fields.values import in_folder
 from appliance.config.load import read_text
 from appliance.config.schema import Config
@@ -14,8 +15,8 @@ VARIABLE = "ICWS_CONTROL__LISTEN"
 
 
 def control_listen(file: Path, environment: Mapping[str, str]) -> tuple[str | None, str]:
-    """Return ``control.listen`` with an absolute path, and its source; None if there is no control plane."""
-    if VARIABLE in environment:
+    """Return an address of ``control.listen`` with an absolute path, and its source; None without a control plane."""
+    if environment.get(VARIABLE, "").strip():  # an empty variable counts as not set, as for the gateway
         return _absolute(_value(environment[VARIABLE]), Path.cwd()), VARIABLE
     default = type(Config().control).model_fields["listen"].default
     folder = file.absolute().parent
@@ -42,5 +43,8 @@ def _value(text: str) -> object:
 
 
 def _absolute(value: object, folder: Path) -> str | None:
+    """The first Unix socket, which needs no token, else the first address."""
     mark = in_folder(type(Config().control).model_fields["listen"])
-    return None if value is None or mark is None else str(mark.absolute(str(value), folder))
+    listed = [] if value is None else value if isinstance(value, list) else [value]
+    found = sorted(map(str, listed), key=lambda address: not address.startswith(UNIX))
+    return None if mark is None or not found else str(mark.absolute(found[0], folder))

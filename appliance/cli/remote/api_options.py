@@ -16,9 +16,11 @@ import orjson
 from click.core import ParameterSource
 from pydantic import ValidationError
 
+from appliance.cli.groups import HelpfulGroup
 from appliance.control.client import UNIX, Client, ConfigRefused, ControlError, ControlRefused
-from appliance.control.models import Request
+from appliance.control.models import Request, problem_of
 from appliance.errors import GatewayError
+from appliance.printable import printable_json
 
 CONFIG = Path("gateway.yaml")
 INSTALLED = Path("/etc/icws/gateway.yaml")
@@ -76,7 +78,7 @@ class RemoteCommand(_Remote, click.Command):
     """A command that calls the API of a running gateway."""
 
 
-class RemoteGroup(_Remote, click.Group):
+class RemoteGroup(_Remote, HelpfulGroup):
     """A group of such commands that also runs without a subcommand."""
 
     command_class = RemoteCommand
@@ -140,7 +142,7 @@ def request(model: type[Body], **given: Any) -> Body:
     try:
         return model.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        problems = (f"{'.'.join(map(str, each['loc']))}: {problem_of(each)}" for each in error.errors())
         raise click.UsageError("\n".join(problems)) from None
 
 
@@ -156,7 +158,8 @@ def _api_errors_reported() -> Iterator[None]:
         yield
     except (ControlError, ConfigRefused) as error:
         if wants_json() and isinstance(error, ControlRefused | ConfigRefused):
-            click.echo(orjson.dumps(error.details.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
+            details = orjson.dumps(error.details.model_dump(mode="json"), option=orjson.OPT_INDENT_2)
+            click.echo(printable_json(details.decode()))
         if isinstance(error, ConfigRefused):
             raise  # the main group ends with EXIT_CONFIG for it
         raise click.ClickException(with_hint(error)) from error

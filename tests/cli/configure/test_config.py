@@ -54,6 +54,9 @@ def test_every_problem_is_a_line_and_the_exit_code_is_78(folder: Path):
     ]
 
 
+NO_CANISTER = "no canister is listed and unlisted ones are denied: no client can open a session"
+
+
 def test_a_program_gets_the_problems_one_by_one(folder: Path):
     (folder / "gateway.yaml").write_text("gateway:\n  listn: x\n")
     result = check("--json")
@@ -63,7 +66,11 @@ def test_a_program_gets_the_problems_one_by_one(folder: Path):
         "usable": False,
         "problems": [{"place": "gateway.yaml:2:3", "key": "gateway.listn", "problem": problem}],
     }
-    assert json.loads(check(str(SHIPPED), "--json").stdout) == {"usable": True, "problems": []}
+    assert json.loads(check(str(SHIPPED), "--json").stdout) == {
+        "usable": True,
+        "problems": [],
+        "warnings": [NO_CANISTER],
+    }
 
 
 def test_a_file_that_is_not_there(folder: Path):
@@ -75,7 +82,8 @@ def test_tls_files_are_tried(folder: Path):
     (folder / "gateway.yaml").write_text("gateway: {tls: {certificate: c.pem, key: k.pem}}\n")
     result = check()
     assert result.exit_code == 78
-    assert result.stderr.startswith(f"{folder / 'c.pem'}: gateway.tls: ")
+    problem = f"{folder / 'c.pem'} cannot be read: No such file or directory"
+    assert result.stderr == f"gateway.yaml:1:30: gateway.tls.certificate: {problem}\n"
 
 
 def test_without_its_files_a_configuration_is_checked_by_who_may_not_read_them(folder: Path):
@@ -146,7 +154,7 @@ def test_a_file_that_cannot_be_used_is_78(file: Path):
     result = config("show", file, code=78)
     assert result.stderr == (
         f"{file}:1:25: polling.min_interval: 5 is not a duration; write a number with a unit: ms, s, m, h or d, "
-        f"e.g. 500ms\n{file}:2:7: log.levl: unknown key; did you mean 'level'?\n"
+        f"e.g. 500ms or 1m30s\n{file}:2:7: log.levl: unknown key; did you mean 'level'?\n"
     )
 
 

@@ -75,7 +75,7 @@ async def test_the_stub_alone_prints_a_configuration_of_a_gateway_in_front_of_it
         text = await seen(process.stdout, "--principal PRINCIPAL")
     file = tmp_path / "gateway.yaml"
     file.write_text(text[text.index("version: 1") : text.index("Then, ")])
-    checked = CliRunner().invoke(main, ["check", str(file)])
+    checked = await asyncio.to_thread(CliRunner().invoke, main, ["check", str(file)])
     assert checked.exit_code == 0, checked.output
     assert "unlisted_canisters: allow" in file.read_text()
 

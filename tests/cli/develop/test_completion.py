@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from click.testing import CliRunner
 from appliance.cli.main import COMMANDS, main
 from appliance.cli.remote.arguments import complete_canister
 from tests.cli.conftest import Icws
+from tests.needs import program
 
 BIN = Path(sys.executable).parent
 
@@ -36,11 +36,10 @@ def test_each_shell_has_its_script(shell: str, mark: str):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_takes_its_script(shell: str, tmp_path: Path):
-    if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here")
+    path = program(shell)
     script = tmp_path / "script"
     script.write_text(CliRunner().invoke(main, ["completion", shell]).stdout)
-    subprocess.run([shell, "-n", str(script)], check=True)  # noqa: S603
+    subprocess.run([path, "-n", str(script)], check=True)  # noqa: S603
 
 
 def request(words: str) -> dict[str, str]:
@@ -76,7 +75,7 @@ def test_commands_and_options_are_proposed():
 
 
 def test_keys_of_the_configuration_are_proposed():
-    keys = ["polling.min_interval", "polling.max_interval", "polling.max_backoff"]
+    keys = ["polling.min_interval", "polling.max_interval", "polling.max_backoff", "polling.max_silence"]
     assert proposed("icws config explain polling.m") == keys
 
 

@@ -6,9 +6,11 @@ import click
 import pytest
 import wasmtime
 
-from appliance.cli.develop.wasm_files import collect, pairs
+from appliance.cli.develop.wasm_files import WasmFile, collect, named_paths, pairs
 from appliance.crypto import CandidTypes
+from appliance.ic.principal import Principal
 
+GATEWAY = Principal.self_authenticating(b"gateway")
 PLAIN = bytes(wasmtime.wat2wasm("(module)"))
 
 
@@ -29,12 +31,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def collected(wasm: list[Path], arguments: dict[str, str], **named: Path) -> list[WasmFile]:
+    return collect(named_paths(wasm, named), arguments, gateway=GATEWAY, cache=None)
+
+
 def test_modules_have_names_and_arguments(folder: Path) -> None:
-    found = collect(
+    found = collected(
         [folder / "chat.wasm.gz", folder / "plain.wasm"],
-        {"mine": folder / "beside.wasm"},
         {"chat": "(7)", "plain": "(7 : nat8)", "mine": '(opt "a")'},
-        cache=None,
+        mine=folder / "beside.wasm",
     )
     assert {file.name: file.arg for file in found} == {
         "chat": CandidTypes("(nat64, opt text)").encode(7, None),
@@ -45,7 +50,7 @@ def test_modules_have_names_and_arguments(folder: Path) -> None:
 
 
 def test_without_arguments_what_is_optional_is_absent(folder: Path) -> None:
-    found = collect([folder / "plain.wasm", folder / "beside.wasm"], {}, {}, cache=None)
+    found = collected([folder / "plain.wasm", folder / "beside.wasm"], {})
     assert [file.arg for file in found] == [CandidTypes("()").encode(), CandidTypes("(opt text)").encode(None)]
 
 
@@ -67,7 +72,20 @@ def test_without_arguments_what_is_optional_is_absent(folder: Path) -> None:
 )
 def test_what_cannot_be_installed_is_said(folder: Path, wasm: str, arguments: dict[str, str], sentence: str) -> None:
     with pytest.raises(click.UsageError, match=re.escape(sentence)):
-        collect([folder / wasm], {}, arguments, cache=None)
+        collected([folder / wasm], arguments)
+
+
+def test_an_argument_names_the_gateway(folder: Path) -> None:
+    (file,) = collected([folder / "beside.wasm"], {"beside": '(opt "{gateway}")'})
+    assert file.arg == CandidTypes("(opt text)").encode(str(GATEWAY))
+    assert file.beside == ("service : (opt text) -> {}", "beside.did beside the module")
+
+
+def test_a_name_is_of_one_module(folder: Path) -> None:
+    plain = folder / "plain.wasm"
+    assert named_paths([plain, plain], {"plain": plain}) == {"plain": plain}
+    with pytest.raises(click.UsageError, match=r"two canisters would be called plain: .*; use --canister"):
+        named_paths([plain], {"plain": folder / "beside.wasm"})
 
 
 def test_pairs_are_names_and_values() -> None:

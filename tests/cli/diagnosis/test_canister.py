@@ -8,9 +8,9 @@ from appliance.cli.diagnosis.findings import Finding
 from appliance.config.schema import Canister as Settings
 from appliance.crypto import CandidInterface, SigningKey, Verifier
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.canisters.canister import Environment
 from appliance.localnet.canisters.python_canister import PythonCanister
 from appliance.localnet.net import Localnet

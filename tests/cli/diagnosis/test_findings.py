@@ -1,10 +1,9 @@
-import click
-
 from appliance.cli.diagnosis.findings import fault, note, ok, warning
+from tests.cli.output.styles import unstyled
 
 
 def text(finding: object, max_width: int | None) -> list[str]:
-    return [click.unstyle(line) for line in finding.lines(max_width)]  # type: ignore[attr-defined]
+    return [unstyled(line) for line in finding.lines(max_width)]  # type: ignore[attr-defined]
 
 
 def test_a_finding_is_a_line_and_its_advice_another():

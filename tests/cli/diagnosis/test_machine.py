@@ -49,7 +49,7 @@ def test_a_key_that_others_can_read_or_nobody_can_use(tmp_path: Path):
     create_identity(tmp_path / "identity.pem")
     (tmp_path / "identity.pem").chmod(0o644)
     (found,) = check_files(config(tmp_path))
-    assert (found.level, "chmod 600" in found.text) == ("warning", True)
+    assert (found.level, f"run: chmod 600 {tmp_path}/identity.pem" in found.text) == ("fault", True)
     (tmp_path / "identity.pem").write_text("nonsense")
     (found,) = check_files(config(tmp_path))
     assert found.level == "fault"

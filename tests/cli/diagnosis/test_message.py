@@ -15,9 +15,9 @@ from appliance.client import connect
 from appliance.config.schema import Canister, Config, Gateway, Network
 from appliance.crypto import CandidTypes, HashTree, Verifier, decode_cbor, encode_cbor
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.key_file import create_identity
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.net import Localnet
 from appliance.localnet.websocket.pingpong import PingPong
 from appliance.service import serving

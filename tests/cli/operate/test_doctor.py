@@ -63,6 +63,15 @@ async def test_what_is_wrong_is_named_with_what_to_do_and_is_exit_code_1(icws: I
     assert last.startswith("2 faults, ")
 
 
+async def test_plugins_are_loaded(icws: Icws):
+    file = icws.plane.file
+    (file.parent / "good.py").write_text("from appliance.plugins import hook\n@hook\ndef close(): pass\n")
+    file.write_text(f"{file.read_text()}plugins: [{{path: good.py}}, {{path: none.py}}]\n")
+    text = " ".join((await icws("doctor", "--offline", code=1)).stdout.split())
+    assert f"✓ good {file.parent}/good.py can be loaded" in text
+    assert "none.py cannot be read: No such file or directory" in text
+
+
 async def test_a_canister_that_is_not_listed(icws: Icws):
     other = icws.plane.localnet.create_canister(PingPong())
     findings = await icws.json("doctor", str(other))

@@ -53,7 +53,7 @@ async def test_one_canister_is_drained_and_the_gateway_stays_ready(icws: Icws):
     async with icws.plane.connect():
         await icws("drain", "start", "--canister", "chat", "--grace", "10m", "--deadline", "20m")
         lines = await icws.lines("drain")
-        assert lines[:2] == ["drain      waiting", f"scope      canister {icws.plane.canister_id}"]
+        assert lines[:2] == ["drain      waiting", f"scope      canister chat ({icws.plane.canister_id})"]
         assert (await icws.lines("drain", "status", "--canister", "chat"))[0] == "drain      waiting"
         assert "ready: ok" in (await icws("status")).stdout
         assert (await icws.lines("drain", "cancel", "--canister", "chat"))[0].split()[1] == "cancelled"

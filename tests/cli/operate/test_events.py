@@ -1,7 +1,7 @@
+import asyncio
 import json
 import re
 
-import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from appliance.cli.operate.events import _event_lines
 from appliance.control.models import Event
 from tests.cli.conftest import Icws
+from tests.cli.output.styles import unstyled
 from tests.gateway.bench import until
 
 AT = "2026-03-04T05:06:07.089Z"
@@ -24,7 +25,7 @@ RELOAD = {"result": "applied", "trigger": "api", "actor": "unix:root", "generati
 def sentence(kind: str, **data: object) -> str:
     event = Event.model_validate({"id": 1, "at": AT, "kind": kind, "data": data})
     (line,) = _event_lines(event, None, with_facts=False)
-    return click.unstyle(line).removeprefix(f"05:06:07.089  {kind:<14}  ")
+    return unstyled(line).removeprefix(f"05:06:07.089  {kind:<18}  ")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,21 @@ def sentence(kind: str, **data: object) -> str:
         ),
         ("drain", {"state": "closing", "closed": 1, "total": 3, "eta_s": 2.0}, "closing: 1 closed of 3, 2s left"),
         ("canister.state", {"canister": "a", "state": "degraded", "cause": "x"}, "a is degraded: x"),
+        ("canister.state", {"canister": "a", "canister_name": "chat", "state": "ok"}, "chat (a) is ok"),
+        (
+            "connection.refused",
+            {
+                "address": "192.0.2.1",
+                "origin": "https://a",
+                "path": "/x",
+                "status": 403,
+                "cause": "no",
+                "not_logged": 2,
+            },
+            "192.0.2.1 by a page of https://a at /x, HTTP 403: no; 2 refusals before it were only counted",
+        ),
+        ("connection.refused", {"address": "unix", "code": 4500, "cause": "no"}, "unix, close code 4500: no"),
+        ("connection.refused", {"address": "unix", "cause": "no"}, "unix, no answer: no"),
         (
             "audit",
             {"actor": "unix:a", "role": "admin", "action": "setLog", "target": None, "status": 200},
@@ -102,7 +118,7 @@ async def test_a_session_is_told_in_sentences_also_after_it_closed(icws: Icws):
         lines = await icws.lines("explain", peer.id)
         assert lines[0] == f"session   {peer.id}, connected"
         assert f"client    {peer.who.client}" in lines
-        assert f"canister  {icws.plane.canister_id}" in lines
+        assert f"canister  chat ({icws.plane.canister_id})" in lines
         moments = lines[5:]
         assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} {12}A socket was accepted\.", moments[0])
         assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3}  ( *\+\S+)  \w", line) for line in moments[1:])
@@ -135,3 +151,22 @@ async def test_lines_keep_to_the_width(icws: Icws):
 async def test_a_session_that_nobody_knows(icws: Icws):
     assert "none" in (await icws("explain", "none", code=1)).stderr
     await icws("explain", code=2)
+
+
+async def test_explain_tells_what_became_of_an_address(icws: Icws):
+    _, writer = await asyncio.open_connection("127.0.0.1", icws.plane.control.listener.port)
+    writer.write(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n")
+    await until(lambda: icws.plane.control.listener.refusals.rejected)
+    writer.close()
+    async with icws.plane.connect() as session:
+        await session.receive()
+        lines = await icws.lines("explain", "127.0.0.1")
+        found = await icws.json("explain", "127.0.0.0/8")
+    (refusal,) = found["refusals"]
+    assert lines[0] == "1 refused connection from 127.0.0.1, the newest first"
+    assert "127.0.0.1 at /nowhere, HTTP 404: No WebSocket at this path" in lines[1]
+    assert lines[2].strip() == f"counted as unknown_path; icws explain {refusal['session']}"
+    assert lines[-1] == "1 session connected from there"
+    assert len(found["sessions"]) == 1
+    assert "turned away with HTTP 404" in (await icws("explain", refusal["session"])).stdout
+    assert (await icws.lines("explain", "unix"))[0] == "no refused connections from unix lately"

@@ -13,7 +13,7 @@ async def test_who_is_there(icws: Icws):
         (peer,) = icws.plane.gateway.connections
         lines = await icws.lines("sessions")
         assert lines[0].split()[:4] == ["SESSION", "CANISTER", "CLIENT", "STATE"]
-        assert lines[1].split()[:4] == [peer.id, "chat", str(peer.who.client), "open"]
+        assert lines[1].split()[:5] == [peer.id, "chat", f"({icws.plane.canister_id})", str(peer.who.client), "open"]
         assert lines[2] == "1 session"
 
 
@@ -50,7 +50,7 @@ async def test_one_is_shown_in_full(icws: Icws):
         (peer,) = icws.plane.gateway.connections
         text = (await icws("sessions", peer.id)).stdout
         assert f"session      {peer.id}\nstate        open\nclient       {peer.who.client}\n" in text
-        assert f"canister     chat, {icws.plane.canister_id}\n" in text
+        assert f"canister     chat ({icws.plane.canister_id})\n" in text
         assert "path         /v2 (wire generation v2)\n" in text
         assert (await icws.json("sessions", peer.id))["id"] == peer.id
     assert "its timeline may still exist" in (await icws("sessions", peer.id, code=1)).stderr

@@ -25,6 +25,19 @@ def test_a_token_is_made_without_a_gateway_and_shown_once_with_its_line(role: st
     assert made["token"] not in plain[0], "each is another"
 
 
+def test_names_and_roles_stand_in_one_order_in_both_commands():
+    made = json.loads(CliRunner().invoke(main, ["tokens", "new", "grafana", "viewer", "--json"]).stdout)
+    assert (made["name"], made["role"]) == ("grafana", "viewer")
+    for command in ("new", "add"):
+        wrong = CliRunner().invoke(main, ["tokens", command, "viewer", "grafana"])
+        assert wrong.exit_code == 2
+        assert "the role stands last: NAME ROLE, here grafana viewer" in wrong.stderr
+        wrong = CliRunner().invoke(main, ["tokens", command, "grafana", "root"])
+        assert "'root' is no role; write viewer, operator or admin" in wrong.stderr
+    twice = CliRunner().invoke(main, ["tokens", "new", "grafana", "viewer", "--name", "other"])
+    assert (twice.exit_code, "give one name" in twice.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("arguments", [["new", "root"], ["new", "viewer", "--name", "a b"], ["new"]])
 def test_wrong_usage_is_2(arguments: list[str]):
     assert CliRunner().invoke(main, ["tokens", *arguments]).exit_code == 2

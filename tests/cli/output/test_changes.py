@@ -1,7 +1,5 @@
 from datetime import UTC, datetime, timedelta
 
-import click
-
 from appliance.cli.output.changes import (
     change_lines,
     changes_summary,
@@ -10,6 +8,7 @@ from appliance.cli.output.changes import (
     pending_restart_lines,
 )
 from appliance.control.models import Change
+from tests.cli.output.styles import unstyled
 
 CANISTER = "canisters[bkyz2-fmaaa-aaaaa-qaaaq-cai]"
 
@@ -19,7 +18,7 @@ def change(key: str, old: object, new: object, effect: str = "live", sessions: i
 
 
 def lines(*changes: Change, max_width: int | None = None) -> list[str]:
-    return [click.unstyle(line) for line in change_lines(changes, max_width=max_width)]
+    return [unstyled(line) for line in change_lines(changes, max_width=max_width)]
 
 
 def test_what_is_added_changed_and_removed():

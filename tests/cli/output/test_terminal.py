@@ -1,9 +1,13 @@
+import re
+from pathlib import Path
+
 import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.output.terminal import Column, field_lines, table, terminal_width, truncated, wrapped
+from appliance.cli.output.terminal import Column, echo, field_lines, styled, table, terminal_width, truncated, wrapped
+from tests.cli.output.styles import unstyled
 
 NAME = "bkyz2-fmaaa-aaaaa-qaaaq-cai"
 COLUMNS = [
@@ -17,7 +21,7 @@ WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40)
 
 
 def plain(lines: list[str]) -> list[str]:
-    return [click.unstyle(line) for line in lines]
+    return [unstyled(line) for line in lines]
 
 
 def test_everything_is_there_where_there_is_room():
@@ -44,8 +48,8 @@ def test_what_does_not_fit_at_all_is_left_out_by_rank():
 
 def test_words_have_colours_and_cells_are_as_wide_without_them():
     coloured = table(COLUMNS, ROWS, max_width=None)
-    assert click.style("ok      ", fg="green") in coloured[1]
-    assert len(click.unstyle(coloured[1])) == len(plain(table(COLUMNS, ROWS, max_width=None))[1])
+    assert styled("ok      ", fg="green") in coloured[1]
+    assert len(plain(coloured)[1]) == len(plain(table(COLUMNS, ROWS, max_width=None))[1])
 
 
 def test_a_table_without_rows_has_its_heading():
@@ -91,3 +95,33 @@ def test_the_width_is_known_in_a_terminal_or_where_somebody_says_it(monkeypatch:
     assert terminal_width() is None
     monkeypatch.setenv("COLUMNS", "72")
     assert terminal_width() == 72
+
+
+def test_foreign_text_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in table(COLUMNS, [("chat\x1b[2J", "ok\rbad", "\x07", "\u202e")], max_width=None):
+        echo(line)
+    for line in field_lines([("reason", "first\nsecond\u202e")], max_width=None):
+        echo(line)
+    echo(styled("\x1b[31mname", bold=True))
+    shown = capsys.readouterr().out
+    assert shown.count("\n") == 5, "the line of the table is one line, and the value of the field is two"
+    assert not set(shown) & set("\x1b\r\x07\u202e")
+
+
+def test_our_own_style_is_shown_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(click, "echo", lambda text, **_: shown.append(text))
+    echo(styled("\x1b[31mname", bold=True))
+    assert shown == [click.style(r"\x1b[31mname", bold=True)]
+
+
+SOURCES = sorted((Path(__file__).parents[3] / "appliance" / "cli").rglob("*.py"))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_commands_print_here_only(source: Path) -> None:
+    if source.name == "terminal.py":
+        return
+    lines = source.read_text().splitlines()
+    direct = [line for line in lines if re.search(r"\b(click\.(echo|secho|style)|print|sys\.std\w+\.write)\(", line)]
+    assert all("printable" in line or source.name == "loop.py" for line in direct), direct

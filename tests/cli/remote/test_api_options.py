@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from appliance.cli.main import COMMANDS, main
 from appliance.cli.remote import api_options as module
 from appliance.cli.remote.api_options import RemoteCommand, api_address, client, remote_group, request, wants_json
-from appliance.control.models import CloseRequest, SessionFilter
+from appliance.control.models import AddTokenRequest, CloseRequest, SessionFilter
 from tests.cli.conftest import Icws
 from tests.control.plane import SECRETS
 
@@ -100,8 +100,10 @@ def test_a_token_file_holds_one_token(elsewhere: Path, content: str | bytes | No
 
 
 def test_what_the_api_would_not_take_is_wrong_usage():
-    with pytest.raises(click.UsageError, match=r"filter.*\n?.*reason: String should have at most 120"):
+    with pytest.raises(click.UsageError, match=r"filter.*\n?.*reason: string should have at most 120"):
         request(CloseRequest, filter=None, reason="x" * 121)
+    with pytest.raises(click.UsageError, match="name: write letters, digits"):
+        request(AddTokenRequest, name="two words", role="viewer")
     body = request(CloseRequest, filter=SessionFilter(id="a"), reason=None)
     assert body.model_fields_set == {"filter"}
 
