@@ -1,14 +1,19 @@
-"""Runs every client through the gateway and writes the table in README.md: ``python -m tests.interop``."""
+"""Runs every client through the gateway, and every agent against the local network, and writes the tables in README.md
+and docs/localnet.md: ``python -m tests.interop``.
+"""
 
 import asyncio
 import logging
 import sys
+import tempfile
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 import structlog
 
 from tests.demo import NotBuilt
+from tests.interop import agents, builds
 from tests.interop.node import Unavailable
 from tests.interop.scenarios import EXAMINATIONS, Examination
 from tests.interop.table import README, Cell, Key, read, render, section_of, with_section
@@ -42,6 +47,16 @@ async def find_row(row: list[Examination]) -> dict[Key, Cell]:
     return found
 
 
+async def find_agents() -> dict[str, dict[str, Cell]]:
+    """The rows of all agents. Raises as `find` does."""
+    found = {}
+    for agent in agents.AGENTS:
+        with tempfile.TemporaryDirectory() as folder:
+            found[agent.name] = await agents.row(agent, Path(folder))
+        say(f"{agent.name}\n")
+    return found
+
+
 def say(text: str) -> None:
     """Show how far the run is."""
     sys.stdout.write(text)
@@ -49,13 +64,14 @@ def say(text: str) -> None:
 
 
 def main() -> None:
-    """Leaves README.md as it is where anything goes wrong."""
+    """Leaves the pages as they are where anything goes wrong."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     try:
-        section = render(asyncio.run(find()))
-    except (Unavailable, NotBuilt) as missing:
+        section, of_agents = render(asyncio.run(find())), agents.render(asyncio.run(find_agents()))
+    except (Unavailable, NotBuilt, builds.NotBuilt) as missing:
         sys.exit(str(missing))
     README.write_text(with_section(README.read_text(), section))
+    agents.PAGE.write_text(with_section(agents.PAGE.read_text(), of_agents, agents.MARK))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.crypto import CandidTypes
 from appliance.ic.principal import Principal
 from appliance.localnet.canisters.canister import Canister, Environment
 from appliance.localnet.wasm.canister import WasmCanister
@@ -12,6 +13,7 @@ from appliance.localnet.websocket.canister import WsInitParams
 from appliance.localnet.websocket.pingpong import PingPong
 from appliance.localnet.websocket.wire import SERVICE_MESSAGE
 from tests import demo
+from tests.interop import cdks
 from tests.network import Generation, Network, running
 
 
@@ -24,7 +26,7 @@ class Backend:
 
     name: str
     make: Callable[[Generation, Principal, WsInitParams | None], Canister]
-    arg: Callable[[WsInitParams | None], bytes]
+    arg: Callable[[WsInitParams | None], bytes | Callable[[Principal], bytes]]
     anew: Callable[[Network], None]
 
     def serve(
@@ -62,6 +64,23 @@ def _upgrade(network: Network) -> None:
     network.localnet.replica.upgrade_canister(network.canister_id, demo.module(), arg=demo.settings())
 
 
+def _old(version: str) -> Backend:
+    """Ping-pong on a CDK of wire generation v1, which is installed with the gateway's principal."""
+
+    def install_arg(gateway: Principal) -> bytes:
+        return CandidTypes("(text)").encode(str(gateway))
+
+    def make(_generation: Generation, _gateway: Principal, _params: WsInitParams | None) -> Canister:
+        return WasmCanister(cdks.module(version), cache=cdks.CACHE)
+
+    def anew(network: Network) -> None:
+        canister = WasmCanister(cdks.module(version), cache=cdks.CACHE)
+        arg = install_arg(network.gateway.principal)
+        network.localnet.reinstall_canister(network.canister_id, canister, arg=arg)
+
+    return Backend(f"CDK {version}", make, lambda _params: install_arg, anew)
+
+
 PYTHON = _python(PingPong)
 OUTSPOKEN = _python(Outspoken)
 RUST = Backend(
@@ -71,3 +90,5 @@ RUST = Backend(
     _upgrade,
 )
 BACKENDS = (PYTHON, RUST)
+OLD = {version: _old(version) for version in cdks.VERSIONS}
+"""By the release of ic-websocket-cdk."""

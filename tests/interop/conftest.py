@@ -1,14 +1,12 @@
 """The projects of clients that nobody here wrote."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.interop import node
-
-REQUIRE = "ICWS_REQUIRE_INTEROP"
+from tests.needs import lacks
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +18,6 @@ def project() -> Callable[[str], Path]:
         try:
             return node.project(name)
         except node.Unavailable as missing:
-            if os.environ.get(REQUIRE) == "1":
-                pytest.fail(f"{missing} ({REQUIRE} is 1)")
-            pytest.skip(str(missing))
+            lacks(missing, "interop")
 
     return find

@@ -53,7 +53,11 @@ def _is_installed(folder: Path) -> bool:
         return False
     packages = json.loads(wanted.read_text())["packages"]
     present = json.loads(installed.read_text())["packages"]
-    return all(present.get(name, {}).get("version") == package["version"] for name, package in packages.items() if name)
+    return all(
+        present.get(name, {}).get("version") == package["version"]
+        for name, package in packages.items()
+        if name.startswith("node_modules/") and not package.get("link") and not package.get("optional")
+    )
 
 
 def _install(folder: Path) -> None:

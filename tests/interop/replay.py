@@ -20,9 +20,9 @@ from appliance.crypto import SigningKey, Verifier, decode_cbor
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.sockets.listener import Listener
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.canisters.canister import Environment
 from appliance.localnet.net import Localnet
 from appliance.localnet.state.clock import ManualClock

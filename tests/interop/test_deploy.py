@@ -103,7 +103,7 @@ async def test_an_agent_with_a_management_canister_of_its_own(project: Callable[
         {
             "step": "installed",
             "id": "bkyz2-fmaaa-aaaaa-qaaaq-cai",
-            "memory": 2 * 65536,
+            "memory": 2 * 65536 + len("hello"),  # the log is memory, too
             "status": {"running": None},
         },
         {"step": "stopped", "status": {"stopped": None}},

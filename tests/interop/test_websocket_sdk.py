@@ -37,8 +37,8 @@ async def play(client: Driver, rounds: int = 2) -> None:
         assert (await client.expect("message"))["text"] == f"round {number} ping"
 
 
-async def test_certificates_of_a_subnet(sdk: Sdk) -> None:
-    async with running(generation=sdk.generation, subnet=True) as network, sdk.driver(network) as client:
+async def test_certificates_of_the_root_subnet(sdk: Sdk) -> None:
+    async with running(generation=sdk.generation, subnet=False) as network, sdk.driver(network) as client:
         await opened(client)
         await play(client)
 

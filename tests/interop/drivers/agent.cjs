@@ -42,7 +42,8 @@ async function makeAgent(identity) {
     identity,
     shouldFetchRootKey: true,
     verifyQuerySignatures: true,
-    retryTimes: 0,
+    // A query is sent beside the request for the keys of the nodes, whose time may be later; then it is sent again.
+    retryTimes: 1,
   });
 }
 

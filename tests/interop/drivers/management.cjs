@@ -21,7 +21,7 @@ function say(step, seen) {
 
 async function main() {
   const identity = Ed25519KeyIdentity.generate();
-  const agent = await HttpAgent.create({ host: options.networkUrl, identity, shouldFetchRootKey: true, retryTimes: 0 });
+  const agent = await HttpAgent.create({ host: options.networkUrl, identity, shouldFetchRootKey: true, retryTimes: 1 });
   const ic = getManagementCanister({ agent });
   const version = { sender_canister_version: [] };
   const wanted = { amount: [], settings: [], specified_id: [], ...version };

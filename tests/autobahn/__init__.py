@@ -1,0 +1,1 @@
+"""The Autobahn test suite against the listener: ``python -m tests.autobahn``."""
