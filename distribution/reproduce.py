@@ -1,0 +1,32 @@
+"""``make reproduce``: make the artefacts again in a clone elsewhere, from nothing, and compare their bytes."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from distribution.source import TOP
+from distribution.sums import NAME
+
+
+def differences(first: str, second: str) -> list[str]:
+    """The files whose sums differ, or that one side lacks."""
+    return sorted({line.split("  ", 1)[1] for line in set(first.splitlines()) ^ set(second.splitlines())})
+
+
+def main() -> int:
+    """Compare ``dist/`` with a second build. Returns 1 if anything differs."""
+    first = (TOP / "dist" / NAME).read_text()
+    with tempfile.TemporaryDirectory(prefix="icws-") as folder:
+        clone = Path(folder) / "clone"
+        subprocess.run(["git", "clone", "--quiet", TOP, clone], check=True)  # noqa: S603, S607
+        command = [sys.executable, "-m", "distribution"]
+        subprocess.run(command, cwd=clone, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        second = (clone / "dist" / NAME).read_text()
+    differ = differences(first, second)
+    sys.stdout.write(f"{', '.join(differ)}: not the same bytes\n" if differ else f"{first}the same bytes twice\n")
+    return int(bool(differ))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
