@@ -2,10 +2,12 @@
 # Installs the gateway as a systemd service, or brings an installation up to date. What is there of the operator's
 # stays: the configuration, the drop-ins, the key. Nothing is started.
 #
-#   systemd/install.sh [PACKAGE]       PACKAGE is what pip installs: a wheel, or this checkout if absent
+#   systemd/install.sh [PACKAGE]       PACKAGE is a wheel or source archive, or this checkout if absent
 #   systemd/install.sh --no-package    units, configuration and plugins only
 #
-# PYTHON is the interpreter to make the environment with (python3). With DESTDIR everything goes below that folder.
+# What the gateway needs is installed in the versions of distribution/locks, with their hashes checked. PYTHON is the
+# interpreter to make the environment with (python3), LOCKS another folder with gateway.txt and build.txt. With DESTDIR
+# everything goes below that folder.
 set -eu
 umask 022
 
@@ -14,6 +16,7 @@ top=$(dirname "$here")
 root=${DESTDIR-}
 home=/opt/icws
 python=${PYTHON:-python3}
+locks=${LOCKS:-$top/distribution/locks}
 
 say() { printf '%s\n' "$*"; }
 fail() { say "install.sh: $*" >&2; exit 1; }
@@ -27,17 +30,34 @@ install_package() {
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed; set PYTHON"
     [ -x "$root$home/bin/python" ] || "$python" -m venv "$root$home"
     pip="$root$home/bin/python -I -m pip install --quiet --disable-pip-version-check"
-    $pip --upgrade "$1"
-    # a wheel of the version that is there would be left alone, though it may have been built anew
-    case $1 in *.whl) $pip --force-reinstall --no-deps "$1" ;; esac
+    wheels=$(mktemp -d)
+    trap 'rm -rf "$wheels"' EXIT
+    case $1 in
+        *.whl) cp "$1" "$wheels" ;;
+        *) build_wheel "$1" "$wheels" ;;
+    esac
+    $pip --upgrade --require-hashes --requirement "$locks/gateway.txt"
+    # by force: a wheel of the version that is there may have been built anew
+    $pip --force-reinstall --no-deps --no-index "$wheels"/*.whl
+    "$root$home/bin/python" -I -m pip --disable-pip-version-check check ||
+        fail "$1 needs other versions than $locks/gateway.txt has; use the install.sh of its own version"
     [ -z "$root" ] || sed -i "1s|^#!$root|#!|" "$root$home"/bin/*
     say "$home: $("$root$home/bin/python" -I -m appliance.cli --version)"
+}
+
+# With a maturin of a locked version, which uses the locked crates, and not in the environment that is installed.
+build_wheel() { # SOURCE FOLDER
+    "$python" -m venv --without-pip "$2/build"
+    builder="$root$home/bin/python -I -m pip --disable-pip-version-check --quiet --python $2/build/bin/python"
+    $builder install --require-hashes --requirement "$locks/build.txt"
+    PATH="$2/build/bin:$PATH" $builder wheel --no-deps --no-build-isolation --wheel-dir "$2" "$1"
 }
 
 # The shipped configuration, with its own data where the unit lets it write.
 configuration() {
     sed -e 's|^  identity: data/identity\.pem$|  identity: /var/lib/icws/identity.pem|' \
-        -e 's|^  listen: unix:data/control\.sock$|  listen: unix:/run/icws/control.sock|' \
+        -e 's|^  listen: \[unix:data/control\.sock\]$|  listen: [unix:/run/icws/control.sock]|' \
+        -e '/^metrics:/,/^$/s|^  listen: null$|  listen: 127.0.0.1:9464|' \
         -e 's|^  history: data/history$|  history: /var/lib/icws/history|' "$top/gateway.yaml"
 }
 
@@ -56,7 +76,7 @@ esac
 
 mkdir -p "$root/usr/local/bin"
 ln -sfn $home/bin/icws "$root/usr/local/bin/icws"
-for unit in icws.service icws.socket; do
+for unit in icws.service icws.socket icws-operators.socket; do
     put "$here/$unit" "/usr/local/lib/systemd/system/$unit"
 done
 for plugin in "$top"/plugins/*.py; do

@@ -51,6 +51,7 @@ def test_everything_is_in_its_place(root):
             *(f"/opt/icws/share/drop-ins/{path.name}" for path in sorted((TOP / "systemd" / "drop-ins").iterdir())),
             "/usr/local/lib/systemd/system/icws.service",
             "/usr/local/lib/systemd/system/icws.socket",
+            "/usr/local/lib/systemd/system/icws-operators.socket",
         ],
         0o644,
     )
@@ -83,10 +84,11 @@ def test_what_is_the_operators_stays_and_what_is_ours_is_brought_up_to_date(root
 
 def test_the_configuration_keeps_its_data_where_the_unit_may_write(root):
     config = load(root / "etc/icws/gateway.yaml").config
-    kept = [config.gateway.identity, config.control.history, str(config.control.listen).removeprefix("unix:")]
+    kept = [config.gateway.identity, config.control.history, config.control.listen[0].removeprefix("unix:")]
     for path in kept:
         assert str(path).startswith(WRITABLE)
-    elsewhere = {"gateway": {"identity"}, "control": {"listen", "history"}}
+    assert config.metrics.listen == "127.0.0.1:9464"
+    elsewhere = {"gateway": {"identity"}, "control": {"listen", "history"}, "metrics": {"listen"}}
     assert config.model_dump(exclude=elsewhere) == Config().model_dump(exclude=elsewhere)
 
 
@@ -101,9 +103,28 @@ def test_an_interpreter_that_the_unit_would_not_run_is_refused(tmp_path):
 
 
 def test_a_package_is_installed_for_where_it_will_be(tmp_path):
-    """With an interpreter that stands in for one below /usr, and a package that takes no compiler."""
-    package = tmp_path / "package"
-    (package / "appliance").mkdir(parents=True)
+    """With an interpreter that stands in for one below /usr, and a package that takes no compiler and needs nothing."""
+    package, locks, python, root = (tmp_path / name for name in ("package", "locks", "python", "root"))
+    locks.mkdir()
+    for name in ("gateway.txt", "build.txt"):
+        (locks / name).write_text("# nothing\n")
+    python.write_text(
+        f'#!/bin/sh\ncase "$2" in *realpath*) echo /usr/bin/python3;; *) exec {sys.executable} "$@";; esac\n'
+    )
+    python.chmod(0o755)
+    make_package(package, requires="")
+    result = install(root, str(package), PYTHON=str(python), LOCKS=str(locks))
+    assert result.returncode == 0, result.stderr
+    assert "/opt/icws: icws, version 9" in result.stdout
+    assert (root / "opt/icws/bin/icws").read_text().splitlines()[0] == "#!/opt/icws/bin/python"
+    make_package(package, requires="Requires-Dist: pluggy\\n")
+    result = install(root, str(package), PYTHON=str(python), LOCKS=str(locks))
+    assert result.returncode == 1
+    assert f"{package} needs other versions than {locks}/gateway.txt has" in result.stderr
+
+
+def make_package(package: Path, *, requires: str) -> None:
+    (package / "appliance").mkdir(parents=True, exist_ok=True)
     (package / "appliance" / "__init__.py").write_text("")
     (package / "appliance" / "cli.py").write_text(
         "def main(): print('icws, version 9')\nif __name__ == '__main__': main()\n"
@@ -111,17 +132,7 @@ def test_a_package_is_installed_for_where_it_will_be(tmp_path):
     (package / "pyproject.toml").write_text(
         "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
     )
-    (package / "backend.py").write_text(BACKEND)
-    python = tmp_path / "python"
-    python.write_text(
-        f'#!/bin/sh\ncase "$2" in *realpath*) echo /usr/bin/python3;; *) exec {sys.executable} "$@";; esac\n'
-    )
-    python.chmod(0o755)
-    root = tmp_path / "root"
-    result = install(root, str(package), PYTHON=str(python))
-    assert result.returncode == 0, result.stderr
-    assert "/opt/icws: icws, version 9" in result.stdout
-    assert (root / "opt/icws/bin/icws").read_text().splitlines()[0] == "#!/opt/icws/bin/python"
+    (package / "backend.py").write_text(BACKEND.replace("REQUIRES", requires))
 
 
 BACKEND = """
@@ -135,7 +146,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
         for module in ("__init__", "cli"):
             wheel.write(f"appliance/{module}.py")
-        wheel.writestr(f"{INFO}/METADATA", "Metadata-Version: 2.1\\nName: icws\\nVersion: 9\\n")
+        wheel.writestr(f"{INFO}/METADATA", "Metadata-Version: 2.1\\nName: icws\\nVersion: 9\\nREQUIRES")
         wheel.writestr(f"{INFO}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
         wheel.writestr(f"{INFO}/entry_points.txt", "[console_scripts]\\nicws = appliance.cli:main\\n")
         wheel.writestr(f"{INFO}/RECORD", "")

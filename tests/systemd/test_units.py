@@ -1,21 +1,20 @@
 """The units as systemd reads them, without running it."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from appliance.config.schema import Config
+from tests.needs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
+SOCKETS = ("icws.socket", "icws-operators.socket")
 DROP_INS = sorted(path.stem for path in (FOLDER / "drop-ins").glob("*.conf"))
 MOST_EXPOSED = 11
 """In tenths, as systemd-analyze counts."""
 MORE_EXPOSED = {"low-ports": 14}
-
-analyzed = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def units(tmp_path):
     program.chmod(0o755)
 
     def copy(*drop_ins: str) -> Path:
-        for name in ("icws.service", "icws.socket"):
+        for name in ("icws.service", *SOCKETS):
             text = (FOLDER / name).read_text().replace("/opt/icws", str(tmp_path / "opt"))
             (tmp_path / name).write_text(text)
         for drop_in in drop_ins:
@@ -41,10 +40,9 @@ def units(tmp_path):
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("systemd-analyze")
-    assert program is not None
+    command = [program("systemd-analyze"), *arguments]
     environment = {"PATH": "/usr/bin:/bin"}
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
 
 
 def verified(unit: Path) -> tuple[int, str]:
@@ -62,18 +60,23 @@ def directives(name: str) -> dict[str, list[str]]:
     return found
 
 
-@analyzed
 @pytest.mark.parametrize("drop_ins", [(), *((name,) for name in DROP_INS), tuple(DROP_INS)], ids="+".join)
 def test_systemd_has_nothing_to_say(units, drop_ins):
     assert verified(units(*drop_ins)) == (0, "")
 
 
-@analyzed
-def test_the_socket_is_one(units):
-    assert verified(units().with_name("icws.socket")) == (0, "")
+@pytest.mark.parametrize("name", SOCKETS)
+def test_the_sockets_are_some(units, name):
+    assert verified(units().with_name(name)) == (0, "")
 
 
-@analyzed
+def test_operators_get_a_socket_that_they_and_nobody_else_may_use():
+    keys = directives("icws-operators.socket")
+    assert (keys["SocketGroup"], keys["SocketMode"]) == (["icws-operators"], ["0660"])
+    text = (FOLDER / "icws-operators.socket").read_text()
+    assert f"unix:{keys['ListenStream'][0]}]" in text  # the line for the configuration
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -89,7 +92,6 @@ def test_a_fault_would_be_seen(units, old, new):
     assert verified(unit) != (0, "")
 
 
-@analyzed
 def test_a_fault_in_a_drop_in_would_be_seen(units):
     unit = units("low-ports")
     drop_in = unit.with_name("icws.service.d") / "low-ports.conf"
@@ -97,7 +99,6 @@ def test_a_fault_in_a_drop_in_would_be_seen(units):
     assert verified(unit) != (0, "")
 
 
-@analyzed
 @pytest.mark.parametrize("drop_ins", [(), *((name,) for name in DROP_INS)], ids="+".join)
 def test_it_is_exposed_as_little_as_it_says(units, drop_ins):
     most = max([MOST_EXPOSED, *(MORE_EXPOSED.get(name, 0) for name in drop_ins)])
