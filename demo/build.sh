@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
 # Builds the demo canister into demo/canister/target/demo.wasm.
+# demo/build.sh FOLDER MODULE... builds other modules of a folder with a Cargo.toml into FOLDER/target, in the same way.
 #
 # A Rust toolchain builds for wasm32-unknown-unknown where it has that target, or rustup gets it. Without either,
 # Debian's packages rustc-web, cargo-web, rust-web-src and lld build the standard library along with the canister.
 # ICWS_WASM_TOOLCHAIN=rustup or =debian has one of the ways tried and no other.
 set -euo pipefail
-cd "$(dirname "$0")/canister"
+cd "$(dirname "$0")/.."
+
+folder=${1:-demo/canister}
+modules=("${@:2}")
+[ "${#modules[@]}" -gt 0 ] || modules=(demo)
+cd "$folder"
 
 target=wasm32-unknown-unknown
 way=${ICWS_WASM_TOOLCHAIN:-any}
@@ -39,5 +45,7 @@ else
   exit 1
 fi
 
-cp "$built/$target/release/demo.wasm" target/demo.wasm
-echo "demo/canister/target/demo.wasm: $(wc -c <target/demo.wasm) bytes"
+for module in "${modules[@]}"; do
+  cp "$built/$target/release/$module.wasm" "target/$module.wasm"
+  echo "$folder/target/$module.wasm: $(wc -c <"target/$module.wasm") bytes"
+done

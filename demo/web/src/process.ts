@@ -1,0 +1,1 @@
+export const process = { env: { LOG_LEVEL: "warn" } };
