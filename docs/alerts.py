@@ -14,6 +14,10 @@ _ALERTS = """\
 """
 
 
+JOB = "icws"
+"""Of the scrape configuration in docs/deploy."""
+
+
 @dataclass(frozen=True)
 class _Alert:
     """An alerting rule: ``summary`` is the problem in a sentence, ``action`` what to do about it."""
@@ -34,12 +38,18 @@ def render_alerts() -> str:
             "expr": alert.expression,
             "for": alert.lasting,
             "labels": {"severity": alert.severity},
-            "annotations": {"summary": alert.summary, "description": alert.action},
+            "annotations": {"summary": _with_instance(alert), "description": alert.action},
         }
         for alert in _alerts()
     ]
     groups = {"groups": [{"name": "icws", "rules": rules}]}
     return _ALERTS + yaml.safe_dump(groups, sort_keys=False, width=118, allow_unicode=True)
+
+
+def _with_instance(alert: _Alert) -> str:
+    """The sentence, with the gateway that it is about; what is absent has no labels."""
+    has_it = "$labels.instance" in alert.summary or alert.expression.startswith("absent(")
+    return alert.summary if has_it else f"{{{{ $labels.instance }}}}: {alert.summary}"
 
 
 def _alerts() -> list[_Alert]:
@@ -51,11 +61,19 @@ def _availability() -> list[_Alert]:
     return [
         _Alert(
             "Down",
-            f"absent({m.INFO.name})",
+            f'up{{job="{JOB}"}} == 0',
+            "1m",
+            "critical",
+            "The gateway on {{ $labels.instance }} cannot be scraped.",
+            "Check whether it runs, and whether Prometheus reaches `metrics.listen`.",
+        ),
+        _Alert(
+            "Absent",
+            f'absent(up{{job="{JOB}"}})',
             "2m",
             "critical",
-            "Prometheus scrapes no gateway.",
-            "Check whether it runs.",
+            "Prometheus knows no gateway that it could scrape.",
+            f"Add one to the job `{JOB}` of its configuration, see docs/deploy/prometheus.yml.",
         ),
         _Alert(
             "Restarting",
@@ -67,18 +85,18 @@ def _availability() -> list[_Alert]:
         ),
         _Alert(
             "PollsFail",
-            f"{m.DEGRADED.name} > 0",
+            _named(f"{m.DEGRADED.name} > 0"),
             "5m",
             "warning",
-            "Polls of canister {{ $labels.canister }} fail.",
+            "Polls of canister {{ $labels.name }} ({{ $labels.canister }}) fail.",
             "Its clients get no messages. `icws canisters show` shows the last error.",
         ),
         _Alert(
             "PollLag",
-            f"{m.LAG.name} > 60 and on (instance, canister) {m.PAUSED.name} == 0",
+            _named(f"{m.LAG.name} > 60 and on (instance, canister) {m.PAUSED.name} == 0"),
             "1m",
             "critical",
-            "No poll of canister {{ $labels.canister }} has succeeded for {{ $value | humanizeDuration }}.",
+            "No poll of {{ $labels.name }} ({{ $labels.canister }}) has succeeded for {{ $value | humanizeDuration }}.",
             "Its clients get no messages. `icws doctor` checks the endpoints of the IC and the canister.",
         ),
         _Alert(
@@ -90,6 +108,11 @@ def _availability() -> list[_Alert]:
             f"`{m.FAILED_RELAYS.name}` has the reasons.",
         ),
     ]
+
+
+def _named(expression: str) -> str:
+    """Series of a canister, with its configured name as a label."""
+    return f"({expression}) * on (instance, canister) group_left (name) {m.CANISTER_INFO.name}"
 
 
 def _trust() -> list[_Alert]:
@@ -135,6 +158,14 @@ def _flow() -> list[_Alert]:
             "warning",
             "Calls of clients take {{ $value | humanizeDuration }} (99 %).",
             "The IC is slow, or clients send faster than it accepts their messages.",
+        ),
+        _Alert(
+            "CallsWait",
+            f"min_over_time({m.CALLS_WAITING.name}[5m]) > 0",
+            "5m",
+            "warning",
+            "{{ $value | humanize }} calls of clients wait for their turn.",
+            "`relay.calls` or `relay.bytes` is too small, or the IC is slower than usual: see docs/capacity.md.",
         ),
         _Alert(
             "SlowGateway",
@@ -209,6 +240,14 @@ def _operation() -> list[_Alert]:
             "warning",
             "Plugin {{ $labels.plugin }} is switched off because it failed.",
             "`icws plugins` shows its last error.",
+        ),
+        _Alert(
+            "JournalFails",
+            f"increase({m.JOURNAL_FAILURES.name}[10m]) > 0 or {m.JOURNALED.name} == 0",
+            "5m",
+            "warning",
+            "Clients are not kept on disk.",
+            "A crash now leaves them behind in their canisters. See whether `gateway.journal` can be written.",
         ),
         _Alert(
             "CertificateEnds",

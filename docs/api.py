@@ -12,8 +12,9 @@ _INTRODUCTION = """\
 # API
 
 The HTTP API inspects and changes a running gateway. The gateway serves it at `control.listen`, apart from the sockets
-of clients. `/openapi.json` describes all of it as OpenAPI 3.1, with models and examples. This page is generated from
-the same code (`make docs`).
+of clients. `/openapi.json` describes all of it as OpenAPI 3.1, with models and examples, and `/docs` in a browser has a
+form for each operation, which it can send or write as a `curl` command. This page is generated from the same code
+(`make docs`).
 
 ```
 curl --unix-socket data/control.sock http://localhost/v1/status
@@ -24,18 +25,19 @@ curl --unix-socket data/control.sock --json '{"filter": {"address": "203.0.113.0
 
 ## Access
 
-- **Unix socket** (the default): every user who may write to the socket file (mode 0660) is an admin. The audit log has
-  the name of the user.
+- **Unix socket** (the default): every user who may write to the socket file (`control.group`, `control.mode`) is an
+  admin. The audit log has the name of the user.
 - **TCP**: requests need a token, `Authorization: Bearer icws_…`. Each line of the file `control.tokens` has a name, a
   role and the SHA-256 of a token; `POST /v1/tokens` and `icws tokens add` write it. The gateway reads it again when it
   changes. There is no TLS: use a proxy with TLS in networks that you do not trust.
 - On both, the `Host` of a request must be an IP address, `localhost` or one of `control.hosts`, and requests from pages
   of other sites are refused. So it is safe to forward the socket to a port of your machine
   (`ssh -L 8081:/run/icws/control.sock host`): web sites that you visit cannot use it.
+- `/livez`, `/readyz` and `/startupz` without a query are for everybody, with any `Host` or none, as monitors ask.
 
 Each role includes those before it: `viewer` reads, `operator` acts on sessions, canisters, drains and the log, `admin`
-changes the configuration and the tokens. GET changes nothing. Every change, and every refused attempt, is in the audit
-log: in memory (`GET /v1/audit`) and in `audit.jsonl` in the folder `control.history`.
+changes the configuration and the tokens. GET and HEAD change nothing. Every change, and every refused attempt, is in
+the audit log: in memory (`GET /v1/audit`) and in `audit.jsonl` in the folder `control.history`.
 
 ## Responses
 

@@ -1,5 +1,5 @@
 """Writes the files that are generated from the code: ``gateway.yaml``, and in ``docs`` the pages of keys, the API,
-close codes, wire generations and metrics, the dashboard and the alerts.
+close codes, wire generations, the management canister and metrics, the dashboard and the alerts.
 
 Run ``python -m docs.generate`` in the top folder. The tests check that the files are current.
 """
@@ -16,6 +16,7 @@ from appliance.protocol.session import draw
 from docs.alerts import render_alerts
 from docs.api import render_api
 from docs.grafana import render_grafana
+from docs.management import render_management
 from docs.metrics import render_metrics
 
 _INTRODUCTION = """\
@@ -93,6 +94,7 @@ def files() -> Mapping[Path, str]:
         top / "docs" / "api.md": render_api(),
         top / "docs" / "close-codes.md": render_close_codes(),
         top / "docs" / "generations.md": render_generations(),
+        top / "docs" / "management.md": render_management(),
         top / "docs" / "metrics.md": render_metrics(),
         top / "docs" / "grafana.json": render_grafana(),
         top / "docs" / "alerts.yaml": render_alerts(),

@@ -9,12 +9,23 @@ from docs.promql import by_group
 _PAGE = """\
 # Metrics
 
-The control plane serves them at `/metrics` in the Prometheus text format. Over TCP this needs a token with the role
-`viewer`.
+The gateway serves them in the Prometheus text format at `/metrics`, for Prometheus at an address of its own that needs
+no token and has nothing else:
+
+```yaml
+metrics:
+  listen: 127.0.0.1:9464        # off by default; `systemd/install.sh` writes this line
+```
+
+The control plane has them too. Over TCP it needs a token with the role `viewer`.
 
 ```console
-$ curl --unix-socket data/control.sock http://gateway/metrics
+$ curl http://127.0.0.1:9464/metrics
+$ curl --unix-socket data/control.sock http://localhost/metrics
 ```
+
+The folder `deploy` has a scrape configuration (`prometheus.yml`, job `icws`) and a provisioning file for Grafana
+(`grafana.yaml`); its [README](deploy/README.md) says what else stands around a gateway.
 
 This page lists every metric that is exported. Every label has a bound, so clients cannot create new series; what
 exceeds the bound is counted as `_other`. Counters start at 0 when the gateway starts. `grafana.json` in this folder is
@@ -40,8 +51,8 @@ _HOPS = (
 _TRACES = """
 ## Traces
 
-The gateway exports spans if the extra `otel` is installed (`pip install 'icws[otel]'`) and the environment has
-`OTEL_TRACES_EXPORTER` or `OTEL_EXPORTER_OTLP_ENDPOINT`:
+The gateway exports spans if the extra `otel` is installed (`pip install 'icws-….whl[otel]'`; the Debian package and the
+image have it) and the environment has `OTEL_TRACES_EXPORTER` or `OTEL_EXPORTER_OTLP_ENDPOINT`:
 
 | span | parent | linked to | attributes |
 | --- | --- | --- | --- |

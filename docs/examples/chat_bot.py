@@ -7,17 +7,17 @@ import asyncio
 import sys
 from pathlib import Path
 
-from icws import Change, Lost, connect, load_identity
+from icws import CandidError, Change, GatewayError, Lost, connect, load_identity
 
 NAME = "bot"
 INTERFACE = Path(__file__).with_name("chat.did")
 
 
-def tell(change: Change) -> None:
-    """A new session is a new client to the canister: say so, and what may not have arrived."""
+def show(change: Change) -> None:
+    """A new session is a new client to the canister; the last messages of the old one may not have arrived."""
     print(change, file=sys.stderr)
     if isinstance(change, Lost) and change.unacknowledged:
-        print(f"perhaps not heard: {change.unacknowledged}", file=sys.stderr)
+        print(f"may not have arrived: {change.unacknowledged}", file=sys.stderr)
 
 
 async def main(url: str, canister: str, network_url: str | None = None, key_file: str | None = None) -> None:
@@ -29,7 +29,7 @@ async def main(url: str, canister: str, network_url: str | None = None, key_file
         network_url=network_url,
         message_type=INTERFACE,
         reconnect=True,
-        on_change=tell,
+        on_change=show,
     ) as room:
         print(f"in the room as {room.principal}", file=sys.stderr)
         async for message in room:
@@ -40,4 +40,13 @@ async def main(url: str, canister: str, network_url: str | None = None, key_file
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    if not 3 <= len(sys.argv) <= 5:
+        sys.exit(__doc__)
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except CandidError as error:
+        sys.exit(f"{sys.argv[2]} is no chat room, its messages are not those of {INTERFACE.name}: {error}")
+    except GatewayError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        pass

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from icws import Backoff, Connection, GatewayError, Lost, Message, Restored, RetryFailed, connect
+from icws import Backoff, CandidError, Connection, GatewayError, Lost, Message, Restored, RetryFailed, connect
 
 INTERFACE = Path(__file__).with_name("prices.did")
 PATIENCE = Backoff(first=0.2, longest=10, attempts=20)
@@ -33,11 +33,18 @@ async def follow(market: Connection, symbols: list[str]) -> None:
             case RetryFailed(gateway, cause):
                 print(f"cannot have {gateway}: {cause}", file=sys.stderr)
             case Restored(gateway):
+                print(f"continued at {gateway}", file=sys.stderr)
                 await market.send({"Subscribe": symbols})  # the canister has forgotten what the old session wanted
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 5:
+        sys.exit(__doc__)
     try:
         asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3].split(","), sys.argv[4:]))
+    except CandidError as error:
+        sys.exit(f"{sys.argv[1]} is no market, its messages are not those of {INTERFACE.name}: {error}")
     except GatewayError as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        pass
