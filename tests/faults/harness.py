@@ -24,11 +24,12 @@ from tests.faults.canister import Room
 from tests.faults.clients import Participant
 from tests.faults.kinds import Fault
 from tests.faults.liar import Liar
-from tests.faults.oracle import problems_of
+from tests.faults.oracle import Tally, problems_of, tally_of
 from tests.faults.proxy import Endpoint
 from tests.faults.schedule import Schedule
 
 SEED = b"the network of the fault schedules"
+TURN_S = 0.01
 PATIENCE_S = 20.0
 """From the end of the last fault until every client has everything."""
 STOP_S = 10.0
@@ -40,12 +41,13 @@ HANGS_S = 60.0
 @dataclass
 class Outcome:
     """What came of a schedule: ``problems`` in words, none where all is well; how often each fault struck; how many
-    sessions were needed; and the time from the end of the faults until all was well."""
+    sessions were needed; what became of the messages; and the time from the end of the faults until all was well."""
 
     schedule: Schedule
     problems: list[str] = field(default_factory=list)
     strikes: Counter[str] = field(default_factory=Counter)
     sessions: int = 0
+    messages: Tally = field(default_factory=Tally)
     recovery_s: float = 0.0
 
     def report(self) -> str:
@@ -154,18 +156,24 @@ class _Stage:
         self.outcome.problems += [f"a client failed: {end!r}" for end in ends if isinstance(end, Exception)]
 
     async def _settle(self, healed_at: float, patience_s: float) -> None:
-        """Wait until the faults have ended and every client has everything, for so long at most."""
+        """Wait until the faults have ended and every client has everything, for so long at most. The time is counted in
+        turns of this loop, which are as long on a machine that has time, and as many on one that has none.
+        """
+        turns = 0
         while waiting := [each for each in self._participants if not each.is_settled(self._room.log_of)]:
-            if time.monotonic() > healed_at + patience_s or all(each.has_given_up for each in waiting):
+            turns += time.monotonic() > healed_at
+            if turns * TURN_S > patience_s or all(each.has_given_up for each in waiting):
                 self.outcome.problems += [each.state for each in waiting]
                 break
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(TURN_S)
         self.outcome.recovery_s = time.monotonic() - healed_at
 
     def _judge(self) -> None:
         for each in self._participants:
             for session in each.sessions:
-                self.outcome.problems += problems_of(session, *self._room.log_of(session.principal))
+                log = self._room.log_of(session.principal)
+                self.outcome.problems += problems_of(session, *log)
+                self.outcome.messages += tally_of(session, *log)
             self.outcome.sessions += len(each.sessions)
 
     def _left_in_the_canister(self) -> Iterator[str]:

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from appliance.crypto import CandidInterface, CandidTypes, HashTree, SigningKey, Verifier, decode_cbor, encode_cbor
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.state.certification import Authority, leb128
 from appliance.localnet.websocket.interface import interface
 from tests.faults.canister import TEXT

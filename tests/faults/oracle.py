@@ -1,7 +1,9 @@
 """Judges a run: what the canister logged against what its clients saw."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 from appliance.client.errors import ClosedByCanister, ConnectFailed, ConnectionClosed, MessageError
 from appliance.errors import GatewayError
@@ -20,6 +22,35 @@ class SessionRecord:
     sent: list[str] = field(default_factory=list)
     received: list[str] = field(default_factory=list)
     end: GatewayError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Messages in both directions: ``offered`` by clients and canister, ``delivered`` to the other side, ``told_lost``
+    those of sessions that were closed with a code that says so, ``silently_lost`` those of sessions that are open, and
+    ``repeated`` those that came more than once.
+    """
+
+    offered: int = 0
+    delivered: int = 0
+    told_lost: int = 0
+    silently_lost: int = 0
+    repeated: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+
+def tally_of(session: SessionRecord, canister_received: Sequence[str], canister_sent: Sequence[str]) -> Tally:
+    """The messages of a session, by the log of the canister about its client."""
+    total = Tally()
+    for offered, got in ((session.sent, canister_received), (canister_sent, session.received)):
+        repeated = (Counter(got) - Counter(offered)).total()
+        delivered = len(got) - repeated
+        lost = len(offered) - delivered
+        told, silent = (0, lost) if session.end is None else (lost, 0)
+        total += Tally(len(offered), delivered, told, silent, repeated)
+    return total
 
 
 def problems_of(

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from tests.faults.harness import PATIENCE_S, Outcome, run
+from tests.faults.report import PAGE, table, with_table
 from tests.faults.schedule import names, schedule
 
 
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=PATIENCE_S, metavar="SECONDS")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="schedules at a time")
     parser.add_argument("--like-mainnet", action="store_true", help="on a network of 13 replicas, ten times as fast")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
     options = parser.parse_args()
     chosen = _chosen(options.names)
     if options.list:
@@ -33,6 +35,10 @@ def main() -> int:
     run_one = partial(_run, patience_s=options.patience, like_mainnet=options.like_mainnet)
     with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
         outcomes = list(pool.map(run_one, chosen))
+    found = table(outcomes)
+    print(found)
+    if options.write:
+        PAGE.write_text(with_table(PAGE.read_text(), found, like_mainnet=options.like_mainnet))
     failed = [outcome for outcome in outcomes if outcome.problems]
     print(f"{len(chosen) - len(failed)} of {len(chosen)} schedules are as they should be")
     for outcome in failed:

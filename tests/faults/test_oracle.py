@@ -13,7 +13,7 @@ from appliance.client.errors import (
 )
 from appliance.errors import GatewayError
 from appliance.ic.principal import Principal
-from tests.faults.oracle import FORBIDDEN, SessionRecord, problems_of
+from tests.faults.oracle import FORBIDDEN, SessionRecord, Tally, problems_of, tally_of
 
 TEXTS = st.lists(st.text(max_size=3), unique=True, max_size=6)
 COME_BACK = st.builds(
@@ -43,6 +43,23 @@ def test_a_session_that_was_closed_may_lack_the_end(
     there: list[str], back: list[str], arrived: int, got: int, end: GatewayError
 ) -> None:
     assert not found(sent=there, canister_received=there[:arrived], canister_sent=back, received=back[:got], end=end)
+
+
+@given(TEXTS, TEXTS, st.integers(0, 6), st.integers(0, 6), st.none() | COME_BACK)
+def test_what_did_not_arrive_is_told_lost_or_silently_lost_by_how_the_session_ended(
+    there: list[str], back: list[str], arrived: int, got: int, end: GatewayError | None
+) -> None:
+    record = SessionRecord("a client", Principal(b"\x04"), there, back[:got], end)
+    tally = tally_of(record, there[:arrived], back)
+    delivered = len(there[:arrived]) + len(back[:got])
+    lost = len(there) + len(back) - delivered
+    told, silent = (0, lost) if end is None else (lost, 0)
+    assert tally == Tally(len(there) + len(back), delivered, told, silent, 0)
+
+
+def test_what_arrives_again_is_repeated_and_not_delivered_twice() -> None:
+    record = SessionRecord("a client", Principal(b"\x04"), ["a", "b"], ["x", "x"], None)
+    assert tally_of(record, ["a", "a"], ["x"]) == Tally(offered=3, delivered=2, silently_lost=1, repeated=2)
 
 
 @given(TEXTS, TEXTS, st.integers(0, 5), st.integers(0, 5))

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 from tests.faults.proxy import Exchange, Kind
@@ -16,6 +17,12 @@ class Fault:
     name: str
     requests: frozenset[Kind]
     strike: Strike
+
+    @property
+    def module(self) -> str:
+        """The module that defines it."""
+        function: object = self.strike.func if isinstance(self.strike, partial) else self.strike
+        return str(function.__module__)
 
 
 FAULTS: dict[str, Fault] = {}

@@ -1,0 +1,1 @@
+"""Hostile clients against a gateway in a process of its own."""
