@@ -1,39 +1,54 @@
 """The log on standard error, as plain text or as JSON."""
 
+import io
 import logging
 import sys
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, TextIO
 
 import structlog
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import Processor
+from structlog.typing import EventDict, ExcInfo, Processor
 
 from appliance.config.schema import Config, Log
 from appliance.gateway.change import ImmediateChange
+from appliance.printable import one_line, printable
+
+_OF_LINES = {"exception", "stack"}
+"""Keys whose text has several lines."""
+
+CanisterNames = Mapping[str, str]
+"""Names by canister id."""
 
 
-def configure_logging(settings: Log) -> None:
+def configure_logging(settings: Log, canister_names: Callable[[], CanisterNames] = dict) -> None:
     """Set up structlog and the standard library's logging, so that libraries write lines of the same form.
 
-    Tracebacks have no local variables: keys and tokens are among them.
+    Lines with a ``canister`` get its name beside it. Tracebacks have no local variables, which hold keys and tokens.
     """
+
+    def add_canister_name(_: object, __: str, line: EventDict) -> EventDict:
+        name = canister_names().get(str(line.get("canister")))
+        return line if name is None else {**line, "canister_name": name}
+
     shared: list[Processor] = [
+        add_canister_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
     renderer: Processor
+    for_text: list[Processor] = []
     if settings.format == "json":
         shared.append(ExceptionRenderer(ExceptionDictTransformer(show_locals=False)))
         renderer = structlog.processors.JSONRenderer(default=str)
     else:
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+        for_text.append(_write_out)
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_traceback)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *for_text, renderer],
     )
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
@@ -46,6 +61,20 @@ def configure_logging(settings: Log) -> None:
     )
 
 
+def _write_out(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """Texts of canisters, endpoints and clients cannot act on a terminal, nor look like further lines of the log."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = printable(value) if key in _OF_LINES else one_line(value)
+    return event
+
+
+def _traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    stream.write(printable(written.getvalue()))
+
+
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -56,20 +85,22 @@ class Logging:
 
     def __init__(self, settings: Log) -> None:
         self.level: Level = settings.level
+        self.canister_names: CanisterNames = {}
         self._settings = settings
-        configure_logging(settings)
+        self.set_level(settings.level)
 
     def set_level(self, level: Level) -> None:
         """Log this level and above from now on."""
         self.level = level
-        configure_logging(self._settings.model_copy(update={"level": level}))
+        configure_logging(self._settings.model_copy(update={"level": level}), lambda: self.canister_names)
 
     async def prepare(self, new: Config) -> ImmediateChange:
-        """Get ready to use the ``log`` section of another configuration."""
-        return ImmediateChange(lambda: self.follow(new.log))
+        """Get ready to use the ``log`` section of another configuration, and its names of canisters."""
+        return ImmediateChange(lambda: self.follow(new))
 
-    def follow(self, settings: Log) -> None:
-        """Use this section, if it differs from the current one."""
+    def follow(self, config: Config) -> None:
+        """Use this configuration. Its level counts only if the section differs from the one before."""
+        self.canister_names, settings = config.canister_names, config.log
         if settings != self._settings:
             self._settings = settings
             self.set_level(settings.level)

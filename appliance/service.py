@@ -1,9 +1,8 @@
 """The composition root: builds a running gateway from a configuration. The only module that imports all others."""
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -12,17 +11,15 @@ from typing import get_args
 
 import structlog
 
-from appliance.config.files import files_of
+from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.config.load import Loaded
 from appliance.config.plan import Plan, PlannedChange
 from appliance.config.schema import Config
 from appliance.config.source import Start
-from appliance.config.watch import Watch
 from appliance.control.auth.tokens import Tokens
 from appliance.control.control import Control
 from appliance.control.health.checks import health_of
 from appliance.control.health.loop_lag import LoopLagMonitor
-from appliance.control.health.systemd import Notifier
 from appliance.control.models import EventKind, Plugin
 from appliance.control.observe.events import Events
 from appliance.control.observe.metrics import Collector
@@ -30,29 +27,33 @@ from appliance.control.observe.tracing import tracing
 from appliance.control.page.routes import page_routes
 from appliance.control.plane import control_plane
 from appliance.control.reload.reloads import Reloads
+from appliance.control.reload.report import report_warnings
 from appliance.crypto import Verifier
-from appliance.errors import ConfigError
+from appliance.errors import CannotRunNow, ConfigError
 from appliance.gateway.change import ImmediateChange
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Happening
 from appliance.gateway.recording.event_bus import GATEWAY_EVENTS
 from appliance.gateway.sockets.listener import Listener
-from appliance.gateway.tasks import Tasks
 from appliance.ic.agent import Agent
 from appliance.ic.endpoints import Endpoints
-from appliance.ic.key_file import identity_file_problem, load_or_create_identity
-from appliance.ic.network import resolve_root_key, root_key_warning
+from appliance.ic.http.transport import HttpTransport, Transport
+from appliance.ic.key_source import identity_at_start
+from appliance.ic.network import resolve_root_key, wait_for_root_key
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
+from appliance.identities import Identities, open_journal, with_created_key
 from appliance.log import Logging
 from appliance.plugins.plugins import Plugins, PluginState, PreparedPlugins
+from appliance.preparation.prepare import prepare
+from appliance.preparation.warnings import config_warnings
 
 _log = structlog.get_logger(__name__)
 
 VERSION = version("icws")
 
-_STOP = (signal.SIGINT, signal.SIGTERM)
-_CONCERNS_ALL = frozenset({"polling", "verification", "rate_limits", "plugins", "network"})
+WATCH = "watch"
+"""Trigger of the reloads that a changed file starts."""
+_CONCERNS_ALL = frozenset({"polling", "verification", "limits", "rate_limits", "plugins", "network"})
 """Sections whose live keys affect every session."""
 
 
@@ -81,38 +82,46 @@ async def serving(config: Config) -> AsyncIterator[Service]:
     """Run a gateway without a control plane until the block is left, then close its sockets and notify the
     canisters.
 
-    Raises ConfigError, KeyUnusable, an IcError if the root key must be fetched and cannot be, and OSError if the
-    address is taken.
+    Raises ConfigError, KeyUnusable, JournalUnusable, an IcError if the root key must be fetched and cannot be, and
+    OSError if the address is taken.
     """
-    async with _gateway(config) as (gateway, agent, transport), Listener(gateway) as listener:
+    async with _gateway(config, resolve_root_key) as (gateway, agent, transport), Listener(gateway) as listener:
         yield Service(gateway, listener, agent, transport)
 
 
 @asynccontextmanager
 async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Service, Control]]:
     """Run a gateway with its plugins and its control plane until the block is left. Its configuration can be changed
-    meanwhile. Raises as `serving` does.
+    meanwhile. Where the root key must be fetched, it waits for the network. Raises CannotRunNow, and otherwise as
+    `serving` does.
 
     The exit stack shuts down in the reverse order of this function, and every step relies on those below it: events and
     the control plane end first, so that no request changes a gateway that shuts down; then a reload under way; then the
     listener closes its sockets, for which plugins still get their ``close`` hooks; then the plugins stop; then the
     traces of these sessions are exported; last the gateway sends its ``ws_close`` calls, for which it needs the IC.
     """
-    config = begun.loaded.config
+    config, folder = begun.loaded.config, begun.source.folder
+    await prepare(begun.loaded, folder=folder, needs_network=False)
+    report_warnings(begun.loaded.warnings)
+    logging.canister_names = config.canister_names
     async with AsyncExitStack() as stack:
-        gateway, agent, transport = await stack.enter_async_context(_gateway(config))
+        gateway, agent, transport = await stack.enter_async_context(_gateway(config, wait_for_root_key))
+        begun = replace(begun, loaded=with_created_key(begun.loaded))
         await stack.enter_async_context(tracing(gateway.recorder))
-        plugins = Plugins(gateway.hooks)
+        plugins = Plugins(gateway.hooks, folder=folder)
         stack.push_async_callback(plugins.stop)
         (await _first_plugins(plugins, begun.loaded)).commit()  # before the listener: no client gets in past a plugin
         gateway.event_bus.subscribe(plugins.publish)
-        listener = await stack.enter_async_context(Listener(gateway))
+        listener = await stack.enter_async_context(Listener(gateway, opens=False))
         loop_lag = await stack.enter_async_context(LoopLagMonitor())
-        health = health_of(gateway, listener, agent, loop_lag)
+        identities = Identities(gateway, agent, transport)
+        health = health_of(gateway, listener, identities, loop_lag)
         tokens = Tokens(config.control.tokens)
-        parts = (_Endpoints(transport), plugins, gateway, listener, tokens, logging)
         count_sessions = partial(sessions_concerned, gateway=gateway)
-        reloads = Reloads(begun, parts, count_sessions=count_sessions, failed_checks=health.failed)
+        examine = partial(_examine, folder=folder, listener=listener)
+        data_plane = _DataPlane(gateway, identities, lambda: reloads.trigger)
+        parts = (_Endpoints(transport), plugins, data_plane, identities, listener, tokens, logging)
+        reloads = Reloads(begun, parts, count_sessions=count_sessions, failed_checks=health.failed, examine=examine)
         await stack.enter_async_context(reloads)
         collector = Collector(gateway, listener, reloads, plugins=plugins.states, loop_lag_s=lambda: loop_lag.lag_s)
         control = await stack.enter_async_context(
@@ -131,8 +140,22 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
             )
         )
         await stack.enter_async_context(_forward_events(control.events, plugins))
+        listener.open()  # last: whoever is accepted finds everything else in place
         health.started = True
+        listener.health = health.passes
         yield Service(gateway, listener, agent, transport), control
+
+
+async def _examine(new: Loaded, old: Loaded, folder: Path, listener: Listener) -> None:
+    """The preparation of a reload. Raises ConfigError, also for what may pass: the operator waits for an answer."""
+
+    def holds(address: TcpAddress | UnixAddress) -> bool:
+        return any(bound.is_at(address) for bound in listener.bound)
+
+    try:
+        await prepare(new, folder=folder, old=old, holds=holds)
+    except CannotRunNow as error:
+        raise ConfigError(error.problems) from error
 
 
 async def _first_plugins(plugins: Plugins, loaded: Loaded) -> PreparedPlugins:
@@ -163,43 +186,23 @@ async def _forward_events(events: Events, plugins: Plugins) -> AsyncIterator[Non
         events.unsubscribe(subscription)
 
 
-async def run(begun: Start, logging: Logging) -> None:
-    """Serve until SIGINT or SIGTERM, then drain and stop. SIGHUP and a changed file start a reload. A second SIGINT or
-    SIGTERM stops at once, by cancelling the task this runs in.
-
-    Raises what `operating` raises.
-    """
-    stop, tasks, notifier = asyncio.Event(), Tasks(), Notifier.from_environment()
-    async with operating(begun, logging) as (service, control):
-        reloads = control.reloads
-        try:
-            with _signals(stop, lambda: tasks.start(_reload(reloads, notifier, "signal"))):
-                # the wording of the reference gateway, because scripts search for this line
-                _log.info(f"Gateway Agent principal: {service.principal!s}")
-                if begun.loaded.config.watch:
-                    tasks.start(_follow_files(reloads, notifier))
-                status = partial(_status, service, reloads)
-                reloads.observers.append(lambda _: notifier.status(status()))
-                tasks.start(notifier.watch())
-                tasks.start(notifier.follow(status))
-                notifier.ready(status())
-                await stop.wait()
-                await _wind_down(service, notifier)
-        finally:
-            await tasks.cancel()
-
-
 @asynccontextmanager
-async def _gateway(config: Config) -> AsyncIterator[tuple[Gateway, Agent, HttpTransport]]:
-    identity = load_or_create_identity(config.gateway.identity)
-    _warn(config)
+async def _gateway(
+    config: Config, root_key_of: Callable[[str, Transport], Awaitable[bytes]]
+) -> AsyncIterator[tuple[Gateway, Agent, HttpTransport]]:
+    identity = identity_at_start(config.gateway.identity)
+    for warning in config_warnings(config):
+        _log.warning(warning)
     network = config.network
     async with HttpTransport(network.url, timeout_s=network.timeout, max_reply=network.max_reply) as transport:
         age_ns = round(config.verification.max_certificate_age * 1e9)
-        root_key = await resolve_root_key(network.root_key, transport)
+        root_key = await root_key_of(network.root_key, transport)
         verifier = Verifier(root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
         agent = Agent(transport, identity, verifier)
-        async with Gateway(config, ic=agent, verifier=verifier, principal=identity.principal) as gateway:
+        async with (
+            await open_journal(config, identity.principal) as journal,
+            Gateway(config, ic=agent, verifier=verifier, principal=identity.principal, journal=journal) as gateway,
+        ):
             yield gateway, agent, transport
 
 
@@ -232,6 +235,27 @@ def _shown(plugin: PluginState) -> Plugin:
     )
 
 
+class _DataPlane:
+    """The gateway, as a part that follows the configuration. What a watched change removes may come back: a file can be
+    edited in several steps, each of which is finished.
+    """
+
+    def __init__(self, gateway: Gateway, identities: Identities, trigger: Callable[[], str]) -> None:
+        self._gateway = gateway
+        self._identities = identities
+        self._trigger = trigger
+
+    async def prepare(self, new: Config) -> ImmediateChange:
+        """Raises nothing."""
+        change = await self._gateway.prepare(new, may_return=self._trigger() == WATCH)
+
+        def commit() -> None:
+            change.commit()
+            self._identities.follow(self._gateway.verifier)  # of one age, for calls as for polls
+
+        return ImmediateChange(commit)
+
+
 class _Endpoints:
     """The endpoints of the IC, as a part that follows the configuration."""
 
@@ -245,78 +269,3 @@ class _Endpoints:
         return ImmediateChange(
             lambda: self._transport.follow(network.url, timeout_s=network.timeout, max_reply=network.max_reply)
         )
-
-
-async def _reload(reloads: Reloads, notifier: Notifier, trigger: str) -> None:
-    """Apply the file as it is now. A refusal is logged, and shown by the control plane."""
-    with notifier.reloading():
-        await reloads.attempt(trigger=trigger, actor=trigger)
-
-
-async def _follow_files(reloads: Reloads, notifier: Notifier) -> None:
-    def files() -> Iterator[Path]:
-        if reloads.source.file is not None:
-            yield reloads.source.file
-        yield from (file for _, file in files_of(reloads.config))
-
-    async for _ in Watch(files):
-        await _reload(reloads, notifier, "watch")
-
-
-def _status(service: Service, reloads: Reloads) -> str:
-    """The line that ``systemctl status`` shows."""
-    refused = "" if reloads.last.is_good else f"; the last reload was refused: {reloads.last.problem}"
-    count = len(service.gateway.hub)
-    return f"Serving {count} session{'s' * (count != 1)} at {service.url}, configuration {reloads.revision}{refused}"
-
-
-async def _wind_down(service: Service, notifier: Notifier) -> None:
-    gateway, listener = service.gateway, service.listener
-    policy = gateway.config.drain
-    _log.info("stopping", connections=len(listener))
-    reporting = asyncio.ensure_future(
-        notifier.stopping(lambda: f"draining, {len(listener)} connections left", policy.grace + policy.deadline)
-    )
-    try:
-        await gateway.wind_down()
-    finally:
-        reporting.cancel()
-        with suppress(asyncio.CancelledError):
-            await reporting
-
-
-@contextmanager
-def _signals(stop: asyncio.Event, reload: Callable[[], object]) -> Iterator[None]:
-    """SIGINT and SIGTERM set the event; the second one cancels this task. SIGHUP calls ``reload``."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def on_stop() -> None:
-        if stop.is_set() and task is not None:
-            task.cancel()
-        stop.set()
-
-    for number in _STOP:
-        loop.add_signal_handler(number, on_stop)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    try:
-        yield
-    finally:
-        for number in (*_STOP, signal.SIGHUP):
-            loop.remove_signal_handler(number)
-
-
-def _warn(config: Config) -> None:
-    warnings = [
-        identity_file_problem(config.gateway.identity),
-        root_key_warning(config.network.root_key, config.network.url),
-    ]
-    if not config.canisters and config.unlisted_canisters == "deny":
-        warnings.append("no canister is listed and unlisted ones are denied: no client can open a session")
-    if config.gateway.relay_queue is not None:
-        warnings.append("gateway.relay_queue is now relay.queue; the old name goes with the next release")
-    for subject in ("certificates", "envelopes"):
-        mode = getattr(config.verification, subject)
-        if mode != "enforce":
-            warnings.append(f"verification.{subject} is {mode}: data that does not verify is passed on")
-    for warning in filter(None, warnings):
-        _log.warning(warning)

@@ -2,7 +2,7 @@
 
     plugins:
       - path: plugins/audit_log.py
-        config: {file: /var/log/icws/audit.jsonl}
+        config: {file: data/audit.jsonl}
 
 Every line has ``at`` (UTC) and ``kind``. There is a line for each event (``session.opened``, ``reload``, ``audit`` and
 so on), ``connection.closed`` for each WebSocket, whether it became a session or not, and with ``messages: true``
@@ -13,6 +13,7 @@ The file is made with mode 0600 and only ever appended to. It may be moved away 
 line goes to a new one.
 """
 
+import errno
 import json
 import os
 import time
@@ -23,15 +24,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from appliance.plugins import ClientMessage, Ending, File, Happening, Section, Who, hook
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError(f"{path} is relative, and to what is not known here; write the whole path")
-    return path
 
 
 class Plugin:
@@ -40,8 +35,8 @@ class Plugin:
     class Settings(Section):
         """What is written, and where."""
 
-        file: Annotated[File, AfterValidator(_absolute)]
-        """Appended to."""
+        file: File
+        """Appended to. Its folder is made if it does not exist."""
         kinds: Annotated[list[str], Field(default_factory=lambda: ["*"])]
         """Which lines to write, as patterns: ``session.*``."""
         messages: bool = False
@@ -83,18 +78,24 @@ class Plugin:
 
 
 class AppendOnly:
-    """A file of lines, which is made anew when it was moved away or removed. Raises OSError where the disk does."""
+    """A file of lines, which is made with the first one, and anew when it was moved away or removed. Raises OSError
+    where the disk does.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Creates nothing, because `icws check` makes the plugin too. Raises OSError where a file cannot be made."""
         self._path = path
-        self._descriptor = self._open()
+        self._descriptor: int | None = None
         self._is_torn = False
+        _check_writable(path)
 
     def write(self, line: str) -> None:
         """Append a line. After one that was cut short by a full disk the next one begins anew."""
-        if not self._is_current():
+        if self._descriptor is None or not self._is_current(self._descriptor):
+            if self._descriptor is None:  # only then: a folder that goes later, such as a disk, must not be made anew
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fresh = self._open()
-            os.close(self._descriptor)
+            self.close()
             self._descriptor, self._is_torn = fresh, False
         data = ("\n" if self._is_torn else "").encode() + line.encode() + b"\n"
         written = os.write(self._descriptor, data)
@@ -105,13 +106,26 @@ class AppendOnly:
 
     def close(self) -> None:
         """Write no more."""
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def _is_current(self) -> bool:
+    def _is_current(self, descriptor: int) -> bool:
         try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+            return os.path.samestat(self._path.stat(), os.fstat(descriptor))
         except FileNotFoundError:
             return False
+
+
+def _check_writable(path: Path) -> None:
+    """Raises OSError."""
+    nearest = next(each for each in (path, *path.parents) if os.path.lexists(each))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if nearest != path and not nearest.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
+    if not os.access(nearest, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))

@@ -1,15 +1,10 @@
 """The demo canister in Rust (``demo/canister``): its module, and what it is installed with."""
 
-import os
 from pathlib import Path
-
-import pytest
 
 from appliance.crypto import CandidTypes
 from appliance.localnet.websocket.canister import WsInitParams
-
-REQUIRE = "ICWS_REQUIRE_INTEROP"
-"""Where this environment variable is 1, as in CI, tests fail instead of being skipped for what is not here."""
+from tests.needs import lacks
 
 FOLDER = Path(__file__).resolve().parents[1] / "demo"
 MODULE = FOLDER / "canister" / "target" / "demo.wasm"
@@ -36,9 +31,7 @@ def needed_module() -> bytes:
     try:
         return module()
     except NotBuilt as missing:
-        if os.environ.get(REQUIRE) == "1":
-            pytest.fail(f"{missing} ({REQUIRE} is 1)")
-        pytest.skip(str(missing))
+        lacks(missing, "interop")
 
 
 def settings(params: WsInitParams | None = None) -> bytes:

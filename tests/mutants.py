@@ -228,13 +228,14 @@ def limits(tree: Path, parts: set[str]) -> dict[str, float]:
 class Result:
     """What the tests found in one mutation. `words` is what the place was and is."""
 
-    mutation: Mutation
+    path: str
+    line: int
     words: str
     survived: bool
 
     def __str__(self) -> str:
         verdict = "survived" if self.survived else "caught"
-        return f"{verdict} {self.mutation.path}:{self.mutation.line} {self.words}"
+        return f"{verdict} {self.path}:{self.line} {self.words}"
 
 
 def results(tree: Path, chosen: list[tuple[str, Mutation]]) -> Iterator[Result]:
@@ -249,18 +250,18 @@ def results(tree: Path, chosen: list[tuple[str, Mutation]]) -> Iterator[Result]:
             survived = passes(tree, tests_of(part, mutation.path), limit_s[part])
         finally:
             path.write_text(source)
-        yield Result(mutation, words, survived)
+        yield Result(mutation.path, mutation.line, words, survived)
 
 
 def table(found: Sequence[Result]) -> str:
     """The results by module in Markdown, and the mutations that no test caught."""
     lines = ["| module | mutations | caught | survived |", "| --- | ---: | ---: | ---: |"]
-    total = Counter(one.mutation.path for one in found)
-    survived = Counter(one.mutation.path for one in found if one.survived)
+    total = Counter(one.path for one in found)
+    survived = Counter(one.path for one in found if one.survived)
     for path in sorted(total):
         lines.append(f"| `{path}` | {total[path]} | {total[path] - survived[path]} | {survived[path]} |")
     lines.append(f"| all | {len(found)} | {len(found) - survived.total()} | {survived.total()} |")
-    left = [f"- `{one.mutation.path}:{one.mutation.line}` `{one.words}`" for one in found if one.survived]
+    left = [f"- `{one.path}:{one.line}` `{one.words}`" for one in found if one.survived]
     return "\n".join([*lines, *([""] if left else []), *left])
 
 

@@ -11,9 +11,9 @@ from appliance.crypto import CandidTypes, SigningKey, Verifier
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.sockets.listener import Listener
 from appliance.ic.agent import Agent
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import Principal
-from appliance.ic.transport import HttpTransport
 from appliance.localnet.canisters.canister import Canister
 from appliance.localnet.net import Localnet
 from appliance.localnet.state.clock import Clock
@@ -60,16 +60,16 @@ class Network:
 async def running(
     canister: Make | Canister | None = None,
     *,
-    arg: bytes = b"",
+    arg: bytes | Callable[[Principal], bytes] = b"",
     generation: Generation = "v2",
-    subnet: bool = False,
+    subnet: bool = True,
     clock: Clock | None = None,
     conditions: Conditions | None = None,
     **sections: Any,
 ) -> AsyncIterator[Network]:
     """Start everything around a canister of a wire generation: ping-pong, the one given, or the one that is made for a
-    gateway's principal, installed with `arg`. `clock` and `conditions` are the localnet's, `sections` are those of
-    ``gateway.yaml``.
+    gateway's principal, installed with `arg`, which may be made for that principal, too. `clock` and `conditions` are
+    the localnet's, `sections` are those of ``gateway.yaml``.
     """
     identity = KeyIdentity(SigningKey.generate("ed25519"))
     if clock is not None:  # the gateway's clock goes on as it does, and nodes sign with the time of theirs
@@ -79,7 +79,8 @@ async def running(
             canister = PingPong(generation=generation, gateway=identity.principal)
         elif callable(canister):
             canister = canister(identity.principal)
-        canister_id = localnet.create_canister(canister, arg=arg)
+        made_arg = arg(identity.principal) if callable(arg) else arg
+        canister_id = localnet.create_canister(canister, arg=made_arg)
         async with serving(localnet, canister_id, generation, identity, **sections) as network:
             yield network
 

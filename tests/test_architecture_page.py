@@ -12,7 +12,7 @@ from appliance.config.schema import Config
 
 TOP = Path(__file__).resolve().parents[1]
 PAGE = (TOP / "docs" / "architecture.md").read_text()
-PATHS = sorted(set(re.findall(r"\b(?:appliance|docs|native|tests)/[\w/.]*\w", PAGE)))
+PATHS = sorted(set(re.findall(r"\b(?:appliance|docs|native|tests)/[\w/.-]*\w", PAGE)))
 IN_CODE = set(re.findall(r"`([a-z_]\w*(?:\.\w+)+)`", PAGE))
 CLASSES = set(re.findall(r"(?<![\w./])[a-z_]\w*(?:\.[a-z_]\w*)*\.[A-Z]\w+(?:\.\w+)*", PAGE))  # also in the picture
 NAMES = sorted(IN_CODE | CLASSES)

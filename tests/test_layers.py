@@ -9,13 +9,16 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
-    {"crypto", "ic.principal"},
+    {"core_dumps", "crypto", "ic.principal", "installation", "private_files", "printable", "threads"},
     {"ic"},
     {"protocol"},
     {"config"},
     {"gateway", "client", "localnet"},
     {"control", "cluster", "plugins", "log", "bench"},
+    {"preparation"},
+    {"identities"},
     {"service"},
+    {"process"},
     {"cli"},
     {"icws"},
 ]
@@ -24,8 +27,10 @@ ROOMS = {
     "gateway": [
         {"tasks", "hooks", "ic", "outbox", "drain", "change", "calls"},
         {"recording"},
-        {"relay", "limits", "hub", "successions"},
+        {"absences", "relay", "limits", "hub", "successions", "journal", "budgeted_calls"},
+        {"client_verification"},
         {"polling", "peer"},
+        {"epochs"},
         {"connections", "close_calls", "successions"},
         {"gateway"},
         {"sockets"},
@@ -65,7 +70,7 @@ ROOMS = {
         {"run"},
     ],
     "cli": [
-        {"exit_codes", "loop"},
+        {"exit_codes", "groups", "loop", "streams", "version"},
         {"remote"},
         {"output"},
         {"diagnosis"},
@@ -182,9 +187,9 @@ def test_the_protocol_knows_no_loop_no_socket_and_no_clock(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("appliance.config")])
-def test_the_configuration_knows_errors_and_principals_only(module: str) -> None:
+def test_the_configuration_knows_errors_principals_and_files_only(module: str) -> None:
     below = {name for name in _ours(module) if not name.startswith("appliance.config")}
-    assert below <= {"appliance.errors", "appliance.ic.principal"}
+    assert below <= {"appliance.errors", "appliance.ic.principal", "appliance.private_files", "appliance.threads"}
 
 
 @pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("appliance.errors")])
@@ -200,14 +205,18 @@ def test_the_load_tool_uses_nothing_of_the_gateway_that_it_measures() -> None:
     assert of_localnet == {"appliance.localnet.state.certification"}
 
 
-def test_only_crypto_knows_the_native_module() -> None:
-    assert [name for name in SOURCES if "appliance._native" in _imports(name)] == ["appliance.crypto"]
+def test_each_native_crate_has_one_module_that_imports_it() -> None:
+    importers = {name for name in SOURCES if "appliance._native" in _imports(name)}
+    assert importers == {"appliance.crypto", "appliance.ic.http.exchanges"}
 
 
-def test_only_the_connection_and_its_upgrade_know_the_websocket_library() -> None:
+PARTS = ("closing", "connection", "frames", "reading", "upgrade")
+
+
+def test_only_the_connection_and_its_parts_know_the_websocket_library() -> None:
     gateway = [name for name in SOURCES if name.startswith("appliance.gateway")]
     knowing = [name for name in gateway if any(found.split(".")[0] == "websockets" for found in _imports(name))]
-    assert knowing == ["appliance.gateway.sockets.connection", "appliance.gateway.sockets.upgrade"]
+    assert knowing == [f"appliance.gateway.sockets.{name}" for name in PARTS]
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES.values() if path.name == "__init__.py"], ids=_name_of)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import pytest
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
-CRATES = {"core": NATIVE / "core" / "src", "bindings": NATIVE / "src"}
+CRATES = {"core": NATIVE / "core" / "src", "client": NATIVE / "client" / "src", "bindings": NATIVE / "src"}
 
 Module: TypeAlias = tuple[str, ...]
 """The names from the root of the crate; () is the root itself."""

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 import structlog
 
-from appliance import service
 from appliance.client import connect
 from appliance.config.schema import Config, Log
 from appliance.config.source import Source, start
 from appliance.control.control import Control
 from appliance.crypto import Verifier
+from appliance.errors import CertificateStale, JournalUnusable
+from appliance.gateway.journal import files
+from appliance.gateway.journal.journal import NoJournal
 from appliance.ic.key_file import load_or_create_identity
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
@@ -204,6 +206,20 @@ async def test_an_endpoint_that_is_replaced_is_asked_from_the_next_request_on(tm
         assert (await session.receive()).value["text"] == "hello ping"
 
 
+async def test_certificates_of_calls_and_polls_may_be_of_the_age_that_a_reload_sets(tmp_path):
+    async with house(tmp_path) as it:
+        agent = it.service.agent
+        certificate = await agent.fetch_certificate([[b"time"]], it.canister)
+        time_ns = (await agent._verify(it.canister, certificate)).time_ns
+        for more, limit_s in (("", 300), ("verification: {max_certificate_age: 1m}", 60), ("", 300)):
+            it.write(more)
+            assert await it.reload()
+            for verifier in (agent._verifier, it.service.gateway.verifier):
+                for age_s in (limit_s, limit_s + 1):
+                    with pytest.raises(CertificateStale) if age_s > limit_s else contextlib.nullcontext():
+                        verifier.verify_certificate(certificate, it.canister, now_ns=time_ns + age_s * 10**9)
+
+
 @pytest.mark.parametrize(
     ("more", "key", "sessions"),
     [
@@ -232,18 +248,32 @@ async def test_a_plan_counts_the_sessions_of_a_canister_that_goes(tmp_path):
             assert [(change.canister, change.sessions) for change in plan] == [(str(it.canister), 1)]
 
 
-def test_the_former_name_of_the_relay_queue_is_taken_with_a_warning(tmp_path: Path) -> None:
-    identity = {"identity": str(tmp_path / "identity.pem")}
+async def test_where_the_identity_is_a_read_only_secret_a_gateway_runs_without_a_journal_unless_it_names_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(30, "Read-only file system")
+
     load_or_create_identity(tmp_path / "identity.pem")
-    old = Config.model_validate({"gateway": {"relay_queue": 7, **identity}})
-    new = Config.model_validate({"relay": {"queue": 7}, "gateway": identity})
-    assert old.relay_queue == new.relay_queue == 7
-    said = {}
-    for name, config in (("old", old), ("new", new)):
-        with structlog.testing.capture_logs() as lines:
-            service._warn(config)
-        said[name] = [line["event"] for line in lines if "relay" in line["event"]]
-    assert said == {
-        "old": ["gateway.relay_queue is now relay.queue; the old name goes with the next release"],
-        "new": [],
-    }
+    settings = {"listen": "127.0.0.1:0", "identity": tmp_path / "identity.pem"}
+    monkeypatch.setattr(files, "make_private_folders", refuse)
+    async with Localnet() as net:
+        network = {"url": net.url, "root_key": net.root_key.hex()}
+        with structlog.testing.capture_logs() as logs:
+            async with serving(Config.model_validate({"gateway": settings, "network": network})) as alone:
+                assert isinstance(alone.gateway.journal, NoJournal)
+        assert any("Read-only file system" in str(line.get("cause")) for line in logs)
+        settings["journal"] = tmp_path / "journal"
+        with pytest.raises(JournalUnusable, match=r"journal.*Read-only file system"):
+            async with serving(Config.model_validate({"gateway": settings, "network": network})):
+                pass
+
+
+async def test_the_journal_is_beside_the_identity(tmp_path: Path) -> None:
+    settings = {"listen": "127.0.0.1:0", "identity": tmp_path / "data" / "identity.pem"}
+    async with Localnet() as net:
+        network = {"url": net.url, "root_key": net.root_key.hex()}
+        async with serving(Config.model_validate({"gateway": settings, "network": network})):
+            journal = tmp_path / "data" / "identity.journal"
+            assert journal.stat().st_mode & 0o777 == 0o600
+            assert journal.parent.stat().st_mode & 0o777 == 0o700

@@ -19,13 +19,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from appliance.config.fields.units import WRITTEN
+from appliance.config.files import with_absolute_paths
 from appliance.config.keys import Item, path_text
 from appliance.config.problems import problem_of
 from appliance.config.schema import Plugin as Entry
 from appliance.config.text.document import key_text
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.plugins.guard import Guard
-from appliance.plugins.specification import DECISIONS, NOTIFICATIONS, PROJECT, Specification
+from appliance.plugins.specification import ADMISSIONS, DECISIONS, NOTIFICATIONS, PROJECT, Specification
 from appliance.plugins.worker import Worker
 
 _log = structlog.get_logger(__name__)
@@ -68,26 +69,39 @@ class LoadedPlugin:
         self._worker.end()
 
 
-async def load(entry: Entry, *, clock: Callable[[], float] = time.monotonic) -> LoadedPlugin:
-    """Run the code of a plugin, in the thread that will also run its hooks.
+class _Unreadable(Exception):
+    """The file of a plugin cannot be read."""
+
+
+async def load(
+    entry: Entry, *, folder: Path | None = None, clock: Callable[[], float] = time.monotonic
+) -> LoadedPlugin:
+    """Run the code of a plugin, in the thread that will also run its hooks. Relative paths in its settings count from
+    ``folder``, by default the working directory.
 
     Raises ConfigError, whose problems have keys and no places.
     """
     worker = Worker(entry.label)
     try:
-        return await worker.run(partial(_build, entry, worker, clock), LOAD_S)
+        return await worker.run(partial(_build, entry, folder or Path.cwd(), worker, clock), LOAD_S)
     except BaseException as error:
         worker.end()
         if isinstance(error, TimeoutError):
             raise _error(entry, f"does not load within {LOAD_S:g} s") from None
         if isinstance(error, ConfigError) or not isinstance(error, Exception):
             raise
+        if isinstance(error, _Unreadable):
+            raise _error(entry, str(error), "path") from error
         raise _error(entry, f"{entry.path or entry.module}: {type(error).__name__}: {error}") from error
 
 
-def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> LoadedPlugin:
-    found, digest = _run(entry.path) if entry.path else _installed(str(entry.module))
-    plugin = _made(getattr(found, "Plugin", found), entry)
+def _build(entry: Entry, folder: Path, worker: Worker, clock: Callable[[], float]) -> LoadedPlugin:
+    try:
+        found, digest = _run(entry.path) if entry.path else _installed(str(entry.module))
+    except SyntaxError as error:
+        place = f"{error.filename}:{error.lineno}" if error.filename else str(entry.path)
+        raise _error(entry, f"{place}: this is not Python: {error.msg}") from error
+    plugin = _made(getattr(found, "Plugin", found), entry, folder)
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Specification)
     try:
@@ -109,7 +123,7 @@ def _build(entry: Entry, worker: Worker, clock: Callable[[], float]) -> LoadedPl
             caller,
             worker,
             timeout_s=entry.timeout,
-            required=bool(getattr(plugin, "required", False)),
+            required=bool(getattr(plugin, "required", name in ADMISSIONS)),
             clock=clock,
         )
         for name, caller in callers.items()
@@ -129,7 +143,10 @@ def _run(path: Path) -> tuple[ModuleType, str]:
     """A module from a file. Not through importlib: its cache of bytecode would miss a second change within one
     second.
     """
-    source = path.read_bytes()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise _Unreadable(f"{path} cannot be read: {error.strerror}") from error
     module = ModuleType(f"{PROJECT}_plugin_{path.stem}_{next(_numbers)}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses and pydantic look there
@@ -141,7 +158,7 @@ def _run(path: Path) -> tuple[ModuleType, str]:
     return module, hashlib.sha256(source).hexdigest()
 
 
-def _made(found: object, entry: Entry) -> object:
+def _made(found: object, entry: Entry, folder: Path) -> object:
     """An instance of the plugin if it is a class, else the plugin itself."""
     settings = getattr(found, "Settings", None)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
@@ -152,7 +169,7 @@ def _made(found: object, entry: Entry) -> object:
         validated = settings.model_validate(entry.config, context=WRITTEN)
     except ValidationError as errors:
         raise ConfigError([_problem(entry, error, settings) for error in errors.errors()]) from None
-    return found(validated) if isinstance(found, type) else found
+    return found(with_absolute_paths(validated, folder)) if isinstance(found, type) else found
 
 
 def _problem(entry: Entry, error: ErrorDetails, settings: type[BaseModel]) -> ConfigProblem:

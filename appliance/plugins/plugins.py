@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from appliance.config.files import digest_of
@@ -13,6 +14,7 @@ from appliance.errors import ConfigError, ConfigProblem
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Ending, Happening, Hooks, Visit, Who
 from appliance.plugins.guard import Guard
 from appliance.plugins.load import LoadedPlugin, load
+from appliance.threads import FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,12 @@ class PluginState:
 class Plugins:
     """Follows the section ``plugins``: binds ``hooks`` to the loaded plugins. The owner must call `stop`."""
 
-    def __init__(self, hooks: Hooks, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock`` is monotonic, in seconds."""
+    def __init__(
+        self, hooks: Hooks, *, folder: Path | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``folder`` is where relative paths in settings of plugins count from, ``clock`` is monotonic, in seconds."""
         self._hooks = hooks
+        self._folder = folder
         self._clock = clock
         self._loaded: Sequence[LoadedPlugin] = ()
 
@@ -80,7 +85,7 @@ class Plugins:
                 plugins.append(old)
                 continue
             try:
-                fresh.append(await load(entry, clock=self._clock))
+                fresh.append(await load(entry, folder=self._folder, clock=self._clock))
                 plugins.append(fresh[-1])
             except ConfigError as error:
                 problems += error.problems
@@ -178,7 +183,7 @@ def _notify(guards: Iterable[Guard], size: int, **facts: object) -> None:
 async def _is_same(plugin: LoadedPlugin, entry: Entry) -> bool:
     if plugin.entry != entry:
         return False
-    return entry.path is None or await asyncio.to_thread(digest_of, entry.path) == plugin.digest
+    return entry.path is None or await FILES.run(digest_of, entry.path) == plugin.digest
 
 
 async def _stop(plugins: Iterable[LoadedPlugin]) -> None:

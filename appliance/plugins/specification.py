@@ -39,8 +39,9 @@ class Specification:
 
     Each plugin has a thread of its own, where its hooks run one after the other, so they may block for up to the
     ``timeout`` of the plugin. A call that raises or takes longer is a failure; a hook that fails repeatedly is
-    switched off for a while. ``admit``, ``open`` and ``client_message`` decide: None allows. A hook that fails allows
-    everything, unless the plugin has a true attribute ``required``: then it refuses everything.
+    switched off for a while. ``admit``, ``open`` and ``client_message`` decide: None allows. While ``admit`` or
+    ``open`` fails, everybody is refused, and while ``client_message`` fails, every message is passed; an attribute
+    ``required`` of the plugin decides for all three: true refuses, false allows.
     """
 
     @_decides
@@ -74,4 +75,6 @@ class Specification:
 
 
 DECISIONS = ("admit", "open", "client_message")
+ADMISSIONS = ("admit", "open")
+"""Those that decide about access."""
 NOTIFICATIONS = ("canister_message", "close", "event")

@@ -1,6 +1,7 @@
 """The output of a session. Frozen; acted on in one place, ``gateway.peer.Peer.perform``."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from appliance.crypto import Request
 from appliance.errors import GatewayError
@@ -41,6 +42,10 @@ class Join:
     after: bytes = b""
     principal: bytes = b""
 
+    def without_opening(self) -> "Join":
+        """The same without the bytes of the opening call, which was answered: they would be kept with the session."""
+        return replace(self, opening=Call(self.canister_id, "ws_open", b""))
+
 
 @dataclass(frozen=True, slots=True)
 class Poll:
@@ -66,10 +71,21 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Verify:
+    """Call ``work`` where it holds up nobody, and pass its result to ``Session.verified`` before any further message of
+    the client: a message is dear to verify. ``work`` takes the time of its call (ns since 1970), for it may have to
+    wait, and raises what ``Session.receive`` raises. ``size`` is the bytes that it keeps.
+    """
+
+    work: Callable[[int], object]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class VerificationFailed:
     """Verification failed, but is only to be reported. ``error`` is what would have closed the socket."""
 
     error: GatewayError
 
 
-Event = Send | Join | Poll | Relay | Opened | VerificationFailed
+Event = Send | Join | Poll | Relay | Opened | Verify | VerificationFailed

@@ -30,6 +30,9 @@ class State(Enum):
     OPEN = "open"
     """Messages flow."""
 
+    # By identity, as it is compared. That of Enum is a Python function, and each message looks up its step.
+    __hash__ = object.__hash__
+
 
 class Input(Enum):
     """The inputs of a session."""
@@ -41,6 +44,12 @@ class Input(Enum):
     TEXT = "text frame"
     ACCEPTED = "canister accepts"
     DELIVERY = "message of the canister"
+
+    __hash__ = object.__hash__
+
+
+INLINE = 64 * 1024
+"""Bytes of a message above which it is always verified off the loop: hashing 2 MiB takes milliseconds."""
 
 
 class Step(NamedTuple):
@@ -98,10 +107,14 @@ class Session(ABC):
 
     @abstractmethod
     def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
-        """A binary message of the client.
+        """A binary message of the client. If it is dear to verify, the only event is ``Verify``.
 
         Raises an EnvelopeError or a SessionError, Malformed, TooLarge, KeyUnusable or CandidError.
         """
+
+    @abstractmethod
+    def verified(self, opened: Any) -> list[Event]:
+        """The result of the work of a ``Verify``. Raises as ``receive`` does."""
 
     def receive_text(self) -> list[Event]:
         """A text message of the client. Raises TextFrame where the generation has none."""

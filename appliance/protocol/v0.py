@@ -2,6 +2,7 @@
 registered with the canister, and the gateway makes all calls in its own name.
 """
 
+from functools import partial
 from typing import ClassVar, cast
 
 from appliance.crypto import CandidTypes
@@ -19,9 +20,9 @@ from appliance.errors import (
     reading_reply,
 )
 from appliance.ic.principal import Principal
-from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed
+from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed, Verify
 from appliance.protocol.frames import detect_generation, text_frame
-from appliance.protocol.session import Delivery, Generation, Input, Session, SessionContext, State, Step, Table
+from appliance.protocol.session import INLINE, Delivery, Generation, Input, Session, SessionContext, State, Step, Table
 from appliance.protocol.signed import FirstMessage, SignedMessage, open_first, open_message, read_first, read_message
 
 _OPEN = CandidTypes("(record {msg: blob; sig: blob})")
@@ -34,6 +35,9 @@ _MESSAGE = CandidTypes(
 )
 _CLOSE = CandidTypes("(record {client_key: blob})")
 _ANSWER = CandidTypes("(variant {Ok; Err: text})")
+
+Verified = tuple[FirstMessage | SignedMessage, GatewayError | None]
+"""A message and, in mode ``report``, what is wrong with it."""
 
 MAX_AGE_NS = 300 * 10**9
 """Of a client's message, in the past or the future. Without a limit old messages could be replayed: signatures do not
@@ -59,12 +63,14 @@ class V0(Session):
 
     def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
         """See Session. The signature is verified first: no field of the message is used before."""
-        if self.state is State.HELLO:
-            return self._receive_first(frame)
-        message, failure = self.context.envelopes.check(lambda: open_message(frame), lambda: read_message(frame))
-        if failure is None:
-            failure = self._untimely(message, now_ns)
-        events = self.step(Input.MESSAGE, message)
+        verify = partial(self._open_first if self.state is State.HELLO else self._open, frame)
+        # Every signature is Ed25519: only the size is for the client to choose.
+        return self.verified(verify(now_ns)) if len(frame) <= INLINE else [Verify(verify, len(frame))]
+
+    def verified(self, opened: Verified) -> list[Event]:
+        """See Session."""
+        message, failure = opened
+        events = self.step(Input.OPENING if isinstance(message, FirstMessage) else Input.MESSAGE, message)
         return events if failure is None else [VerificationFailed(failure), *events]
 
     def answered(self, method: str, reply: bytes | None) -> list[Event]:
@@ -94,18 +100,18 @@ class V0(Session):
             return NotOpenYet("text frame 1")
         return super().violation(what, subject)
 
-    def _receive_first(self, frame: bytes) -> list[Event]:
+    def _open(self, frame: bytes, now_ns: int) -> Verified:
+        message, failure = self.context.envelopes.check(lambda: open_message(frame), lambda: read_message(frame))
+        return message, failure or self._untimely(message, now_ns)
+
+    def _open_first(self, frame: bytes, _: int) -> Verified:
         verifier = self.context.envelopes.verifier
         try:
-            first, failure = self.context.envelopes.check(
-                lambda: open_first(verifier, frame), lambda: read_first(frame)
-            )
+            return self.context.envelopes.check(lambda: open_first(verifier, frame), lambda: read_first(frame))
         except Malformed:
             if (spoken := detect_generation(frame)) not in (None, self.name):
                 raise WrongGeneration(spoken, self.name) from None
             raise
-        events = self.step(Input.OPENING, first)
-        return events if failure is None else [VerificationFailed(failure), *events]
 
     def _untimely(self, message: SignedMessage, now_ns: int) -> GatewayError | None:
         mode = self.context.envelopes.mode

@@ -71,6 +71,16 @@ async def test_a_session_through_a_gateway(tmp_path):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+async def test_nothing_is_made_before_the_first_line_and_relative_paths_count_from_the_folder_of_the_configuration(
+    tmp_path,
+):
+    plugin = await load(Entry(path=FILE, timeout=10.0, config={"file": "data/audit.jsonl"}), folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    await told(plugin, "a")
+    await plugin.stop()
+    assert [line["kind"] for line in lines(tmp_path / "data" / "audit.jsonl")] == ["a"]
+
+
 async def test_a_line_is_one_line_and_its_own_keys_count(tmp_path):
     file = tmp_path / "audit.jsonl"
     async with loaded(file) as plugin:
@@ -124,6 +134,7 @@ async def test_a_folder_that_goes_is_a_failure_and_one_that_comes_back_is_used(t
     folder.mkdir()
     file = folder / "audit.jsonl"
     async with loaded(file) as plugin:
+        await told(plugin, "first")
         file.unlink()
         folder.rmdir()
         with capture_logs():
@@ -152,9 +163,9 @@ async def test_a_line_that_was_cut_short_spoils_no_other(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("config", "key", "says"),
     [
-        ({"file": "audit.jsonl"}, "plugins[audit_log].config.file", "write the whole path"),
         ({}, "plugins[audit_log].config.file", "is missing"),
-        ({"file": "/nowhere/audit.jsonl"}, "plugins[audit_log]", "FileNotFoundError"),
+        ({"file": f"{FILE}/audit.jsonl"}, "plugins[audit_log]", "NotADirectoryError"),
+        ({"file": str(FILE.parent)}, "plugins[audit_log]", "IsADirectoryError"),
         ({"file": "/dev/null", "mesages": True}, "plugins[audit_log].config.mesages", "did you mean 'messages'?"),
     ],
 )

@@ -65,7 +65,9 @@ async def test_a_plugin_that_cannot_be_loaded_keeps_what_runs_and_its_place_is_n
         problem = it.control.reloads.last.problem
         assert problem is not None
         line = it.file.read_text().splitlines().index("  - {path: none.py}") + 1
-        assert problem.startswith(f"{it.file}:{line}:5: plugins[none]: {tmp_path / 'none.py'}: FileNotFoundError")
+        column = "  - {path: none.py}".index("none") + 1
+        sentence = f"{tmp_path / 'none.py'} cannot be read: No such file or directory"
+        assert problem == f"{it.file}:{line}:{column}: plugins[none].path: {sentence}"
         assert it.service.gateway.hooks.admit is None
 
 
@@ -79,7 +81,7 @@ async def test_a_start_with_a_plugin_that_cannot_be_loaded_names_its_place(tmp_p
         async with operating(start(Source(file)), Logging(Log(level="error"))):
             pass
     assert [str(problem) for problem in caught.value.problems] == [
-        f"{file}:6:13: plugins[audit_log].config.file: is missing",
+        f"{file}:6:13: plugins[audit_log].config.file: is missing, and has no default; write it",
         f"{file}:6:13: plugins[audit_log].config.fil: unknown key; did you mean 'file'?",
     ]
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from appliance.config.files import digest_of
 from appliance.config.schema import Plugin as Entry
-from appliance.errors import ConfigError, RefusedByPlugin
+from appliance.errors import ConfigError, PluginUnavailable, RefusedByPlugin
 from appliance.gateway.hooks import Visit
 from appliance.plugins import load as module
 from appliance.plugins.load import load
@@ -65,9 +65,7 @@ async def problems(entry: Entry) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         await load(entry)
     assert {problem.place for problem in caught.value.problems} == {""}  # the configuration knows it
-    return [
-        f"{problem.key}: {problem.problem}".replace(f"{entry.path}: ", "FILE: ") for problem in caught.value.problems
-    ]
+    return [f"{problem.key}: {problem.problem}".replace(str(entry.path), "FILE") for problem in caught.value.problems]
 
 
 async def refusal(entry: Entry) -> str:
@@ -147,7 +145,7 @@ async def test_an_entry_point_goes_before_a_module(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "config", "says"),
     [
-        ("x = ", {}, ["plugins[polite]: FILE: SyntaxError: invalid syntax (polite.py, line 1)"]),
+        ("x = ", {}, ["plugins[polite]: FILE:1: this is not Python: invalid syntax"]),
         ("import no_such_module", {}, ["plugins[polite]: FILE: ModuleNotFoundError: No module named 'no_such_module'"]),
         ("raise SystemExit(3)", {}, ["plugins[polite]: FILE: RuntimeError: SystemExit(3)"]),
         (
@@ -196,7 +194,7 @@ async def test_hooks_and_arguments_that_do_not_exist_are_named(plugin, name, say
 
 async def test_a_file_or_module_that_is_not_there(tmp_path):
     [problem] = await problems(Entry(path=tmp_path / "none.py"))
-    assert problem.startswith("plugins[none]: FILE: FileNotFoundError: ")
+    assert problem == "plugins[none].path: FILE cannot be read: No such file or directory"
     assert await problems(Entry(module="no.such")) == [
         "plugins[such]: no.such: ModuleNotFoundError: No module named 'no'"
     ]
@@ -221,3 +219,45 @@ async def test_a_plugin_that_hangs_is_left_behind(plugin, monkeypatch):
         await loaded.stop()
     assert [line["event"] for line in logs] == ["a plugin does not stop"]
     threading.gate.set()
+
+
+BROKEN = """
+from appliance.plugins import hook
+
+{required}
+
+def broken(**facts):
+    raise ValueError("oops")
+
+@hook
+def admit(visit): broken()
+
+@hook
+def open(who): broken()
+
+@hook
+def client_message(who, message): broken()
+"""
+
+
+@pytest.mark.parametrize(
+    ("required", "refusing"),
+    [
+        ("", {"admit", "open"}),
+        ("required = True", {"admit", "open", "client_message"}),
+        ("required = False", set()),
+    ],
+)
+async def test_hooks_that_decide_about_access_refuse_when_they_fail_unless_the_plugin_says_otherwise(
+    plugin, required, refusing
+):
+    loaded, found = await load(plugin(BROKEN.format(required=required))), set()
+    try:
+        for name, facts in (("admit", ["visit"]), ("open", ["who"]), ("client_message", ["who", "message"])):
+            try:
+                await loaded.guards[name].decide(**dict.fromkeys(facts))
+            except PluginUnavailable:
+                found.add(name)
+    finally:
+        await loaded.stop()
+    assert found == refusing

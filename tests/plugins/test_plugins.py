@@ -7,7 +7,7 @@ from textwrap import dedent
 import pytest
 
 from appliance.config.schema import Config
-from appliance.errors import ConfigError, RefusedByPlugin
+from appliance.errors import ConfigError, PluginUnavailable, RefusedByPlugin
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Ending, Happening, Hooks, Visit, Who
 from appliance.plugins.breaker import BUDGET, FAILURE, FIRST_REST_S
 from appliance.plugins.plugins import Plugins
@@ -234,7 +234,8 @@ async def test_the_state_says_which_hooks_fail(bench):
     assert (state.name, state.source, state.state) == ("a", str(bench.folder / "a.py"), "on")
     assert {hook.name for hook in state.hooks} == {"admit", "close", "event"}
     for _ in range(IN_A_ROW + 1):
-        await bench.hooks.admit(VISIT)
+        with pytest.raises(PluginUnavailable):
+            await bench.hooks.admit(VISIT)
     [state] = bench.plugins.states()
     assert state.state == "failing"
     assert {hook.name: hook.state for hook in state.hooks} == {"admit": "off", "close": "on", "event": "on"}
@@ -245,5 +246,6 @@ async def test_the_state_says_which_hooks_fail(bench):
     await until(lambda: bench.plugins.states()[0].state == "off")
     bench.now_s += FIRST_REST_S
     bench.heard()
-    await bench.hooks.admit(VISIT)
+    with pytest.raises(PluginUnavailable):
+        await bench.hooks.admit(VISIT)
     assert bench.heard() == ["a admit 192.0.2.1"]
