@@ -65,13 +65,22 @@ def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
         data, give_up_at = bytearray(), time.monotonic() + PATIENCE_S
         readable = select.poll()  # select() knows no descriptors beyond 1,023, and a gateway has thousands
         readable.register(descriptor, select.POLLIN)
+        is_woken = False
         while len(data) < limit:
-            if not readable.poll(max(0.0, give_up_at - time.monotonic()) * 1000):
-                raise TimeoutError(0, f"nothing was written to this pipe for {PATIENCE_S:g} s")
-            chunk = os.read(descriptor, min(_CHUNK, limit - len(data)))
-            if not chunk:
+            try:
+                chunk = os.read(descriptor, min(_CHUNK, limit - len(data)))
+            except BlockingIOError:
+                chunk = None  # a pipe whose writer has not written yet
+            if chunk:
+                data += chunk
+            # Nothing is the end only of what was there: a pipe reads so before its writer comes, too. And a writer that
+            # left before this open is seen by reading alone: poll() reports only those that leave after it.
+            elif chunk is not None and (data or is_woken):
                 break
-            data += chunk
+            elif not readable.poll(max(0.0, give_up_at - time.monotonic()) * 1000):
+                raise TimeoutError(0, f"nothing was written to this pipe for {PATIENCE_S:g} s")
+            else:
+                is_woken = True
         return bytes(data)
     finally:
         os.close(descriptor)

@@ -80,6 +80,17 @@ def test_a_pipe_with_a_writer_is_read_to_its_end(tmp_path: Path, monkeypatch: py
             os.close(descriptor)
 
 
+def test_a_pipe_whose_writer_has_left_is_read_to_its_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)  # what was written stays for a reader
+    try:
+        with (tmp_path / "pipe").open("wb") as writer:
+            writer.write(b"x" * 100)
+        assert read_bytes(tmp_path / "pipe", 1000) == b"x" * 100
+    finally:
+        os.close(reader)
+
+
 @pytest.mark.parametrize("has_writer", [False, True])
 def test_a_pipe_that_nobody_writes_to_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_writer: bool
