@@ -1,7 +1,9 @@
 """What is done to sessions, canisters and the gateway with the page."""
 
+import asyncio
+
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from appliance.errors import GatewayError
 from tests.control.page.browser import Tab
@@ -123,3 +125,21 @@ async def test_the_log_is_made_to_say_more(plane: Plane, desk: Tab) -> None:
     await desk.page.get_by_role("button", name="Change").click()
     await expect(desk.page.locator("#toasts")).to_contain_text("debug")
     assert plane.control.log.level == "debug"
+
+
+async def test_a_log_level_can_be_chosen_only_when_the_one_of_today_is_known(plane: Plane, desk: Tab) -> None:
+    """Otherwise the answer would replace what has been chosen meanwhile."""
+    is_answered = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await is_answered.wait()
+        await route.continue_()
+
+    await desk.show("canisters")
+    await desk.page.route("**/v1/log", hold)
+    await desk.show("overview")
+    level = desk.page.get_by_label("Log level")
+    await expect(level).to_be_disabled()
+    is_answered.set()
+    await expect(level).to_be_enabled()
+    await expect(level).to_have_value(plane.control.log.level)

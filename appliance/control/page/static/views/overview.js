@@ -164,8 +164,16 @@ export async function enter({ query }) {
   const span = spanIn(query, spanChoice);
   longer = span === LIVE ? null : new KeptSamples({ span });
   identity ??= await get("v1/identity").catch(() => null);
+  await showLogLevel();
+}
+
+/** Nobody can choose before the level is known: the answer would replace what is chosen meanwhile. */
+async function showLogLevel() {
+  const { level } = byId("log-form").elements;
+  level.disabled = true;
   const log = await get("v1/log").catch(() => null);
-  if (log) byId("log-form").elements.level.value = log.level;
+  if (log) level.value = log.level;
+  level.disabled = false;
 }
 
 async function showLonger() {
