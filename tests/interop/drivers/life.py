@@ -52,7 +52,9 @@ class Library:
     def call(self, canister: str, method: str, result: Any) -> Any:
         """Call a method without arguments, and return its decoded result."""
         if self._is_without_nonces:
-            self.agent.ingress_expiry -= 1  # otherwise equal calls within a second are one call to the IC
+            # Otherwise equal calls within a second are one call to the IC. Later each time, as time is: a step back
+            # would meet the call before it where a second has passed meanwhile.
+            self.agent.ingress_expiry += 1
         found = self.agent.update_raw(canister, method, self._encode([]), result, canister, **self._options)
         return found[0]["value"]
 
