@@ -103,9 +103,8 @@ class Peer:
     """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave.
 
     ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
-    that may be for it, ``first_delivered`` the nonce of the first that it got, and ``sequence_num`` the number of the
-    last. ``is_journaled`` is set once the journal has it. ``limited_as`` is its key in the rate limits, None before it
-    joined. ``timeline`` counts its messages.
+    that may be for it, ``sequence_num`` the number of the last that it got. ``is_journaled`` is set once the journal
+    has it. ``limited_as`` is its key in the rate limits, None before it joined. ``timeline`` counts its messages.
     """
 
     __slots__ = (
@@ -116,7 +115,6 @@ class Peer:
         "_verification",
         "bytes_in",
         "canister_id",
-        "first_delivered",
         "first_nonce",
         "has_left",
         "id",
@@ -155,7 +153,6 @@ class Peer:
         self.canister_id = canister_id
         self.source = source
         self.bytes_in = 0
-        self.first_delivered = 0
         self.first_nonce = 0
         self.sequence_num = 0
         self.has_left = False
@@ -220,8 +217,6 @@ class Peer:
         if sequence_num != self.sequence_num + 1:
             self.fail(MessagesLost(self.timeline.canister or ""))
             return False
-        if not self.sequence_num:
-            self.first_delivered = nonce
         self.sequence_num = sequence_num
         try:
             if self.session.state is State.OPEN:  # as the session would do it, without the cost of events
@@ -362,7 +357,7 @@ class Peer:
                 await decide(self.who)
             self._act(self.session.answered(queued.call.method_name, await self._submit(queued)))
         except GatewayError as error:
-            self._refused = _never_ran(error)
+            self._refused |= _never_ran(error)  # it may have been replaced meanwhile
             self._act(self.session.refused())
             raise
         if self.join is not None:

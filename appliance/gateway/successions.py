@@ -8,9 +8,7 @@ from appliance.protocol.events import Join
 
 
 class Holder(Protocol):
-    """A client as this module uses it. ``first_delivered`` is the nonce of its first message."""
-
-    first_delivered: int
+    """A client as this module uses it."""
 
     def replace(self, error: Exception) -> None:
         """Close it for this reason, and make no close call: the canister does not know it any more."""
@@ -19,24 +17,23 @@ class Holder(Protocol):
 class Successions:
     """Which client holds the session of a principal at a canister.
 
-    A canister writes the first message of a session when it accepts the opening call, so the nonces of the first
-    messages are the order in which it did, whatever the order of the replies.
+    A canister writes the first message of a session when it accepts the opening call, and messages are delivered in the
+    order of the queue. So sessions open in the order in which the canister accepted them, whatever the order of the
+    replies. Nonces say less: they begin anew with the queue, and each identity of the gateway has its own.
     """
 
     def __init__(self) -> None:
         self._holders: dict[tuple[Principal, bytes], Holder] = {}
 
     def opened(self, join: Join, client: Holder) -> None:
-        """The session of a client is open. Closes whichever of two sessions of its principal the canister forgot."""
+        """The session of a client has opened. Closes the one of its principal that was open before."""
         if not join.principal:
             return
         place = (join.canister_id, join.principal)
-        other = self._holders.get(place)
-        if other is not None and other.first_delivered > client.first_delivered:
-            other, client = client, other
+        before = self._holders.get(place)
         self._holders[place] = client
-        if other is not None:
-            other.replace(SessionReplaced(str(Principal(join.principal))))
+        if before is not None:
+            before.replace(SessionReplaced(str(Principal(join.principal))))
 
     def left(self, join: Join, client: Holder) -> None:
         """A client is gone."""
