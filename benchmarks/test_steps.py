@@ -17,8 +17,8 @@ from appliance.gateway.recording.timeline import NO_POLL, PollRecord
 from appliance.ic.identity import KeyIdentity
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Call, Join
-from appliance.protocol.frames import binary_frame
-from appliance.protocol.session import Delivery, SessionContext
+from appliance.protocol.frames import Delivery, binary_frame
+from appliance.protocol.session import SessionContext
 from appliance.protocol.v2 import V2
 from benchmarks.test_native import poll_reply
 from tests.client.canister import Canister
@@ -45,7 +45,7 @@ def test_up_session_receives_a_message(benchmark: BenchmarkFixture) -> None:
     gateway, client, join = conversation()
     canister = Canister(principal=client.client_key[:-8], client_nonce=NONCE, now_ns=NOW_NS, root=SECRET)  # type: ignore[arg-type]
     client.receive(canister.open(), now_ns=NOW_NS)
-    gateway.delivered(Delivery(b"frame", 0))
+    gateway.delivered(Delivery(b"frame", 0, 1))
     frames = cycle([client.send(b"c" * 100, now_ns=NOW_NS).frame for _ in range(500)])
     (relay,) = benchmark(lambda: gateway.receive(next(frames), now_ns=NOW_NS))
     assert relay.call.sender == join.opening.sender

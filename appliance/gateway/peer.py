@@ -19,11 +19,14 @@ from appliance.gateway.recording.timeline import PollRecord, Timeline
 from appliance.gateway.relay import RelayQueue
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
-from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed, Verify
-from appliance.protocol.session import Delivery, Session, State
+from appliance.protocol.events import Call, Deliver, Event, Join, Opened, Poll, Relay, Send, VerificationFailed, Verify
+from appliance.protocol.frames import Delivery
+from appliance.protocol.session import Session, State
 
 FIRST_SAMPLED = 2
 """The first message after the opening one."""
+NOT_NAMED = 1 << 64
+"""``first_nonce`` until it is known: canisters of v0 name it in the answer to the opening call. More than any nonce."""
 
 
 class ConnectionSource(NamedTuple):
@@ -84,10 +87,7 @@ class PeerServices(Protocol):
         """Record a message that failed verification and is let through."""
 
     async def submit(self, queued: QueuedCall, peer: "Peer") -> bytes | None:
-        """Make a call of this peer, or for it; returns the reply, None where only acceptance is known.
-
-        Raises GatewayError.
-        """
+        """Make a call of or for this peer; the reply is None where only acceptance is known. Raises GatewayError."""
 
     async def confirm(self, queued: QueuedCall) -> bool:
         """Whether a replica is known to have a call that is under way. Raises nothing."""
@@ -153,7 +153,7 @@ class Peer:
         self.canister_id = canister_id
         self.source = source
         self.bytes_in = 0
-        self.first_nonce = 0
+        self.first_nonce = NOT_NAMED
         self.sequence_num = 0
         self.has_left = False
         self.was_reported = False
@@ -210,8 +210,8 @@ class Peer:
         """Send a message of the canister. Never raises and never waits. Returns False where it is not delivered: the
         client had it before, or it is not of this session, or one before it is missing; then the client is closed.
         """
-        if nonce < self.first_nonce:
-            return False  # for an earlier session of the same client key, whose last messages are polled late
+        if nonce < self.first_nonce:  # for an earlier session of the same client key, whose last messages come late
+            return self.first_nonce == NOT_NAMED and self._keep(Delivery(frame, nonce, sequence_num, polled))
         if sequence_num <= self.sequence_num:
             return False
         if sequence_num != self.sequence_num + 1:
@@ -222,7 +222,7 @@ class Peer:
             if self.session.state is State.OPEN:  # as the session would do it, without the cost of events
                 self.outbox.put(frame)
             else:
-                self._perform_all(self.session.delivered(Delivery(frame, nonce)))
+                self._perform_all(self.session.delivered(Delivery(frame, nonce, sequence_num, polled)))
             self.timeline.deliver(polled, nonce, len(frame))
             if polled.trace is not None:
                 self._services.recorder.traced(self.timeline, polled, nonce, len(frame))
@@ -231,6 +231,14 @@ class Peer:
             return True
         if (notify := self._services.hooks.canister_message) is not None:
             notify(self.who, CanisterMessage(nonce, frame))
+        return True
+
+    def _keep(self, delivery: Delivery) -> bool:
+        """Leave a message to the session, which does not know yet whether it is its own. Its number counts later."""
+        try:
+            self._perform_all(self.session.delivered(delivery))
+        except Exception as error:  # as in ``deliver``
+            self.fail(error)
         return True
 
     def fail(self, error: Exception) -> None:
@@ -259,6 +267,8 @@ class Peer:
                 self._services.poll(self, nonce)
             case Relay(call):
                 self.relays.put(call, self._services.clock(), alone=self._is_opening(call))
+            case Deliver(delivery):
+                self.deliver(*delivery)
             case Opened():
                 self.timeline.opened(self._services.clock())
                 self._connection.opened()
@@ -384,9 +394,7 @@ class Peer:
 
 
 def _never_ran(error: GatewayError) -> bool:
-    """Whether the canister cannot have registered the client.
-
-    An uncertified reject is the word of one endpoint: the call may run all the same. Then a close call too many is
-    harmless, and one too few would leave the client registered for good.
+    """Whether the canister cannot have registered the client. An uncertified reject is the word of one endpoint: the
+    call may run all the same. A close call too many is harmless, and one too few leaves the client registered for good.
     """
     return isinstance(error, CertifiedReject | CanisterRefused | RefusedByPlugin)

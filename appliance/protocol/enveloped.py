@@ -20,8 +20,8 @@ from appliance.errors import (
 )
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed, Verify
-from appliance.protocol.frames import binary_frame, detect_generation
-from appliance.protocol.session import INLINE, Delivery, Input, Session, SessionContext, State, Step, Table
+from appliance.protocol.frames import Delivery, binary_frame, detect_generation
+from appliance.protocol.session import INLINE, Input, Session, SessionContext, State, Step, Table
 
 _OPEN = CandidTypes("(record {client_nonce: nat64; gateway_principal: opt principal})")
 """The argument of either generation: v1 leaves the gateway out."""

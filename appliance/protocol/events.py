@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from appliance.crypto import Request
 from appliance.errors import GatewayError
 from appliance.ic.principal import Principal
+from appliance.protocol.frames import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +89,11 @@ class VerificationFailed:
     error: GatewayError
 
 
-Event = Send | Join | Poll | Relay | Opened | Verify | VerificationFailed
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Deliver a message of the canister that the session has kept, as if it came now."""
+
+    delivery: Delivery
+
+
+Event = Send | Join | Poll | Relay | Opened | Verify | VerificationFailed | Deliver

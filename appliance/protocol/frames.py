@@ -3,12 +3,25 @@
 Frames of the gateway are those of a server (RFC 6455 section 5.2): final, unmasked, of one message each.
 """
 
+from typing import Any, NamedTuple
+
 from appliance.crypto import decode_cbor
 from appliance.errors import Malformed
 
 _FINAL_TEXT = 0x81
 _FINAL_BINARY = 0x82
 _LONG_HEADERS = {126: 4, 127: 10}
+
+
+class Delivery(NamedTuple):
+    """A message of the canister: a complete WebSocket frame, its nonce in the canister's queue, and its number among
+    those for the client. ``polled`` is for the shell, which gets it back with a message that was kept.
+    """
+
+    frame: bytes
+    nonce: int
+    sequence_num: int
+    polled: Any = None
 
 
 def binary_frame(payload: bytes) -> bytes:

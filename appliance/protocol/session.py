@@ -14,6 +14,7 @@ from appliance.errors import SessionError, TextFrame
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Call, Event
+from appliance.protocol.frames import Delivery
 
 Generation = Literal[0, 1, 2]
 
@@ -60,13 +61,6 @@ class Step(NamedTuple):
 
 
 Table = Mapping[tuple[State, Input], Step]
-
-
-class Delivery(NamedTuple):
-    """A message of the canister: a complete WebSocket frame, and its nonce in the canister's queue."""
-
-    frame: bytes
-    nonce: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from appliance.errors import (
     reading_reply,
 )
 from appliance.ic.principal import Principal
-from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed, Verify
-from appliance.protocol.frames import detect_generation, text_frame
-from appliance.protocol.session import INLINE, Delivery, Generation, Input, Session, SessionContext, State, Step, Table
+from appliance.protocol.events import Call, Deliver, Event, Join, Opened, Poll, Relay, Send, VerificationFailed, Verify
+from appliance.protocol.frames import Delivery, detect_generation, text_frame
+from appliance.protocol.session import INLINE, Generation, Input, Session, SessionContext, State, Step, Table
 from appliance.protocol.signed import FirstMessage, SignedMessage, open_first, open_message, read_first, read_message
 
 _OPEN = CandidTypes("(record {msg: blob; sig: blob})")
@@ -141,11 +141,11 @@ class V0(Session):
 
     def _establish(self, nonce: int) -> list[Event]:
         held, self._held = self._held, []
-        sends: list[Event] = [Send(delivery.frame) for delivery in held if delivery.nonce >= nonce]
+        kept: list[Event] = [Deliver(delivery) for delivery in held if delivery.nonce >= nonce]
         established = Call(
             self.canister_id, "ws_message", _MESSAGE.encode({"msg": {"IcWebSocketEstablished": self.client_key}})
         )
-        return [Poll(nonce), Send(text_frame("1")), *sends, Relay(established), Opened()]
+        return [Poll(nonce), Send(text_frame("1")), *kept, Relay(established), Opened()]
 
     def _relay(self, message: SignedMessage) -> list[Event]:
         if message.client_key != self.client_key:

@@ -11,8 +11,9 @@ from appliance.ic.principal import Principal
 from appliance.localnet.state.clock import ManualClock
 from appliance.protocol import events as gateway_events
 from appliance.protocol.envelopes import Envelopes
+from appliance.protocol.frames import Delivery
 from appliance.protocol.generations import SESSIONS
-from appliance.protocol.session import Delivery, SessionContext
+from appliance.protocol.session import SessionContext
 
 _GET_MESSAGES = CandidTypes("(record {nonce: nat64})")
 _TEXT = 1  # the opcode (RFC 6455 section 5.2)
@@ -67,7 +68,8 @@ class Conversation:
         events: list[Event] = []
         for message in polled.messages:
             self._next_nonce = message.nonce + 1
-            events += await self._perform(self.gateway.delivered(Delivery(message.frame, message.nonce)))
+            delivery = Delivery(message.frame, message.nonce, message.sequence_num)
+            events += await self._perform(self.gateway.delivered(delivery))
         return events
 
     async def _perform(self, wanted: Sequence[gateway_events.Event]) -> list[Event]:
@@ -84,7 +86,9 @@ class Conversation:
                     self._next_nonce = nonce or 0
                 case gateway_events.Join() | gateway_events.Opened():
                     pass
-                case gateway_events.Doubted(error):
+                case gateway_events.Deliver(kept):
+                    events += await self._to_client(kept.frame)
+                case gateway_events.VerificationFailed(error):
                     raise error
                 case unknown:
                     assert_never(unknown)

@@ -328,6 +328,32 @@ async def test_v0_a_client_that_comes_again_with_its_key_gets_nothing_of_before(
         await unharmed(witness)
 
 
+async def test_v0_a_late_message_of_the_session_before_takes_no_number_of_the_next_one():
+    async with running(generation="v0") as network, playing(network) as witness:
+        gateway, key, may_open = network.gateway, SigningKey.generate("ed25519"), asyncio.Event()
+        poller, relayed = gateway.pollers[network.canister_id], gateway.counters.relayed
+        poller.pause()
+        async with player(network, key=key) as client:
+            await client.open()
+            await until(lambda: gateway.counters.relayed == relayed + 2)  # it is announced, so the canister greets it
+        await until(lambda: not gateway.pending_close_calls)
+
+        async def decide(_):
+            await may_open.wait()
+
+        gateway.hooks.open = decide
+        async with player(network, key=key) as client:
+            opening = asyncio.ensure_future(client.open())
+            await until(lambda: gateway.counters.joined == 3)
+            poller.resume()
+            await poller.drained()
+            may_open.set()
+            await opening
+            assert await client.hear() == "ping"
+            await unharmed(client)
+        await unharmed(witness)
+
+
 async def test_v0_polling_begins_where_the_canister_says():
     async with running(generation="v0") as network:
         async with playing(network) as client:

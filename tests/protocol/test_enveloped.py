@@ -28,7 +28,8 @@ from appliance.errors import (
 from appliance.protocol.enveloped import REMEMBERED
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Join, Opened, Poll, Relay, Send, VerificationFailed
-from appliance.protocol.session import Delivery, Input, SessionContext, State, draw
+from appliance.protocol.frames import Delivery
+from appliance.protocol.session import Input, SessionContext, State, draw
 from appliance.protocol.v1 import V1
 from appliance.protocol.v2 import V2
 from tests.gateway.clients import CANISTER, GATEWAY, OTHER_CANISTER, Client, greeting
@@ -36,7 +37,7 @@ from tests.gateway.fake_ic import OK, ROOT, err
 
 NOW = time.time_ns()
 """The time of every test here: what is signed at the beginning must not expire while others run."""
-DELIVERY = Delivery(b"frame", 7)
+DELIVERY = Delivery(b"frame", 7, 1)
 KINDS = [V1, V2]
 CLIENTS = {kind: Client(clock=lambda: NOW, generation=kind.name) for kind in KINDS}
 OPENINGS = {kind: client.open() for kind, client in CLIENTS.items()}

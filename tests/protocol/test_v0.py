@@ -24,9 +24,9 @@ from appliance.errors import (
 )
 from appliance.protocol import v0
 from appliance.protocol.envelopes import Envelopes
-from appliance.protocol.events import Join, Opened, Poll, Relay, Send, VerificationFailed
-from appliance.protocol.frames import text_frame
-from appliance.protocol.session import Delivery, Input, SessionContext, State, draw
+from appliance.protocol.events import Deliver, Join, Opened, Poll, Relay, Send, VerificationFailed
+from appliance.protocol.frames import Delivery, text_frame
+from appliance.protocol.session import Input, SessionContext, State, draw
 from appliance.protocol.v0 import V0
 from tests import vectors
 from tests.gateway.clients import CANISTER, GATEWAY, Client, ClientV0, greeting
@@ -199,18 +199,18 @@ def test_no_message_is_taken_before_the_answer():
 def test_what_comes_before_the_answer_is_held_and_what_is_of_an_earlier_session_dropped(nonces):
     it = at(State.OPENING)
     for nonce in nonces:
-        assert it.delivered(Delivery(b"%d" % nonce, nonce)) == []
-    _, one, *sends, _, _ = it.answered("ws_open", opened())
+        assert it.delivered(Delivery(b"%d" % nonce, nonce, 1)) == []
+    _, one, *kept, _, _ = it.answered("ws_open", opened())
     assert one == Send(text_frame("1"))
-    assert sends == [Send(b"%d" % nonce) for nonce in nonces if nonce >= NONCE]
-    assert it.delivered(Delivery(b"next", NONCE + 6)) == [Send(b"next")]
+    assert kept == [Deliver(Delivery(b"%d" % nonce, nonce, 1)) for nonce in nonces if nonce >= NONCE]
+    assert it.delivered(Delivery(b"next", NONCE + 6, 1)) == [Send(b"next")]
 
 
 def test_what_is_held_is_bounded():
     it = at(State.OPENING)
-    it.delivered(Delivery(bytes(v0.MAX_HELD), 1))
+    it.delivered(Delivery(bytes(v0.MAX_HELD), 1, 1))
     with pytest.raises(SlowClient):
-        it.delivered(Delivery(b"x", 2))
+        it.delivered(Delivery(b"x", 2, 2))
 
 
 @given(STATES, st.sampled_from(Input))
@@ -223,7 +223,7 @@ def test_every_input_is_legal_or_a_violation(state, what):
         Input.OTHER: lambda: receive(it, Client().call("other", b"DIDL\x00\x00")),
         Input.TEXT: it.receive_text,
         Input.ACCEPTED: lambda: it.answered("ws_open", opened()),
-        Input.DELIVERY: lambda: it.delivered(Delivery(b"", NONCE)),
+        Input.DELIVERY: lambda: it.delivered(Delivery(b"", NONCE, 1)),
     }[what]
     if (state, what) in V0.table:
         assert isinstance(feed(), list)

@@ -3,7 +3,8 @@
 from appliance.crypto import Verifier
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Join
-from appliance.protocol.session import Delivery, SessionContext
+from appliance.protocol.frames import Delivery
+from appliance.protocol.session import SessionContext
 from appliance.protocol.v1 import V1
 from tests import vectors
 from tests.gateway.clients import GATEWAY
@@ -26,7 +27,7 @@ def test_a_recorded_client_is_understood():
     for position, frame in enumerate(frames):
         data = bytes.fromhex(frame["hex"])
         if frame["dir"] == "gateway->client":
-            it.delivered(Delivery(data, 0))
+            it.delivered(Delivery(data, 0, 1))
             continue
         events = it.receive(data, now_ns=int(frame["ingress_expiry"]) - 60 * 10**9)
         assert isinstance(events[0], Join) == (position == 0)

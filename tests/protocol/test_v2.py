@@ -7,7 +7,8 @@ from appliance.errors import WrongGateway
 from appliance.ic.principal import Principal
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.events import Send
-from appliance.protocol.session import Delivery, SessionContext
+from appliance.protocol.frames import Delivery
+from appliance.protocol.session import SessionContext
 from appliance.protocol.v2 import V2
 from tests import vectors
 from tests.gateway.clients import GATEWAY, Client, greeting, payload_of
@@ -44,7 +45,7 @@ def test_recorded_clients_are_understood(name):
         if frame["what"] == "handshake":
             assert payload_of(it.connect()[0].frame) == data
         elif frame["dir"] == "gateway->client":
-            it.delivered(Delivery(data, 0))
+            it.delivered(Delivery(data, 0, 1))
         else:
             relay = it.receive(data, now_ns=int(frame["ingress_expiry"]) - 60 * 10**9)[-1]
             assert relay.call.request_id.hex() == frame["request_id"]
