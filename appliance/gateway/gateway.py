@@ -168,8 +168,7 @@ class Gateway:
             epoch.stop()
         for drain in filter(None, (self.drain, *self.canister_drains.values())):
             drain.cancel()  # nobody is left to close, and it may still be in its grace
-        unfinished = await self.tasks.finish(left_s)
-        if unfinished:
+        if unfinished := await self.tasks.finish(left_s):
             _log.warning("stopped before all was done", tasks=unfinished)
         for epoch in self.epochs:
             await epoch.journal.close()
@@ -199,14 +198,16 @@ class Gateway:
     def _follow_canister(self, old: Canister | None, new: Canister | None, canister_id: Principal) -> None:
         is_removed = new is None and (old is not None or canister_id not in self.canister_drains)
         # v0 has a queue format of its own: one poller cannot read for sessions of v0 and of the others.
-        if is_removed or (new and old and ("v0" in old.generation) != ("v0" in new.generation)):
+        has_other_format = new and old and ("v0" in old.generation) != ("v0" in new.generation)
+        if is_removed or has_other_format:
             self.drain_canister(canister_id, *self._absences.parting(canister_id, self.config.drain))
         elif new is not None and old is None and (drain := self.canister_drains.pop(canister_id, None)) is not None:
             drain.cancel()  # served again: whoever was not closed yet may stay
-        for poller in filter(None, (epoch.pollers.get(canister_id) for epoch in self.epochs)):
-            poller.follow(self.config.polling_of(canister_id))
-            if new is not None and new.paused != poller.is_paused:
-                (poller.pause if new.paused else poller.resume)()
+        for epoch in self.epochs:
+            if has_other_format:  # whoever comes now begins a new poller, and does not wait for the end of the drain
+                epoch.pollers.forget(canister_id)
+            elif new is not None:
+                epoch.pollers.follow(canister_id, self.config.polling_of(canister_id), is_paused=new.paused)
 
     def rotate(self, principal: Principal, ic: Ic, journal: Journal | NoJournal) -> bool:
         """Begin sessions in the name of another principal, which ``ic`` signs with. Those that are there keep theirs.
@@ -314,10 +315,9 @@ class Gateway:
     def opened(self, peer: Peer) -> None:
         """Record that a session is open."""
         self.counters.opened += 1
-        if peer.join is not None:
-            self._successions.opened(peer.join, peer)
+        if (join := peer.join) is not None:
+            self._successions.opened(join, peer)
         self.event_bus.publish("session.opened", **asdict(peer.who))
-        join = peer.join
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
 
     def report_unverified(self, error: GatewayError, peer: Peer) -> None:

@@ -66,6 +66,13 @@ async def all_generations(**sections):
         yield network, ids
 
 
+async def reconfigure(network, **settings):
+    """Follow other settings of the canister."""
+    config = network.gateway.config
+    canister = type(config.canisters[0]).model_validate({"id": str(network.canister_id), **settings})
+    (await network.gateway.prepare(config.model_copy(update={"canisters": [canister]}))).commit()
+
+
 @EACH
 async def test_a_conversation_and_its_end(generation):
     async with running(generation=generation) as network:
@@ -290,6 +297,18 @@ async def test_the_opening_of_another_client_cannot_be_replayed(generation):
         await nobody(network)
 
 
+async def test_a_canister_that_comes_to_speak_another_format_serves_new_clients_while_the_old_ones_are_drained():
+    slow = {"drain": {"rate": "1/s", "deadline": "1h"}}
+    async with running(generation="v2", **slow) as network, AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(playing(network))
+        again = PingPong(generation="v0", gateway=network.gateway.principal)
+        network.localnet.reinstall_canister(network.canister_id, again)
+        await reconfigure(network, generation="v0")
+        async with playing(network, generation="v0") as new:
+            await unharmed(new)
+
+
 # --- v0 alone ---------------------------------------------------------------------------------------------------------
 
 
@@ -352,6 +371,24 @@ async def test_v0_a_late_message_of_the_session_before_takes_no_number_of_the_ne
             assert await client.hear() == "ping"
             await unharmed(client)
         await unharmed(witness)
+
+
+async def test_v0_a_canister_that_is_paused_while_its_first_client_opens_is_not_polled():
+    async with running(generation="v0") as network, player(network) as client:
+        may_open = asyncio.Event()
+
+        async def decide(_):
+            await may_open.wait()
+
+        network.gateway.hooks.open = decide
+        opening = asyncio.ensure_future(client.open())
+        await until(lambda: network.gateway.counters.joined)
+        await reconfigure(network, generation="v0", paused=True)
+        may_open.set()
+        await opening
+        assert network.gateway.pollers[network.canister_id].is_paused
+        await reconfigure(network, generation="v0")
+        assert await client.hear() == "ping"
 
 
 async def test_v0_polling_begins_where_the_canister_says():

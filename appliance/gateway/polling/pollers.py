@@ -86,6 +86,8 @@ class Pollers(Mapping[Principal, Poller]):
             event_bus=self._event_bus,
             zero_is_end="v1" in canister.generation,
         )
+        if canister.paused:  # while the first of its clients was opening its session
+            poller.pause()
         self._running[canister_id] = poller, self._tasks.start(poller.run())
 
     def stop(self, canister_id: Principal) -> None:
@@ -94,6 +96,18 @@ class Pollers(Mapping[Principal, Poller]):
             poller, task = self._running.pop(canister_id)
             poller.end()  # not left to the cancelled task: whoever waits for a poll goes on at once
             task.cancel()
+
+    def forget(self, canister_id: Principal) -> None:
+        """Poll a canister no more, and forget its queue: it has another one from now on."""
+        self.stop(canister_id)
+        self._positions.pop(canister_id, None)
+
+    def follow(self, canister_id: Principal, polling: CanisterPolling, *, is_paused: bool) -> None:
+        """Apply another configuration of a canister; does nothing if it is not polled."""
+        if (poller := self.get(canister_id)) is not None:
+            poller.follow(polling)
+            if is_paused != poller.is_paused:
+                (poller.pause if is_paused else poller.resume)()
 
     def stop_all(self) -> None:
         """Poll no canister any more."""
