@@ -67,7 +67,13 @@ class Epoch:
             wake_up=epochs.wake_up,
             budget=epochs.poll_budget,
         )
-        self.late_close_calls = LateCloseCalls(self.calls.close, journal, tasks=epochs.tasks, counters=epochs.counters)
+        self.late_close_calls = LateCloseCalls(
+            self.calls.close,
+            journal,
+            tasks=epochs.tasks,
+            counters=epochs.counters,
+            ended=lambda: epochs.end_unused(self),
+        )
 
     def members(self, canister_id: bytes) -> Mapping[bytes, Member]:
         """The members of a canister whose sessions began in this epoch."""
@@ -144,7 +150,7 @@ class Epochs:
         earlier = list(self)
         self.current = self._epochs[principal] = Epoch(principal, ic, journal, self)
         for epoch in earlier:
-            self._end_unused(epoch)
+            self.end_unused(epoch)
         return self.current
 
     def resume(self, principal: Principal) -> bool:
@@ -152,7 +158,7 @@ class Epochs:
         if (epoch := self._epochs.get(principal)) is None:
             return False
         before, self.current = self.current, epoch
-        self._end_unused(before)
+        self.end_unused(before)
         return True
 
     def of(self, principal: Principal) -> Epoch:
@@ -162,7 +168,7 @@ class Epochs:
     def release(self, epoch: Epoch) -> None:
         """One session fewer."""
         epoch.sessions -= 1
-        self._end_unused(epoch)
+        self.end_unused(epoch)
 
     @property
     def pending_late_close_calls(self) -> int:
@@ -185,9 +191,12 @@ class Epochs:
         for epoch in self:
             epoch.follow(config, verifier)
 
-    def _end_unused(self, epoch: Epoch) -> None:
+    def end_unused(self, epoch: Epoch) -> None:
+        """End an earlier epoch that has no sessions and no close calls any more; does nothing to others."""
         if epoch is self.current or epoch.sessions or epoch.late_close_calls.pending:
             return
+        if self._epochs.get(epoch.principal) is not epoch:
+            return  # the last session has ended it already
         del self._epochs[epoch.principal]
         epoch.stop()
         self.tasks.start(epoch.journal.close())

@@ -48,14 +48,16 @@ class LateCloseCalls:
         *,
         tasks: Tasks,
         counters: Counters,
+        ended: Callable[[], None],
     ) -> None:
         """``send`` makes a close call when there is room for it, from canister, client key and argument. It raises
-        GatewayError.
+        GatewayError. ``ended`` is called when none is pending any more.
         """
         self._send = send
         self._journal = journal
         self._tasks = tasks
         self._counters = counters
+        self._ended = ended
         self._groups: OrderedDict[tuple[bytes, bytes], _Group] = OrderedDict()
         self._waiting: OrderedDict[tuple[bytes, bytes], _Group] = OrderedDict()
         self._running: set[asyncio.Task[None]] = set()
@@ -107,6 +109,8 @@ class LateCloseCalls:
         self._running.discard(task)
         del self._groups[place]
         self._start_next()
+        if not self._groups:
+            self._ended()
 
     async def _close(self, group: _Group) -> None:
         while group.entries and await self._attempt(group):

@@ -8,10 +8,11 @@ import pytest
 from appliance.errors import CallExpired, CertifiedReject, RefusedByPlugin, ReplayedEnvelope
 from appliance.gateway.journal import late_close_calls
 from appliance.gateway.journal.entry import Entry
-from appliance.gateway.journal.journal import Journal
+from appliance.gateway.journal.journal import Journal, NoJournal
+from appliance.ic.principal import Principal
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER, GATEWAY, Client
-from tests.gateway.fake_ic import CLOSE, err, nothing
+from tests.gateway.fake_ic import CLOSE, FakeCanister, FakeIc, err, nothing
 from tests.gateway.journal.entries import left_in
 
 
@@ -194,3 +195,16 @@ async def test_who_is_refused_before_the_canister_is_called_stays_in_the_journal
         keys = [bytes(key) for (key,) in database.execute("SELECT client_key FROM clients")]
         gate.set()
     assert client.client_key in keys
+
+
+async def test_an_identity_that_is_not_used_any_more_ends_with_the_last_of_its_late_close_calls(tmp_path):
+    await left_behind(tmp_path, Client(), Client())
+    async with Process(tmp_path) as process:
+        gate, identity = asyncio.Event(), Principal.self_authenticating(b"the next identity")
+        process.ic.before_call = gate.wait
+        process.gateway.rotate(identity, FakeIc(FakeCanister(CANISTER, identity)), NoJournal())
+        assert process.gateway.epochs.pending_late_close_calls == len(process.gateway.epochs) == 2
+        gate.set()
+        await until(lambda: len(process.gateway.epochs) == 1)
+        await until(process.journal._ended.done)
+        assert len(process.canister.left) == 2
