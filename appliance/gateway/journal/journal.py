@@ -84,11 +84,15 @@ class Journal:
     @classmethod
     async def opened(cls, file: Path, gateway: bytes, *, clock: Callable[[], int]) -> Self:
         """As the constructor, without holding up the event loop. Raises JournalUnusable."""
+        opening = asyncio.ensure_future(FILES.run(LockedStore, file, gateway, now_ns=clock()))
         try:
             async with asyncio.timeout(FILE_TIMEOUT_S):
-                files = await FILES.run(LockedStore, file, gateway, now_ns=clock())
-        except TimeoutError:
-            raise JournalUnusable(str(file), f"it cannot be opened within {FILE_TIMEOUT_S:g} s") from None
+                files = await asyncio.shield(opening)
+        except BaseException as error:
+            opening.add_done_callback(_let_go)  # its thread cannot be stopped, and nobody else would ever unlock it
+            if isinstance(error, TimeoutError):
+                raise JournalUnusable(str(file), f"it cannot be opened within {FILE_TIMEOUT_S:g} s") from None
+            raise
         return cls(file, gateway, clock=clock, files=files)
 
     async def __aenter__(self) -> Self:
@@ -246,3 +250,9 @@ class NoJournal:
 
     async def close(self) -> None:
         """See Journal."""
+
+
+def _let_go(opening: "asyncio.Future[LockedStore]") -> None:
+    """Close files that nobody waits for any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        FILES.submit(opening.result().close)

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import structlog
 
+from appliance.errors import JournalUnusable
 from appliance.gateway.journal import journal as module
 from appliance.gateway.journal.entry import UsedOpening
+from appliance.gateway.journal.files import LockedStore
 from appliance.gateway.journal.journal import Journal
 from appliance.gateway.journal.store import Store
 from tests.gateway.bench import until
@@ -126,3 +128,22 @@ async def test_a_disk_that_hangs_locks_nobody_out(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(module, "COMMIT_TIMEOUT_S", 30)
     await kept.__aexit__()
     assert [each.client for each in left_in(tmp_path / "journal")] == ["client 1"]
+
+
+async def test_a_journal_that_is_opened_too_late_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "journal"
+    async with journal(tmp_path) as kept:
+        await kept.add(entry(1), None)
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(module, "FILE_TIMEOUT_S", 0.01)
+    with pytest.raises(JournalUnusable, match="it cannot be opened within"):
+        await Journal.opened(file, GATEWAY, clock=lambda: 7)
+    other.close()
+
+    def is_free() -> bool:
+        files = LockedStore(file, GATEWAY, now_ns=7)
+        files.close()
+        return files.file == file
+
+    await until(is_free)
