@@ -41,7 +41,8 @@ _WATCH_CHANGED = (
 
 async def run(begun: Start, logging: Logging) -> bool:
     """Serve until SIGINT or SIGTERM, then drain and stop. SIGHUP and a changed file start a reload. A second SIGINT or
-    SIGTERM stops at once, by cancelling the task this runs in; so does the first while the gateway still starts.
+    SIGTERM stops at once, by cancelling the task this runs in and leaving no time for what follows; so does the first
+    while the gateway still starts.
     SIGUSR2 closes the sessions and leaves the rest to the process that the service manager starts next: then this
     returns True.
 
@@ -64,7 +65,7 @@ async def _operate(service: Service, control: Control, begun: Start, signals: "_
     """Serve until a signal, then drain."""
     tasks, notifier, reloads = Tasks(), Notifier.from_environment(), control.reloads
     try:
-        signals.begin(lambda: tasks.start(_on_signal(reloads, notifier)))
+        signals.begin(lambda: tasks.start(_on_signal(reloads, notifier)), service.gateway.hurry)
         # the wording of the reference gateway, because scripts search for this line
         _log.info(f"Gateway Agent principal: {service.principal!s}")
         if begun.loaded.config.watch:
@@ -158,6 +159,7 @@ class _Signals:
         self.have_started = False
         self.hands_on = False
         self._reload: Callable[[], object] | None = None
+        self._hurry: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
         loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
@@ -172,9 +174,9 @@ class _Signals:
         for number in (*_STOP, signal.SIGHUP, signal.SIGUSR2):
             loop.remove_signal_handler(number)
 
-    def begin(self, reload: Callable[[], object]) -> None:
-        """The gateway serves, and follows SIGHUP by this."""
-        self.have_started, self._reload = True, reload
+    def begin(self, reload: Callable[[], object], hurry: Callable[[], None]) -> None:
+        """The gateway serves. It follows SIGHUP by ``reload``; after ``hurry`` it waits for nothing when it stops."""
+        self.have_started, self._reload, self._hurry = True, reload, hurry
 
     def end_reloads(self) -> None:
         """The gateway stops."""
@@ -182,6 +184,7 @@ class _Signals:
 
     def _on_stop(self) -> None:
         if (self.stop.is_set() or not self.have_started) and self._task is not None:
+            self._hurry()  # each step of the stop that is still to come has a time of its own
             self._task.cancel()
         self.stop.set()
 

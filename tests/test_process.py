@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.client import connect
 from appliance.localnet.net import Localnet
+from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from tests.cli.processes import WORDS, icws, seen
 
 STOP = (signal.SIGINT, signal.SIGTERM)
@@ -64,6 +66,24 @@ async def test_signals_while_it_stops_end_it_at_once_and_in_order(tmp_path: Path
             process.send_signal(number)
             _, stderr = await process.communicate()
     assert process.returncode == 130
+    assert b"Traceback" not in stderr
+
+
+async def test_a_second_signal_waits_for_no_close_call(tmp_path: Path) -> None:
+    async with Localnet() as net:
+        canister = net.create_canister(PingPong())
+        file = write(tmp_path, net.url, "drain: {grace: 10m}\n")
+        async with icws("run", "--config", str(file)) as process:
+            url = re.search(r"url=(ws://\S+)", await seen(process.stderr, WORDS))
+            assert url is not None
+            async with connect(url[1], canister, root_key=net.root_key, message_type=APP_MESSAGE) as client:
+                await client.receive()
+                await _hold_a_drain(process, signal.SIGTERM)
+                await net.stop_http()
+                process.send_signal(signal.SIGTERM)
+                _, stderr = await process.communicate()
+    assert process.returncode == 130
+    assert b"stopped before all was done" in stderr
     assert b"Traceback" not in stderr
 
 

@@ -91,7 +91,7 @@ class Gateway:
         self.winding_down = False
         self.drain: Drain | None = None
         self.canister_drains: dict[Principal, Drain] = {}
-        self._verifier = verifier
+        self.verifier = verifier
         self.epochs = Epochs(
             config,
             envelopes=Envelopes(verifier, config.verification.envelopes),
@@ -137,11 +137,6 @@ class Gateway:
         """The running pollers by canister."""
         return self.epochs.pollers
 
-    @property
-    def verifier(self) -> Verifier:
-        """The present verifier; a reload may replace it."""
-        return self._verifier
-
     def session(self, generation: str) -> Session:
         """A new session of a wire generation, by its name. Its peer has to `leave` in the end."""
         self.epochs.current.sessions += 1
@@ -161,6 +156,10 @@ class Gateway:
             self._deadline = now + self.config.drain.deadline
         return max(0.0, self._deadline - now)
 
+    def hurry(self) -> None:
+        """Leave no more time for stopping: close calls that are not done by now are left to the next process."""
+        self._deadline = asyncio.get_running_loop().time()
+
     async def stop(self) -> None:
         """Wait for all close calls, within the time that is left, then end all background work."""
         left_s = self.begin_stop()
@@ -177,7 +176,7 @@ class Gateway:
 
     async def prepare(self, new: Config, *, may_return: bool = False) -> ImmediateChange:
         """Prepare to follow another configuration, which may be a step of several; changes nothing yet."""
-        verifier, old = self._verifier, self.config.verification
+        verifier, old = self.verifier, self.config.verification
         if new.verification.max_certificate_age != old.max_certificate_age:
             age_ns = round(new.verification.max_certificate_age * 1e9)
             verifier = Verifier(verifier.root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
@@ -187,7 +186,7 @@ class Gateway:
         """Follow another configuration from now on. Sessions of canisters that are no longer served are drained."""
         old, self.config = self.config, new
         self._absences.follow(old, new, self.hub.canisters() if may_return else None)
-        self._verifier = verifier
+        self.verifier = verifier
         self.epochs.follow(new, verifier)
         self.limits.follow(new)
         self.verification.share = new.verification.share_per_ip
