@@ -10,6 +10,7 @@ import structlog
 from appliance.errors import ConfigError, ConfigProblem, IcError, Malformed, ReplyError, reading_reply
 from appliance.ic.endpoints import Endpoint, is_mainnet
 from appliance.ic.failover import first_answer
+from appliance.ic.http.proxies import is_loopback
 from appliance.ic.http.transport import Transport
 from appliance.ic.replies import field, read_fields
 
@@ -25,7 +26,6 @@ _log = structlog.get_logger(__name__)
 
 FETCH_AGAIN_S = 1.0, 10.0
 """The first and the longest pause between two attempts to fetch a root key."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 async def fetch_status(transport: Transport) -> Mapping[str, object]:
@@ -92,7 +92,7 @@ async def wait_for_root_key(setting: str, transport: Transport) -> bytes:
 
 def root_key_warning(setting: str, urls: Sequence[str]) -> str | None:
     """A warning about this choice of a root key, as a sentence; None if there is none."""
-    remote = [url for url in urls if urlsplit(url).hostname not in _LOOPBACK]
+    remote = [url for url in urls if not is_loopback(urlsplit(url).hostname or "")]
     if setting == "fetch":
         whom = f"{', '.join(remote)} and everybody on the way to it" if remote else "the local network"
         return f"the root key is fetched: every certificate is trusted on the word of {whom}"

@@ -87,5 +87,7 @@ def test_operators_are_warned_of_risky_choices() -> None:
     assert root_key_warning("mainnet", ["https://icp-api.io"]) is None
     assert root_key_warning("ab" * 133, ["http://10.0.0.1"]) is None
     assert "local network" in str(root_key_warning("fetch", ["http://localhost:4943"]))
+    for here in ("http://chat.localhost:4943", "http://127.0.0.2:4943", "http://[::1]:4943"):
+        assert "local network" in str(root_key_warning("fetch", [here])), "nobody else is on the way to it"
     assert "http://10.0.0.1" in str(root_key_warning("fetch", ["http://127.0.0.1:1", "http://10.0.0.1"]))
     assert "not known to be the mainnet" in str(root_key_warning("mainnet", ["http://127.0.0.1:4943"]))

@@ -15,7 +15,7 @@ away."""
 
 
 class Timelines:
-    """EndedBy the id of the connection."""
+    """The timelines by the id of their connection."""
 
     def __init__(self, *, closed: int = CLOSED, entries: int = CLOSED_ENTRIES, turned_away: int = TURNED_AWAY) -> None:
         self.turned_away: deque[Timeline] = deque(maxlen=turned_away)
