@@ -29,7 +29,7 @@ class Member(Protocol):
     def deliver(self, frame: bytes, nonce: int, sequence_num: int, polled: PollRecord) -> bool:
         """Send a complete WebSocket frame: a polled message with this nonce, by this number among the client's own.
         Never raises and never waits. Returns whether it is delivered: it is not if the client had it before, if it is
-        of another session, or if one before it is missing, which closes the client.
+        of another session, or if the client is closed, because one before it is missing or the client is too slow.
         """
 
     def fail(self, error: Exception) -> None:

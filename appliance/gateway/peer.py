@@ -208,7 +208,7 @@ class Peer:
 
     def deliver(self, frame: bytes, nonce: int, sequence_num: int, polled: PollRecord) -> bool:
         """Send a message of the canister. Never raises and never waits. Returns False where it is not delivered: the
-        client had it before, or it is not of this session, or one before it is missing; then the client is closed.
+        client had it before, or it is not of this session, or the client is closed: one before is missing, or too slow.
         """
         if nonce < self.first_nonce:  # for an earlier session of the same client key, whose last messages come late
             return self.first_nonce == NOT_NAMED and self._keep(Delivery(frame, nonce, sequence_num, polled))
@@ -228,7 +228,7 @@ class Peer:
                 self._services.recorder.traced(self.timeline, polled, nonce, len(frame))
         except Exception as error:  # the poller delivers to all clients, and one must not stop it for the others
             self.fail(error)
-            return True
+            return False
         if (notify := self._services.hooks.canister_message) is not None:
             notify(self.who, CanisterMessage(nonce, frame))
         return True

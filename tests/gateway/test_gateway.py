@@ -226,6 +226,9 @@ async def test_a_slow_client_is_closed_alone_and_delays_nobody():
         assert other.error is None
         await until(lambda: stuck.is_gone)
         assert slow.client_key not in bench.gateway.hub.members(CANISTER)
+        delivered = stuck.peer.timeline.delivered + other.peer.timeline.delivered
+        assert bench.gateway.counters.delivered == delivered
+        assert bench.gateway.counters.undeliverable == 62 - delivered
 
 
 async def test_a_message_for_another_canister_ends_the_session():

@@ -231,7 +231,8 @@ DOUBTED = _UP.counter(
 
 DELIVERED = _DOWN.counter("icws_canister_messages_total", "Messages of canisters that were delivered to their client.")
 UNDELIVERABLE = _DOWN.counter(
-    "icws_undeliverable_messages_total", "Messages of canisters for clients that are not connected to this gateway."
+    "icws_undeliverable_messages_total",
+    "Messages of canisters for clients that are not connected to this gateway, or do not take them.",
 )
 REPEATED = _DOWN.counter("icws_repeated_messages_total", "Messages in poll replies that had been delivered before.")
 GAPS = _DOWN.counter("icws_nonce_gaps_total", "Gaps in the nonces of a canister: messages were lost.")
