@@ -35,6 +35,9 @@ class Member(Protocol):
     def fail(self, error: Exception) -> None:
         """Close its socket for this reason."""
 
+    def forgotten(self, error: Exception) -> None:
+        """Close its socket for this reason, and make no close call: its canister does not know it any more."""
+
 
 _NOBODY: Mapping[bytes, Member] = MappingProxyType({})
 

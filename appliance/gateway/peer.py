@@ -245,7 +245,7 @@ class Peer:
         """Close the socket for this reason."""
         self._connection.close(error)
 
-    def replace(self, error: Exception) -> None:
+    def forgotten(self, error: Exception) -> None:
         """Close the socket for this reason, and make no close call: the canister does not know this client any more.
         A close call by its principal would end the session that replaced this one.
         """

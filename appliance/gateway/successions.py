@@ -10,7 +10,7 @@ from appliance.protocol.events import Join
 class Holder(Protocol):
     """A client as this module uses it."""
 
-    def replace(self, error: Exception) -> None:
+    def forgotten(self, error: Exception) -> None:
         """Close it for this reason, and make no close call: the canister does not know it any more."""
 
 
@@ -33,7 +33,7 @@ class Successions:
         before = self._holders.get(place)
         self._holders[place] = client
         if before is not None:
-            before.replace(SessionReplaced(str(Principal(join.principal))))
+            before.forgotten(SessionReplaced(str(Principal(join.principal))))
 
     def left(self, join: Join, client: Holder) -> None:
         """A client is gone."""

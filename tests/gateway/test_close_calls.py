@@ -196,6 +196,22 @@ async def test_a_canister_that_does_not_know_the_gateway_any_more_has_forgotten_
         await until(lambda: all(shell.is_gone for _, shell in clients))
         assert isinstance(refused.error, CanisterRefused)
         assert all(isinstance(shell.error, CanisterForgot) for _, shell in listeners)
+        await until(lambda: not bench.gateway.pending_close_calls)
+        assert bench.canister.left == [talker.client_key], "it has said so, for all of them"
+
+
+async def test_whom_a_canister_has_forgotten_gets_no_close_call():
+    """It would end the new session of the same principal, where a canister keeps one of each (v1)."""
+    async with Bench() as bench:
+        old = [await bench.opened() for _ in range(3)]
+        bench.canister.install()
+        (client, _), newcomer = old[0], bench.connect()
+        newcomer.receive(Client(key=client.key).open())
+        await until(lambda: bench.wake_ups[0].tick() or newcomer.was_opened)
+        await until(lambda: all(shell.is_gone for _, shell in old) and not bench.gateway.pending_close_calls)
+        assert all(isinstance(shell.error, CanisterForgot) for _, shell in old)
+        assert bench.canister.left == []
+        assert newcomer.error is None
 
 
 async def test_a_client_that_opened_while_another_was_refused_stays():

@@ -20,7 +20,7 @@ class Holder:
     def __init__(self) -> None:
         self.error: Exception | None = None
 
-    def replace(self, error: Exception) -> None:
+    def forgotten(self, error: Exception) -> None:
         assert self.error is None, "closed twice"
         self.error = error
 

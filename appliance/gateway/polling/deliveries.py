@@ -8,7 +8,7 @@ from appliance.errors import CanisterForgot, CanisterSilent, MessagesLost
 from appliance.gateway.hub import Member
 from appliance.gateway.polling.heartbeat import Heartbeat
 from appliance.gateway.polling.page import Message
-from appliance.gateway.polling.queue_position import QueuePosition, Taken
+from appliance.gateway.polling.queue_position import QueuePosition, Restarted, Taken
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.timeline import PollRecord
 from appliance.ic.principal import Principal
@@ -77,7 +77,7 @@ class Deliveries:
                 self._suspects.discard(key)
         heartbeat.received_all(received, self._clock())
         if taken.forgotten:
-            self.forgotten(key for key in taken.forgotten if position.waits(key))
+            self._fail([key for key in taken.forgotten if position.waits(key)], self._forgot)
         counters.delivered += delivered
         counters.repeated += taken.repeated
         return delivered
@@ -129,19 +129,30 @@ class Deliveries:
             elif member.is_open:
                 member.fail(CanisterSilent(str(self._canister_id), silent_ns))
 
-    def restarted(self) -> None:
+    def restarted(self, restart: Restarted) -> None:
         """Close the clients that the canister forgot."""
         self._counters.resets += 1
         _log.warning("canister restarted its queue", canister=str(self._canister_id))
         waits = self._position.waits
-        self.forgotten(key for key, member in self._members().items() if member.is_open and not waits(key))
+        forgotten = [key for key, member in self._members().items() if member.is_open and not waits(key)]
+        if restart.is_certified:
+            self.forgotten(forgotten)
+        else:
+            self._fail(forgotten, self._forgot)
 
     def forgotten(self, client_keys: Iterable[bytes]) -> None:
-        """Close clients that the canister does not know any more."""
-        self._fail(client_keys, lambda: CanisterForgot(str(self._canister_id)))
+        """Close clients that the canister does not know any more, as it has certified."""
+        for member in self._of(client_keys):
+            member.forgotten(self._forgot())
+
+    def _forgot(self) -> CanisterForgot:
+        return CanisterForgot(str(self._canister_id))
 
     def _fail(self, client_keys: Iterable[bytes], reason: Callable[[], Exception]) -> None:
-        members = self._members()
-        # A list: a member that is closed leaves, and with it its key.
-        for member in [members[key] for key in client_keys if key in members]:
+        for member in self._of(client_keys):
             member.fail(reason())
+
+    def _of(self, client_keys: Iterable[bytes]) -> list[Member]:
+        """The members with these keys. A list: a member that is closed leaves, and with it its key."""
+        members = self._members()
+        return [members[key] for key in client_keys if key in members]

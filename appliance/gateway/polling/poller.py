@@ -214,7 +214,7 @@ class Poller:
         self._deliveries.left(client_key)
 
     def forgotten(self, client_keys: Iterable[bytes]) -> None:
-        """Close clients that the canister does not know any more, as it says."""
+        """Close clients that the canister does not know any more, as it has certified."""
         self._deliveries.forgotten(client_keys)
 
     async def drained(self) -> None:
@@ -278,7 +278,7 @@ class Poller:
         while not isinstance(decision, Taken):
             self._budget.charge()
             if isinstance(decision, Restarted):
-                self._deliveries.restarted()
+                self._deliveries.restarted(decision)
                 self._wake_up.set()  # the new queue may be long
                 ask = position.next_ask()
             elif isinstance(decision, Ask):

@@ -96,7 +96,11 @@ class Taken(NamedTuple):
 
 
 class Restarted(NamedTuple):
-    """The canister has a new queue. It forgot every client that is open, and nothing of the new queue was taken."""
+    """The canister has a new queue. It forgot every client that is open, and nothing of the new queue was taken.
+    ``is_certified`` unless the operator has the certificates not enforced.
+    """
+
+    is_certified: bool
 
 
 Decision: TypeAlias = Ask | Missing | Taken | Restarted
@@ -292,7 +296,7 @@ class QueuePosition:
         self._silent, self._probe_at = 0, FIRST_PROBE
         self._older_openings, self._aftermath = self._openings, PATIENCE
         self._patience = dict.fromkeys(self._waiting, PATIENCE) if self.greets else {}
-        return Restarted()
+        return Restarted(page.time_ns is not None)
 
     def _take(self, page: Page, messages: Sequence[Message], passing: Missing | None) -> Missing | Taken:
         """Move behind the messages that are new, up to a hole that is not believed yet."""

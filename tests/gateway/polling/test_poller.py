@@ -47,6 +47,8 @@ class Member:
     def fail(self, error: Exception) -> None:
         self.error = error
 
+    forgotten = fail
+
 
 class StrictMember(Member):
     """Watches the numbers of its messages, as a peer does."""

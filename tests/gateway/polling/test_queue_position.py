@@ -266,14 +266,14 @@ def test_only_a_newer_certificate_proves_a_restart(time_ns):
     for ask, messages in ((Ask(0, "probe"), [NEW]), (Ask(2), longer[2:])):
         position = behind_old_queue()
         decision = position.judge(ask, Page(messages, time_ns=time_ns))
-        assert decision == (Restarted() if time_ns > 50 else Taken())
+        assert decision == (Restarted(is_certified=True) if time_ns > 50 else Taken())
         assert position.next_nonce == (0 if time_ns > 50 else 3)
 
 
 @given(st.integers(0, 99), st.integers(100, 200), st.integers(0, 10))
 def test_nothing_older_than_the_restart_is_believed_afterwards(older_ns, newer_ns, nonce):
     position = behind_old_queue()
-    assert position.judge(Ask(0, "probe"), Page([NEW], time_ns=100)) == Restarted()
+    assert position.judge(Ask(0, "probe"), Page([NEW], time_ns=100)) == Restarted(is_certified=True)
     for purpose in ("poll", "probe", "rest"):
         assert position.judge(Ask(nonce, purpose), Page(OLD, time_ns=older_ns)) == Taken()
     assert position.next_nonce == 0
@@ -384,7 +384,7 @@ def test_clients_are_forgotten_only_within_the_patience_after_a_restart_and_its_
 
     for _ in range(in_flight):
         position.opening_began()
-    assert position.judge(Ask(0, "probe"), Page([NEW], time_ns=100)) == Restarted()
+    assert position.judge(Ask(0, "probe"), Page([NEW], time_ns=100)) == Restarted(is_certified=True)
     for _ in range(in_flight):
         position.opening_ended()
     for _ in range(later):
