@@ -212,7 +212,7 @@ def sessions_concerned(plan: Plan, gateway: Gateway) -> Mapping[str, int]:
 
 
 def _concerned_by(change: PlannedChange, gateway: Gateway) -> int:
-    if change.effect != "live":
+    if change.effect != "live" and not _closes_sessions(change):
         return 0
     if change.canister is not None:
         return len(gateway.hub.members(Principal.from_text(change.canister)))
@@ -220,6 +220,12 @@ def _concerned_by(change: PlannedChange, gateway: Gateway) -> int:
         listed = {canister.id for canister in gateway.config.canisters}
         return sum(len(gateway.hub.members(one)) for one in gateway.hub.canisters() if one not in listed)
     return len(gateway.hub) if change.path[0] in _CONCERNS_ALL else 0
+
+
+def _closes_sessions(change: PlannedChange) -> bool:
+    """Whether it changes a canister to or from v0, which is for new sessions and closes those that are open."""
+    is_generation = change.canister is not None and change.path[-1] == "generation"
+    return is_generation and ("v0" in change.old) != ("v0" in change.new)
 
 
 def _shown(plugin: PluginState) -> Plugin:

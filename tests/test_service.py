@@ -248,6 +248,16 @@ async def test_a_plan_counts_the_sessions_of_a_canister_that_goes(tmp_path):
             assert [(change.canister, change.sessions) for change in plan] == [(str(it.canister), 1)]
 
 
+@pytest.mark.parametrize(("generation", "sessions"), [("v0", 1), ("[v1, v2]", 0)])
+async def test_a_plan_counts_the_sessions_that_a_change_to_v0_closes(tmp_path, generation, sessions):
+    async with house(tmp_path) as it:
+        opening: Any = connect(it.service.url, it.canister, root_key=it.net.root_key, message_type=APP_MESSAGE)
+        async with opening:
+            it.file.write_text(it.file.read_text().replace("name: chat", f"name: chat, generation: {generation}"))
+            plan = await it.control.reloads.plan()
+            assert [(change.effect, change.sessions) for change in plan] == [("new sessions", sessions)]
+
+
 async def test_where_the_identity_is_a_read_only_secret_a_gateway_runs_without_a_journal_unless_it_names_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
