@@ -31,6 +31,20 @@ def file_of(source: Path, environment: Mapping[str, str] = os.environ) -> Path |
     return None if folder is None else Path(folder) / text.removeprefix(CREDENTIAL)
 
 
+def why_hidden(path: Path) -> str | None:
+    """Why this user cannot see what is at a path, nor whether there is anything; None where it can.
+
+    To be asked before ``Path.exists`` and its like, which raise PermissionError below a folder that may not be entered.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.strerror
+    return None
+
+
 def make_private_folders(folder: Path) -> None:
     """Make a folder and those above it that are missing, all with mode 0700. Raises OSError.
 

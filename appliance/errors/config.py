@@ -78,6 +78,25 @@ class ConfirmationPending(ReloadError, reason="confirmation_pending"):
     sentence = "revision {revision} of the configuration is on trial; confirm it or roll it back first"
 
 
+class NothingToTry(ReloadError, reason="nothing_to_try"):
+    """A trial of the text that runs already, where only contents of files have changed that it names: no revision has
+    those that were there before.
+    """
+
+    sentence = (
+        "only contents of files have changed, and what was in them before is not kept: a trial could not take it back; "
+        "apply it without one"
+    )
+
+
+class RevisionReplaced(ReloadError, reason="revision_replaced"):
+    """A revision that was to be written to the file does not run any more."""
+
+    revision: int
+    running: int
+    sentence = "revision {running} of the configuration has replaced revision {revision}; save that one if it is wanted"
+
+
 class NothingToConfirm(ReloadError, reason="nothing_to_confirm"):
     """No configuration runs on trial."""
 

@@ -13,6 +13,7 @@ from appliance.gateway.sockets.accepting.addresses import is_served
 from appliance.gateway.sockets.accepting.inherited import find_inherited
 from appliance.preparation.files import uncreatable
 from appliance.preparation.finding import Finding
+from appliance.private_files import why_hidden
 from appliance.threads import FILE_TIMEOUT_S, FILES
 
 Address = TcpAddress | UnixAddress
@@ -112,6 +113,8 @@ def _unix(key: str, path: Path, *, creates_folder: bool) -> Iterator[Finding]:
         yield Finding(key, problem)
     elif (inherited := find_inherited(socket.AF_UNIX, str(path))) is not None:
         inherited.close()
+    elif (reason := why_hidden(path)) is not None:
+        yield Finding(key, f"{path} cannot be created: {reason}; choose a folder that the gateway's user may write to")
     elif not (folder := path.parent.parent if creates_folder else path.parent).exists():
         yield Finding(key, f"{folder}, the folder of the socket, does not exist; create it")
     elif os.path.lexists(path) and not path.is_socket():

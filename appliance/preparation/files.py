@@ -13,7 +13,7 @@ from appliance.errors import ConfigError, KeyUnusable
 from appliance.gateway.sockets.tls.loading import load_tls
 from appliance.ic.key_source import identity_of
 from appliance.preparation.finding import Finding
-from appliance.private_files import is_file
+from appliance.private_files import is_file, why_hidden
 
 
 def identity(config: Config, *, may_create: bool) -> Iterator[Finding]:
@@ -36,7 +36,7 @@ def journal(config: Config) -> Iterator[Finding]:
     file = config.gateway.journal
     if file is None:  # then a start goes on without it
         return
-    problem = os.strerror(errno.EISDIR) if file.is_dir() else uncreatable(file.parent)
+    problem = why_hidden(file) or (os.strerror(errno.EISDIR) if file.is_dir() else uncreatable(file.parent))
     if problem is not None:
         yield Finding("gateway.journal", f"the journal {file} cannot be used: {problem}; choose another place")
 
@@ -76,14 +76,15 @@ def history(config: Config) -> Iterator[Finding]:
     """Whether the folder of the revisions can be read, or created. A disk that is full or read-only is none of its
     problems: then revisions are not kept.
     """
-    folder, problem = config.control.history, None
+    folder = config.control.history
     if folder is None:
         return
-    if not folder.exists():
+    problem = why_hidden(folder)
+    if problem is None and not folder.exists():
         problem = uncreatable(folder.parent)
-    elif not folder.is_dir():
+    elif problem is None and not folder.is_dir():
         problem = os.strerror(errno.ENOTDIR)
-    elif not os.access(folder, os.R_OK | os.X_OK):
+    elif problem is None and not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
         problem = os.strerror(errno.EACCES)
     if problem is not None:
         yield Finding("control.history", f"{folder} cannot be used: {problem}; null keeps the history in memory only")
@@ -92,6 +93,8 @@ def history(config: Config) -> Iterator[Finding]:
 def uncreatable(folder: Path) -> str | None:
     """Why a file cannot be created in a folder, which may have to be created first; None if it can."""
     nearest = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    if (reason := why_hidden(nearest)) is not None:
+        return reason
     if not nearest.is_dir():
         return os.strerror(errno.ENOTDIR)
     if os.access(nearest, os.W_OK | os.X_OK, effective_ids=True):

@@ -44,7 +44,7 @@ def test_a_demo_under_conditions_states_them():
 
 async def test_a_signal_ends_a_demo_that_serves_on():
     async with icws(*DEMO) as process:
-        await seen(process.stdout, "icws connect")
+        await seen(process.stdout, "  icws connect ws://")
         process.send_signal(signal.SIGINT)
         _, stderr = await process.communicate()
     assert b"Traceback" not in stderr

@@ -14,12 +14,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from appliance.cli.main import main
-from appliance.config.schema import Log
+from appliance.config.schema import Config, Control, Gateway, Log
 from appliance.config.source import Source, start
 from appliance.errors import ConfigError
 from appliance.log import Logging
+from appliance.preparation import files
+from appliance.preparation.addresses import addresses
 from appliance.service import operating
 from tests.needs import program
+from tests.unprivileged import hidden_folder, unprivileged
 
 CURVE = "ec_paramgen_curve:prime256v1"
 PLUGIN = "from appliance.plugins import hook\n@hook\ndef close(): pass\n"
@@ -260,3 +263,26 @@ def test_the_plugin_example_of_the_shipped_file_can_run(house: House) -> None:
     checked = icws("check", "--set", "gateway.listen=127.0.0.1:0")
     assert checked.exit_code == 0, checked.output
     assert not (house.folder / "data").exists()
+
+
+async def test_what_this_user_may_not_see_is_a_problem_with_its_key() -> None:
+    with hidden_folder() as hidden:
+        config = Config(
+            gateway=Gateway(listen=f"unix:{hidden}/gateway.sock", journal=hidden / "journal"),
+            control=Control(listen=[f"unix:{hidden}/run/control.sock"], history=hidden / "history"),
+        )
+        with unprivileged():
+            found = [*files.journal(config), *files.history(config)]
+            found += [each async for each in addresses(config, lambda _: False, config.control.listen)]
+    denied = "Permission denied"
+    assert {each.key: each.problem for each in found} == {
+        "gateway.journal": f"the journal {hidden}/journal cannot be used: {denied}; choose another place",
+        "control.history": f"{hidden}/history cannot be used: {denied}; null keeps the history in memory only",
+        **{
+            key: f"{path} cannot be created: {denied}; choose a folder that the gateway's user may write to"
+            for key, path in {
+                "gateway.listen": f"{hidden}/gateway.sock",
+                "control.listen": f"{hidden}/run/control.sock",
+            }.items()
+        },
+    }

@@ -74,9 +74,9 @@ def reload(
 ) -> None:
     """Apply the gateway's configuration file. No socket is closed unless a change requires it.
 
-    With FILE (- is standard input), that text is applied instead, until the next reload or restart unless --save is
-    given. All changes are applied or none. Exit code 1: refused, the active configuration stays; 78: invalid, with
-    every problem listed by place and key.
+    With FILE (- is standard input), that text is applied instead. Without --save the gateway's file stays as it is: the
+    next reload applies it, and so does a start once it has changed. All changes are applied or none. Exit code 1:
+    refused, the active configuration stays; 78: invalid, with every problem listed by place and key.
     """
     if keep_if_healthy and confirm_within is None:
         raise click.UsageError("--keep-if-healthy needs --confirm-within")
@@ -109,7 +109,7 @@ def confirm(*, save: bool) -> None:
 def rollback(revision: int | None) -> None:
     """Apply an earlier revision again: REVISION of `icws history`, by default the last good one before the active one.
 
-    The file is not changed: the next reload or start applies the file again.
+    The file is not changed: the next reload applies it again, and so does a start once it has changed.
     """
     applied = client().post(Applied, path_to("config", "rollback"), RollbackRequest(generation=revision))
     print_result(applied, applied_lines(applied))

@@ -19,7 +19,7 @@ from appliance.cli.output.certificate_text import (
 )
 from appliance.cli.output.terminal import echo, print_result
 from appliance.cli.remote.api_options import json_option
-from appliance.cli.remote.arguments import DURATION, PRINCIPAL
+from appliance.cli.remote.arguments import AGE, PRINCIPAL
 from appliance.config.schema import Network
 from appliance.crypto import Verifier
 from appliance.errors import CertificateError, GatewayError, Malformed
@@ -53,7 +53,7 @@ def cert() -> None:
 @click.option(
     "--root-key", default="mainnet", show_default=True, help="mainnet, fetch (for a URL only) or hexadecimal digits."
 )
-@click.option("--max-age", type=DURATION, help="Maximum age; 5m for a URL, no limit for a file by default.")
+@click.option("--max-age", type=AGE, help="Maximum age; 5m for a URL, no limit for a file by default.")
 @click.option(
     "--path",
     "paths",

@@ -15,7 +15,7 @@ import click
 
 from appliance.cli import loop
 from appliance.cli.output.terminal import echo
-from appliance.cli.remote.arguments import DURATION
+from appliance.cli.remote.arguments import AGE
 from appliance.client import Connection, Generation
 from appliance.client import connect as open_session
 from appliance.client.errors import MessageUntrusted
@@ -56,7 +56,7 @@ WAIT_S = 10.0
     "--max-certificate-age",
     "max_age_s",
     metavar="DURATION",
-    type=DURATION,
+    type=AGE,
     help="How far certificates may differ from this clock, e.g. 2h for a local network whose time was moved.  "
     "[default: 5m]",
 )
@@ -184,10 +184,13 @@ class Conversation:
 
     async def _send_lines(self, session: Connection[Any]) -> None:
         lines = _stdin_lines()
-        while (line := await lines.get()) is not None:
+        while (read := await lines.get()) is not None:
             try:
+                line = read.decode().rstrip("\r\n")
                 value = {"text": line, "timestamp": time.time_ns()} if self._plain else json.loads(line)
                 await session.send(value)
+            except UnicodeDecodeError as error:
+                echo(f"not sent, the line is not text in UTF-8: {error.reason} at byte {error.start + 1}", err=True)
             except json.JSONDecodeError as error:
                 echo(f"not sent, the line is not JSON: {error}", err=True)
             except (CandidError, Malformed) as error:
@@ -227,19 +230,21 @@ def _tls_of(ca: Path | None, *, insecure: bool) -> ssl.SSLContext | None:
         raise click.UsageError(f"--ca {ca}: it is no file of certificates in PEM ({error.reason})") from error
 
 
-def _stdin_lines() -> asyncio.Queue[str | None]:
+def _stdin_lines() -> asyncio.Queue[bytes | None]:
     """Return a queue of lines, then None. A thread reads them: asyncio cannot wait for regular files."""
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
-    running, source = asyncio.get_running_loop(), sys.stdin
+    lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+    running, source = asyncio.get_running_loop(), sys.stdin.buffer
 
-    def put(line: str | None) -> None:
+    def put(line: bytes | None) -> None:
         with suppress(RuntimeError):  # the session has ended and the loop is closed
             running.call_soon_threadsafe(lines.put_nowait, line)
 
     def read() -> None:
-        for line in source:
-            put(line.rstrip("\n"))
-        put(None)
+        try:
+            for line in source:
+                put(line)
+        finally:
+            put(None)
 
     threading.Thread(target=read, daemon=True).start()
     return lines

@@ -1,6 +1,7 @@
 """``icws demo``: a conversation through a real gateway and a local IC, with an explanation of each step."""
 
 import asyncio
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import click
 
 from appliance.cli import loop
 from appliance.cli.develop.conditions import Knobs, condition_options, conditions_of, describe
-from appliance.cli.develop.examples import LOCAL_CONNECTIONS
+from appliance.cli.develop.examples import CHAT_SOURCE, LOCAL_CONNECTIONS
 from appliance.cli.loop import free_port
 from appliance.cli.output.terminal import echo, styled
 from appliance.client import Connection, Generation, Message, connect
@@ -30,6 +31,7 @@ from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 from appliance.log import configure_logging
 from appliance.service import Service, serving
 
+PROGRAM = "icws"
 TIMEOUT_S = 30.0
 """For the whole conversation."""
 MAX_LOOKS = 50
@@ -85,8 +87,9 @@ async def _demonstrate(stage: Stage, *, once: bool) -> None:
 async def _keep_serving(net: Localnet, canister: Principal, url: str) -> None:
     with loop.interrupts() as interrupted:
         echo("\nThe gateway keeps running; Ctrl-C stops it. Connect to the canister from another terminal:\n")
-        echo(f"  .venv/bin/icws connect {url} {canister!s} --network {net.url}\n")
-        echo("`make chat` opens a chat for browser tabs, at other ports while this runs.\n")
+        echo(f"  {_program()} connect {url} {canister!s} --network {net.url}\n")
+        if CHAT_SOURCE.is_dir():
+            echo("`make chat` opens a chat for browser tabs, at other ports while this runs.\n")
         await interrupted.wait()
     echo("\nstopped")
 
@@ -167,6 +170,11 @@ async def _check_closed(net: Localnet, canister: Principal, service: Service) ->
     if left:
         raise click.ClickException(f"the canister still has {left} clients after the client closed")
     _step("Close", "the client closed its socket, the gateway called ws_close: the canister has 0 clients")
+
+
+def _program() -> str:
+    """What to type for this program: as it was typed now, if it was."""
+    return sys.argv[0] if Path(sys.argv[0]).name == PROGRAM else PROGRAM
 
 
 def _text(message: Message[Any]) -> str:

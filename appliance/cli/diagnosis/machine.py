@@ -18,7 +18,7 @@ from appliance.control.models import Status
 from appliance.errors import ConfigError, GatewayError
 from appliance.gateway.sockets.tls.loading import load_tls
 from appliance.ic.key_source import identity_of
-from appliance.private_files import is_file
+from appliance.private_files import is_file, why_hidden
 
 SPARE_FILES = 1024
 """Open files besides client sockets: calls to the IC, the control plane, logs."""
@@ -39,8 +39,8 @@ def check_files(config: Config) -> Iterator[Finding]:
     if config.control.tokens is not None:
         yield _tokens(config.control.tokens)
     for subject, folder in _folders(config):
-        nearest = next(path for path in (folder, *folder.parents) if path.exists())
-        if not os.access(nearest, os.W_OK | os.X_OK):
+        nearest = next(path for path in (folder, *folder.parents) if why_hidden(path) or path.exists())
+        if not os.access(nearest, os.W_OK | os.X_OK, effective_ids=True):
             yield warning(
                 subject,
                 f"this user cannot write to {nearest}",
@@ -117,7 +117,7 @@ def process_id(url: str) -> int | None:
 
 
 def _identity(source: Path) -> Finding:
-    if is_file(source) and not source.exists():
+    if is_file(source) and why_hidden(source) is None and not source.exists():
         return note(
             "identity",
             f"{source} does not exist yet; the first start creates it",
@@ -190,6 +190,8 @@ def _who_listens(address: TcpAddress) -> str:
 
 def _unix_address(address: UnixAddress, status: Status | None) -> Finding:
     folder = address.path.parent
+    if (reason := why_hidden(address.path)) is not None:
+        return fault("address", f"{address.path} cannot be looked at: {reason}", "run this as the gateway's user")
     if not folder.is_dir():
         return fault("address", f"{folder}, the folder of the socket, does not exist", f"mkdir -p {folder}")
     if address.path.exists() and not address.path.is_socket():

@@ -33,7 +33,7 @@ def canisters(context: click.Context) -> None:
     """List the served canisters, or change them.
 
     Each change is a revision of the configuration: `icws history` lists it, and `icws rollback` undoes it. Without
-    --save it lasts until the next reload or start.
+    --save the gateway's file stays as it is, which the next reload applies.
     """
     if context.invoked_subcommand is None:
         found = client().get(Canisters, path_to("canisters"))

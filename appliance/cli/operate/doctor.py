@@ -33,6 +33,7 @@ from appliance.ic.identity import AnonymousIdentity, Identity
 from appliance.ic.key_file import load_identity
 from appliance.ic.network import resolve_root_key
 from appliance.ic.principal import Principal
+from appliance.private_files import why_hidden
 
 MOST_CANISTERS = 20
 """Listed canisters that are checked by default: each takes several requests."""
@@ -152,20 +153,21 @@ def _on_this_machine(report: _Report) -> tuple[Config | None, Status | None]:
 
 def _configuration(report: _Report, file: Path) -> Config | None:
     topic = "configuration"
-    if not file.exists():
+    is_missing = why_hidden(file) is None and not file.exists()
+    if is_missing:
         report.add(
             topic,
             note("file", f"{file} does not exist: the checks use the defaults", "icws config default > gateway.yaml"),
         )
     try:
-        loaded = load(file if file.exists() else None, environment=os.environ)
+        loaded = load(None if is_missing else file, environment=os.environ)
     except ConfigError as error:
         for problem in error.problems:
             known = nearest_key(problem.key)
             report.add(topic, fault("file", str(problem), f"icws config explain {known}" if known else ""))
         return None
     config = loaded.config
-    if file.exists():
+    if not is_missing:
         report.add(topic, ok("file", f"{file} is valid"))
     for problem in loaded.warnings:
         report.add(topic, warning("file", str(problem), "`icws check` prints it too"))

@@ -132,7 +132,7 @@ def _audit(facts: Facts) -> str:
 
 
 def _lost(facts: Facts) -> str:
-    return f"{counted(facts['events'], 'event')} came too fast and were dropped"
+    return f"dropped before they could be read: {counted(facts['events'], 'event')}"
 
 
 _SENTENCES: Mapping[str, Callable[[Facts], str]] = {

@@ -56,7 +56,7 @@ def applied_lines(applied: Applied) -> Iterator[str]:
     for warning in applied.warnings:
         yield f"warning: {warning.place}: {f'{warning.key}: ' if warning.key else ''}{warning.problem}"
     if applied.differs_from_file:
-        yield "the file differs from the active configuration: the next reload or start applies the file"
+        yield "the file differs from the active configuration: the next reload applies the file"
 
 
 def pending_restart_lines(keys: Sequence[str]) -> Iterator[str]:

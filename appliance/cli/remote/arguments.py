@@ -7,7 +7,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from appliance.cli.remote.api_options import api_address
-from appliance.config.fields.units import parse_duration, parse_rate
+from appliance.config.fields.units import format_duration, parse_duration, parse_rate
 from appliance.control.client import Client, path_to
 from appliance.control.models import Canisters, History, Sessions
 from appliance.errors import GatewayError
@@ -16,6 +16,8 @@ from appliance.ic.principal import Principal
 COMPLETION_TIMEOUT_S = 1.0
 """Completion runs at every press of Tab: late proposals are worse than none."""
 MAX_COMPLETED_SESSIONS = 200
+MAX_AGE_S = 36_500 * 86_400.0
+"""Of a certificate, in options: a hundred years. Times of the IC end in the year 2554, as nanoseconds in 64 bits."""
 
 
 class _Parsed(click.ParamType[Any]):
@@ -35,8 +37,17 @@ class _Parsed(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
+def _parse_age(text: str) -> float:
+    age_s = parse_duration(text)
+    if age_s > MAX_AGE_S:
+        raise ValueError(f"{text} is more than {format_duration(MAX_AGE_S)}, the longest age that can be checked")
+    return age_s
+
+
 DURATION = _Parsed("duration", parse_duration)
 """Seconds, written as ``60s``."""
+AGE = _Parsed("duration", _parse_age)
+"""The same, for a certificate."""
 RATE = _Parsed("rate", parse_rate)
 """Per second, written as ``100/s``."""
 PRINCIPAL = _Parsed("principal", Principal.from_text)

@@ -41,9 +41,10 @@ class Subscription:
             self._waiting.append(event)
         self._something.set()
 
-    def put_anyway(self, event: Event) -> None:
-        """Add an event of any kind."""
-        self._waiting.append(event)
+    def put_first(self, event: Event) -> None:
+        """Add an event of any kind, before all others and beside as many as may wait."""
+        self._waiting.appendleft(event)
+        self._limit += 1
 
     def close(self) -> None:
         """End after the events that wait."""
@@ -67,9 +68,10 @@ class Subscription:
                 yield None
 
 
-def loss(last_id: int, lost: int) -> Event:
-    """The event that stands for so many dropped ones; ``last_id`` is that of the last of them."""
-    return Event(id=last_id, at=datetime.now(UTC), kind="lost", data={"events": lost})
+def loss(last_id: int, lost: int, at: datetime | None = None) -> Event:
+    """The event that stands for so many dropped ones; ``last_id`` is that of the last of them, ``at`` its time, now if
+    absent."""
+    return Event(id=last_id, at=at or datetime.now(UTC), kind="lost", data={"events": lost})
 
 
 class Events:
@@ -116,9 +118,9 @@ class Events:
 
     def _catch_up(self, subscription: Subscription, after: int) -> None:
         """Deliver the kept events after an id."""
-        if self._recent and self._recent[0].id > after + 1:
-            gone = self._recent[0].id - 1
-            subscription.put_anyway(loss(gone, gone - after))
+        if self._recent and (first := self._recent[0]).id > after + 1:
+            # At the time of what follows, not now: whoever has just come has missed nothing that is new.
+            subscription.put_first(loss(first.id - 1, first.id - 1 - after, first.at))
         for event in self._recent:
             if event.id > after:
                 subscription.put(event)

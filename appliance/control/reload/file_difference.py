@@ -27,8 +27,10 @@ class FileDifference:
 
     async def shown(self, running: Loaded, pending: Sequence[PlannedChange]) -> bool:
         """As `differs`, in a thread; also where the file cannot be read within ``SHOWN_WITHIN_S``."""
+        # One look at a time for each configuration: what is found of the one before is no answer about this one.
+        key = (self, id(running))
         try:
-            return await FILES.run_once(self, partial(self.differs, running, pending), SHOWN_WITHIN_S)
+            return await FILES.run_once(key, partial(self.differs, running, pending), SHOWN_WITHIN_S)
         except TimeoutError:
             return True  # as for every file that cannot be read
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from appliance.config.load import Loaded
 from appliance.config.plan import Plan, PlannedChange
-from appliance.errors import ConfigError, ConfigProblem, ForceNeeded, RestartNeeded
+from appliance.errors import ConfigError, ConfigProblem, ForceNeeded, NothingToTry, RestartNeeded
 
 
 def not_pending(plan: Plan, pending: Iterable[PlannedChange]) -> list[PlannedChange]:
@@ -28,6 +28,12 @@ def check_permitted(
     if sessions and not new.config.canisters and new.config.unlisted_canisters == "deny" and not force:
         problem = f"this removes every canister while {sessions} sessions are open; use force if you mean it"
         raise ForceNeeded([ConfigProblem(new.place_of("canisters"), "canisters", problem)])
+
+
+def check_revertible(new: Loaded, running: Loaded) -> None:
+    """Raises NothingToTry where a rollback of ``new`` would find nothing to change."""
+    if new.text == running.text:
+        raise NothingToTry
 
 
 def add_places(error: BaseException, new: Loaded) -> None:

@@ -22,7 +22,7 @@ from appliance.config.schema import Config
 from appliance.config.source import Source, Start
 from appliance.control.reload.file_difference import FileDifference
 from appliance.control.reload.outcome import NOTHING, Outcome, Result
-from appliance.control.reload.refusals import add_places, check_permitted, not_pending
+from appliance.control.reload.refusals import add_places, check_permitted, check_revertible, not_pending
 from appliance.control.reload.reloadable import PreparedChange, Reloadable, cleanup_all, commit_all, prepare_all
 from appliance.control.reload.report import report, report_warnings
 from appliance.control.reload.revisions import Revisions
@@ -34,6 +34,7 @@ from appliance.errors import (
     EtagMismatch,
     NothingToConfirm,
     ReloadFailed,
+    RevisionReplaced,
 )
 from appliance.threads import FILE_TIMEOUT_S, FILES
 
@@ -182,8 +183,8 @@ class Reloads:
         is needed to remove every canister while there are sessions.
 
         Once begun it runs to its end, also where the caller is cancelled. Raises ConfigError, RestartNeeded,
-        ForceNeeded, EtagMismatch, ConfirmationPending, or what a part raises from ``prepare``; nothing has
-        changed then.
+        ForceNeeded, EtagMismatch, ConfirmationPending, NothingToTry, or what a part raises from ``prepare``; nothing
+        has changed then.
         """
 
         async def applied() -> Outcome:
@@ -196,6 +197,8 @@ class Reloads:
             check_permitted(plan, new, self.pending_restart, allow_restart=allow_restart, force=force)
             if new.text == self.loaded.text and not not_pending(plan, self.pending_restart):
                 return self._outcome("unchanged", trigger, actor)
+            if confirm_within_s is not None:
+                check_revertible(new, self.loaded)
             before = self.history[self.revision]
             await self._run(new, plan, trigger, actor, on_trial=confirm_within_s is not None)
             if confirm_within_s is not None:
@@ -240,9 +243,11 @@ class Reloads:
 
         return await self._run_to_completion(rolled_back, "rollback", actor)
 
-    async def save(self) -> None:
-        """Write the text that runs to the file. Raises ConfigError and OSError."""
-        async with self._lock:
+    async def save(self, revision: int) -> None:
+        """Write the text of the revision that runs to the file. Raises RevisionReplaced, ConfigError and OSError."""
+        async with self._lock:  # behind whatever was asked for before: it may be on trial, which no file is to have
+            if revision != self.revision:
+                raise RevisionReplaced(revision, self.revision)
             try:
                 async with asyncio.timeout(FILE_TIMEOUT_S):
                     await FILES.run(self.source.save, self.loaded.text)

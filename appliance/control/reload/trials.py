@@ -9,7 +9,10 @@ from typing import Any
 from appliance.config.history import Record
 
 RETRY_S = 5.0
-"""Between attempts to end a trial, where the configuration before it cannot be restored at once."""
+"""Until the second attempt to end a trial, where the configuration before it cannot be restored at once; twice as long
+until each one after that, since every attempt is a revision, an event and a line in the audit log."""
+MAX_RETRY_S = 300.0
+"""The longest time between two of them."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,10 @@ class TrialTimer:
         # From here on `end` must not cancel this task: this task awaits `judge`, and `judge` calls `end`. What ends the
         # loop instead is that the trial is no longer the current one.
         self._sleeping = None
+        retry_s = RETRY_S
         while self.current is trial:
             with contextlib.suppress(Exception):  # the failure is in the log and in `Reloads.last`
                 await self._judge(trial)
                 return
-            await self._sleep(RETRY_S)
+            await self._sleep(retry_s)
+            retry_s = min(2 * retry_s, MAX_RETRY_S)

@@ -46,7 +46,7 @@ from appliance.control.models import (
 from appliance.control.reload.outcome import Outcome
 from appliance.control.routes.depends import Asked, Noted, Plane, Sender
 from appliance.control.routes.routing import Note, Operations
-from appliance.errors import ConfigError
+from appliance.errors import ConfigError, RevisionReplaced
 from appliance.threads import FILES
 
 router = Operations("config")
@@ -182,13 +182,16 @@ async def diff(
 
 async def applied(control: Control, note: Note, outcome: Outcome, *, save: bool = False) -> Applied:
     """The configuration that runs after an outcome, for the response and for the audit log; with ``save`` it is
-    written to the file too. Raises Conflict if the file cannot be written: the change stays applied.
+    written to the file too. Raises Conflict if the file cannot be written, or if another revision runs by now: the
+    change stays applied, and the file as it was.
     """
     reloads = control.reloads
     note.after = {"generation": outcome.revision, "result": outcome.result, "changes": _audited(outcome)}
     if save:
         try:
-            await reloads.save()
+            await reloads.save(outcome.revision)
+        except RevisionReplaced as error:
+            raise Conflict(f"the file is as it was: {error}") from error
         except (ConfigError, OSError) as error:
             raise Conflict(f"revision {outcome.revision} runs, but cannot be saved: {error}") from error
     return Applied(

@@ -47,7 +47,9 @@ async def remove(control: Plane, note: Noted, name: Named) -> Token:
     note.before = grant.role
     try:
         await _in_time(control.tokens.remove, name)
-    except (KeyError, OSError, ConfigError) as error:
+    except KeyError:  # another request has removed it meanwhile
+        raise NotFound(f"there is no token named {name}") from None
+    except (OSError, ConfigError) as error:
         raise Conflict(str(error)) from None
     return Token(name=name, role=grant.role)
 

@@ -116,7 +116,14 @@ def test_a_missing_file_ends_with_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--canister", "nonsense"], ["--max-age", "5"], ["--root-key", "xyz"], ["--root-key", "fetch"]]
+    "options",
+    [
+        ["--canister", "nonsense"],
+        ["--max-age", "5"],
+        ["--max-age", "999999999999d"],
+        ["--root-key", "xyz"],
+        ["--root-key", "fetch"],
+    ],
 )
 def test_wrong_usage_exits_with_2(file: Path, options: list[str]) -> None:
     assert show(file, *options).exit_code == 2

@@ -31,7 +31,9 @@ def log_on_stderr() -> None:
     configure_logging(Log(level="warning"))
 
 
-async def talk(network: Network, lines: str, *options: str, url: str | None = None) -> tuple[int, list[str], str]:
+async def talk(
+    network: Network, lines: str | bytes, *options: str, url: str | None = None
+) -> tuple[int, list[str], str]:
     """Run the command in a thread with these lines as its input: exit code, lines of output, errors."""
     arguments = ["connect", url or network.url, str(network.canister_id), "--network", network.localnet.url, *options]
     result = await asyncio.to_thread(CliRunner().invoke, main, arguments, input=lines)
@@ -82,7 +84,7 @@ class Arriving:
 async def test_the_last_message_and_the_end_of_the_input_may_come_in_the_same_turn_of_the_loop(
     message_first: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session, lines = Arriving(), asyncio.Queue[str | None]()
+    session, lines = Arriving(), asyncio.Queue[bytes | None]()
     monkeypatch.setattr(command, "_stdin_lines", lambda: lines)
 
     @asynccontextmanager
@@ -130,6 +132,13 @@ async def test_a_line_that_does_not_fit_costs_that_line_only(generation: Generat
     assert code == 0
     assert '"text": "a ping"' in printed[1]
     assert stderr.count("not sent") == 2
+
+
+async def test_a_line_that_is_no_text_costs_that_line_only() -> None:
+    async with running() as network:
+        code, printed, stderr = await talk(network, b"\xff\xfe\nhi\r\n", "--count", "2", "--wait", "60")
+    assert (code, printed) == (0, ["ping", "hi ping"])
+    assert "not sent, the line is not text in UTF-8: invalid start byte at byte 1" in stderr
 
 
 async def test_what_ends_the_session_is_told() -> None:

@@ -22,6 +22,7 @@ from appliance.control.models import Status
 from appliance.gateway.calls.scheduler import Kind, Ticket
 from appliance.ic.key_file import create_identity
 from tests.cli.conftest import Icws
+from tests.unprivileged import hidden_folder, unprivileged
 
 
 def config(folder: Path, **gateway: object) -> Config:
@@ -85,6 +86,22 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path):
     tmp_path.chmod(0o500)
     assert by_subject(list(check_files(config(tmp_path))))["history"].level == "warning"
     tmp_path.chmod(0o700)
+
+
+def test_what_this_user_may_not_see_ends_no_diagnosis():
+    with hidden_folder() as hidden:
+        private = config(hidden, listen=f"unix:{hidden}/gateway.sock")
+        with unprivileged():
+            found = [*check_files(private), *check_addresses(private, None)]
+    assert [(each.subject, each.level) for each in found] == [
+        ("identity", "fault"),
+        ("identity", "warning"),
+        ("history", "warning"),
+        ("control", "warning"),
+        ("address", "fault"),
+    ]
+    assert "Permission denied" in found[0].text
+    assert found[-1].advice == "run this as the gateway's user"
 
 
 # --- addresses ------------------------------------------------------------------------------------------------------

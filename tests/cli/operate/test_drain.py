@@ -36,17 +36,29 @@ async def test_a_drain_is_watched_and_cancelled(icws: Icws):
         assert len(list(icws.plane.gateway.connections)) == 2
 
 
-async def test_a_drain_that_is_cancelled_meanwhile_is_exit_code_1(icws: Icws, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("of", [(), ("--canister", "chat")])
+async def test_a_drain_that_is_cancelled_meanwhile_is_exit_code_1(
+    icws: Icws, of: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
     """Whoever waits for it did not get what was waited for."""
     monkeypatch.setattr("appliance.cli.operate.drain.POLL_INTERVAL_S", 0.01)
     gateway = icws.plane.gateway
     async with icws.plane.connect():
-        waiting = asyncio.create_task(icws("drain", "start", "--grace", "10m", "--deadline", "20m", "--wait", code=1))
-        while gateway.drain is None:  # noqa: ASYNC110 - it comes by a thread
+        start = ("drain", "start", "--grace", "10m", "--deadline", "20m", "--wait", *of)
+        waiting = asyncio.create_task(icws(*start, code=1))
+        while gateway.drain is None and not gateway.canister_drains:  # noqa: ASYNC110 - it comes by a thread
             await asyncio.sleep(0.005)
-        gateway.drain.cancel()
+        await icws.plane.http.delete("/v1/drain", params={"canister": "chat"} if of else {})
         result = await waiting
-    assert result.stdout.splitlines()[0] == "drain     cancelled"
+    assert result.stdout.splitlines()[0].split() == ["drain", "cancelled"]
+    assert (await icws.lines("drain", "status", *of))[0].split() == ["drain", "cancelled"]
+
+
+async def test_the_end_of_a_canisters_drain_is_waited_for_and_shown(icws: Icws):
+    async with icws.plane.connect():
+        result = await icws("drain", "start", "--canister", "chat", "--wait")
+    assert result.stdout.splitlines()[0].split() == ["drain", "done"]
+    assert "1 closed of 1" in result.stdout
 
 
 async def test_one_canister_is_drained_and_the_gateway_stays_ready(icws: Icws):

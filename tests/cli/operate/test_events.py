@@ -69,7 +69,7 @@ def sentence(kind: str, **data: object) -> str:
             {"actor": "unix:a", "role": "admin", "action": "setLog", "target": None, "status": 200},
             "unix:a (admin): setLog, answered 200",
         ),
-        ("lost", {"events": 3}, "3 events came too fast and were dropped"),
+        ("lost", {"events": 3}, "dropped before they could be read: 3 events"),
         ("limit", {"scope": "a", "n": 1}, "{scope: a, n: 1}"),
     ],
 )

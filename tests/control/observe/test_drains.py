@@ -72,6 +72,30 @@ async def test_the_end_of_a_canisters_drain_is_published_though_the_gateway_has_
     assert [(each.state, each.canister) for each in published] == [("waiting", str(CHAT)), ("done", str(CHAT))]
 
 
+async def test_the_last_drain_is_known_by_its_end_until_the_next_one_begins() -> None:
+    gateway = Draining(drain=drain(1), canister_drains={CHAT: drain(1)})
+    drains, _ = drains_of(gateway)
+    drains.publish_changes()
+    for one in (gateway.drain, gateway.canister_drains[CHAT]):
+        assert one is not None
+        one.cancel()
+    drains.publish_changes()
+    gateway.drain = None
+    gateway.canister_drains.clear()
+    assert [drains.progress(each).state for each in (None, CHAT)] == ["cancelled", "cancelled"]
+    assert drains.of_canisters() == []
+    gateway.drain, gateway.canister_drains[CHAT] = drain(1), drain(1)
+    drains.publish_changes()
+    assert [drains.progress(each).state for each in (None, CHAT)] == ["waiting", "waiting"]
+    for one in (gateway.drain, gateway.canister_drains[CHAT]):
+        await one.run()
+    drains.publish_changes()
+    gateway.drain = None
+    gateway.canister_drains.clear()
+    assert drains.progress(CHAT).state == "done"
+    assert drains.progress().state == "none", "it was cancelled after it was done, and clients are accepted"
+
+
 async def test_a_drain_that_takes_the_place_of_another_is_another() -> None:
     first = drain(1, grace_s=60)
     gateway = Draining(drain=first)

@@ -59,6 +59,16 @@ async def test_a_subscriber_that_reconnects_too_late_gets_the_number_of_lost_eve
     assert found[0].data == {"events": 5}
 
 
+async def test_whoever_comes_late_gets_all_that_is_kept_and_the_newest_above_all() -> None:
+    events = Events(recent=3, waiting=3)
+    for number in range(10):
+        events.publish("reload", {"number": number})
+    found = await drained(events, events.subscribe(after=0))
+    assert [(event.id, event.kind) for event in found] == [(7, "lost"), (8, "reload"), (9, "reload"), (10, "reload")]
+    assert found[0].data == {"events": 7}
+    assert found[0].at == found[1].at, "what was dropped is no news of now"
+
+
 async def test_a_slow_subscriber_loses_events_and_knows_how_many_and_others_lose_none() -> None:
     events = Events(waiting=3)
     slow, quick = events.subscribe(), events.subscribe()

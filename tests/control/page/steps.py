@@ -1,11 +1,12 @@
 """What the tests of the page do again and again."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from playwright.async_api import expect
+from playwright.async_api import Error, Route, expect
 
 from appliance.client import Connection
 from tests.control.page.browser import Tab
@@ -63,3 +64,22 @@ async def edit(shown: Tab, old: str, new: str) -> None:
 async def enter_token(shown: Tab, token: str) -> None:
     await shown.page.get_by_label("Token", exact=True).fill(token)
     await shown.page.keyboard.press("Enter")
+
+
+@asynccontextmanager
+async def held(shown: Tab, path: str) -> AsyncIterator["asyncio.Queue[Route]"]:
+    """The page's requests for a path, which are answered when and as the test says, until the block is left."""
+    routes: asyncio.Queue[Route] = asyncio.Queue()
+    await shown.page.route(path, routes.put)
+    try:
+        yield routes
+    finally:
+        with contextlib.suppress(Error):  # of those that nobody took, or that the page has given up
+            await shown.page.unroute(path)
+            while not routes.empty():
+                await routes.get_nowait().abort()
+
+
+async def settled(shown: Tab) -> None:
+    """Until the page has done what an answer that has come makes it do."""
+    await shown.page.evaluate("async () => { await fetch('livez'); await new Promise((done) => setTimeout(done)); }")

@@ -112,6 +112,17 @@ async def test_what_somebody_else_applied_meanwhile_is_not_overwritten(plane: Pl
     await expect(desk.page.get_by_label("gateway.yaml")).to_have_value(text)
 
 
+async def test_what_is_rejected_of_others_is_told_by_the_page_that_applied_what_runs(plane: Plane, desk: Tab) -> None:
+    await desk.show("config")
+    await edit(desk, "max_interval: 20ms", "max_interval: 30ms")
+    await desk.page.get_by_role("button", name="Apply…").click()
+    await desk.page.get_by_role("dialog").get_by_role("button", name="Apply").click()
+    notices = desk.page.locator("#toasts")
+    await expect(notices).to_contain_text("Revision 2 runs", timeout=LATER_MS)
+    assert (await plane.http.post("/v1/config/apply", json={"text": "nonsense: 1\n"})).status_code == 422
+    await expect(notices).to_contain_text("was rejected", timeout=LATER_MS)
+
+
 async def test_an_older_configuration_is_compared_and_run_again(plane: Plane, desk: Tab) -> None:
     text = plane.file.read_text().replace("max_interval: 20ms", "max_interval: 50ms")
     await plane.post("/v1/config/apply", {"text": text})

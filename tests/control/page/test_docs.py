@@ -6,7 +6,7 @@ from playwright.async_api import Browser, expect
 
 from appliance.control.app import operations
 from tests.control.page.browser import tab
-from tests.control.page.steps import LATER_MS, clients, enter_token
+from tests.control.page.steps import LATER_MS, clients, enter_token, held
 from tests.control.plane import OTHER, SECRETS, Plane
 
 
@@ -67,6 +67,22 @@ async def test_a_problem_is_shown_as_it_came_and_a_path_needs_its_part(browser: 
         await operation.get_by_role("button", name="Send").click()
         await expect(operation.locator(".answer .badge")).to_have_text("404", timeout=LATER_MS)
         await expect(operation.locator(".answer pre")).to_contain_text("urn:icws:problem:not-found")
+
+
+async def test_each_request_is_waited_for_and_none_that_has_failed(browser: Browser, url: str) -> None:
+    async with tab(browser, url, path="docs#getStatus") as shown, held(shown, "**/v1/status") as asked:
+        operation = shown.page.locator("#getStatus")
+        answer = operation.locator(".answer")
+        for _ in range(2):
+            await operation.get_by_role("button", name="Send").click()
+            route = await asked.get()
+            await expect(answer).to_have_text("Waiting for the answer…")
+            await route.fulfill(json={})
+            await expect(answer).to_contain_text("200")
+        await operation.get_by_role("button", name="Send").click()
+        await (await asked.get()).abort()
+        await expect(operation.get_by_role("alert")).to_have_text("The control plane does not answer.")
+        await expect(answer).to_be_empty()
 
 
 async def test_a_stream_is_shown_as_it_comes_until_it_is_stopped(plane: Plane, browser: Browser, url: str) -> None:

@@ -102,6 +102,18 @@ async def test_a_drain_is_begun_watched_and_cancelled(plane: Plane, desk: Tab) -
         await talk(connected[1])
 
 
+async def test_a_gateway_that_was_drained_accepts_clients_again(plane: Plane, desk: Tab) -> None:
+    await desk.show("drain")
+    await desk.page.get_by_role("button", name="Drain…").click()
+    await desk.page.get_by_role("dialog").get_by_role("button", name="Drain").click()
+    await expect(desk.page.locator("#drain-state")).to_contain_text("Done.", timeout=LATER_MS)
+    await expect(desk.page.locator("#health")).to_have_text("draining", timeout=LATER_MS)
+    await desk.page.get_by_role("button", name="Accept clients again").click()
+    await expect(desk.page.locator("#health")).to_have_text("running", timeout=LATER_MS)
+    await expect(desk.page.get_by_role("button", name="Accept clients again")).to_be_hidden()
+    assert plane.gateway.is_accepting
+
+
 async def test_a_canister_is_drained_while_the_gateway_stays(plane: Plane, desk: Tab) -> None:
     async with clients(plane, 2):
         await desk.show("canisters")

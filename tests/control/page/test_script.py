@@ -165,6 +165,12 @@ async def test_counters_that_began_anew_are_of_another_process(plain: Tab) -> No
     assert await run(plain, "samples.js", script, [look(0, 5, 0), look(700_000, 6, 0)]) == [700_000]
 
 
+async def test_samples_go_on_where_the_clock_of_the_gateway_was_set_back(plain: Tab) -> None:
+    script = "(m, [before, after]) => m.isNext(before === null ? before : { at: before }, { at: after })"
+    times = [(None, 0), (0, 999), (0, 1000), (3_600_000, 0)]
+    assert [await run(plain, "samples.js", script, list(each)) for each in times] == [True, False, True, True]
+
+
 async def test_nested_values_are_written_as_keys(plain: Tab) -> None:
     values = {
         "a": {"b": 1, "empty": {}},

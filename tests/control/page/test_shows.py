@@ -3,12 +3,14 @@
 import asyncio
 import re
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Route, expect
 from websockets.asyncio.client import connect as websocket
 
+from appliance.control.observe.events import MAX_RECENT
 from appliance.errors import GatewayError
 from tests.control.page.browser import ROOT, Tab, forwarded, tab
 from tests.control.page.steps import LATER_MS, clients, edit, talk
@@ -167,6 +169,30 @@ async def test_a_view_that_is_opened_while_the_page_looks_is_filled_at_once(plan
     await desk.show("canisters")
     is_opened.set()
     await expect(desk.page.locator("#canister-table tbody tr")).to_be_visible(timeout=LATER_MS)
+
+
+@pytest.mark.parametrize(
+    ("path", "heading"),
+    [("#nonsense", "Overview"), ("#constructor", "Overview"), ("#sessions/%E0%A4%A", "Session %E0%A4%A")],
+)
+async def test_an_address_that_leads_nowhere_leaves_a_page_that_works(
+    browser: Browser, url: str, path: str, heading: str
+) -> None:
+    async with tab(browser, url, path=path) as shown:
+        await expect(shown.page.get_by_role("heading", name=heading)).to_be_visible()
+        await expect(shown.page.locator("#health")).to_have_text("running", timeout=LATER_MS)
+        await shown.page.get_by_role("link", name="Limits").click()
+        await expect(shown.page.locator("#limit-table tbody tr").first).to_be_visible(timeout=LATER_MS)
+
+
+async def test_who_has_just_come_is_told_of_nothing_that_was_dropped(browser: Browser, plane: Plane, url: str) -> None:
+    for number in range(2 * MAX_RECENT):
+        plane.control.events.publish("limit", {"number": number})
+    await until(lambda: datetime.now(UTC) - plane.control.events._recent[-1].at > timedelta(seconds=2))
+    plane.control.events.publish("limit", {"number": -1})
+    async with tab(browser, url, path="#events") as shown:
+        await expect(shown.page.locator("#event-list li").first).to_contain_text("number -1", timeout=LATER_MS)
+        await expect(shown.page.locator("#toasts")).to_be_empty()
 
 
 async def test_what_looks_like_markup_is_shown_as_text(desk: Tab) -> None:

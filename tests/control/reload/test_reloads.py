@@ -25,8 +25,10 @@ from appliance.errors import (
     IcUnreachable,
     NothingToConfirm,
     NothingToRollBackTo,
+    NothingToTry,
     ReloadFailed,
     RestartNeeded,
+    RevisionReplaced,
     RevisionUnknown,
 )
 from appliance.threads import FILES
@@ -105,9 +107,18 @@ async def test_a_text_runs_without_being_in_the_file(it: Bench) -> None:
     assert it.file.read_text() == OLD
     assert await it.reloads.differs_from_file()
     assert it.reloads.history[2].file_hash == hash_of(OLD)
-    await it.reloads.save()
+    await it.reloads.save(2)
     assert it.file.read_text() == NEW
     assert not await it.reloads.differs_from_file()
+
+
+async def test_what_does_not_run_any_more_is_not_written_to_the_file(it: Bench) -> None:
+    """A configuration on trial least of all, in the name of the one before it."""
+    first = await it.reloads.apply(NEW, trigger="api", actor="jane")
+    await it.reloads.apply("log: {level: error}\n", trigger="api", actor="joe", confirm_within_s=60)
+    with pytest.raises(RevisionReplaced, match="revision 3 of the configuration has replaced revision 2"):
+        await it.reloads.save(first.revision)
+    assert it.file.read_text() == OLD
 
 
 async def test_a_file_that_is_named_and_changes_is_applied(it: Bench) -> None:
@@ -545,6 +556,23 @@ async def test_what_is_not_confirmed_in_time_is_rolled_back(it: Bench) -> None:
     assert it.states == [(1, OLD, "good"), (2, NEW, "rolled back"), (3, OLD, "good")]
     assert it.reloads.history[2].problem == "not confirmed in time"
     assert it.reloads.trial is None
+
+
+async def test_what_a_rollback_would_not_take_back_is_not_tried(it: Bench) -> None:
+    """Such a trial would never end: there would be nothing to roll back to."""
+    (it.file.parent / "p.py").write_text("1")
+    text = "plugins: [{path: p.py}]\n"
+    await reload(it, text)
+    (it.file.parent / "p.py").write_text("2")
+    with pytest.raises(NothingToTry, match="apply it without one"):
+        await it.reloads.apply(trigger="api", actor="jane", confirm_within_s=60)
+    assert (it.reloads.trial, it.reloads.revision) == (None, 2)
+    it.write(text + NEW)
+    await it.reloads.apply(trigger="api", actor="jane", confirm_within_s=60)
+    await settled()
+    assert (await rolled_back(it)).result == "rolled back"
+    assert it.reloads.trial is None
+    assert it.followed.log.level == "info"
 
 
 async def test_what_is_confirmed_stays(it: Bench) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.history import Record
-from appliance.control.reload.trials import RETRY_S, Trial, TrialTimer
+from appliance.control.reload.trials import MAX_RETRY_S, RETRY_S, Trial, TrialTimer
 from tests.control.reload.reloading import Timer
 
 BEFORE = Record(1, "", "good", 0, "start", "start")
@@ -50,7 +50,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-@given(st.integers(0, 5))
+@given(st.integers(0, 9))
 async def test_the_judge_is_called_until_it_has_ended_the_trial(failures: int) -> None:
     it = Judged(failures)
     it.trials.begin(TRIAL, 60)
@@ -58,7 +58,7 @@ async def test_the_judge_is_called_until_it_has_ended_the_trial(failures: int) -
         assert (it.trials.current, len(it.calls)) == (TRIAL, call)
         await it.pass_deadline()
     assert (it.trials.current, it.calls, it.finished) == (None, [TRIAL] * (failures + 1), 1)
-    assert it.clock.asked == [60, *[RETRY_S] * failures]
+    assert it.clock.asked == [60, *(min(RETRY_S * 2**number, MAX_RETRY_S) for number in range(failures))]
     (task,) = it.tasks
     assert task.done()
     assert not task.cancelled(), "the judge must not cancel the task that awaits it"

@@ -159,6 +159,24 @@ async def test_what_cannot_be_saved_runs_all_the_same_and_that_is_said(
     assert (entry["status"], entry["after"]["generation"]) == (409, 2)
 
 
+async def test_what_was_applied_is_not_saved_where_another_change_came_in_between(plane: Plane) -> None:
+    """It would write what the other one has put on trial."""
+    before = plane.file.read_text()
+    first = {"text": edited(plane, "name: chat", "name: talk"), "save": True}
+    second = {"text": edited(plane, "name: chat", "name: shop"), "confirm_within_s": 600}
+    async with plane.reloads._lock:
+        saving = asyncio.create_task(plane.http.post("/v1/config/apply", json=first))
+        await until(lambda: len(plane.reloads._lock._waiters or ()) == 1)
+        trying = asyncio.create_task(plane.post("/v1/config/apply", second))
+        await until(lambda: len(plane.reloads._lock._waiters or ()) == 2)
+    response = await saving
+    assert (response.status_code, response.json()["type"]) == (409, "urn:icws:problem:conflict")
+    assert response.json()["detail"].startswith("the file is as it was: revision 3 of the configuration has replaced")
+    assert plane.file.read_text() == before
+    applied = await trying
+    assert (applied["generation"], applied["etag"]) == (3, plane.reloads.etag)
+
+
 @pytest.mark.parametrize("quoted", ["{}", '"{}"', '"other", "{}"', "*"])
 async def test_an_apply_for_what_runs_is_done(plane: Plane, quoted: str) -> None:
     text = edited(plane, "name: chat", "name: talk")

@@ -1,3 +1,5 @@
+import asyncio
+
 from tests.control.plane import Plane
 
 
@@ -24,6 +26,13 @@ async def test_names_are_taken_once_and_have_to_be_there(tcp: Plane) -> None:
     assert (await tcp.http.delete("/v1/tokens/-")).status_code == 422
     for body in ({"name": "a b", "role": "viewer"}, {"name": "a", "role": "root"}, {"name": "a"}):
         assert (await tcp.http.post("/v1/tokens", json=body)).status_code == 422
+
+
+async def test_who_removes_what_another_has_removed_meanwhile_is_told_so(tcp: Plane) -> None:
+    await tcp.http.post("/v1/tokens", json={"name": "grafana", "role": "viewer"})
+    answers = await asyncio.gather(*(tcp.http.delete("/v1/tokens/grafana") for _ in range(3)))
+    assert sorted(each.status_code for each in answers) == [200, 404, 404]
+    assert {each.json().get("detail") for each in answers} == {None, "there is no token named grafana"}
 
 
 async def test_without_a_file_there_are_no_tokens_to_make(plane: Plane) -> None:

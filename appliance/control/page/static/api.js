@@ -63,18 +63,21 @@ const made = new Set();
 /** The same where it may change something. */
 function change(method, path, options) {
   const answered = call(method, path, options).then((answer) => {
-    made.add((answer.applied ?? answer).generation);
+    made.add(outcomeOf(answer.applied ?? answer));
     return answer;
   });
   asked.add(answered);
   return answered.finally(() => asked.delete(answered));
 }
 
-/** Whether this page itself applied a revision of the configuration. */
-export async function isMade(revision) {
-  await Promise.allSettled(asked);
-  return made.has(revision);
+/** Whether this outcome of a reload is that of a change by this page. A refusal leaves the revision that ran before. */
+export async function isMade(reload) {
+  const answers = await Promise.allSettled(asked);
+  if (reload.result === "rejected") return answers.some(({ status }) => status === "rejected");
+  return made.has(outcomeOf(reload));
 }
+
+const outcomeOf = ({ result, generation }) => `${result} ${generation}`;
 
 export const get = (path, query) => call("GET", path, { query });
 export const post = (path, body = {}, headers) => change("POST", path, { body, headers });
@@ -83,6 +86,15 @@ export const remove = (path, query) => change("DELETE", path, { query });
 
 /** Part of a path. */
 export const part = (text) => encodeURIComponent(text);
+
+/** What such a part stands for; the text as it is where it stands for nothing. */
+export function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
 
 function address(path, query) {
   const url = new URL(path, document.baseURI);

@@ -1,24 +1,27 @@
 /** Dialogs: they keep the keyboard inside, close with Escape, and give the focus back to where it was. */
 
 import { byId, heading, make } from "./dom.js";
-import { showProblem } from "./notices.js";
+import { notify, showProblem } from "./notices.js";
 
 const FOCUSABLE = "a[href], button, input, select, textarea, [tabindex='0']";
 
 /**
  * Open a dialog. Resolves to what `submit` returns, null when it is dismissed. While `submit` raises, what it raises is
- * shown and the dialog stays; it stays too where `submit` returns undefined, for a dialog of two steps.
+ * shown and the dialog stays; it stays too where `submit` returns undefined, for a dialog of two steps. `submit` gets a
+ * signal, which is aborted when the dialog is dismissed: from then on the dialog may be open for something else.
  */
 export function openDialog(dialog, { submit = () => true, problem = "" } = {}) {
   const opener = document.activeElement;
   const form = dialog.querySelector("form");
   const alert = dialog.querySelector(".alert");
   const stop = new AbortController();
+  const { signal } = stop;
   let result = null;
   showProblem(alert, problem ? new Error(problem) : null);
 
   const finish = (resolve) => {
     stop.abort();
+    form.removeAttribute("aria-busy"); // a request may be under way still, and the next dialog does not wait for it
     giveBack(opener);
     resolve(result);
   };
@@ -28,19 +31,19 @@ export function openDialog(dialog, { submit = () => true, problem = "" } = {}) {
     form.setAttribute("aria-busy", "true");
     showProblem(alert, null);
     try {
-      const given = await submit();
-      if (given !== undefined) {
+      const given = await submit(signal);
+      if (given !== undefined && !signal.aborted) {
         result = given;
         dialog.close();
       }
     } catch (error) {
-      showProblem(alert, error);
+      if (signal.aborted) notify(error.message, { bad: true });
+      else showProblem(alert, error);
     } finally {
-      form.removeAttribute("aria-busy");
+      if (!signal.aborted) form.removeAttribute("aria-busy");
     }
   };
   return new Promise((resolve) => {
-    const { signal } = stop;
     form.addEventListener("submit", onSubmit, { signal });
     dialog.addEventListener("keydown", keepInside, { signal });
     dialog.addEventListener("close", () => finish(resolve), { signal });

@@ -1,9 +1,9 @@
 /** The page as a whole: which view is shown, what all views share, and when they look again. */
 
-import { get, isMade, post, Problem } from "./api.js";
+import { decoded, get, isMade, post, Problem } from "./api.js";
 import { badge, byId, heading, put, say } from "./dom.js";
 import { confirm } from "./dialog.js";
-import { clock } from "./format.js";
+import { clock, many } from "./format.js";
 import { attempt, notify, showProblem } from "./notices.js";
 import { look, onSample } from "./samples.js";
 import { Stream } from "./stream.js";
@@ -36,15 +36,15 @@ let wake = () => {};
 /** "#sessions/ab12?canister=chat" as {name, path: ["ab12"], query}. */
 export function parse(hash) {
   const [path, query] = hash.replace(/^#/, "").split("?");
-  const [name, ...rest] = path.split("/").map(decodeURIComponent);
+  const [name, ...rest] = path.split("/").map(decoded);
   return { name, path: rest, query: Object.fromEntries(new URLSearchParams(query)) };
 }
 
 function show({ moveFocus }) {
-  const place = parse(location.hash || "#overview");
-  if (!VIEWS[place.name]) {
-    location.replace("#overview");
-    return;
+  let place = parse(location.hash || "#overview");
+  if (!Object.hasOwn(VIEWS, place.name)) {
+    history.replaceState(null, "", "#overview");
+    place = parse("#overview");
   }
   closeMenu();
   const changed = shown?.name !== place.name;
@@ -119,10 +119,20 @@ function countDown() {
   if (deadline) say(byId("countdown"), clock((deadline - Date.now() - offsetMs) / 1000));
 }
 
+let who = null;
+let whoAsked = 0;
+let isWhoKnown = true; // or asked for now
+
 async function showWho() {
+  whoAsked += 1;
+  const mine = whoAsked;
+  isWhoKnown = true;
   byId("give-token").hidden = !isMissing();
   byId("forget-token").hidden = token() === null;
-  const who = isMissing() ? null : await get("v1/whoami").catch(() => null);
+  const answer = isMissing() ? null : await get("v1/whoami").catch(() => null);
+  if (mine !== whoAsked) return; // another token is used since
+  who = answer;
+  isWhoKnown = who !== null;
   say(byId("who"), who ? `${who.name}, ${who.role}` : "");
   document.body.dataset.role = who?.role ?? "";
 }
@@ -163,7 +173,7 @@ const stream = new Stream({
   onEvent(event, isLive) {
     events.take(event);
     if (!isLive) return;
-    if (event.kind === "lost") notify(`${event.data.events} events were dropped: this page is too slow`, { bad: true });
+    if (event.kind === "lost") onLoss(event.data);
     if (event.kind === "reload") onReload(event.data);
     if (["reload", "drain", "canister.state"].includes(event.kind)) wake();
   },
@@ -174,8 +184,11 @@ const stream = new Stream({
 async function onReload(reload) {
   config.changed();
   const words = RELOADS[reload.result];
-  if (words && !(await isMade(reload.generation))) notify(words(reload), { bad: reload.result === "rejected" });
+  if (words && !(await isMade(reload))) notify(words(reload), { bad: reload.result === "rejected" });
 }
+
+const onLoss = ({ events: number }) =>
+  notify(`${many(number, "event")} came while this page was away or too slow, and are not shown`, { bad: true });
 
 // --- beginning ---
 
@@ -185,6 +198,8 @@ function closeMenu() {
 }
 
 function listen() {
+  // A dialog in a view would be hidden with it, and what cannot be seen would keep everything else from being used.
+  document.body.append(...document.querySelectorAll(".view dialog"));
   document.addEventListener("click", copy);
   addEventListener("hashchange", () => show({ moveFocus: true }));
   document.addEventListener("visibilitychange", () => wake());
@@ -209,6 +224,7 @@ function listen() {
   onSample((_, status) => {
     showHealth(status);
     showUnconfirmed(status);
+    if (!isWhoKnown) showWho();
   });
   setInterval(countDown, 500);
 }

@@ -29,10 +29,13 @@ export async function look() {
   const [status, stats] = await Promise.all([get("v1/status"), get("v1/stats")]);
   const now = lookOf(status, stats);
   if (!looks.length || now.at - looks.at(-1).at > AWAY_MS) await loadHistory(now.at);
-  if (!(now.at - looks.at(-1)?.at < APART_MS)) looks = follow(looks, now);
+  if (isNext(looks.at(-1), now)) looks = follow(looks, now);
   const samples = samplesOf(looks);
   for (const listener of listeners) listener(samples, status, stats);
 }
+
+/** Whether a sample is far enough from the last one. One of before it is of a clock that was set back. */
+export const isNext = (last, now) => !last || now.at < last.at || now.at - last.at >= APART_MS;
 
 /** Fill the time in which this page took no samples with those that the gateway kept. */
 async function loadHistory(before) {

@@ -100,6 +100,8 @@ function showCanister(canister) {
 }
 
 function showMethods(canister, version) {
+  const chosen = at("method").value;
+  const [before, arg, isUpgrade] = [state.methods.get(chosen), at("arg").value, state.version.startsWith(canister.id)];
   state.version = version;
   state.methods = new Map(canister.methods.map((method) => [method.name, method]));
   const options = canister.methods.map(({ name, is_query: isQuery }) =>
@@ -108,7 +110,11 @@ function showMethods(canister, version) {
   at("method").replaceChildren(...options, element("option", "another, by its name …", { value: OTHER }));
   at("candid").textContent = canister.candid;
   at("interface").hidden = !canister.candid;
+  const after = state.methods.get(chosen);
+  const isKept = isUpgrade && (chosen === OTHER || (after && before?.arguments === after.arguments));
+  if (isKept) at("method").value = chosen;
   chooseMethod();
+  if (isKept) at("arg").value = arg; // whoever upgrades a canister tries the same call again
 }
 
 function chooseMethod() {
@@ -171,22 +177,24 @@ function showResult(isGood, verdict, text) {
 }
 
 async function call() {
+  const { id } = state;
+  const tell = (...words) => id === state.id && showResult(...words); // another canister may have been opened meanwhile
   const button = at("call").querySelector("button.main");
   const method = at("method").value === OTHER ? at("name").value : at("method").value;
   const started = performance.now();
   button.disabled = true;
   try {
     const { reply, reject, note } = await ask("call", {
-      canister: state.id,
+      canister: id,
       method,
       arg: at("arg").value,
       identity: at("identity").value,
     });
     const took = `${Math.round(performance.now() - started)} ms`;
-    if (reject) showResult(false, `Rejected, code ${reject.reject_code}, ${reject.error_code}`, reject.reject_message);
-    else showResult(true, [`Reply of ${method} after ${took}`, note].filter(Boolean).join("; "), reply);
+    if (reject) tell(false, `Rejected, code ${reject.reject_code}, ${reject.error_code}`, reject.reject_message);
+    else tell(true, [`Reply of ${method} after ${took}`, note].filter(Boolean).join("; "), reply);
   } catch (error) {
-    showResult(false, "Not sent", error.message);
+    tell(false, "Not sent", error.message);
   } finally {
     button.disabled = false;
   }
@@ -212,7 +220,10 @@ at("forward").addEventListener("submit", async (event) => {
   }
   await refresh();
 });
-globalThis.addEventListener("hashchange", () => open(location.hash.slice(1)));
+globalThis.addEventListener("hashchange", () => {
+  const target = location.hash.slice(1);
+  if (!at(target)) open(target); // otherwise it is a place on this page, to which the first link of it leads
+});
 
 for (;;) {
   await refresh();

@@ -1,6 +1,6 @@
 /** The description of the API, with a form for every operation. Made of /openapi.json, as other tools are. */
 
-import { get } from "../api.js";
+import { decoded, get } from "../api.js";
 import { byId, make, put } from "../dom.js";
 import { showProblem } from "../notices.js";
 import { forgetToken, token } from "../token.js";
@@ -41,7 +41,7 @@ function show(description) {
 
 /** Unfold the operation that the address names, or go to its tag. */
 function goTo() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(decoded(location.hash.slice(1)));
   if (!target?.closest("#operations")) return;
   if (target.localName === "details") target.open = true;
   target.scrollIntoView();

@@ -1,7 +1,7 @@
 /** One operation of the API: what it does, a form that sends it, and what came back. */
 
 import { send } from "../api.js";
-import { badge, make, put } from "../dom.js";
+import { badge, make } from "../dom.js";
 import { attempt, notify, showProblem } from "../notices.js";
 import { token } from "../token.js";
 import { commandOf, requestOf } from "./request.js";
@@ -131,6 +131,7 @@ function formOf({ method, path, declared, schemas }) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     showProblem(alert, null);
+    shown.replaceChildren();
     sender.disabled = true;
     await sendAndShow(request, shown).catch((error) => showProblem(alert, error));
     sender.disabled = false;
@@ -186,8 +187,11 @@ async function sendAndShow(request, shown) {
   const text = make("pre", { tabindex: 0, "aria-label": "Answer" });
   const stopper = make("button", { type: "button", hidden: true }, "Stop");
   stopper.addEventListener("click", () => stop.abort());
-  put(shown, make("p", {}, "Waiting for the answer…"));
-  const response = await send(method, path, { ...rest, signal: stop.signal });
+  shown.replaceChildren(make("p", {}, "Waiting for the answer…"));
+  const response = await send(method, path, { ...rest, signal: stop.signal }).catch((error) => {
+    shown.replaceChildren();
+    throw error;
+  });
   const took = `${Math.round(performance.now() - started)} ms`;
   shown.replaceChildren(
     make(

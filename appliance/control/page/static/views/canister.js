@@ -20,6 +20,7 @@ chooseSpan(select, () => `#canisters/${part(id)}`);
 
 /** Begin with another canister, or another span. */
 export function enterCanister(canister, query) {
+  if (canister !== id) showFacts(byId("canister-facts"), []);
   id = canister;
   samples = new KeptSamples({ canister, span: spanIn(query, select) });
   say(byId("canister-title"), canister);
@@ -33,10 +34,9 @@ export async function refreshCanister() {
   const [canister, shown] = await Promise.all([get(`v1/canisters/${part(id)}`), asked.look()]).catch(unlessGone);
   if (asked !== samples) return;
   say(byId("canister-note"), noteOf(canister, asked));
-  if (!canister) return;
-  say(byId("canister-title"), canister.name ?? canister.id);
   charts.update(shown);
-  showFacts(byId("canister-facts"), factsOf(canister));
+  showFacts(byId("canister-facts"), canister ? factsOf(canister) : []);
+  if (canister) say(byId("canister-title"), canister.name ?? canister.id);
 }
 
 /** An unlisted canister is gone with its last client. */

@@ -22,11 +22,12 @@ export async function closeSessions(wanted) {
   button.textContent = "Count them";
   let counted = 0;
   const closed = await openDialog(dialog, {
-    submit: async () => {
+    submit: async (signal) => {
       const { code, reason } = valuesOf(inside);
       const order = given({ filter: wanted, code: Number(code), reason });
       if (counted) return post("v1/sessions/close", { ...order, dry_run: false });
       const { matched } = await post("v1/sessions/close", { ...order, dry_run: true });
+      if (signal.aborted) return undefined;
       said.textContent = matched ? `${many(matched, "session")} would be closed.` : "No session matches.";
       counted = matched;
       if (counted) button.textContent = `Close ${many(matched, "session")}`;

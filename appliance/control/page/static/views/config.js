@@ -21,6 +21,8 @@ let running = null;
 let base = null;
 let version = null;
 let loadedVersion;
+let changes = 0; // of the configuration, known to this page
+let plans = 0; // asked for: the answer to the latest one counts
 
 const planTable = new Table("plan-table", {
   key: (row) => row.key,
@@ -35,9 +37,14 @@ const planTable = new Table("plan-table", {
 });
 
 export function enter({ path }) {
+  plans += 1;
   tab = TABS.includes(path[0]) ? path[0] : "edit";
   for (const each of TABS) byId(`config-${each}`).hidden = each !== tab;
   if (tab === "history") enterHistory(path[1]);
+}
+
+export function leave() {
+  plans += 1; // nobody waits for an answer here any more
 }
 
 onSample((_, status) => {
@@ -46,13 +53,16 @@ onSample((_, status) => {
 
 /** Another configuration runs. */
 export function changed() {
+  changes += 1;
   loadedVersion = undefined;
 }
 
 export async function refresh() {
   if (loadedVersion === undefined || loadedVersion !== version) {
-    const asked = version;
-    running = await get("v1/config");
+    const [asked, before] = [version, changes];
+    const found = await get("v1/config");
+    if (before !== changes) return; // it may be from before the change, of which the next look tells
+    running = found;
     loadedVersion = asked;
     showRunning();
   }
@@ -100,14 +110,17 @@ function load() {
 const orderOf = (source) => (source === null ? {} : { text: source });
 
 async function plan(source) {
+  plans += 1;
+  const mine = plans;
   showProblem(alert, null);
   byId("plan-result").hidden = true;
   try {
     const found = await post("v1/config/plan", orderOf(source));
+    if (mine !== plans) return null;
     showPlan(found);
     return found;
   } catch (error) {
-    showProblem(alert, error, goTo);
+    if (mine === plans) showProblem(alert, error, goTo);
     return null;
   }
 }
@@ -157,9 +170,13 @@ async function apply(source) {
   say(byId("apply-summary"), `${source === null ? "The file on disk. " : ""}${summaryOf(found.changes)}`);
   const headers = { "If-Match": `"${(source === null ? running : base).etag}"` };
   const applied = await openDialog(byId("apply-dialog"), {
-    submit: () => post("v1/config/apply", { ...orderOf(source), ...options() }, headers).catch(offerWhatIsMissing),
+    submit: (signal) =>
+      post("v1/config/apply", { ...orderOf(source), ...options() }, headers).catch((error) => {
+        if (!signal.aborted) offerWhatIsMissing(error);
+        throw error;
+      }),
   });
-  if (applied) showApplied(applied);
+  if (applied) showApplied(applied, source);
 }
 
 function options() {
@@ -175,7 +192,6 @@ function offer(name, isOffered) {
 function offerWhatIsMissing(error) {
   if (error.kind === "restart-needed") offer("allow_restart", true);
   if (error.kind === "force-needed") offer("force", true);
-  throw error;
 }
 
 applyForm.elements.trial.addEventListener("change", ({ target }) => {
@@ -183,9 +199,10 @@ applyForm.elements.trial.addEventListener("change", ({ target }) => {
   offer("save", !target.checked && running.file);
 });
 
-function showApplied(applied) {
+function showApplied(applied, source) {
   showProblem(alert, null);
-  base = { ...base, text: text.value };
+  // What was typed since stays an edit; and so do all edits where it was the file on disk that was applied.
+  if (source !== null) base = { text: source, etag: applied.etag, generation: applied.generation };
   changed();
   const waits = applied.pending_restart.length ? `; ${applied.pending_restart.join(", ")} with the next restart` : "";
   notify(applied.result === "unchanged" ? "Nothing had changed" : `Revision ${applied.generation} runs${waits}`);

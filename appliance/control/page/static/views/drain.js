@@ -12,7 +12,7 @@ const WORDS = {
   none: "The gateway as a whole is not drained.",
   waiting: "Waiting before the first close, for balancers to see that this gateway is not ready.",
   closing: "Closing sessions.",
-  done: "Done.",
+  done: "Done. The gateway is not ready until it accepts clients again.",
   cancelled: "Cancelled.",
 };
 
@@ -46,7 +46,9 @@ function show(drain) {
   byId("drain-bar").hidden = drain.state === "none";
   byId("drain-bar").max = Math.max(1, drain.total);
   byId("drain-bar").value = drain.total ? drain.closed : isOn(drain) ? 0 : 1;
-  byId("cancel-drain").hidden = !isOn(drain);
+  const isDone = drain.state === "done";
+  byId("cancel-drain").hidden = !isOn(drain) && !isDone;
+  say(byId("cancel-drain"), isDone ? "Accept clients again" : "Cancel the drain");
   showFacts(byId("drain-facts"), drain.state === "none" ? [] : factsOf(drain));
   byId("canister-drains").hidden = drain.canisters.length === 0;
   table.update(drain.canisters);
@@ -74,16 +76,17 @@ form.addEventListener("submit", async (event) => {
     danger: true,
     submit: () => post("v1/drain", wanted),
   });
-  if (!begun) return;
-  await refresh();
-  notify("The drain has begun");
+  if (begun) notify("The drain has begun");
+  look();
 });
+
+const look = () => document.dispatchEvent(new Event("look"));
 
 const cancel = (canister) =>
   attempt(async () => {
     await remove("v1/drain", { canister });
     notify("The drain is cancelled");
-    await refresh();
+    look();
   });
 
 byId("cancel-drain").addEventListener("click", () => cancel(null));

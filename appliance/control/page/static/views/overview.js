@@ -147,15 +147,23 @@ function reloadOf(reload) {
   ];
 }
 
-byId("log-form").addEventListener("submit", async (event) => {
+const logForm = byId("log-form");
+let isChosen = false; // a level that is not sent yet
+let levelLooks = 0;
+
+logForm.addEventListener("change", () => {
+  isChosen = true;
+});
+logForm.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const form = event.currentTarget;
-  const alert = form.querySelector(".alert");
+  const alert = logForm.querySelector(".alert");
+  isChosen = false;
   try {
-    const { level } = await set("v1/log", { level: form.elements.level.value });
+    const { level } = await set("v1/log", { level: logForm.elements.level.value });
     showProblem(alert, null);
     notify(`The log has ${level} and above now`);
   } catch (error) {
+    isChosen = true;
     showProblem(alert, error);
   }
 });
@@ -163,15 +171,26 @@ byId("log-form").addEventListener("submit", async (event) => {
 export async function enter({ query }) {
   const span = spanIn(query, spanChoice);
   longer = span === LIVE ? null : new KeptSamples({ span });
+  await Promise.all([showLogLevel(), learnIdentity()]);
+}
+
+export function leave() {
+  isChosen = false;
+}
+
+async function learnIdentity() {
   identity ??= await get("v1/identity").catch(() => null);
-  await showLogLevel();
 }
 
 /** Nobody can choose before the level is known: the answer would replace what is chosen meanwhile. */
 async function showLogLevel() {
-  const { level } = byId("log-form").elements;
+  if (isChosen) return;
+  const { level } = logForm.elements;
+  levelLooks += 1;
+  const mine = levelLooks;
   level.disabled = true;
   const log = await get("v1/log").catch(() => null);
+  if (mine !== levelLooks) return; // the view was entered again, and waits for an answer of its own
   if (log) level.value = log.level;
   level.disabled = false;
 }

@@ -52,16 +52,16 @@ export function enter({ path, query }) {
   }
   suggestAll();
   for (const input of form.elements) if (input.name) input.value = query[input.name] ?? "";
-  if (JSON.stringify(given(valuesOf(form))) !== JSON.stringify(filter)) pages = [null];
+  if (JSON.stringify(given(valuesOf(form))) !== JSON.stringify(filter)) show([null]);
   filter = given(valuesOf(form));
 }
 
 export const refresh = () => (story === null ? refreshList() : refreshStory());
 
 async function refreshList() {
-  const asked = pages.at(-1);
-  const found = await get("v1/sessions", { ...filter, limit: PAGE, after: asked });
-  if (asked !== pages.at(-1)) return;
+  const asked = pages; // another list for each filter and each page
+  const found = await get("v1/sessions", { ...filter, limit: PAGE, after: asked.at(-1) });
+  if (asked !== pages) return;
   table.update(found.items);
   next = found.next;
   byId("next-page").disabled = next === null;
@@ -70,8 +70,13 @@ async function refreshList() {
     pages.length > 1 || next ? `Page ${pages.length}` : many(found.items.length, "session");
 }
 
-function turnTo(list) {
+function show(list) {
   pages = list;
+  next = null; // until the answer says what follows this page
+}
+
+function turnTo(list) {
+  show(list);
   document.dispatchEvent(new Event("look"));
 }
 
