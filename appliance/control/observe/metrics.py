@@ -175,7 +175,7 @@ class Collector(Readable):
     def _connections(self) -> Iterator[Sample]:
         gateway, stats = self._gateway, self._gateway.counters
         yield m.CONNECTIONS, (), len(self._sockets)
-        yield m.CONNECTIONS_LIMIT, (), places(gateway.config.gateway.max_connections)
+        yield m.CONNECTIONS_LIMIT, (), places(gateway.config.gateway.max_connections, gateway.config.relay.calls)
         yield m.ACCEPT_PAUSES, (), stats.accept_pauses
         yield m.HELD_BYTES, (), gateway.limits.holdings.bytes
         yield m.HELD_BYTES_LIMIT, (), gateway.limits.holdings.most_bytes

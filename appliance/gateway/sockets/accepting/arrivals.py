@@ -113,7 +113,7 @@ class Arrivals:
     def _refusal(self, holding: Holding) -> tuple[str, str] | None:
         """Why a socket gets no answer at all: the reason and a sentence."""
         holdings = self._gateway.limits.holdings
-        if holdings.connections > places(self._settings.max_connections + SURPLUS):
+        if holdings.connections > places(self._settings.max_connections + SURPLUS, self._gateway.config.relay.calls):
             return "reset", "far more sockets are open than gateway.max_connections allows"
         if holdings.limit.mode == "enforce" and holdings.exceeds(holding, surplus=ADDRESS_SURPLUS):
             return "address_full", "its address holds more sockets than limits.held_per_address allows"
