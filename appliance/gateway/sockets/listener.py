@@ -52,7 +52,7 @@ class Listener:
         self.turns = Turns(gateway.counters)
         self.refusals = Refusals(lambda: gateway.config, gateway.event_bus, time.monotonic_ns)
         self.health: HealthCheck | None = None
-        self._arrivals = Arrivals(gateway, self.refusals)
+        self._arrivals = Arrivals(gateway, self.refusals, self.turns)
         self._connections: set[Connection] = set()
         self._shedding = Shedding(gateway.limits.holdings, gateway.counters, lambda: self._connections)
         self._empty = asyncio.Event()
