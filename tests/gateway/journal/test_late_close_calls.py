@@ -67,6 +67,17 @@ async def test_a_client_is_in_the_journal_before_its_opening_leaves_and_until_it
     assert left_in(tmp_path / "journal") == []
 
 
+async def test_messages_cost_the_journal_nothing(tmp_path):
+    async with Process(tmp_path) as process:
+        client, shell = await process.opened()
+        before = process.journal.stats.commits
+        for number in range(50):
+            shell.receive(client.message(b"%d" % number))
+        await until(lambda: len(process.canister.received) == 50)
+        await process.journal.add(entry_of(Client()), None)
+        assert process.journal.stats.commits == before + 1
+
+
 async def test_a_client_that_the_canister_refused_is_not_told_of_later(tmp_path):
     async with Process(tmp_path) as process:
         process.canister.on_open = lambda key: err("no")
