@@ -126,7 +126,10 @@ async def test_whoever_comes_back_waits_until_its_old_session_is_told_of_and_goe
         shell.receive(again.open())
         for _ in range(20):
             await asyncio.sleep(0)
-        assert not shell.was_opened
+        await process.journal.add(entry_of(Client()), None)  # behind that of the opening, if this did not wait
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert "ws_open" not in [method for method, _ in process.ic.log]
         gate.set()
         process.ic.before_call = nothing
         await until(lambda: shell.was_opened)
