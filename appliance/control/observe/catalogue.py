@@ -166,6 +166,11 @@ HELD_EXCEEDED = _CONNECTIONS.counter(
     "Requests of addresses that held more than `limits.held_per_address`. In mode `shadow` they were granted.",
     MODE,
 )
+HELD_BYTES_EXCEEDED = _CONNECTIONS.counter(
+    "icws_held_bytes_limit_exceeded_total",
+    "Times that an address began to hold more than `limits.held_per_address.bytes`. In mode `shadow` none was closed.",
+    MODE,
+)
 REFUSED = _CONNECTIONS.counter(
     "icws_refused_connections_total",
     "Connections that became no WebSocket: rejected, or reset without an answer.",

@@ -185,6 +185,7 @@ class Collector(Readable):
         yield m.LARGEST_ADDRESS, (), gateway.limits.holdings.largest()
         for mode in m.MODE.known:
             yield m.HELD_EXCEEDED, (mode,), stats.held_exceeded[mode]
+            yield m.HELD_BYTES_EXCEEDED, (mode,), gateway.limits.holdings.bytes_exceeded[mode]
         yield m.ACCEPTED, (), stats.connections
         yield m.JOINED, (), stats.joined
         yield m.OPENED, (), stats.opened
