@@ -8,6 +8,7 @@ import socket
 import ssl
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
 from appliance.config.schema import Relay
@@ -266,8 +267,11 @@ def test_places_leave_a_reserve_and_room_for_calls():
 
 async def test_calls_are_no_more_than_their_descriptors():
     """Each has a connection of its own: with 5,000 of them, nothing would be left for polls and the control plane."""
-    with limited(1024):
+    with limited(1024), capture_logs() as logs:
         async with served(relay={"calls": 5000}) as it:
+            (told,) = [line for line in logs if line["log_level"] == "warning"]
+            assert (told["places"], told["calls"]) == (it.listener.places, 1024 // PART)
+            assert "raise it (LimitNOFILE in the unit)" in told["event"]
             scheduler = it.gateway.budget.scheduler
             assert scheduler.calls == 1024 // PART
             assert it.listener.places == 1024 - 2 * (1024 // PART)
