@@ -10,7 +10,6 @@ import asyncio
 import ssl
 from asyncio import sslproto
 from collections.abc import Callable
-from enum import IntFlag
 from typing import Any, cast
 
 import structlog
@@ -31,9 +30,10 @@ ORDINARY = 1024
 _HEADER = 5
 
 
-class _Pause(IntFlag):
-    """Reasons not to read the socket."""
+class _Pause:
+    """Reasons not to read the socket, to be combined. Plain numbers, as in ``reading.Pause``."""
 
+    NONE = 0
     RECORDS = 1
     """Records that were read wait for their turn."""
     CLIENT = 2
@@ -53,7 +53,7 @@ class TlsRecords(asyncio.Protocol):
         """``hold`` is called with the bytes that wait more, or fewer where negative. ``decrypt`` has to follow."""
         self._turns = turns
         self._hold = hold
-        self._paused = _Pause(0)
+        self._paused = _Pause.NONE
         self._data = b""
         self._lacking = 0
         """Bytes of the record before ``_data`` that are still to come."""
@@ -84,7 +84,7 @@ class TlsRecords(asyncio.Protocol):
         self._records = self._bytes = 0
         return max(0, small // OF_FRAME)
 
-    def pause(self, reason: _Pause, *, is_paused: bool = True) -> None:
+    def pause(self, reason: int, *, is_paused: bool = True) -> None:
         """Do not read the socket for this reason, or no more for this one."""
         before = self._paused
         self._paused = before | reason if is_paused else before & ~reason
@@ -102,6 +102,9 @@ class TlsRecords(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decrypt what came, now or in later turns."""
+        if self._is_record(data):
+            self._decrypt(data, 1)
+            return
         self._data += data
         if not self._paused & _Pause.CLIENT:
             self._turns.serve(self)
@@ -132,6 +135,17 @@ class TlsRecords(asyncio.Protocol):
     def work(self, frames: int) -> int:
         """Decrypt as many records as so many frames are worth; returns how many of those. Never raises."""
         part, records = self._cut(frames * OF_FRAME)
+        self._decrypt(part, records)
+        self._settle()
+        return -(-records // OF_FRAME)
+
+    def _is_record(self, data: bytes) -> bool:
+        """Whether this is one record and all that there is, as in most reads: no turn would be too short for it."""
+        if self._data or self._lacking or self._paused or len(data) < _HEADER:
+            return False
+        return len(data) == _HEADER + int.from_bytes(data[3:_HEADER], "big")
+
+    def _decrypt(self, part: bytes, records: int) -> None:
         self._records += records
         self._bytes += len(part)
         try:
@@ -139,8 +153,6 @@ class TlsRecords(asyncio.Protocol):
         except Exception as error:  # the connection's own never raise; whatever it is, it ends this socket and no other
             _log.error("TLS failed", exc_info=error)
             self._transport.abort()
-        self._settle()
-        return -(-records // OF_FRAME)
 
     def _cut(self, most: int) -> tuple[bytes, int]:
         """The bytes until the end of so many further records, or as far as there are any, and the number of these."""
@@ -204,7 +216,7 @@ class _Transport:
 
     __slots__ = ("_reason", "_records", "_transport", "is_closing", "write")
 
-    def __init__(self, records: TlsRecords, transport: Any, reason: _Pause) -> None:
+    def __init__(self, records: TlsRecords, transport: Any, reason: int) -> None:
         self._records = records
         self._transport = transport
         self._reason = reason
