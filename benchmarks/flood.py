@@ -1,7 +1,8 @@
 """What others notice of a flood: echoes through a gateway before, during and after one address floods it.
 
 5,000 idle sessions are there all the time. ``python -m benchmarks.flood [KIND]...`` prints a line for each kind of
-flood, and ends with status 1 where others notice more than they may, or the flooder is never closed or refused;
+flood, and ends with status 1 where others notice more than they may, the flooder is never closed or refused, or the
+gateway logs an error, which is printed too;
 ``--write`` puts the lines into docs/reliability.md.
 
 The gateway has one core; the flooder, the clients that measure and the stub IC share another. While there is no flood,
@@ -245,6 +246,8 @@ class Measured:
     kind: str
     phases: tuple[Result, Result, Result]
     ends: Counter[str]
+    errors: Sequence[str] = ()
+    """In the log of the gateway."""
 
     @property
     def ratio(self) -> float:
@@ -259,8 +262,8 @@ class Measured:
 
     @property
     def is_good(self) -> bool:
-        """Whether the others noticed little and the flooder was answered."""
-        return self.ratio <= LIMIT and not self.lost and bool(self.ends)
+        """Whether the others noticed little, the flooder was answered, and the gateway logged no error."""
+        return self.ratio <= LIMIT and not self.lost and bool(self.ends) and not self.errors
 
     @property
     def answers(self) -> str:
@@ -296,7 +299,7 @@ async def measure(testbed: Testbed, kind: str) -> Measured:
         during = await echo(testbed, LOAD)
     with spinning():
         after = await echo(testbed, LOAD)
-    return Measured(kind, (before, during, after), ends)
+    return Measured(kind, (before, during, after), ends, testbed.errors)
 
 
 async def run(kinds: Sequence[str], idle: int) -> list[Measured]:
@@ -316,7 +319,7 @@ async def run(kinds: Sequence[str], idle: int) -> list[Measured]:
                 os.sched_setaffinity(int(task), {CORES[0]})
             async with idling(testbed, idle):
                 found.append(await measure(testbed, kind))
-            print(found[-1].line(), flush=True)
+            print("\n".join([found[-1].line(), *found[-1].errors]), flush=True)
     return found
 
 

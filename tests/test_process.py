@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -36,6 +37,18 @@ async def test_a_start_waits_for_a_network_that_is_not_up_yet(tmp_path: Path, un
             process.terminate()
             _, stderr = await process.communicate()
     assert (process.returncode, b"Traceback" in stderr) == (0, False)
+
+
+async def test_the_soft_limit_of_open_files_is_raised(tmp_path: Path, unused_tcp_port: int) -> None:
+    file = write(tmp_path, f"http://127.0.0.1:{unused_tcp_port}")
+    _, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, hard), hard))
+    try:
+        async with icws("run", "--config", str(file)) as process:
+            await seen(process.stderr, "the root key cannot be fetched yet")
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("number", STOP)

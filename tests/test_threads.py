@@ -9,6 +9,7 @@ import pytest
 from appliance import threads as module
 from appliance.threads import Threads
 from tests.gateway.bench import until
+from tests.gateway.served import served
 
 
 @pytest.fixture
@@ -41,6 +42,19 @@ async def test_what_hangs_in_one_pool_delays_no_other(gate: threading.Event) -> 
     assert await asyncio.wait_for(verification.run(int), 30) == 0
     gate.set()
     assert await asyncio.gather(*hanging) == [True] * 20
+
+
+async def test_files_that_hang_delay_no_delivery(gate: threading.Event) -> None:
+    async with served() as it:
+        hanging = [pool.submit(gate.wait) for pool in (module.FILES, module.CLIENT_VERIFICATION) for _ in range(20)]
+        try:
+            async with it.session() as (client, socket):  # with the first certificate of this IC
+                it.canister.send(client.client_key, b"hello")
+                await socket.send(client.message(b"hello"))
+                assert b"hello" in await socket.recv()
+        finally:
+            gate.set()
+    assert [each.result(30) for each in hanging] == [True] * 40
 
 
 async def test_what_hangs_takes_one_thread_however_often_it_is_asked_for(gate: threading.Event) -> None:

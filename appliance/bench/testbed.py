@@ -24,6 +24,9 @@ from appliance.localnet.state.certification import LOCAL_IDS, canister_id
 
 _PRINCIPAL_EVENT = "Gateway Agent principal: "
 _START_S = 60.0
+_HARMLESS = ("debug", "info", "warning")
+"""Levels of entries of the log that report no error."""
+_MAX_ERRORS = 50
 _LIMITS = (
     "connections_per_ip",
     "tls_handshakes_per_ip",
@@ -38,13 +41,16 @@ _LIMITS = (
 @dataclass(frozen=True)
 class Testbed:
     """A stub IC and the gateway in front of it. ``stub_pid`` is None if its process is not ours. ``latencies`` are what
-    the run adds to the block time of its scenarios."""
+    the run adds to the block time of its scenarios. ``errors`` are the first lines of the gateway's log that report an
+    error, or are no entries of the log, as those of a traceback that nobody caught; none where its process is not ours.
+    """
 
     stub_url: str
     root_key: bytes
     target: Target
     stub_pid: int | None = None
     latencies: Latencies = field(default_factory=Latencies)
+    errors: list[str] = field(default_factory=list)
 
     @property
     def verifier(self) -> Verifier:
@@ -124,11 +130,13 @@ async def own_testbed(
         file.write_text(json.dumps(gateway_settings(folder, served, settings)))  # JSON is YAML
         gateway = await stack.enter_async_context(started(["appliance.cli", "run", "--config", str(file)]))
         url, principal = await _listening(gateway)
-        for stream in (gateway.stderr, gateway.stdout, stub.stderr):
-            stack.callback(asyncio.ensure_future(_discard(stream)).cancel)  # a full pipe would stop the process
+        errors: list[str] = []
+        reading = (_discard(gateway.stdout), _discard(stub.stderr), _collect_errors(gateway.stderr, errors))
+        for each in reading:  # a full pipe would stop the process
+            stack.callback(asyncio.ensure_future(each).cancel)
         target = Target(url, principal, gateway.pid)
         root_key = bytes.fromhex(served["root_key"])
-        yield Testbed(served["url"], root_key, target, stub.pid, latencies or Latencies())
+        yield Testbed(served["url"], root_key, target, stub.pid, latencies or Latencies(), errors)
 
 
 async def foreign_testbed(stub_url: str, target: Target, *, latencies: Latencies | None = None) -> Testbed:
@@ -204,6 +212,14 @@ def _entry(line: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return entry
+
+
+async def _collect_errors(stream: asyncio.StreamReader | None, errors: list[str]) -> None:
+    if stream is None:
+        return
+    async for line in stream:
+        if len(errors) < _MAX_ERRORS and _entry(line).get("level") not in _HARMLESS:
+            errors.append(line.decode(errors="replace").rstrip())
 
 
 async def _discard(stream: asyncio.StreamReader | None) -> None:

@@ -137,7 +137,8 @@ class Relay(Section):
     """A client's socket is not read while what waits would take longer than this, by the measured time of its
     canister's calls: keep-alives queue behind messages, and canisters drop clients without them."""
     calls: Annotated[int, Field(ge=16, le=100_000), Live()] = 5_000
-    """Calls to the IC under way at the same time, of all clients together. Canisters and clients share them fairly."""
+    """Calls to the IC under way at the same time, of all clients together. Canisters and clients share them fairly.
+    Each has a connection: a quarter of the limit of open files is the most."""
     bytes: Annotated[Size, Field(ge=32 * 1024**2, le=64 * 1024**3), Live()] = 256 * 1024**2
     """Bytes of these calls."""
 

@@ -28,6 +28,7 @@ from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
 from appliance.gateway.journal.entry import entry_of, opening_of
 from appliance.gateway.journal.journal import Journal, NoJournal
+from appliance.gateway.limits.descriptors import possible_calls
 from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key
 from appliance.gateway.peer import Peer
 from appliance.gateway.polling.poller import Poller
@@ -85,7 +86,7 @@ class Gateway:
         self.connections = ConnectionRegistry()
         self.tasks = Tasks()
         self.paces = Paces()
-        self.budget = CallBudget(config.relay)
+        self.budget = CallBudget(config.relay, possible_calls)
         self.verification = ClientVerification(config.verification.share_per_ip)
         self.stopping = False
         self.winding_down = False

@@ -20,7 +20,7 @@ if uvloop is not None:
 
 WITH_SOCKETS = {
     *("test_connection.py", "test_follow.py", "test_hooks.py", "test_limited.py", "test_listener.py"),
-    *("test_localnet.py", "test_upgrade.py", "test_arrivals.py"),
+    *("test_localnet.py", "test_upgrade.py", "test_arrivals.py", "test_records.py"),
 }
 
 

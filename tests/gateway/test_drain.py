@@ -128,6 +128,30 @@ async def test_a_drain_that_is_cancelled_waits_for_nothing_more():
     await running
 
 
+async def test_a_drain_gives_close_calls_more_of_the_budget_until_it_is_cancelled():
+    async with Bench(relay={"calls": 64}) as bench:
+        for _ in range(40):
+            await bench.opened()
+        gate, scheduler = asyncio.Event(), bench.gateway.budget.scheduler
+        bench.ic.before_call = gate.wait
+        bench.gateway.start_drain(Pacing(1.0, grace_s=3600.0))
+        for shell in bench.shells:
+            shell.lose()
+        await until(lambda: scheduler.under_way + scheduler.waiting == 40)
+        assert 20 < scheduler.under_way <= 32
+        bench.gateway.cancel_drain()
+        gate.set()
+        await until(lambda: not bench.gateway.pending_close_calls)
+        gate.clear()
+        for _ in range(8):
+            await bench.opened()
+        for shell in bench.shells:
+            shell.lose()
+        await until(lambda: scheduler.under_way + scheduler.waiting == 8)
+        assert scheduler.under_way <= 4
+        gate.set()
+
+
 def test_a_drain_reports_everybody_within_its_deadline_although_each_call_takes_2_s():
     """With the part of the budget that close calls have otherwise, 60 of 200 would be reported."""
 

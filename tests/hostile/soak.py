@@ -64,6 +64,8 @@ class Soak:
     ends: Counter[str] = field(default_factory=Counter)
     peak: int = 0
     samples: list[Sample] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    """In the log of the gateway."""
 
     @property
     def settled(self) -> Sample:
@@ -88,6 +90,8 @@ class Soak:
             found.append(f"{last.journal} clients are left in the journal")
         if self.ends["close 1011"]:
             found.append(f"{self.ends['close 1011']} clients were closed with 1011")
+        if self.errors:
+            found.append(f"errors are in the log, the first: {self.errors[0]}")
         return found
 
     def table(self) -> str:
@@ -133,6 +137,7 @@ async def soak(minutes: float) -> Soak:
             await _nobody(metrics)
             found.samples.append(Sample.of(pid, identity.with_suffix(".journal")))
             found.peak = _peak(pid) - found.samples[0].rss
+            found.errors += testbed.errors
     return found
 
 

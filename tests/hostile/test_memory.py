@@ -43,6 +43,7 @@ async def test_clients_of_one_address_take_no_more_memory_than_the_limit() -> No
         await attack.run(ROUNDS)
         assert memory.grown() < BUDGET + OTHER, attack.ends
         assert await is_served(testbed)
+        assert testbed.errors == []
 
 
 @pytest.mark.timeout(900)
@@ -56,3 +57,4 @@ async def test_others_are_served_again_after_an_attack_from_many_addresses() -> 
         await attack.run(ROUNDS)
         assert memory.grown() < BUDGET + OTHER, attack.ends
         assert await is_served(testbed)
+        assert testbed.errors == []

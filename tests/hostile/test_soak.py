@@ -31,6 +31,7 @@ def test_nothing_left_and_everybody_served_is_well() -> None:
         (soak(served=3), "others were not served after 1 of 4 attacks"),
         (soak(peak=BUDGET + OTHER + MIB), "memory grew by 57 MiB, the limit is 56"),
         (soak(ends=Counter({"close 1011": 1})), "1 clients were closed with 1011"),
+        (soak(errors=["Traceback", "more"]), "errors are in the log, the first: Traceback"),
     ],
 )
 def test_each_problem_is_named(found: Soak, words: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config.schema import Config
+from appliance.gateway.limits import memory
 from tests.needs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
@@ -112,6 +113,15 @@ def test_it_may_take_longer_to_stop_than_the_drain():
     [stop_s] = directives("icws.service")["TimeoutStopSec"]
     drain = Config().drain
     assert int(stop_s.removesuffix("s")) > drain.grace + drain.deadline
+
+
+def test_the_gateway_sheds_clients_before_the_kernel_acts():
+    """``limits.memory`` is a part of the smallest limit that holds for the process, which is MemoryHigh."""
+    service = directives("icws.service")
+    ([high], [most]) = (service[name] for name in ("MemoryHigh", "MemoryMax"))
+    assert int(high.removesuffix("%")) < int(most.removesuffix("%")) < 100
+    assert int(Config().limits.memory.removesuffix("%")) < 100
+    assert "memory.high" in memory._FILES
 
 
 def test_a_configuration_that_cannot_be_used_is_not_tried_again():

@@ -16,12 +16,10 @@ from appliance.config.schema import Config
 from appliance.control.client import UNIX, Client, ControlRefused, ControlUnreachable, path_to
 from appliance.control.models import Status
 from appliance.errors import ConfigError, GatewayError
+from appliance.gateway.limits.descriptors import RESERVE
 from appliance.gateway.sockets.tls.loading import load_tls
 from appliance.ic.key_source import identity_of
 from appliance.private_files import is_file, why_hidden
-
-SPARE_FILES = 1024
-"""Open files besides client sockets: calls to the IC, the control plane, logs."""
 
 _LIMIT = re.compile(r"^Max open files\s+(\d+|unlimited)", re.MULTILINE)
 
@@ -57,7 +55,7 @@ def check_addresses(config: Config, status: Status | None) -> Iterator[Finding]:
 
 def check_open_files(config: Config, pid: int | None) -> Finding:
     """Check the open file limit of the gateway with this process id; without one, that of processes started here."""
-    needed = config.gateway.max_connections + SPARE_FILES
+    needed = config.gateway.max_connections + config.relay.calls + RESERVE
     limit = None if pid is None else _limit_of(pid)
     whose = "the running gateway" if limit is not None else "a gateway started here"
     if limit is None:
@@ -68,8 +66,9 @@ def check_open_files(config: Config, pid: int | None) -> Finding:
     return warning(
         "open files",
         f"{whose} may open {number(limit)} files, but gateway.max_connections is "
-        f"{number(config.gateway.max_connections)}: further clients would be refused",
-        f"LimitNOFILE={needed} in the unit, `ulimit -n {needed}` in a shell, or a lower max_connections",
+        f"{number(config.gateway.max_connections)} and relay.calls {number(config.relay.calls)}: "
+        "further clients would be refused, and further calls wait",
+        f"LimitNOFILE={needed} in the unit, `ulimit -n {needed}` in a shell, or lower values of these keys",
     )
 
 

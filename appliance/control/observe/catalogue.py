@@ -166,6 +166,11 @@ HELD_EXCEEDED = _CONNECTIONS.counter(
     "Requests of addresses that held more than `limits.held_per_address`. In mode `shadow` they were granted.",
     MODE,
 )
+HELD_BYTES_EXCEEDED = _CONNECTIONS.counter(
+    "icws_held_bytes_limit_exceeded_total",
+    "Times that an address began to hold more than `limits.held_per_address.bytes`. In mode `shadow` none was closed.",
+    MODE,
+)
 REFUSED = _CONNECTIONS.counter(
     "icws_refused_connections_total",
     "Connections that became no WebSocket: rejected, or reset without an answer.",
@@ -209,7 +214,9 @@ FAILED_RELAYS = _UP.counter("icws_relay_failures_total", "Calls of clients that 
 WAITING_CALLS = _UP.gauge("icws_relays_waiting", "Calls of clients that wait in relay queues.")
 UNREAD = _UP.gauge("icws_unread_sockets", "Sockets that are not read, because their client's calls wait.")
 CALLS = _UP.gauge("icws_calls_under_way", "Calls to the IC that are under way.")
-CALLS_LIMIT = _UP.gauge("icws_calls_limit", "The most calls that may be under way, `relay.calls`.")
+CALLS_LIMIT = _UP.gauge(
+    "icws_calls_limit", "The most calls that may be under way: `relay.calls`, or what the limit of open files allows."
+)
 CALL_BYTES = _UP.gauge("icws_call_bytes", "Bytes of the calls that are under way.")
 CALL_BYTES_LIMIT = _UP.gauge("icws_call_bytes_limit", "The most bytes of calls that may be under way, `relay.bytes`.")
 CALLS_WAITING = _UP.gauge("icws_calls_waiting", "Calls that wait for room among those under way.")

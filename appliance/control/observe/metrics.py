@@ -175,7 +175,7 @@ class Collector(Readable):
     def _connections(self) -> Iterator[Sample]:
         gateway, stats = self._gateway, self._gateway.counters
         yield m.CONNECTIONS, (), len(self._sockets)
-        yield m.CONNECTIONS_LIMIT, (), places(gateway.config.gateway.max_connections)
+        yield m.CONNECTIONS_LIMIT, (), places(gateway.config.gateway.max_connections, gateway.config.relay.calls)
         yield m.ACCEPT_PAUSES, (), stats.accept_pauses
         yield m.HELD_BYTES, (), gateway.limits.holdings.bytes
         yield m.HELD_BYTES_LIMIT, (), gateway.limits.holdings.most_bytes
@@ -185,6 +185,7 @@ class Collector(Readable):
         yield m.LARGEST_ADDRESS, (), gateway.limits.holdings.largest()
         for mode in m.MODE.known:
             yield m.HELD_EXCEEDED, (mode,), stats.held_exceeded[mode]
+            yield m.HELD_BYTES_EXCEEDED, (mode,), gateway.limits.holdings.bytes_exceeded[mode]
         yield m.ACCEPTED, (), stats.connections
         yield m.JOINED, (), stats.joined
         yield m.OPENED, (), stats.opened

@@ -1,6 +1,7 @@
 """The one budget of calls under way of a gateway: waiting for a turn, and giving it back."""
 
 import asyncio
+from collections.abc import Callable
 
 from appliance.config.schema import Relay as Settings
 from appliance.gateway.calls.scheduler import Scheduler, Ticket
@@ -13,13 +14,15 @@ class TurnTimeout(Exception):
 class CallBudget:
     """Lets calls begin when it is their turn (``Scheduler``)."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.scheduler = Scheduler(settings.calls, settings.bytes)
+    def __init__(self, settings: Settings, possible: Callable[[int], int] = int) -> None:
+        """``possible`` is how many of so many calls the system allows."""
+        self._possible = possible
+        self.scheduler = Scheduler(possible(settings.calls), settings.bytes)
         self._turns: dict[Ticket, asyncio.Future[None]] = {}
 
     def follow(self, settings: Settings) -> None:
         """Take another size. Calls under way go on."""
-        self.scheduler.resize(settings.calls, settings.bytes)
+        self.scheduler.resize(self._possible(settings.calls), settings.bytes)
         self._start()
 
     def drain(self, is_draining: bool) -> None:

@@ -146,12 +146,16 @@ class Journal:
         is_last = False
         try:
             while not is_last:
-                is_last = self._fill(batch)
+                is_ending = self._fill(batch)
+                is_last = is_ending and not self._waiting
                 committed, begun = [each.committed for each in batch], time.monotonic()
                 problem = self._commit(batch)
                 self._on_loop(self._committed, committed, time.monotonic() - begun, problem)
                 if batch:
-                    is_last = self._pause()
+                    # What failed before the end began is tried once more, and what fails after it is given up: the
+                    # disk may never take it.
+                    is_last = is_ending
+                    self._pause()
         finally:
             try:
                 self._files.close()
@@ -159,15 +163,15 @@ class Journal:
                 self._on_loop(self._ended.set_result, None)
 
     def _fill(self, batch: list[_Changes]) -> bool:
-        """Add what waits to what could not be written before; wait for a change if there is none. Returns whether no
-        more will come.
+        """Add what waits to what could not be written before; wait for a change if there is none. Returns whether the
+        end has begun, so that no more will come.
         """
         with self._changed:
             if not batch:
                 self._changed.wait_for(lambda: self._waiting or self._is_ending, ALIVE_S)
             while self._waiting and len(batch) < BATCH:
                 batch.append(self._waiting.popleft())
-            return self._is_ending and not self._waiting
+            return self._is_ending
 
     def _commit(self, batch: list[_Changes]) -> str | None:
         """Returns what went wrong. The batch has no more than what is to be tried again, so that a client that left
@@ -189,12 +193,10 @@ class Journal:
             return repr(error)
         return None
 
-    def _pause(self) -> bool:
-        """Give a disk that takes nothing some time. Returns whether there is none left."""
+    def _pause(self) -> None:
+        """Give a disk that takes nothing some time, until the end."""
         with self._changed:
-            was_ending = self._is_ending
             self._changed.wait_for(lambda: self._is_ending, RETRY_S)
-            return was_ending
 
     def _on_loop(self, call: Callable[..., object], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more

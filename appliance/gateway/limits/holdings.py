@@ -4,6 +4,7 @@ The account is of the bytes that the gateway keeps for clients, not of the resid
 not fall when they are given back.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -83,7 +84,7 @@ class Holding:
         holdings.bytes += number
         if not self.is_released:
             self.share.bytes += number
-        is_pressed = number > 0 and holdings.is_pressed(self)
+        is_pressed = number > 0 and holdings.is_pressed(self, number)
         if is_pressed:
             holdings.pressed()
         return is_pressed
@@ -108,6 +109,8 @@ class Holdings:
         """Called when more is held than is good: too much of all, or too much by one address."""
         self.bytes = 0
         self.connections = 0
+        self.bytes_exceeded: Counter[str] = Counter()
+        """How often the bytes of an address began to exceed their limit, by its mode."""
         self._shares: dict[str, Share] = {}
         self._others = Share()
 
@@ -136,14 +139,21 @@ class Holdings:
         """Whether too many bytes are held to admit anybody."""
         return self.bytes > NEWCOMERS * self.most_bytes
 
-    def is_pressed(self, holding: Holding) -> bool:
-        """Whether somebody must be read no more, or be closed."""
-        return self.bytes > UNREAD * self.most_bytes or self.exceeds_bytes(holding)
+    def is_pressed(self, holding: Holding, more: int = 0) -> bool:
+        """Whether somebody must be read no more, or be closed. The socket holds ``more`` bytes since just now."""
+        return self.exceeds_bytes(holding, more) or self.bytes > UNREAD * self.most_bytes
 
-    def exceeds_bytes(self, holding: Holding) -> bool:
-        """Whether the address of a socket holds more bytes than it may; never where that is not enforced."""
-        enforced = holding.network is not None and self.limit.mode == "enforce"
-        return enforced and holding.share.bytes > self.most_of_address
+    def exceeds_bytes(self, holding: Holding, more: int = 0) -> bool:
+        """Whether the address of a socket holds more bytes than it may; never where that is not enforced. If ``more``
+        bytes make the difference, that is counted.
+        """
+        mode = self.limit.mode
+        if holding.network is None or mode == "off":
+            return False
+        excess = holding.share.bytes - self.most_of_address
+        if 0 < excess <= more and not holding.is_released:
+            self.bytes_exceeded[mode] += 1
+        return excess > 0 and mode == "enforce"
 
     def excess(self) -> dict[str, float]:
         """The bytes above their limit by address; of none where that is not enforced."""

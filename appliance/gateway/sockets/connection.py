@@ -103,8 +103,8 @@ class Connection(asyncio.Protocol):
             accepted=self._accepted,
         )
         owner.accepted(self)
-        passed = self._loop.time() - self._accepted.at
-        self._enter(Phase.REQUEST, seconds=max(0.0, self._settings.handshake_timeout - passed))
+        over_at = self._accepted.at + self._settings.handshake_timeout
+        self._enter(Phase.REQUEST, seconds=max(0.0, over_at - self._loop.time()))
 
     def data_received(self, data: bytes) -> None:
         """Read bytes of the client. Whatever is wrong with them closes this socket and no other."""
@@ -265,10 +265,10 @@ class Connection(asyncio.Protocol):
 
     def is_within_budgets(self, part: Part) -> bool:
         """Count bytes of the client; False if they are too many: then it is closed, and not listened to any more."""
-        gateway, peer = self._owner.gateway, self._peer
+        gateway, peer, frames = self._owner.gateway, self._peer, self._accepted.frames(part.frames)
         if peer is None:
             return True
-        exceeded = gateway.limits.received(peer.id, peer.source.address, frames=part.frames, size=len(part.data))
+        exceeded = gateway.limits.received(peer.id, peer.source.address, frames=frames, size=len(part.data))
         if exceeded is None:
             return True
         exceeded.record(self._timeline, gateway.event_bus, gateway.clock())

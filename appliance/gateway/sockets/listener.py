@@ -52,7 +52,7 @@ class Listener:
         self.turns = Turns(gateway.counters)
         self.refusals = Refusals(lambda: gateway.config, gateway.event_bus, time.monotonic_ns)
         self.health: HealthCheck | None = None
-        self._arrivals = Arrivals(gateway, self.refusals)
+        self._arrivals = Arrivals(gateway, self.refusals, self.turns)
         self._connections: set[Connection] = set()
         self._shedding = Shedding(gateway.limits.holdings, gateway.counters, lambda: self._connections)
         self._empty = asyncio.Event()
@@ -121,18 +121,24 @@ class Listener:
 
     def open(self) -> None:
         """Accept clients at every address where they are not accepted yet."""
-        if self.places < self.settings.max_connections:
-            _log.warning(
-                "the limit of open files allows fewer connections than gateway.max_connections: raise it "
-                "(LimitNOFILE in the unit), or lower gateway.max_connections",
-                places=self.places,
-                max_connections=self.settings.max_connections,
-            )
+        self._check_open_files()
         for bound in self.bound:
             if not bound.is_served:
                 make = partial(Connection, self, bound.listen.generation)
                 bound.serve(partial(self._arrivals.arrived, make, self.tls.context), self.gateway.counters)
                 _log.info("listening", url=bound.url, generation=bound.listen.generation)
+
+    def _check_open_files(self) -> None:
+        wanted, calls = self.settings.max_connections, self.gateway.budget.scheduler.calls
+        if self.places < wanted or calls < self.gateway.config.relay.calls:
+            _log.warning(
+                "the limit of open files allows fewer connections or calls than gateway.max_connections and "
+                "relay.calls: raise it (LimitNOFILE in the unit), or lower these",
+                places=self.places,
+                max_connections=wanted,
+                calls=calls,
+                relay_calls=self.gateway.config.relay.calls,
+            )
 
     async def pause(self) -> None:
         """Accept no more: clients wait in the kernel's queues. Returns when those that were accepted have become
@@ -205,7 +211,7 @@ class Listener:
     @property
     def places(self) -> int:
         """The most sockets of clients at a time."""
-        return places(self.settings.max_connections)
+        return places(self.settings.max_connections, self.gateway.config.relay.calls)
 
 
 class PreparedListener:

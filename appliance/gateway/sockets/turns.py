@@ -43,7 +43,8 @@ class Turns:
         if worker in self._waiting:
             return
         if self._left > 0:
-            self._left -= worker.work(min(EACH, self._left))
+            handled = worker.work(min(EACH, self._left))
+            self._left -= handled  # not in one step: a worker with TLS serves that of its frames meanwhile
             self._schedule()
         self._keep(worker)
 

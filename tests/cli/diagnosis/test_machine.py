@@ -8,18 +8,18 @@ import pytest
 
 from appliance.cli.diagnosis.findings import Finding
 from appliance.cli.diagnosis.machine import (
-    SPARE_FILES,
     check_addresses,
     check_files,
     check_gateway,
     check_open_files,
     process_id,
 )
-from appliance.config.schema import Config, Control, Gateway, MoreListener, Tls
+from appliance.config.schema import Config, Control, Gateway, MoreListener, Relay, Tls
 from appliance.control.auth.tokens import Grant, hash_token
 from appliance.control.client import Client
 from appliance.control.models import Status
 from appliance.gateway.calls.scheduler import Kind, Ticket
+from appliance.gateway.limits.descriptors import RESERVE
 from appliance.ic.key_file import create_identity
 from tests.cli.conftest import Icws
 from tests.unprivileged import hidden_folder, unprivileged
@@ -152,10 +152,11 @@ def test_a_socket_in_the_file_system(tmp_path: Path):
 def test_open_files_are_enough_or_not(tmp_path: Path):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = 10**6 if hard == resource.RLIM_INFINITY else hard
-    assert check_open_files(config(tmp_path, max_connections=max(1, min(most - SPARE_FILES, 100))), None).level == "ok"
+    beside = RESERVE + Relay().calls
+    assert check_open_files(config(tmp_path, max_connections=max(1, min(most - beside, 100))), None).level == "ok"
     if most < 10**6:
         found = check_open_files(config(tmp_path, max_connections=most), None)
-        assert (found.level, f"LimitNOFILE={most + SPARE_FILES}" in found.advice) == ("warning", True)
+        assert (found.level, f"LimitNOFILE={most + beside}" in found.advice) == ("warning", True)
         of_us = check_open_files(config(tmp_path, max_connections=most), os.getpid())
         assert "the running gateway may open" in of_us.text
 

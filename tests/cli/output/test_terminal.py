@@ -98,7 +98,7 @@ def test_the_width_is_known_in_a_terminal_or_where_somebody_says_it(monkeypatch:
 
 
 def test_foreign_text_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    for line in table(COLUMNS, [("chat\x1b[2J", "ok\rbad", "\x07", "\u202e")], max_width=None):
+    for line in table(COLUMNS, [("chat\x1b[2J", "ok\r\nbad", "\x07", "\u202e")], max_width=None):
         echo(line)
     for line in field_lines([("reason", "first\nsecond\u202e")], max_width=None):
         echo(line)

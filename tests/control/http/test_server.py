@@ -225,7 +225,7 @@ class Visitor:
 
     async def is_closed(self) -> bool:
         try:
-            return not await self.reader.read()
+            return not await asyncio.wait_for(self.reader.read(), 30)
         except ConnectionError:
             return True
 
@@ -252,6 +252,7 @@ async def visit() -> AsyncIterator[Visit]:
 
 async def test_idle_connections_of_one_address_lock_nobody_out(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_PER_ADDRESS", 3)
+    monkeypatch.setattr(server, "HEAD_TIMEOUT_S", 3600)
     async with Server(Doorkeeper(), TcpAddress("127.0.0.1", 0)) as serving:
         admitted = await visit(serving, "127.0.0.2")
         assert await admitted.get("/admitted")
@@ -269,6 +270,7 @@ async def test_idle_connections_of_many_addresses_lock_nobody_out(
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(server, "RESERVE", 2)
+    monkeypatch.setattr(server, "HEAD_TIMEOUT_S", 3600)  # it is not what closes them
     async with Server(Doorkeeper(), TcpAddress("127.0.0.1", 0)) as serving:
         admitted = [await visit(serving, f"127.0.0.{number}") for number in (2, 3)]
         assert [await visitor.get("/admitted") for visitor in admitted] == [True, True]

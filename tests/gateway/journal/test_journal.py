@@ -117,6 +117,29 @@ async def test_a_journal_ends_although_its_disk_takes_nothing(tmp_path: Path, mo
     assert left_in(tmp_path / "journal") == []
 
 
+async def test_what_a_disk_refused_just_before_the_end_is_tried_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, may_fail = threading.Event(), threading.Event()
+    async with journal(tmp_path) as kept:
+
+        def fail(*_: object, **__: object) -> None:
+            has_begun.set()
+            may_fail.wait(30)
+            full()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "write", fail)
+            adding = asyncio.ensure_future(kept.add(entry(1), None))
+            await until(has_begun.is_set)
+        closing = asyncio.ensure_future(kept.close())
+        await until(lambda: kept._is_ending)
+        may_fail.set()
+        await closing
+        await adding
+    assert [each.client for each in left_in(tmp_path / "journal")] == ["client 1"]
+
+
 async def test_a_disk_that_hangs_locks_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COMMIT_TIMEOUT_S", 0.01)
     is_blocked, write = threading.Event(), Store.write

@@ -68,6 +68,17 @@ async def test_a_client_is_in_the_journal_before_its_opening_leaves_and_until_it
     assert left_in(tmp_path / "journal") == []
 
 
+async def test_messages_cost_the_journal_nothing(tmp_path):
+    async with Process(tmp_path) as process:
+        client, shell = await process.opened()
+        before = process.journal.stats.commits
+        for number in range(50):
+            shell.receive(client.message(b"%d" % number))
+        await until(lambda: len(process.canister.received) == 50)
+        await process.journal.add(entry_of(Client()), None)
+        assert process.journal.stats.commits == before + 1
+
+
 async def test_a_client_that_the_canister_refused_is_not_told_of_later(tmp_path):
     async with Process(tmp_path) as process:
         process.canister.on_open = lambda key: err("no")
@@ -116,7 +127,10 @@ async def test_whoever_comes_back_waits_until_its_old_session_is_told_of_and_goe
         shell.receive(again.open())
         for _ in range(20):
             await asyncio.sleep(0)
-        assert not shell.was_opened
+        await process.journal.add(entry_of(Client()), None)  # behind that of the opening, if this did not wait
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert "ws_open" not in [method for method, _ in process.ic.log]
         gate.set()
         process.ic.before_call = nothing
         await until(lambda: shell.was_opened)

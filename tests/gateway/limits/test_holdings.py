@@ -1,5 +1,6 @@
 """What is held is the sum of what the sockets hold, by address and altogether, through everything that can happen."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -73,6 +74,21 @@ class Accounts(RuleBasedStateMachine):
 
 
 TestAccounts = Accounts.TestCase
+
+
+@pytest.mark.parametrize("mode", ["off", "shadow", "enforce"])
+def test_each_time_that_an_address_begins_to_hold_too_much_counts_in_shadow_too(mode):
+    holdings, pressed = Holdings(HeldPerAddress(bytes=1 << 20, mode=mode), 1 << 30), []
+    holdings.pressed = lambda: pressed.append(1)
+    holding, other = holdings.hold("192.0.2.1"), holdings.hold(None)
+    for number in (1 << 20, 5, -(1 << 20), 1 << 20):
+        holding.add(number)
+        other.add(number)
+    assert holdings.bytes_exceeded == ({} if mode == "off" else {mode: 2})
+    assert len(pressed) == (3 if mode == "enforce" else 0)
+    holding.release()
+    holding.add(1 << 20)
+    assert holdings.bytes_exceeded.total() == (0 if mode == "off" else 2)
 
 
 @given(st.integers(1 << 20, 1 << 30), st.integers(1 << 20, 1 << 30), st.integers(1 << 20, 1 << 30))

@@ -115,6 +115,11 @@ def test_a_key_that_others_can_read_is_refused_with_the_command_that_mends_it(pa
         load_tls(Tls(certificate=pair[0], key=pair[1]))
 
 
+def test_a_client_cannot_have_its_handshake_again_and_again(pair):
+    context = load_tls(Tls(certificate=pair[0], key=pair[1]))
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+
+
 async def test_clients_wait_in_the_queue_until_it_opens():
     async with served() as it:
         port = it.listener.port

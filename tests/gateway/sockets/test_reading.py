@@ -6,7 +6,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from appliance.gateway.limits.rate_limits import SCOPES
-from appliance.gateway.sockets.reading import COUNTED_AT_ONCE
+from appliance.gateway.sockets.reading import COUNTED_AT_ONCE, MOST_AHEAD
 from appliance.gateway.sockets.turns import DIRECT, EACH
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import Client
@@ -98,9 +98,10 @@ def test_a_flood_is_counted_when_it_comes_however_busy_the_gateway_is(kind):
     in_turns(play)
 
 
-def test_frames_that_wait_are_counted_once():
+@pytest.mark.parametrize("counts", [2, MOST_AHEAD + 1])  # beyond, they are counted when they are handled
+def test_frames_that_wait_are_counted_once(counts):
     async def play(bench, host, flooder, other):
-        frames = 2 * COUNTED_AT_ONCE + 100
+        frames = counts * COUNTED_AT_ONCE + 100
         feed(flooder, FLOODS["pings"] * frames)
         feed(flooder, FLOODS["pings"] * frames)  # some bytes may come though the socket is not read
         await until(lambda: flooder.is_read)

@@ -85,6 +85,21 @@ async def test_when_it_is_full_it_says_when_to_come_back():
             pass
 
 
+async def test_a_gateway_that_holds_too_many_bytes_says_when_to_come_back():
+    async with served(limits={"memory": "16MiB"}) as it:
+        held = it.gateway.limits.holdings.hold(None)
+        held.grow(13 * 1024**2)
+        raw = await it.raw()
+        status, headers, _ = await raw.request("/")
+        assert status == 503
+        assert int(headers["retry-after"]) > 0
+        raw.close()
+        held.release()
+        await it.nobody()
+        async with it.websocket():
+            pass
+
+
 async def test_a_client_that_is_gone_gives_its_place_back_until_too_many_close_calls_wait():
     async with served(gateway={"max_connections": 1}) as it:
         gate = asyncio.Event()

@@ -21,6 +21,8 @@ from appliance.gateway.recording.timeline import Timeline
 from appliance.gateway.sockets.accepting.proxy_protocol import ProxyHeaderReader
 from appliance.gateway.sockets.http import is_trusted, peer_address
 from appliance.gateway.sockets.refusals import Refusal, Refusals
+from appliance.gateway.sockets.tls.records import TlsRecords
+from appliance.gateway.sockets.turns import Turns
 from appliance.gateway.tasks import Tasks
 
 SURPLUS = 1000
@@ -34,13 +36,18 @@ ADDRESS_SURPLUS = 50
 class Accepted:
     """A socket as a connection takes it over: the address of its client as far as it is known before the request, when
     it was accepted (time of the loop), and what it holds. With ``may_forward`` a trusted proxy at the other end may
-    name the client in ``X-Forwarded-For``.
+    name the client in ``X-Forwarded-For``. ``records`` are those of TLS.
     """
 
     peer: object
     at: float
     holding: Holding
     may_forward: bool = True
+    records: TlsRecords | None = None
+
+    def frames(self, number: int) -> int:
+        """So many frames of the client, or more where its TLS records cost more."""
+        return number if self.records is None else max(number, self.records.surplus())
 
 
 @dataclass(eq=False, slots=True)
@@ -61,7 +68,8 @@ class _Arrival:
 class Arrivals:
     """Turns accepted sockets into connections."""
 
-    def __init__(self, gateway: Gateway, refusals: Refusals) -> None:
+    def __init__(self, gateway: Gateway, refusals: Refusals, turns: Turns) -> None:
+        self._turns = turns
         self._gateway = gateway
         self._refusals = refusals
         self._tasks = Tasks()
@@ -72,7 +80,7 @@ class Arrivals:
 
     def arrived(
         self,
-        make: Callable[[Accepted], asyncio.BaseProtocol],
+        make: Callable[[Accepted], asyncio.Protocol],
         tls: ssl.SSLContext | None,
         client: socket.socket,
         peer: object,
@@ -113,7 +121,7 @@ class Arrivals:
     def _refusal(self, holding: Holding) -> tuple[str, str] | None:
         """Why a socket gets no answer at all: the reason and a sentence."""
         holdings = self._gateway.limits.holdings
-        if holdings.connections > places(self._settings.max_connections + SURPLUS):
+        if holdings.connections > places(self._settings.max_connections + SURPLUS, self._gateway.config.relay.calls):
             return "reset", "far more sockets are open than gateway.max_connections allows"
         if holdings.limit.mode == "enforce" and holdings.exceeds(holding, surplus=ADDRESS_SURPLUS):
             return "address_full", "its address holds more sockets than limits.held_per_address allows"
@@ -159,7 +167,7 @@ class Arrivals:
             arrival.connect(arrival)
 
     def _connect(
-        self, make: Callable[[Accepted], asyncio.BaseProtocol], tls: ssl.SSLContext | None, arrival: _Arrival
+        self, make: Callable[[Accepted], asyncio.Protocol], tls: ssl.SSLContext | None, arrival: _Arrival
     ) -> None:
         asyncio.get_running_loop().remove_reader(arrival.client.fileno())
         arrival.is_awaited = tls is not None
@@ -175,18 +183,20 @@ class Arrivals:
             arrival.timer.cancel()
         # A proxy that cannot name its client in its header does not name it in the request: that is the client's.
         may_forward = not arrival.header.is_nameless
-        accepted = Accepted(arrival.peer, arrival.at, arrival.holding, may_forward)
-        arrival.task = self._tasks.start(self._make(partial(make, accepted), tls, arrival))
+        records = None if tls is None else TlsRecords(self._turns, arrival.holding.add)
+        accepted = Accepted(arrival.peer, arrival.at, arrival.holding, may_forward, records)
+        arrival.task = self._tasks.start(self._make(make(accepted), records, tls, arrival))
 
     async def _make(
-        self, make: Callable[[], asyncio.BaseProtocol], tls: ssl.SSLContext | None, arrival: _Arrival
+        self, protocol: asyncio.Protocol, records: TlsRecords | None, tls: ssl.SSLContext | None, arrival: _Arrival
     ) -> None:
         loop = asyncio.get_running_loop()
-        left = max(0.001, arrival.at + self._settings.handshake_timeout - loop.time())
         try:
-            await loop.connect_accepted_socket(
-                make, arrival.client, ssl=tls, ssl_handshake_timeout=None if tls is None else left
-            )
+            if records is None or tls is None:
+                await loop.connect_accepted_socket(lambda: protocol, arrival.client)
+            else:
+                left = max(0.001, arrival.at + self._settings.handshake_timeout - loop.time())
+                await self._shake_hands(records, records.decrypt(protocol, tls, left), arrival)
         except OSError as error:  # of TLS, of the network, or the time is over: TimeoutError is one
             self._drop(arrival, "tls", f"TLS handshake: {error or type(error).__name__}")
         except BaseException:
@@ -194,6 +204,14 @@ class Arrivals:
             raise
         else:
             self._forget(arrival)
+
+    async def _shake_hands(self, records: TlsRecords, shaken: "asyncio.Future[None]", arrival: _Arrival) -> None:
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: records, arrival.client)
+        try:
+            await shaken
+        except BaseException:
+            transport.abort()
+            raise
 
     def _drop(self, arrival: _Arrival, reason: str, cause: str) -> None:
         """Reset a socket that becomes no connection. ``reason`` is one of ``refusals.REASONS``."""

@@ -76,6 +76,7 @@ def load_tls(tls: Tls) -> ssl.SSLContext:
     _check_certificate(tls.certificate)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # OpenSSL before 3 grants clients of TLS 1.2 as many as they want
     try:
         # without this function OpenSSL asks for a passphrase at the terminal, and blocks the event loop
         context.load_cert_chain(tls.certificate, tls.key, password=_no_passphrase)

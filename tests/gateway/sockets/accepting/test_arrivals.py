@@ -8,9 +8,11 @@ import socket
 import ssl
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
-from appliance.gateway.limits.descriptors import RESERVED_PART, places, raise_limit
+from appliance.config.schema import Relay
+from appliance.gateway.limits.descriptors import PART, places, raise_limit
 from appliance.gateway.limits.holdings import CONNECTION_BYTES
 from appliance.gateway.sockets.accepting import arrivals
 from tests.gateway.bench import until
@@ -254,12 +256,27 @@ async def test_without_descriptors_nobody_is_accepted_and_afterwards_everybody()
         await it.nobody()
 
 
-def test_places_leave_a_reserve():
+def test_places_leave_a_reserve_and_room_for_calls():
     with limited(256):
-        assert places(20_000) == 256 - 256 // RESERVED_PART
-        assert places(7) == 7
+        assert places(20_000, calls=16) == 256 - 256 // PART - 16
+        assert places(20_000, calls=5000) == 256 - 2 * (256 // PART)
+        assert places(7, calls=5000) == 7
         raise_limit()
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+async def test_calls_are_no_more_than_their_descriptors():
+    """Each has a connection of its own: with 5,000 of them, nothing would be left for polls and the control plane."""
+    with limited(1024), capture_logs() as logs:
+        async with served(relay={"calls": 5000}) as it:
+            (told,) = [line for line in logs if line["log_level"] == "warning"]
+            assert (told["places"], told["calls"]) == (it.listener.places, 1024 // PART)
+            assert "raise it (LimitNOFILE in the unit)" in told["event"]
+            scheduler = it.gateway.budget.scheduler
+            assert scheduler.calls == 1024 // PART
+            assert it.listener.places == 1024 - 2 * (1024 // PART)
+            it.gateway.budget.follow(Relay(calls=100))
+            assert scheduler.calls == 100
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
