@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
 from appliance.config.schema import Canister, CanisterPolling
 from appliance.gateway.hub import Member
@@ -21,6 +22,8 @@ from appliance.protocol.generations import SESSIONS
 
 MAX_POSITIONS = 10_000
 """Queue positions that are kept of canisters without members; beyond, the longest unused is forgotten."""
+_Remembered: TypeAlias = tuple[QueuePosition, Heartbeat]
+"""What outlives a poller: the next one must not deliver old messages again."""
 
 
 class Pollers(Mapping[Principal, Poller]):
@@ -51,8 +54,9 @@ class Pollers(Mapping[Principal, Poller]):
         self._clock = clock
         self._wake_up = wake_up
         self.budget = budget
-        self._running: dict[Principal, tuple[Poller, asyncio.Task[None]]] = {}
-        self._positions: dict[Principal, tuple[QueuePosition, Heartbeat]] = {}
+        self._running: dict[Principal, tuple[Poller, asyncio.Task[None], _Remembered]] = {}
+        self._positions: dict[Principal, _Remembered] = {}
+        """Of canisters that are not polled, the longest unused first."""
 
     def __getitem__(self, canister_id: Principal) -> Poller:
         return self._running[canister_id][0]
@@ -66,7 +70,8 @@ class Pollers(Mapping[Principal, Poller]):
     def start(self, canister: Canister, polling: CanisterPolling, nonce: int | None) -> None:
         """Poll a canister that is not polled, from ``nonce`` on; from where polling ended last if that is None."""
         canister_id = canister.id
-        position, heartbeat = self._remembered(canister_id)
+        remembered = self._positions.pop(canister_id, None) or (QueuePosition(), Heartbeat())
+        position, heartbeat = remembered
         if nonce is not None:
             position.start_at(nonce)
         poller = Poller(
@@ -88,12 +93,15 @@ class Pollers(Mapping[Principal, Poller]):
         )
         if canister.paused:  # while the first of its clients was opening its session
             poller.pause()
-        self._running[canister_id] = poller, self._tasks.start(poller.run())
+        self._running[canister_id] = poller, self._tasks.start(poller.run()), remembered
 
     def stop(self, canister_id: Principal) -> None:
         """Poll a canister no more; does nothing if it is not polled."""
         if canister_id in self._running:
-            poller, task = self._running.pop(canister_id)
+            poller, task, remembered = self._running.pop(canister_id)
+            while len(self._positions) >= MAX_POSITIONS:
+                del self._positions[next(iter(self._positions))]
+            self._positions[canister_id] = remembered
             poller.end()  # not left to the cancelled task: whoever waits for a poll goes on at once
             task.cancel()
 
@@ -113,11 +121,3 @@ class Pollers(Mapping[Principal, Poller]):
         """Poll no canister any more."""
         for canister_id in list(self._running):
             self.stop(canister_id)
-
-    def _remembered(self, canister_id: Principal) -> tuple[QueuePosition, Heartbeat]:
-        """What outlives the poller: the next one must not deliver old messages again."""
-        remembered = self._positions.pop(canister_id, None) or (QueuePosition(), Heartbeat())
-        while len(self._positions) >= MAX_POSITIONS:
-            del self._positions[next(iter(self._positions))]
-        self._positions[canister_id] = remembered
-        return remembered

@@ -46,6 +46,18 @@ def test_a_canister_is_polled_from_where_it_was_unless_too_many_others_were_sinc
     asyncio.run(run())
 
 
+async def test_the_position_of_a_canister_is_not_forgotten_while_it_is_polled():
+    async with Bench() as bench:
+        pollers, (first, *others) = bench.gateway.pollers, CANISTERS
+        pollers.start(first, bench.gateway.config.polling, 7)
+        for canister in others:
+            pollers.start(canister, bench.gateway.config.polling, None)
+            pollers.stop(canister.id)
+        pollers.stop(first.id)
+        pollers.start(first, bench.gateway.config.polling, None)
+        assert pollers[first.id].facts.next_nonce == 7
+
+
 async def test_whoever_waits_for_a_poll_goes_on_when_polling_stops():
     async with Bench() as bench:
         pollers = bench.gateway.pollers
