@@ -39,7 +39,7 @@ _METRICS = {
 
 @router.view("/v1/drain", "getDrain", NotFound, Invalid)
 async def drain_progress(control: Plane, canister: OfCanister = None) -> Drain:
-    """Progress of the drain of all clients, or of one canister's."""
+    """Progress of the drain of all clients, or of one canister's; where none runs, how the last one ended."""
     return _drain(control, canister)
 
 

@@ -99,11 +99,11 @@ async def refusals(
 @router.change("POST", "/v1/sessions/close", "closeSessions")
 async def close(control: Plane, note: Noted, body: CloseRequest) -> Closed:
     """Close the sessions that match a filter, or only count them. An empty filter is refused."""
+    note.changes = not body.dry_run
     if not body.filter.model_dump(exclude_none=True):
         problem = "is empty and would match every session; use a drain for that"
         raise Invalid(f"filter: {problem}", errors=[Fault(place="body", key="filter", problem=problem)])
     found = await _selected(control, body.filter, "body")
-    note.changes = not body.dry_run
     if body.dry_run:
         return Closed(matched=len(found), closed=0)
     asked = body.model_dump(exclude_none=True, exclude={"dry_run"})

@@ -153,6 +153,14 @@ async def test_a_filter_that_says_nothing_closes_nobody(plane: Plane, body: dict
         assert len(await listed(plane)) == 1
 
 
+@pytest.mark.parametrize("wanted", [{}, {"address": "nowhere"}])
+async def test_whoever_only_counts_attempts_no_change(plane: Plane, wanted: dict[str, str]) -> None:
+    for is_dry, entries in ((True, 0), (False, 1)):
+        body = {"filter": wanted, "dry_run": is_dry}
+        assert (await plane.http.post("/v1/sessions/close", json=body)).status_code == 422
+        assert len((await plane.get("/v1/audit"))["items"]) == entries
+
+
 @pytest.mark.parametrize("code", [999, 1000, 1006, 3999, 5000])
 async def test_only_codes_of_ours_are_sent(plane: Plane, code: int) -> None:
     body = {"filter": {"canister": "chat"}, "code": code}
