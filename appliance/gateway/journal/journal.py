@@ -186,12 +186,22 @@ class Journal:
                 self._files.store.prune(self._clock())
         except sqlite3.OperationalError as error:
             return str(error)  # the disk takes nothing, for now
-        except Exception as error:  # not for want of a disk: these changes would fail for ever, and all behind them
-            with self._changed:
-                self.stats.dropped += len(batch)
-            batch.clear()
-            return repr(error)
+        except Exception as error:  # not for want of a disk: one of these changes would fail for ever, and all with it
+            return self._commit_others(batch, repr(error))
         return None
+
+    def _commit_others(self, batch: list[_Changes], problem: str) -> str:
+        """Write the changes of a batch without the one that cannot be written, which is found by halves."""
+        every = list(batch)
+        batch.clear()
+        if len(every) == 1:
+            with self._changed:
+                self.stats.dropped += 1
+            return problem
+        for part in (every[: len(every) // 2], every[len(every) // 2 :]):
+            problem = self._commit(part) or problem
+            batch += part
+        return problem
 
     def _pause(self) -> None:
         """Give a disk that takes nothing some time, until the end."""
