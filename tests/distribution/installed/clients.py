@@ -22,6 +22,7 @@ from appliance.localnet.websocket.pingpong import APP_MESSAGE, PingPong
 
 COMING = 200
 SESSIONS = 10
+BETWEEN_S = 0.05
 PATIENCE_S = 300
 URL = "ws://127.0.0.1:8080"
 CONFIGURATION = """
@@ -106,16 +107,18 @@ def begin(configuration: str) -> None:
 
 
 async def restarted(command: str) -> tuple[int, Counter[int | str]]:
-    """The exit code of the command, and the statuses of those who came before and after it began."""
+    """The exit code of the command, and the statuses of those who came: half of them before it began, the others one
+    after the other until it has ended.
+    """
     begun = asyncio.Semaphore(0)
     coming = [asyncio.ensure_future(come(begun)) for _ in range(COMING // 2)]
     for _ in coming:
         await begun.acquire()
     process = await asyncio.create_subprocess_exec("/bin/sh", "-ec", command, stdout=asyncio.subprocess.DEVNULL)
     ending = asyncio.ensure_future(process.wait())
-    while len(coming) < COMING:  # one after the other until the command has ended, then the rest
+    while len(coming) < COMING or not ending.done():
         coming.append(asyncio.ensure_future(come(begun)))
-        await asyncio.wait({ending, coming[-1]}, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({ending}, timeout=BETWEEN_S)
     return await ending, Counter(await asyncio.gather(*coming))
 
 

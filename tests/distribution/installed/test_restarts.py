@@ -22,6 +22,9 @@ with socket.socket(socket.AF_UNIX) as way:
 METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
 
 
+pytestmark = pytest.mark.timeout(4 * debian.PATIENCE_S)
+
+
 @pytest.fixture(scope="module")
 def machine(artefacts, tmp_path_factory) -> Debian:
     """With the earlier version installed, and a copy of its environment for the clients: an upgrade replaces the one
@@ -37,7 +40,7 @@ def machine(artefacts, tmp_path_factory) -> Debian:
 def test_nobody_is_refused_while_it_restarts_and_is_upgraded(machine: Debian) -> None:
     with machine.serving("--boot") as running:
         running.eventually("systemctl is-active multi-user.target")
-        running.run("systemctl enable --now icws.socket icws")
+        running.run("systemctl enable --now icws.socket icws.service")
         check_a_restart(running, "systemctl restart icws")
         assert running.run("dpkg-query --show --showformat='${Version}' icws") == BEFORE
         check_a_restart(running, "apt-get install --quiet --yes /new.deb")
@@ -56,7 +59,8 @@ def check_a_restart(running: Running, command: str) -> None:
     before = running.run("systemctl show --property=MainPID icws")
     told = json.loads(running.run(f"/opt/clients/bin/python -I /clients.py '{command}'").splitlines()[-1])
     assert told["command"] == 0
-    assert told["statuses"] == {"101": COMING}
+    assert list(told["statuses"]) == ["101"]
+    assert told["statuses"]["101"] >= COMING
     assert told["codes"] == [[1012]] * SESSIONS
     assert told["sent"] >= SESSIONS
     assert told["missing"] == []
