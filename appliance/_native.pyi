@@ -566,7 +566,8 @@ class HttpEndpoint:
     """The way to an endpoint, and its connections that are kept for the next request. They are closed with it."""
 
     def __new__(cls, name: str, url: str, proxy: str | None = None, proxy_authorization: str | None = None) -> Self:
-        """``name`` is for errors. ``url`` and ``proxy`` are http or https addresses without credentials.
+        """``name`` is for errors. ``url`` and ``proxy`` are http or https addresses without credentials, or
+        ``proxy`` is ``unix:`` with the path of a socket, where it opens tunnels for every ``url``.
 
         Raises ValueError for an address or credentials that cannot be used.
         """

@@ -55,6 +55,19 @@ class Identities:
             raise ConfigError([ConfigProblem("", "gateway.journal", str(error))]) from error
         return PreparedIdentity(self, read, agent, journal)
 
+    async def will_be_those_of(self, new: Config) -> bool:
+        """Whether a process that starts with this configuration has the present identity and its journal.
+
+        Only a file tells: what systemd or the environment passes to the next process may be another key.
+        """
+        present, coming = self._gateway.config.gateway, new.gateway
+        if not is_file(coming.identity) or (present.identity, present.journal) != (coming.identity, coming.journal):
+            return False
+        try:
+            return await _read_now(coming.identity) == self._read
+        except ConfigError:
+            return False
+
     def follow(self, verifier: Verifier) -> None:
         """Verify certificates with another verifier from now on."""
         for agent in self._agents:

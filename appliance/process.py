@@ -13,19 +13,20 @@ import structlog
 
 from appliance.config.files import files_of
 from appliance.config.load import DEFAULT
-from appliance.config.source import Start
+from appliance.config.source import Source, Start, start
 from appliance.config.watch.watch import Watch
 from appliance.control.control import Control
 from appliance.control.health.systemd import Notifier
 from appliance.control.reload.outcome import Outcome
 from appliance.control.reload.reloads import Reloads
-from appliance.errors import ConfirmationPending
+from appliance.errors import ConfigError, ConfirmationPending
 from appliance.gateway.journal.journal import NoJournal
 from appliance.gateway.limits.descriptors import raise_limit
 from appliance.gateway.limits.memory import return_large_buffers
 from appliance.gateway.tasks import Tasks
 from appliance.log import Logging
 from appliance.service import WATCH, Service, operating
+from appliance.threads import FILE_TIMEOUT_S, FILES
 
 _log = structlog.get_logger(__name__)
 
@@ -33,6 +34,8 @@ COLLECTION_THRESHOLDS = 10_000, 20, 50
 """Young objects (more made than freed) before they are looked at, and how many such looks make one at older ones. A
 look at 10,000 objects takes about 1 ms."""
 _STOP = (signal.SIGINT, signal.SIGTERM)
+HAND_ON = signal.SIGUSR2
+"""Ends the process for the next one."""
 _WATCH_CHANGED = (
     "watch is false where it is not written, since this release: a change of the file waits for `icws reload`. "
     "Write watch: true, or start with --watch, to apply changes by themselves; write watch: false to omit this line"
@@ -43,8 +46,8 @@ async def run(begun: Start, logging: Logging) -> bool:
     """Serve until SIGINT or SIGTERM, then drain and stop. SIGHUP and a changed file start a reload. A second SIGINT or
     SIGTERM stops at once, by cancelling the task this runs in and leaving no time for what follows; so does the first
     while the gateway still starts.
-    SIGUSR2 closes the sessions and leaves the rest to the process that the service manager starts next: then this
-    returns True.
+    SIGUSR2 closes the sessions and leaves newcomers, and close calls that take long, to the process that the service
+    manager starts next: then this returns True.
 
     Raises what `operating` raises.
     """
@@ -80,7 +83,7 @@ async def _operate(service: Service, control: Control, begun: Start, signals: "_
         _tune_garbage_collection()
         await signals.stop.wait()
         signals.end_reloads()
-        await _wind_down(service, notifier, hands_on=signals.hands_on)
+        await _wind_down(service, notifier, reloads.source if signals.hands_on else None)
     finally:
         await tasks.cancel()
 
@@ -126,9 +129,11 @@ def _status(service: Service, reloads: Reloads) -> str:
     return f"Serving {count} session{'s' * (count != 1)} at {service.url}, configuration {reloads.revision}{refused}"
 
 
-async def _wind_down(service: Service, notifier: Notifier, *, hands_on: bool) -> None:
+async def _wind_down(service: Service, notifier: Notifier, next_source: Source | None) -> None:
+    """``next_source`` is what the next process starts with, None if nothing is left to one."""
     gateway, listener = service.gateway, service.listener
     policy = gateway.config.drain
+    hands_on = next_source is not None
     _log.info("stopping", connections=len(listener), hands_on=hands_on)
     reporting = asyncio.ensure_future(
         notifier.stopping(lambda: f"draining, {len(listener)} connections left", policy.grace + policy.deadline)
@@ -136,15 +141,28 @@ async def _wind_down(service: Service, notifier: Notifier, *, hands_on: bool) ->
     try:
         if hands_on:
             await listener.pause()
-        # Without a journal nobody would call ``ws_close`` for the clients that are left.
-        if hands_on and not isinstance(gateway.journal, NoJournal):
-            await gateway.hand_on()
-        else:
-            await gateway.wind_down()
+        # Load balancers need no grace where nobody is refused.
+        await gateway.wind_down(with_grace=not (hands_on and listener.outlives))
+        if next_source is not None and await _goes_on(service, next_source):
+            gateway.hand_on()
     finally:
         reporting.cancel()
         with suppress(asyncio.CancelledError):
             await reporting
+
+
+async def _goes_on(service: Service, next_source: Source) -> bool:
+    """Whether the next process will find the clients of this one in its journal: else nobody would call ``ws_close``
+    for those that are left.
+    """
+    if isinstance(service.gateway.journal, NoJournal) or service.identities is None:
+        return False
+    try:
+        async with asyncio.timeout(FILE_TIMEOUT_S):
+            coming = await FILES.run(start, next_source)
+    except (ConfigError, TimeoutError):
+        return False
+    return await service.identities.will_be_those_of(coming.loaded.config)
 
 
 class _Signals:
@@ -166,12 +184,12 @@ class _Signals:
         for number in _STOP:
             loop.add_signal_handler(number, self._on_stop)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
-        loop.add_signal_handler(signal.SIGUSR2, self._on_hand_on)
+        loop.add_signal_handler(HAND_ON, self._on_hand_on)
         return self
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
-        for number in (*_STOP, signal.SIGHUP, signal.SIGUSR2):
+        for number in (*_STOP, signal.SIGHUP, HAND_ON):
             loop.remove_signal_handler(number)
 
     def begin(self, reload: Callable[[], object], hurry: Callable[[], None]) -> None:

@@ -65,6 +65,8 @@ class Service:
     listener: Listener
     agent: Agent
     transport: HttpTransport
+    identities: Identities | None = None
+    """None where they cannot change, as there are no reloads."""
 
     @property
     def principal(self) -> Principal:
@@ -143,7 +145,7 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
         listener.open()  # last: whoever is accepted finds everything else in place
         health.started = True
         listener.health = health.passes
-        yield Service(gateway, listener, agent, transport), control
+        yield Service(gateway, listener, agent, transport, identities), control
 
 
 async def _examine(new: Loaded, old: Loaded, folder: Path, listener: Listener) -> None:

@@ -76,7 +76,7 @@ esac
 
 mkdir -p "$root/usr/local/bin"
 ln -sfn $home/bin/icws "$root/usr/local/bin/icws"
-for unit in icws.service icws.socket icws-operators.socket; do
+for unit in icws.service icws.socket icws-metrics.socket icws-operators.socket icws-outbound.service icws-outbound.socket; do
     put "$here/$unit" "/usr/local/lib/systemd/system/$unit"
 done
 for plugin in "$top"/plugins/*.py; do

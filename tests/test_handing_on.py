@@ -3,6 +3,7 @@ behind in a canister.
 """
 
 import asyncio
+import re
 import signal
 import socket
 import sys
@@ -14,13 +15,14 @@ from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect as connect_socket
+from websockets.exceptions import InvalidStatus
 
 from appliance.client import Connection, ConnectionClosed, connect
 from appliance.ic.key_file import create_identity
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
 from appliance.localnet.websocket.pingpong import APP_MESSAGE
-from tests.cli.processes import TOP, WORDS, seen
+from tests.cli.processes import TOP, WORDS, icws, seen
 from tests.gateway.journal.test_crash import Counting
 
 COMING = 200
@@ -60,6 +62,8 @@ async def come(url: str, begun: asyncio.Semaphore) -> int | None:
     try:
         async with connect_socket(url, open_timeout=PATIENCE_S, ping_interval=None) as client:
             return client.response.status_code if client.response else None
+    except InvalidStatus as refusal:
+        return refusal.response.status_code
     except OSError:
         return None
 
@@ -171,3 +175,20 @@ async def test_a_drain_that_is_killed_is_finished_by_the_next_process(tmp_path: 
         async with serving(stage.listening, stage.file):
             await leaving(stage.canister, SESSIONS)
             assert set(stage.canister.left.values()) == {1}
+
+
+@pytest.mark.timeout(PATIENCE_S + 60)
+async def test_without_a_socket_that_stays_newcomers_are_told_to_come_back(tmp_path: Path) -> None:
+    """They would wait for a process that never has them. Load balancers get the grace."""
+    async with staged(tmp_path, rate=20) as stage:
+        text = stage.file.read_text().replace(stage.url.removeprefix("ws://"), "127.0.0.1:0")
+        stage.file.write_text(text.replace("drain: {", "drain: {grace: 10m, "))
+        async with icws("run", "--config", str(stage.file)) as process:
+            found = re.search(r"url=(ws://\S+)", await seen(process.stderr, WORDS))
+            assert found is not None
+            process.send_signal(signal.SIGUSR2)
+            await seen(process.stderr, "stopping")
+            assert await come(found[1], asyncio.Semaphore(0)) == 503
+            process.terminate()
+            await process.communicate()
+            assert process.returncode == 130

@@ -117,6 +117,38 @@ async def test_the_journal_of_each_identity_is_its_own(tmp_path: Path) -> None:
         assert not list((tmp_path / "data").glob("*.unusable"))
 
 
+async def test_close_calls_are_left_to_a_process_with_the_same_key_and_journal_alone(tmp_path: Path) -> None:
+    key = new_key(tmp_path, "data/identity.pem")
+    async with house(tmp_path) as it:
+        identities, config = it.service.identities, it.service.gateway.config
+        assert identities is not None
+
+        async def are(**gateway: object) -> bool:
+            coming = config.model_copy(update={"gateway": config.gateway.model_copy(update=gateway)})
+            return await identities.will_be_those_of(coming)
+
+        assert await are()
+        assert not await are(identity=new_key(tmp_path, "another.pem"))
+        assert not await are(journal=tmp_path / "another.journal")
+        assert not await are(identity=Path("credential:key"))
+        os.replace(new_key(tmp_path), key)
+        assert not await are()
+        key.unlink()
+        assert not await are()
+
+
+@pytest.mark.parametrize("source", ["credential:key", "env:KEY"])
+async def test_what_the_next_process_is_passed_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    key = new_key(tmp_path, "key")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("KEY", key.read_text())
+    async with house(tmp_path, ICWS_GATEWAY__IDENTITY=source) as it:
+        assert it.service.identities is not None
+        assert not await it.service.identities.will_be_those_of(it.service.gateway.config)
+
+
 def test_where_the_journal_lies_if_the_configuration_does_not_say() -> None:
     assert default_journal(Path("/a/identity.pem"), {}) == Path("/a/identity.journal")
     state = {"STATE_DIRECTORY": "/var/lib/icws:/var/lib/more"}

@@ -14,7 +14,7 @@ LAYERS = [
     {"protocol"},
     {"config"},
     {"gateway", "client", "localnet"},
-    {"control", "cluster", "plugins", "log", "bench"},
+    {"control", "cluster", "outbound", "plugins", "log", "bench"},
     {"preparation"},
     {"identities"},
     {"service"},

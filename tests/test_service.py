@@ -62,11 +62,11 @@ canisters:
 
 
 @asynccontextmanager
-async def house(folder: Path) -> AsyncIterator[House]:
+async def house(folder: Path, **environment: str) -> AsyncIterator[House]:
     async with Localnet() as net:
         it = House(net, net.create_canister(PingPong()), folder / "gateway.yaml")
         it.write()
-        begun = start(Source(it.file, settings=["rate_limits.connections_per_ip.mode=off"]))
+        begun = start(Source(it.file, environment, ["rate_limits.connections_per_ip.mode=off"]))
         async with operating(begun, Logging(Log(level="error"))) as (it.service, it.control):
             yield it
 

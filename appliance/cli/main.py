@@ -32,6 +32,7 @@ GROUPS = {
         "close": ("operate.sessions", "Close sessions."),
         "drain": ("operate.drain", "Close all sessions gradually."),
         "log": ("operate.monitoring", "Show or set the log level."),
+        "outbound": ("operate.outbound", "Pass connections of a gateway without a network on to the IC."),
         "support-dump": ("operate.support_dump", "Write an archive with which others can help."),
         "tokens": ("operate.tokens", "Manage access to the API over TCP."),
     },

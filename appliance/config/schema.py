@@ -169,7 +169,8 @@ class Network(Section):
         Live(),
     ] = ["https://icp-api.io"]
     """One or more API endpoints of the same network. If one fails, the next is used. The environment variables
-    ``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY`` (none for this machine) and, for TLS, ``SSL_CERT_FILE`` apply."""
+    ``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY`` (none for this machine) and, for TLS, ``SSL_CERT_FILE`` apply.
+    A proxy may be at a Unix socket, ``unix:/path``; ``icws outbound`` is one."""
     root_key: Annotated[RootKey, Restart()] = "mainnet"
     """``mainnet``; or the key as 266 hexadecimal digits; or ``fetch`` to trust the key that the endpoint reports at the
     start (for local networks only)."""

@@ -49,7 +49,7 @@ _log = structlog.get_logger(__name__)
 CLOSING_SHARE = 0.7
 """Of the time for stopping: for closing sockets. The rest is for the close calls, which take seconds on the mainnet."""
 HAND_ON_S = 3.0
-"""For calls that are under way when the last socket is closed for the next process."""
+"""For close calls that are under way when the last socket is closed, where the next process makes the rest."""
 MAX_FLUSH_POLLS = 3
 """Polls for a refused client before its socket closes. One is not enough: the replica that answers a query may be a
 block behind the one that refused the call."""
@@ -227,22 +227,20 @@ class Gateway:
         self.tasks.start(drain.run())
         return drain
 
-    async def wind_down(self) -> None:
+    async def wind_down(self, *, with_grace: bool = True) -> None:
         """Close every session by the policy of the configuration, before stopping: ``grace`` passes first, and part of
         the time until ``deadline`` is left for the close calls.
         """
-        await self._close_all(self.config.drain.grace, self.config.drain.grace + self.config.drain.deadline)
-
-    async def hand_on(self) -> None:
-        """Close every session at the pace of the configuration; close calls are left to the next process."""
-        await self._close_all(0.0, self.config.drain.deadline)
-        self._deadline = asyncio.get_running_loop().time() + HAND_ON_S
-
-    async def _close_all(self, grace_s: float, limit_s: float) -> None:
+        policy = self.config.drain
+        grace_s = policy.grace if with_grace else 0.0
         self.winding_down = True
-        self._deadline = asyncio.get_running_loop().time() + limit_s
-        pacing = Pacing(self.config.drain.rate, grace_s, grace_s + CLOSING_SHARE * (limit_s - grace_s))
-        await self.start_drain(pacing).wait()
+        self._deadline = asyncio.get_running_loop().time() + grace_s + policy.deadline
+        await self.start_drain(Pacing(policy.rate, grace_s, grace_s + CLOSING_SHARE * policy.deadline)).wait()
+
+    def hand_on(self) -> None:
+        """Leave close calls to the next process, which finds them in the journal, instead of waiting for all."""
+        limit = asyncio.get_running_loop().time() + HAND_ON_S
+        self._deadline = limit if self._deadline is None else min(limit, self._deadline)
 
     def cancel_drain(self) -> bool:
         """Admit clients again; closed sessions stay closed. Returns whether there was a drain."""

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use icws_client::{Address, Client, Completion, Endpoint, Failure, Proxy, Request, Response};
+use icws_client::{Address, Client, Completion, Endpoint, Failure, Proxy, ProxyAddress, Request, Response};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::import_exception;
 use pyo3::prelude::*;
@@ -28,13 +28,20 @@ impl HttpEndpoint {
     fn new(name: String, url: &str, proxy: Option<&str>, proxy_authorization: Option<&str>) -> PyResult<Self> {
         let authorization = proxy_authorization.map(str::parse).transpose();
         let authorization = authorization.map_err(|_| PyValueError::new_err("credentials with control characters"))?;
-        let proxy = proxy.map(address).transpose()?.map(|address| Proxy { address, authorization });
+        let proxy = proxy.map(proxy_address).transpose()?.map(|address| Proxy { address, authorization });
         Ok(Self(Arc::new(Endpoint::new(name, address(url)?, proxy))))
     }
 }
 
 fn address(url: &str) -> PyResult<Address> {
     Address::parse(url).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+fn proxy_address(proxy: &str) -> PyResult<ProxyAddress> {
+    match proxy.strip_prefix("unix:") {
+        Some(path) => Ok(ProxyAddress::Unix(path.into())),
+        None => address(proxy).map(ProxyAddress::Http),
+    }
 }
 
 /// Runs exchanges on a thread of its own.

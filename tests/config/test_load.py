@@ -269,6 +269,17 @@ def test_relative_paths_count_from_the_file_or_the_working_directory(folder: Pat
     assert nested.tls.certificate == folder / "c.pem"
 
 
+@pytest.mark.parametrize("source", ["credential:key", "env:KEY"])
+def test_a_key_that_is_passed_is_no_path_wherever_it_is_written(source: str) -> None:
+    text = f"gateway: {{identity: '{source}'}}\n"
+    written = (
+        load(None, text=text),
+        load(None, environment={"ICWS_GATEWAY__IDENTITY": source}),
+        load(None, settings=[f"gateway.identity={source}"]),
+    )
+    assert [str(loaded.config.gateway.identity) for loaded in written] == [source] * 3
+
+
 _LINES = [
     (number, line) for number, line in enumerate(SHIPPED.read_text().splitlines(), 1) if re.match(r" *[a-z_]+:", line)
 ]

@@ -32,7 +32,9 @@ def test_its_fields(root: Path) -> None:
 
 def test_everything_is_where_debian_looks_for_it(root: Path) -> None:
     files = {f"/{path.relative_to(root)}" for path in root.rglob("*") if not path.is_dir()}
-    units = {f"/usr/lib/systemd/system/{name}" for name in ("icws.service", "icws.socket", "icws-operators.socket")}
+    names = ("icws.service", "icws.socket", "icws-metrics.socket", "icws-operators.socket")
+    names += ("icws-outbound.service", "icws-outbound.socket")
+    units = {f"/usr/lib/systemd/system/{name}" for name in names}
     assert files >= units | {
         "/etc/icws/gateway.yaml",
         "/opt/icws/bin/icws",

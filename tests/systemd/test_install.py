@@ -50,8 +50,13 @@ def test_everything_is_in_its_place(root):
             "/opt/icws/plugins/audit_log.py",
             *(f"/opt/icws/share/drop-ins/{path.name}" for path in sorted((TOP / "systemd" / "drop-ins").iterdir())),
             "/usr/local/lib/systemd/system/icws.service",
-            "/usr/local/lib/systemd/system/icws.socket",
-            "/usr/local/lib/systemd/system/icws-operators.socket",
+            *(
+                f"/usr/local/lib/systemd/system/{name}"
+                for name in (
+                    *("icws.socket", "icws-metrics.socket", "icws-operators.socket"),
+                    *("icws-outbound.service", "icws-outbound.socket"),
+                )
+            ),
         ],
         0o644,
     )

@@ -11,11 +11,12 @@ from appliance.gateway.limits import memory
 from tests.needs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
-SOCKETS = ("icws.socket", "icws-operators.socket")
+SERVICES = ("icws.service", "icws-outbound.service")
+SOCKETS = ("icws.socket", "icws-metrics.socket", "icws-operators.socket", "icws-outbound.socket")
 DROP_INS = sorted(path.stem for path in (FOLDER / "drop-ins").glob("*.conf"))
 MOST_EXPOSED = 11
 """In tenths, as systemd-analyze counts."""
-MORE_EXPOSED = {"low-ports": 14}
+WITH_DROP_IN = {"low-ports": 14, "sealed": 3}
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def units(tmp_path):
     program.chmod(0o755)
 
     def copy(*drop_ins: str) -> Path:
-        for name in ("icws.service", *SOCKETS):
+        for name in (*SERVICES, *SOCKETS):
             text = (FOLDER / name).read_text().replace("/opt/icws", str(tmp_path / "opt"))
             (tmp_path / name).write_text(text)
         for drop_in in drop_ins:
@@ -66,8 +67,8 @@ def test_systemd_has_nothing_to_say(units, drop_ins):
     assert verified(units(*drop_ins)) == (0, "")
 
 
-@pytest.mark.parametrize("name", SOCKETS)
-def test_the_sockets_are_some(units, name):
+@pytest.mark.parametrize("name", [*SOCKETS, "icws-outbound.service"])
+def test_the_other_units_are_some(units, name):
     assert verified(units().with_name(name)) == (0, "")
 
 
@@ -102,11 +103,41 @@ def test_a_fault_in_a_drop_in_would_be_seen(units):
 
 @pytest.mark.parametrize("drop_ins", [(), *((name,) for name in DROP_INS)], ids="+".join)
 def test_it_is_exposed_as_little_as_it_says(units, drop_ins):
-    most = max([MOST_EXPOSED, *(MORE_EXPOSED.get(name, 0) for name in drop_ins)])
+    most = WITH_DROP_IN.get("".join(drop_ins), MOST_EXPOSED)
     unit = units(*drop_ins)
     result = analyze("security", "--offline=true", "--no-pager", f"--threshold={most}", unit)
     assert result.returncode == 0, result.stdout
-    assert analyze("security", "--offline=true", "--no-pager", "--threshold=5", unit).returncode != 0
+    assert analyze("security", "--offline=true", "--no-pager", "--threshold=1", unit).returncode != 0
+
+
+def test_its_way_to_the_ic_is_exposed_as_little_as_a_gateway_with_a_network(units):
+    unit = units().with_name("icws-outbound.service")
+    result = analyze("security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED}", unit)
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_drop_in_and_the_units_agree_about_the_way_and_its_group():
+    drop_in = directives("drop-ins/sealed.conf")
+    [address], [group] = directives("icws-outbound.socket")["ListenStream"], drop_in["SupplementaryGroups"]
+    assert directives("icws-outbound.socket")["SocketGroup"] == [group]
+    [variables] = drop_in["Environment"]
+    assert {f"{name}=unix:{address}" for name in ("HTTP_PROXY", "HTTPS_PROXY")} < set(variables.split())
+    from appliance.cli.operate.outbound import ADDRESS
+
+    assert f"unix:{address}" == ADDRESS
+
+
+def test_the_socket_of_the_metrics_is_at_the_address_of_the_installed_configuration():
+    [address] = directives("icws-metrics.socket")["ListenStream"]
+    assert f"listen: {address}|" in (FOLDER / "install.sh").read_text()
+
+
+def test_a_restart_ends_the_process_for_the_next_one_and_a_stop_does_not():
+    from appliance.process import HAND_ON
+
+    keys = directives("icws.service")
+    assert keys["RestartKillSignal"] == [HAND_ON.name]
+    assert "KillSignal" not in keys
 
 
 def test_it_may_take_longer_to_stop_than_the_drain():
@@ -136,13 +167,16 @@ def test_a_reload_checks_first():
     assert second.split()[1:] == ["reload", "--config", "/etc/icws/gateway.yaml"]
 
 
-@pytest.mark.parametrize("command", ["ExecStart", "ExecReload"])
-def test_the_commands_exist_and_take_these_options(command):
+@pytest.mark.parametrize(
+    ("unit", "command"),
+    [("icws.service", "ExecStart"), ("icws.service", "ExecReload"), ("icws-outbound.service", "ExecStart")],
+)
+def test_the_commands_exist_and_take_these_options(unit, command):
     from click.testing import CliRunner
 
     from appliance.cli.main import main
 
-    for line in directives("icws.service")[command]:
+    for line in directives(unit)[command]:
         name, *options = line.split()[1:]
         assert CliRunner().invoke(main, [name, *options, "--help"]).exit_code == 0
 

@@ -153,8 +153,10 @@ class InFolder:
         """The value with its path made absolute; unchanged if it has none."""
         if isinstance(value, list):
             return [self.absolute(each, folder) for each in value]
+        if str(value).startswith(self.schemes):
+            return value
         if isinstance(value, Path):
-            return value if str(value).startswith(self.schemes) else folder / value
+            return folder / value
         if isinstance(value, str) and value.startswith(self.prefix) and value != self.prefix:
             return f"{self.prefix}{folder / value.removeprefix(self.prefix)}"
         return value

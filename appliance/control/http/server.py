@@ -181,6 +181,9 @@ class Server:
         port = address.port
         try:
             for family, _, _, _, where in dict.fromkeys(found):
+                if (inherited := find_inherited(family, where)) is not None:
+                    self._sockets.append(inherited)
+                    continue
                 listening = socket.socket(family, socket.SOCK_STREAM)
                 self._sockets.append(listening)
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

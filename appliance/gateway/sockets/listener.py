@@ -140,12 +140,21 @@ class Listener:
                 relay_calls=self.gateway.config.relay.calls,
             )
 
+    @property
+    def outlives(self) -> bool:
+        """Whether the service manager keeps every address when this process ends."""
+        return all(bound.is_inherited for bound in self.bound)
+
     async def pause(self) -> None:
-        """Accept no more: clients wait in the kernel's queues. Returns when those that were accepted have become
-        sessions, or are gone, within ``REQUEST_S``: whoever has connected is not turned away with 503.
+        """Accept no more where the service manager keeps the address: clients wait in the kernel's queues for the next
+        process. Elsewhere that queue would end with this one, so clients are accepted, and told to come back.
+
+        Returns when those that were accepted have become sessions, or are gone, within ``REQUEST_S``: whoever has
+        connected is not turned away with 503.
         """
         for bound in self.bound:
-            bound.pause()
+            if bound.is_inherited:
+                bound.pause()
         give_up_at = asyncio.get_running_loop().time() + REQUEST_S
         while asyncio.get_running_loop().time() < give_up_at:
             await self._arrivals.settled()

@@ -1,4 +1,7 @@
-"""Which HTTP proxy leads to an endpoint: ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``, as curl and Go read them."""
+"""Which HTTP proxy leads to an endpoint: ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``, as curl and Go read them.
+
+Beside these, a proxy may be at a Unix socket, ``unix:/path``: that of a service without a network of its own.
+"""
 
 from base64 import b64encode
 from dataclasses import dataclass
@@ -7,6 +10,9 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from appliance.errors import IcUnreachable
+
+UNIX = "unix:"
+"""Before the path of the socket of a proxy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +33,37 @@ class Proxy:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy to the endpoint ``url`` (normalised) by the environment, None for none and for a loopback address.
+    """The proxy to the endpoint ``url`` (normalised) by the environment, None for none.
 
+    There is none to a loopback address, but at a Unix socket: who has that may not have the network of this machine.
     Raises IcUnreachable for a proxy whose address cannot be used.
     """
     parts = urlsplit(url)
     address = getproxies_environment().get(parts.scheme)
-    if not address or is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc):
+    if not address or proxy_bypass(parts.netloc):
         return None
     variable = f"{parts.scheme.upper()}_PROXY"
+    if address.startswith(UNIX):
+        return _at_socket(url, variable, address)
+    if is_loopback(parts.hostname or ""):
+        return None
     try:
         proxy = urlsplit(address if "://" in address else f"http://{address}")
         host, port = proxy.hostname, proxy.port
     except ValueError:
         raise IcUnreachable(url, f"{variable} is not the address of a proxy") from None
     if not host or proxy.scheme not in ("http", "https"):
-        raise IcUnreachable(url, f"{variable} must look like http://proxy.example:3128, SOCKS is not supported")
+        raise IcUnreachable(
+            url, f"{variable} must look like http://proxy.example:3128 or unix:/path, SOCKS is not supported"
+        )
     host = f"[{host}]" if ":" in host else host
     return Proxy(proxy.geturl(), f"{proxy.scheme}://{host}{'' if port is None else f':{port}'}")
+
+
+def _at_socket(url: str, variable: str, address: str) -> Proxy:
+    if not address.startswith(f"{UNIX}/"):
+        raise IcUnreachable(url, f"{variable} names no socket, write e.g. {UNIX}/run/icws-outbound.sock")
+    return Proxy(address, address)
 
 
 def is_loopback(host: str) -> bool:

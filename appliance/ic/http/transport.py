@@ -9,7 +9,7 @@ from typing import Protocol, Self
 from appliance.errors import IcUnreachable
 from appliance.ic.endpoints import Endpoint, Endpoints
 from appliance.ic.http.exchanges import Exchanges, HttpEndpoint
-from appliance.ic.http.proxies import ascii_url, proxy_for
+from appliance.ic.http.proxies import UNIX, Proxy, ascii_url, proxy_for
 from appliance.ic.http.responses import Reply, read_response
 
 _log = logging.getLogger(__name__)
@@ -169,6 +169,11 @@ def _way_to(url: str) -> _Way:
     try:
         if proxy is None:
             return _Way(shown, HttpEndpoint(shown, ascii_url(url)))
-        return _Way(shown, HttpEndpoint(shown, ascii_url(url), ascii_url(proxy.shown), proxy.authorization))
+        return _Way(shown, HttpEndpoint(shown, ascii_url(url), _ascii_proxy(proxy), proxy.authorization))
     except ValueError as error:  # UnicodeError is one
         raise IcUnreachable(shown, str(error)) from None
+
+
+def _ascii_proxy(proxy: Proxy) -> str:
+    """Raises UnicodeError."""
+    return proxy.shown if proxy.shown.startswith(UNIX) else ascii_url(proxy.shown)

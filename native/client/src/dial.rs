@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,13 +14,14 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
 
 use crate::address::Address;
-use crate::endpoint::{Endpoint, Proxy, Sender};
+use crate::endpoint::{Endpoint, Proxy, ProxyAddress, Sender};
 use crate::failure::{Failure, with_causes};
 use crate::trust::system_connector;
 
@@ -58,7 +60,10 @@ impl Dialer {
         let Some(proxy) = &endpoint.proxy else {
             return self.secured(self.tcp(address).await?, address).await;
         };
-        let stream = self.secured(self.tcp(&proxy.address).await?, &proxy.address).await?;
+        let stream = match &proxy.address {
+            ProxyAddress::Http(address) => self.secured(self.tcp(address).await?, address).await?,
+            ProxyAddress::Unix(path) => unix(path).await?,
+        };
         if endpoint.is_forwarded() {
             return Ok(stream);
         }
@@ -92,6 +97,11 @@ impl Dialer {
         let stream = trust.connect(name, stream).await.map_err(|error| Failure::Tls(with_causes(&error)))?;
         Ok(Box::new(stream))
     }
+}
+
+async fn unix(path: &Path) -> Result<Box<dyn Stream>, Failure> {
+    let stream = UnixStream::connect(path).await.map_err(|error| Failure::Connect(error.to_string()))?;
+    Ok(Box::new(stream))
 }
 
 async fn load_trust() -> Result<TlsConnector, Failure> {

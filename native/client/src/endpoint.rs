@@ -1,6 +1,7 @@
 //! An endpoint, the way to it, and its connections that are not in use.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,9 +25,18 @@ const KEPT: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub struct Proxy {
     /// Where it listens.
-    pub address: Address,
+    pub address: ProxyAddress,
     /// The value of `Proxy-Authorization`, if it wants one.
     pub authorization: Option<HeaderValue>,
+}
+
+/// Where a proxy listens.
+#[derive(Clone, Debug)]
+pub enum ProxyAddress {
+    /// On the network.
+    Http(Address),
+    /// At a Unix socket of this machine. Such a proxy opens tunnels for `http` endpoints, too: it needs to know no more.
+    Unix(PathBuf),
 }
 
 /// An endpoint with its own pool of connections, which are closed when it is dropped.
@@ -55,7 +65,8 @@ impl Endpoint {
 
     /// Whether requests are sent to the proxy itself, instead of through a tunnel.
     pub(crate) fn is_forwarded(&self) -> bool {
-        self.proxy.is_some() && !self.address.is_secure
+        let is_http = |proxy: &Proxy| matches!(proxy.address, ProxyAddress::Http(_));
+        !self.address.is_secure && self.proxy.as_ref().is_some_and(is_http)
     }
 
     /// A kept connection, the one that was used last. It may be dead without anybody knowing.

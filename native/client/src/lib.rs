@@ -16,6 +16,6 @@ mod trust;
 pub use address::{Address, AddressInvalid};
 pub use client::{Client, Unusable};
 pub use completions::{Completion, Completions};
-pub use endpoint::{Endpoint, Proxy};
+pub use endpoint::{Endpoint, Proxy, ProxyAddress};
 pub use exchange::{Request, Response};
 pub use failure::Failure;

@@ -135,6 +135,18 @@ async def test_a_socket_that_the_service_manager_bound_is_served_and_stays(
         assert path.exists()
 
 
+async def test_a_port_that_the_service_manager_keeps_is_taken_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a service that may make no socket of the network itself."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        bound.setblocking(False)
+        monkeypatch.setattr(inherited, "inherited_sockets", lambda: (bound,))
+        port = bound.getsockname()[1]
+        for _ in range(2):
+            async with Server(Echo(), TcpAddress("127.0.0.1", port)) as serving, client(serving.url) as http:
+                assert serving.url == f"http://127.0.0.1:{port}"
+                assert (await http.get("/")).text == "127.0.0.1"
+
+
 async def test_an_end_that_nobody_asked_for_is_told(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     async with Server(Echo(), UnixAddress(folder / "control.sock")) as serving:
         assert serving._task is not None

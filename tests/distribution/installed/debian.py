@@ -3,6 +3,7 @@ runs in it.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from distribution import deb
 from distribution.source import TOP
 from tests.distribution.installed.conftest import outside
 from tests.needs import program
 
 SUITE = "bookworm"
+BEFORE = "0.0.1"
+"""The earlier version."""
 PATIENCE_S = 900
 _NSPAWN = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--as-pid2")
 _SERVES = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network")
@@ -100,6 +104,13 @@ class Running:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}{self.log.read_text()}"
         return done.stdout.strip()
 
+    def exposure(self, unit: str) -> float:
+        """Of a service, as ``systemd-analyze security`` rates it."""
+        report = self.run(f"systemd-analyze security --no-pager {unit} | tail -n 1")
+        found = re.search(r"\.service: (\d+\.\d)", report)
+        assert found is not None, report
+        return float(found[1])
+
 
 def _leader(process: subprocess.Popen[bytes]) -> int:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -151,3 +162,15 @@ def copy(folder: Path, target: Path) -> Path:
     """A copy of a root folder."""
     subprocess.run(["cp", "--archive", "--reflink=auto", str(folder), str(target)], check=True)  # noqa: S603, S607
     return target
+
+
+def with_packages(package: Path, folder: Path) -> Debian:
+    """A Debian with a package, and the same as one of an earlier version, in its root folder."""
+    root = copy(base(), folder / "root")
+    shutil.copy(package, root / "new.deb")
+    before = folder / "old"
+    subprocess.run(["dpkg-deb", "--raw-extract", str(package), str(before)], check=True)  # noqa: S603, S607
+    control = before / "DEBIAN" / "control"
+    control.write_text(re.sub(r"^Version: .*", f"Version: {BEFORE}", control.read_text(), flags=re.MULTILINE))
+    deb.pack(before, root / "old.deb", epoch=0, compression="none")
+    return Debian(root, {"DEBIAN_FRONTEND": "noninteractive"})

@@ -1,18 +1,14 @@
 """The Debian package on a Debian without compilers: installed, served, upgraded, reloaded, purged."""
 
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from distribution import deb, environment
+from distribution import environment
 from tests.distribution.installed import debian
-from tests.distribution.installed.debian import Debian, Running
+from tests.distribution.installed.debian import BEFORE, Debian, Running
 from tests.distribution.test_locks import locked
 
-BEFORE = "0.0.1"
 CANISTER = "bkyz2-fmaaa-aaaaa-qaaaq-cai"
 KEY = "/var/lib/icws/identity.pem"
 MOST_EXPOSED = 1.1
@@ -31,22 +27,9 @@ UPGRADED, METRICS = "HTTP/1.1 101 Switching Protocols", "HTTP/1.1 200 OK"
 
 @pytest.fixture(scope="module")
 def machine(artefacts, tmp_path_factory) -> Debian:
-    """A Debian with the package of this version, and one of an earlier one, in its root folder."""
-    folder = tmp_path_factory.mktemp("machine")
-    root = debian.copy(debian.base(), folder / "root")
-    package = artefacts.only("icws_*.deb")
-    (root / "probe.py").write_text(PROBE)
-    shutil.copy(package, root / "new.deb")
-    repack(package, root / "old.deb", folder / "old")
-    return Debian(root, {"DEBIAN_FRONTEND": "noninteractive"})
-
-
-def repack(package: Path, target: Path, folder: Path) -> None:
-    """The same package as one of an earlier version."""
-    subprocess.run(["dpkg-deb", "--raw-extract", str(package), str(folder)], check=True)  # noqa: S603, S607
-    control = folder / "DEBIAN" / "control"
-    control.write_text(re.sub(r"^Version: .*", f"Version: {BEFORE}", control.read_text(), flags=re.MULTILINE))
-    deb.pack(folder, target, epoch=0, compression="none")
+    made = debian.with_packages(artefacts.only("icws_*.deb"), tmp_path_factory.mktemp("machine"))
+    (made.root / "probe.py").write_text(PROBE)
+    return made
 
 
 def test_it_is_installed_served_upgraded_reloaded_and_purged(machine: Debian, artefacts) -> None:
@@ -84,10 +67,7 @@ def check_it_serves(running: Running) -> str:
     assert running.run("python3 /probe.py 8080 /") == UPGRADED
     assert running.run("python3 /probe.py 9464 /metrics") == METRICS
     running.run(f"test -s {KEY} && test $(stat -c %a {KEY}) = 600")
-    report = running.run("systemd-analyze security --no-pager icws | tail -n 1")
-    exposure = re.search(r"icws\.service: (\d+\.\d)", report)
-    assert exposure is not None, report
-    assert float(exposure[1]) <= MOST_EXPOSED
+    assert running.exposure("icws") <= MOST_EXPOSED
     return running.run(f"icws identity show {KEY}")
 
 

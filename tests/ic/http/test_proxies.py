@@ -71,7 +71,21 @@ def test_a_network_on_this_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatc
     assert proxy_for(f"http://{host}:4943") is None
 
 
-@pytest.mark.parametrize("address", ["socks5://proxy.example", "http://", "http://proxy:x", "http://[::1"])
+@pytest.mark.parametrize("url", ["https://icp-api.io", "http://127.0.0.1:4943", "http://localhost"])
+def test_a_proxy_at_a_socket_leads_to_this_machine_too(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """The one without it may not have the network of this machine."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "unix:/run/way.sock")
+    proxy = proxy_for(url)
+    assert proxy is not None
+    assert (proxy.shown, proxy.authorization) == ("unix:/run/way.sock", None)
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert proxy_for(url) is None
+
+
+@pytest.mark.parametrize(
+    "address", ["unix:", "unix:way.sock", "socks5://proxy.example", "http://", "http://proxy:x", "http://[::1"]
+)
 def test_what_is_no_proxy_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", address)
     with pytest.raises(IcUnreachable, match="HTTPS_PROXY"):

@@ -36,8 +36,8 @@ class ListeningSocket:
     listen: ListenAddress
     sockets: list[socket.socket]
     with_tls: bool
-    is_ours: bool = True
-    """Whether closing may remove a Unix socket's file; that of an inherited one belongs to the service manager."""
+    is_inherited: bool = False
+    """Whether the service manager has bound it, and keeps it: also the file of a Unix socket."""
     _acceptors: list[Acceptor] = field(default_factory=list)
     port: int | None = None
     """The bound port; None on a Unix socket."""
@@ -67,7 +67,7 @@ class ListeningSocket:
         and no connection is refused between. Binding the address again would need SO_REUSEPORT, whose queues are apart,
         and would reset the connections in the closed one.
         """
-        return ListeningSocket(listen, [one.dup() for one in self.sockets], with_tls, self.is_ours)
+        return ListeningSocket(listen, [one.dup() for one in self.sockets], with_tls, self.is_inherited)
 
     @property
     def is_served(self) -> bool:
@@ -90,7 +90,7 @@ class ListeningSocket:
         self.pause()
         for one in self.sockets:
             one.close()
-        if unlink and self.is_ours and isinstance(self.listen.address, UnixAddress):
+        if unlink and not self.is_inherited and isinstance(self.listen.address, UnixAddress):
             with contextlib.suppress(OSError):
                 self.listen.address.path.unlink(missing_ok=True)
 
@@ -111,19 +111,22 @@ async def bind(listen: ListenAddress, *, with_tls: bool) -> ListeningSocket:
     if isinstance(listen.address, UnixAddress):
         path = str(listen.address.path)
         found = find_inherited(socket.AF_UNIX, path)
-        return ListeningSocket(listen, [found or _bind_unix(path)], with_tls, is_ours=found is None)
+        return ListeningSocket(listen, [found or _bind_unix(path)], with_tls, found is not None)
     host, port = listen.address
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
+    is_inherited = True
     try:
         for family, _, _, _, address in dict.fromkeys(addresses):
-            sockets.append(find_inherited(family, address) or _bind_tcp(family, address))
+            found = find_inherited(family, address)
+            is_inherited &= found is not None
+            sockets.append(found or _bind_tcp(family, address))
     except OSError:
         for one in sockets:
             one.close()
         raise
-    return ListeningSocket(listen, sockets, with_tls)
+    return ListeningSocket(listen, sockets, with_tls, is_inherited)
 
 
 def _bind_tcp(family: int, address: tuple[object, ...]) -> socket.socket:

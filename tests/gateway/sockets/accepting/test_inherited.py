@@ -125,8 +125,8 @@ async def test_the_file_of_a_unix_socket_stays_with_who_made_it(handed, tmp_path
     listen = ListenAddress(UnixAddress(Path(path)), "v2")
     bound = await bind(listen, with_tls=False)
     again = bound.duplicate(listen, with_tls=True)
-    assert not bound.is_ours
-    assert not again.is_ours
+    assert bound.is_inherited
+    assert again.is_inherited
     bound.close(unlink=True)
     again.close(unlink=True)
     assert exists(path)
