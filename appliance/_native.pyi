@@ -222,7 +222,7 @@ class Verifier:
     def open_first_message(self, frame: bytes) -> tuple[bytes, bytes, bytes, bytes]:
         """Verify the first frame of wire generation v0: (client key, canister id, content, signature).
 
-        Raises Malformed or SignatureInvalid.
+        Raises Malformed, TooLarge or SignatureInvalid.
         """
     def open_poll_reply(
         self,

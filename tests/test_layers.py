@@ -37,8 +37,8 @@ ROOMS = {
     ],
     "client": [
         {"errors", "owner"},
-        {"sessions"},
-        {"channel", "loop_thread", "opening", "reconnect", "settings"},
+        {"opening", "sessions"},
+        {"channel", "loop_thread", "reconnect", "settings"},
         {"codec", "connector"},
         {"connection", "register"},
         {"connecting"},

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeVar, assert_never
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed as SocketClosed
 
 from appliance.client.errors import ConnectionClosed
+from appliance.client.opening import CLOSE_S
 from appliance.client.sessions.session import Event, Opened, Received, Send, Session, State
+
+T = TypeVar("T")
 
 _MAX_REASON = 123  # bytes of a close frame's reason (RFC 6455 section 5.5)
 _REMEMBERED = 1024  # values, where a generation confirms none
@@ -68,7 +71,12 @@ class Channel:
         self._session.close()
         discarding = asyncio.create_task(self._discard())
         try:
-            await self._socket.close(code, _cut(reason))
+            # The library's own limit begins when the close frame is written: too late if the gateway reads nothing.
+            async with asyncio.timeout(CLOSE_S):
+                await self._socket.close(code, _cut(reason))
+        except TimeoutError:
+            self._socket.transport.abort()
+            await self._socket.wait_closed()
         finally:
             discarding.cancel()
             await asyncio.wait([discarding])
@@ -78,16 +86,21 @@ class Channel:
         await self._act(self._session.receive(frame, now_ns=self._clock()))
 
     async def _next_frame(self) -> str | bytes:
+        try:
+            return await self._within_deadline(self._socket.recv)
+        except SocketClosed:
+            self._session.close()
+            raise self._closed() from None
+
+    async def _within_deadline(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Begin the work anew each time the deadline has moved meanwhile. Raises as the session's `check` does."""
         while True:
             try:
                 async with asyncio.timeout(None) as self._patience:
                     self._wait_until_deadline()
-                    return await self._socket.recv()
+                    return await work()
             except TimeoutError:
                 self._session.check(now_ns=self._clock())
-            except SocketClosed:
-                self._session.close()
-                raise self._closed() from None
             finally:
                 self._patience = None
 
@@ -101,9 +114,11 @@ class Channel:
         self._patience.reschedule(when)
 
     async def _act(self, events: Iterable[Event]) -> None:
+        is_answered = False
         for event in events:
             match event:
                 case Send(frame):
+                    is_answered = True
                     self._outgoing.append(frame)
                     self._sent.append(_OWN)
                 case Received():
@@ -113,7 +128,8 @@ class Channel:
                 case _:
                     assert_never(event)
         self._forget_acknowledged()
-        await self._flush()
+        if is_answered:  # else reading would wait for the application's messages to be written, and both sides for ever
+            await self._within_deadline(self._flush)
 
     def _forget_acknowledged(self) -> None:
         """Drop confirmed values: an acknowledgement covers all up to one, so that the unconfirmed are the last."""
@@ -129,6 +145,8 @@ class Channel:
             try:
                 while self._outgoing:
                     await self._socket.send(self._outgoing.popleft())
+                    if self._session.state is State.CLOSED:  # while this waited to be written, as the library hides
+                        raise self._closed()
             except SocketClosed:
                 raise self._closed() from None
 

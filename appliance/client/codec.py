@@ -105,7 +105,8 @@ def codec_for(generation: Generation, message_type: MessageType | None, type_nam
 
 
 def _one_type(text: str) -> CandidTypes:
-    types = CandidTypes(f"({text})")
+    end = "\n)" if "//" in text else ")"  # it must not stand in a comment
+    types = CandidTypes(f"({text}{end}")
     if len(types) != 1:
         raise CandidError(f"a message_type is one Candid type, these are {len(types)}")
     return types

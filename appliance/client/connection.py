@@ -142,11 +142,12 @@ class Connection(Generic[V]):
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the session and the socket; messages that wait are dropped. May be called again."""
         self._owner.check()
-        if self._end is None:  # else the runner is closing, or has closed, for its own reason
+        closed = ConnectionClosed(code, reason)
+        await self._finish(closed)  # first: whoever waits is told though this call be cancelled
+        if self._end is closed:  # else the runner is closing, or has closed, for its own reason
             self._runner.cancel()
         await asyncio.wait([self._runner])
         self._inbox.clear()
-        await self._finish(ConnectionClosed(code, reason))
         await self._last_channel.close(code, reason)
         await self._connector.close()
         if not self._runner.cancelled():

@@ -1,7 +1,7 @@
 """Errors of the client, each a reason for the end of a connection; all of the package's one tree.
 
 Every fault of a gateway ends the connection: a client that went on would trust what it cannot verify. The close
-codes are those of the JavaScript SDK, so that operators see the same ones from every client.
+codes of ClientErrors are those of the JavaScript SDK, so that operators see the same ones from every client.
 """
 
 from collections.abc import Sequence

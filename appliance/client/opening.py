@@ -14,7 +14,9 @@ from websockets.uri import parse_uri
 from appliance.client.errors import ConnectFailed
 from appliance.ic.http.proxies import is_loopback
 
-_CLOSE_S = 5.0  # for the other side's close frame
+CLOSE_S = 5.0
+"""How long closing may take: our close frame, and the other side's."""
+
 _MAX_FRAME = 8 * 1024**2  # bytes: a message of 2 MiB, its certificate and witness, and room
 
 
@@ -29,7 +31,7 @@ async def open_socket(url: str, ssl: tls.SSLContext | None) -> ClientConnection:
     proxy = _proxy_to(url)
     try:
         return await connect_socket(
-            url, proxy=proxy, max_size=_MAX_FRAME, compression=None, close_timeout=_CLOSE_S, **options
+            url, proxy=proxy, max_size=_MAX_FRAME, compression=None, close_timeout=CLOSE_S, **options
         )
     except (OSError, ValueError, ImportError, WebSocketException) as error:
         raise ConnectFailed(url, _problem(error, url, proxy)) from error

@@ -120,6 +120,18 @@ async def broken(socket: ServerConnection, _canister: Canister) -> None:
     socket.transport.abort()
 
 
+def deaf(until: asyncio.Event, *, say: Script = idle) -> Script:
+    """Reads nothing from now on, and is gone after the event."""
+
+    async def script(socket: ServerConnection, canister: Canister) -> None:
+        socket.transport.pause_reading()
+        await say(socket, canister)
+        await until.wait()
+        socket.transport.abort()
+
+    return script
+
+
 def closing(code: int, reason: str = "") -> Script:
     """Closes the socket with a code."""
 

@@ -35,6 +35,11 @@ def test_a_type_as_text() -> None:
         codec.decode(b"no candid")
 
 
+def test_a_type_may_end_with_a_comment() -> None:
+    codec = codec_for("v2", f"{RECORD} // what a user wrote", None)
+    assert codec.decode(codec.encode(VALUE)) == VALUE
+
+
 @pytest.mark.parametrize("generation", ["v1", "v2"])
 def test_an_interface_says_the_type_by_its_ws_message(generation: Generation, tmp_path: Path) -> None:
     file = tmp_path / "chat.did"

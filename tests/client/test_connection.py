@@ -11,17 +11,33 @@ from appliance.client import (
     ClosedByApplication,
     ClosedByCanister,
     ConnectFailed,
+    Connection,
     ConnectionClosed,
     Limits,
     MessageUntrusted,
     NotOpen,
     SequenceGap,
+    channel,
     connect,
 )
 from appliance.errors import CandidError, ConfigError, GatewayError, KeyUnusable, Malformed, OpenTimeout, TextFrame
 from appliance.ic.principal import Principal
 from tests.client.canister import CANISTER_ID, CLIENT, HANDSHAKE, NOW_NS, ROOT, Canister, message_of
-from tests.client.gateways import LyingGateway, Script, broken, closing, echo, frame_from, gap, idle, text
+from tests.client.gateways import (
+    SETTINGS,
+    LyingGateway,
+    Script,
+    broken,
+    closing,
+    deaf,
+    echo,
+    frame_from,
+    gap,
+    idle,
+    text,
+)
+
+LONG_S = 10  # only whoever waits for ever takes so long
 
 
 async def test_values_go_and_come() -> None:
@@ -225,6 +241,91 @@ async def test_closing_does_not_wait_for_messages_that_nobody_reads() -> None:
         async with gateway.connect():
             await flooded.wait()
         assert (await gateway.closes.get())[0] == 1000
+
+
+TOO_MUCH = bytes(32 << 20)  # more than the buffers between client and gateway take, so that writing waits
+
+
+async def _stuck(connection: Connection[bytes]) -> asyncio.Task[None]:
+    """A message under way that the gateway does not read."""
+    sending = asyncio.create_task(connection.send(TOO_MUCH))
+    await asyncio.sleep(0)
+    assert not sending.done()
+    return sending
+
+
+async def test_closing_does_not_wait_for_a_gateway_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "CLOSE_S", 0.01)
+    gone = asyncio.Event()
+    async with LyingGateway(deaf(gone)) as gateway:
+        connection = await connect(gateway.url, CANISTER_ID, **{**SETTINGS, "message_type": None})
+        sending = await _stuck(connection)
+        try:
+            async with asyncio.timeout(LONG_S):
+                await connection.close()
+            with pytest.raises(ConnectionClosed):
+                await sending
+        finally:
+            gone.set()
+
+
+async def test_reading_goes_on_while_writing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "CLOSE_S", 0.01)
+    gone, stuck = asyncio.Event(), asyncio.Event()
+
+    async def say(socket: ServerConnection, canister: Canister) -> None:
+        await stuck.wait()
+        await socket.send(canister.message(b"one"))
+        await socket.send(canister.message(b"two"))
+
+    async with LyingGateway(deaf(gone, say=say)) as gateway, gateway.connect(message_type=None) as connection:
+        sending = await _stuck(connection)
+        stuck.set()
+        try:
+            async with asyncio.timeout(LONG_S):
+                assert [(await connection.receive()).value for _ in range(2)] == [b"one", b"two"]
+        finally:
+            gone.set()
+        with pytest.raises(ConnectionClosed):
+            await sending
+
+
+async def test_an_answer_that_cannot_be_written_does_not_hide_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "CLOSE_S", 0.01)
+    gone, stuck, now_ns = asyncio.Event(), asyncio.Event(), [NOW_NS]
+
+    async def say(socket: ServerConnection, canister: Canister) -> None:
+        await stuck.wait()
+        await socket.send(canister.ack(1))
+
+    options = {"message_type": None, "limits": Limits(ack_ns=50_000_000), "clock": lambda: now_ns[0]}
+    async with LyingGateway(deaf(gone, say=say)) as gateway, gateway.connect(**options) as connection:
+        await connection.send(b"acknowledged")
+        sending = await _stuck(connection)
+        stuck.set()
+        try:
+            async with asyncio.timeout(LONG_S):
+                while len(connection.unacknowledged) > 1:  # noqa: ASYNC110 - nobody is told of an acknowledgement
+                    await asyncio.sleep(0)
+                now_ns[0] += 10**9
+                with pytest.raises(AckTimeout, match="messages 2 to 3"):
+                    await connection.receive()
+                with pytest.raises(AckTimeout):
+                    await sending
+        finally:
+            gone.set()
+
+
+async def test_whoever_waits_is_told_though_the_closing_is_cancelled() -> None:
+    async with LyingGateway(echo) as gateway, gateway.connect() as connection:
+        receiving = asyncio.create_task(connection.receive())
+        closing = asyncio.create_task(connection.close(1000, "enough"))
+        await asyncio.sleep(0)
+        closing.cancel()
+        async with asyncio.timeout(LONG_S):
+            for waiting in (receiving, connection.receive()):
+                with pytest.raises(ConnectionClosed, match="enough"):
+                    await waiting
 
 
 async def test_after_closing_nothing_works_and_closing_again_is_fine() -> None:
