@@ -34,14 +34,19 @@ class Breaker:
         further rest."""
         return self if self.rests_until_s is None else replace(self, rests_until_s=now_s + self.rest_s)
 
-    def succeeded(self) -> "Breaker":
-        """A call returned in time."""
-        return Breaker(max(0, self.spent - 1)) if self.rests_until_s is None else Breaker()
+    def succeeded(self, *, trial: bool = False) -> "Breaker":
+        """A call returned in time. ``trial``: it began while the hook was off; while it is off no other call counts."""
+        if self.rests_until_s is None:
+            return Breaker(max(0, self.spent - 1))
+        return Breaker() if trial else self
 
-    def failed(self, now_s: float) -> "Breaker":
-        """A call raised or took too long."""
-        if self.rests_until_s is not None:
-            rest_s = min(2 * self.rest_s, LAST_REST_S)
-            return replace(self, rests_until_s=now_s + rest_s, rest_s=rest_s)
-        spent = min(self.spent + FAILURE, BUDGET)
-        return Breaker(spent, now_s + FIRST_REST_S if spent == BUDGET else None)
+    def failed(self, now_s: float, *, trial: bool = False) -> "Breaker":
+        """A call raised or took too long. ``trial`` as in `succeeded`: of many calls that waited together, those that
+        fail after the hook was switched off say nothing new and must not make it rest longer."""
+        if self.rests_until_s is None:
+            spent = min(self.spent + FAILURE, BUDGET)
+            return Breaker(spent, now_s + FIRST_REST_S if spent == BUDGET else None)
+        if not trial:
+            return self
+        rest_s = min(2 * self.rest_s, LAST_REST_S)
+        return replace(self, rests_until_s=now_s + rest_s, rest_s=rest_s)

@@ -12,12 +12,12 @@ import structlog
 from appliance.errors import PluginUnavailable, PostponedByPlugin, RefusedByPlugin
 from appliance.plugins.breaker import Breaker
 from appliance.plugins.specification import Refusal
-from appliance.plugins.worker import Worker
+from appliance.plugins.worker import MAX_WAITING, MAX_WAITING_BYTES, QueueFull, Worker
 
 _log = structlog.get_logger(__name__)
 
 SLOW = "no result within {:g} s"
-FULL = "its queue of calls is full"
+FULL = f"its queue of calls is full ({MAX_WAITING:,} calls or {MAX_WAITING_BYTES >> 20} MiB)"
 
 
 @dataclass(slots=True)
@@ -76,20 +76,22 @@ class Guard:
     async def decide(self, **facts: object) -> None:
         """Ask the plugin to decide. Raises RefusedByPlugin if it refuses, PostponedByPlugin if only for a while, and
         PluginUnavailable if it fails and is required."""
-        if not self._begin():
+        trial = self._begin()
+        if trial is None:
             self._undecided()
             return
         try:
             result = await self._worker.run(partial(self._call, facts), self._timeout_s)
-        except TimeoutError:
-            self._failed(SLOW.format(self._timeout_s), slow=True)
+        except TimeoutError as error:
+            full = isinstance(error, QueueFull)
+            self._failed(FULL if full else SLOW.format(self._timeout_s), trial=trial, slow=not full)
             self._undecided()
             return
         answer = result.answer
         if result.error is None and not (answer is None or isinstance(answer, Refusal)):
             problem = f"{type(answer).__name__} is neither None nor a Refusal"
             result = _Result(None, TypeError(problem), result.seconds)
-        self._ended(result)
+        self._ended(result, trial=trial)
         if result.error is not None:
             self._undecided()
         elif isinstance(answer, Refusal):
@@ -98,17 +100,19 @@ class Guard:
 
     def notify(self, size: int = 0, **facts: object) -> None:
         """Queue a notification for the plugin and return. ``size`` is its bytes. Never raises."""
-        if self._begin() and not self._worker.put(lambda: self._ended(self._call(facts)), size):
-            self._failed(FULL)
+        trial = self._begin()
+        if trial is not None and not self._worker.put(lambda: self._ended(self._call(facts), trial=trial), size):
+            self._failed(FULL, trial=trial)
 
-    def _begin(self) -> bool:
+    def _begin(self) -> bool | None:
+        """Count a call. Returns whether it is a trial, or None where the hook may not be called."""
         now_s = self._clock()
         with self._lock:
             if not self._breaker.allows(now_s):
-                return False
-            self._breaker = self._breaker.called(now_s)
+                return None
+            self._breaker, before = self._breaker.called(now_s), self._breaker
             self.tally.calls += 1
-        return True
+        return before.state == "off"
 
     def _call(self, facts: dict[str, object]) -> _Result:
         begun_s = self._clock()
@@ -118,25 +122,26 @@ class Guard:
             answer, error = None, raised
         return _Result(answer, error, self._clock() - begun_s)
 
-    def _ended(self, result: _Result) -> None:
+    def _ended(self, result: _Result, *, trial: bool) -> None:
         with self._lock:
             self.tally.seconds += result.seconds
         if result.error is not None:
-            self._failed(_sentence(result.error), error=result.error)
+            self._failed(_sentence(result.error), trial=trial, error=result.error)
         elif result.seconds > self._timeout_s:
-            self._failed(f"took {result.seconds:.3g} s", slow=True)
+            self._failed(f"took {result.seconds:.3g} s", trial=trial, slow=True)
         else:
             with self._lock:
-                self._breaker, before = self._breaker.succeeded(), self._breaker
-            if before.state == "off":
+                self._breaker, before = self._breaker.succeeded(trial=trial), self._breaker
+                is_on = self._breaker.state == "on"
+            if is_on and before.state == "off":
                 _log.info("a hook works again", plugin=self._label, hook=self.name)
 
-    def _failed(self, problem: str, *, slow: bool = False, error: BaseException | None = None) -> None:
+    def _failed(self, problem: str, *, trial: bool, slow: bool = False, error: BaseException | None = None) -> None:
         with self._lock:
             self.tally.slow += slow
             self.tally.failures += not slow
             self.tally.last_error = problem
-            self._breaker, before = self._breaker.failed(self._clock()), self._breaker
+            self._breaker, before = self._breaker.failed(self._clock(), trial=trial), self._breaker
             is_off = self._breaker.state == "off"
         if is_off and before.state == "on":
             _log.error("a hook is switched off for a while", plugin=self._label, hook=self.name, cause=problem)

@@ -66,7 +66,8 @@ class LoadedPlugin:
             _log.warning("a plugin does not stop", plugin=label, seconds=STOP_S)
         except Exception as error:  # it is removed anyway
             _log.warning("a plugin failed to stop", plugin=label, exc_info=error)
-        self._worker.end()
+        finally:  # also where the stop is cancelled
+            self._worker.end()
 
 
 class _Unreadable(Exception):

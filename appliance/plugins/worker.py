@@ -20,6 +20,10 @@ MAX_WAITING_BYTES = 16 * 1024**2
 Work = Callable[[], None]
 
 
+class QueueFull(TimeoutError):
+    """As many calls wait for the plugin as may."""
+
+
 class Worker:
     """Runs calls one after the other in a daemon thread: a plugin that hangs must not keep the process from exiting."""
 
@@ -58,8 +62,8 @@ class Worker:
     async def run(self, function: Callable[[], T], timeout_s: float, *, anyway: bool = False) -> T:
         """Run this after everything queued before; return its result or raise its exception.
 
-        Raises TimeoutError after ``timeout_s``, counted from now, and at once if the queue is full. The function may
-        still run after a time-out: a thread cannot be stopped.
+        Raises TimeoutError after ``timeout_s``, counted from now, QueueFull at once if the queue is full, and
+        TimeoutError at once after `end`. The function may still run after a time-out: a thread cannot be stopped.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
@@ -81,7 +85,7 @@ class Worker:
                 _log.debug("the loop is closed, nobody waits for this plugin any more")
 
         if not self.put(work, anyway=anyway):
-            raise TimeoutError
+            raise TimeoutError if self._ending else QueueFull
         return await asyncio.wait_for(answer, timeout_s)
 
     def end(self) -> None:

@@ -158,6 +158,19 @@ async def test_clients_whose_clock_stays_behind_are_served() -> None:
                 await agent.call(canister, "count", NOTHING)
 
 
+async def test_a_call_that_comes_again_after_the_clock_was_moved_is_executed_once() -> None:
+    async with Localnet() as net, aiohttp.ClientSession() as client:
+        canister = net.create_canister(Greeter())
+        now_ns = time.time_ns()
+        signed = sign_request(KEY, "call", now_ns=now_ns, canister_id=canister, method_name="count", arg=NOTHING)
+        for number in (2, 3):
+            url, headers = f"{net.url}/api/v3/canister/{canister}/call", {"content-type": "application/cbor"}
+            async with client.post(url, data=signed.body, headers=headers) as response:
+                assert response.status == 200
+            await net.fast_forward(3600)
+            assert await count(net, canister) == CandidTypes("(nat)").encode(number)
+
+
 async def test_a_named_canister_is_upgraded_where_its_code_is_another() -> None:
     async with Localnet() as net:
         canister = net.deploy("one", EVERY_HOUR)

@@ -58,7 +58,7 @@ def test_after_a_rest_there_is_one_trial():
 
 
 def test_a_trial_that_succeeds_switches_it_on_with_its_whole_budget():
-    assert off().called(FIRST_REST_S).succeeded() == Breaker()
+    assert off().called(FIRST_REST_S).succeeded(trial=True) == Breaker()
 
 
 def test_each_trial_that_fails_doubles_the_rest_up_to_a_limit():
@@ -67,8 +67,12 @@ def test_each_trial_that_fails_doubles_the_rest_up_to_a_limit():
         assert breaker.rests_until_s is not None
         rests.append(breaker.rests_until_s - now_s)
         now_s = breaker.rests_until_s
-        breaker = breaker.called(now_s).failed(now_s)
+        breaker = breaker.called(now_s).failed(now_s, trial=True)
     assert rests == [min(FIRST_REST_S * 2**number, LAST_REST_S) for number in range(8)]
+
+
+def test_calls_that_began_before_it_was_off_neither_prolong_the_rest_nor_end_it():
+    assert off().failed(1.0) == off().succeeded() == off()
 
 
 @given(st.lists(st.sampled_from(["call", "good", "bad"]), max_size=200), st.data())
@@ -79,9 +83,9 @@ def test_it_is_off_only_while_it_has_an_end(steps: list[str], data: st.DataObjec
         if step == "call" and breaker.allows(now_s):
             breaker = breaker.called(now_s)
         elif step == "good":
-            breaker = breaker.succeeded()
+            breaker = breaker.succeeded(trial=data.draw(st.booleans()))
         elif step == "bad":
-            breaker = breaker.failed(now_s)
+            breaker = breaker.failed(now_s, trial=data.draw(st.booleans()))
         assert 0 <= breaker.spent <= BUDGET
         assert (breaker.state == "on") == (breaker.spent < BUDGET)
         assert breaker.allows(now_s + LAST_REST_S)

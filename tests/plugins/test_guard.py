@@ -168,6 +168,35 @@ async def test_a_hook_that_fails_again_and_again_is_left_alone_then_tried(bench)
     assert bench.guard.state == "on"
 
 
+async def test_calls_that_fail_together_count_once_for_the_rest(bench):
+    """Of messages that wait together for a plugin that fails, only those that switch it off count."""
+    gate = threading.Event()
+    bench.before, bench.error = gate.wait, ValueError("oops")
+    for number in range(4 * IN_A_ROW):
+        bench.guard.notify(what=number)
+    gate.set()
+    await bench.told()
+    assert bench.guard.state == "off"
+    bench.now_s, bench.error = FIRST_REST_S, None
+    bench.guard.notify(what="trial")
+    await bench.told()
+    assert bench.heard[-1] == "trial"
+    assert bench.guard.state == "on"
+
+
+async def test_a_decision_that_finds_the_queue_full_says_so(bench, monkeypatch):
+    monkeypatch.setattr(worker_module, "MAX_WAITING", 1)
+    gate = threading.Event()
+    bench.before = gate.wait
+    bench.guard.notify(what=0)
+    await until(lambda: not len(bench.worker))  # it hangs in this one
+    bench.guard.notify(what=1)
+    await bench.guard.decide(what=2)
+    gate.set()
+    assert (bench.guard.tally.failures, bench.guard.tally.slow) == (1, 0)
+    assert bench.guard.tally.last_error == FULL
+
+
 async def test_a_required_hook_that_is_off_refuses_without_being_asked(benches):
     bench = benches(required=True)
     bench.error = ValueError("oops")

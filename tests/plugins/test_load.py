@@ -1,5 +1,6 @@
 """Plugins from real files and modules."""
 
+import asyncio
 import sys
 import threading
 from textwrap import dedent
@@ -13,6 +14,7 @@ from appliance.errors import ConfigError, PluginUnavailable, RefusedByPlugin
 from appliance.gateway.hooks import Visit
 from appliance.plugins import load as module
 from appliance.plugins.load import load
+from tests.gateway.bench import until
 
 VISIT = Visit("192.0.2.1", "/", {"user-agent": "browser"}, "v2", None)
 
@@ -219,6 +221,20 @@ async def test_a_plugin_that_hangs_is_left_behind(plugin, monkeypatch):
         await loaded.stop()
     assert [line["event"] for line in logs] == ["a plugin does not stop"]
     threading.gate.set()
+
+
+async def test_a_stop_that_is_cancelled_ends_the_thread(plugin, monkeypatch):
+    monkeypatch.setattr(threading, "gate", threading.Event(), raising=False)
+    source = "import threading\nfrom appliance.plugins import hook\n@hook\ndef event(): threading.gate.wait()\n"
+    loaded = await load(plugin(source))
+    loaded.guards["event"].notify(event=None)
+    stopping = asyncio.create_task(loaded.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    threading.gate.set()
+    await until(lambda: not loaded._worker.is_alive)
 
 
 BROKEN = """

@@ -75,10 +75,10 @@ class RequestReader:
 
 def version_in_url(http: web.Request, served: frozenset[int]) -> int:
     """The version in the URL. Raises HttpError where it is not served."""
-    version = int(http.match_info["version"])
-    if version not in served:
-        raise HttpError(404, "Not Found")
-    return version
+    for version in served:
+        if str(version) == http.match_info["version"]:
+            return version
+    raise HttpError(404, "Not Found")
 
 
 def effective_id_in_url(http: web.Request) -> Principal:

@@ -7,6 +7,7 @@ rebinding also read the answers.
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from importlib import resources
@@ -115,7 +116,7 @@ class Page:
 
     async def _log(self, http: web.Request) -> object:
         record, after = self._slot(http.match_info["id"]), http.query.get("after", "0")
-        if not after.isdecimal():
+        if re.fullmatch(r"[0-9]{1,18}", after) is None:
             raise PageError(400, "after is the number of a line")
         lines = [line for line in record.log if line.number >= int(after)][-LINES_AT_ONCE:]
         return {"next": record.log_number, "lines": [[line.number, line.time_ns // 10**6, line.text] for line in lines]}
@@ -128,13 +129,13 @@ class Page:
             arg = (
                 encode_candid_text(wanted["arg"]) if declared is None else declared.arguments.encode_text(wanted["arg"])
             )
+            identity = self._developer if wanted["identity"] == "developer" else AnonymousIdentity()
+            if declared is not None and declared.is_query:
+                outcome = self._agent.query(identity, record.canister_id, method, arg)
+            else:
+                outcome = await self._agent.call(identity, record.canister_id, method, arg)
         except GatewayError as error:
             raise PageError(400, error.problem if isinstance(error, CandidError) else str(error)) from error
-        identity = self._developer if wanted["identity"] == "developer" else AnonymousIdentity()
-        if declared is not None and declared.is_query:
-            outcome = self._agent.query(identity, record.canister_id, method, arg)
-        else:
-            outcome = await self._agent.call(identity, record.canister_id, method, arg)
         return _outcome_json(outcome, declared.results.decode_text if declared is not None else decode_candid_text)
 
     async def _forward(self, http: web.Request) -> object:
@@ -264,7 +265,18 @@ async def _json(http: web.Request, kinds: dict[str, Any]) -> dict[str, Any]:
         raise PageError(400, "the body is not JSON") from None
     if not isinstance(body, dict) or not all(isinstance(body.get(name), kind) for name, kind in kinds.items()):
         raise PageError(400, f"the body is an object with the fields {', '.join(kinds)}")
+    for name, kind in kinds.items():
+        if kind is str and not _is_unicode(body[name]):
+            raise PageError(400, f"{name} has half of a surrogate pair, which is no character")
     return body
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def _to_page(_: web.Request) -> web.Response:

@@ -214,7 +214,7 @@ class Executor:
         context.is_answered = True
         match context.origin:
             case Call() as call:
-                self._ingress.finish(call, outcome, now_ns=self._state.next_time())
+                self._ingress.finish(call, outcome)
             case PendingCall() as pending:
                 refund, context.cycles_available = context.cycles_available, 0
                 self._queue.append(Response(pending, outcome, refund))

@@ -76,7 +76,7 @@ class Rounds:
     def run_one(self) -> None:
         """Run one round: the timers and heartbeats that are due, then messages in their order."""
         now_ns = self._clock.now_ns()
-        self._ingress.prune(now_ns=now_ns)
+        self._ingress.prune()
         for record in list(self._canisters):
             self._execute_tasks(record, now_ns)
         limit = self._executor.instructions + ROUND_INSTRUCTIONS

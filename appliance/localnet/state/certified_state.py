@@ -66,6 +66,10 @@ class CertifiedState:
         self._time_ns = max(self._clock.now_ns(), self._time_ns + 1)
         return self._time_ns
 
+    def unmoved_time(self) -> int:
+        """The time of a clock that nobody has moved ahead, as most clients have it."""
+        return self._clock.now_ns() - self._clock.ahead_ns
+
     def resume(self, time_ns: int) -> None:
         """Make every later time greater than this one: a restored network must not go back in time."""
         self._time_ns = max(self._time_ns, time_ns)

@@ -12,7 +12,8 @@ from appliance.localnet.state.outcome import Outcome, Rejection, Reply
 
 KEEP_NS = 360 * 10**9
 """How long an outcome is kept: longer than the 5 minutes that the IC promises, and longer than an ingress message can
-be accepted (5 minutes and 30 seconds). Forgotten earlier, the same bytes posted again would be executed again."""
+be accepted (5 minutes and 30 seconds). Forgotten earlier, the same bytes posted again would be executed again. Counted
+by an unmoved clock, by which requests are still accepted after the network's was moved ahead."""
 
 Status: TypeAlias = Literal["received", "processing", "replied", "rejected"]
 
@@ -59,7 +60,7 @@ class IngressHistory:
         """Record that the execution begins."""
         self._set_status(call, "processing")
 
-    def finish(self, call: Call, outcome: Outcome, *, now_ns: int) -> None:
+    def finish(self, call: Call, outcome: Outcome) -> None:
         """Record the outcome."""
         call.outcome, call.height = outcome, self._state.height + 1
         match outcome:
@@ -71,11 +72,12 @@ class IngressHistory:
                 self._state.set((*call.path, b"reject_message"), message.encode())
                 self._state.set((*call.path, b"error_code"), error_code.encode())
                 self._set_status(call, "rejected")
-        self._finished.append((now_ns, call))
+        self._finished.append((self._state.unmoved_time(), call))
         call.done.set()  # last: who waits for it reads the status from the state
 
-    def prune(self, *, now_ns: int) -> None:
+    def prune(self) -> None:
         """Remove outcomes that are older than ``KEEP_NS``."""
+        now_ns = self._state.unmoved_time()
         while self._finished and now_ns - self._finished[0][0] > KEEP_NS:
             call = self._finished.popleft()[1]
             del self._calls[call.request_id]

@@ -122,13 +122,18 @@ class StateFolder:
         self._number += 1
         target = self.folder / f"{SNAPSHOT}{self._number}"
         shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(mode=0o700)
-        files = self._write(replica, records, network, target)
-        manifest = {"format": FORMAT, "canisters": [str(name) for name in records], "files": files}
-        text = json.dumps(manifest)
-        _write_synced(target / MANIFEST, text)
-        _sync(target)
-        self._point(f"{target.name} {sha256(text.encode()).hexdigest()}\n")
+        try:
+            target.mkdir(mode=0o700)
+            files = self._write(replica, records, network, target)
+            manifest = {"format": FORMAT, "canisters": [str(name) for name in records], "files": files}
+            text = json.dumps(manifest)
+            _write_synced(target / MANIFEST, text)
+            _sync(target)
+            self._point(f"{target.name} {sha256(text.encode()).hexdigest()}\n")
+        except OSError:  # a part must not take the room of the next attempt on a full disk
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        _sync(self.folder)
         self._snapshot, self._manifest, self._written_network = target, manifest, network
         self._written = {canister_id: _version_of(record) for canister_id, record in records.items()}
         self._tidy()
@@ -137,18 +142,20 @@ class StateFolder:
     # --- steps ---
 
     def _point(self, text: str) -> None:
-        """Replace ``current`` in one step: a rename is atomic, a write is not."""
+        """Replace ``current`` in one step: a rename is atomic, a write is not. Where it raises OSError, ``current`` is
+        as it was. The caller syncs the folder."""
         _write_synced(self.folder / f"{CURRENT}.new", text)
         (self.folder / f"{CURRENT}.new").replace(self.folder / CURRENT)
-        _sync(self.folder)
 
     def _take(self) -> int:
         lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             os.close(lock)
-            raise StateUnusable(self.folder, "another local network is using it") from None
+            taken = isinstance(error, BlockingIOError)
+            problem = "another local network is using it" if taken else f"it cannot be locked: {error.strerror}"
+            raise StateUnusable(self.folder, problem) from None
         return lock
 
     def _read(self) -> NetworkInfo | None:
@@ -158,6 +165,7 @@ class StateFolder:
             if any(self.folder.glob(f"{SNAPSHOT}*")):
                 raise StateUnusable(self.folder, f"the file {CURRENT} is missing")
             self._point(NOTHING)
+            _sync(self.folder)
         try:
             if current.read_text() == NOTHING:
                 return None

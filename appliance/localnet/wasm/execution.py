@@ -184,17 +184,18 @@ class Execution:
 
     def read(self, source: int, size: int) -> bytes:
         """Bytes of the main memory. Raises OutOfBounds."""
-        end = source + size
-        if end > len(self._view):
-            self._refresh_view(end)
-        return self._view[source:end].tobytes()
+        self.check(source, size)
+        return self._view[source : source + size].tobytes()
+
+    def check(self, start: int, size: int) -> None:
+        """Raises OutOfBounds where the main memory does not have these bytes."""
+        if start + size > len(self._view):
+            self._refresh_view(start + size)
 
     def write(self, target: int, data: bytes | bytearray) -> None:
         """Change the main memory. Raises OutOfBounds."""
-        end = target + len(data)
-        if end > len(self._view):
-            self._refresh_view(end)
-        self._view[target:end] = data
+        self.check(target, len(data))
+        self._view[target : target + len(data)] = data
 
     def copy(self, data: bytes | bytearray, target: int, offset: int, size: int) -> None:
         """Copy a part of system data into the main memory. Raises OutOfBounds, ContractViolation."""

@@ -225,6 +225,7 @@ def stable_write(execution: Execution, offset: int, source: int, size: int) -> N
 def stable_read(execution: Execution, target: int, offset: int, size: int) -> None:
     """Copy into the main memory."""
     _check_small(execution)
+    execution.check(target, size)  # first: stable memory may be larger than the memory of this machine
     execution.write(target, execution.stable.read(offset, size))
 
 
@@ -249,4 +250,5 @@ def stable64_write(execution: Execution, offset: int, source: int, size: int) ->
 @ic0.function("lll", "", ALL)
 def stable64_read(execution: Execution, target: int, offset: int, size: int) -> None:
     """Copy into the main memory."""
+    execution.check(target, size)  # first: stable memory may be larger than the memory of this machine
     execution.write(target, execution.stable.read(offset, size))

@@ -24,7 +24,7 @@ class OutOfBounds(ExecutionError):
 
 @dataclass
 class WasmState:
-    """Committed bytes and numbers. ``memory`` and ``numbers`` (mutable globals) are empty until the installation."""
+    """Committed bytes and numbers. ``memory`` and ``globals`` (the mutable ones) are empty until the installation."""
 
     memory: SparseFile = field(default_factory=SparseFile)
     stable: SparseFile = field(default_factory=SparseFile)

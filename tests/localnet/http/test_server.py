@@ -117,7 +117,7 @@ async def test_every_origin_is_welcome(web: Web) -> None:
 
 
 async def test_versions_that_are_not_served_are_not_found(web: Web) -> None:
-    for path in ("v5/call", "v1/query", "v4/query", "v4/read_state"):
+    for path in ("v5/call", "v1/query", "v4/query", "v4/read_state", f"v{'9' * 5000}/call"):
         assert (await web.ask(path, web.sign("query")))[0] == 404
     async with Localnet(clock=web.clock, versions=Versions.only(2)) as old:
         served = Web(old, web.clock, web.client)

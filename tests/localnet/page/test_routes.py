@@ -1,4 +1,6 @@
+import json
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,15 @@ async def test_what_goes_wrong_is_said(browser: Browser) -> None:
     assert absent["error_code"] == "IC0536"
     assert await browser.get("canisters/aaaaa-aa") == (404, {"problem": "there is no canister aaaaa-aa"})
     assert (await browser.get("canisters/nonsense"))[0] == 400
+    assert (await browser.get(f"canisters/{talker}/log?after={'9' * 5000}"))[0] == 400
+    assert (await browser.get(f"canisters/{talker}/log?after=%D9%A3"))[0] == 400
+    for wrong in ({"arg": "(\ud800)"}, {"method": "\ud800"}, {"canister": "\ud800"}):
+        body = {"canister": str(talker), "method": "talk", "arg": "()", "identity": "developer", **wrong}
+        assert (await browser.post("call", body))[0] == 400, list(wrong)
+    large = {"canister": str(talker), "method": "talk", "arg": f'("{"a" * 2_200_000}")', "identity": "developer"}
+    kind, data = {"content-type": "application/json"}, BytesIO(json.dumps(large).encode())
+    async with browser.client.post(f"{browser.net.url}/_/api/call", data=data, headers=kind) as response:
+        assert (response.status, "the limit is" in await response.text()) == (400, True)
     for body in ({}, [], {"canister": 7, "method": "a", "arg": "()", "identity": "developer"}):
         assert (await browser.post("call", body))[0] == 400
 

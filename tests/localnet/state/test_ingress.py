@@ -14,8 +14,13 @@ def call(number: int = 1) -> Call:
 
 
 @pytest.fixture
-def state() -> CertifiedState:
-    return CertifiedState(Authority(seed=b"ingress"), ManualClock(START))
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def state(clock: ManualClock) -> CertifiedState:
+    return CertifiedState(Authority(seed=b"ingress"), clock)
 
 
 @pytest.mark.parametrize(
@@ -43,23 +48,27 @@ def test_a_call_is_received_processed_and_has_an_outcome(
     history.start(one)
     assert state.get((*one.path, b"status")) == b"processing"
     assert not one.done.is_set()
-    history.finish(one, outcome, now_ns=START)
+    history.finish(one, outcome)
     assert one.done.is_set()
     assert {name: state.get((*one.path, name)) for name in leaves} == leaves
 
 
-def test_outcomes_are_kept_for_five_minutes_at_least(state: CertifiedState) -> None:
+def test_outcomes_are_kept_for_five_minutes_at_least(state: CertifiedState, clock: ManualClock) -> None:
     history = IngressHistory(state)
     calls = [call(number) for number in range(3)]
     for number, one in enumerate(calls):
         history.add(one)
         if number < 2:
-            history.finish(one, Reply(b""), now_ns=START + number)
+            history.finish(one, Reply(b""))
+            clock.advance(1)
     assert KEEP_NS >= 330 * 10**9
-    history.prune(now_ns=START + KEEP_NS)
+    clock.advance(KEEP_NS - 2)
+    history.prune()
     assert all(history.get(one.request_id) is one for one in calls)
-    history.prune(now_ns=START + KEEP_NS + 1)
+    clock.advance(1)
+    history.prune()
     assert [history.get(one.request_id) for one in calls] == [None, calls[1], calls[2]]
     assert state.get((*calls[0].path, b"status")) is None
-    history.prune(now_ns=START + 10 * KEEP_NS)
+    clock.advance(10 * KEEP_NS)
+    history.prune()
     assert history.get(calls[2].request_id) is calls[2], "what has no outcome is not forgotten"

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -313,6 +315,29 @@ def _fail_to_save(net: Kept, after: int) -> None:
         patch.setattr(Path, "replace", never)
         with suppress(OSError):
             net.save()
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_what_could_not_be_written_whole_takes_no_room(tmp_path: Path, after: int) -> None:
+    """Another attempt comes every two seconds: on a full disk each would leave a part and none would ever fit."""
+    net = Kept(tmp_path)
+    record = net.create()
+    net.save()
+    before = sorted(file.name for file in tmp_path.glob("state-*"))
+    for _ in range(2):
+        net.manage("upload_chunk", {**about(record), "chunk": os.urandom(8)})
+        _fail_to_save(net, after)
+    assert sorted(file.name for file in tmp_path.glob("state-*")) == before
+    net.folder.close()
+
+
+def test_a_file_system_without_locks_is_not_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StateUnusable, match="cannot be locked: No locks available"):
+        StateFolder(tmp_path)
 
 
 def test_a_disk_that_takes_nothing_is_named_by_the_folder(tmp_path: Path) -> None:

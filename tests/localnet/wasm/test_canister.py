@@ -15,6 +15,7 @@ from appliance.localnet.state.outcome import Rejection
 from appliance.localnet.wasm import execution
 from appliance.localnet.wasm.canister import WasmCanister
 from appliance.localnet.wasm.execution import ContractViolation, InstructionLimit, WasmTrap
+from appliance.localnet.wasm.state import OutOfBounds
 from appliance.localnet.wasm.system_api import LIMITS
 from tests.localnet.wasm.modules import COUNTER, environment, module, reply
 
@@ -221,6 +222,17 @@ def test_the_hook_before_an_upgrade_finds_the_globals_as_they_were_left() -> Non
         update(canister, "add")
     canister.upgrade(module(body), b"", environment())
     assert numbers(canister.query("kept", b"", environment())) == (3,)
+
+
+def test_a_read_that_the_main_memory_cannot_take_is_a_trap_before_anything_is_read() -> None:
+    """Stable memory may have 500 GiB of nothing, which must not come into the memory of this process."""
+    canister = installed(r"""
+    (func (export "canister_update far")
+      (drop (call $stable64_grow (i64.const 8000000)))
+      (call $stable64_read (i64.const 0) (i64.const 0) (i64.const 500000000000)))
+    """)
+    with pytest.raises(OutOfBounds, match="heap out of bounds"):
+        update(canister, "far")
 
 
 def test_a_hook_can_be_skipped() -> None:
