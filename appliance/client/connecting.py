@@ -14,6 +14,7 @@ from appliance.client.codec import CandidValue, MessageType, codec_for
 from appliance.client.connection import Connection
 from appliance.client.connector import Connector, ConnectParameters, EnvelopedConnector
 from appliance.client.errors import MessageUntrusted, OtherNetwork
+from appliance.client.opening import without_credentials
 from appliance.client.reconnect import Backoff, Change, ReconnectState
 from appliance.client.register import RegisteredConnector
 from appliance.client.sessions.session import Generation, Limits
@@ -211,5 +212,5 @@ async def _first(connector: Connector, gateways: tuple[str, ...]) -> tuple[Chann
                 for note in before:
                     error.add_note(note)
                 raise
-            before.append(f"before that, {state.gateway}: {error}")
+            before.append(f"before that, {without_credentials(state.gateway)}: {error}")
             state = following

@@ -1,9 +1,9 @@
 """Opens WebSockets to gateways, and explains why one cannot be opened."""
 
+import re
 import socket
 import ssl as tls
 from typing import Any
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_socket
@@ -34,7 +34,7 @@ async def open_socket(url: str, ssl: tls.SSLContext | None) -> ClientConnection:
             url, proxy=proxy, max_size=_MAX_FRAME, compression=None, close_timeout=CLOSE_S, **options
         )
     except (OSError, ValueError, ImportError, WebSocketException) as error:
-        raise ConnectFailed(url, _problem(error, url, proxy)) from error
+        raise ConnectFailed(without_credentials(url), _problem(error, url, proxy)) from error
 
 
 def _proxy_to(url: str) -> str | None:
@@ -63,10 +63,10 @@ def _by_proxy(error: Exception, proxy: str) -> str:
     problem = str(error.__cause__ or error) if isinstance(error, ProxyError) else str(error) or type(error).__name__
     if isinstance(error, InvalidProxy):
         problem = error.msg  # its text has the address, with the password
-    shown = _without_credentials(proxy)
+    shown = without_credentials(proxy).rstrip("/")
     return f"the proxy {shown} failed: {problem}; unset the proxy variable or add the host to NO_PROXY"
 
 
-def _without_credentials(proxy: str) -> str:
-    parts = urlsplit(proxy)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+def without_credentials(url: str) -> str:
+    """A URL of a gateway or proxy for messages: without user and password, whatever else may be wrong with it."""
+    return re.sub(r"//[^/?#]*@", "//", url, count=1)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import get_args
 from urllib.parse import urlsplit
 
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidURI, WebSocketException
 from websockets.uri import parse_uri
 
 from appliance.client.errors import ConnectFailed
+from appliance.client.opening import without_credentials
 from appliance.client.sessions.session import Generation
 from appliance.crypto import SigningKey, Verifier
 from appliance.errors import ConfigError, ConfigProblem, KeyUnusable
@@ -31,7 +32,10 @@ def gateways_of(url: str | Sequence[str]) -> tuple[str, ...]:
         try:
             parse_uri(each)
         except (ValueError, WebSocketException) as error:
-            raise ConnectFailed(each, str(error)) from error
+            problem = (
+                error.msg if isinstance(error, InvalidURI) else str(error)
+            )  # its text has the URL, with a password
+            raise ConnectFailed(without_credentials(each), problem) from error
     if not urls:
         raise wrong("url", "there is no gateway in the list")
     return urls
@@ -47,7 +51,9 @@ def generation_of(gateways: Sequence[str], chosen: Generation | None) -> Generat
     for url in gateways:
         named = _named_by(url)
         if chosen is not None and named not in (None, chosen):
-            raise wrong("generation", f"{chosen} is chosen, but the path of {url} is that of {named}")
+            raise wrong(
+                "generation", f"{chosen} is chosen, but the path of {without_credentials(url)} is that of {named}"
+            )
     found = {chosen or _named_by(url) or DEFAULT for url in gateways}
     if len(found) > 1:
         raise wrong("url", f"the gateways are of different generations by their paths: {', '.join(sorted(found))}")

@@ -101,6 +101,18 @@ async def test_an_unknown_host_is_said_to_be_one(scheme: str) -> None:
         await connect(f"{scheme}://gateway.invalid/", CANISTER_ID).__aenter__()
 
 
+@pytest.mark.parametrize(
+    "url", ["ws://ann:secret@127.0.0.1:9/v2", "https://ann:secret@127.0.0.1:9/", "ws://ann:secret@[/"]
+)
+async def test_the_password_in_a_url_is_not_shown(url: str) -> None:
+    for urls in (url, [url, "ws://127.0.0.1:9/v2"]):
+        with pytest.raises(ConnectFailed) as caught:
+            await connect(urls, CANISTER_ID, root_key=ROOT.public_key).__aenter__()
+        shown = " ".join([repr(caught.value), str(caught.value), *getattr(caught.value, "__notes__", [])])
+        assert "secret" not in shown
+        assert "//127.0.0.1:9/" in shown or "//[/" in shown
+
+
 async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")

@@ -16,9 +16,6 @@ use crate::{Error, Result};
 const MAX_DEPTH: usize = 100;
 /// The deepest type of which a sample shows everything.
 const SAMPLE_DEPTH: usize = 8;
-/// The printer writes the character 0 in a way that the parser does not read; this one, which no text holds, stands for
-/// it meanwhile.
-const STAND_IN: char = '\u{10ffff}';
 /// How long a line of text gets, in characters.
 const WIDTH: usize = 100;
 
@@ -72,22 +69,33 @@ fn to_text(values: Vec<IDLValue>) -> Result<String> {
     if values.iter().any(|value| is_deeper(value, MAX_DEPTH)) {
         return Err(Error::Candid(format!("nested deeper than {MAX_DEPTH}")));
     }
-    let args = values.into_iter().map(without_zeros).collect();
-    Ok(IDLArgs { args }.to_string().replace(r"\u{10ffff}", r"\u{0}"))
+    Ok(with_readable_zeros(&IDLArgs { args: values }.to_string()))
 }
 
-fn without_zeros(value: IDLValue) -> IDLValue {
-    let replaced = |text: String| if text.contains('\0') { text.replace('\0', &STAND_IN.to_string()) } else { text };
-    let below = |field: IDLField| IDLField { id: field.id, val: without_zeros(field.val) };
-    match value {
-        IDLValue::Text(text) => IDLValue::Text(replaced(text)),
-        IDLValue::Func(service, method) => IDLValue::Func(service, replaced(method)),
-        IDLValue::Opt(inner) => IDLValue::Opt(Box::new(without_zeros(*inner))),
-        IDLValue::Vec(items) => IDLValue::Vec(items.into_iter().map(without_zeros).collect()),
-        IDLValue::Record(fields) => IDLValue::Record(fields.into_iter().map(below).collect()),
-        IDLValue::Variant(variant) => IDLValue::Variant(VariantValue(Box::new(below(*variant.0)), variant.1)),
-        plain => plain,
+/// The printer writes the character 0 as `\0`, which the parser does not read. In blobs, `\00` is a byte.
+fn with_readable_zeros(printed: &str) -> String {
+    let mut text = String::with_capacity(printed.len());
+    let mut is_blob = None; // None outside of quotes
+    let mut characters = printed.chars();
+    while let Some(character) = characters.next() {
+        match (character, is_blob) {
+            ('"', None) => is_blob = Some(text.ends_with("blob ")),
+            ('"', Some(_)) => is_blob = None,
+            ('\\', Some(is_blob)) => {
+                let escaped = characters.next();
+                text.push(character);
+                if !is_blob && escaped == Some('0') {
+                    text.push_str("u{0}")
+                } else {
+                    text.extend(escaped)
+                }
+                continue;
+            }
+            _ => {}
+        }
+        text.push(character);
     }
+    text
 }
 
 fn is_deeper(value: &IDLValue, depth: usize) -> bool {
@@ -179,8 +187,13 @@ mod tests {
     fn texts_without_types_say_what_they_are() {
         let data = encode_text("(7 : nat64, \"a\", opt record { 1; true })").unwrap();
         assert_eq!(encode_text(&decode_text(&data).unwrap()).unwrap(), data);
-        let data = Types::parse("(text)").unwrap().encode(vec![IDLValue::Text("a\0\u{1}00\\0\"".into())]).unwrap();
-        assert_eq!(encode_text(&decode_text(&data).unwrap()).unwrap(), data);
+        let types = Types::parse("(text, blob, text)").unwrap();
+        for text in ["a\0\u{1}00\\0\"", "blob \"\\0\0", "\u{10ffff}", "\\u{10ffff}\0"] {
+            let text = || IDLValue::Text(text.into());
+            let data = types.encode(vec![text(), IDLValue::Blob(b"\0\"\\\x01".to_vec()), text()]).unwrap();
+            let told = decode_text(&data).unwrap();
+            assert_eq!(encode_text(&told).unwrap(), data, "{told}");
+        }
     }
 
     #[test]
