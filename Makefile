@@ -147,7 +147,7 @@ reproduce: $(PACKING) ## Make what is in dist/ again, in a clone elsewhere and w
 	$(PACK) -m distribution.reproduce
 
 lock: $(PACKING) ## Lock the newest versions that pyproject.toml allows, with their hashes
-	$(COMPILE_LOCK) --extra otel pyproject.toml --output-file $(LOCKS)/gateway.txt
+	$(COMPILE_LOCK) --extra otel --extra cluster pyproject.toml --output-file $(LOCKS)/gateway.txt
 	$(COMPILE_LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt
 
 audit: $(PACKING) ## Check what is locked for vulnerabilities, licences and sources; says what it could not check

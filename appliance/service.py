@@ -11,6 +11,8 @@ from typing import get_args
 
 import structlog
 
+from appliance.cluster.joining import node_of
+from appliance.cluster.node import Node
 from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.config.load import Loaded
 from appliance.config.plan import Plan, PlannedChange
@@ -33,6 +35,7 @@ from appliance.errors import CannotRunNow, ConfigError
 from appliance.gateway.change import ImmediateChange
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Happening
+from appliance.gateway.local_node import LocalNode
 from appliance.gateway.recording.event_bus import GATEWAY_EVENTS
 from appliance.gateway.sockets.listener import Listener
 from appliance.ic.agent import Agent
@@ -84,10 +87,10 @@ async def serving(config: Config) -> AsyncIterator[Service]:
     """Run a gateway without a control plane until the block is left, then close its sockets and notify the
     canisters.
 
-    Raises ConfigError, KeyUnusable, JournalUnusable, an IcError if the root key must be fetched and cannot be, and
-    OSError if the address is taken.
+    Raises ConfigError, KeyUnusable, JournalUnusable, a ClusterError, an IcError if the root key must be
+    fetched and cannot be, and OSError if the address is taken.
     """
-    async with _gateway(config, resolve_root_key) as (gateway, agent, transport), Listener(gateway) as listener:
+    async with _gateway(config, resolve_root_key) as (gateway, agent, transport, _), Listener(gateway) as listener:
         yield Service(gateway, listener, agent, transport)
 
 
@@ -107,7 +110,7 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
     report_warnings(begun.loaded.warnings)
     logging.canister_names = config.canister_names
     async with AsyncExitStack() as stack:
-        gateway, agent, transport = await stack.enter_async_context(_gateway(config, wait_for_root_key))
+        gateway, agent, transport, node = await stack.enter_async_context(_gateway(config, wait_for_root_key))
         begun = replace(begun, loaded=with_created_key(begun.loaded))
         await stack.enter_async_context(tracing(gateway.recorder))
         plugins = Plugins(gateway.hooks, folder=folder)
@@ -117,15 +120,17 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
         listener = await stack.enter_async_context(Listener(gateway, opens=False))
         loop_lag = await stack.enter_async_context(LoopLagMonitor())
         identities = Identities(gateway, agent, transport)
-        health = health_of(gateway, listener, identities, loop_lag)
+        health = health_of(gateway, listener, identities, loop_lag, node)
         tokens = Tokens(config.control.tokens)
         count_sessions = partial(sessions_concerned, gateway=gateway)
         examine = partial(_examine, folder=folder, listener=listener)
-        data_plane = _DataPlane(gateway, identities, lambda: reloads.trigger)
+        data_plane = _DataPlane(gateway, identities, lambda: reloads.trigger, node)
         parts = (_Endpoints(transport), plugins, data_plane, identities, listener, tokens, logging)
         reloads = Reloads(begun, parts, count_sessions=count_sessions, failed_checks=health.failed, examine=examine)
         await stack.enter_async_context(reloads)
-        collector = Collector(gateway, listener, reloads, plugins=plugins.states, loop_lag_s=lambda: loop_lag.lag_s)
+        collector = Collector(
+            gateway, listener, reloads, plugins=plugins.states, loop_lag_s=lambda: loop_lag.lag_s, node=node
+        )
         control = await stack.enter_async_context(
             control_plane(
                 gateway,
@@ -139,6 +144,7 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
                 metrics=collector.render,
                 plugins=lambda: [_shown(plugin) for plugin in plugins.states()],
                 page=page_routes(),
+                node=node,
             )
         )
         await stack.enter_async_context(_forward_events(control.events, plugins))
@@ -191,7 +197,7 @@ async def _forward_events(events: Events, plugins: Plugins) -> AsyncIterator[Non
 @asynccontextmanager
 async def _gateway(
     config: Config, root_key_of: Callable[[str, Transport], Awaitable[bytes]]
-) -> AsyncIterator[tuple[Gateway, Agent, HttpTransport]]:
+) -> AsyncIterator[tuple[Gateway, Agent, HttpTransport, Node | None]]:
     identity = identity_at_start(config.gateway.identity)
     for warning in config_warnings(config):
         _log.warning(warning)
@@ -202,10 +208,26 @@ async def _gateway(
         verifier = Verifier(root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
         agent = Agent(transport, identity, verifier)
         async with (
+            _node(config, identity.principal, root_key) as node,
             await open_journal(config, identity.principal) as journal,
-            Gateway(config, ic=agent, verifier=verifier, principal=identity.principal, journal=journal) as gateway,
+            Gateway(
+                config, ic=agent, verifier=verifier, principal=identity.principal, journal=journal, nodes=node
+            ) as gateway,
         ):
-            yield gateway, agent, transport
+            if node is not None:
+                node.serve(LocalNode(gateway))
+            yield gateway, agent, transport, node
+
+
+@asynccontextmanager
+async def _node(config: Config, principal: Principal, root_key: bytes) -> AsyncIterator[Node | None]:
+    """The node of a cluster, if one is configured. It joins before anybody is served, and leaves last."""
+    if config.cluster is None:
+        yield None
+        return
+    node = node_of(config.cluster, principal=principal, root_key=root_key, version=VERSION)
+    async with node.running():
+        yield node
 
 
 def sessions_concerned(plan: Plan, gateway: Gateway) -> Mapping[str, int]:
@@ -248,8 +270,9 @@ class _DataPlane:
     edited in several steps, each of which is finished.
     """
 
-    def __init__(self, gateway: Gateway, identities: Identities, trigger: Callable[[], str]) -> None:
+    def __init__(self, gateway: Gateway, identities: Identities, trigger: Callable[[], str], node: Node | None) -> None:
         self._gateway = gateway
+        self._node = node
         self._identities = identities
         self._trigger = trigger
 
@@ -260,6 +283,8 @@ class _DataPlane:
         def commit() -> None:
             change.commit()
             self._identities.follow(self._gateway.verifier)  # of one age, for calls as for polls
+            if self._node is not None and new.cluster is not None:
+                self._node.settings = new.cluster
 
         return ImmediateChange(commit)
 

@@ -233,6 +233,11 @@ def gateway(look: Callable[[Any], Any]) -> Callable[[House, Peer], Any]:
     return lambda it, _: look(it.service.gateway)
 
 
+def node(look: Callable[[Any], Any]) -> Callable[[House, Peer], Any]:
+    """Of the node of a cluster; None where the gateway is alone."""
+    return lambda it, _: look(it.control.node)
+
+
 def transport(name: str) -> Callable[[House, Peer], Any]:
     return lambda it, _: getattr(it.service.transport, name)
 
@@ -269,6 +274,8 @@ TLS = {"gateway.tls": {"certificate": "a.pem", "key": "a.key"}}
 TCP = {"control.listen": "127.0.0.1:0", "control.tokens": "tokens"}
 PLUGINS = {"plugins": [{"path": "one.py", "name": "one", "config": {"word": "a"}}]}
 DEAD = "http://127.0.0.1:1"
+NOWHERE = "redis://127.0.0.1:1"
+CLUSTER = {"cluster": {"url": NOWHERE}}
 
 CASES = {
     "watch": Case(True, lambda it, _: it.control.reloads.config.watch),
@@ -323,6 +330,7 @@ CASES = {
     "verification.queries": Case("report", gateway(lambda it: it.epochs.current.replies.signatures.mode)),
     "verification.max_query_age": Case("7s", gateway(lambda it: it.epochs.current.replies.signatures.max_age_ns)),
     "verification.share_per_ip": Case(0.25, gateway(lambda it: it.verification.share)),
+    "verification.max_opening_age": Case("7s", gateway(lambda it: it.config.verification.max_opening_age)),
     "verification.max_certificate_age": Case("7m", gateway(lambda it: id(it.epochs.current.replies.verifier))),
     "polling.min_interval": Case("6ms", polling("min_interval")),
     "polling.max_interval": Case("60ms", polling("max_interval")),
@@ -355,6 +363,15 @@ CASES = {
     "canisters.max_clients": Case(1, lambda it, _: opens(it, it.canister), new=None),
     "canisters.polling": Case({"min_interval": "6ms", "max_interval": "60ms"}, polling("min_interval")),
     "canisters.rate_limits": Case({"messages_per_client": {"burst": 7}}, own_limit),
+    "cluster": Case({"url": NOWHERE}, node(lambda it: it and it.name)),
+    "cluster.url": Case("redis://127.0.0.1:2", node(lambda it: it and it.settings.url), CLUSTER),
+    "cluster.name": Case("other", node(lambda it: it and it.cluster), CLUSTER),
+    "cluster.node": Case("other", node(lambda it: it and it.name), CLUSTER),
+    "cluster.password_file": Case("other.pem", node(lambda it: it and it.settings.password_file), CLUSTER),
+    "cluster.ca": Case("a.pem", node(lambda it: it and it.settings.ca), CLUSTER),
+    "cluster.claim_timeout": Case("7ms", node(lambda it: it and it.settings.claim_timeout), CLUSTER),
+    "cluster.timeout": Case("7s", node(lambda it: it and it._timeout_s), CLUSTER),
+    "cluster.commands": Case(7, node(lambda it: it and it.commands.limit), CLUSTER),
     "control.listen": Case("unix:other.sock", lambda it, _: (it.folder / "other.sock").is_socket()),
     "control.group": Case(str(other_group()), lambda it, _: (it.folder / "control.sock").stat().st_gid),
     "control.mode": Case("600", lambda it, _: (it.folder / "control.sock").stat().st_mode),

@@ -25,15 +25,16 @@ LAYERS = [
 """From the bottom up. What stands side by side does not import each other."""
 ROOMS = {
     "gateway": [
-        {"tasks", "hooks", "ic", "outbox", "drain", "change", "calls"},
+        {"tasks", "hooks", "ic", "outbox", "drain", "change", "calls", "connection_handle", "nodes"},
         {"recording"},
         {"absences", "relay", "limits", "hub", "successions", "journal", "budgeted_calls"},
         {"client_verification"},
         {"polling", "peer"},
         {"epochs"},
         {"connections", "close_calls", "successions"},
+        {"openings"},
         {"gateway"},
-        {"sockets"},
+        {"sockets", "local_node"},
     ],
     "client": [
         {"errors", "owner"},

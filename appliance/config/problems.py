@@ -56,9 +56,11 @@ def suggestion(path: Path) -> str:
     if key in _ELSEWHERE:
         return f"; did you mean {_ELSEWHERE[str(key)]}?"
     known = list(section.model_fields) if section else []
-    if close := get_close_matches(str(key).lower().replace("-", "_"), known, n=1, cutoff=0.6):
-        return f"; did you mean {close[0]!r}?"
+    written = str(key).lower().replace("-", "_")
     elsewhere = [".".join(place) for place in keys_of(Config) if place[-1] == key]
+    # Another section has a key of just this name: that is likelier than one here with a name that is hardly similar.
+    if close := get_close_matches(written, known, n=1, cutoff=0.8 if elsewhere else 0.6):
+        return f"; did you mean {close[0]!r}?"
     if elsewhere:
         return f"; did you mean {' or '.join(elsewhere[:3])}?"
     return f"; known here are {', '.join(known)}" if known else ""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from appliance.config.cluster import Cluster as Cluster
 from appliance.config.fields.effect import Live, NewSessions, Restart
 from appliance.config.fields.section import Section as Section
 from appliance.config.fields.units import Duration, Rate, Size, format_duration
@@ -197,6 +198,9 @@ class Verification(Section):
     share_per_ip: Annotated[float, Field(gt=0, le=1), Live()] = 0.5
     """Part of one thread's time that messages of one address (IPv6: /64) may take that are dear to verify (delegations
     that are not known yet, keys of RSA, WebAuthn or canisters, and more than 64 KiB). Further ones wait, unread."""
+    max_opening_age: Annotated[Duration, Field(ge=0.1, le=300), Live()] = 2.0
+    """A session whose first message the canister wrote so long before the client's opening message came here, by the
+    times that the IC certifies, was opened elsewhere with the same message. It is closed (4520)."""
     max_certificate_age: Annotated[Duration, Field(ge=1, le=86400), Live()] = 300.0
     """Maximum difference between a certificate's time and the clock of this machine, in either direction."""
 
@@ -325,6 +329,8 @@ class Config(Section):
     metrics: Metrics = Metrics()
     plugins: Annotated[list[Plugin], AfterValidator(_one_plugin_each), Live()] = []
     """Plugins, in the order of their calls."""
+    cluster: Annotated[Cluster | None, Restart()] = None
+    """Other gateways that serve as one with this."""
 
     @model_validator(mode="after")
     def _separate_addresses(self) -> Self:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from appliance.control.auth.audit import Audit
 from appliance.control.auth.tokens import Tokens
+from appliance.control.health.cluster import ClusterNode
 from appliance.control.health.health import Health
 from appliance.control.health.loop_lag import LoopLagMonitor
 from appliance.control.models import LogLevel, Plugin
@@ -48,6 +49,8 @@ class Control:
     metrics: Callable[[], bytes]
     """Every metric, in the text format of Prometheus."""
     plugins: Callable[[], Sequence[Plugin]] = tuple
+    node: ClusterNode | None = None
+    """This node in its cluster; None where it is alone."""
     started_at_ns: int = field(default_factory=time.time_ns)
     urls: list[str] = field(default_factory=list)
     """Of the API; empty if the API is not served."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import cast, get_args
 
 from starlette.routing import BaseRoute
@@ -15,6 +16,7 @@ from appliance.control.auth.access import AccessControl
 from appliance.control.auth.audit import Audit
 from appliance.control.auth.tokens import Tokens
 from appliance.control.control import Control, Log
+from appliance.control.health.cluster import ClusterNode, problem_of
 from appliance.control.health.health import Health
 from appliance.control.health.loop_lag import LoopLagMonitor
 from appliance.control.http.encoding import timestamp
@@ -55,6 +57,7 @@ async def control_plane(
     metrics: Callable[[], bytes],
     plugins: Callable[[], Sequence[Plugin]] = tuple,
     page: Sequence[BaseRoute] = (),
+    node: ClusterNode | None = None,
 ) -> AsyncIterator[Control]:
     """Serve the API at ``control.listen`` until the block is left; without an address, everything but the API runs.
 
@@ -91,7 +94,10 @@ async def control_plane(
         drains=Drains(gateway, publish_drain, loop.time),
         metrics=metrics,
         plugins=plugins,
+        node=node,
     )
+    if node is not None:
+        control.problems.append(partial(problem_of, node))
     async with metrics_history, _publishing(control), _served(control, settings, page), _metrics(control):
         yield control
 

@@ -11,6 +11,7 @@ The package imports nothing of ours, because the native core raises these classe
 from appliance.errors.bad_reply import *
 from appliance.errors.base import *
 from appliance.errors.certificate import *
+from appliance.errors.cluster import *
 from appliance.errors.config import *
 from appliance.errors.envelope import *
 from appliance.errors.ic import *

@@ -117,6 +117,21 @@ class ReplayedEnvelope(SessionError, close_code=4512, reason="replayed"):
     sentence = "the message {request_id:.16}… was used before"
 
 
+class OpeningClaimed(SessionError, close_code=4519, reason="opening_claimed"):
+    """An opening message that was used before, at another node of the cluster or by an earlier process."""
+
+    request_id: str
+    sentence = "the opening message {request_id:.16}… was used at another node; sign a new one"
+
+
+class OpeningOutdated(SessionError, close_code=4520, reason="opening_outdated"):
+    """The canister opened the session clearly before the opening message came here, so it was used elsewhere."""
+
+    age_ns: int
+    limit_ns: int
+    sentence = "the session was opened elsewhere, {age_s:.0f} s before this opening message came; sign a new one"
+
+
 class CanisterNotServed(SessionError, close_code=4509, reason="canister_not_served"):
     """A canister that the configuration does not serve. A principal as text."""
 

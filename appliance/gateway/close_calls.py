@@ -21,6 +21,10 @@ A canister of v2 that does not know the gateway refuses the close call with word
 principal … is not registered"). It registers the gateway with the first client, so it has forgotten every client whose
 session was open when the call was made. The refusal is certified.
 
+In a cluster a client may be back at another node by then, with a key (v0) or a principal (v1) that the close call would
+end there. So the cluster is asked first. A place that another node has taken over needs no close call; where nobody can
+say, because the engine is away, the close call is a late one, which waits until that is known.
+
 ``after`` is needed beside the key because canisters of generation v1 keep one client for a principal while the key is
 the session's own: the new session has another key, and the late close call of the old one would still remove it.
 """
@@ -33,11 +37,13 @@ import structlog
 from appliance.errors import CanisterRefused, GatewayError
 from appliance.gateway.epochs import Epoch
 from appliance.gateway.hub import Hub
+from appliance.gateway.journal.entry import entry_of
+from appliance.gateway.nodes import Nodes, place_of
 from appliance.gateway.peer import Peer
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
-from appliance.protocol.events import Join
+from appliance.protocol.events import Call, Join
 
 _log = structlog.get_logger(__name__)
 
@@ -47,8 +53,9 @@ _UNKNOWN_GATEWAY = re.compile("Gateway with principal .* is not registered")
 class CloseCalls:
     """The close calls that are due or under way. ``pending`` counts them."""
 
-    def __init__(self, *, hub: Hub, tasks: Tasks, counters: Counters) -> None:
+    def __init__(self, *, hub: Hub, tasks: Tasks, counters: Counters, nodes: Nodes) -> None:
         self.pending = 0
+        self._nodes = nodes
         self._hub = hub
         self._tasks = tasks
         self._counters = counters
@@ -87,6 +94,18 @@ class CloseCalls:
             if peer.is_journaled:  # else the entry is that of an earlier session, whose late close call is still due
                 epoch.journal.remove(join.canister_id, join.client_key)
             return
+        place = place_of(join)
+        match await self._nodes.release(place):
+            case "taken":
+                epoch.journal.remove(join.canister_id, join.client_key)
+            case "unknown":
+                epoch.journal.keep(join.canister_id, join.client_key)
+                epoch.late_close_calls.start([entry_of(join, call)])
+            case "free":
+                await self._call(join, call, peer, epoch)
+                self._nodes.released(place)
+
+    async def _call(self, join: Join, call: Call, peer: Peer, epoch: Epoch) -> None:
         open_then = list[bytes]()
         try:
             members = epoch.members(join.canister_id)

@@ -17,6 +17,7 @@ from appliance.gateway.hub import Hub, Member
 from appliance.gateway.ic import Ic
 from appliance.gateway.journal.journal import Journal, NoJournal
 from appliance.gateway.journal.late_close_calls import LateCloseCalls
+from appliance.gateway.nodes import Nodes
 from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.pollers import Pollers
@@ -73,6 +74,7 @@ class Epoch:
             tasks=epochs.tasks,
             counters=epochs.counters,
             ended=lambda: epochs.end_unused(self),
+            nodes=epochs.nodes,
         )
 
     def members(self, canister_id: bytes) -> Mapping[bytes, Member]:
@@ -121,6 +123,7 @@ class Epochs:
         budget: CallBudget,
         clock: Callable[[], int],
         wake_up: Callable[[], WakeUp],
+        nodes: Nodes,
     ) -> None:
         """``clock`` is ns since 1970; ``wake_up`` makes the wake-up of a poller. What is given here is shared by all
         epochs. `begin` has to follow.
@@ -135,6 +138,7 @@ class Epochs:
         self.budget = budget
         self.clock = clock
         self.wake_up = wake_up
+        self.nodes = nodes
         self.poll_budget = PollBudget(config.polling.budget)
         self.current: Epoch
         self._epochs: dict[Principal, Epoch] = {}

@@ -26,10 +26,11 @@ from appliance.gateway.epochs import Epoch, Epochs
 from appliance.gateway.hooks import Hooks
 from appliance.gateway.hub import Hub
 from appliance.gateway.ic import Ic
-from appliance.gateway.journal.entry import entry_of, opening_of
 from appliance.gateway.journal.journal import Journal, NoJournal
 from appliance.gateway.limits.descriptors import possible_calls
 from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_key
+from appliance.gateway.nodes import Alone, Nodes
+from appliance.gateway.openings import Openings
 from appliance.gateway.peer import Peer
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
@@ -70,9 +71,11 @@ class Gateway:
         clock: Callable[[], int] = time.time_ns,
         wake_up: Callable[[], WakeUp] = LoopWakeUp,
         journal: Journal | NoJournal | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         """``principal`` is the one that ``ic`` signs with; ``clock`` is nanoseconds since 1970. Clients that the
-        ``journal`` knows from earlier processes are reported to their canisters once the context is entered.
+        ``journal`` knows from earlier processes are reported to their canisters once the context is entered. ``nodes``
+        are the others that serve as one with this, None if it is alone.
         """
         self.config = config
         self.clock = clock
@@ -93,6 +96,7 @@ class Gateway:
         self.drain: Drain | None = None
         self.canister_drains: dict[Principal, Drain] = {}
         self.verifier = verifier
+        self.nodes: Nodes = nodes or Alone()
         self.epochs = Epochs(
             config,
             envelopes=Envelopes(verifier, config.verification.envelopes),
@@ -104,11 +108,13 @@ class Gateway:
             budget=self.budget,
             clock=clock,
             wake_up=wake_up,
+            nodes=self.nodes,
         )
         self.epochs.begin(principal, ic, journal or NoJournal())
         self._successions = Successions()
         self._absences = Absences(clock)
-        self._close_calls = CloseCalls(hub=self.hub, tasks=self.tasks, counters=self.counters)
+        self._close_calls = CloseCalls(hub=self.hub, tasks=self.tasks, counters=self.counters, nodes=self.nodes)
+        self._openings = Openings(epochs=self.epochs, close_calls=self._close_calls, nodes=self.nodes)
         self._deadline: float | None = None
 
     async def __aenter__(self) -> Self:
@@ -315,6 +321,8 @@ class Gateway:
         self.counters.opened += 1
         if (join := peer.join) is not None:
             self._successions.opened(join, peer)
+            if not peer.is_journaled:
+                self.tasks.start(self._openings.add_to_journal(join, peer))
         self.event_bus.publish("session.opened", **asdict(peer.who))
         _log.info("session open", peer=peer.id, canister=join and str(join.canister_id), client=join and join.client)
 
@@ -329,7 +337,7 @@ class Gateway:
         """Make a call of a client, or for it, and poll its canister then. Raises GatewayError."""
         try:
             if peer.join is not None and queued.call is peer.join.opening:
-                reply = await self._open(peer.join, queued, peer)
+                reply = await self._openings.send(peer.join, queued, peer)
             else:
                 client = b"" if peer.join is None else peer.join.client_key
                 reply = await self._epoch_of(peer).calls.send(queued, Kind.MESSAGE, client)
@@ -339,23 +347,13 @@ class Gateway:
         self.counters.relayed += 1
         if (poller := self._poller_of(peer)) is not None:
             poller.nudge()
+        if peer.join is not None:
+            self.nodes.ring(peer.join.canister_id)
         return reply
 
     async def confirm(self, queued: QueuedCall) -> bool:
         """Whether a replica is known to have a call of a client that is under way. Raises nothing."""
         return await self.epochs.current.calls.confirm(queued)
-
-    async def _open(self, join: Join, queued: QueuedCall, peer: Peer) -> bytes | None:
-        await self._close_calls.wait_for_earlier(join)
-        for each in self.epochs:
-            await each.late_close_calls.wait_for(join)
-        epoch = self._epoch_of(peer)
-        if (close_call := peer.session.close_call()) is not None:
-            await epoch.journal.add(entry_of(join, close_call), opening_of(join))
-            peer.is_journaled = True
-        poller = epoch.pollers.get(join.canister_id)
-        async with poller.opening() if poller is not None else contextlib.nullcontext():
-            return await epoch.calls.send(queued, Kind.OPENING, join.client_key)
 
     def accepted(self, peer: Peer) -> None:
         """Expect a first message for a client that the canister accepted, unless it was delivered before the reply."""

@@ -32,6 +32,11 @@ class Member(Protocol):
         of another session, or if the client is closed, because one before it is missing or the client is too slow.
         """
 
+    def begins_with(self, written_ns: int, certified_ns: int) -> bool:
+        """Whether the first message of its session may have been written then, in a reply certified then (times of the
+        IC, ns since 1970). If not, the session was opened elsewhere, and this client is closed. Never raises.
+        """
+
     def fail(self, error: Exception) -> None:
         """Close its socket for this reason."""
 

@@ -3,14 +3,22 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol, assert_never
+from typing import Protocol, assert_never
 
 from appliance.config.schema import Config
 from appliance.crypto import Request
-from appliance.errors import CanisterRefused, CertifiedReject, GatewayError, MessagesLost, RefusedByPlugin, Rejected
+from appliance.errors import (
+    CanisterRefused,
+    GatewayError,
+    MessagesLost,
+    OpeningOutdated,
+    Rejected,
+)
+from appliance.gateway.calls.outcomes import never_ran
 from appliance.gateway.calls.pace import Paces
 from appliance.gateway.calls.queued import QueuedCall
 from appliance.gateway.client_verification import ClientVerification
+from appliance.gateway.connection_handle import ConnectionHandle, ConnectionSource
 from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
 from appliance.gateway.limits.rate_limits import ClientKey, LimitExceeded, Limits
 from appliance.gateway.outbox import Outbox
@@ -25,38 +33,10 @@ from appliance.protocol.session import Session, State
 
 FIRST_SAMPLED = 2
 """The first message after the opening one."""
+NOT_YET = 1 << 65
+"""``first_nonce`` until the opening message leaves. More than any nonce."""
 NOT_NAMED = 1 << 64
 """``first_nonce`` until it is known: canisters of v0 name it in the answer to the opening call. More than any nonce."""
-
-
-class ConnectionSource(NamedTuple):
-    """The source of a connection: the client's address, the path of its upgrade, and the time (ns since 1970)."""
-
-    address: str = ""
-    path: str = "/"
-    at_ns: int = 0
-
-
-class ConnectionHandle(Protocol):
-    """The connection around a peer."""
-
-    def close(self, error: Exception) -> None:
-        """Close the socket for this reason; the first one counts. Never raises."""
-
-    def pause_reading(self) -> None:
-        """Pass on no further message of the client until ``resume_reading``."""
-
-    def resume_reading(self) -> None:
-        """Pass on messages again. Does nothing unless they were paused."""
-
-    def hold(self, number: int) -> None:
-        """Count bytes that are kept for the client, or fewer where negative."""
-
-    def joined(self) -> None:
-        """The opening message was accepted."""
-
-    def opened(self) -> None:
-        """The session is open."""
 
 
 class PeerServices(Protocol):
@@ -103,8 +83,9 @@ class Peer:
     """Acts on the events of one session. A member of the hub from ``Join`` until the gateway lets it leave.
 
     ``canister_id`` is the only canister it may join, None for any. ``first_nonce`` is the first message of the canister
-    that may be for it, ``sequence_num`` the number of the last that it got. ``is_journaled`` is set once the journal
-    has it. ``limited_as`` is its key in the rate limits, None before it joined. ``timeline`` counts its messages.
+    that may be for it, ``sequence_num`` the number of the last that it got. ``is_first_use`` is set once its opening
+    message is known not to be used elsewhere, ``is_journaled`` once the journal has it. ``limited_as`` is its key in
+    the rate limits, None before it joined. ``timeline`` counts its messages.
     """
 
     __slots__ = (
@@ -118,8 +99,10 @@ class Peer:
         "first_nonce",
         "has_left",
         "id",
+        "is_first_use",
         "is_journaled",
         "join",
+        "joined_ns",
         "limited_as",
         "outbox",
         "relays",
@@ -153,11 +136,13 @@ class Peer:
         self.canister_id = canister_id
         self.source = source
         self.bytes_in = 0
-        self.first_nonce = NOT_NAMED
+        self.first_nonce = NOT_YET
         self.sequence_num = 0
         self.has_left = False
         self.was_reported = False
+        self.is_first_use = False
         self.is_journaled = False
+        self.joined_ns = 0
         self._refused = False
         self._is_throttled = False
         self._verification: asyncio.Task[None] | None = None
@@ -176,8 +161,10 @@ class Peer:
 
     @property
     def is_known(self) -> bool:
-        """Whether the canister may have registered this client, so that a close call is due when it leaves."""
-        return self.join is not None and not self._refused
+        """Whether the canister may have registered this client, so that a close call is due when it leaves. A copy
+        of an opening message does not count: the call would end the session elsewhere. The first message tells.
+        """
+        return self.join is not None and not self._refused and (self.is_first_use or self.sequence_num > 0)
 
     @property
     def who(self) -> Who:
@@ -241,6 +228,22 @@ class Peer:
             self.fail(error)
         return True
 
+    def begins_with(self, written_ns: int, certified_ns: int) -> bool:
+        """See hub.Member."""
+        # By the time of the IC alone: when the client joined, that was not less than what a reply of now has, minus the
+        # time since. A client of v0 signs no opening of one use.
+        joined_at_ns = certified_ns - (self._services.clock() - self.joined_ns)
+        limit_ns = round(self._services.config.verification.max_opening_age * 1e9)
+        age_ns = joined_at_ns - written_ns
+        if age_ns <= limit_ns or self.session.name == "v0":
+            return True
+        self.forgotten(OpeningOutdated(age_ns, limit_ns))
+        return False
+
+    def expect_messages(self) -> None:
+        """The opening message leaves. What the canister wrote before is for a session that began with a copy of it."""
+        self.first_nonce = NOT_NAMED if self.session.name == "v0" else 0
+
     def fail(self, error: Exception) -> None:
         """Close the socket for this reason."""
         self._connection.close(error)
@@ -260,10 +263,12 @@ class Peer:
             case Join():
                 self._services.join(event, self)
                 self.join = event  # only now: whoever was not registered must not be taken out when it leaves
-                self.timeline.joined(self._services.clock(), str(event.canister_id), event.client)
+                self.joined_ns = self._services.clock()
+                self.timeline.joined(self.joined_ns, str(event.canister_id), event.client)
                 self._connection.joined()
             case Poll(nonce):
-                self.first_nonce = nonce or 0
+                if nonce is not None:
+                    self.first_nonce = nonce
                 self._services.poll(self, nonce)
             case Relay(call):
                 self.relays.put(call, self._services.clock(), alone=self._is_opening(call))
@@ -367,7 +372,7 @@ class Peer:
                 await decide(self.who)
             self._act(self.session.answered(queued.call.method_name, await self._submit(queued)))
         except GatewayError as error:
-            self._refused |= _never_ran(error)  # it may have been replaced meanwhile
+            self._refused |= never_ran(error)  # it may have been replaced meanwhile
             self._act(self.session.refused())
             raise
         if self.join is not None:
@@ -391,10 +396,3 @@ class Peer:
         """Act on the events of an answer, unless the client has left meanwhile: its outbox and its key are released."""
         if not self.has_left:
             self._perform_all(events)
-
-
-def _never_ran(error: GatewayError) -> bool:
-    """Whether the canister cannot have registered the client. An uncertified reject is the word of one endpoint: the
-    call may run all the same. A close call too many is harmless, and one too few leaves the client registered for good.
-    """
-    return isinstance(error, CertifiedReject | CanisterRefused | RefusedByPlugin)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from appliance.cluster.joining import missing_extra
 from appliance.config.files import Content
 from appliance.config.load import Loaded
 from appliance.errors import CannotRunNow, ConfigError, ConfigProblem
@@ -74,6 +75,8 @@ async def _of_files(new: Loaded, old: Loaded | None) -> list[Finding]:
 def _in_files(new: Loaded, old: Loaded | None) -> list[Finding]:
     before, config = None if old is None else old.config, new.config
     found = [*files.tls(config), *files.tokens(config)]
+    if config.cluster is not None and (missing := missing_extra()) is not None:
+        found.append(Finding("cluster", missing))
     if old is None or _of_identity(old) != _of_identity(new):
         found += files.identity(config, may_create=old is None)
     if before is None or before.control != config.control:

@@ -56,7 +56,17 @@ VALUES: dict[str, list[Any]] = {
     "verification.queries": ["report", "off"],
     "verification.max_query_age": ["2s", "1m"],
     "verification.share_per_ip": [0.1, 1.0],
+    "verification.max_opening_age": ["1s", "5m"],
     "verification.max_certificate_age": ["1s", "1d"],
+    "cluster": [None, {"url": "redis://a"}, {"url": "redis://a", "node": "b"}],
+    "cluster.url": ["redis://a", "sentinel://a,b/main"],
+    "cluster.name": ["a", "b"],
+    "cluster.node": ["a", "b"],
+    "cluster.password_file": ["/a.password", "env:B"],
+    "cluster.ca": ["/a.pem", "/b.pem"],
+    "cluster.claim_timeout": ["1ms", "2ms"],
+    "cluster.timeout": ["1s", "2s"],
+    "cluster.commands": [4, 5],
     "polling.min_interval": ["5ms", "0.0123456789s"],
     "polling.max_interval": ["2s", "5m"],
     "polling.max_backoff": ["2s", "5m"],
@@ -135,6 +145,6 @@ def _one_name_each(items: list[tuple[str, dict[str, Any]]]) -> bool:
 
 def configs() -> st.SearchStrategy[Config]:
     """Any."""
-    inner = {"gateway.tls.certificate", "gateway.tls.key"}
-    plain = {key: st.sampled_from(values) for key, values in VALUES.items() if key not in inner}
+    within = ("gateway.tls.", "cluster.")  # sections that may be absent are drawn as a whole
+    plain = {key: st.sampled_from(values) for key, values in VALUES.items() if not key.startswith(within)}
     return st.fixed_dictionaries({}, optional=plain | {key: _items(key) for key in ITEMS}).map(config)

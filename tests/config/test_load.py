@@ -12,7 +12,7 @@ from appliance.config.load import Loaded, load
 from appliance.config.overrides import variable_path
 from appliance.config.problems import effect_of, field_at, keys_of
 from appliance.config.render.describe import render_yaml
-from appliance.config.schema import CanisterLimits, CanisterPolling, Config
+from appliance.config.schema import CanisterLimits, CanisterPolling, Cluster, Config
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.ic.principal import Principal
 
@@ -68,12 +68,16 @@ def test_the_shipped_file_is_made_from_the_schema() -> None:
 
 def test_the_commented_examples_of_the_shipped_file_are_right(folder: Path) -> None:
     text = SHIPPED.read_text()
-    text = re.sub(r"^( *)(tls: null|(?:canisters|listeners|plugins): \[\])\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)((?:tls|cluster): null|(?:canisters|listeners|plugins): \[\])\n", "", text, flags=re.MULTILINE)
     text = re.sub(
-        r"^( *)# ( *(?:- )?(?:[a-z_]+: .*|tls:|canisters:|listeners:|plugins:))$", r"\1\2", text, flags=re.MULTILINE
+        r"^( *)# ( *(?:- )?(?:[a-z_]+: .*|tls:|canisters:|cluster:|listeners:|plugins:))$",
+        r"\1\2",
+        text,
+        flags=re.MULTILINE,
     )
     config = read(text).config
     assert config.gateway.tls is not None
+    assert config.cluster == Cluster(url="redis://redis.internal:6379")
     assert [more.address for more in config.gateway.listeners] == ["0.0.0.0:8081"]
     assert [str(canister.id) for canister in config.canisters] == [CHAT]
     assert config.canisters[0].polling == CanisterPolling()
@@ -199,7 +203,7 @@ def test_the_command_line_wins_over_the_environment_over_the_file(folder: Path) 
 
 def test_every_key_has_an_origin(folder: Path) -> None:
     origins = load(None).origins
-    wholes = {"canisters", "gateway.tls", "gateway.listeners", "plugins"}
+    wholes = {"canisters", "cluster", "gateway.tls", "gateway.listeners", "plugins"}
     expected = {".".join(path) for path in keys_of(Config) if not {".".join(path[:end]) for end in (1, 2)} & wholes}
     sections = {".".join(path) for path in keys_of(Config) if effect_of(field_at(path)) is None}
     assert set(origins) == expected - sections | wholes

@@ -89,6 +89,8 @@ def test_a_change_has_the_class_of_its_key(path: tuple[str, ...]) -> None:
     if (effect := effect_of(field)) is None or key == "version" or path[:2] == ("gateway", "listeners"):
         return  # nothing to change, or below
     base = {"gateway.tls": {"certificate": "/z.pem", "key": "/z.key"}} if path[:2] == ("gateway", "tls") else {}
+    if path[0] == "cluster":
+        base = {"cluster": {"url": "redis://z"}}
     (change,) = plan(base, base | {key: VALUES[key][0]})
     assert (change[0], change[3]) == (key, effect.name)
 

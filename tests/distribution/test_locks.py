@@ -25,7 +25,8 @@ def wanted(name: str) -> list[Requirement]:
         lines = (FOLDER / "build.in").read_text().splitlines()
         return [Requirement(line) for line in lines if not line.startswith("#")]
     project = PROJECT["project"]
-    return [Requirement(line) for line in (*project["dependencies"], *project["optional-dependencies"]["otel"])]
+    extras = (line for extra in ("otel", "cluster") for line in project["optional-dependencies"][extra])
+    return [Requirement(line) for line in (*project["dependencies"], *extras)]
 
 
 @pytest.mark.parametrize("name", ["gateway.txt", "build.txt"])

@@ -14,12 +14,13 @@ from pydantic_core import PydanticUndefined
 from appliance.config.changed_keys import CHANGED
 from appliance.config.fields.effect import Effect, Live
 from appliance.config.problems import choices_of, effect_of, section_in, unit_of
-from appliance.config.schema import Canister, Config, MoreListener, Plugin, Section, Tls
+from appliance.config.schema import Canister, Cluster, Config, MoreListener, Plugin, Section, Tls
 
 WIDTH = 100
 EXAMPLES = {
     (Tls, "certificate"): "/etc/icws/tls.pem",
     (Tls, "key"): "/etc/icws/tls.key",
+    (Cluster, "url"): "redis://redis.internal:6379",
     (MoreListener, "address"): "0.0.0.0:8081",
     (Canister, "id"): "bkyz2-fmaaa-aaaaa-qaaaq-cai",
     (Canister, "name"): "chat",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
+from appliance.control.health.cluster import ClusterNode, finding_of
 from appliance.control.health.health import Check, Finding, Health
 from appliance.control.health.loop_lag import LoopLagMonitor
 from appliance.control.health.progress import PollProgress
@@ -160,19 +161,24 @@ class DataPlane:
         return Finding(left_s > 0, f"the certificate {verb} on {end:%Y-%m-%d}{warning}")
 
 
-def health_of(gateway: Gateway, listener: Listener, ic: Ic, loop_lag: LoopLagMonitor) -> Health:
-    """The health of a gateway: alive while its event loop is on time and its pollers make progress, ready while every
-    check passes.
+def health_of(
+    gateway: Gateway, listener: Listener, ic: Ic, loop_lag: LoopLagMonitor, node: ClusterNode | None = None
+) -> Health:
+    """The health of a gateway, or of a node of a cluster: alive while its event loop is on time and its pollers make
+    progress, ready while every check passes.
     """
     live = {"loop": loop_lag.check, "progress": PollProgress(gateway).check}
-    return Health(live, ready_checks(gateway, listener, IcProbe(ic, gateway), loop_lag.check))
+    return Health(live, ready_checks(gateway, listener, IcProbe(ic, gateway), loop_lag.check, node))
 
 
-def ready_checks(gateway: Gateway, listener: Listener, probe: IcProbe, loop: Check) -> dict[str, Check]:
+def ready_checks(
+    gateway: Gateway, listener: Listener, probe: IcProbe, loop: Check, node: ClusterNode | None = None
+) -> dict[str, Check]:
     """Every check of readiness, by name."""
     plane = DataPlane(gateway, listener)
     return {
         "accepting": plane.accepts,
+        "cluster": lambda: finding_of(node),
         "clock": probe.agrees_on_time,
         "ic": probe.is_reachable,
         "identity": plane.has_identity,

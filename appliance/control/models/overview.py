@@ -54,6 +54,12 @@ class Status(Answer):
     """The most that may be under way (`relay.calls`)."""
     canisters: int
     """Those that are listed."""
+    cluster: str | None = None
+    """Name of the cluster that this gateway is configured for."""
+    node: str | None = None
+    """Its name there."""
+    engine: Literal["joined", "away", "refused"] | None = None
+    """The contact with the engine of the cluster; while it is not ``joined``, the gateway goes on alone."""
     gateway_principal: str
     url: str
     urls: list[str]

@@ -127,6 +127,19 @@ CANISTER = Label(
 )
 NAME = Label("name", "the name of the canister in the configuration, empty without one", None, 1)
 PLUGIN = Label("plugin", f"the plugin, for the first {PLUGINS}; `{OTHER}` for the rest", None, PLUGINS + 1)
+CLAIM = _closed(
+    "result",
+    "`granted`; `used` elsewhere or `leaving`: refused; `unknown`: relayed without an answer in time, after which "
+    "`late …` is the answer that came",
+    ("granted", "used", "leaving", "unknown", "late granted", "late used", "late leaving"),
+    other=False,
+)
+RING = _closed(
+    "result",
+    "`sent` to the engine, `heard` from another node, `lost` because the engine is away, or `malformed`",
+    ("sent", "heard", "lost", "malformed"),
+    other=False,
+)
 VERSION = Label("version", "the version of the gateway", None, 1)
 PRINCIPAL = Label("principal", "the principal of the gateway", None, 1)
 
@@ -136,6 +149,7 @@ _DOWN = _Group("Messages to clients")
 _LATENCY = _Group("Latency")
 _LIMITS = _Group("Rate limits")
 _CANISTERS = _Group("Canisters")
+_CLUSTER = _Group("Cluster")
 _CONFIG = _Group("Configuration")
 _PLUGINS = _Group("Plugins")
 _PROCESS = _Group("Process")
@@ -306,6 +320,20 @@ CANISTER_CALLS_WAITING = _CANISTERS.gauge(
 CANISTER_POLLS = _CANISTERS.counter("icws_canister_polls_total", "Polls of a canister.", CANISTER)
 CANISTER_DELIVERED = _CANISTERS.counter(
     "icws_canister_delivered_total", "Messages of a canister that were delivered to their client.", CANISTER
+)
+
+ENGINE = _CLUSTER.gauge(
+    "icws_cluster_joined",
+    "1 while this node is part of its cluster, 0 while it goes on alone; absent without `cluster`.",
+)
+NODES = _CLUSTER.gauge("icws_cluster_other_nodes", "Other living nodes of the cluster, when the engine last answered.")
+CLAIMS = _CLUSTER.counter("icws_cluster_claims_total", "Opening messages that were claimed at the engine.", CLAIM)
+RINGS = _CLUSTER.counter("icws_cluster_rings_total", "Messages that make other nodes poll at once.", RING)
+COMMANDS = _CLUSTER.gauge("icws_cluster_commands", "Commands to the engine that are under way.")
+COMMANDS_LIMIT = _CLUSTER.gauge("icws_cluster_commands_limit", "The most of them, `cluster.commands`.")
+COMMANDS_LATE = _CLUSTER.counter("icws_cluster_late_commands_total", "Commands to the engine that took too long.")
+COMMANDS_DROPPED = _CLUSTER.counter(
+    "icws_cluster_dropped_commands_total", "Commands that were not made, because too many were under way."
 )
 
 INFO = _CONFIG.gauge("icws_info", "Always 1; the labels describe the gateway.", VERSION, PRINCIPAL)

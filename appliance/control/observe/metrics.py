@@ -13,6 +13,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector as Readable
 
+from appliance.control.health.cluster import ClusterNode
 from appliance.control.observe import catalogue as m
 from appliance.control.observe.canister_counts import CanisterTable
 from appliance.control.observe.catalogue import CATALOGUE, OTHER, PLUGINS, Label, Metric
@@ -121,6 +122,7 @@ class Collector(Readable):
         *,
         plugins: Callable[[], Sequence[PluginCounts]] = tuple,
         loop_lag_s: Callable[[], float] | None = None,
+        node: ClusterNode | None = None,
     ) -> None:
         """``reloads`` is observed from now on."""
         self._gateway = gateway
@@ -128,6 +130,7 @@ class Collector(Readable):
         self._reloads = None if reloads is None else ReloadCounts(reloads)
         self._plugins = plugins
         self._loop_lag_s = loop_lag_s
+        self._node = node
         self._canisters = CanisterTable(gateway)
         self._started_at = time.time()
 
@@ -167,6 +170,8 @@ class Collector(Readable):
         yield from self._calls()
         yield from self._limits()
         yield from self._by_canister()
+        if self._node is not None:
+            yield from _cluster(self._node)
         if self._reloads is not None:
             yield from _reloads(self._reloads)
         yield from self._by_plugin()
@@ -308,6 +313,17 @@ def _journal(stats: JournalStats | None) -> Iterator[Sample]:
     yield m.JOURNALED, (), stats is not None
     yield m.JOURNAL_COMMIT, (), stats.commit_s if stats is not None else 0
     yield m.JOURNAL_FAILURES, (), stats.failures if stats is not None else 0
+
+
+def _cluster(node: ClusterNode) -> Iterator[Sample]:
+    yield m.ENGINE, (), node.contact.state == "joined"
+    yield m.NODES, (), node.others
+    yield from _by(m.CLAIMS, m.CLAIM, node.claims)
+    yield from _by(m.RINGS, m.RING, node.rings)
+    yield m.COMMANDS, (), node.commands.under_way
+    yield m.COMMANDS_LIMIT, (), node.commands.limit
+    yield m.COMMANDS_LATE, (), node.commands.late
+    yield m.COMMANDS_DROPPED, (), node.commands.dropped
 
 
 def _reloads(counts: ReloadCounts) -> Iterator[Sample]:

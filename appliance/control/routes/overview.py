@@ -26,7 +26,7 @@ router = Operations("overview")
 @router.view("/v1/status", "getStatus")
 async def status(control: Plane) -> Status:
     """The gateway at a glance."""
-    gateway, listener, reloads = control.gateway, control.listener, control.reloads
+    gateway, listener, reloads, node = control.gateway, control.listener, control.reloads, control.node
     return Status(
         version=control.version,
         started_at=timestamp(control.started_at_ns),
@@ -45,6 +45,9 @@ async def status(control: Plane) -> Status:
         calls_waiting=gateway.budget.scheduler.waiting,
         calls_limit=gateway.budget.scheduler.calls,
         canisters=len(gateway.config.canisters),
+        cluster=None if node is None else node.cluster,
+        node=None if node is None else node.name,
+        engine=None if node is None else node.contact.state,
         gateway_principal=str(gateway.principal),
         url=listener.url,
         urls=listener.urls,

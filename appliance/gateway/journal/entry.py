@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from appliance.crypto import Request
+from appliance.gateway.nodes import Place
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Join
 
@@ -34,6 +35,12 @@ class Entry:
     def group(self) -> tuple[bytes, bytes]:
         """The canister and what it may know only one client of: a principal, or the key of v0."""
         return self.canister_id, self.principal or self.client_key
+
+    @property
+    def place(self) -> Place:
+        """As ``nodes.place_of``."""
+        group = {"v0": self.client_key, "v1": self.principal}.get(self.generation, b"")
+        return Place(self.canister_id, group)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""``ws_close`` calls for the clients that an earlier process left behind.
+"""``ws_close`` calls for the clients that an earlier process left behind, or that left while nobody could say whether
+another node of the cluster has them.
 
 A canister that keeps one client of a principal (v1, and some of v2) takes the close call of an old session for the end
 of the new one, and a key of v0 is the same in every session. So no close call may reach a canister after an opening of
@@ -15,6 +16,7 @@ import structlog
 from appliance.errors import GatewayError
 from appliance.gateway.journal.entry import Entry, group_of
 from appliance.gateway.journal.journal import Journal, NoJournal
+from appliance.gateway.nodes import Nodes
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.tasks import Tasks
 from appliance.protocol.events import Join
@@ -49,6 +51,7 @@ class LateCloseCalls:
         tasks: Tasks,
         counters: Counters,
         ended: Callable[[], None],
+        nodes: Nodes,
     ) -> None:
         """``send`` makes a close call when there is room for it, from canister, client key and argument. It raises
         GatewayError. ``ended`` is called when none is pending any more.
@@ -58,9 +61,11 @@ class LateCloseCalls:
         self._tasks = tasks
         self._counters = counters
         self._ended = ended
+        self._nodes = nodes
         self._groups: OrderedDict[tuple[bytes, bytes], _Group] = OrderedDict()
         self._waiting: OrderedDict[tuple[bytes, bytes], _Group] = OrderedDict()
         self._running: set[asyncio.Task[None]] = set()
+        self._is_stopped = False
 
     @property
     def pending(self) -> int:
@@ -68,12 +73,18 @@ class LateCloseCalls:
         return sum(len(group.entries) for group in self._groups.values())
 
     def start(self, entries: Iterable[Entry]) -> None:
-        """Begin with these clients, the first to open first."""
+        """Begin with these clients too, the first to open first."""
+        if self._is_stopped:
+            return
+        added = 0
         for entry in entries:
-            self._groups.setdefault(entry.group, _Group()).entries.append(entry)
-        if self._groups:
+            group = self._groups.get(entry.group)
+            if group is None or (group.task is not None and group.task.done()):  # done, and about to be forgotten
+                group = self._groups[entry.group] = self._waiting[entry.group] = _Group()
+            group.entries.append(entry)
+            added += 1
+        if added > 1:
             _log.info("reporting the clients of an earlier process", clients=self.pending)
-        self._waiting.update(self._groups)
         self._start_next()
 
     async def wait_for(self, join: Join) -> None:
@@ -90,6 +101,7 @@ class LateCloseCalls:
 
     def stop(self) -> None:
         """Begin no more and end those that run: the clients stay in the journal for the next process."""
+        self._is_stopped = True
         for place in self._waiting:
             del self._groups[place]
         self._waiting.clear()
@@ -103,11 +115,12 @@ class LateCloseCalls:
     def _start(self, place: tuple[bytes, bytes], group: _Group) -> None:
         group.task = task = self._tasks.start(self._close(group))
         self._running.add(task)
-        task.add_done_callback(lambda task: self._done(place, task))
+        task.add_done_callback(lambda task: self._done(place, group, task))
 
-    def _done(self, place: tuple[bytes, bytes], task: "asyncio.Task[None]") -> None:
+    def _done(self, place: tuple[bytes, bytes], group: _Group, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
-        del self._groups[place]
+        if self._groups.get(place) is group:
+            del self._groups[place]
         self._start_next()
         if not self._groups:
             self._ended()
@@ -121,6 +134,19 @@ class LateCloseCalls:
         also a refusal says that it does not know the client.
         """
         entry = group.entries[0]
+        while (holding := await self._nodes.release(entry.place)) == "unknown":
+            if group.is_awaited.is_set():
+                return False  # the client is back here, and its next close call says all that this one would have
+            await self._pause(group)
+        if holding == "taken":
+            self._journal.remove(entry.canister_id, entry.client_key)
+            return True
+        try:
+            return await self._call(group, entry)
+        finally:
+            self._nodes.released(entry.place)
+
+    async def _call(self, group: _Group, entry: Entry) -> bool:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 await self._send(entry.canister_id, entry.client_key, entry.close_arg)

@@ -51,8 +51,10 @@ class Deliveries:
         self._clears_from = 0
         """A message clears a suspect from this nonce on: it is behind all that is missing."""
 
-    def deliver(self, taken: Taken, polled: PollRecord) -> int:
-        """Pass new messages on. Returns how many were delivered."""
+    def deliver(self, taken: Taken, polled: PollRecord, certified_ns: int | None = None) -> int:
+        """Pass new messages on, of a reply that the IC certified then, None where nothing is verified. Returns how many
+        were delivered.
+        """
         counters, position, members, heartbeat = self._counters, self._position, self._members(), self._heartbeat
         delivered, received, is_awaited = 0, list[bytes](), position.is_awaited
         for message in taken.messages:
@@ -65,6 +67,9 @@ class Deliveries:
                 position.delivered(key, nonce)
             if message.problem is not None:
                 self._unreadable(message, member, message.problem)
+                continue
+            if message.sequence_num == 1 and not self._may_begin(member, message, certified_ns):
+                counters.undeliverable += 1
                 continue
             received.append(key)
             if message.service_kind == "ack":
@@ -81,6 +86,10 @@ class Deliveries:
         counters.delivered += delivered
         counters.repeated += taken.repeated
         return delivered
+
+    @staticmethod
+    def _may_begin(member: Member, message: Message, certified_ns: int | None) -> bool:
+        return certified_ns is None or member.begins_with(message.timestamp_ns, certified_ns)
 
     def _unreadable(self, message: Message, member: Member, problem: str) -> None:
         """Close the client of a message that the canister certified and that does not decode."""

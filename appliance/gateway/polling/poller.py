@@ -285,7 +285,7 @@ class Poller:
                 ask = decision
             # What is missing is asked for again: the next endpoint may have it.
             decision, page = await self._reader.read(ask)
-        self._deliver(decision)
+        self._deliver(decision, page.time_ns)
         drained = page.is_end_of_queue or not decision.messages
         # Before v2 a page does not say that there is more.
         if not decision.messages or (drained and self._generation == 2):
@@ -296,9 +296,9 @@ class Poller:
         self.pace = self.pace.after(polled=len(decision.messages), drained=drained)
         return drained
 
-    def _deliver(self, taken: Taken) -> None:
+    def _deliver(self, taken: Taken, certified_ns: int | None) -> None:
         """Pass the new messages on to their clients."""
-        delivered = self._deliveries.deliver(taken, self._record(taken) if taken.messages else NO_POLL)
+        delivered = self._deliveries.deliver(taken, self._record(taken) if taken.messages else NO_POLL, certified_ns)
         self._delivered += delivered
         if delivered:
             self._recorder.written(self.canister_id, delivered, self._clock() - self._reader.latest.received_ns)

@@ -1,7 +1,6 @@
 """One accepted socket: phases and their timers, WebSocket frames and the close, around a peer.
 
-``websockets``' protocol without I/O implements RFC 6455; only this module, ``closing``, ``frames``, ``reading`` and
-``upgrade`` know it.
+``websockets`` without I/O implements RFC 6455; only this, ``closing``, ``frames``, ``reading`` and ``upgrade`` know it.
 """
 
 import asyncio
@@ -15,8 +14,9 @@ from websockets.protocol import State
 
 from appliance.config.schema import Gateway as Settings
 from appliance.errors import GatewayError, MemoryShort, OpenTimeout, PingTimeout, SlowClient
+from appliance.gateway.connection_handle import ConnectionSource
 from appliance.gateway.outbox import SHOWN, WRITE_BUFFER, LoggingTransport, Outbox
-from appliance.gateway.peer import ConnectionSource, Peer
+from appliance.gateway.peer import Peer
 from appliance.gateway.recording.timeline import Timeline
 from appliance.gateway.sockets.accepting.arrivals import Accepted
 from appliance.gateway.sockets.closing import close_of, cut_reason, end_of, record_end
@@ -49,7 +49,7 @@ class ConnectionOwner(UpgradeHost, Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """The shell of a peer (``peer.ConnectionHandle``). Whatever happens, ``connection_lost`` releases everything."""
+    """The shell of a peer (``ConnectionHandle``). Whatever happens, ``connection_lost`` releases everything."""
 
     # A dictionary of so many attributes would take 1 KiB of each connection.
     __slots__ = (

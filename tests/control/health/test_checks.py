@@ -178,4 +178,15 @@ def test_without_a_certificate_there_is_nothing_to_renew() -> None:
 
 def test_the_checks_have_names_that_stay() -> None:
     found = ready_checks(gateway(), SimpleNamespace(), probe(ScriptedIc()), lambda: Finding(True, ""))  # type: ignore[arg-type]
-    assert sorted(found) == ["accepting", "clock", "ic", "identity", "listener", "loop", "polling", "root_key", "tls"]
+    assert sorted(found) == [
+        "accepting",
+        "clock",
+        "cluster",
+        "ic",
+        "identity",
+        "listener",
+        "loop",
+        "polling",
+        "root_key",
+        "tls",
+    ]

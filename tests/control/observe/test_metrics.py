@@ -13,11 +13,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.control.observe.catalogue import CATALOGUE, OTHER, PLUGINS, Metric
 from appliance.control.observe.metrics import Collector
+from appliance.errors import OpeningClaimed
 from appliance.gateway.drain import Pacing
 from appliance.gateway.recording.measurements import BOUNDS_NS, Counters, Latencies
 from appliance.gateway.sockets.refusals import Refusal, Refusals
 from appliance.gateway.sockets.tls.certificate_expiry import certificate_expiry
 from appliance.gateway.sockets.tls.loading import LoadedTls
+from tests.cluster.board import Board, MemoryEngine
+from tests.cluster.nodes import Beating, beating, claim
 from tests.control.reload.reloading import bench as reloading
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER
@@ -166,13 +169,35 @@ async def test_calls_under_way_and_waiting_are_what_they_are():
         assert scrape(Collector(bench.gateway, Sockets(bench)))["icws_call_bytes"][()] == 0
 
 
+async def test_what_a_node_says_of_its_cluster():
+    board = Board()
+    async with Bench() as bench, beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
+        await it.beat()
+        await it.node.claim(claim(), lambda _: None)
+        with pytest.raises(OpeningClaimed):
+            await other.node.claim(claim(), lambda _: None)
+        samples = scrape(Collector(bench.gateway, Sockets(bench), node=it.node))
+        assert samples["icws_cluster_joined"][()] == samples["icws_cluster_other_nodes"][()] == 1
+        assert samples["icws_cluster_claims_total"][("result", "granted"),] == 1
+        assert samples["icws_cluster_claims_total"][("result", "used"),] == 0
+        samples = scrape(Collector(bench.gateway, Sockets(bench), node=other.node))
+        assert samples["icws_cluster_claims_total"][("result", "used"),] == 1
+        assert "icws_cluster_joined" not in scrape(Collector(bench.gateway, Sockets(bench)))
+    assert it.node.commands.under_way == 0
+
+
 async def test_nothing_of_the_catalogue_is_only_a_name(tmp_path, certificate):
     """Everything has been seen to be exported, once everything has happened."""
     async with reloading(tmp_path / "gateway.yaml") as it, Bench() as bench:
         sockets = Sockets(bench)
         sockets.tls = LoadedTls(ssl.create_default_context(), b"", certificate_expiry(certificate))
         collector = Collector(
-            bench.gateway, sockets, it.reloads, plugins=lambda: [PluginState("audit")], loop_lag_s=lambda: 0.001
+            bench.gateway,
+            sockets,
+            it.reloads,
+            plugins=lambda: [PluginState("audit")],
+            loop_lag_s=lambda: 0.001,
+            node=Beating(MemoryEngine(Board())).node,
         )
         await it.reloads.apply("log: {level: debug}\n", trigger="api", actor="alice", confirm_within_s=60)
         _, shell = await bench.opened()

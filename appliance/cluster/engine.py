@@ -1,0 +1,148 @@
+"""What the nodes of a cluster share: a doorbell, claims, holders of places, and heartbeats.
+
+The interface is narrow, because an engine may be away, slow, full or wrong: it can delay, lose and lie. What it says
+may refuse an opening message, postpone a close call or cause a poll; it can forge no message, since every node verifies
+what it polls, and it can close no session.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from appliance.gateway.nodes import Claim, Held, Place
+
+SCHEMA = 1
+"""Of what nodes write into the engine. Nodes with different numbers cannot share it."""
+DEAD_MS = 10_000
+"""Time without a heartbeat after which a node does not hold its name any more."""
+FORGOTTEN_MS = 3600_000
+"""Time without a heartbeat after which a node is listed no more."""
+HELD_MS = 3600_000
+"""Time that a place stays held without being confirmed (`Engine.hold`)."""
+CLOSING_MS = 300_000
+"""Time that a close call keeps a place from being taken over, if its end is never reported: it expires before."""
+MAX_CLAIM_MS = 600_000
+"""An opening message expires within five minutes. Where envelopes are not verified, its expiry may be anything."""
+
+ClaimAnswer = Literal["granted", "used", "leaving"]
+Release = Literal["free", "taken"]
+
+
+FACTS = ("the principal", "the root key with SHA-256", "the schema")
+"""What `Facts` are, as words."""
+
+
+class Facts(NamedTuple):
+    """What all living nodes of a cluster have in common, as text."""
+
+    principal: str
+    root_key: str
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What a node says of itself. Times are ns since 1970."""
+
+    version: str
+    host: str
+    pid: int
+    started_at_ns: int
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A node as the engine knows it. ``silent_ms`` is the time since its last heartbeat, by the clock of the engine."""
+
+    name: str
+    incarnation: str
+    silent_ms: int
+    info: NodeInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat. ``incarnation`` names the process, by 16 hexadecimal digits; ``number`` grows with each beat.
+
+    ``replaces`` is what held the name before, if that is known to be dead.
+    """
+
+    node: str
+    incarnation: str
+    number: int
+    facts: Facts
+    info: NodeInfo
+    replaces: str = ""
+
+    @property
+    def value(self) -> str:
+        """What the name of the node is held with."""
+        return f"{self.incarnation}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The node is part of the cluster. ``was_known``: the engine still had its heartbeat before; where it had not, it
+    has lost what else it held, too.
+    """
+
+    was_known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OtherFacts:
+    """The living nodes have other facts in common."""
+
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class NameHeld:
+    """Another process holds the name of the node, with this value."""
+
+    value: str
+
+
+BeatAnswer = Joined | OtherFacts | NameHeld
+
+
+class Engine(Protocol):
+    """The engine of one cluster, as one node uses it. Unless said otherwise each method raises EngineAway, and takes as
+    long as it takes: whoever cannot wait does not cancel it (``commands``), since that would cost a connection.
+    """
+
+    async def connect(self) -> None:
+        """Examine the engine, after it was away. Raises EngineUnsuitable for one that cannot carry a cluster."""
+
+    async def beat(self, beat: Beat) -> BeatAnswer:
+        """Hold the name of this node for ``DEAD_MS``."""
+
+    async def leave(self, node: str, incarnation: str) -> None:
+        """Give up the name, if this process holds it."""
+
+    async def nodes(self) -> Sequence[NodeRecord]:
+        """Every node that had a heartbeat within ``FORGOTTEN_MS``."""
+
+    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
+        """Claim an opening message until it expires, and hold its place, in one step. ``used`` where another process
+        has the claim, ``leaving`` while another living node closes the place: then nothing has changed.
+        """
+
+    async def hold(self, node: str, held: Sequence[Held]) -> None:
+        """Confirm places. One that is held by a node with a later session, or being closed, stays as it is."""
+
+    async def release(self, node: str, place: Place) -> Release:
+        """``free`` where no other node holds the place: then it is being closed, by this node."""
+
+    async def released(self, node: str, place: Place) -> None:
+        """The place is not being closed by this node any more."""
+
+    async def ring(self, message: bytes) -> None:
+        """Pass a message to every node that listens."""
+
+    async def listen(self, heard: Callable[[bytes], None]) -> None:
+        """Pass on what is rung, until cancelled or the engine is away."""
+
+    async def close(self) -> None:
+        """Close every connection. Raises nothing."""

@@ -1,0 +1,375 @@
+"""One node of a cluster: keeps the contact with the engine, and asks it for what the gateway needs to know.
+
+Nothing here is needed for messages to flow. Where the engine does not answer in time, the gateway is told that nobody
+knows, and goes on: an opening is relayed without its claim, a close call that only the engine can allow waits, and
+other nodes poll at their own pace.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import Protocol, assert_never
+
+import structlog
+
+from appliance.cluster import rings
+from appliance.cluster.commands import Commands
+from appliance.cluster.contact import BEAT_S, SETTLE_S, Contact
+from appliance.cluster.engine import (
+    DEAD_MS,
+    FACTS,
+    Beat,
+    BeatAnswer,
+    ClaimAnswer,
+    Engine,
+    Facts,
+    Joined,
+    NameHeld,
+    NodeInfo,
+    NodeRecord,
+    OtherFacts,
+)
+from appliance.config.cluster import Cluster
+from appliance.errors import (
+    ClientLeaving,
+    ClusterError,
+    ClusterMismatch,
+    EngineAway,
+    GatewayError,
+    Malformed,
+    NodeNameTaken,
+    OpeningClaimed,
+)
+from appliance.gateway.nodes import Claim, Held, Holding, Place
+from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
+from appliance.gateway.tasks import Tasks
+from appliance.ic.principal import Principal
+
+_log = structlog.get_logger(__name__)
+
+CONFIRM_S = 900.0
+"""Between two times that all places of this node are confirmed at the engine: a quarter of ``engine.HELD_MS``."""
+CONFIRMED_AT_ONCE = 500
+"""Places in one command."""
+RUNG_WITHIN_S = 0.002
+"""Rings within this go into one message."""
+DEAF_BEATS = 4
+"""Own rings that were not heard in a row, after which the doorbell is connected anew."""
+LIVING_S = 3 * BEAT_S
+"""How long a start watches the heartbeats of a node with its own name, to see whether that lives."""
+FINISH_S = 1.0
+"""For commands that are under way at the end."""
+
+
+class LocalNode(Protocol):
+    """The gateway of this node, as the cluster uses it."""
+
+    def nudge(self, canister_id: Principal) -> None:
+        """Poll a canister at once, if it is polled."""
+
+    def held(self) -> Iterable[Held]:
+        """The places that sessions of this node have."""
+
+    @property
+    def sessions(self) -> int:
+        """How many there are."""
+
+
+class Node:
+    """Implements ``gateway.nodes.Nodes``. ``counts`` has the claims by result, and rings ``sent`` and ``heard``."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Cluster,
+        *,
+        name: str,
+        facts: Facts,
+        info: NodeInfo,
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+        wake_up: Callable[[], WakeUp] = LoopWakeUp,
+        jitter: Callable[[], float] = random.random,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        """``clock`` is ns since 1970. ``settings`` may be replaced while the node runs."""
+        self.name = name
+        self.cluster = settings.name
+        self.settings = settings
+        self.incarnation = secrets.token_hex(rings.SENDER_BYTES)
+        self.contact = Contact("away", monotonic(), problem="it was not asked yet")
+        self.commands = Commands(settings.commands)
+        self.claims: Counter[str] = Counter()
+        self.rings: Counter[str] = Counter()
+        self.others = 0
+        """Living nodes beside this one, when last asked."""
+        self._engine = engine
+        self._facts = facts
+        self._info = info
+        self._clock = clock
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._settle_s = settle_s
+        self._timeout_s = settings.timeout
+        self._tasks = Tasks()
+        self._wake_up = wake_up()
+        self._gateway: LocalNode | None = None
+        self._waiting = rings.Waiting()
+        self._ringing: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._unheard = 0
+        self._beats = 0
+        self._replaces = ""
+        self._confirmed_at: float | None = None
+
+    # --- the contact ------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Join the cluster, and leave it in the end. An engine that is away does not keep the node from starting.
+
+        Raises EngineUnsuitable, ClusterMismatch or NodeNameTaken.
+        """
+        beating: asyncio.Task[None] | None = None
+        try:
+            await self._first_contact()
+            beating = self._tasks.start(self._beat_on())
+            yield
+        finally:
+            if beating is not None:
+                beating.cancel()
+            await self._leave()
+
+    def serve(self, gateway: LocalNode) -> None:
+        """Nudge this gateway, and confirm its places, from now on."""
+        self._gateway = gateway
+
+    async def _first_contact(self) -> None:
+        try:
+            await self._attempt()
+        except NodeNameTaken:
+            # By a process that lives, or by one that was killed a moment ago: only its heartbeats tell which.
+            await self._wake_up.wait(LIVING_S)
+            try:
+                await self._attempt()
+            except EngineAway as error:
+                self._failed(error)
+        except EngineAway as error:
+            self._failed(error)
+
+    async def _beat_on(self) -> None:
+        while True:
+            await self._wake_up.wait(self.contact.wait_s(self._jitter()))
+            try:
+                await self._attempt()
+            except ClusterError as error:
+                self._failed(error)
+            except Exception as error:  # whatever it is, the node must not lose its contact for good
+                _log.error("the contact with the engine failed", exc_info=error)
+                self._failed(EngineAway(type(error).__name__))
+
+    async def _attempt(self) -> None:
+        """Have one heartbeat answered, and what belongs to it. Raises ClusterError."""
+        if self.contact.state != "joined":
+            await self.commands.run(self._engine.connect, self._timeout_s, is_vital=True)
+        beat = self._next_beat()
+        answer = await self.commands.run(lambda: self._engine.beat(beat), self._timeout_s, is_vital=True)
+        now, before = self._monotonic(), self.contact
+        self.contact = before.joined(now, was_known=self._check(answer))
+        self._replaces = ""
+        if self.contact is not before:
+            _log.info("joined the cluster", cluster=self.cluster, node=self.name)
+            self._confirmed_at = None
+        self._listen()
+        if self._confirmed_at is None or now - self._confirmed_at >= CONFIRM_S:
+            self._confirmed_at = now
+            await self._confirm()
+        living = [each for each in await self._all() if each.silent_ms <= DEAD_MS]
+        self.others = sum(each.incarnation != self.incarnation for each in living)
+
+    def _next_beat(self) -> Beat:
+        self._beats += 1
+        info = self._info if self._gateway is None else replace(self._info, sessions=self._gateway.sessions)
+        return Beat(self.name, self.incarnation, self._beats, self._facts, info, self._replaces)
+
+    def _check(self, answer: BeatAnswer) -> bool:
+        """Whether the engine knew the heartbeat before. Raises ClusterMismatch and NodeNameTaken."""
+        match answer:
+            case Joined(was_known):
+                return was_known
+            case OtherFacts(theirs):
+                for what, own, other in zip(FACTS, self._facts, theirs, strict=True):
+                    if own != other:
+                        raise ClusterMismatch(self.cluster, what, str(own), str(other))
+                raise EngineAway("it names no other facts")
+            case NameHeld(value):
+                self._replaces = value if self._gateway is None else ""
+                raise NodeNameTaken(self.cluster, self.name)
+            case _:
+                assert_never(answer)
+
+    def _failed(self, error: ClusterError) -> None:
+        before = self.contact
+        self.contact = before.failed(self._monotonic(), str(error), is_refused=not isinstance(error, EngineAway))
+        if self.contact.state != before.state or before.failures == 0:
+            _log.warning("this node goes on without its cluster", cluster=self.cluster, cause=str(error))
+        self._waiting.clear()
+
+    async def _confirm(self) -> None:
+        """Confirm every place of this node, also those that the engine may have lost or given to another."""
+        held = [] if self._gateway is None else list(self._gateway.held())
+        for start in range(0, len(held), CONFIRMED_AT_ONCE):
+            part = held[start : start + CONFIRMED_AT_ONCE]
+            await self.commands.run(partial(self._engine.hold, self.name, part), self._timeout_s, is_vital=True)
+
+    async def _all(self) -> Sequence[NodeRecord]:
+        return await self.commands.run(self._engine.nodes, self._timeout_s, is_vital=True)
+
+    async def _leave(self) -> None:
+        if self._ringing is not None:
+            self._ringing.cancel()
+        if self.contact.state == "joined":
+            with suppress(EngineAway):
+                leave = self._engine.leave
+                await self.commands.run(lambda: leave(self.name, self.incarnation), FINISH_S, is_vital=True)
+        await self._tasks.cancel()
+        await self.commands.finish(FINISH_S)
+        await self._engine.close()
+
+    async def nodes(self) -> Sequence[NodeRecord]:
+        """Every node of the cluster. Raises EngineAway."""
+        if self.contact.state != "joined":
+            raise EngineAway(self.contact.problem or "")
+        return await self._all()
+
+    # --- for the gateway (gateway.nodes.Nodes) ----------------------------------------------------------------------
+
+    async def claim(self, claim: Claim, late: Callable[[GatewayError | None], None]) -> bool:
+        """See Nodes."""
+        if not (claim.request_id or claim.place.group):
+            return True
+
+        def answered_late(answer: ClaimAnswer) -> None:
+            self.claims[f"late {answer}"] += 1
+            late(_refusal(answer, claim))
+
+        if self.contact.state != "joined":
+            self.claims["unknown"] += 1
+            return False
+        try:
+            answer = await self.commands.run(
+                lambda: self._engine.claim(self.name, self.incarnation, claim, now_ns=self._clock()),
+                self.settings.claim_timeout,
+                late=answered_late,
+            )
+        except EngineAway:
+            self.claims["unknown"] += 1
+            if claim.place.group:
+                self._confirmed_at = None  # it may not have been made: a heartbeat confirms the place, at once
+                self._wake_up.set()
+            return False
+        self.claims[answer] += 1
+        if (refusal := _refusal(answer, claim)) is not None:
+            raise refusal
+        return True
+
+    async def release(self, place: Place) -> Holding:
+        """See Nodes."""
+        if not place.group:
+            return "free"
+        if not self.contact.is_settled(self._monotonic(), self._settle_s):
+            return "unknown"
+        try:
+            return await self.commands.run(lambda: self._engine.release(self.name, place), self._timeout_s)
+        except EngineAway:
+            return "unknown"
+
+    def released(self, place: Place) -> None:
+        """See Nodes."""
+        if place.group and self.contact.state == "joined":
+            self._tasks.start(self._released(place))
+
+    async def _released(self, place: Place) -> None:
+        with suppress(EngineAway):  # then it ends by itself, after engine.CLOSING_MS
+            await self.commands.run(lambda: self._engine.released(self.name, place), self._timeout_s)
+
+    # --- the doorbell -----------------------------------------------------------------------------------------------
+
+    def ring(self, canister_id: Principal) -> None:
+        """See Nodes."""
+        if self.contact.state != "joined" or not self.others:
+            return
+        self._waiting.add(canister_id)
+        if self._ringing is None:
+            self._ringing = self._tasks.start(self._ring())
+            self._ringing.add_done_callback(self._rung)
+
+    async def _ring(self) -> None:
+        """Ring for all that waits; one message is under way at a time."""
+        await asyncio.sleep(RUNG_WITHIN_S)
+        while self._waiting:
+            await self._send(self._waiting.take(bytes.fromhex(self.incarnation)))
+
+    def _rung(self, _: "asyncio.Task[None]") -> None:
+        self._ringing = None
+
+    async def _send(self, message: bytes) -> None:
+        result = "sent"
+        try:
+            await self.commands.run(lambda: self._engine.ring(message), self._timeout_s)
+        except EngineAway:
+            result = "lost"  # the other nodes poll at their own pace
+            self._waiting.clear()
+        self.rings[result] += len(message) > rings.SENDER_BYTES  # each heartbeat rings for no canister
+
+    def _listen(self) -> None:
+        """Keep the doorbell connected. Each heartbeat rings it for no canister, and has to be heard here as well:
+        that a connection is healthy proves nothing about the way through the engine.
+        """
+        if self._listening is not None and self._unheard >= DEAF_BEATS:
+            _log.warning("the doorbell of the cluster is not heard, and is connected anew", cluster=self.cluster)
+            self._listening.cancel()
+            self._listening = None
+        if self._listening is None:
+            self._unheard = 0
+            self._listening = self._tasks.start(self._listen_on())
+        self._unheard += 1
+        self._tasks.start(self._send(rings.encode(bytes.fromhex(self.incarnation), ())))
+
+    async def _listen_on(self) -> None:
+        own = asyncio.current_task()
+        try:
+            with suppress(EngineAway):
+                await self._engine.listen(self._heard)
+        finally:
+            if self._listening is own:
+                self._listening = None
+
+    def _heard(self, message: bytes) -> None:
+        try:
+            sender, canister_ids = rings.decode(message)
+        except Malformed:
+            self.rings["malformed"] += 1
+            return
+        if sender.hex() == self.incarnation:
+            self._unheard = 0
+            return
+        self.rings["heard"] += bool(canister_ids)
+        if self._gateway is not None:
+            for canister_id in canister_ids:
+                self._gateway.nudge(canister_id)
+
+
+def _refusal(answer: ClaimAnswer, claim: Claim) -> GatewayError | None:
+    match answer:
+        case "used":
+            return OpeningClaimed(claim.request_id.hex())
+        case "leaving":
+            return ClientLeaving(claim.client)
+    return None

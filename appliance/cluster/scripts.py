@@ -1,0 +1,87 @@
+"""What nodes do at Redis in one step: each script is atomic, and costs one round trip.
+
+Values of the key of a place: ``h:SINCE:NODE`` while a node has a session (SINCE: ns since 1970, 20 digits), ``c:NODE``
+while a node makes its close call. The key of a node holds its incarnation and the number of its last heartbeat.
+"""
+
+BEAT = """
+local facts = redis.call('GET', KEYS[1])
+if facts and facts ~= ARGV[1] then return {'facts', facts} end
+local held = redis.call('GET', KEYS[2])
+local is_own = held and string.sub(held, 1, #ARGV[3]) == ARGV[3]
+if held and not is_own and held ~= ARGV[5] then return {'held', held} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[7])
+redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[7])
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+redis.call('HSET', KEYS[3], ARGV[2], string.format('%.0f', ms) .. '|' .. ARGV[3] .. '|' .. ARGV[6])
+return {'joined', is_own and 1 or 0}
+"""
+"""Keys: facts, node, nodes. Arguments: facts, name, incarnation, value, the value that may be replaced, info, ms."""
+
+LEAVE = """
+local held = redis.call('GET', KEYS[2])
+if not held or string.sub(held, 1, #ARGV[2]) ~= ARGV[2] then return end
+redis.call('DEL', KEYS[2])
+redis.call('HDEL', KEYS[3], ARGV[1])
+if redis.call('HLEN', KEYS[3]) == 0 then redis.call('DEL', KEYS[1]) end
+"""
+"""Keys: facts, node, nodes. Arguments: name, incarnation."""
+
+NODES = """
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local all, found = redis.call('HGETALL', KEYS[1]), {}
+for i = 1, #all, 2 do
+  local at, incarnation, info = string.match(all[i + 1], '^(%d+)|(%x+)|(.*)$')
+  local silent = at and ms - tonumber(at)
+  if silent and silent <= tonumber(ARGV[1]) then
+    found[#found + 1] = {all[i], incarnation, math.max(0, silent), info}
+  else
+    redis.call('HDEL', KEYS[1], all[i])
+  end
+end
+return found
+"""
+"""Keys: nodes. Arguments: ms after which a node is forgotten."""
+
+CLAIM = """
+if ARGV[6] ~= '' then
+  local held = redis.call('GET', KEYS[2])
+  local closing = held and string.match(held, '^c:(.*)$')
+  if closing and closing ~= ARGV[1] and redis.call('EXISTS', ARGV[6] .. closing) == 1 then return 'leaving' end
+end
+if ARGV[3] ~= '0' then
+  local claimed = redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3])
+  if not claimed and redis.call('GET', KEYS[1]) ~= ARGV[2] then return 'used' end
+end
+if ARGV[6] ~= '' then redis.call('SET', KEYS[2], 'h:' .. ARGV[4] .. ':' .. ARGV[1], 'PX', ARGV[5]) end
+return 'granted'
+"""
+"""Keys: opening, place. Arguments: node, incarnation, ms that the claim stands (0: none), since, ms that the place is
+held, prefix of the keys of nodes (empty: no place)."""
+
+HOLD = """
+for i, key in ipairs(KEYS) do
+  local held = redis.call('GET', key)
+  local since, node = string.match(held or '', '^h:(%d+):(.*)$')
+  if not held or (node and (node == ARGV[1] or since < ARGV[2 + i])) then
+    redis.call('SET', key, 'h:' .. ARGV[2 + i] .. ':' .. ARGV[1], 'PX', ARGV[2])
+  end
+end
+"""
+"""Keys: places. Arguments: node, ms that they are held, since when each."""
+
+RELEASE = """
+local held = redis.call('GET', KEYS[1])
+local node = held and (string.match(held, '^h:%d+:(.*)$') or string.match(held, '^c:(.*)$'))
+if node and node ~= ARGV[1] then return 'taken' end
+redis.call('SET', KEYS[1], 'c:' .. ARGV[1], 'PX', ARGV[2])
+return 'free'
+"""
+"""Keys: place. Arguments: node, ms that it is being closed at most."""
+
+RELEASED = """
+if redis.call('GET', KEYS[1]) == 'c:' .. ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
+"""Keys: place. Arguments: node."""

@@ -1,0 +1,42 @@
+"""Several nodes as one gateway: what keeps a node from its cluster. None of these closes a socket."""
+
+from appliance.errors.base import GatewayError
+
+
+class ClusterError(GatewayError, reason="cluster"):
+    """A node is not part of its cluster."""
+
+
+class EngineAway(ClusterError, reason="engine_away"):
+    """The engine does not answer, or not in time. Everything goes on without it."""
+
+    problem: str
+    sentence = "the engine of the cluster does not answer: {problem}"
+
+
+class EngineUnsuitable(ClusterError, reason="engine_unsuitable"):
+    """The engine answers, and is of a kind that the cluster cannot use. ``problem`` says why, with the remedy."""
+
+    problem: str
+    sentence = "this engine cannot carry a cluster: {problem}"
+
+
+class ClusterMismatch(ClusterError, reason="cluster_mismatch"):
+    """The living nodes of the cluster agree on something that this node has otherwise: ``what``, as words."""
+
+    cluster: str
+    what: str
+    ours: str
+    theirs: str
+    sentence = (
+        "the nodes of cluster {cluster} have {what} {theirs}, this one has {ours}; all need the same, "
+        "or this one another cluster.name"
+    )
+
+
+class NodeNameTaken(ClusterError, reason="node_name_taken"):
+    """A living node of the cluster has the name of this one."""
+
+    cluster: str
+    node: str
+    sentence = "a node named {node} runs in cluster {cluster} already; give this one another name in cluster.node"

@@ -1,0 +1,188 @@
+"""An engine in memory, as the scripts at Redis are meant: the model of their tests, and an engine with faults."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.cluster.engine import (
+    CLOSING_MS,
+    DEAD_MS,
+    FORGOTTEN_MS,
+    HELD_MS,
+    MAX_CLAIM_MS,
+    Beat,
+    BeatAnswer,
+    ClaimAnswer,
+    Facts,
+    Joined,
+    NameHeld,
+    NodeInfo,
+    NodeRecord,
+    OtherFacts,
+    Release,
+)
+from appliance.errors import EngineAway
+from appliance.gateway.nodes import Claim, Held, Place
+
+
+@dataclass
+class Board:
+    """What an engine holds. ``now_ms`` is its clock, which the test sets."""
+
+    now_ms: int = 0
+    facts: tuple[Facts, int] | None = None
+    names: dict[str, tuple[str, int]] = field(default_factory=dict)
+    infos: dict[str, tuple[int, str, NodeInfo]] = field(default_factory=dict)
+    openings: dict[tuple[bytes, bytes, bytes], tuple[str, int]] = field(default_factory=dict)
+    places: dict[Place, tuple[tuple[str, int, str], int]] = field(default_factory=dict)
+    listeners: list[Callable[[bytes], None]] = field(default_factory=list)
+
+    def flush(self) -> None:
+        self.facts = None
+        for each in (self.names, self.infos, self.openings, self.places):
+            each.clear()
+
+    def _living(self, value: tuple[Any, int] | None) -> Any:
+        return None if value is None or value[1] <= self.now_ms else value[0]
+
+    def beat(self, beat: Beat) -> BeatAnswer:
+        if (theirs := self._living(self.facts)) is not None and theirs != beat.facts:
+            return OtherFacts(theirs)
+        held = self._living(self.names.get(beat.node))
+        if held is not None and not held.startswith(beat.incarnation) and held != beat.replaces:
+            return NameHeld(held)
+        was_known = held is not None and held.startswith(beat.incarnation)
+        self.facts = beat.facts, self.now_ms + DEAD_MS
+        self.names[beat.node] = beat.value, self.now_ms + DEAD_MS
+        self.infos[beat.node] = self.now_ms, beat.incarnation, beat.info
+        return Joined(was_known)
+
+    def leave(self, node: str, incarnation: str) -> None:
+        held = self._living(self.names.get(node))
+        if held is not None and held.startswith(incarnation):
+            del self.names[node]
+            self.infos.pop(node, None)
+            if not self.infos:
+                self.facts = None
+
+    def nodes(self) -> list[NodeRecord]:
+        for name, (at, _, _) in list(self.infos.items()):
+            if self.now_ms - at > FORGOTTEN_MS:
+                del self.infos[name]
+        return [
+            NodeRecord(name, incarnation, self.now_ms - at, info)
+            for name, (at, incarnation, info) in sorted(self.infos.items())
+        ]
+
+    def claim(self, node: str, incarnation: str, claim: Claim, now_ns: int) -> ClaimAnswer:
+        if claim.place.group:
+            held = self._living(self.places.get(claim.place))
+            is_closing = held is not None and held[0] == "closing" and held[2] != node
+            if is_closing and self._living(self.names.get(held[2])) is not None:
+                return "leaving"
+        if claim.request_id:
+            key = (claim.place.canister_id, claim.client_key, claim.request_id)
+            if (holder := self._living(self.openings.get(key))) not in (None, incarnation):
+                return "used"
+            if holder is None:
+                left_ms = min(max(1, -(-(claim.expires_ns - now_ns) // 10**6)), MAX_CLAIM_MS)
+                self.openings[key] = incarnation, self.now_ms + left_ms
+        if claim.place.group:
+            self.places[claim.place] = ("held", now_ns, node), self.now_ms + HELD_MS
+        return "granted"
+
+    def hold(self, node: str, held: Sequence[Held]) -> None:
+        for place, since_ns in held:
+            before = self._living(self.places.get(place))
+            if before is None or (before[0] == "held" and (before[2] == node or before[1] < since_ns)):
+                self.places[place] = ("held", since_ns, node), self.now_ms + HELD_MS
+
+    def release(self, node: str, place: Place) -> Release:
+        before = self._living(self.places.get(place))
+        if before is not None and before[2] != node:
+            return "taken"
+        self.places[place] = ("closing", 0, node), self.now_ms + CLOSING_MS
+        return "free"
+
+    def released(self, node: str, place: Place) -> None:
+        if self._living(self.places.get(place)) == ("closing", 0, node):
+            del self.places[place]
+
+
+class MemoryEngine:
+    """A node's way to a board. ``is_away``: nothing is answered, at once. ``stalled``: nothing goes on until it is
+    cleared. ``lies`` are answers by method. ``is_deaf``: what is rung does not arrive here.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self.is_away = False
+        self.is_deaf = False
+        self.lies: dict[str, Any] = {}
+        self.made: list[str] = []
+        self.listening = 0
+        self._goes_on = asyncio.Event()
+        self._goes_on.set()
+
+    def stall(self) -> None:
+        self._goes_on.clear()
+
+    def go_on(self) -> None:
+        self._goes_on.set()
+
+    async def _do(self, name: str, answer: Callable[[], Any]) -> Any:
+        self.made.append(name)
+        await self._goes_on.wait()
+        if self.is_away:
+            raise EngineAway("nobody listens there")
+        if name in self.lies:
+            lie = self.lies[name]
+            if isinstance(lie, Exception):
+                raise lie
+            return lie
+        return answer()
+
+    async def connect(self) -> None:
+        await self._do("connect", lambda: None)
+
+    async def beat(self, beat: Beat) -> BeatAnswer:
+        return await self._do("beat", lambda: self.board.beat(beat))
+
+    async def leave(self, node: str, incarnation: str) -> None:
+        await self._do("leave", lambda: self.board.leave(node, incarnation))
+
+    async def nodes(self) -> Sequence[NodeRecord]:
+        return await self._do("nodes", self.board.nodes)
+
+    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
+        return await self._do("claim", lambda: self.board.claim(node, incarnation, claim, now_ns))
+
+    async def hold(self, node: str, held: Sequence[Held]) -> None:
+        await self._do("hold", lambda: self.board.hold(node, held))
+
+    async def release(self, node: str, place: Place) -> Release:
+        return await self._do("release", lambda: self.board.release(node, place))
+
+    async def released(self, node: str, place: Place) -> None:
+        await self._do("released", lambda: self.board.released(node, place))
+
+    async def ring(self, message: bytes) -> None:
+        def pass_on() -> None:
+            for heard in list(self.board.listeners):
+                heard(message)
+
+        await self._do("ring", pass_on)
+
+    async def listen(self, heard: Callable[[bytes], None]) -> None:
+        await self._do("listen", lambda: None)
+        self.listening += 1
+        mine = lambda message: None if self.is_deaf else heard(message)  # noqa: E731
+        self.board.listeners.append(mine)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.board.listeners.remove(mine)
+
+    async def close(self) -> None:
+        pass

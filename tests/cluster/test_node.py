@@ -1,0 +1,377 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from appliance.cluster import contact, node, rings
+from appliance.cluster.engine import DEAD_MS, Facts, NameHeld, OtherFacts
+from appliance.errors import (
+    ClientLeaving,
+    ClusterMismatch,
+    EngineAway,
+    EngineUnsuitable,
+    GatewayError,
+    NodeNameTaken,
+    OpeningClaimed,
+)
+from appliance.gateway.nodes import Held, Place
+from tests.cluster.board import Board, MemoryEngine
+from tests.cluster.nodes import CANISTER, FACTS, GROUP, Beating, beating, claim, until
+
+
+def nobody(error: GatewayError | None) -> None:
+    pytest.fail("no answer comes late")
+
+
+# --- the contact ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_joins_beats_and_leaves():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
+        it.local.sessions = 3
+        await it.beat()
+        assert it.node.contact.state == "joined"
+        assert [each.name for each in await it.node.nodes()] == ["a", "b"]
+        assert (await other.node.nodes())[0].info.sessions == 3
+        assert it.node.others == 1
+        board.now_ms += DEAD_MS + 1
+        await it.beat()
+        assert it.node.others == 0
+        await other.beat()
+        assert it.alarm.waits[-1] == contact.BEAT_S
+    assert not board.names
+    assert not board.infos
+    assert board.facts is None
+
+
+async def test_an_engine_that_is_away_keeps_no_node_from_starting_and_is_asked_with_back_off():
+    engine = MemoryEngine(Board())
+    engine.is_away = True
+    async with beating(engine) as it:
+        for _ in range(6):
+            await it.beat()
+        assert it.node.contact.state == "away"
+        assert it.alarm.waits == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+        assert "nobody listens there" in (it.node.contact.problem or "")
+        with pytest.raises(EngineAway):
+            await it.node.nodes()
+        engine.is_away = False
+        await it.beat()
+        assert it.node.contact.state == "joined"
+        engine.is_away = True
+        await it.beat()
+        assert it.node.contact.state == "away"
+
+
+@pytest.mark.parametrize(
+    ("facts", "what"),
+    [
+        (Facts("2vxsx-fae", FACTS.root_key), "the principal"),
+        (Facts(FACTS.principal, "11" * 32), "the root key"),
+        (Facts(FACTS.principal, FACTS.root_key, 2), "the schema"),
+    ],
+)
+async def test_a_start_is_refused_where_the_cluster_has_other_facts(facts, what):
+    board = Board()
+    async with beating(MemoryEngine(board), "a"):
+        with pytest.raises(ClusterMismatch, match=what):
+            async with beating(MemoryEngine(board), "b", facts=facts):
+                pass
+    async with beating(MemoryEngine(board), "b", facts=facts) as it:  # nobody is left to disagree
+        assert it.node.contact.state == "joined"
+
+
+async def test_a_start_is_refused_by_an_engine_that_cannot_carry_a_cluster():
+    engine = MemoryEngine(Board())
+    engine.lies["connect"] = EngineUnsuitable("its maxmemory-policy is allkeys-lru")
+    with pytest.raises(EngineUnsuitable, match="allkeys-lru"):
+        async with beating(engine):
+            pass
+
+
+@asynccontextmanager
+async def starting(it: Beating) -> AsyncIterator["asyncio.Task[None]"]:
+    """The start of a node whose name is taken, at the moment when it waits for another look."""
+
+    async def run() -> None:
+        async with it.node.running():
+            await asyncio.Event().wait()
+
+    start = asyncio.ensure_future(run())
+    await until(lambda: it.alarm.waits)
+    assert it.alarm.waits == [node.LIVING_S]
+    yield start
+    start.cancel()
+    await asyncio.wait({start})
+
+
+async def test_a_start_is_refused_where_a_living_node_has_its_name():
+    board = Board()
+    it = Beating(MemoryEngine(board), "a")
+    async with beating(MemoryEngine(board), "a") as living, starting(it) as start:
+        await living.beat()
+        it.alarm.set()
+        with pytest.raises(NodeNameTaken, match=r"another name in cluster\.node"):
+            await start
+        await living.beat()
+        assert living.node.contact.state == "joined"
+
+
+async def test_the_name_of_a_process_that_was_killed_is_taken_over():
+    board = Board()
+    board.beat(Beating(MemoryEngine(board), "a").node._next_beat())
+    it = Beating(MemoryEngine(board), "a")
+    async with starting(it):
+        it.alarm.set()
+        await until(lambda: it.node.contact.state == "joined")
+        assert board.names["a"][0].startswith(it.node.incarnation)
+
+
+async def test_a_node_that_lost_its_name_while_it_stood_still_goes_on_alone_and_says_so():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it:
+        board.now_ms += DEAD_MS
+        async with beating(MemoryEngine(board), "a") as other:
+            await it.beat()
+            assert it.node.contact.state == "refused"
+            assert "runs in cluster main already" in (it.node.contact.problem or "")
+            assert await it.node.claim(claim(), nobody) is False
+            await other.beat()
+            assert other.node.contact.state == "joined"
+        await it.beat()
+        assert it.node.contact.state == "joined"
+
+
+async def test_an_engine_that_lies_ends_nothing():
+    engine = MemoryEngine(Board())
+    async with beating(engine) as it:
+        for lie in (OtherFacts(FACTS), NameHeld("x"), OtherFacts(Facts("2vxsx-fae", "")), ValueError("nonsense")):
+            engine.lies["beat"] = lie
+            await it.beat()
+            assert it.node.contact.state in ("away", "refused")
+        engine.lies.clear()
+        await it.beat()
+        assert it.node.contact.state == "joined"
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_opening_is_granted_once_for_the_cluster_and_again_to_whoever_has_it():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
+        assert await it.node.claim(claim(), nobody) is True
+        assert await it.node.claim(claim(), nobody) is True
+        with pytest.raises(OpeningClaimed) as caught:
+            await other.node.claim(claim(), nobody)
+        assert 4500 <= caught.value.close_code < 5000
+        assert await other.node.claim(claim(b"s" * 32), nobody) is True
+        board.now_ms += 240_001
+        assert await other.node.claim(claim(), nobody) is True
+        assert it.node.claims == {"granted": 2}
+        assert other.node.claims == {"granted": 2, "used": 1}
+
+
+async def test_without_the_engine_nobody_knows_and_nobody_waits():
+    engine = MemoryEngine(Board())
+    async with beating(engine) as it:
+        engine.is_away = True
+        assert await it.node.claim(claim(), nobody) is False
+        await it.beat()
+        engine.made.clear()
+        assert await it.node.claim(claim(), nobody) is False
+        assert engine.made == []
+        assert it.node.claims["unknown"] == 2
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+async def test_an_answer_that_comes_late_is_passed_on(is_used):
+    board, late = Board(), []
+    engine = MemoryEngine(board)
+    async with beating(engine, settings={"claim_timeout": "1ms"}) as it, beating(MemoryEngine(board), "b") as other:
+        if is_used:
+            assert await other.node.claim(claim(), nobody) is True
+        engine.stall()
+        assert await it.node.claim(claim(), late.append) is False
+        engine.go_on()
+        await until(lambda: late)
+        assert isinstance(late[0], OpeningClaimed if is_used else type(None))
+        assert it.node.claims["late used" if is_used else "late granted"] == 1
+
+
+async def test_a_slow_engine_has_a_bounded_number_of_commands_to_do():
+    engine = MemoryEngine(Board())
+    async with beating(engine, settings={"claim_timeout": "1ms", "commands": 4}) as it:
+        engine.stall()
+        for number in range(20):
+            assert await it.node.claim(claim(bytes([number]) * 32), lambda _: None) is False
+        assert it.node.commands.under_way <= 4 + 1
+        assert it.node.commands.dropped >= 15
+        engine.go_on()
+
+
+# --- places -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_place_is_taken_over_by_the_node_that_its_client_returns_to():
+    board = Board()
+    async with beating(MemoryEngine(board), "a", settle_s=0) as it, beating(MemoryEngine(board), "b") as other:
+        assert await it.node.claim(claim(b"", group=GROUP.group), nobody) is True
+        assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is True
+        assert await it.node.release(GROUP) == "taken"
+
+
+async def test_nobody_takes_over_a_place_while_a_living_node_closes_it():
+    board = Board()
+    async with beating(MemoryEngine(board), "a", settle_s=0) as it, beating(MemoryEngine(board), "b") as other:
+        await it.node.claim(claim(b"", group=GROUP.group), nobody)
+        assert await it.node.release(GROUP) == "free"
+        with pytest.raises(ClientLeaving):
+            await other.node.claim(claim(b"", group=GROUP.group), nobody)
+        it.node.released(GROUP)
+        await until(lambda: not board.places)
+        assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is True
+
+
+async def test_a_node_that_died_closes_nothing_any_more():
+    board = Board()
+    async with beating(MemoryEngine(board), "b") as other:
+        board.release("a", GROUP)
+        assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is True
+
+
+async def test_an_engine_that_has_just_come_back_is_not_believed_about_places():
+    board = Board()
+    engine = MemoryEngine(board)
+    async with beating(engine, "a") as it:
+        assert await it.node.release(GROUP) == "unknown"
+        it.now += contact.SETTLE_S
+        assert await it.node.release(GROUP) == "free"
+        engine.is_away = True
+        assert await it.node.release(GROUP) == "unknown"
+        await it.beat()
+        engine.is_away = False
+        await it.beat()
+        assert await it.node.release(GROUP) == "unknown"
+
+
+async def test_whoever_lost_the_engine_confirms_its_places_and_the_latest_session_wins():
+    board = Board()
+    engine, later = MemoryEngine(board), MemoryEngine(board)
+    async with beating(engine, "a", settle_s=0) as it, beating(later, "b", settle_s=0) as other:
+        it.local.places = [Held(GROUP, 5)]
+        other.local.places = [Held(GROUP, 7)]
+        board.flush()
+        for each in (engine, later):
+            each.is_away = True
+        for each in (it, other):
+            await each.beat()
+        for each in (engine, later):
+            each.is_away = False
+        for each in (other, it):
+            await each.beat()
+        assert await it.node.release(GROUP) == "taken"
+        assert await other.node.release(GROUP) == "free"
+
+
+async def test_an_engine_that_lost_everything_between_two_heartbeats_is_noticed():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
+        it.local.places = [Held(GROUP, 5)]
+        it.now += contact.SETTLE_S
+        other.now += contact.SETTLE_S
+        board.flush()
+        await other.beat()
+        assert await other.node.release(GROUP) == "unknown"  # nobody who lost his places has confirmed them yet
+        await it.beat()
+        other.now += contact.SETTLE_S
+        assert await other.node.release(GROUP) == "taken"
+
+
+async def test_a_place_whose_claim_was_not_answered_is_confirmed_with_the_next_heartbeat():
+    board = Board()
+    engine = MemoryEngine(board)
+    async with beating(engine, "a") as it:
+        engine.lies["claim"] = EngineAway("too many commands")
+        assert await it.node.claim(claim(group=GROUP.group), nobody) is False
+        it.local.places = [Held(GROUP, 5)]
+        await until(lambda: GROUP in board.places)
+        assert board.places[GROUP][0] == ("held", 5, "a")
+
+
+async def test_places_are_confirmed_from_time_to_time():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it:
+        it.local.places = [Held(Place(CANISTER, bytes([number // 256, number % 256])), 5) for number in range(1200)]
+        await it.beat()
+        assert not board.places
+        it.now += node.CONFIRM_S
+        await it.beat()
+        assert len(board.places) == 1200
+
+
+async def test_clients_of_v2_have_no_place_and_need_no_engine():
+    engine = MemoryEngine(Board())
+    engine.is_away = True
+    async with beating(engine) as it:
+        assert await it.node.release(Place(CANISTER, b"")) == "free"
+        it.node.released(Place(CANISTER, b""))
+
+
+# --- the doorbell -----------------------------------------------------------------------------------------------------
+
+
+async def test_other_nodes_are_nudged_and_the_own_one_is_not():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
+        for each in (it, other, it):
+            await each.beat()
+        for _ in range(3):
+            it.node.ring(CANISTER)
+        await until(lambda: other.local.nudged)
+        assert other.local.nudged == [CANISTER]
+        assert it.local.nudged == []
+        assert (it.node.rings["heard"], other.node.rings["heard"]) == (0, 1)
+
+
+async def test_a_node_without_others_rings_for_nobody():
+    engine = MemoryEngine(Board())
+    async with beating(engine) as it:
+        it.node.ring(CANISTER)
+        assert it.node._ringing is None
+        await it.beat()
+        assert it.node.rings["sent"] == 0
+
+
+async def test_what_is_no_doorbell_is_counted_and_harmless():
+    board = Board()
+    async with beating(MemoryEngine(board)) as it:
+        await until(lambda: board.listeners)
+        board.listeners[0](b"\xff" * 50)
+        assert it.node.rings["malformed"] == 1
+        assert it.local.nudged == []
+
+
+async def test_a_doorbell_that_is_not_heard_is_connected_anew():
+    engine = MemoryEngine(Board())
+    async with beating(engine) as it:
+        await until(lambda: engine.listening == 1)
+        engine.is_deaf = True
+        for _ in range(node.DEAF_BEATS + 2):
+            await it.beat()
+        await until(lambda: engine.listening == 2)
+        engine.is_deaf = False
+        for _ in range(3 * node.DEAF_BEATS):
+            await it.beat()
+            await until(lambda: not it.node._unheard)
+        assert engine.listening == 2
+
+
+def test_a_doorbell_names_its_sender_by_the_incarnation():
+    async def main() -> None:
+        it = Beating(MemoryEngine(Board()))
+        assert len(bytes.fromhex(it.node.incarnation)) == rings.SENDER_BYTES
+
+    asyncio.run(main())

@@ -1,0 +1,283 @@
+"""The scripts at a real Redis do what the board in memory does, and what goes wrong there is an engine that is away."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from appliance.cluster.commands import Commands
+from appliance.cluster.engine import Beat, Facts, NodeInfo
+from appliance.cluster.joining import missing_extra, password_from
+from appliance.cluster.redis_engine import RedisEngine
+from appliance.config.cluster import Cluster
+from appliance.errors import EngineAway, EngineUnsuitable
+from appliance.gateway.nodes import Claim, Held, Place
+from appliance.ic.principal import Principal
+from tests.cluster.board import Board
+from tests.cluster.nodes import CANISTER, INFO, NOW_NS, claim, until
+from tests.cluster.redis_server import RedisServer, redis_at_port, redis_server, redis_with_tls, sentinel
+from tests.needs import program
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@asynccontextmanager
+async def engine_at(
+    url: str, *, name: str = "main", password: str | None = None, **options: Any
+) -> AsyncIterator[RedisEngine]:
+    async def read_password() -> str | None:
+        return password
+
+    engine = RedisEngine(Cluster.model_validate({"url": url, "name": name, **options}), read_password)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def beat(node: str, number: int = 1, *, incarnation: str = "0" * 16, facts: str = "a", replaces: str = "") -> Beat:
+    return Beat(node, incarnation, number, Facts(facts, "b"), INFO, replaces)
+
+
+NODES = st.sampled_from(["a", "b", "b.2"])
+INCARNATIONS = st.sampled_from(["0" * 16, "f" * 16])
+PLACES = st.sampled_from([Place(CANISTER, group) for group in (b"x", b"xy", b"\x00:")])
+CLAIMS = st.builds(
+    Claim,
+    st.one_of(PLACES, st.just(Place(CANISTER, b"")), st.just(Place(Principal(b"x"), b""))),
+    st.just("client"),
+    st.sampled_from([b"key", b"ke"]),
+    st.sampled_from([b"", b"r" * 32, b"s" * 32]),
+    st.just(NOW_NS + 240 * 10**9),
+)
+STEPS = st.one_of(
+    st.tuples(
+        st.just("beat"),
+        st.builds(
+            Beat,
+            NODES,
+            INCARNATIONS,
+            st.integers(0, 3),
+            st.builds(Facts, st.sampled_from(["a", 'b"']), st.just("root")),
+            st.just(NodeInfo("1.0", "ma|chine", 7, 10**18)),
+            st.sampled_from(["", "0" * 16 + ":1"]),
+        ),
+    ),
+    st.tuples(st.just("leave"), NODES, INCARNATIONS),
+    st.tuples(st.just("claim"), NODES, INCARNATIONS, CLAIMS, st.integers(0, 3)),
+    st.tuples(st.just("hold"), NODES, st.lists(st.builds(Held, PLACES, st.integers(0, 10**19)), max_size=3)),
+    st.tuples(st.just("release"), NODES, PLACES),
+    st.tuples(st.just("released"), NODES, PLACES),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.lists(STEPS, max_size=30))
+def test_redis_does_what_the_board_does(server: RedisServer, steps: list[tuple[Any, ...]]) -> None:
+    async def main() -> None:
+        board = Board()
+        async with engine_at(server.url, name="model") as engine, Redis.from_url(server.url) as raw:
+            await raw.flushall()
+            for name, *args in steps:
+                if name == "claim":
+                    node, incarnation, claimed, later = args
+                    now_ns = NOW_NS + later
+                    ours = await engine.claim(node, incarnation, claimed, now_ns=now_ns)
+                    assert ours == board.claim(node, incarnation, claimed, now_ns), (name, args)
+                else:
+                    assert await getattr(engine, name)(*args) == getattr(board, name)(*args), (name, args)
+            seen = [(each.name, each.incarnation, each.info) for each in await engine.nodes()]
+            assert seen == [(each.name, each.incarnation, each.info) for each in board.nodes()]
+            assert len(await raw.keys(b"icws:model:opening:*")) == len(board.openings)
+            assert len(await raw.keys(b"icws:model:place:*")) == len(board.places)
+            for key in await raw.keys("*"):
+                if key != b"icws:model:nodes":
+                    assert 0 < await raw.pttl(key) <= 3_600_000, key
+
+    asyncio.run(main())
+
+
+async def test_a_claim_stands_as_long_as_its_opening_and_not_for_ever(server: RedisServer):
+    async with engine_at(server.url, name="claims") as engine, Redis.from_url(server.url) as raw:
+        await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS)
+        (key,) = await raw.keys(b"icws:claims:opening:*")
+        assert 239_000 < await raw.pttl(key) <= 240_000
+        far = claim(b"f" * 32)._replace(expires_ns=NOW_NS + 10**18)
+        await engine.claim("a", "0" * 16, far, now_ns=NOW_NS)
+        assert max([await raw.pttl(each) for each in await raw.keys(b"icws:claims:opening:*")]) <= 600_000
+        late = claim(b"l" * 32)._replace(expires_ns=NOW_NS - 10**9)
+        assert await engine.claim("a", "0" * 16, late, now_ns=NOW_NS) == "granted"
+
+
+async def test_what_is_rung_is_heard_by_everybody(server: RedisServer):
+    heard: list[bytes] = []
+    async with engine_at(server.url) as engine, engine_at(server.url) as other:
+        listening = [asyncio.ensure_future(each.listen(heard.append)) for each in (engine, other)]
+        while len(heard) < 2:  # the subscription takes its time
+            heard.clear()
+            await other.ring(b"ding")
+            await asyncio.sleep(0.01)
+        assert set(heard) == {b"ding"}
+        for each in listening:
+            each.cancel()
+        await asyncio.wait(listening)
+
+
+async def test_an_engine_at_a_port(tmp_path: Path):
+    with redis_at_port(tmp_path) as url:
+        async with engine_at(url) as engine:
+            await engine.connect()
+            assert (await engine.beat(beat("a"))).was_known is False
+            assert (await engine.beat(beat("a", 2))).was_known is True
+
+
+async def test_clusters_of_other_names_share_nothing(server: RedisServer):
+    async with engine_at(server.url, name="one") as engine, engine_at(server.url, name="two") as other:
+        assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS) == "granted"
+        assert await other.claim("a", "f" * 16, claim(), now_ns=NOW_NS) == "granted"
+
+
+async def test_a_server_that_is_gone_or_stands_still_is_away_and_comes_back(tmp_path: Path):
+    with redis_server(tmp_path) as server:
+        # One that has patience where an answer has to come, and one that has none where it must not.
+        async with engine_at(server.url, timeout="60s") as engine, engine_at(server.url, timeout="100ms") as hasty:
+            await engine.connect()
+            server.stop()
+            with pytest.raises(EngineAway):
+                await hasty.beat(beat("a"))
+            server.go_on()
+            await engine.beat(beat("a"))
+            server.kill()
+            with pytest.raises(EngineAway):
+                await engine.beat(beat("a"))
+            server.start()
+            await engine.connect()
+            await engine.beat(beat("a"))
+            assert [each.name for each in await engine.nodes()] == ["a"]
+
+
+async def test_commands_that_take_too_long_cost_no_connections(tmp_path: Path):
+    with redis_server(tmp_path) as server:
+        async with engine_at(server.url, timeout="60s") as engine, Redis.from_url(server.url) as raw:
+            commands = Commands(8)
+            await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS)
+            before = (await raw.info("stats"))["total_connections_received"]
+            server.stop()
+            for number in range(50):
+                wanted = partial(engine.claim, "a", "0" * 16, claim(bytes([number]) * 32), now_ns=NOW_NS)
+                with pytest.raises(EngineAway):
+                    await commands.run(wanted, 0.001)
+            server.go_on()
+            await until(lambda: not commands.under_way)
+            after = (await raw.info("stats"))["total_connections_received"]
+            assert after - before <= 8
+            assert commands.dropped >= 42
+
+
+async def test_a_full_server_is_away(tmp_path: Path):
+    with redis_server(tmp_path, "--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
+        async with engine_at(server.url) as engine:
+            await engine.connect()
+
+            async def fill() -> None:
+                for number in range(100_000):
+                    await engine.claim("a", "0" * 16, claim(number.to_bytes(32, "big")), now_ns=NOW_NS)
+
+            with pytest.raises(EngineAway, match="maxmemory"):
+                await fill()
+
+
+async def test_a_server_that_evicts_is_refused_by_name(tmp_path: Path):
+    with redis_server(tmp_path, "--maxmemory-policy", "allkeys-lru") as server:
+        async with engine_at(server.url) as engine:
+            with pytest.raises(EngineUnsuitable, match="allkeys-lru"):
+                await engine.connect()
+
+
+async def test_a_node_of_redis_cluster_is_refused_by_name(tmp_path: Path):
+    with redis_at_port(tmp_path, is_cluster=True) as url:
+        async with engine_at(url) as engine:
+            with pytest.raises(EngineUnsuitable, match="Redis Cluster"):
+                await engine.connect()
+
+
+async def test_sentinels_know_where_the_server_is_and_are_refused_in_its_place(tmp_path: Path):
+    with redis_at_port(tmp_path) as url, sentinel(tmp_path / "sentinel", url, "house") as where:
+        async with engine_at(f"sentinel://{where}/house") as engine:
+            await engine.connect()
+            await engine.beat(beat("a"))
+            async with engine_at(url) as direct:
+                assert [each.name for each in await direct.nodes()] == ["a"]
+        async with engine_at(f"sentinel://{where}/another") as engine:
+            with pytest.raises(EngineAway, match="another"):
+                await engine.connect()
+        async with engine_at(f"redis://{where}") as engine:
+            with pytest.raises(EngineUnsuitable, match="sentinel://"):
+                await engine.connect()
+
+
+async def test_tls_is_verified(tmp_path: Path):
+    for name in ("own", "other"):
+        make = [program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+        make += ["-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        make += ["-keyout", f"{tmp_path}/{name}.key", "-out", f"{tmp_path}/{name}.pem"]
+        subprocess.run(make, check=True, capture_output=True)  # noqa: ASYNC221, S603
+    with redis_with_tls(tmp_path, tmp_path / "own.pem", tmp_path / "own.key") as url:
+        async with engine_at(url, ca=tmp_path / "own.pem") as engine:
+            await engine.connect()
+            await engine.beat(beat("a"))
+        for wrong in ({"ca": tmp_path / "other.pem"}, {}):
+            async with engine_at(url, **wrong) as engine:
+                with pytest.raises(EngineAway, match=r"[Cc]ertificate|CERTIFICATE"):
+                    await engine.connect()
+        async with engine_at(url.replace("localhost", "127.0.0.1"), ca=tmp_path / "own.pem") as engine:
+            with pytest.raises(EngineAway, match=r"127\.0\.0\.1"):
+                await engine.connect()
+
+
+async def test_a_user_and_a_password_from_a_file(tmp_path: Path):
+    rules = ["--user", "icws", "on", ">secret", "~icws:*", "&icws:*", "+@all"]
+    with redis_server(tmp_path, "--requirepass", "other", *rules) as server:
+        at_user = server.url.replace("unix://", "unix://icws@")
+        async with engine_at(at_user, password="secret", password_file="x") as engine:
+            await engine.connect()
+            await engine.beat(beat("a"))
+            assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS) == "granted"
+        async with engine_at(at_user, password="wrong", password_file="x") as engine:
+            with pytest.raises(EngineAway, match=r"WRONGPASS|invalid username-password"):
+                await engine.connect()
+        async with engine_at(server.url) as engine:
+            with pytest.raises(EngineAway, match=r"[Aa]uthentication"):
+                await engine.connect()
+
+
+def test_a_password_comes_from_where_a_key_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    assert password_from(file) == "secret"
+    monkeypatch.setenv("REDIS_PASSWORD", "word")
+    assert password_from(Path("env:REDIS_PASSWORD")) == "word"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert password_from(Path("credential:password")) == "secret"
+    for missing in ("env:NO_SUCH", "credential:none", tmp_path / "none"):
+        with pytest.raises(OSError, match=r"."):
+            password_from(Path(missing))
+
+
+def test_the_advice_for_a_missing_extra_names_no_index(monkeypatch: pytest.MonkeyPatch):
+    assert missing_extra() is None
+    monkeypatch.setattr("appliance.cluster.joining.find_spec", lambda _: None)
+    assert "[cluster]" in (missing_extra() or "")
+    assert "http" not in (missing_extra() or "")

@@ -1,0 +1,142 @@
+"""Three nodes on a virtual clock, clients that move between them, and an engine that goes away and loses everything: no
+living session is ended for the end of another, and no opening message is used twice.
+
+An engine that is away is noticed by every node here before it is back. One that is back sooner may be believed
+too early: docs/scaling.md says so.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.cluster import contact
+from appliance.errors import ClientLeaving, GatewayError, OpeningClaimed
+from appliance.gateway.nodes import Held, Place
+from tests.cluster.board import Board, MemoryEngine
+from tests.cluster.nodes import CANISTER, Beating, beating, claim
+
+NODES = st.sampled_from("abc")
+CLIENTS = st.just(b"x")
+STEPS = st.one_of(
+    st.tuples(st.just("open"), NODES, CLIENTS),
+    st.tuples(st.just("leave"), NODES, CLIENTS),
+    st.tuples(st.just("copy"), NODES, st.integers(0, 20)),
+    st.tuples(st.just("beat"), NODES),
+    st.tuples(st.just("tick")),
+    st.tuples(st.just("restart")),
+    st.tuples(st.just("away")),
+    st.tuples(st.just("back")),
+)
+
+
+@dataclass
+class World:
+    """What is true, whatever the nodes know: who has the newest session of each client, and who used what."""
+
+    board: Board
+    engines: dict[str, MemoryEngine]
+    nodes: dict[str, Beating]
+    now_ns: int = 0
+    number: int = 0
+    newest: dict[bytes, str] = field(default_factory=dict)
+    open: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    granted: dict[bytes, str] = field(default_factory=dict)
+    is_lost: set[bytes] = field(default_factory=set)
+
+    async def do(self, step: tuple[Any, ...]) -> None:
+        await getattr(self, f"_{step[0]}")(*step[1:])
+
+    async def _open(self, name: str, client: bytes) -> None:
+        """A client opens a session at a node, which ends the one that the canister knows of it elsewhere."""
+        self.number += 1
+        request_id = self.number.to_bytes(32, "big")
+        try:
+            is_first = await self.nodes[name].node.claim(claim(request_id, group=client), _ignored)
+        except ClientLeaving:
+            return
+        if is_first:
+            self.granted[request_id] = name
+        self.now_ns += 1
+        self.newest[client] = name
+        self.open[name, client] = self.now_ns
+        self._publish(name)
+
+    async def _copy(self, name: str, number: int) -> None:
+        """Somebody sends a copy of an opening message to a node."""
+        if not self.number:
+            return
+        request_id = (1 + number % self.number).to_bytes(32, "big")
+        try:
+            is_first = await self.nodes[name].node.claim(claim(request_id), _ignored)
+        except OpeningClaimed:
+            return
+        if is_first and request_id not in self.is_lost:
+            assert self.granted.setdefault(request_id, name) == name, "an opening message was granted twice"
+
+    async def _leave(self, name: str, client: bytes) -> None:
+        """A client leaves a node, which asks whether it may make the close call."""
+        if self.open.pop((name, client), None) is None:
+            return
+        self._publish(name)
+        place = Place(CANISTER, client)
+        if await self.nodes[name].node.release(place) != "free":
+            return
+        assert (self.newest[client], client) not in self.open, "a living session was ended"
+        self.nodes[name].node.released(place)
+        await asyncio.sleep(0)
+
+    async def _beat(self, name: str) -> None:
+        await self.nodes[name].beat()
+
+    async def _tick(self) -> None:
+        """As long as a node waits at most until it tries again."""
+        for it in self.nodes.values():
+            it.now += contact.MAX_WAIT_S
+        for it in self.nodes.values():
+            await it.beat()
+
+    async def _restart(self) -> None:
+        """The engine loses everything, within the time between two heartbeats."""
+        self.board.flush()
+        self.is_lost |= set(self.granted)
+        for it in self.nodes.values():
+            await it.beat()
+
+    async def _away(self) -> None:
+        for engine in self.engines.values():
+            engine.is_away = True
+        for it in self.nodes.values():
+            await it.beat()
+
+    async def _back(self) -> None:
+        for engine in self.engines.values():
+            engine.is_away = False
+
+    def _publish(self, name: str) -> None:
+        self.nodes[name].local.places = [
+            Held(Place(CANISTER, client), since_ns) for (node, client), since_ns in self.open.items() if node == name
+        ]
+
+
+def _ignored(_: GatewayError | None) -> None:
+    """No answer is late here: either there is one at once, or none."""
+
+
+@given(st.lists(STEPS, min_size=10, max_size=60))
+def test_no_living_session_is_ended_and_no_opening_is_used_twice(steps: list[tuple[Any, ...]]) -> None:
+    async def main() -> None:
+        board = Board()
+        engines = {name: MemoryEngine(board) for name in "abc"}
+        async with AsyncExitStack() as stack:
+            nodes = {name: await stack.enter_async_context(beating(engines[name], name)) for name in "abc"}
+            world = World(board, engines, nodes)
+            for it in nodes.values():
+                it.node._clock = lambda: world.now_ns
+            for step in steps:
+                await world.do(step)
+
+    asyncio.run(main())

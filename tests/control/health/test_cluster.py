@@ -1,0 +1,20 @@
+from appliance.control.health.cluster import finding_of, problem_of
+from tests.cluster.board import Board, MemoryEngine
+from tests.cluster.nodes import beating
+
+
+async def test_the_check_is_never_red_and_says_what_is_wrong():
+    assert finding_of(None).ok
+    board = Board()
+    engine = MemoryEngine(board)
+    async with beating(engine, "a") as it, beating(MemoryEngine(board), "b"):
+        await it.beat()
+        assert finding_of(it.node) == (finding := finding_of(it.node))
+        assert (finding.ok, finding.detail) == (True, "node a of cluster main, with 1 other node")
+        assert problem_of(it.node) is None
+        engine.is_away = True
+        await it.beat()
+        finding = finding_of(it.node)
+        assert finding.ok
+        assert "goes on without its cluster" in finding.detail
+        assert finding.detail == problem_of(it.node)
