@@ -23,6 +23,7 @@ GROUPS = {
         "status": ("operate.status", "Show the state of the gateway."),
         "canisters": ("operate.canisters", "List canisters; pause, resume, add or remove one."),
         "sessions": ("operate.sessions", "List the sessions."),
+        "nodes": ("operate.nodes", "List the nodes of the cluster."),
         "explain": ("operate.events", "Explain what happened in a session."),
         "limits": ("operate.monitoring", "Show the rate limits and who is limited."),
         "plugins": ("operate.monitoring", "List the plugins."),

@@ -16,6 +16,12 @@ _OVERVIEW = (
     ("polls", "poll", ""),
 )
 """Counters of the overview, each with its noun and what follows it."""
+_CONTACT = {
+    "joined": "joined",
+    "away": "without contact to the engine: goes on alone",
+    "refused": "refused: goes on alone",
+}
+"""The contact with the engine of a cluster."""
 
 
 @remote_command
@@ -52,6 +58,8 @@ def _pairs(state: Status, stats: Stats) -> Iterator[tuple[str, str]]:
     phase = "stopping" if state.stopping else "draining" if state.draining else ""
     yield "gateway", f"icws {state.version}, up {duration(state.uptime_s)}{f', {phase}' if phase else ''}"
     yield "principal", state.gateway_principal
+    if state.cluster is not None:
+        yield "cluster", f"{state.cluster}, node {state.node}, {_CONTACT[state.engine or 'away']}"
     yield "listening at", ", ".join(state.urls or [state.url])
     departing = f", {counted(state.departing, 'client')} departing" if state.departing else ""
     sessions, connections = counted(state.sessions, "open session"), counted(state.connections, "connection")

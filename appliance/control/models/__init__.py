@@ -41,6 +41,7 @@ from appliance.control.models.config import (
     RollbackRequest,
     Text,
 )
+from appliance.control.models.nodes import Node, Nodes
 from appliance.control.models.operation import (
     AddTokenRequest,
     Audit,
@@ -134,6 +135,8 @@ __all__ = [
     "Moment",
     "Name",
     "NewToken",
+    "Node",
+    "Nodes",
     "Plan",
     "PlanRequest",
     "Plugin",
