@@ -24,6 +24,7 @@ from tests.localnet.wasm.modules import module
 ELSEWHERE = {
     ("docs/client.md", "python"): "tests/client/snippets.py",
     ("docs/plugins.md", "python"): "tests/plugins/test_documentation.py",
+    ("docs/scaling.md", "yaml"): "tests/cluster/test_page.py",
     ("docs/plugins.md", "yaml"): "tests/plugins/test_documentation.py",
     ("docs/localnet.md", "js"): "tests/interop/test_deploy.py",
     ("demo/web/reconnect/README.md", "js"): "tests/browser/test_reconnect.py",

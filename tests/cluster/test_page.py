@@ -1,0 +1,66 @@
+"""What docs/scaling.md has to be copied is right."""
+
+import re
+from pathlib import Path
+
+import yaml
+from redis.asyncio import Redis
+
+from appliance.cluster.commands import Commands
+from appliance.cluster.engine import Beat
+from appliance.cluster.redis_engine import RedisEngine
+from appliance.config.cluster import Cluster
+from appliance.config.schema import Config
+from tests.cluster.nodes import FACTS, GROUP, INFO, NOW_NS, claim
+from tests.cluster.redis_server import redis_server
+from tests.docs.pages import TOP
+
+PAGE = (TOP / "docs" / "scaling.md").read_text()
+
+
+def block(language: str) -> str:
+    (text,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return str(text)
+
+
+def test_the_section_of_the_page_is_valid() -> None:
+    config = Config.model_validate(yaml.safe_load(block("yaml")))
+    assert config.cluster is not None
+    assert config.cluster.node == "a"
+
+
+async def test_a_user_with_the_rules_of_the_page_may_do_all_that_a_node_does(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        async with Redis.from_url(server.url) as admin:
+            assert await admin.execute_command(*block("text").strip().replace("PASSWORD", "secret").split())
+
+        async def read_password() -> str:
+            return "secret"
+
+        settings = {"url": server.url.replace("unix://", "unix://icws@"), "password_file": "x"}
+        engine = RedisEngine(Cluster.model_validate(settings), read_password)
+        await engine.connect()
+        await engine.beat(Beat("a", "0" * 16, 1, FACTS, INFO))
+        assert len(await engine.nodes()) == 1
+        assert await engine.claim("a", "0" * 16, claim(group=b"x"), now_ns=NOW_NS) == "granted"
+        assert await engine.release("a", GROUP) == "free"
+        await engine.released("a", GROUP)
+        await engine.ring(b"ding")
+        await listens(engine)
+        await engine.leave("a", "0" * 16)
+        await engine.close()
+
+
+async def listens(engine: RedisEngine) -> None:
+    """Whether it may subscribe: what is rung arrives."""
+    heard: list[bytes] = []
+    commands = Commands(4)
+    listening = commands.run(lambda: engine.listen(heard.append), 0)
+    try:
+        await listening
+    except Exception as error:
+        assert "no answer" in str(error)  # noqa: PT017 - it listens on
+    while not heard:
+        await engine.ring(b"ding")
+        assert commands.under_way, "the doorbell ended"
+    await commands.finish(0)
