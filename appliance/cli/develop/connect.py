@@ -233,7 +233,9 @@ def _tls_of(ca: Path | None, *, insecure: bool) -> ssl.SSLContext | None:
 def _stdin_lines() -> asyncio.Queue[bytes | None]:
     """Return a queue of lines, then None. A thread reads them: asyncio cannot wait for regular files."""
     lines: asyncio.Queue[bytes | None] = asyncio.Queue()
-    running, source = asyncio.get_running_loop(), sys.stdin.buffer
+    # The thread keeps sys.stdin itself: one that is closed while it is read, as the interpreter does at its end, aborts
+    # the process.
+    running, stdin = asyncio.get_running_loop(), sys.stdin
 
     def put(line: bytes | None) -> None:
         with suppress(RuntimeError):  # the session has ended and the loop is closed
@@ -241,7 +243,7 @@ def _stdin_lines() -> asyncio.Queue[bytes | None]:
 
     def read() -> None:
         try:
-            for line in source:
+            for line in stdin.buffer:
                 put(line)
         finally:
             put(None)
