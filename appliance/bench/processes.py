@@ -41,17 +41,28 @@ def _cpu_s(pid: int) -> float:
 @asynccontextmanager
 async def started(arguments: Sequence[str]) -> AsyncIterator[Process]:
     """Run ``python -m …`` with pipes, and terminate it with the block."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=1 << 20
+    spawning = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            sys.executable, "-m", *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=1 << 20
+        )
     )
+    try:
+        process = await asyncio.shield(spawning)
+    except asyncio.CancelledError:  # uvloop would kill it, but not wait for its end
+        await _end(await spawning)
+        raise
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                await process.communicate()
-        except TimeoutError:
-            process.kill()
+        await _end(process)
+
+
+async def _end(process: Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
             await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.communicate()
