@@ -16,10 +16,12 @@ from appliance.client import connect
 from appliance.config.schema import Config, Log
 from appliance.config.source import Source, start
 from appliance.control.control import Control
+from appliance.control.http.server import Server
 from appliance.crypto import Verifier
 from appliance.errors import CertificateStale, JournalUnusable
 from appliance.gateway.journal import files
 from appliance.gateway.journal.journal import NoJournal
+from appliance.gateway.sockets.listener import Listener
 from appliance.ic.key_file import load_or_create_identity
 from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
@@ -173,6 +175,24 @@ async def test_reloads_under_traffic_lose_no_socket_no_message_and_no_configurat
         assert not it.service.gateway.counters.gaps
         assert not it.service.gateway.counters.refused
         assert all(talker.heard for talker in talkers)
+
+
+async def test_clients_are_accepted_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the control plane bound later and its address taken, clients would have come for nothing."""
+    order, accept, serve = list[str](), Listener.open, Server.__aenter__
+
+    def noted_accept(listener: Listener) -> None:
+        order.append("clients")
+        accept(listener)
+
+    async def noted_serve(server: Server) -> Server:
+        order.append("control")
+        return await serve(server)
+
+    monkeypatch.setattr(Listener, "open", noted_accept)
+    monkeypatch.setattr(Server, "__aenter__", noted_serve)
+    async with house(tmp_path):
+        assert order == ["control", "clients"]
 
 
 async def test_a_gateway_alone_needs_no_control_plane(tmp_path):

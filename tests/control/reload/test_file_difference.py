@@ -41,3 +41,22 @@ async def test_what_is_found_of_the_configuration_before_is_no_answer_about_the_
     await asyncio.sleep(0)
     source.is_read.set()
     assert [await of_before, await of_after] == [True, False]
+
+
+async def test_a_file_that_hangs_takes_one_thread_and_is_shown_to_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the status is asked for: each look at it took a thread once, until none was left."""
+    monkeypatch.setattr(file_difference, "SHOWN_WITHIN_S", 0.01)
+    file = tmp_path / "gateway.yaml"
+    file.write_text("log: {level: info}\n")
+    source = Waiting(file)
+    running = source.load()
+    difference = file_difference.FileDifference(source)
+    try:
+        assert [await difference.shown(running, ()) for _ in range(10)] == [True] * 10
+        assert len(source.readers) == 1
+    finally:
+        source.is_read.set()
+    monkeypatch.setattr(file_difference, "SHOWN_WITHIN_S", 60)
+    assert not await difference.shown(running, ())

@@ -53,6 +53,33 @@ def test_an_address_is_told_when_to_come_back():
     assert it.connect(1)[0] is not None
 
 
+ELSEWHERE = {
+    "messages_per_principal": ((OTHER_CANISTER, "alice"), BOB, "messages of this principal 1/h"),
+    "messages_per_canister": (BOB, (OTHER_CANISTER, "alice"), "messages to this canister 1/h"),
+    "messages_total": ((OTHER_CANISTER, "bob"), None, "messages of all clients 1/h"),
+}
+"""By limit: whose message counts together with that of ALICE, whose does not, and what is told."""
+
+
+@pytest.mark.parametrize("mode", ["off", "shadow", "enforce"])
+@pytest.mark.parametrize("scope", ELSEWHERE)
+def test_messages_of_several_sessions_count_together(scope, mode):
+    together, apart, words = ELSEWHERE[scope]
+    limits = {name: {"mode": "off"} for name in SCOPES} | {scope: {"rate": "1/h", "burst": 2, "mode": mode}}
+    it, now_ns = Config.model_validate({"rate_limits": limits}), 5 * SECOND
+    counted = Limits(it, clock=lambda: now_ns)
+    assert [counted.message(ALICE), counted.message(together)] == [None, None]
+    exceeded = counted.message(ALICE)
+    if mode == "off":
+        assert exceeded is None
+    else:
+        assert (exceeded.scope, exceeded.is_enforced) == (scope, mode == "enforce")
+        assert words in str(exceeded.error())
+        counted.follow(it)
+        assert counted.message(together) is not None, "a reload forgets nothing"
+    assert apart is None or counted.message(apart) is None
+
+
 @given(st.integers(1, 10**14))
 def test_whole_seconds_are_never_too_few_and_at_most_one_too_many(delay_ns):
     exceeded = LimitExceeded("connections_per_ip", delay_ns, Config().rate_limits.connections_per_ip)

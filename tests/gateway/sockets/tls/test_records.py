@@ -25,16 +25,15 @@ class Received(asyncio.Protocol):
     def __init__(self) -> None:
         self.data = b""
         self.transport = None
-        self.is_lost = self.has_ended = False
+        self.is_lost = self.pauses = False
 
     def connection_made(self, transport) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         self.data += data
-
-    def eof_received(self) -> None:
-        self.has_ended = True
+        if self.pauses:
+            self.transport.pause_reading()
 
     def connection_lost(self, exc) -> None:
         self.is_lost = True
@@ -149,6 +148,18 @@ async def test_while_the_client_is_not_read_nothing_is_decrypted_and_afterwards_
     assert 0 < len(stage.received.data) <= DIRECT * OF_FRAME
     await until(lambda: stage.socket.is_read)
     assert stage.received.data == data
+
+
+async def test_whoever_is_not_read_from_the_middle_of_its_records_on_keeps_the_rest(stage: Stage) -> None:
+    stage.received.pauses = True
+    stage.records.data_received(stage.encrypted(bytes(3000)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(stage.received.data) <= EACH * OF_FRAME
+    stage.received.pauses = False
+    stage.received.transport.resume_reading()
+    await until(lambda: stage.socket.is_read)
+    assert len(stage.received.data) == 3000
 
 
 async def test_a_client_that_is_gone_while_its_records_wait_leaves_nothing(stage: Stage) -> None:
