@@ -14,6 +14,13 @@ import pytest
 PATIENCE_S = 900
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """To make a Debian, install packages and compile takes minutes, each of which has a limit of its own."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(4 * PATIENCE_S))
+
+
 @dataclass(frozen=True)
 class Artefacts:
     folder: Path

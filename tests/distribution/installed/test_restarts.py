@@ -22,9 +22,6 @@ with socket.socket(socket.AF_UNIX) as way:
 METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
 
 
-pytestmark = pytest.mark.timeout(4 * debian.PATIENCE_S)
-
-
 @pytest.fixture(scope="module")
 def machine(artefacts, tmp_path_factory) -> Debian:
     """With the earlier version installed, and a copy of its environment for the clients: an upgrade replaces the one
