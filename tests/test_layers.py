@@ -211,7 +211,7 @@ def test_each_native_crate_has_one_module_that_imports_it() -> None:
     assert importers == {"appliance.crypto", "appliance.ic.http.exchanges"}
 
 
-PARTS = ("closing", "connection", "frames", "reading", "upgrade")
+PARTS = ("connection", "frame_parser", "frames", "handshake")
 
 
 def test_only_the_connection_and_its_parts_know_the_websocket_library() -> None:

@@ -28,8 +28,21 @@ class Transport(Protocol):
         """Take bytes; calls ``Outbox.pause`` when it has too many."""
 
 
-def _ignore(_: int) -> None:
+class Holder(Protocol):
+    """Whoever counts the bytes that an outbox keeps."""
+
+    def hold(self, number: int) -> None:
+        """So many bytes more are kept, or fewer where negative."""
+
+
+class _Nobody:
     """For an outbox whose bytes nobody counts."""
+
+    def hold(self, number: int) -> None:
+        """Count nothing."""
+
+
+NOBODY = _Nobody()
 
 
 class Outbox:
@@ -44,7 +57,7 @@ class Outbox:
         "_finish",
         "_frames",
         "_full",
-        "_held",
+        "_holder",
         "_limit",
         "_paused",
         "_sealed",
@@ -53,10 +66,10 @@ class Outbox:
         "waiting",
     )
 
-    def __init__(self, transport: Transport, limit: int, held: Callable[[int], None] = _ignore) -> None:
-        """``held`` is called with the bytes that wait more, or fewer where negative, those of a full transport too."""
+    def __init__(self, transport: Transport, limit: int, holder: Holder = NOBODY) -> None:
+        """``holder`` counts the bytes that wait, those of a full transport too."""
         self._transport = transport
-        self._held = held
+        self._holder = holder  # not its bound method, which would take 64 bytes of each connection
         self._limit = limit
         self._frames: deque[bytes] | tuple[()] = _NONE
         self._paused = False
@@ -103,7 +116,7 @@ class Outbox:
         if drop:
             self._frames = _NONE
             self._finish = None
-            self._held(-self.waiting)
+            self._holder.hold(-self.waiting)
             self.waiting = 0
 
     def finish(self, end: Callable[[], None]) -> None:
@@ -125,7 +138,7 @@ class Outbox:
         while self._frames and not self._paused:
             frame = self._frames.popleft()
             self.waiting -= len(frame)
-            self._held(-len(frame))
+            self._holder.hold(-len(frame))
             self._transport.write(frame)
         self._frames = self._frames or _NONE
         if self._finish is not None and not self._frames:
@@ -138,7 +151,7 @@ class Outbox:
         self._count_full(0)
 
     def _count_full(self, buffered: int) -> None:
-        self._held(buffered - self._full)
+        self._holder.hold(buffered - self._full)
         self._full = buffered
 
     def _keep(self, frame: bytes, limit: int) -> None:
@@ -149,7 +162,7 @@ class Outbox:
             self._frames = deque()
         self._frames.append(frame)
         self.waiting = waiting
-        self._held(len(frame))
+        self._holder.hold(len(frame))
 
 
 class LoggingTransport:

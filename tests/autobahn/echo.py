@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from unittest.mock import patch
 
-from websockets.frames import Frame, Opcode
+from websockets.frames import Frame as OutgoingFrame
+from websockets.frames import Opcode
 
 from appliance.gateway.sockets import listener
 from appliance.gateway.sockets.connection import Connection
+from appliance.gateway.sockets.frame_parser import Frame
 from appliance.gateway.sockets.http import Route
 from tests.gateway.served import served
 
@@ -49,18 +51,18 @@ class EchoConnection(Connection):
             self._opcode, self._decoder = frame.opcode, codecs.getincrementaldecoder("utf-8")()
         if self._opcode is Opcode.TEXT:
             try:
-                self._decoder.decode(bytes(frame.data), frame.fin)
+                self._decoder.decode(frame.data, frame.fin)
             except UnicodeDecodeError:
                 self._fail()
                 return
+        self._parts = self._parts or bytearray()
         self._parts += frame.data
         if frame.fin:
-            message = bytes(self._parts)
-            self._parts.clear()
-            self._outbox.put(Frame(self._opcode, message).serialize(mask=False))
+            message, self._parts = bytes(self._parts), None
+            self._outbox.put(OutgoingFrame(self._opcode, message).serialize(mask=False))
 
     def _fail(self) -> None:
-        self._protocol.fail(1007, "invalid UTF-8")
+        self._parser.fail(1007, "invalid UTF-8")
         self.flush()
         self.begin_closing()
 

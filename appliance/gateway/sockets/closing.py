@@ -3,13 +3,13 @@
 from dataclasses import asdict
 
 import structlog
-from websockets.server import ServerProtocol
 
 from appliance.errors import ClosedByOperator, GatewayError
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Ending
 from appliance.gateway.peer import Peer
 from appliance.gateway.recording.timeline import ConnectionEnd
+from appliance.gateway.sockets.frame_parser import FrameParser
 from appliance.gateway.sockets.refusals import Refusal, Refusals
 
 _log = structlog.get_logger(__name__)
@@ -42,16 +42,16 @@ def reason_of(error: Exception | None) -> str | None:
     return None if error is None else "internal"
 
 
-def end_of(protocol: ServerProtocol, cause: Exception | None, now_ns: int) -> ConnectionEnd:
+def end_of(parser: FrameParser, cause: Exception | None, now_ns: int) -> ConnectionEnd:
     """How an upgraded connection ended. ``cause`` is the error that the gateway closed it for, None if it did not."""
-    sent, received = protocol.close_sent, protocol.close_rcvd
+    sent, received = parser.close_sent, parser.close_rcvd
     code = 1006 if sent is None else int(sent.code)  # the library has names for some codes, which a log would show
     if cause is not None:
         return ConnectionEnd(now_ns, code, "gateway", str(cause), reason_of(cause))
     if received is not None:
         words = f"client: {received.reason}" if received.reason else "client"
         return ConnectionEnd(now_ns, code, "client", words, None)
-    return ConnectionEnd(now_ns, code, "network", str(protocol.parser_exc or "connection lost"), None)
+    return ConnectionEnd(now_ns, code, "network", parser.problem or "connection lost", None)
 
 
 def _count_refused(gateway: Gateway, peer: Peer, reason: str) -> None:

@@ -1,6 +1,6 @@
 """One accepted socket: phases and their timers, WebSocket frames and the close, around a peer.
 
-``websockets`` without I/O implements RFC 6455; only this, ``closing``, ``frames``, ``reading`` and ``upgrade`` know it.
+``handshake`` and ``frame_parser`` implement RFC 6455.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol, cast
 
 import structlog
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
 from websockets.protocol import State
 
 from appliance.config.schema import Gateway as Settings
@@ -20,16 +20,15 @@ from appliance.gateway.peer import Peer
 from appliance.gateway.recording.timeline import Timeline
 from appliance.gateway.sockets.accepting.arrivals import Accepted
 from appliance.gateway.sockets.closing import close_of, cut_reason, end_of, record_end
-from appliance.gateway.sockets.frames import FrameParser, Part
+from appliance.gateway.sockets.frame_parser import Frame, FrameParser
+from appliance.gateway.sockets.frames import Part
 from appliance.gateway.sockets.http import Route
-from appliance.gateway.sockets.phases import Phase, Timer
+from appliance.gateway.sockets.phases import Phase, Timer, Timers
 from appliance.gateway.sockets.reading import Pause, Reading
 from appliance.gateway.sockets.turns import Turns
 from appliance.gateway.sockets.upgrade import Upgrade, UpgradeHost
 
 _log = structlog.get_logger(__name__)
-_library_log = logging.getLogger(f"{__name__}.websockets")
-_library_log.setLevel(logging.WARNING)
 
 
 class ConnectionOwner(UpgradeHost, Protocol):
@@ -37,6 +36,7 @@ class ConnectionOwner(UpgradeHost, Protocol):
 
     settings: Settings
     turns: Turns
+    timers: Timers
 
     def accepted(self, connection: "Connection") -> None:
         """The socket was accepted."""
@@ -53,27 +53,28 @@ class Connection(asyncio.Protocol):
 
     # A dictionary of so many attributes would take 1 KiB of each connection.
     __slots__ = (
-        *("_accepted", "_begun_at", "_cause", "_generation", "_heard_at", "_loop", "_outbox", "_owner", "_parts"),
-        *("_peer", "_phase", "_pinged_at", "_protocol", "_reading", "_settings", "_timeline", "_timer", "_trace"),
-        *("_transport", "_upgrade", "holding"),
+        *("_accepted", "_begun_at", "_cause", "_generation", "_heard_at", "_loop", "_outbox", "_owner", "_parser"),
+        *("_parts", "_peer", "_phase", "_pinged_at", "_reading", "_settings", "_timeline", "_timer"),
+        *("_trace", "_transport", "_upgrade", "holding"),
     )
 
     def __init__(self, owner: ConnectionOwner, generation: str, accepted: Accepted) -> None:
         """``generation`` is the one at the path ``/`` of the address that accepted the socket."""
         self._owner = owner
-        self._accepted = accepted
+        self._accepted: Accepted | None = accepted
+        self.holding = accepted.holding
         self._generation = generation
         self._settings = owner.settings
         self._loop = asyncio.get_running_loop()
         most = min(self._settings.max_opening, self._settings.max_frame)
-        self._protocol = FrameParser(most, _library_log)
+        self._parser = FrameParser(most)
         self._upgrade: Upgrade | None = None
-        self._parts = bytearray()
+        self._parts: bytearray | None = None
         self._trace = _log.is_enabled_for(logging.DEBUG)
         self._peer: Peer | None = None
         self._cause: Exception | None = None
         self._phase = Phase.REQUEST
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | float | None = None
         self._heard_at = self._begun_at = self._pinged_at = self._loop.time()
 
     @property
@@ -87,23 +88,18 @@ class Connection(asyncio.Protocol):
         """The socket was accepted."""
         transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from it
         owner, gateway = self._owner, self._owner.gateway
+        # Kept no longer: the address and the time of each connection would take 0.2 KiB.
+        accepted, self._accepted = cast("Accepted", self._accepted), None
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
-        self._reading = Reading(self, self._protocol, transport, owner.turns)
-        self.holding = self._accepted.holding
-        self._outbox = Outbox(transport, self._settings.outbox, self.hold)
+        self._reading = Reading(self, self._parser, transport, owner.turns)
+        self._outbox = Outbox(transport, self._settings.outbox, self)
         self._timeline = Timeline(gateway.clock())
         self._upgrade = Upgrade(
-            self,
-            self._protocol,
-            self._reading,
-            self._timeline,
-            host=owner,
-            root=self._generation,
-            accepted=self._accepted,
+            self, self._parser, self._reading, self._timeline, host=owner, root=self._generation, accepted=accepted
         )
         owner.accepted(self)
-        over_at = self._accepted.at + self._settings.handshake_timeout
+        over_at = accepted.at + self._settings.handshake_timeout
         self._enter(Phase.REQUEST, seconds=max(0.0, over_at - self._loop.time()))
 
     def data_received(self, data: bytes) -> None:
@@ -119,7 +115,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The client sends no more. The transport closes when everything is written, or is aborted in time."""
-        self._protocol.receive_eof()
+        self._parser.receive_eof()
         self.begin_closing()
         self._reading.ignore()
         self.flush()
@@ -138,7 +134,7 @@ class Connection(asyncio.Protocol):
             gateway.connections.remove(self._peer)
             gateway.limits.ended(self._peer.id)
             gateway.leave(self._peer)
-            end = end_of(self._protocol, self._cause, gateway.clock())
+            end = end_of(self._parser, self._cause, gateway.clock())
             record_end(gateway, self._owner.refusals, self._peer, end, self._loop.time() - self._begun_at)
         gateway.recorder.ended(self._timeline)
 
@@ -159,16 +155,16 @@ class Connection(asyncio.Protocol):
         self._cause = error
         if not isinstance(error, GatewayError):
             _log.error("connection failed", peer=self._peer and self._peer.id, exc_info=error)
-        if self._protocol.state is State.CONNECTING:
+        if self._parser.state is State.CONNECTING:
             if self._owner.gateway.stopping:
                 self._enter(Phase.STOPPING)
             else:
                 self._transport.abort()
             return
-        if self._protocol.state is State.OPEN:
+        if self._parser.state is State.OPEN:
             code, reason = close_of(error)
             self._timeline.closing(self._owner.gateway.clock(), code, reason)
-            self._protocol.send_close(code, cut_reason(reason))
+            self._parser.send_close(code, cut_reason(reason))
         # A slow client would have to read everything that waits before the close frame: it gets the close frame only.
         self._outbox.seal(drop=isinstance(error, SlowClient | MemoryShort))
         self.begin_closing()
@@ -180,7 +176,7 @@ class Connection(asyncio.Protocol):
 
     def joined(self) -> None:
         """The opening message was verified and the client registered: the canister has to accept it."""
-        self._protocol.limit(self._settings.max_frame)
+        self._parser.limit(self._settings.max_frame)
         self._enter(Phase.JOINED)
 
     def opened(self) -> None:
@@ -281,7 +277,7 @@ class Connection(asyncio.Protocol):
     def settle(self, *, is_idle: bool) -> None:
         """Write what the library has ready, and see whether the connection ends. ``is_idle`` if no frame waits."""
         self.flush()
-        if self._protocol.close_expected() or self._protocol.state is State.CLOSED:
+        if self._parser.close_expected() or self._parser.state is State.CLOSED:
             self._outbox.seal()
             if is_idle:  # what the client sent before its close frame is relayed first
                 self.begin_closing()
@@ -295,10 +291,12 @@ class Connection(asyncio.Protocol):
             self._peer.receive_text()
             return
         if not frame.fin:
+            if self._parts is None:
+                self._parts = bytearray()
             self._parts += frame.data
             self.hold(len(frame.data))
             return
-        message = bytes(self._parts + frame.data if self._parts else frame.data)
+        message = bytes(self._parts + frame.data) if self._parts else frame.data
         self._forget_parts()
         gateway = self._owner.gateway
         gateway.counters.frames += 1
@@ -309,11 +307,11 @@ class Connection(asyncio.Protocol):
     def _forget_parts(self) -> None:
         if self._parts:
             self.hold(-len(self._parts))
-            self._parts.clear()
+        self._parts = None
 
     def flush(self) -> None:
         """Write what the library has ready; an empty chunk is the end of our side."""
-        chunks = self._protocol.data_to_send()
+        chunks = self._parser.data_to_send()
         if data := b"".join(chunks):  # together: a write for each pong would be a system call for each
             self._outbox.put_control(data)
         if chunks and not chunks[-1]:
@@ -341,13 +339,16 @@ class Connection(asyncio.Protocol):
         if timer.continues:
             return
         if self._timer is not None:
-            self._timer.cancel()
+            self._owner.timers.cancel(self, self._timer)
             self._timer = None
         if timer.limit_s is not None:
-            seconds = timer.limit_s(self._settings) if seconds is None else seconds
-            self._timer = self._loop.call_later(seconds, self._expire)
+            whole_s = timer.limit_s(self._settings)
+            self._timer = self._owner.timers.start(
+                self, whole_s if seconds is None else seconds, shared=whole_s if phase is Phase.OPEN else None
+            )
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """The time of the phase is over. Never raises."""
         try:
             TIMERS[self._phase].act(self)
         except Exception as error:  # a timer has nobody to raise to
@@ -371,7 +372,7 @@ class Connection(asyncio.Protocol):
             self._enter(Phase.OPEN, seconds=self._settings.ping_interval - silent)
             return
         self._timeline.pinged(self._owner.gateway.clock())
-        self._protocol.send_ping(b"")
+        self._parser.send_ping(b"")
         self.flush()
         self._pinged_at = self._loop.time()
         self._enter(Phase.PINGED)

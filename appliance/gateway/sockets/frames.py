@@ -1,17 +1,13 @@
 """Frames of a client before they are parsed: cut at their ends, so that a read can be worked off in parts.
 
-A read of 256 KiB holds up to 43,690 empty frames, and the library parses all that it is given. Parsing a frame costs
-twenty times what finding its end costs.
+A read of 256 KiB holds up to 43,690 empty frames, and the parser parses all that it is given. Parsing a frame costs
+several times what finding its end costs.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from websockets.frames import Frame, Opcode
-from websockets.protocol import Protocol, State
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
+from websockets.frames import Opcode
 
 _NO_HEADER = 0
 """The size of a frame whose header is not whole; a frame has two bytes at least."""
@@ -29,6 +25,8 @@ class FrameSplitter:
 
     It reads the lengths in the frame headers and checks nothing: whatever is wrong with a frame, the parser finds.
     """
+
+    __slots__ = ("_at", "_data", "_left", "_size", "is_ready")
 
     def __init__(self) -> None:
         self._data = b""
@@ -116,41 +114,3 @@ def _size_of(data: bytes, at: int) -> int:
     if there < 2 + width:
         return _NO_HEADER
     return 2 + width + mask + int.from_bytes(data[at + 2 : at + 2 + width], "big")
-
-
-class FrameParser(ServerProtocol):
-    """The library's protocol, with a limit of messages that changes, and an answer to every close frame."""
-
-    def __init__(self, size: int, logger: logging.Logger) -> None:
-        """For messages of at most so many bytes."""
-        super().__init__(max_size=size, logger=logger, select_subprotocol=_first_offered)
-
-    def limit(self, size: int) -> None:
-        """Take messages of at most so many bytes from now on. Call it between two frames."""
-        self.max_message_size = size
-        self.forget()
-
-    def drop(self) -> None:
-        """Keep nothing of a frame that has begun. Nothing may be parsed after this."""
-        self.reader.discard()
-
-    def forget(self) -> None:
-        """Keep nothing of what was parsed before, the request or a frame. Call it between two frames.
-
-        The parser is a generator, whose variables would keep both for as long as the connection is there.
-        """
-        if self.state is State.OPEN and not self.eof_sent and not self.reader.buffer:
-            self.parser = Protocol.parse(self)
-            next(self.parser)
-
-    def recv_frame(self, frame: Frame) -> None:
-        """Process a frame."""
-        if frame.opcode is Opcode.CLOSE:
-            # A client may leave in the middle of a message (RFC 6455 section 5.4): the library calls that a fault.
-            self.current_size = None
-        super().recv_frame(frame)
-
-
-def _first_offered(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """The subprotocol that the client prefers: browsers end a WebSocket for which they offered some and got none."""
-    return offered[0] if offered else None

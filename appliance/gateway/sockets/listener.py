@@ -17,6 +17,7 @@ from appliance.gateway.limits.descriptors import places
 from appliance.gateway.sockets.accepting.addresses import ListenAddress, ListeningSocket, bind, listen_addresses
 from appliance.gateway.sockets.accepting.arrivals import Arrivals
 from appliance.gateway.sockets.connection import Connection
+from appliance.gateway.sockets.phases import Timers
 from appliance.gateway.sockets.refusals import Refusals
 from appliance.gateway.sockets.shedding import Shedding
 from appliance.gateway.sockets.tls.loading import LoadedTls
@@ -50,6 +51,7 @@ class Listener:
         self.tls = LoadedTls.load(self.settings.tls)
         self.bound: list[ListeningSocket] = []
         self.turns = Turns(gateway.counters)
+        self.timers = Timers()
         self.refusals = Refusals(lambda: gateway.config, gateway.event_bus, time.monotonic_ns)
         self.health: HealthCheck | None = None
         self._arrivals = Arrivals(gateway, self.refusals, self.turns)

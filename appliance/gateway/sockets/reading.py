@@ -4,9 +4,8 @@ import asyncio
 from itertools import islice
 from typing import Protocol
 
-from websockets.frames import Frame
-
-from appliance.gateway.sockets.frames import FrameParser, FrameSplitter, Part
+from appliance.gateway.sockets.frame_parser import Frame, FrameParser
+from appliance.gateway.sockets.frames import FrameSplitter, Part
 from appliance.gateway.sockets.turns import Turns
 
 COUNTED_AT_ONCE = 1024
@@ -58,6 +57,11 @@ class ReadingOwner(Protocol):
 
 class Reading:
     """Passes the bytes of a client to the parser, and its frames to the connection, a few in each turn of the loop."""
+
+    __slots__ = (
+        *("_counted", "_counted_ahead", "_frames", "_is_deaf", "_owner", "_parser", "_paused", "_splitter"),
+        *("_transport", "_turns"),
+    )
 
     def __init__(self, owner: ReadingOwner, parser: FrameParser, transport: asyncio.Transport, turns: Turns) -> None:
         self._owner = owner
@@ -142,7 +146,7 @@ class Reading:
 
     def handle_frames(self) -> None:
         """Handle the frames that are parsed, unless the client is not read. Raises GatewayError."""
-        self._frames.extend(event for event in self._parser.events_received() if isinstance(event, Frame))
+        self._frames.extend(self._parser.events_received())
         while self._frames and not self.is_unread:
             self._owner.handle_frame(self._frames.pop(0))
         self._owner.settle(is_idle=not self._frames)

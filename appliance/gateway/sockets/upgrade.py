@@ -1,10 +1,7 @@
 """The HTTP phase of a connection: reads the request, asks limits, configuration and plugins, and answers."""
 
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
-from typing import Protocol, cast
-
-from websockets.http11 import Request
+from typing import Protocol
 
 from appliance.errors import Malformed, RefusedByPlugin, TooLarge
 from appliance.gateway.gateway import Gateway
@@ -12,7 +9,8 @@ from appliance.gateway.hooks import HealthCheck, PluginDecision
 from appliance.gateway.limits.rate_limits import network_of
 from appliance.gateway.recording.timeline import Timeline
 from appliance.gateway.sockets.accepting.arrivals import Accepted
-from appliance.gateway.sockets.frames import FrameParser
+from appliance.gateway.sockets.frame_parser import FrameParser
+from appliance.gateway.sockets.handshake import accept, reject
 from appliance.gateway.sockets.http import (
     FULL,
     HEALTH_PATHS,
@@ -22,7 +20,6 @@ from appliance.gateway.sockets.http import (
     Route,
     check_upgrade,
     client_address,
-    handshake_of,
     rejection_by_address,
     rejection_by_error,
     rejection_by_limit,
@@ -81,7 +78,7 @@ class Upgrade:
     def __init__(
         self,
         owner: UpgradeOwner,
-        protocol: FrameParser,
+        parser: FrameParser,
         reading: Reading,
         timeline: Timeline,
         *,
@@ -90,7 +87,7 @@ class Upgrade:
         accepted: Accepted,
     ) -> None:
         self._owner = owner
-        self._protocol = protocol
+        self._parser = parser
         self._reading = reading
         self._host = host
         self._gateway = host.gateway
@@ -239,14 +236,11 @@ class Upgrade:
         if isinstance(verdict, HttpRejection):
             self._reject(verdict)
             return
-        self._protocol.receive_data(handshake_of(request))
-        (handshake,) = self._protocol.events_received()
-        response = self._protocol.accept(cast("Request", handshake))
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:  # a key that is none, for example
-            self._reject(HttpRejection(response.status_code, (response.body or b"").decode(), "malformed"))
+        response = accept(request)
+        if isinstance(response, HttpRejection):  # a key that is none, for example
+            self._reject(response)
             return
-        self._protocol.send_response(response)
-        self._protocol.forget()
+        self._parser.opened(response)
         self._owner.flush()
         self._owner.upgraded(verdict, request.path)
 
@@ -259,14 +253,8 @@ class Upgrade:
 
     def _respond(self, status: int, text: str, headers: Mapping[str, str]) -> None:
         """Answer, and let the client close the socket: closing it here could reset it before the answer is read."""
-        response = self._protocol.reject(status, text)
-        for name, value in headers.items():
-            if name in response.headers:  # setting it would add a second one
-                del response.headers[name]
-            response.headers[name] = value
-        if self._request is not None and self._request.method == "HEAD":
-            response.body = b""
-        self._protocol.send_response(response)
+        has_body = self._request is None or self._request.method != "HEAD"
+        self._parser.rejected(reject(status, text, headers, has_body=has_body))
         self._owner.flush()
         self._owner.begin_closing()
         self._held = None

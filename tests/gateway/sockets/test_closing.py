@@ -50,7 +50,7 @@ def test_a_client_that_closes_is_no_error():
     ],
 )
 def test_an_end_is_plain_numbers_and_words(sent, received, cause, expected):
-    protocol = SimpleNamespace(close_sent=sent, close_rcvd=received, parser_exc=None)
-    end = end_of(protocol, cause, 7)
+    parser = SimpleNamespace(close_sent=sent, close_rcvd=received, problem=None)
+    end = end_of(parser, cause, 7)
     assert end == (7, *expected)
     assert type(end.code) is int  # what the library has would be logged as <CloseCode.NO_STATUS_RCVD: 1005>

@@ -15,6 +15,7 @@ from websockets.uri import parse_uri
 
 from appliance.gateway.sockets.accepting.arrivals import Accepted
 from appliance.gateway.sockets.connection import Connection
+from appliance.gateway.sockets.phases import Timers
 from appliance.gateway.sockets.refusals import Refusals
 from appliance.gateway.sockets.turns import EACH, Turns
 from tests.gateway.bench import Bench, until
@@ -89,6 +90,7 @@ class Host:
     def __init__(self, bench: Bench) -> None:
         self.gateway = bench.gateway
         self.turns = Turns(bench.gateway.counters)
+        self.timers = Timers()
         self.settings = bench.gateway.config.gateway
         self.refusals = Refusals(lambda: bench.gateway.config, bench.gateway.event_bus, time.monotonic_ns)
         self.here = set()

@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 from appliance.errors import ClosedByOperator, PingTimeout, SlowClient
 from appliance.gateway.recording.timeline import PollRecord
 from appliance.gateway.sockets.connection import TIMERS, Connection
-from appliance.gateway.sockets.phases import Phase
+from appliance.gateway.sockets.phases import TICKS, Phase
 from appliance.gateway.sockets.reading import Pause
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import Client
@@ -18,6 +18,8 @@ from tests.gateway.clock import advance, run
 from tests.gateway.sockets.test_connection_machine import UPGRADE, Host, Transport, feed, frames_in, masked
 
 HANDSHAKE, OPEN, PING, PONG, CLOSE = 31, 61, 25, 20, 5
+LATE = PING / TICKS
+"""How late a ping may be."""
 LIMITS = {
     "handshake_timeout": f"{HANDSHAKE}s",
     "open_timeout": f"{OPEN}s",
@@ -141,6 +143,7 @@ def test_a_client_is_closed_when_it_was_silent_for_interval_and_timeout_together
             passed.append(gap)
             for _ in range(gap):
                 await advance(1)
+            await advance(LATE)
             if gap >= PING + PONG:
                 break
             feed(stage.transport, masked(Frame(Opcode.PONG, b"")))
@@ -168,7 +171,7 @@ def test_the_silence_of_an_unread_client_is_not_counted_and_it_is_written_to():
         assert stage.connection._phase is Phase.OPEN
         await advance(PING - 0.001)
         assert not stage.transport.written.endswith(b"\x89\x00")
-        await advance(0.001)
+        await advance(0.001 + LATE)
         assert stage.transport.written.endswith(b"\x89\x00")
 
     on_stage(play)

@@ -1,16 +1,14 @@
 """Frames are cut where they end, whatever their sizes and however they come."""
 
 import itertools
-import logging
 import sys
-import weakref
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from appliance.gateway.sockets.frames import FrameParser, FrameSplitter
+from appliance.gateway.sockets.frames import FrameSplitter
 from tests.gateway.served import served
 from tests.gateway.sockets.test_connection import BINARY, CLOSE, CONTINUE, PING, PONG
 
@@ -101,47 +99,3 @@ async def test_a_close_frame_in_the_middle_of_a_message_is_answered(payload):
         await raw.end()
         await it.nobody()
         assert it.counters.closed.keys() <= {1000, 1001, 1005, 0}
-
-
-UPGRADE = (
-    b"GET / HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
-
-
-def test_a_parser_that_forgets_keeps_neither_the_request_nor_a_frame_and_reads_on():
-    parser = FrameParser(1000, logging.getLogger(__name__))
-    parser.receive_data(UPGRADE)
-    (request,) = parser.events_received()
-    parser.send_response(parser.accept(request))
-    kept = weakref.ref(request)
-    del request
-    parser.forget()
-    assert kept() is None
-    for part, payload in ((Opcode.BINARY, b"first"), (Opcode.CONT, b"last")):
-        parser.receive_data(Frame(part, payload, fin=part is Opcode.CONT).serialize(mask=True))
-        (frame,) = parser.events_received()
-        assert frame.data == payload
-        kept = weakref.ref(frame)
-        del frame
-        parser.forget()
-        assert kept() is None
-    assert parser.parser_exc is None
-
-
-def test_a_parser_in_the_middle_of_a_frame_or_that_has_failed_forgets_nothing():
-    parser = FrameParser(1000, logging.getLogger(__name__))
-    parser.receive_data(UPGRADE)
-    (request,) = parser.events_received()
-    parser.send_response(parser.accept(request))
-    whole = Frame(Opcode.BINARY, b"message").serialize(mask=True)
-    parser.receive_data(whole[:-1])
-    parser.forget()
-    parser.receive_data(whole[-1:])
-    (frame,) = parser.events_received()
-    assert frame.data == b"message"
-    parser.receive_data(b"\xff\xff")
-    parser.forget()
-    assert parser.parser_exc is not None
-    parser.receive_data(whole)
-    assert [event for event in parser.events_received() if event.data == b"message"] == []
