@@ -7,7 +7,8 @@ behind a call, it is sent once more to confirm its acceptance: with the same req
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from types import MappingProxyType
+from typing import Protocol, cast
 
 from appliance.config.schema import Config
 from appliance.crypto import Request
@@ -23,6 +24,8 @@ LARGE_MESSAGES = 8
 """Messages of the largest size that may wait for the IC; of small ones ``relay.queue`` may."""
 ABOUT_ORDER = "sequence number"
 """In the text of every canister library that refuses a message for its sequence number."""
+_NONE_UNDER_WAY = cast("dict[int, QueuedCall]", MappingProxyType({}))
+"""Where no call is under way, as almost always: a dictionary that was used takes 160 bytes of each session."""
 
 
 class RelayingPeer(Protocol):
@@ -54,24 +57,27 @@ class RelayQueue:
     out of order. While it ``is_full``, the client is not read, which ``is_paused`` shows.
     """
 
+    __slots__ = (
+        *("_bytes", "_clock", "_config", "_error", "_order", "_paces", "_peer", "_running", "_sequence", "_tasks"),
+        *("_timer", "_under_way", "_url", "_waiting", "is_paused", "window"),
+    )
+
     def __init__(
         self, peer: RelayingPeer, config: Config, *, paces: Paces, tasks: Tasks, clock: Callable[[], int]
     ) -> None:
         """``clock`` is ns since 1970."""
-        self.limit = config.relay.queue
         self.window = config.relay.window if config.relay.order == "paced" else 1
-        self.backlog_s = config.relay.backlog
-        self._limit_bytes = LARGE_MESSAGES * config.gateway.max_frame
+        self._config = config
         self._peer = peer
         self._paces = paces
         self._tasks = tasks
         self._clock = clock
         self._order = SendWindow(self.window)
-        # Lists: these are short, and an empty deque or set takes up to 0.7 KiB of each session.
-        self._waiting: list[QueuedCall] = []
+        # Short lists, and none where they are empty: an empty deque or set takes up to 0.7 KiB of each session.
+        self._waiting: list[QueuedCall] | tuple[()] = ()
         self._bytes = 0
-        self._under_way: dict[int, QueuedCall] = {}
-        self._running: list[asyncio.Task[None]] = []
+        self._under_way = _NONE_UNDER_WAY
+        self._running: list[asyncio.Task[None]] | tuple[()] = ()
         self._timer: asyncio.TimerHandle | None = None
         self._url: str | None = None
         self._sequence: int | None = None
@@ -82,12 +88,22 @@ class RelayQueue:
         return len(self._waiting)
 
     @property
+    def limit(self) -> int:
+        """How many calls may wait (``relay.queue``)."""
+        return self._config.relay.queue
+
+    @property
+    def backlog_s(self) -> float:
+        """How long the calls that wait may take (``relay.backlog``)."""
+        return self._config.relay.backlog
+
+    @property
     def is_full(self) -> bool:
         """Whether no further call should be put for now."""
         return bool(self._waiting) and self._is_full(self._now(), self._pace)
 
     def _is_full(self, now: float, pace: Pace) -> bool:
-        if len(self._waiting) >= self.limit or self._bytes >= self._limit_bytes:
+        if len(self._waiting) >= self.limit or self._bytes >= LARGE_MESSAGES * self._config.gateway.max_frame:
             return True
         return pace.wait_s(len(self._waiting), now, self.window) > self.backlog_s
 
@@ -99,7 +115,11 @@ class RelayQueue:
         number = self._order.put(barrier=alone or isinstance(call, Call))
         route = Route(partial(self._order.troubled, number))
         size = size_of(call)
-        self._waiting.append(QueuedCall(number, call, now_ns, size, partial(self._begin, number), route))
+        queued = QueuedCall(number, call, now_ns, size, partial(self._begin, number), route)
+        if self._waiting:
+            self._waiting.append(queued)
+        else:
+            self._waiting = [queued]
         self._bytes += size
         self._peer.hold(size)
         self._advance()
@@ -111,7 +131,7 @@ class RelayQueue:
         self._advance()
 
     def _drop_waiting(self) -> None:
-        self._waiting.clear()
+        self._waiting = ()
         self._peer.hold(-self._bytes)
         self._bytes = 0
 
@@ -151,7 +171,9 @@ class RelayQueue:
         number = self._order.send(now, gap_s=pace.gap_s, limit=limit)
         if number is None:
             return False
-        queued = self._waiting.pop(0)
+        waiting = list(self._waiting)
+        queued = waiting.pop(0)
+        self._waiting = waiting or ()
         self._bytes -= queued.size
         # Decoded only where calls may overlap: elsewhere nothing is learned from it, and costs time for each message.
         before, self._sequence = self._sequence, sequence_number(queued.call) if self.window > 1 else None
@@ -159,12 +181,17 @@ class RelayQueue:
         # All that are under way together go to one endpoint: another may be further behind.
         queued.route.url = self._url if self._under_way else None
         queued.started_at = now
+        if not self._under_way:
+            self._under_way = {}
         self._under_way[number] = queued
         self._peer.hold(queued.size)  # once more: the body that is sent is a copy
         task = self._tasks.start(self._relay(queued))
-        self._running.append(task)
-        task.add_done_callback(self._running.remove)
+        self._running = [*self._running, task]
+        task.add_done_callback(self._ended)
         return True
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._running = [other for other in self._running if other is not task] or ()
 
     def _begin(self, number: int) -> None:
         self._under_way[number].is_sent = True
@@ -223,6 +250,7 @@ class RelayQueue:
 
     def _done(self, queued: QueuedCall) -> None:
         del self._under_way[queued.number]
+        self._under_way = self._under_way or _NONE_UNDER_WAY
         self._peer.hold(-2 * queued.size)
         if self._error is not None and (self._is_final(self._error) or not self._under_way):
             self._peer.fail(self._error)
@@ -251,7 +279,7 @@ class RelayQueue:
         self._timer = asyncio.get_running_loop().call_at(at, self._tick)
 
     def _tick(self) -> None:
-        head = self._waiting[0]
+        head = next(iter(self._waiting))
         if head.expires_ns <= self._clock():
             # Behind a message that cannot be executed any more, the others are of no use.
             self._error = CallExpired(head.call.method_name, "it waited too long for the messages before it")

@@ -46,12 +46,14 @@ class Enveloped(Session):
 
     one_for_each_principal: ClassVar[bool] = False
 
+    __slots__ = ("_recent", "canister_id", "nonce", "sender")
+
     def __init__(self, context: SessionContext) -> None:
         super().__init__(context)
         self.canister_id = Principal(b"")
         self.sender = b""
         self.nonce = 0
-        self._recent: list[bytes] = []  # an empty deque takes 0.7 KiB of each session
+        self._recent: list[bytes] | tuple[()] = ()  # an empty list takes 56 bytes of each session, a deque 0.7 KiB
 
     def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
         """See Session. The envelope is verified first: no field of it is used before."""
@@ -128,7 +130,9 @@ class Enveloped(Session):
             raise WrongSender(str(Principal(request.sender)), str(Principal(self.sender)))
         if (request_id := request.request_id) in self._recent:
             raise ReplayedEnvelope(request_id.hex())
-        if len(self._recent) == REMEMBERED:
+        if not self._recent:
+            self._recent = []
+        elif len(self._recent) == REMEMBERED:
             del self._recent[0]
         self._recent.append(request_id)
         return [Relay(request)]

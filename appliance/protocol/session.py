@@ -86,6 +86,8 @@ class Session(ABC):
     """The client's opening message in words, for the client that never sends it."""
     table: ClassVar[Table]
 
+    __slots__ = ("context", "state")
+
     def __init__(self, context: SessionContext) -> None:
         self.context = context
         self.state = State.NEW

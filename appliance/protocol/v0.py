@@ -53,6 +53,8 @@ class V0(Session):
     generation: ClassVar[Generation] = 0
     opens_with: ClassVar[str] = "opening message of v0 (clients of v2 belong at /v2)"
 
+    __slots__ = ("_held", "_held_bytes", "_next_num", "canister_id", "client_key")
+
     def __init__(self, context: SessionContext) -> None:
         super().__init__(context)
         self.canister_id = Principal(b"")

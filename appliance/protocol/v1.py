@@ -16,6 +16,8 @@ class V1(Enveloped):
     one_for_each_principal: ClassVar[bool] = True
     opens_with: ClassVar[str] = "opening message of v1 (clients of v2 belong at /v2)"
 
+    __slots__ = ()
+
     def greeting(self) -> None:
         """None."""
 

@@ -16,6 +16,8 @@ class V2(Enveloped):
     generation: ClassVar[Generation] = 2
     opens_with: ClassVar[str] = "opening message of the client"
 
+    __slots__ = ()
+
     def greeting(self) -> bytes:
         """The gateway's principal."""
         return encode_cbor({"gateway_principal": self.context.gateway})
