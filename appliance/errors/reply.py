@@ -10,7 +10,7 @@ from appliance.errors.base import Malformed, TooLarge
 from appliance.errors.envelope import CandidError
 from appliance.errors.ic import IcError
 
-__all__ = ["ReplyError", "ReplyMalformed", "ReplyTooLarge", "reading_reply"]
+__all__ = ["NOT_DECODED", "ReplyError", "ReplyMalformed", "ReplyTooLarge", "reading_reply", "reply_error"]
 
 
 class ReplyError(IcError, reason="reply"):
@@ -35,13 +35,28 @@ class ReplyTooLarge(ReplyError, reason="reply_too_large"):
     sentence = "{what} has {size} {unit}, the limit is {limit}"
 
 
+NOT_DECODED = (Malformed, TooLarge, CandidError)
+"""What decoders raise."""
+
+
+def reply_error(error: Malformed | TooLarge | CandidError, what: str = "Candid") -> ReplyError:
+    """What a decoder has raised, as the fault of the IC. ``what`` was being decoded, where it is Candid."""
+    if isinstance(error, Malformed):
+        return ReplyMalformed(error.what, error.problem)
+    if isinstance(error, TooLarge):
+        return ReplyTooLarge(error.what, error.size, error.limit, error.unit)
+    return ReplyMalformed(what, error.problem)
+
+
 def reading_reply(what: str = "Candid") -> AbstractContextManager[None]:
     """Turn what decoders raise inside into a ReplyError. ``what`` is being decoded, where it is Candid."""
     return _READING_CANDID if what == "Candid" else _Reading(what)
 
 
 class _Reading(AbstractContextManager[None]):
-    """A class, of which one object may be entered many times: every reply of the IC is read in one."""
+    """A class, of which one object may be entered many times. On the paths of messages the same is written out with
+    ``reply_error``: entering and leaving a context are three calls.
+    """
 
     __slots__ = ("_what",)
 
@@ -52,14 +67,8 @@ class _Reading(AbstractContextManager[None]):
         return None
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None:
-            return
-        if isinstance(error, Malformed):
-            raise ReplyMalformed(error.what, error.problem) from error
-        if isinstance(error, TooLarge):
-            raise ReplyTooLarge(error.what, error.size, error.limit, error.unit) from error
-        if isinstance(error, CandidError):
-            raise ReplyMalformed(self._what, error.problem) from error
+        if isinstance(error, NOT_DECODED):
+            raise reply_error(error, self._what) from error
 
 
 _READING_CANDID = _Reading("Candid")

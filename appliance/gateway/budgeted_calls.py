@@ -22,17 +22,25 @@ class BudgetedCalls:
     async def send(self, queued: QueuedCall, kind: Kind, client: bytes) -> bytes | None:
         """Make a call of a client. Raises GatewayError, CallExpired where its turn does not come in time."""
         call = queued.call
-        left_s = (queued.expires_ns - self._clock()) / 1e9
+        ticket = Ticket(kind, call.canister_id, client, queued.size)
+        if not self._budget.begin(ticket):
+            await self._wait(queued, ticket)
         try:
-            async with self._budget.turn(Ticket(kind, call.canister_id, client, queued.size), left_s):
-                queued.begin()
-                if isinstance(call, Call):
-                    return await self._ic.call(call.canister_id, call.method_name, call.arg)
-                reply = await self._ic.submit(call, route=queued.route)
-                queued.is_executed = reply is not None
-                return reply
+            queued.begin()
+            if isinstance(call, Call):
+                return await self._ic.call(call.canister_id, call.method_name, call.arg)
+            reply = await self._ic.submit(call, route=queued.route)
+            queued.is_executed = reply is not None
+            return reply
+        finally:
+            self._budget.give_back(ticket)
+
+    async def _wait(self, queued: QueuedCall, ticket: Ticket) -> None:
+        try:
+            await self._budget.take(ticket, (queued.expires_ns - self._clock()) / 1e9)
         except TurnTimeout:
-            raise CallExpired(call.method_name, f"{self._budget.scheduler.under_way} calls were under way") from None
+            under_way = self._budget.scheduler.under_way
+            raise CallExpired(queued.call.method_name, f"{under_way} calls were under way") from None
 
     async def confirm(self, queued: QueuedCall) -> bool:
         """Whether a replica is known to have a call of a client that is under way. Raises nothing."""

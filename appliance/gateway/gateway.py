@@ -335,17 +335,18 @@ class Gateway:
 
     async def submit(self, queued: QueuedCall, peer: Peer) -> bytes | None:
         """Make a call of a client, or for it, and poll its canister then. Raises GatewayError."""
+        epoch = self._epoch_of(peer)
         try:
             if peer.join is not None and queued.call is peer.join.opening:
                 reply = await self._openings.send(peer.join, queued, peer)
             else:
                 client = b"" if peer.join is None else peer.join.client_key
-                reply = await self._epoch_of(peer).calls.send(queued, Kind.MESSAGE, client)
+                reply = await epoch.calls.send(queued, Kind.MESSAGE, client)
         except GatewayError as error:
             self.counters.failed_relays[error.reason] += 1
             raise
         self.counters.relayed += 1
-        if (poller := self._poller_of(peer)) is not None:
+        if peer.join is not None and (poller := epoch.pollers.get(peer.join.canister_id)) is not None:
             poller.nudge()
         if peer.join is not None:
             self.nodes.ring(peer.join.canister_id)
@@ -390,7 +391,7 @@ class Gateway:
         self._close_calls.start(join, peer, epoch).add_done_callback(lambda _: self.epochs.release(epoch))
 
     def _epoch_of(self, peer: Peer) -> Epoch:
-        return self.epochs.of(peer.gateway)
+        return self.epochs.of(peer.session.context.gateway)
 
     def _poller_of(self, peer: Peer) -> Poller | None:
         return self._epoch_of(peer).pollers.get(peer.join.canister_id) if peer.join is not None else None

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Literal, TypeVar
 
-from appliance.errors import IcRefused, IcUnreachable, reading_reply
+from appliance.errors import NOT_DECODED, IcRefused, IcUnreachable, reply_error
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.failover import first_answer
 from appliance.ic.http.responses import Reply
@@ -52,8 +52,10 @@ class Api:
 
         async def attempt(endpoint: Endpoint) -> T:
             version, reply = await self._send(endpoint, kind, canister_id, body, timeout_s=timeout_s, transport=using)
-            with reading_reply():
+            try:
                 return await read(endpoint, version, reply)
+            except NOT_DECODED as error:
+                raise reply_error(error) from error
 
         return await first_answer(using, attempt, after=after)
 

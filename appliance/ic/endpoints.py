@@ -102,7 +102,10 @@ class Endpoints:
 
         Raises IcUnreachable where all have asked to be left alone.
         """
-        if all(not each.failures and each.closed_until_ns <= now_ns for each in self.all):
+        for each in self.all:
+            if each.failures or each.closed_until_ns > now_ns:
+                break
+        else:
             return self._rotated(after)  # nothing was wrong lately with any, as almost always
         open_ones = self._open(now_ns, after)
         if not open_ones:

@@ -1,6 +1,6 @@
 """Asks one endpoint after the other. Only a certified answer is a verdict; anything else is one endpoint's word."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from appliance.errors import GatewayError, IcRefused, IcUnreachable, ReplyError, UncertifiedReject
@@ -15,6 +15,8 @@ class Doubts:
 
     def __init__(self) -> None:
         self.raised: list[tuple[Endpoint, GatewayError]] = []
+        self.has_asked_resting = False
+        """Whether those that rest are asked as well by now."""
 
     def add(self, endpoint: Endpoint, error: GatewayError) -> None:
         """Another endpoint said so. Raises UncertifiedReject where two endpoints rejected."""
@@ -48,30 +50,34 @@ async def first_answer(
     two are asked. Raises what endpoints said against the request (UncertifiedReject, IcRefused), else what was wrong
     with the last one: IcUnreachable, IcRefused or a ReplyError; and at once whatever else ``attempt`` raises.
     """
-    doubts = Doubts()
+    doubts: Doubts | None = None  # made when there are some: almost always the first answer is usable
     problem: GatewayError | None = None
-    for endpoint in _in_turn(transport, after, doubts):
+    asked = transport.order(after=after)
+    waiting = iter(asked)
+    while True:
+        if (endpoint := next(waiting, None)) is None:
+            if doubts is None or doubts.has_asked_resting:
+                break
+            doubts.has_asked_resting = True
+            waiting = iter([each for each in transport.resting() if each not in asked])
+            continue
         try:
             answer = await attempt(endpoint)
         except UncertifiedReject as error:
+            doubts = doubts or Doubts()
             doubts.add(endpoint, error)
         except (IcUnreachable, IcRefused, ReplyError) as error:
             if isinstance(error, IcRefused) and error.blames_request:
+                doubts = doubts or Doubts()
                 doubts.add(endpoint, error)
                 continue
             transport.failed(endpoint, error)
             problem = error
         else:
-            doubts.refuted(transport)
+            if doubts is not None:
+                doubts.refuted(transport)
             transport.succeeded(endpoint)
             return answer
     if isinstance(problem, IcUnreachable):
         problem.retry_after_s = transport.pause_s() or None
-    raise doubts.last or problem or IcUnreachable("the IC", "there is no endpoint to ask")
-
-
-def _in_turn(transport: Transport, after: str | None, doubts: Doubts) -> Iterator[Endpoint]:
-    asked = transport.order(after=after)
-    yield from asked
-    if doubts.raised:
-        yield from (endpoint for endpoint in transport.resting() if endpoint not in asked)
+    raise (doubts and doubts.last) or problem or IcUnreachable("the IC", "there is no endpoint to ask")

@@ -7,6 +7,7 @@ from typing import ClassVar, TypeVar, cast
 
 from appliance.crypto import CandidTypes, Request
 from appliance.errors import (
+    NOT_DECODED,
     CanisterRefused,
     GatewayError,
     Malformed,
@@ -16,7 +17,7 @@ from appliance.errors import (
     WrongGeneration,
     WrongMethod,
     WrongSender,
-    reading_reply,
+    reply_error,
 )
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Join, Opened, Poll, Relay, Send, VerificationFailed, Verify
@@ -80,8 +81,10 @@ class Enveloped(Session):
     def answered(self, method: str, reply: bytes | None) -> list[Event]:
         """See Session."""
         if reply is not None:
-            with reading_reply(f"answer of {method}"):
+            try:
                 (answer,) = cast("tuple[dict[str, str]]", _ANSWER.decode(reply))
+            except NOT_DECODED as error:
+                raise reply_error(error, f"answer of {method}") from error
             if "Err" in answer:
                 raise CanisterRefused(method, answer["Err"])
         return self.step(Input.ACCEPTED) if method == "ws_open" else []

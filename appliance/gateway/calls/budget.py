@@ -35,6 +35,12 @@ class CallBudget:
         it raises TurnTimeout."""
         return Turn(self, ticket, timeout_s)
 
+    def begin(self, ticket: Ticket) -> bool:
+        """Begin a call at once if there is room and none waits; returns whether it did. ``give_back`` ends it; ``take``
+        waits where there is none.
+        """
+        return self.scheduler.begin(ticket)
+
     async def take(self, ticket: Ticket, timeout_s: float | None) -> None:
         """Wait for the turn of a call. Raises TurnTimeout."""
         self.scheduler.add(ticket)

@@ -114,6 +114,22 @@ class Scheduler:
         """Whether a ticket is under way."""
         return ticket in self._started
 
+    def begin(self, ticket: Ticket) -> bool:
+        """Start a ticket at once where none waits and there is room; returns whether it did. Otherwise let it wait
+        (``add``): it has the same turn as one that was added alone, at a quarter of the cost.
+        """
+        if self.waiting:
+            return False
+        free = self._free(ticket.kind)
+        size = self._size(ticket)
+        if free.calls <= 0 or size > free.bytes:
+            return False
+        held = self._held.get((ticket.kind, ticket.canister))
+        if held is not None and (held.calls >= SHARE * free.calls or held.bytes >= SHARE * free.bytes):
+            return False
+        self._count(ticket, size)
+        return True
+
     def add(self, ticket: Ticket) -> None:
         """Let a ticket wait for its turn. See ``start``."""
         clients = self._waiting[ticket.kind].setdefault(ticket.canister, OrderedDict())
@@ -170,9 +186,17 @@ class Scheduler:
         canisters.move_to_end(ticket.canister)
         self._forget_empty(ticket)
         self.waiting -= 1
+        self._count(ticket, size)
+
+    def _count(self, ticket: Ticket, size: int) -> None:
+        """A ticket is under way from now on."""
         self._started[ticket] = size
         self._used[ticket.kind].add(1, size)
-        self._held.setdefault((ticket.kind, ticket.canister), _Use()).add(1, size)
+        place = ticket.kind, ticket.canister
+        if (held := self._held.get(place)) is None:
+            self._held[place] = _Use(1, size)
+        else:
+            held.add(1, size)
 
     def _forget_empty(self, ticket: Ticket) -> None:
         canisters = self._waiting[ticket.kind]

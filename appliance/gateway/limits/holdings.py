@@ -84,10 +84,10 @@ class Holding:
         holdings.bytes += number
         if not self.is_released:
             self.share.bytes += number
-        is_pressed = number > 0 and holdings.is_pressed(self, number)
-        if is_pressed:
-            holdings.pressed()
-        return is_pressed
+        if number <= 0 or not holdings.is_pressed(self, number):
+            return False
+        holdings.pressed()
+        return True
 
     def release(self) -> None:
         """The socket is gone; once."""

@@ -51,6 +51,8 @@ _WHAT: dict[Scope, str] = {
     "messages_total": "messages of all clients",
 }
 """What is limited, for people: of the client itself where nothing else is written."""
+_BESIDE_CLIENT: tuple[Scope, ...] = ("messages_per_principal", "messages_per_canister", "messages_total")
+"""The limits of messages beside that of each client; off by default."""
 _EVERYBODY = "all"
 """The only key of ``messages_total``."""
 
@@ -144,6 +146,7 @@ class Limits:
         self.holdings.most_bytes = memory_limit(config.limits.memory)
         for scope, limiter in self._limiters.items():
             limiter.follow(getattr(config.rate_limits, scope), now_ns=now_ns)
+        self._wider = [scope for scope in _BESIDE_CLIENT if not self._limiters[scope].is_off]
         self._received = [(scope, self._limiters[scope]) for scope in _READS if not self._limiters[scope].is_off]
         own_limits = {each.id: each.rate_limits.messages_per_client for each in config.canisters if each.rate_limits}
         for canister_id in self._own.keys() - own_limits.keys():
@@ -176,13 +179,13 @@ class Limits:
         """Count a message of a client; None if it is allowed."""
         canister_id, client = key
         own = self._own.get(canister_id) if self._own else None
-        found = (
-            self._take("messages_per_client", key, limiter=own),
-            self._take("messages_per_principal", client),
-            self._take("messages_per_canister", canister_id),
-            self._take("messages_total", _EVERYBODY),
-        )
-        return _strictest(each for each in found if each is not None)
+        found = [self._take("messages_per_client", key, limiter=own)]
+        for scope in self._wider:
+            if scope == "messages_total":
+                found.append(self._take(scope, _EVERYBODY))
+            else:
+                found.append(self._take(scope, client if scope == "messages_per_principal" else canister_id))
+        return _strictest(each for each in found if each is not None) if any(found) else None
 
     def ended(self, connection: str) -> None:
         """Forget a connection."""

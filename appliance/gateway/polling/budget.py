@@ -52,6 +52,20 @@ class FairShare:
         self._waiting[poller] = tag, self._requests, share
         heapq.heappush(self._heap, (tag, self._requests, poller))
 
+    def take(self, poller: object, share: int, now: float) -> bool:
+        """Grant a request at once where nobody waits and there is a token; returns whether it did. The same as
+        ``request`` and ``grant``, at a fraction of their cost.
+        """
+        if self._waiting:
+            return False
+        self._fill(now)
+        if self._tokens < WHOLE:
+            return False
+        self._tags[poller] = max(self._virtual, self._tags.get(poller, 0.0)) + 1 / share
+        self._virtual += 1 / share
+        self._tokens -= 1
+        return True
+
     def withdraw(self, poller: object) -> None:
         """It wants no more, and is forgotten."""
         if (waiting := self._waiting.pop(poller, None)) is not None:
@@ -135,7 +149,10 @@ class PollBudget:
 
     async def turn(self, poller: object, *, is_active: bool) -> None:
         """Wait until a canister may be polled. ``is_active``: messages flow there; `hurry` where that begins later."""
-        self._shares.request(poller, ACTIVE if is_active else IDLE)
+        share = ACTIVE if is_active else IDLE
+        if self._shares.take(poller, share, asyncio.get_running_loop().time()):
+            return
+        self._shares.request(poller, share)
         turn = self._turns[poller] = asyncio.get_running_loop().create_future()
         self._grant()
         try:

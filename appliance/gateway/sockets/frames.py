@@ -45,6 +45,11 @@ class FrameSplitter:
         """Bytes of a frame that were taken already, while the rest of it is still to come."""
         return self._size - self._left if self._left else 0
 
+    @property
+    def kept(self) -> int:
+        """Bytes that wait, and those of a frame that has begun, which the parser keeps."""
+        return len(self._data) - self._at + (self._size - self._left if self._left else 0)
+
     def feed(self, data: bytes) -> None:
         """Take bytes of the client."""
         self._data = self._data[self._at :] + data if self._at < len(self._data) else data

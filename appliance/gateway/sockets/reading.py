@@ -69,7 +69,7 @@ class Reading:
         self._transport = transport
         self._turns = turns
         self._splitter = FrameSplitter()
-        self._frames: list[Frame] = []  # a few: an empty deque takes 0.7 KiB of each connection
+        self._frames: list[Frame] | tuple[()] = ()  # a list where there are some: even an empty one takes 56 bytes
         self._is_deaf = False
         self._paused = Pause.NONE
         self._counted = 0
@@ -94,7 +94,8 @@ class Reading:
             if self.has_work:  # read no more while frames wait that were read before
                 self.pause(Pause.TURN)
                 self._count_ahead()
-            self._count()  # what waits for its turn is held meanwhile
+            if len(self._splitter):
+                self._count()  # what waits for its turn is held meanwhile
 
     def work(self, frames: int) -> int:
         """Handle at most so many frames; returns how many it handled. Never raises."""
@@ -137,7 +138,7 @@ class Reading:
     def _count(self) -> None:
         """Count what was read and is not handled: bytes that wait, those of half a frame, and frames."""
         # A parser that has failed or seen the close frame drops all it gets: a frame that has begun is kept nowhere.
-        number = len(self._splitter) + (0 if self._parser.eof_sent else self._splitter.begun)
+        number = len(self._splitter) if self._parser.eof_sent else self._splitter.kept
         if self._frames:
             number += sum(len(frame.data) for frame in self._frames)
         if number != self._counted:
@@ -146,9 +147,12 @@ class Reading:
 
     def handle_frames(self) -> None:
         """Handle the frames that are parsed, unless the client is not read. Raises GatewayError."""
-        self._frames.extend(self._parser.events_received())
+        if new := self._parser.events_received():
+            self._frames = [*self._frames, *new]
         while self._frames and not self.is_unread:
-            self._owner.handle_frame(self._frames.pop(0))
+            frame = self._frames[0]
+            self._frames = self._frames[1:] or ()
+            self._owner.handle_frame(frame)
         self._owner.settle(is_idle=not self._frames)
 
     def pause(self, reason: int) -> None:
@@ -171,13 +175,13 @@ class Reading:
 
     def forget_frames(self) -> None:
         """Do not handle the frames that wait. Those behind them are parsed all the same, for the close frame."""
-        self._frames.clear()
+        self._frames = ()
         self._count()
 
     def ignore(self) -> None:
         """Look at nothing that the client sends any more, not even for its close frame; but see the end of its side."""
         self._is_deaf = True
-        self._frames.clear()
+        self._frames = ()
         self._splitter.clear()
         self._parser.drop()
         self._count()

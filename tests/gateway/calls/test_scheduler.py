@@ -194,3 +194,37 @@ def test_a_smaller_budget_waits_until_calls_end():
         model.finish()
     model.finish()
     assert not model.waiting
+
+
+@given(BUDGETS, STEPS)
+def test_a_ticket_that_begins_at_once_is_one_that_was_added_and_started(budget, steps):
+    """``begin`` and ``add`` with ``start`` come to the same, so that no order of calls depends on the shorter way."""
+    model, direct = Model(*budget), Scheduler(*budget)
+    for step in steps:
+        before = list(model.under_way)
+        model.apply(step)
+        if isinstance(step, Ticket):
+            has_begun = direct.begin(step)
+            assert not has_begun or model.under_way == [*before, step]
+            if not has_begun:
+                direct.add(step)
+                assert not direct.start() or step in model.under_way
+        else:
+            gone = [ticket for ticket in before if ticket not in model.under_way]
+            for ticket in gone or [each for each in direct_waiting(direct) if each not in model.waiting]:
+                direct.cancel(ticket)
+            direct.start()
+        assert direct.under_way == model.scheduler.under_way
+        assert direct.bytes_under_way == model.scheduler.bytes_under_way
+        assert direct.waiting == model.scheduler.waiting
+        assert [ticket for ticket in model.under_way if not direct.has_started(ticket)] == []
+
+
+def direct_waiting(scheduler: Scheduler) -> list[Ticket]:
+    return [
+        ticket
+        for canisters in scheduler._waiting.values()
+        for clients in canisters.values()
+        for tickets in clients.values()
+        for ticket in tickets
+    ]

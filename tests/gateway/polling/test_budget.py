@@ -167,3 +167,24 @@ def test_parts_of_a_turn_add_up_to_one():
             now += wait_s
             rounds += 1
         assert rounds <= 2
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), shares, st.floats(0, 0.1), st.booleans()), max_size=40))
+def test_a_poll_that_is_granted_at_once_is_one_that_was_requested_and_granted(steps):
+    """``take`` and ``request`` with ``grant`` come to the same, so that the order of polls depends on neither."""
+    direct, usual, now = FairShare(20.0), FairShare(20.0), 0.0
+    for poller, share, passed, leaves in steps:
+        now += passed
+        if leaves:
+            direct.withdraw(poller)
+            usual.withdraw(poller)
+        expected = (usual.request(poller, share), usual.grant(now))[1]
+        if direct.take(poller, share, now):
+            assert expected == [poller]
+        else:
+            direct.request(poller, share)
+            assert direct.grant(now) == expected
+        for one, other in ((direct._tags, usual._tags), (direct._tokens, usual._tokens)):
+            assert one == other
+        assert direct._virtual == usual._virtual
+        assert direct.waiting == usual.waiting
