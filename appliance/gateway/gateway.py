@@ -335,18 +335,17 @@ class Gateway:
 
     async def submit(self, queued: QueuedCall, peer: Peer) -> bytes | None:
         """Make a call of a client, or for it, and poll its canister then. Raises GatewayError."""
-        epoch = self._epoch_of(peer)
+        join, epoch = peer.join, self._epoch_of(peer)
         try:
-            if peer.join is not None and queued.call is peer.join.opening:
-                reply = await self._openings.send(peer.join, queued, peer)
+            if join is not None and queued.call is join.opening:
+                reply = await self._openings.send(join, queued, peer)
             else:
-                client = b"" if peer.join is None else peer.join.client_key
-                reply = await epoch.calls.send(queued, Kind.MESSAGE, client)
+                reply = await epoch.calls.send(queued, Kind.MESSAGE, b"" if join is None else join.client_key)
         except GatewayError as error:
             self.counters.failed_relays[error.reason] += 1
             raise
         self.counters.relayed += 1
-        if peer.join is not None and (poller := epoch.pollers.get(peer.join.canister_id)) is not None:
+        if join is not None and (poller := epoch.pollers.get(join.canister_id)) is not None:
             poller.nudge()
         if peer.join is not None:
             self.nodes.ring(peer.join.canister_id)

@@ -58,7 +58,18 @@ class RelayQueue:
     """
 
     __slots__ = (
-        *("_bytes", "_clock", "_config", "_error", "_order", "_paces", "_peer", "_running", "_sequence", "_tasks"),
+        *(
+            "_bytes",
+            "_clock",
+            "_config",
+            "_error",
+            "_order",
+            "_paces",
+            "_peer",
+            "_running",
+            "_sequence",
+            "_tasks",
+        ),
         *("_timer", "_under_way", "_url", "_waiting", "is_paused", "window"),
     )
 
@@ -163,9 +174,10 @@ class RelayQueue:
             self._confirm(limit)
             is_full = bool(self._waiting) and self._is_full(now, pace)
             self._set_timer(now, pace, limit)
-        else:
+        elif self._timer is not None:
             self._stop_timer()
-        self._throttle(is_full)
+        if self.is_paused != is_full:
+            self._throttle(is_full)
 
     def _send_next(self, now: float, pace: Pace, limit: int) -> bool:
         number = self._order.send(now, gap_s=pace.gap_s, limit=limit)
@@ -289,9 +301,8 @@ class RelayQueue:
             self._advance()
 
     def _throttle(self, is_full: bool) -> None:
-        if self.is_paused != is_full:
-            self.is_paused = not self.is_paused
-            if self.is_paused:
-                self._peer.pause_reading()
-            else:
-                self._peer.resume_reading()
+        self.is_paused = is_full
+        if is_full:
+            self._peer.pause_reading()
+        else:
+            self._peer.resume_reading()

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from appliance.crypto import CertifiedTree, QueryReply, Verifier, signature_of_certificate, verify_query_reply
 from appliance.errors import GatewayError, QuerySignatureUnknownNode, UncertifiedReject
@@ -314,9 +314,9 @@ class Agent:
             raise AssertionError("a call whose status can be read ends with a reply or an error")
         return reply
 
-    async def submit(
+    def submit(
         self, request: SignedCall, *, effective_canister_id: bytes | None = None, route: Route | None = None
-    ) -> bytes | None:
+    ) -> Coroutine[Any, Any, bytes | None]:
         """Send a signed call, the same bytes again and again until its ingress expiry, and return its certified reply
         (Candid); None where the endpoint only confirms that the IC accepted it. Repeating is safe, because the IC
         executes a request id once. With a ``route``, its endpoint is asked first, and the route gets to know of every
@@ -325,7 +325,7 @@ class Agent:
         Raises Rejected, CallExpired, and IcRefused or a ReplyError where no endpoint gives a usable answer.
         """
         subject = _effective(request.canister_id, effective_canister_id)
-        return await carry(request, partial(self._post, request, subject, LastAnswer(), route), None, self._pacing)
+        return carry(request, partial(self._post, request, subject, LastAnswer(), route), None, self._pacing)
 
     async def accept(self, request: SignedCall, route: Route, *, effective_canister_id: bytes | None = None) -> bool:
         """Send a signed call to the endpoint of a route, and return True once a replica has it in its pool.
@@ -339,30 +339,27 @@ class Agent:
         except GatewayError:
             return False  # the transport has reported it to the route
 
-    async def _post(
+    def _post(
         self, call: SignedCall, subject: bytes, last: LastAnswer, route: Route | None
-    ) -> tuple[int, RequestStatus]:
+    ) -> Coroutine[Any, Any, tuple[int, RequestStatus]]:
         async def read(endpoint: Endpoint, version: int, reply: Reply) -> tuple[int, RequestStatus]:
             last.url = endpoint.url
             if reply.status == 202 and version == 2 and not last.accepted(endpoint.url, len(self._transport.urls)):
                 version = 0
             if reply.status == 202 and version != 2 and route is not None:
                 route.on_trouble()  # it did not wait for the outcome, so whether it accepted the call is only its word
+            if reply.status == 202:
+                return version, ACCEPTED
             try:
-                return version, await self._read_call_reply(call, subject, reply)
+                certificate = read_call_reply(reply.body)
+                return version, read_request_status(await self._verify(subject, certificate), call.request_id)
             except UncertifiedReject:
                 if route is not None:
                     route.on_trouble()  # the word of one endpoint: the call may be executed all the same, later
                 raise
 
         transport = None if route is None else RoutedTransport(self._transport, route)
-        return await self._api.ask("call", subject, call.body, read, after=last.url, transport=transport)
-
-    async def _read_call_reply(self, call: SignedCall, subject: bytes, reply: Reply) -> RequestStatus:
-        if reply.status == 202:
-            return ACCEPTED
-        certificate = read_call_reply(reply.body)
-        return read_request_status(await self._verify(subject, certificate), call.request_id)
+        return self._api.ask("call", subject, call.body, read, after=last.url, transport=transport)
 
     async def _poll(self, call: SignedCall, subject: bytes, last: LastAnswer) -> tuple[int, RequestStatus]:
         return 0, await self.request_status(subject, call.request_id, last=last)

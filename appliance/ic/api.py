@@ -1,9 +1,9 @@
 """The versions of the IC's HTTP interface: uses the best that an endpoint serves (interface specification, "HTTPS
 Interface")."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from appliance.errors import NOT_DECODED, IcRefused, IcUnreachable, reply_error
 from appliance.ic.endpoints import Endpoint
@@ -32,7 +32,7 @@ class Api:
         self._known: dict[tuple[str, Kind], tuple[int, int]] = {}
         self._not_for_acceptance: dict[str, int] = {}
 
-    async def ask(
+    def ask(
         self,
         kind: Kind,
         canister_id: bytes,
@@ -42,7 +42,7 @@ class Api:
         timeout_s: float | None = None,
         after: str | None = None,
         transport: Transport | None = None,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Return ``read(endpoint, version, reply)`` of the first usable answer.
 
         ``canister_id`` is the effective one; ``after`` as in ``transport.order``; ``transport`` replaces the usual one.
@@ -51,13 +51,22 @@ class Api:
         using = transport or self._transport
 
         async def attempt(endpoint: Endpoint) -> T:
-            version, reply = await self._send(endpoint, kind, canister_id, body, timeout_s=timeout_s, transport=using)
+            for version in (versions := self._order(endpoint, kind)):
+                try:
+                    reply = await using.send(endpoint, _path(version, kind, canister_id), body, timeout_s=timeout_s)
+                except IcRefused as refusal:
+                    if refusal.status == 404 and version != versions[-1]:
+                        continue
+                    raise
+                self._remember(endpoint, kind, version)
+                break
             try:
                 return await read(endpoint, version, reply)
             except NOT_DECODED as error:
                 raise reply_error(error) from error
 
-        return await first_answer(using, attempt, after=after)
+        # Not a coroutine of its own: each one between a message and its answer costs at every step of that.
+        return first_answer(using, attempt, after=after)
 
     async def post_for_acceptance(self, canister_id: bytes, body: bytes, transport: Transport) -> bool:
         """Post a call to the first endpoint of a transport, at the version of the interface that answers as soon as the
@@ -80,28 +89,6 @@ class Api:
             raise
         transport.succeeded(endpoint)
         return reply.status == 202
-
-    async def _send(
-        self,
-        endpoint: Endpoint,
-        kind: Kind,
-        canister_id: bytes,
-        body: bytes,
-        *,
-        timeout_s: float | None,
-        transport: Transport,
-    ) -> tuple[int, Reply]:
-        versions = self._order(endpoint, kind)
-        for version in versions:
-            try:
-                reply = await transport.send(endpoint, _path(version, kind, canister_id), body, timeout_s=timeout_s)
-            except IcRefused as refusal:
-                if refusal.status == 404 and version != versions[-1]:
-                    continue
-                raise
-            self._remember(endpoint, kind, version)
-            return version, reply
-        raise AssertionError("there is always a version")
 
     def _order(self, endpoint: Endpoint, kind: Kind) -> list[int]:
         """The version that served last time first, then the others from the best."""

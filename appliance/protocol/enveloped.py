@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from appliance.crypto import CandidTypes, Request
 from appliance.errors import (
@@ -82,10 +82,10 @@ class Enveloped(Session):
         """See Session."""
         if reply is not None:
             try:
-                (answer,) = cast("tuple[dict[str, str]]", _ANSWER.decode(reply))
+                decoded: Any = _ANSWER.decode(reply)
             except NOT_DECODED as error:
                 raise reply_error(error, f"answer of {method}") from error
-            if "Err" in answer:
+            if "Err" in (answer := decoded[0]):
                 raise CanisterRefused(method, answer["Err"])
         return self.step(Input.ACCEPTED) if method == "ws_open" else []
 

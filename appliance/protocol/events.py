@@ -18,6 +18,10 @@ class Call:
     arg: bytes
 
 
+_ANSWERED = Call(Principal(b""), "ws_open", b"")
+"""For the opening call of any client that was answered: one for all sessions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
     """Write to the client. ``frame`` is a complete WebSocket frame."""
@@ -45,7 +49,7 @@ class Join:
 
     def without_opening(self) -> "Join":
         """The same without the bytes of the opening call, which was answered: they would be kept with the session."""
-        return replace(self, opening=Call(self.canister_id, "ws_open", b""))
+        return replace(self, opening=_ANSWERED)
 
 
 @dataclass(frozen=True, slots=True)

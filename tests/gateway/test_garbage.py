@@ -1,13 +1,18 @@
-"""Messages make no cycles: the garbage collector, which the service runs seldom, has nothing to do for them."""
+"""Messages and new sessions make no cycles: the collector, which the service runs seldom, has nothing to do for
+them.
+"""
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from types import CoroutineType, FrameType, FunctionType
 from typing import Any
 
+from websockets.server import ServerProtocol
+
 from tests.network import running
 
+SESSIONS = 10
 OURS = ("appliance.gateway", "appliance.ic", "appliance.protocol")
 MESSAGES = 100
 
@@ -51,3 +56,16 @@ async def test_messages_make_no_cycles() -> None:
                 await client.receive()
         ours = [each for each in found if module_of(each).startswith(OURS)]
         assert not ours
+
+
+async def test_new_sessions_make_no_cycles() -> None:
+    async with running(polling={"min_interval": 0.005, "max_interval": 0.02}) as network, AsyncExitStack() as stack:
+        first = await stack.enter_async_context(network.connect())
+        await first.receive()
+        with cycles() as found:
+            for _ in range(SESSIONS):
+                client = await stack.enter_async_context(network.connect())
+                await client.receive()
+        kinds = [type(each) for each in found]
+        # Of the library only the server's side: the clients of this test have another one.
+        assert not [each for each in kinds if issubclass(each, ServerProtocol) or each.__module__.startswith(OURS)]

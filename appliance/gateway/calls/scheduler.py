@@ -46,10 +46,6 @@ class _Use:
     calls: int = 0
     bytes: int = 0
 
-    def add(self, calls: int, size: int) -> None:
-        self.calls += calls
-        self.bytes += size
-
 
 class Scheduler:
     """The tickets that wait and those under way.
@@ -151,7 +147,8 @@ class Scheduler:
         size = self._started.pop(ticket)
         held = self._held[ticket.kind, ticket.canister]
         for use in (held, self._used[ticket.kind]):
-            use.add(-1, -size)
+            use.calls -= 1
+            use.bytes -= size
         if not held.calls:
             del self._held[ticket.kind, ticket.canister]
 
@@ -191,12 +188,15 @@ class Scheduler:
     def _count(self, ticket: Ticket, size: int) -> None:
         """A ticket is under way from now on."""
         self._started[ticket] = size
-        self._used[ticket.kind].add(1, size)
+        used = self._used[ticket.kind]
+        used.calls += 1
+        used.bytes += size
         place = ticket.kind, ticket.canister
         if (held := self._held.get(place)) is None:
             self._held[place] = _Use(1, size)
         else:
-            held.add(1, size)
+            held.calls += 1
+            held.bytes += size
 
     def _forget_empty(self, ticket: Ticket) -> None:
         canisters = self._waiting[ticket.kind]

@@ -7,6 +7,7 @@ of objects would need several times the memory and slow the garbage collector do
 
 import re
 import secrets
+import sys
 from struct import Struct
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -192,7 +193,7 @@ class Timeline:
 
     def joined(self, at_ns: int, canister: str, client: str) -> None:
         """The opening message was verified."""
-        self.canister, self.client = canister, client
+        self.canister, self.client = sys.intern(canister), client  # one text for all clients of a canister
         self._note(at_ns, "joined")
 
     def relay(self, at_ns: int, method: str, request_id: bytes, size: int, waited_ns: int) -> None:

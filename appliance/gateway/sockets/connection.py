@@ -1,7 +1,4 @@
-"""One accepted socket: phases and their timers, WebSocket frames and the close, around a peer.
-
-``handshake`` and ``frame_parser`` implement RFC 6455.
-"""
+"""One accepted socket: phases and their timers, WebSocket frames (``frame_parser``) and the close, around a peer."""
 
 import asyncio
 import logging
@@ -18,7 +15,7 @@ from appliance.gateway.connection_handle import ConnectionSource
 from appliance.gateway.outbox import SHOWN, WRITE_BUFFER, LoggingTransport, Outbox
 from appliance.gateway.peer import Peer
 from appliance.gateway.recording.timeline import Timeline
-from appliance.gateway.sockets.accepting.arrivals import Accepted
+from appliance.gateway.sockets.accepting.arrivals import Accepted, frames_of
 from appliance.gateway.sockets.closing import close_of, cut_reason, end_of, record_end
 from appliance.gateway.sockets.frame_parser import Frame, FrameParser
 from appliance.gateway.sockets.frames import Part
@@ -54,7 +51,7 @@ class Connection(asyncio.Protocol):
     # A dictionary of so many attributes would take 1 KiB of each connection.
     __slots__ = (
         *("_accepted", "_begun_at", "_cause", "_generation", "_heard_at", "_loop", "_outbox", "_owner", "_parser"),
-        *("_parts", "_peer", "_phase", "_pinged_at", "_reading", "_settings", "_timeline", "_timer"),
+        *("_parts", "_peer", "_phase", "_pinged_at", "_reading", "_records", "_settings", "_timeline", "_timer"),
         *("_trace", "_transport", "_upgrade", "holding"),
     )
 
@@ -88,8 +85,9 @@ class Connection(asyncio.Protocol):
         """The socket was accepted."""
         transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from it
         owner, gateway = self._owner, self._owner.gateway
-        # Kept no longer: the address and the time of each connection would take 0.2 KiB.
+        # Not kept: its address and its time would take 0.2 KiB of each connection.
         accepted, self._accepted = cast("Accepted", self._accepted), None
+        self._records = accepted.records
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._reading = Reading(self, self._parser, transport, owner.turns)
@@ -261,7 +259,7 @@ class Connection(asyncio.Protocol):
 
     def is_within_budgets(self, part: Part) -> bool:
         """Count bytes of the client; False if they are too many: then it is closed, and not listened to any more."""
-        gateway, peer, frames = self._owner.gateway, self._peer, self._accepted.frames(part.frames)
+        gateway, peer, frames = self._owner.gateway, self._peer, frames_of(part.frames, self._records)
         if peer is None:
             return True
         exceeded = gateway.limits.received(peer.id, peer.source.address, frames=frames, size=len(part.data))
@@ -343,9 +341,8 @@ class Connection(asyncio.Protocol):
             self._timer = None
         if timer.limit_s is not None:
             whole_s = timer.limit_s(self._settings)
-            self._timer = self._owner.timers.start(
-                self, whole_s if seconds is None else seconds, shared=whole_s if phase is Phase.OPEN else None
-            )
+            seconds, shared = whole_s if seconds is None else seconds, whole_s if phase is Phase.OPEN else None
+            self._timer = self._owner.timers.start(self, seconds, shared=shared)
 
     def expire(self) -> None:
         """The time of the phase is over. Never raises."""

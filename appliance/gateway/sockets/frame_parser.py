@@ -179,7 +179,7 @@ class FrameParser:
 
     def _too_big(self, length: int) -> str:
         after = "" if self._message_size is None else f"after reading {self._message_size} bytes "
-        return f"frame with {length} bytes {after}exceeds limit of {self._limit - (self._message_size or 0)} bytes"
+        return f"frame with {length} bytes {after}exceeds limit of {self._limit} bytes"
 
     def _receive(self, opcode: Opcode, fin: bool, data: bytes) -> None:
         if opcode <= Opcode.BINARY:

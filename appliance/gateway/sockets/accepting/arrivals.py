@@ -36,7 +36,8 @@ ADDRESS_SURPLUS = 50
 class Accepted:
     """A socket as a connection takes it over: the address of its client as far as it is known before the request, when
     it was accepted (time of the loop), and what it holds. With ``may_forward`` a trusted proxy at the other end may
-    name the client in ``X-Forwarded-For``. ``records`` are those of TLS.
+    name the client in ``X-Forwarded-For``. ``records`` are those of TLS: a frame counts as several
+    where they cost more.
     """
 
     peer: object
@@ -45,9 +46,10 @@ class Accepted:
     may_forward: bool = True
     records: TlsRecords | None = None
 
-    def frames(self, number: int) -> int:
-        """So many frames of the client, or more where its TLS records cost more."""
-        return number if self.records is None else max(number, self.records.surplus())
+
+def frames_of(number: int, records: TlsRecords | None) -> int:
+    """So many frames of a client, or more where its TLS records cost more."""
+    return number if records is None else max(number, records.surplus())
 
 
 @dataclass(eq=False, slots=True)
