@@ -24,8 +24,11 @@ CLOSING_MS = 300_000
 MAX_CLAIM_MS = 600_000
 """An opening message expires within five minutes. Where envelopes are not verified, its expiry may be anything."""
 
-ClaimAnswer = Literal["granted", "used", "leaving"]
-Release = Literal["free", "taken"]
+SILENT_MS = 2500
+"""Time without a heartbeat after which a node may relay openings that it cannot claim."""
+
+ClaimAnswer = Literal["granted", "doubted", "used", "leaving"]
+Release = Literal["free", "taken", "unknown"]
 
 
 FACTS = ("the principal", "the root key with SHA-256", "the schema")
@@ -65,7 +68,8 @@ class NodeRecord:
 class Beat:
     """A heartbeat. ``incarnation`` names the process, by 16 hexadecimal digits; ``number`` grows with each beat.
 
-    ``replaces`` is what held the name before, if that is known to be dead.
+    ``replaces`` is what held the name before, if that is known to be dead. ``doubt_ms`` is the time until the last
+    opening expires that this node relayed without a claim.
     """
 
     node: str
@@ -74,6 +78,7 @@ class Beat:
     facts: Facts
     info: NodeInfo
     replaces: str = ""
+    doubt_ms: int = 0
 
     @property
     def value(self) -> str:
@@ -116,24 +121,31 @@ class Engine(Protocol):
         """Examine the engine, after it was away. Raises EngineUnsuitable for one that cannot carry a cluster."""
 
     async def beat(self, beat: Beat) -> BeatAnswer:
-        """Hold the name of this node for ``DEAD_MS``."""
+        """Hold the name of this node for ``DEAD_MS``. Claims are doubted for ``doubt_ms`` from now on, and for
+        ``MAX_CLAIM_MS`` where the engine has lost what it held, or another process held the name and never left.
+        """
 
     async def leave(self, node: str, incarnation: str) -> None:
         """Give up the name, if this process holds it."""
 
     async def nodes(self) -> Sequence[NodeRecord]:
-        """Every node that had a heartbeat within ``FORGOTTEN_MS``."""
+        """Every node that had a heartbeat within ``FORGOTTEN_MS``. Where one has had none for ``SILENT_MS``, claims are
+        doubted for ``MAX_CLAIM_MS`` from its last.
+        """
 
     async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
         """Claim an opening message until it expires, and hold its place, in one step. ``used`` where another process
-        has the claim, ``leaving`` while another living node closes the place: then nothing has changed.
+        has the claim, ``leaving`` while another living node closes the place: then nothing has changed. ``doubted`` is
+        granted too, at a time when openings may have been used that the engine knows nothing of.
         """
 
     async def hold(self, node: str, held: Sequence[Held]) -> None:
         """Confirm places. One that is held by a node with a later session, or being closed, stays as it is."""
 
-    async def release(self, node: str, place: Place) -> Release:
-        """``free`` where no other node holds the place: then it is being closed, by this node."""
+    async def release(self, node: str, incarnation: str, place: Place) -> Release:
+        """``free`` where no other node holds the place: then it is being closed, by this node. ``unknown`` where this
+        process does not hold the name of the node: it stood still too long, or the engine has lost what it held.
+        """
 
     async def released(self, node: str, place: Place) -> None:
         """The place is not being closed by this node any more."""

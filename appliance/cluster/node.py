@@ -24,6 +24,7 @@ from appliance.cluster.contact import BEAT_S, SETTLE_S, Contact
 from appliance.cluster.engine import (
     DEAD_MS,
     FACTS,
+    MAX_CLAIM_MS,
     Beat,
     BeatAnswer,
     ClaimAnswer,
@@ -35,6 +36,7 @@ from appliance.cluster.engine import (
     NodeRecord,
     OtherFacts,
 )
+from appliance.cluster.unclaimed import Unclaimed
 from appliance.config.cluster import Cluster
 from appliance.errors import (
     ClientLeaving,
@@ -127,6 +129,7 @@ class Node:
         self._beats = 0
         self._replaces = ""
         self._confirmed_at: float | None = None
+        self._unclaimed = Unclaimed()
 
     # --- the contact ------------------------------------------------------------------------------------------------
 
@@ -178,11 +181,13 @@ class Node:
         """Have one heartbeat answered, and what belongs to it. Raises ClusterError."""
         if self.contact.state != "joined":
             await self.commands.run(self._engine.connect, self._timeout_s, is_vital=True)
+        told = self._unclaimed.until_ns
         beat = self._next_beat()
         answer = await self.commands.run(lambda: self._engine.beat(beat), self._timeout_s, is_vital=True)
         now, before = self._monotonic(), self.contact
         self.contact = before.joined(now, was_known=self._check(answer))
         self._replaces = ""
+        self._unclaimed.told(told)
         if self.contact is not before:
             _log.info("joined the cluster", cluster=self.cluster, node=self.name)
             self._confirmed_at = None
@@ -196,7 +201,8 @@ class Node:
     def _next_beat(self) -> Beat:
         self._beats += 1
         info = self._info if self._gateway is None else replace(self._info, sessions=self._gateway.sessions)
-        return Beat(self.name, self.incarnation, self._beats, self._facts, info, self._replaces)
+        doubt_ms = min(max(0, -(-(self._unclaimed.until_ns - self._clock()) // 10**6)), MAX_CLAIM_MS)
+        return Beat(self.name, self.incarnation, self._beats, self._facts, info, self._replaces, doubt_ms)
 
     def _check(self, answer: BeatAnswer) -> bool:
         """Whether the engine knew the heartbeat before. Raises ClusterMismatch and NodeNameTaken."""
@@ -257,10 +263,13 @@ class Node:
 
         def answered_late(answer: ClaimAnswer) -> None:
             self.claims[f"late {answer}"] += 1
-            late(_refusal(answer, claim))
+            self._unclaimed.answered(claim)
+            if answer != "doubted":
+                late(_refusal(answer, claim))
 
         if self.contact.state != "joined":
             self.claims["unknown"] += 1
+            self._unclaimed.add(claim, is_asked=False)
             return False
         try:
             answer = await self.commands.run(
@@ -270,6 +279,7 @@ class Node:
             )
         except EngineAway:
             self.claims["unknown"] += 1
+            self._unclaimed.add(claim, is_asked=True)
             if claim.place.group:
                 self._confirmed_at = None  # it may not have been made: a heartbeat confirms the place, at once
                 self._wake_up.set()
@@ -277,7 +287,7 @@ class Node:
         self.claims[answer] += 1
         if (refusal := _refusal(answer, claim)) is not None:
             raise refusal
-        return True
+        return answer == "granted"
 
     async def release(self, place: Place) -> Holding:
         """See Nodes."""
@@ -286,7 +296,9 @@ class Node:
         if not self.contact.is_settled(self._monotonic(), self._settle_s):
             return "unknown"
         try:
-            return await self.commands.run(lambda: self._engine.release(self.name, place), self._timeout_s)
+            return await self.commands.run(
+                lambda: self._engine.release(self.name, self.incarnation, place), self._timeout_s
+            )
         except EngineAway:
             return "unknown"
 

@@ -20,6 +20,7 @@ from appliance.cluster.engine import (
     FORGOTTEN_MS,
     HELD_MS,
     MAX_CLAIM_MS,
+    SILENT_MS,
     Beat,
     BeatAnswer,
     ClaimAnswer,
@@ -46,6 +47,7 @@ class RedisEngine:
     def __init__(self, settings: Cluster, read_password: Callable[[], Awaitable[str | None]]) -> None:
         url = parse_engine_url(settings.url)
         self._prefix = f"icws:{settings.name}:"
+        self._doubt = self._prefix + "doubt"
         self._sentinel, self._redis = _client(url, settings, _Credentials(url.user, read_password))
         self._beat = self._redis.register_script(scripts.BEAT)
         self._leave = self._redis.register_script(scripts.LEAVE)
@@ -72,6 +74,9 @@ class RedisEngine:
             beat.replaces,
             json.dumps(asdict(beat.info)),
             DEAD_MS,
+            beat.doubt_ms,
+            MAX_CLAIM_MS,
+            FORGOTTEN_MS,
         ]
         with _answers():
             answer = await self._beat(self._keys_of(beat.node), args)
@@ -92,7 +97,7 @@ class RedisEngine:
     async def nodes(self) -> Sequence[NodeRecord]:
         """See Engine."""
         with _answers():
-            found = await self._nodes([self._prefix + "nodes"], [FORGOTTEN_MS])
+            found = await self._nodes([self._prefix + "nodes", self._doubt], [FORGOTTEN_MS, SILENT_MS, MAX_CLAIM_MS])
             return [
                 NodeRecord(name.decode(), incarnation.decode(), silent_ms, NodeInfo(**json.loads(info)))
                 for name, incarnation, silent_ms, info in sorted(found)
@@ -101,11 +106,11 @@ class RedisEngine:
     async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
         """See Engine."""
         left_ms = min(max(1, -(-(claim.expires_ns - now_ns) // 10**6)), MAX_CLAIM_MS) if claim.request_id else 0
-        keys = [self._opening(claim), self._place(claim.place)]
+        keys = [self._opening(claim), self._place(claim.place), self._doubt]
         nodes = self._prefix + "node:" if claim.place.group else ""
         with _answers():
             answer = await self._claim(keys, [node, incarnation, left_ms, _since(now_ns), HELD_MS, nodes])
-        return cast("ClaimAnswer", _word(answer, "granted", "used", "leaving"))
+        return cast("ClaimAnswer", _word(answer, "granted", "doubted", "used", "leaving"))
 
     async def hold(self, node: str, held: Sequence[Held]) -> None:
         """See Engine."""
@@ -114,11 +119,12 @@ class RedisEngine:
                 keys = [self._place(each.place) for each in held]
                 await self._hold(keys, [node, HELD_MS, *(_since(each.since_ns) for each in held)])
 
-    async def release(self, node: str, place: Place) -> Release:
+    async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """See Engine."""
+        keys = [self._place(place), f"{self._prefix}node:{node}"]
         with _answers():
-            answer = await self._release([self._place(place)], [node, CLOSING_MS])
-        return cast("Release", _word(answer, "free", "taken"))
+            answer = await self._release(keys, [node, CLOSING_MS, incarnation])
+        return cast("Release", _word(answer, "free", "taken", "unknown"))
 
     async def released(self, node: str, place: Place) -> None:
         """See Engine."""
@@ -146,7 +152,7 @@ class RedisEngine:
             await client.connection_pool.disconnect()
 
     def _keys_of(self, node: str) -> list[str]:
-        return [self._prefix + "facts", f"{self._prefix}node:{node}", self._prefix + "nodes"]
+        return [self._prefix + "facts", f"{self._prefix}node:{node}", self._prefix + "nodes", self._doubt]
 
     def _opening(self, claim: Claim) -> bytes:
         return b"%sopening:%s" % (

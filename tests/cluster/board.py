@@ -11,6 +11,7 @@ from appliance.cluster.engine import (
     FORGOTTEN_MS,
     HELD_MS,
     MAX_CLAIM_MS,
+    SILENT_MS,
     Beat,
     BeatAnswer,
     ClaimAnswer,
@@ -25,10 +26,12 @@ from appliance.cluster.engine import (
 from appliance.errors import EngineAway
 from appliance.gateway.nodes import Claim, Held, Place
 
+FOREVER_MS = 10**15
+
 
 @dataclass
 class Board:
-    """What an engine holds. ``now_ms`` is its clock, which the test sets."""
+    """What an engine holds that has never lost anything. ``now_ms`` is its clock, which the test sets."""
 
     now_ms: int = 0
     facts: tuple[Facts, int] | None = None
@@ -37,9 +40,10 @@ class Board:
     openings: dict[tuple[bytes, bytes, bytes], tuple[str, int]] = field(default_factory=dict)
     places: dict[Place, tuple[tuple[str, int, str], int]] = field(default_factory=dict)
     listeners: list[Callable[[bytes], None]] = field(default_factory=list)
+    doubted_until: tuple[int, int] | None = (0, FOREVER_MS)
 
     def flush(self) -> None:
-        self.facts = None
+        self.facts = self.doubted_until = None
         for each in (self.names, self.infos, self.openings, self.places):
             each.clear()
 
@@ -53,6 +57,12 @@ class Board:
         if held is not None and not held.startswith(beat.incarnation) and held != beat.replaces:
             return NameHeld(held)
         was_known = held is not None and held.startswith(beat.incarnation)
+        known = self._living(self.doubted_until)
+        doubt = max(self.now_ms + MAX_CLAIM_MS if known is None else known, self.now_ms + beat.doubt_ms)
+        at, before, _ = self.infos.get(beat.node, (0, beat.incarnation, None))
+        if before != beat.incarnation:
+            doubt = max(doubt, at + MAX_CLAIM_MS)
+        self.doubted_until = doubt, self.now_ms + FORGOTTEN_MS
         self.facts = beat.facts, self.now_ms + DEAD_MS
         self.names[beat.node] = beat.value, self.now_ms + DEAD_MS
         self.infos[beat.node] = self.now_ms, beat.incarnation, beat.info
@@ -70,6 +80,8 @@ class Board:
         for name, (at, _, _) in list(self.infos.items()):
             if self.now_ms - at > FORGOTTEN_MS:
                 del self.infos[name]
+            elif self.now_ms - at > SILENT_MS and (doubt := self._living(self.doubted_until)) is not None:
+                self.doubted_until = max(doubt, at + MAX_CLAIM_MS), self.now_ms + FORGOTTEN_MS
         return [
             NodeRecord(name, incarnation, self.now_ms - at, info)
             for name, (at, incarnation, info) in sorted(self.infos.items())
@@ -90,7 +102,9 @@ class Board:
                 self.openings[key] = incarnation, self.now_ms + left_ms
         if claim.place.group:
             self.places[claim.place] = ("held", now_ns, node), self.now_ms + HELD_MS
-        return "granted"
+        doubt = self._living(self.doubted_until)
+        is_doubted = claim.request_id and (doubt is None or self.now_ms < doubt)
+        return "doubted" if is_doubted else "granted"
 
     def hold(self, node: str, held: Sequence[Held]) -> None:
         for place, since_ns in held:
@@ -98,7 +112,10 @@ class Board:
             if before is None or (before[0] == "held" and (before[2] == node or before[1] < since_ns)):
                 self.places[place] = ("held", since_ns, node), self.now_ms + HELD_MS
 
-    def release(self, node: str, place: Place) -> Release:
+    def release(self, node: str, incarnation: str, place: Place) -> Release:
+        name = self._living(self.names.get(node))
+        if name is None or not name.startswith(incarnation):
+            return "unknown"
         before = self._living(self.places.get(place))
         if before is not None and before[2] != node:
             return "taken"
@@ -161,8 +178,8 @@ class MemoryEngine:
     async def hold(self, node: str, held: Sequence[Held]) -> None:
         await self._do("hold", lambda: self.board.hold(node, held))
 
-    async def release(self, node: str, place: Place) -> Release:
-        return await self._do("release", lambda: self.board.release(node, place))
+    async def release(self, node: str, incarnation: str, place: Place) -> Release:
+        return await self._do("release", lambda: self.board.release(node, incarnation, place))
 
     async def released(self, node: str, place: Place) -> None:
         await self._do("released", lambda: self.board.released(node, place))

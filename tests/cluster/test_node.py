@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from appliance.cluster import contact, node, rings
-from appliance.cluster.engine import DEAD_MS, Facts, NameHeld, OtherFacts
+from appliance.cluster.engine import DEAD_MS, SILENT_MS, Facts, NameHeld, OtherFacts
 from appliance.errors import (
     ClientLeaving,
     ClusterMismatch,
@@ -17,7 +17,7 @@ from appliance.errors import (
 )
 from appliance.gateway.nodes import Held, Place
 from tests.cluster.board import Board, MemoryEngine
-from tests.cluster.nodes import CANISTER, FACTS, GROUP, Beating, beating, claim, until
+from tests.cluster.nodes import CANISTER, FACTS, GROUP, NOW_NS, Beating, beating, claim, until
 
 
 def nobody(error: GatewayError | None) -> None:
@@ -212,6 +212,59 @@ async def test_a_slow_engine_has_a_bounded_number_of_commands_to_do():
         engine.go_on()
 
 
+async def test_what_was_relayed_without_a_claim_cannot_be_granted_to_a_copy_once_the_engine_is_back():
+    board = Board()
+    engine = MemoryEngine(board)
+    async with beating(engine, "a") as it, beating(MemoryEngine(board), "b") as other:
+        engine.is_away = True
+        await it.beat()
+        assert await it.node.claim(claim(), nobody) is False
+        engine.is_away = False
+        await it.beat()
+        assert await other.node.claim(claim(), nobody) is False
+        assert other.node.claims == {"doubted": 1}
+        for each in (it, other):
+            each.node._clock = lambda: NOW_NS + board.now_ms * 10**6
+        for _ in range(121):
+            board.now_ms += 2000
+            for each in (it, other):
+                await each.beat()
+        assert await other.node.claim(claim(b"s" * 32), nobody) is True
+
+
+async def test_a_claim_whose_answer_comes_late_is_no_reason_to_doubt():
+    board, late = Board(), []
+    engine = MemoryEngine(board)
+    async with beating(engine, settings={"claim_timeout": "1ms"}) as it:
+        engine.stall()
+        assert await it.node.claim(claim(), late.append) is False
+        engine.go_on()
+        await until(lambda: late)
+        await it.beat()
+        it.node.settings = it.node.settings.model_copy(update={"claim_timeout": 60.0})
+        assert await it.node.claim(claim(b"s" * 32), nobody) is True
+
+
+async def test_while_a_node_is_silent_no_opening_is_known_to_be_the_first():
+    board = Board()
+    async with beating(MemoryEngine(board), "a"), beating(MemoryEngine(board), "b") as other:
+        board.now_ms += SILENT_MS + 1
+        for _ in range(2):
+            await other.beat()
+        assert await other.node.claim(claim(), nobody) is False
+
+
+async def test_an_engine_that_lost_everything_grants_no_copy():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
+        assert await it.node.claim(claim(), nobody) is True
+        board.flush()
+        assert await other.node.claim(claim(), nobody) is False
+        board.openings.clear()
+        await other.beat()
+        assert await other.node.claim(claim(), nobody) is False
+
+
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
@@ -238,8 +291,33 @@ async def test_nobody_takes_over_a_place_while_a_living_node_closes_it():
 async def test_a_node_that_died_closes_nothing_any_more():
     board = Board()
     async with beating(MemoryEngine(board), "b") as other:
-        board.release("a", GROUP)
+        killed = Beating(MemoryEngine(board), "a").node
+        board.beat(killed._next_beat())
+        assert board.release("a", killed.incarnation, GROUP) == "free"
+        board.now_ms += DEAD_MS
+        await other.beat()
         assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is True
+
+
+async def test_a_process_that_stood_still_while_another_took_its_name_ends_nothing():
+    board = Board()
+    async with beating(MemoryEngine(board), "a", settle_s=0) as it:
+        await it.node.claim(claim(b"", group=GROUP.group), nobody)
+        board.now_ms += DEAD_MS
+        async with beating(MemoryEngine(board), "a", settle_s=0) as after:
+            await after.node.claim(claim(b"", group=GROUP.group), nobody)
+            # Its sockets end before its next heartbeat tells it.
+            assert await it.node.release(GROUP) == "unknown"
+            assert await after.node.release(GROUP) == "free"
+
+
+async def test_an_engine_that_lost_everything_before_a_heartbeat_frees_no_place():
+    board = Board()
+    async with beating(MemoryEngine(board), "a", settle_s=0) as it, beating(MemoryEngine(board), "b") as other:
+        await it.node.claim(claim(b"", group=GROUP.group), nobody)
+        await other.node.claim(claim(b"", group=GROUP.group), nobody)
+        board.flush()
+        assert await it.node.release(GROUP) == "unknown"
 
 
 async def test_an_engine_that_has_just_come_back_is_not_believed_about_places():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from appliance.cluster.commands import Commands
-from appliance.cluster.engine import Beat, Facts, NodeInfo
+from appliance.cluster.engine import MAX_CLAIM_MS, Beat, Facts, NodeInfo
 from appliance.cluster.joining import missing_extra, password_from
 from appliance.cluster.redis_engine import RedisEngine
 from appliance.config.cluster import Cluster
@@ -47,8 +47,8 @@ async def engine_at(
         await engine.close()
 
 
-def beat(node: str, number: int = 1, *, incarnation: str = "0" * 16, facts: str = "a", replaces: str = "") -> Beat:
-    return Beat(node, incarnation, number, Facts(facts, "b"), INFO, replaces)
+def beat(node: str, number: int = 1, *, incarnation: str = "0" * 16, facts: str = "a", doubt_ms: int = 0) -> Beat:
+    return Beat(node, incarnation, number, Facts(facts, "b"), INFO, doubt_ms=doubt_ms)
 
 
 NODES = st.sampled_from(["a", "b", "b.2"])
@@ -73,12 +73,13 @@ STEPS = st.one_of(
             st.builds(Facts, st.sampled_from(["a", 'b"']), st.just("root")),
             st.just(NodeInfo("1.0", "ma|chine", 7, 10**18)),
             st.sampled_from(["", "0" * 16 + ":1"]),
+            st.sampled_from([0, 3_000_000]),
         ),
     ),
     st.tuples(st.just("leave"), NODES, INCARNATIONS),
     st.tuples(st.just("claim"), NODES, INCARNATIONS, CLAIMS, st.integers(0, 3)),
     st.tuples(st.just("hold"), NODES, st.lists(st.builds(Held, PLACES, st.integers(0, 10**19)), max_size=3)),
-    st.tuples(st.just("release"), NODES, PLACES),
+    st.tuples(st.just("release"), NODES, INCARNATIONS, PLACES),
     st.tuples(st.just("released"), NODES, PLACES),
 )
 
@@ -88,6 +89,7 @@ STEPS = st.one_of(
 def test_redis_does_what_the_board_does(server: RedisServer, steps: list[tuple[Any, ...]]) -> None:
     async def main() -> None:
         board = Board()
+        board.flush()
         async with engine_at(server.url, name="model") as engine, Redis.from_url(server.url) as raw:
             await raw.flushall()
             for name, *args in steps:
@@ -118,7 +120,35 @@ async def test_a_claim_stands_as_long_as_its_opening_and_not_for_ever(server: Re
         await engine.claim("a", "0" * 16, far, now_ns=NOW_NS)
         assert max([await raw.pttl(each) for each in await raw.keys(b"icws:claims:opening:*")]) <= 600_000
         late = claim(b"l" * 32)._replace(expires_ns=NOW_NS - 10**9)
-        assert await engine.claim("a", "0" * 16, late, now_ns=NOW_NS) == "granted"
+        assert await engine.claim("a", "0" * 16, late, now_ns=NOW_NS) == "doubted"
+
+
+async def test_an_engine_that_lost_what_it_held_doubts_until_all_openings_of_before_have_expired(server: RedisServer):
+    async with engine_at(server.url, name="doubt") as engine, Redis.from_url(server.url) as raw:
+        await engine.beat(beat("a"))
+        assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS) == "doubted"
+        assert float(await raw.get("icws:doubt:doubt")) > NOW_NS / 10**6 + MAX_CLAIM_MS
+        await raw.set("icws:doubt:doubt", "1700000000000")
+        await engine.beat(beat("a", 2))
+        assert await engine.claim("a", "0" * 16, claim(b"s" * 32), now_ns=NOW_NS) == "granted"
+        await engine.beat(beat("b", doubt_ms=60_000))
+        assert await engine.claim("a", "0" * 16, claim(b"t" * 32), now_ns=NOW_NS) == "doubted"
+
+
+async def test_a_node_that_is_silent_or_was_killed_is_a_reason_to_doubt(server: RedisServer):
+    async with engine_at(server.url, name="silent") as engine, Redis.from_url(server.url) as raw:
+        for is_replaced in (False, True):
+            await engine.beat(beat("a"))
+            info = (await raw.hget("icws:silent:nodes", "a")).split(b"|", 1)
+            silent = b"%d|%s" % (int(info[0]) - 10_000, info[1])
+            await raw.hset("icws:silent:nodes", "a", silent)
+            await raw.set("icws:silent:doubt", "1700000000000")
+            if is_replaced:
+                await raw.delete("icws:silent:node:a")
+                await engine.beat(beat("a", incarnation="f" * 16))
+            else:
+                await engine.nodes()
+            assert float(await raw.get("icws:silent:doubt")) == int(silent.split(b"|")[0]) + MAX_CLAIM_MS
 
 
 async def test_what_is_rung_is_heard_by_everybody(server: RedisServer):
@@ -145,8 +175,8 @@ async def test_an_engine_at_a_port(tmp_path: Path):
 
 async def test_clusters_of_other_names_share_nothing(server: RedisServer):
     async with engine_at(server.url, name="one") as engine, engine_at(server.url, name="two") as other:
-        assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS) == "granted"
-        assert await other.claim("a", "f" * 16, claim(), now_ns=NOW_NS) == "granted"
+        assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS) == "doubted"
+        assert await other.claim("a", "f" * 16, claim(), now_ns=NOW_NS) == "doubted"
 
 
 async def test_a_server_that_is_gone_or_stands_still_is_away_and_comes_back(tmp_path: Path):
@@ -254,7 +284,7 @@ async def test_a_user_and_a_password_from_a_file(tmp_path: Path):
         async with engine_at(at_user, password="secret", password_file="x") as engine:
             await engine.connect()
             await engine.beat(beat("a"))
-            assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS) == "granted"
+            assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS) == "doubted"
         async with engine_at(at_user, password="wrong", password_file="x") as engine:
             with pytest.raises(EngineAway, match=r"WRONGPASS|invalid username-password"):
                 await engine.connect()

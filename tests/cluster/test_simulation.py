@@ -28,6 +28,7 @@ STEPS = st.one_of(
     st.tuples(st.just("beat"), NODES),
     st.tuples(st.just("tick")),
     st.tuples(st.just("restart")),
+    st.tuples(st.just("flush")),
     st.tuples(st.just("away")),
     st.tuples(st.just("back")),
 )
@@ -44,8 +45,7 @@ class World:
     number: int = 0
     newest: dict[bytes, str] = field(default_factory=dict)
     open: dict[tuple[str, bytes], int] = field(default_factory=dict)
-    granted: dict[bytes, str] = field(default_factory=dict)
-    is_lost: set[bytes] = field(default_factory=set)
+    used: dict[bytes, str] = field(default_factory=dict)
 
     async def do(self, step: tuple[Any, ...]) -> None:
         await getattr(self, f"_{step[0]}")(*step[1:])
@@ -55,11 +55,10 @@ class World:
         self.number += 1
         request_id = self.number.to_bytes(32, "big")
         try:
-            is_first = await self.nodes[name].node.claim(claim(request_id, group=client), _ignored)
+            await self.nodes[name].node.claim(claim(request_id, group=client), _ignored)
         except ClientLeaving:
             return
-        if is_first:
-            self.granted[request_id] = name
+        self.used[request_id] = name
         self.now_ns += 1
         self.newest[client] = name
         self.open[name, client] = self.now_ns
@@ -74,8 +73,8 @@ class World:
             is_first = await self.nodes[name].node.claim(claim(request_id), _ignored)
         except OpeningClaimed:
             return
-        if is_first and request_id not in self.is_lost:
-            assert self.granted.setdefault(request_id, name) == name, "an opening message was granted twice"
+        if is_first:  # without the engine it may have been used by now, too, but nobody may say that it was not
+            assert self.used.setdefault(request_id, name) == name, "a copy counts as the first use of an opening"
 
     async def _leave(self, name: str, client: bytes) -> None:
         """A client leaves a node, which asks whether it may make the close call."""
@@ -101,10 +100,13 @@ class World:
 
     async def _restart(self) -> None:
         """The engine loses everything, within the time between two heartbeats."""
-        self.board.flush()
-        self.is_lost |= set(self.granted)
+        await self._flush()
         for it in self.nodes.values():
             await it.beat()
+
+    async def _flush(self) -> None:
+        """The engine loses everything, and no heartbeat has noticed it."""
+        self.board.flush()
 
     async def _away(self) -> None:
         for engine in self.engines.values():

@@ -107,6 +107,25 @@ async def test_a_thief_who_leaves_at_once_ends_nothing_without_the_engine(tmp_pa
         await says(victim)
 
 
+async def test_a_thief_who_waits_until_the_engine_is_back_ends_nothing(tmp_path, server):
+    async with two_nodes(tmp_path, server.url, verification=PATIENT) as (_, first, second), player(first) as victim:
+        server.kill()
+        await without_engine(first, second)
+        sent = keeping(victim)
+        await victim.open()
+        assert await victim.hear() == "ping"
+        server.start()
+        await with_engine(first, second)
+        await second.localnet.fast_forward(5)
+        async with player(second) as thief:
+            await thief.socket.recv()
+            await thief.socket.send(sent[0])
+            await until(lambda: second.gateway.counters.joined)
+        await until(lambda: not len(second.listener) and not second.gateway.pending_close_calls)
+        assert second.gateway.counters.farewells == 0
+        await says(victim)
+
+
 @pytest.mark.parametrize("has_journal", [True, False])
 async def test_a_copy_of_an_opening_opens_nothing_after_a_restart(tmp_path, server, has_journal):
     async with Localnet() as net:

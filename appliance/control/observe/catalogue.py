@@ -129,9 +129,12 @@ NAME = Label("name", "the name of the canister in the configuration, empty witho
 PLUGIN = Label("plugin", f"the plugin, for the first {PLUGINS}; `{OTHER}` for the rest", None, PLUGINS + 1)
 CLAIM = _closed(
     "result",
-    "`granted`; `used` elsewhere or `leaving`: refused; `unknown`: relayed without an answer in time, after which "
-    "`late …` is the answer that came",
-    ("granted", "used", "leaving", "unknown", "late granted", "late used", "late leaving"),
+    "`granted`; `doubted`: granted, but it may have been used while the engine knew nothing of it; `used` elsewhere "
+    "or `leaving`: refused; `unknown`: relayed without an answer in time, after which `late …` is the answer that came",
+    (
+        *("granted", "doubted", "used", "leaving", "unknown"),
+        *("late granted", "late doubted", "late used", "late leaving"),
+    ),
     other=False,
 )
 RING = _closed(
