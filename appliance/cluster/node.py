@@ -111,6 +111,8 @@ class Node:
         self.rings: Counter[str] = Counter()
         self.others = 0
         """Living nodes beside this one, when last asked."""
+        self.bell_problem: str | None = None
+        """Why what this node rings does not come back to it, as it should with each heartbeat; a sentence."""
         self._engine = engine
         self._facts = facts
         self._info = info
@@ -335,8 +337,8 @@ class Node:
         result = "sent"
         try:
             await self.commands.run(lambda: self._engine.ring(message), self._timeout_s)
-        except EngineAway:
-            result = "lost"  # the other nodes poll at their own pace
+        except EngineAway as error:
+            result, self.bell_problem = "lost", str(error)  # the other nodes poll at their own pace
             self._waiting.clear()
         self.rings[result] += len(message) > rings.SENDER_BYTES  # each heartbeat rings for no canister
 
@@ -345,6 +347,7 @@ class Node:
         that a connection is healthy proves nothing about the way through the engine.
         """
         if self._listening is not None and self._unheard >= DEAF_BEATS:
+            self.bell_problem = f"nothing was heard in {self._unheard} heartbeats"
             _log.warning("the doorbell of the cluster is not heard, and is connected anew", cluster=self.cluster)
             self._listening.cancel()
             self._listening = None
@@ -357,8 +360,9 @@ class Node:
     async def _listen_on(self) -> None:
         own = asyncio.current_task()
         try:
-            with suppress(EngineAway):
-                await self._engine.listen(self._heard)
+            await self._engine.listen(self._heard)
+        except EngineAway as error:
+            self.bell_problem = str(error)
         finally:
             if self._listening is own:
                 self._listening = None
@@ -370,7 +374,7 @@ class Node:
             self.rings["malformed"] += 1
             return
         if sender.hex() == self.incarnation:
-            self._unheard = 0
+            self._unheard, self.bell_problem = 0, None
             return
         self.rings["heard"] += bool(canister_ids)
         if self._gateway is not None:

@@ -1,14 +1,15 @@
 """Redis or Valkey as the engine of a cluster. Needs the extra ``cluster``; the only module that imports its client."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, cast
 
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.exceptions import RedisError
@@ -99,14 +100,14 @@ class RedisEngine:
         with _answers():
             found = await self._nodes([self._prefix + "nodes", self._doubt], [FORGOTTEN_MS, SILENT_MS, MAX_CLAIM_MS])
             return [
-                NodeRecord(name.decode(), incarnation.decode(), silent_ms, NodeInfo(**json.loads(info)))
+                NodeRecord(name.decode(), incarnation.decode(), silent_ms, _info(info))
                 for name, incarnation, silent_ms, info in sorted(found)
             ]
 
     async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
         """See Engine."""
         left_ms = min(max(1, -(-(claim.expires_ns - now_ns) // 10**6)), MAX_CLAIM_MS) if claim.request_id else 0
-        keys = [self._opening(claim), self._place(claim.place), self._doubt]
+        keys: list[bytes | str] = [self._opening(claim), self._place(claim.place), self._doubt]
         nodes = self._prefix + "node:" if claim.place.group else ""
         with _answers():
             answer = await self._claim(keys, [node, incarnation, left_ms, _since(now_ns), HELD_MS, nodes])
@@ -121,7 +122,7 @@ class RedisEngine:
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """See Engine."""
-        keys = [self._place(place), f"{self._prefix}node:{node}"]
+        keys: list[bytes | str] = [self._place(place), f"{self._prefix}node:{node}"]
         with _answers():
             answer = await self._release(keys, [node, CLOSING_MS, incarnation])
         return cast("Release", _word(answer, "free", "taken", "unknown"))
@@ -233,8 +234,23 @@ def _answers() -> Iterator[None]:
     """Raises EngineAway for whatever goes wrong with a command."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError, ValueError, TypeError, KeyError) as error:
+    except MasterNotFoundError as error:
+        what, _, clients = str(error).partition(" : ")  # which are named with their whole configuration
+        causes = sorted({each[:80] for each in re.findall(r"> - (.+?)(?=, <|$)", clients)})
+        why = f"Sentinels were asked in vain ({', '.join(causes)})" if causes else "no Sentinel knows it, or it is down"
+        raise EngineAway(f"{what}, the name at the end of cluster.url: {why}") from None
+    except (RedisError, OSError, TimeoutError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise EngineAway(str(error) or type(error).__name__) from error
+
+
+def _info(text: bytes) -> NodeInfo:
+    """What a node says of itself. Raises ValueError. A later release may say more."""
+    said = json.loads(text)
+    values = {each.name: said[each.name] for each in fields(NodeInfo)}
+    for each in fields(NodeInfo):
+        if type(values[each.name]) is not each.type:
+            raise ValueError(f"a node says of itself that {each.name} is {values[each.name]!r:.40}")
+    return NodeInfo(**values)
 
 
 def _word(answer: object, *known: str) -> str:

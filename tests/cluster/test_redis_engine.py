@@ -151,6 +151,33 @@ async def test_a_node_that_is_silent_or_was_killed_is_a_reason_to_doubt(server: 
             assert float(await raw.get("icws:silent:doubt")) == int(silent.split(b"|")[0]) + MAX_CLAIM_MS
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"version": 1, "host": "m", "pid": 7, "started_at_ns": 1, "sessions": 0}',
+        '{"version": "1.0", "host": "m", "pid": 7, "started_at_ns": 1, "sessions": "many"}',
+        '{"version": "1.0", "host": "m", "pid": true, "started_at_ns": 1, "sessions": 0}',
+    ],
+)
+async def test_what_a_forged_node_says_of_itself_goes_no_further(server: RedisServer, said: str):
+    async with engine_at(server.url, name="forged") as engine, Redis.from_url(server.url) as raw:
+        await engine.beat(beat("a"))
+        await raw.hset("icws:forged:nodes", "b", f"{NOW_NS // 10**6 * 1000}|00|{said}")
+        with pytest.raises(EngineAway):
+            await engine.nodes()
+
+
+async def test_a_node_of_a_later_release_may_say_more_of_itself(server: RedisServer):
+    async with engine_at(server.url, name="later") as engine, Redis.from_url(server.url) as raw:
+        await engine.beat(beat("a"))
+        record = await raw.hget("icws:later:nodes", "a")
+        await raw.hset("icws:later:nodes", "b", record.replace(b'"pid"', b'"region": "eu", "pid"'))
+        assert [each.info for each in await engine.nodes()] == [INFO, INFO]
+
+
 async def test_what_is_rung_is_heard_by_everybody(server: RedisServer):
     heard: list[bytes] = []
     async with engine_at(server.url) as engine, engine_at(server.url) as other:
@@ -256,6 +283,11 @@ async def test_sentinels_know_where_the_server_is_and_are_refused_in_its_place(t
         async with engine_at(f"redis://{where}") as engine:
             with pytest.raises(EngineUnsuitable, match="sentinel://"):
                 await engine.connect()
+        # What went wrong is told, and not how this client is configured.
+        async with engine_at("sentinel://127.0.0.1:1/house") as engine:
+            with pytest.raises(EngineAway, match=r"'house'.*ConnectionError") as caught:
+                await engine.connect()
+            assert len(str(caught.value)) < 250, caught.value
 
 
 async def test_tls_is_verified(tmp_path: Path):

@@ -81,6 +81,7 @@ class ClusterNode(Protocol):
     cluster: str
     incarnation: str
     others: int
+    bell_problem: str | None
 
     @property
     def claims(self) -> Mapping[str, int]:
@@ -113,6 +114,9 @@ def finding_of(node: ClusterNode | None) -> Finding:
 
 
 def problem_of(node: ClusterNode) -> str | None:
-    """Why the node goes on without its cluster, as a sentence; None where it does not."""
-    contact = node.contact
-    return None if contact.state == "joined" else f"this node goes on without its cluster: {contact.problem}"
+    """What keeps the node from its cluster, or from ringing for the others, as a sentence; None where nothing does."""
+    if node.contact.state != "joined":
+        return f"this node goes on without its cluster: {node.contact.problem}"
+    if node.bell_problem is not None:
+        return f"nodes poll at their own pace, not when something is sent at another: {node.bell_problem}"
+    return None

@@ -1,6 +1,9 @@
+import pytest
+
 from appliance.control.health.cluster import finding_of, problem_of
+from appliance.errors import EngineAway
 from tests.cluster.board import Board, MemoryEngine
-from tests.cluster.nodes import beating
+from tests.cluster.nodes import beating, until
 
 
 async def test_the_check_is_never_red_and_says_what_is_wrong():
@@ -18,3 +21,17 @@ async def test_the_check_is_never_red_and_says_what_is_wrong():
         assert finding.ok
         assert "goes on without its cluster" in finding.detail
         assert finding.detail == problem_of(it.node)
+
+
+@pytest.mark.parametrize("command", ["listen", "ring"])
+async def test_a_doorbell_that_the_engine_forbids_is_seen(command):
+    engine = MemoryEngine(Board())
+    engine.lies[command] = EngineAway("this user has no permissions")
+    async with beating(engine) as it:
+        await until(lambda: problem_of(it.node))
+        assert "no permissions" in (problem_of(it.node) or "")
+        assert finding_of(it.node).ok
+        del engine.lies[command]
+        await it.beat()
+        await it.beat()
+        await until(lambda: problem_of(it.node) is None)
