@@ -135,8 +135,8 @@ class Engine(Protocol):
 
     async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
         """Claim an opening message until it expires, and hold its place, in one step. ``used`` where another process
-        has the claim, ``leaving`` while another living node closes the place: then nothing has changed. ``doubted`` is
-        granted too, at a time when openings may have been used that the engine knows nothing of.
+        has the claim, ``leaving`` while a living process of another node closes the place: then nothing has changed.
+        ``doubted`` is granted too, at a time when openings may have been used that the engine knows nothing of.
         """
 
     async def hold(self, node: str, held: Sequence[Held]) -> None:
@@ -147,8 +147,8 @@ class Engine(Protocol):
         process does not hold the name of the node: it stood still too long, or the engine has lost what it held.
         """
 
-    async def released(self, node: str, place: Place) -> None:
-        """The place is not being closed by this node any more."""
+    async def released(self, node: str, incarnation: str, place: Place) -> None:
+        """The place is not being closed by this process any more."""
 
     async def ring(self, message: bytes) -> None:
         """Pass a message to every node that listens."""

@@ -311,7 +311,7 @@ class Node:
 
     async def _released(self, place: Place) -> None:
         with suppress(EngineAway):  # then it ends by itself, after engine.CLOSING_MS
-            await self.commands.run(lambda: self._engine.released(self.name, place), self._timeout_s)
+            await self.commands.run(lambda: self._engine.released(self.name, self.incarnation, place), self._timeout_s)
 
     # --- the doorbell -----------------------------------------------------------------------------------------------
 

@@ -127,10 +127,10 @@ class RedisEngine:
             answer = await self._release(keys, [node, CLOSING_MS, incarnation])
         return cast("Release", _word(answer, "free", "taken", "unknown"))
 
-    async def released(self, node: str, place: Place) -> None:
+    async def released(self, node: str, incarnation: str, place: Place) -> None:
         """See Engine."""
         with _answers():
-            await self._released([self._place(place)], [node])
+            await self._released([self._place(place)], [node, incarnation])
 
     async def ring(self, message: bytes) -> None:
         """See Engine."""

@@ -1,9 +1,9 @@
 """What nodes do at Redis in one step: each script is atomic, and costs one round trip.
 
-Values of the key of a place: ``h:SINCE:NODE`` while a node has a session (SINCE: ns since 1970, 20 digits), ``c:NODE``
-while a node makes its close call. The key of a node holds its incarnation and the number of its last heartbeat. The key
-``doubt`` holds until when claims are doubted (ms since 1970, by the clock of the engine): an engine that has lost what
-it held has no such key, and knows by that.
+Values of the key of a place: ``h:SINCE:NODE`` while a node has a session (SINCE: ns since 1970, 20 digits),
+``c:INCARNATION:NODE`` while a process makes its close call. The key of a node holds its incarnation and the number of
+its last heartbeat. The key ``doubt`` holds until when claims are doubted (ms since 1970, by the clock of the engine):
+an engine that has lost what it held has no such key, and is known by that.
 """
 
 BEAT = """
@@ -63,8 +63,11 @@ heartbeat that claims are doubted then."""
 CLAIM = """
 if ARGV[6] ~= '' then
   local held = redis.call('GET', KEYS[2])
-  local closing = held and string.match(held, '^c:(.*)$')
-  if closing and closing ~= ARGV[1] and redis.call('EXISTS', ARGV[6] .. closing) == 1 then return 'leaving' end
+  local process, closing = string.match(held or '', '^c:(%x+):(.*)$')
+  if closing and closing ~= ARGV[1] then
+    local name = redis.call('GET', ARGV[6] .. closing)
+    if name and string.sub(name, 1, #process) == process then return 'leaving' end
+  end
 end
 if ARGV[3] ~= '0' then
   local claimed = redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3])
@@ -94,14 +97,14 @@ RELEASE = """
 local name = redis.call('GET', KEYS[2])
 if not name or string.sub(name, 1, #ARGV[3]) ~= ARGV[3] then return 'unknown' end
 local held = redis.call('GET', KEYS[1])
-local node = held and (string.match(held, '^h:%d+:(.*)$') or string.match(held, '^c:(.*)$'))
+local node = held and (string.match(held, '^h:%d+:(.*)$') or string.match(held, '^c:%x+:(.*)$'))
 if node and node ~= ARGV[1] then return 'taken' end
-redis.call('SET', KEYS[1], 'c:' .. ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[1], 'c:' .. ARGV[3] .. ':' .. ARGV[1], 'PX', ARGV[2])
 return 'free'
 """
 """Keys: place, node. Arguments: node, ms that it is being closed at most, incarnation."""
 
 RELEASED = """
-if redis.call('GET', KEYS[1]) == 'c:' .. ARGV[1] then redis.call('DEL', KEYS[1]) end
+if redis.call('GET', KEYS[1]) == 'c:' .. ARGV[2] .. ':' .. ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
-"""Keys: place. Arguments: node."""
+"""Keys: place. Arguments: node, incarnation."""

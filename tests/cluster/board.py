@@ -38,7 +38,7 @@ class Board:
     names: dict[str, tuple[str, int]] = field(default_factory=dict)
     infos: dict[str, tuple[int, str, NodeInfo]] = field(default_factory=dict)
     openings: dict[tuple[bytes, bytes, bytes], tuple[str, int]] = field(default_factory=dict)
-    places: dict[Place, tuple[tuple[str, int, str], int]] = field(default_factory=dict)
+    places: dict[Place, tuple[tuple[str, int | str, str], int]] = field(default_factory=dict)
     listeners: list[Callable[[bytes], None]] = field(default_factory=list)
     doubted_until: tuple[int, int] | None = (0, FOREVER_MS)
 
@@ -91,7 +91,7 @@ class Board:
         if claim.place.group:
             held = self._living(self.places.get(claim.place))
             is_closing = held is not None and held[0] == "closing" and held[2] != node
-            if is_closing and self._living(self.names.get(held[2])) is not None:
+            if is_closing and (self._living(self.names.get(held[2])) or "").startswith(held[1]):
                 return "leaving"
         if claim.request_id:
             key = (claim.place.canister_id, claim.client_key, claim.request_id)
@@ -119,11 +119,11 @@ class Board:
         before = self._living(self.places.get(place))
         if before is not None and before[2] != node:
             return "taken"
-        self.places[place] = ("closing", 0, node), self.now_ms + CLOSING_MS
+        self.places[place] = ("closing", incarnation, node), self.now_ms + CLOSING_MS
         return "free"
 
-    def released(self, node: str, place: Place) -> None:
-        if self._living(self.places.get(place)) == ("closing", 0, node):
+    def released(self, node: str, incarnation: str, place: Place) -> None:
+        if self._living(self.places.get(place)) == ("closing", incarnation, node):
             del self.places[place]
 
 
@@ -181,8 +181,8 @@ class MemoryEngine:
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         return await self._do("release", lambda: self.board.release(node, incarnation, place))
 
-    async def released(self, node: str, place: Place) -> None:
-        await self._do("released", lambda: self.board.released(node, place))
+    async def released(self, node: str, incarnation: str, place: Place) -> None:
+        await self._do("released", lambda: self.board.released(node, incarnation, place))
 
     async def ring(self, message: bytes) -> None:
         def pass_on() -> None:

@@ -320,6 +320,19 @@ async def test_an_engine_that_lost_everything_before_a_heartbeat_frees_no_place(
         assert await it.node.release(GROUP) == "unknown"
 
 
+async def test_the_close_calls_of_a_process_that_died_keep_nobody_out_once_the_next_has_its_name():
+    board = Board()
+    async with beating(MemoryEngine(board), "b") as other:
+        killed = Beating(MemoryEngine(board), "a").node
+        board.beat(killed._next_beat())
+        assert board.release("a", killed.incarnation, GROUP) == "free"
+        with pytest.raises(ClientLeaving):
+            await other.node.claim(claim(b"", group=GROUP.group), nobody)
+        board.now_ms += DEAD_MS
+        async with beating(MemoryEngine(board), "a"):
+            assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is True
+
+
 async def test_an_engine_that_has_just_come_back_is_not_believed_about_places():
     board = Board()
     engine = MemoryEngine(board)

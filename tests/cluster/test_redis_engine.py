@@ -80,7 +80,7 @@ STEPS = st.one_of(
     st.tuples(st.just("claim"), NODES, INCARNATIONS, CLAIMS, st.integers(0, 3)),
     st.tuples(st.just("hold"), NODES, st.lists(st.builds(Held, PLACES, st.integers(0, 10**19)), max_size=3)),
     st.tuples(st.just("release"), NODES, INCARNATIONS, PLACES),
-    st.tuples(st.just("released"), NODES, PLACES),
+    st.tuples(st.just("released"), NODES, INCARNATIONS, PLACES),
 )
 
 
