@@ -139,12 +139,13 @@ class Engine(Protocol):
         ``doubted`` is granted too, at a time when openings may have been used that the engine knows nothing of.
         """
 
-    async def hold(self, node: str, held: Sequence[Held]) -> None:
+    async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
         """Confirm places. One that is held by a node with a later session, or being closed, stays as it is."""
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
-        """``free`` where no other node holds the place: then it is being closed, by this node. ``unknown`` where this
-        process does not hold the name of the node: it stood still too long, or the engine has lost what it held.
+        """``free`` where no other node holds the place: then it is being closed, by this node. ``unknown`` where
+        another holds it of which there is no heartbeat, since it may only have lost the engine; and where this process
+        does not hold the name of the node: it stood still too long, or the engine has lost what it held.
         """
 
     async def released(self, node: str, incarnation: str, place: Place) -> None:

@@ -234,7 +234,9 @@ class Node:
         held = [] if self._gateway is None else list(self._gateway.held())
         for start in range(0, len(held), CONFIRMED_AT_ONCE):
             part = held[start : start + CONFIRMED_AT_ONCE]
-            await self.commands.run(partial(self._engine.hold, self.name, part), self._timeout_s, is_vital=True)
+            await self.commands.run(
+                partial(self._engine.hold, self.name, self.incarnation, part), self._timeout_s, is_vital=True
+            )
 
     async def _all(self) -> Sequence[NodeRecord]:
         return await self.commands.run(self._engine.nodes, self._timeout_s, is_vital=True)

@@ -113,18 +113,18 @@ class RedisEngine:
             answer = await self._claim(keys, [node, incarnation, left_ms, _since(now_ns), HELD_MS, nodes])
         return cast("ClaimAnswer", _word(answer, "granted", "doubted", "used", "leaving"))
 
-    async def hold(self, node: str, held: Sequence[Held]) -> None:
+    async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
         """See Engine."""
         if held:
             with _answers():
                 keys = [self._place(each.place) for each in held]
-                await self._hold(keys, [node, HELD_MS, *(_since(each.since_ns) for each in held)])
+                await self._hold(keys, [node, incarnation, HELD_MS, *(_since(each.since_ns) for each in held)])
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """See Engine."""
         keys: list[bytes | str] = [self._place(place), f"{self._prefix}node:{node}"]
         with _answers():
-            answer = await self._release(keys, [node, CLOSING_MS, incarnation])
+            answer = await self._release(keys, [node, CLOSING_MS, incarnation, self._prefix + "node:"])
         return cast("Release", _word(answer, "free", "taken", "unknown"))
 
     async def released(self, node: str, incarnation: str, place: Place) -> None:

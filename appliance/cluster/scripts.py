@@ -1,9 +1,9 @@
 """What nodes do at Redis in one step: each script is atomic, and costs one round trip.
 
-Values of the key of a place: ``h:SINCE:NODE`` while a node has a session (SINCE: ns since 1970, 20 digits),
-``c:INCARNATION:NODE`` while a process makes its close call. The key of a node holds its incarnation and the number of
-its last heartbeat. The key ``doubt`` holds until when claims are doubted (ms since 1970, by the clock of the engine):
-an engine that has lost what it held has no such key, and is known by that.
+Values of the key of a place: ``h:SINCE:INCARNATION:NODE`` while a process has a session (SINCE: ns since 1970, 20
+digits), ``c:INCARNATION:NODE`` while a process makes its close call. The key of a node holds its incarnation and the
+number of its last heartbeat. The key ``doubt`` holds until when claims are doubted (ms since 1970, by the clock of the
+engine): an engine that has lost what it held has no such key, and is known by that.
 """
 
 BEAT = """
@@ -73,7 +73,7 @@ if ARGV[3] ~= '0' then
   local claimed = redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3])
   if not claimed and redis.call('GET', KEYS[1]) ~= ARGV[2] then return 'used' end
 end
-if ARGV[6] ~= '' then redis.call('SET', KEYS[2], 'h:' .. ARGV[4] .. ':' .. ARGV[1], 'PX', ARGV[5]) end
+if ARGV[6] ~= '' then redis.call('SET', KEYS[2], 'h:' .. ARGV[4] .. ':' .. ARGV[2] .. ':' .. ARGV[1], 'PX', ARGV[5]) end
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)
 if ARGV[3] ~= '0' and ms < tonumber(redis.call('GET', KEYS[3]) or ms + 1) then return 'doubted' end
@@ -85,24 +85,28 @@ place is held, prefix of the keys of nodes (empty: no place)."""
 HOLD = """
 for i, key in ipairs(KEYS) do
   local held = redis.call('GET', key)
-  local since, node = string.match(held or '', '^h:(%d+):(.*)$')
-  if not held or (node and (node == ARGV[1] or since < ARGV[2 + i])) then
-    redis.call('SET', key, 'h:' .. ARGV[2 + i] .. ':' .. ARGV[1], 'PX', ARGV[2])
+  local since, node = string.match(held or '', '^h:(%d+):%x+:(.*)$')
+  if not held or (node and (node == ARGV[1] or since < ARGV[3 + i])) then
+    redis.call('SET', key, 'h:' .. ARGV[3 + i] .. ':' .. ARGV[2] .. ':' .. ARGV[1], 'PX', ARGV[3])
   end
 end
 """
-"""Keys: places. Arguments: node, ms that they are held, since when each."""
+"""Keys: places. Arguments: node, incarnation, ms that they are held, since when each."""
 
 RELEASE = """
 local name = redis.call('GET', KEYS[2])
 if not name or string.sub(name, 1, #ARGV[3]) ~= ARGV[3] then return 'unknown' end
-local held = redis.call('GET', KEYS[1])
-local node = held and (string.match(held, '^h:%d+:(.*)$') or string.match(held, '^c:%x+:(.*)$'))
-if node and node ~= ARGV[1] then return 'taken' end
+local held = redis.call('GET', KEYS[1]) or ''
+local process, node = string.match(held, '^h:%d+:(%x+):(.*)$')
+if not node then process, node = string.match(held, '^c:(%x+):(.*)$') end
+if node and node ~= ARGV[1] then
+  local living = redis.call('GET', ARGV[4] .. node)
+  return living and string.sub(living, 1, #process) == process and 'taken' or 'unknown'
+end
 redis.call('SET', KEYS[1], 'c:' .. ARGV[3] .. ':' .. ARGV[1], 'PX', ARGV[2])
 return 'free'
 """
-"""Keys: place, node. Arguments: node, ms that it is being closed at most, incarnation."""
+"""Keys: place, node. Arguments: node, ms that it is being closed at most, incarnation, prefix of the keys of nodes."""
 
 RELEASED = """
 if redis.call('GET', KEYS[1]) == 'c:' .. ARGV[2] .. ':' .. ARGV[1] then redis.call('DEL', KEYS[1]) end

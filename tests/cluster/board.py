@@ -38,7 +38,7 @@ class Board:
     names: dict[str, tuple[str, int]] = field(default_factory=dict)
     infos: dict[str, tuple[int, str, NodeInfo]] = field(default_factory=dict)
     openings: dict[tuple[bytes, bytes, bytes], tuple[str, int]] = field(default_factory=dict)
-    places: dict[Place, tuple[tuple[str, int | str, str], int]] = field(default_factory=dict)
+    places: dict[Place, tuple[tuple[str, int, str, str], int]] = field(default_factory=dict)
     listeners: list[Callable[[bytes], None]] = field(default_factory=list)
     doubted_until: tuple[int, int] | None = (0, FOREVER_MS)
 
@@ -49,6 +49,9 @@ class Board:
 
     def _living(self, value: tuple[Any, int] | None) -> Any:
         return None if value is None or value[1] <= self.now_ms else value[0]
+
+    def _lives(self, incarnation: str, node: str) -> bool:
+        return (self._living(self.names.get(node)) or "").startswith(incarnation)
 
     def beat(self, beat: Beat) -> BeatAnswer:
         if (theirs := self._living(self.facts)) is not None and theirs != beat.facts:
@@ -90,8 +93,7 @@ class Board:
     def claim(self, node: str, incarnation: str, claim: Claim, now_ns: int) -> ClaimAnswer:
         if claim.place.group:
             held = self._living(self.places.get(claim.place))
-            is_closing = held is not None and held[0] == "closing" and held[2] != node
-            if is_closing and (self._living(self.names.get(held[2])) or "").startswith(held[1]):
+            if held is not None and held[0] == "closing" and held[3] != node and self._lives(*held[2:]):
                 return "leaving"
         if claim.request_id:
             key = (claim.place.canister_id, claim.client_key, claim.request_id)
@@ -101,29 +103,29 @@ class Board:
                 left_ms = min(max(1, -(-(claim.expires_ns - now_ns) // 10**6)), MAX_CLAIM_MS)
                 self.openings[key] = incarnation, self.now_ms + left_ms
         if claim.place.group:
-            self.places[claim.place] = ("held", now_ns, node), self.now_ms + HELD_MS
+            self.places[claim.place] = ("held", now_ns, incarnation, node), self.now_ms + HELD_MS
         doubt = self._living(self.doubted_until)
         is_doubted = claim.request_id and (doubt is None or self.now_ms < doubt)
         return "doubted" if is_doubted else "granted"
 
-    def hold(self, node: str, held: Sequence[Held]) -> None:
+    def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
         for place, since_ns in held:
             before = self._living(self.places.get(place))
-            if before is None or (before[0] == "held" and (before[2] == node or before[1] < since_ns)):
-                self.places[place] = ("held", since_ns, node), self.now_ms + HELD_MS
+            if before is None or (before[0] == "held" and (before[3] == node or before[1] < since_ns)):
+                self.places[place] = ("held", since_ns, incarnation, node), self.now_ms + HELD_MS
 
     def release(self, node: str, incarnation: str, place: Place) -> Release:
         name = self._living(self.names.get(node))
         if name is None or not name.startswith(incarnation):
             return "unknown"
         before = self._living(self.places.get(place))
-        if before is not None and before[2] != node:
-            return "taken"
-        self.places[place] = ("closing", incarnation, node), self.now_ms + CLOSING_MS
+        if before is not None and before[3] != node:
+            return "taken" if self._lives(*before[2:]) else "unknown"
+        self.places[place] = ("closing", 0, incarnation, node), self.now_ms + CLOSING_MS
         return "free"
 
     def released(self, node: str, incarnation: str, place: Place) -> None:
-        if self._living(self.places.get(place)) == ("closing", incarnation, node):
+        if self._living(self.places.get(place)) == ("closing", 0, incarnation, node):
             del self.places[place]
 
 
@@ -175,8 +177,8 @@ class MemoryEngine:
     async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
         return await self._do("claim", lambda: self.board.claim(node, incarnation, claim, now_ns))
 
-    async def hold(self, node: str, held: Sequence[Held]) -> None:
-        await self._do("hold", lambda: self.board.hold(node, held))
+    async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
+        await self._do("hold", lambda: self.board.hold(node, incarnation, held))
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         return await self._do("release", lambda: self.board.release(node, incarnation, place))

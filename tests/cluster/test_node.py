@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from appliance.cluster import contact, node, rings
-from appliance.cluster.engine import DEAD_MS, SILENT_MS, Facts, NameHeld, OtherFacts
+from appliance.cluster.engine import DEAD_MS, HELD_MS, SILENT_MS, Facts, NameHeld, OtherFacts
 from appliance.errors import (
     ClientLeaving,
     ClusterMismatch,
@@ -299,6 +299,25 @@ async def test_a_node_that_died_closes_nothing_any_more():
         assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is True
 
 
+async def test_whom_a_killed_process_had_is_not_forgotten_by_a_node_that_could_report_it():
+    board = Board()
+    async with beating(MemoryEngine(board), "b", settle_s=0) as other:
+        killed = Beating(MemoryEngine(board), "a").node
+        board.beat(killed._next_beat())
+        assert board.claim("a", killed.incarnation, claim(b"", group=GROUP.group), NOW_NS) == "granted"
+        assert await other.node.release(GROUP) == "taken"
+        board.now_ms += DEAD_MS
+        await other.beat()
+        assert await other.node.release(GROUP) == "unknown"
+        async with beating(MemoryEngine(board), "a"):  # another process, which does not have this client
+            assert await other.node.release(GROUP) == "unknown"
+        for _ in range(HELD_MS // DEAD_MS):
+            board.now_ms += DEAD_MS - 1
+            await other.beat()
+        board.now_ms += HELD_MS // DEAD_MS
+        assert await other.node.release(GROUP) == "free"
+
+
 async def test_a_process_that_stood_still_while_another_took_its_name_ends_nothing():
     board = Board()
     async with beating(MemoryEngine(board), "a", settle_s=0) as it:
@@ -389,7 +408,7 @@ async def test_a_place_whose_claim_was_not_answered_is_confirmed_with_the_next_h
         assert await it.node.claim(claim(group=GROUP.group), nobody) is False
         it.local.places = [Held(GROUP, 5)]
         await until(lambda: GROUP in board.places)
-        assert board.places[GROUP][0] == ("held", 5, "a")
+        assert board.places[GROUP][0] == ("held", 5, it.node.incarnation, "a")
 
 
 async def test_places_are_confirmed_from_time_to_time():

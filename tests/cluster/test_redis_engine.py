@@ -52,7 +52,7 @@ def beat(node: str, number: int = 1, *, incarnation: str = "0" * 16, facts: str 
 
 
 NODES = st.sampled_from(["a", "b", "b.2"])
-INCARNATIONS = st.sampled_from(["0" * 16, "f" * 16])
+INCARNATIONS = st.sampled_from(["0" * 16, "12" * 7 + "ab"])
 PLACES = st.sampled_from([Place(CANISTER, group) for group in (b"x", b"xy", b"\x00:")])
 CLAIMS = st.builds(
     Claim,
@@ -62,6 +62,7 @@ CLAIMS = st.builds(
     st.sampled_from([b"", b"r" * 32, b"s" * 32]),
     st.just(NOW_NS + 240 * 10**9),
 )
+HELD = st.builds(Held, PLACES, st.integers(0, 10**19))
 STEPS = st.one_of(
     st.tuples(
         st.just("beat"),
@@ -78,7 +79,7 @@ STEPS = st.one_of(
     ),
     st.tuples(st.just("leave"), NODES, INCARNATIONS),
     st.tuples(st.just("claim"), NODES, INCARNATIONS, CLAIMS, st.integers(0, 3)),
-    st.tuples(st.just("hold"), NODES, st.lists(st.builds(Held, PLACES, st.integers(0, 10**19)), max_size=3)),
+    st.tuples(st.just("hold"), NODES, INCARNATIONS, st.lists(HELD, max_size=3)),
     st.tuples(st.just("release"), NODES, INCARNATIONS, PLACES),
     st.tuples(st.just("released"), NODES, INCARNATIONS, PLACES),
 )

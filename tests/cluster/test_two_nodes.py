@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from redis.asyncio import Redis
 
 from appliance.cluster import contact, node
 from appliance.crypto import SigningKey
@@ -174,7 +175,10 @@ async def test_a_session_that_moved_without_the_engine_outlives_the_one_before(t
                 server.start()
                 await with_engine(first, second)
                 await says(after)
-                node_of(first.gateway)._settle_s = 0.0  # both have confirmed their places
+                async with Redis.from_url(server.url) as raw:  # that a node has joined is seen before it has confirmed
+                    while not await raw.keys("icws:main:place:*"):
+                        await asyncio.sleep(0.001)
+                node_of(first.gateway)._settle_s = 0.0
                 await until(lambda: not first.gateway.epochs.pending_late_close_calls)
                 assert first.gateway.counters.farewells == 0
                 await says(after)
