@@ -132,6 +132,7 @@ class Node:
         self._replaces = ""
         self._confirmed_at: float | None = None
         self._unclaimed = Unclaimed()
+        self._releasing = asyncio.Semaphore(settings.commands // 2)
 
     # --- the contact ------------------------------------------------------------------------------------------------
 
@@ -297,14 +298,15 @@ class Node:
         """See Nodes."""
         if not place.group:
             return "free"
-        if not self.contact.is_settled(self._monotonic(), self._settle_s):
-            return "unknown"
-        try:
-            return await self.commands.run(
-                lambda: self._engine.release(self.name, self.incarnation, place), self._timeout_s
-            )
-        except EngineAway:
-            return "unknown"
+        async with self._releasing:  # many leave at once, and none of them is in a hurry
+            if not self.contact.is_settled(self._monotonic(), self._settle_s):
+                return "unknown"
+            try:
+                return await self.commands.run(
+                    lambda: self._engine.release(self.name, self.incarnation, place), self._timeout_s
+                )
+            except EngineAway:
+                return "unknown"
 
     def released(self, place: Place) -> None:
         """See Nodes."""

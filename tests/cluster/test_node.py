@@ -318,6 +318,13 @@ async def test_whom_a_killed_process_had_is_not_forgotten_by_a_node_that_could_r
         assert await other.node.release(GROUP) == "free"
 
 
+async def test_many_who_leave_at_once_are_all_asked_for():
+    async with beating(MemoryEngine(Board()), settle_s=0, settings={"commands": 4}) as it:
+        places = [Place(CANISTER, bytes([number])) for number in range(100)]
+        assert await asyncio.gather(*map(it.node.release, places)) == ["free"] * 100
+        assert it.node.commands.dropped == 0
+
+
 async def test_a_process_that_stood_still_while_another_took_its_name_ends_nothing():
     board = Board()
     async with beating(MemoryEngine(board), "a", settle_s=0) as it:

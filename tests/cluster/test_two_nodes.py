@@ -177,7 +177,7 @@ async def test_a_session_that_moved_without_the_engine_outlives_the_one_before(t
                 await says(after)
                 async with Redis.from_url(server.url) as raw:  # that a node has joined is seen before it has confirmed
                     while not await raw.keys("icws:main:place:*"):
-                        await asyncio.sleep(0.001)
+                        await says(after)
                 node_of(first.gateway)._settle_s = 0.0
                 await until(lambda: not first.gateway.epochs.pending_late_close_calls)
                 assert first.gateway.counters.farewells == 0

@@ -65,6 +65,7 @@ class LateCloseCalls:
         self._groups: OrderedDict[tuple[bytes, bytes], _Group] = OrderedDict()
         self._waiting: OrderedDict[tuple[bytes, bytes], _Group] = OrderedDict()
         self._running: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
         self._is_stopped = False
 
     @property
@@ -105,7 +106,7 @@ class LateCloseCalls:
         for place in self._waiting:
             del self._groups[place]
         self._waiting.clear()
-        for task in self._running:
+        for task in self._running | self._aside:
             task.cancel()
 
     def _start_next(self) -> None:
@@ -137,7 +138,7 @@ class LateCloseCalls:
         while (holding := await self._nodes.release(entry.place)) == "unknown":
             if group.is_awaited.is_set():
                 return False  # the client is back here, and its next close call says all that this one would have
-            await self._pause(group)
+            await self._wait_aside(group)
         if holding == "taken":
             self._journal.remove(entry.canister_id, entry.client_key)
             return True
@@ -161,6 +162,18 @@ class LateCloseCalls:
                 self._counters.farewells += 1
                 return True
         return False
+
+    async def _wait_aside(self, group: _Group) -> None:
+        """Pause in no place of ``AT_ONCE``: nobody may know for an hour whether a node that was killed is alive."""
+        own = {task for task in (group.task,) if task is not None}
+        self._running -= own
+        self._aside |= own
+        self._start_next()
+        try:
+            await self._pause(group)
+        finally:
+            self._aside -= own
+            self._running |= own
 
     @staticmethod
     async def _pause(group: _Group) -> None:

@@ -114,6 +114,22 @@ async def test_all_that_were_left_behind_are_told_once(tmp_path):
         assert not process.gateway.epochs.pending_late_close_calls
 
 
+async def test_clients_of_whom_nobody_knows_whether_they_moved_hold_up_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(late_close_calls, "AT_ONCE", 2)
+    unknown, known = [Client(generation="v1") for _ in range(5)], [Client() for _ in range(5)]
+    await left_behind(tmp_path, *unknown, *known)
+    process = Process(tmp_path)
+
+    async def release(place):
+        return "unknown" if place.group else "free"
+
+    monkeypatch.setattr(process.gateway.nodes, "release", release)
+    async with process:
+        await until(lambda: process.gateway.epochs.pending_late_close_calls == len(unknown))
+        assert sorted(process.canister.left) == sorted(client.client_key for client in known)
+    assert len(left_in(tmp_path / "journal")) == len(unknown)
+
+
 @pytest.mark.parametrize("is_same_key", [True, False])
 async def test_whoever_comes_back_waits_until_its_old_session_is_told_of_and_goes_first(tmp_path, is_same_key):
     """Otherwise the close call could end the new session: of the same key, or of the same principal in v1."""
