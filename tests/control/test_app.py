@@ -33,6 +33,7 @@ NAMES = [
     "getLive",
     "getLog",
     "getMetrics",
+    "getNodes",
     "getReady",
     "getRecentStats",
     "getSession",

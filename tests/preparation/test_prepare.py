@@ -257,7 +257,8 @@ def test_the_plugin_example_of_the_shipped_file_can_run(house: House) -> None:
     shipped = Path(__file__).resolve().parents[2]
     lines = (shipped / "gateway.yaml").read_text().splitlines()
     first = lines.index("# plugins:")
-    example = [line.removeprefix("# ") for line in lines[first:]]
+    last = lines.index("", first)
+    example = [line.removeprefix("# ") for line in lines[first:last]]
     house.write("gateway.yaml", "\n".join([*lines[: first - 1], *example, ""]))
     (house.folder / "plugins").symlink_to(shipped / "plugins")
     checked = icws("check", "--set", "gateway.listen=127.0.0.1:0")

@@ -49,6 +49,8 @@ FINAL_MEANINGS = {
     4516: "a message before the session was open",
     4517: "the operator removed the canister",
     4518: "a plugin refused for good",
+    4519: "an opening message that was used elsewhere",
+    4520: "a copy of an opening message",
 }
 NORMAL = frozenset({1000, 1001, 1005})
 """Codes of an ordinary end: the client is done, or goes to another page, or gives no code."""

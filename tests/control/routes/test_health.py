@@ -5,7 +5,19 @@ import pytest
 from appliance.control.health.health import Finding, Health
 from tests.control.plane import Plane
 
-CHECKS = ["accepting", "clock", "ic", "identity", "listener", "loop", "polling", "root_key", "started", "tls"]
+CHECKS = [
+    "accepting",
+    "clock",
+    "cluster",
+    "ic",
+    "identity",
+    "listener",
+    "loop",
+    "polling",
+    "root_key",
+    "started",
+    "tls",
+]
 
 
 async def test_nobody_needs_a_token_to_ask(tcp: Plane) -> None:
