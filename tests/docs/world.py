@@ -93,6 +93,10 @@ class World:
         finally:
             process.kill()
             process.wait()
+            if reading.ident is not None:  # it was started
+                reading.join()
+            if process.stdout is not None:
+                process.stdout.close()
 
     def run(self, command: str) -> str:
         """Run a command to its end, which must be a success; what it prints."""
