@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_CANISTER := demo/canister/target/demo.wasm
-# A process for each core. Each takes the next tests from whoever has most left, so neighbours in a file stay together.
-PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+# Two processes for each core, as most tests wait: for a browser, a block, another process. Each takes the next tests from
+# whoever has most left, so neighbours in a file stay together.
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')
+PARALLEL := -n $(PROCESSES) --dist worksteal
 # One of ten thousand tests that meets a pause of the machine does not condemn a change. It is listed as RERUN at the end
 # of the run, and is a fault to mend: of the test, or of the code that the pause revealed. AGAIN= shows every failure.
 AGAIN ?= --reruns 1 -raR

@@ -6,17 +6,8 @@ from appliance.control.health.health import Finding, Health
 from tests.control.plane import Plane
 
 CHECKS = [
-    "accepting",
-    "clock",
-    "cluster",
-    "ic",
-    "identity",
-    "listener",
-    "loop",
-    "polling",
-    "root_key",
-    "started",
-    "tls",
+    *("accepting", "clock", "cluster", "ic", "identity", "listener"),
+    *("loop", "polling", "root_key", "started", "tls"),
 ]
 
 
