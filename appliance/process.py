@@ -13,6 +13,7 @@ import structlog
 
 from appliance.config.files import files_of
 from appliance.config.load import DEFAULT
+from appliance.config.schema import Config
 from appliance.config.source import Source, Start, start
 from appliance.config.watch.watch import Watch
 from appliance.control.control import Control
@@ -53,10 +54,11 @@ async def run(begun: Start, logging: Logging) -> bool:
     """
     raise_limit()
     return_large_buffers()
+    watch = _watch(begun) if begun.loaded.config.watch else None
     with _Signals() as signals:
         try:
             async with operating(begun, logging) as (service, control):
-                await _operate(service, control, begun, signals)
+                await _operate(service, control, begun, signals, watch)
         except asyncio.CancelledError:
             if signals.have_started or not signals.stop.is_set():
                 raise
@@ -64,15 +66,15 @@ async def run(begun: Start, logging: Logging) -> bool:
     return signals.hands_on
 
 
-async def _operate(service: Service, control: Control, begun: Start, signals: "_Signals") -> None:
+async def _operate(service: Service, control: Control, begun: Start, signals: "_Signals", watch: Watch | None) -> None:
     """Serve until a signal, then drain."""
     tasks, notifier, reloads = Tasks(), Notifier.from_environment(), control.reloads
     try:
         signals.begin(lambda: tasks.start(_on_signal(reloads, notifier)), service.gateway.hurry)
         # the wording of the reference gateway, because scripts search for this line
         _log.info(f"Gateway Agent principal: {service.principal!s}")
-        if begun.loaded.config.watch:
-            tasks.start(_follow_files(reloads, notifier))
+        if watch is not None:
+            tasks.start(_follow_files(watch, reloads, notifier))
         elif begun.source.file is not None and begun.loaded.origins["watch"] == DEFAULT:
             _log.warning(_WATCH_CHANGED)  # until release 0.2.0
         status = partial(_status, service, reloads)
@@ -109,13 +111,24 @@ async def _on_signal(reloads: Reloads, notifier: Notifier) -> None:
     await _reload(reloads, notifier, "signal")
 
 
-async def _follow_files(reloads: Reloads, notifier: Notifier) -> None:
-    def files() -> Iterator[Path]:
-        if reloads.source.file is not None:
-            yield reloads.source.file
-        yield from (file for _, file in files_of(reloads.config))
+def _watch(begun: Start) -> Watch:
+    """Made before the start, which may wait for minutes until a network is up: a file that changes meanwhile is a
+    change, and no later one may come that would bring it along.
+    """
+    file = begun.source.file
+    read = {} if file is None or not file.is_file() else {file: begun.file_hash}
+    return Watch(lambda: _files(begun.source, begun.loaded.config), read)
 
-    async for _ in Watch(files):
+
+def _files(source: Source, config: Config) -> Iterator[Path]:
+    if source.file is not None:
+        yield source.file
+    yield from (file for _, file in files_of(config))
+
+
+async def _follow_files(watch: Watch, reloads: Reloads, notifier: Notifier) -> None:
+    watch.files = lambda: _files(reloads.source, reloads.config)
+    async for _ in watch:
         error = (await _reload(reloads, notifier, WATCH)).error
         # No further notice will come of a change that a trial keeps out.
         while isinstance(error, ConfirmationPending) and await reloads.differs_after_trial(error.revision):

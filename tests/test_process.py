@@ -67,6 +67,15 @@ async def test_a_signal_ends_a_start_that_still_waits(
     assert b"Traceback" not in stderr
 
 
+async def test_a_file_that_changes_while_it_starts_is_noticed(tmp_path: Path, unused_tcp_port: int) -> None:
+    file = write(tmp_path, f"http://127.0.0.1:{unused_tcp_port}")
+    async with icws("run", "--watch", "--config", str(file)) as process:
+        await seen(process.stderr, "the root key cannot be fetched yet")
+        file.write_text(file.read_text() + "relay: {window: 3}\n")
+        async with Localnet(port=unused_tcp_port):
+            await seen(process.stderr, "relay.window")
+
+
 @pytest.mark.parametrize("number", STOP)
 async def test_signals_while_it_stops_end_it_at_once_and_in_order(tmp_path: Path, number: signal.Signals) -> None:
     async with Localnet() as net:

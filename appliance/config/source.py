@@ -55,11 +55,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Start:
-    """The configuration of a start. ``record`` is its revision, None for a new one."""
+    """The configuration of a start. ``record`` is its revision, None for a new one.
+
+    ``file_hash`` is that of the file as it was read, whether the start runs it or another revision.
+    """
 
     source: Source
     loaded: Loaded
     history: History
+    file_hash: str
     record: Record | None = None
     warnings: Sequence[str] = ()
 
@@ -71,19 +75,19 @@ def start(source: Source) -> Start:
     read.
     """
     of_file = source.load()
-    history = _history(of_file)
+    history, file_hash = _history(of_file), hash_of(of_file.text)
     choice = history.choose(of_file.text)
     warnings = [*history.complaints, *filter(None, [choice.warning])]
     if choice.text == of_file.text:
-        return Start(source, of_file, history, choice.record, warnings)
+        return Start(source, of_file, history, file_hash, choice.record, warnings)
     try:
         chosen = _load(source, choice)
         if not any(diff(of_file.config, chosen.config)):  # another text that says the same
-            return Start(source, of_file, history, None, history.complaints)
-        return Start(source, chosen, history, choice.record, warnings)
+            return Start(source, of_file, history, file_hash, None, history.complaints)
+        return Start(source, chosen, history, file_hash, choice.record, warnings)
     except ConfigError as error:
         warnings.append(f"the file is used, because revision {choice.record and choice.record.revision}: {error}")
-        return Start(source, of_file, history, None, warnings)
+        return Start(source, of_file, history, file_hash, None, warnings)
 
 
 def _history(loaded: Loaded) -> History:

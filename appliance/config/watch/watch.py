@@ -12,7 +12,7 @@ content has stayed the same for ``SETTLE_MS``. Contents are compared, so a file 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 
 import structlog
@@ -45,17 +45,21 @@ class Watch:
     def __init__(
         self,
         files: Callable[[], Iterable[Path]],
+        read: Mapping[Path, str] | None = None,
         *,
         look_ms: int = LOOK_MS,
         debounce_ms: int = DEBOUNCE_MS,
         settle_ms: int = SETTLE_MS,
     ) -> None:
-        """``files`` returns the files to watch; it is called again after every change, which may name others."""
-        self._files = files
+        """``files`` returns the files to watch; it is called again after every change, which may name others.
+
+        ``read`` are the digests of files that were read before: what changed since then is a change, too.
+        """
+        self.files = files
         self._look_ms = look_ms
         self._debounce_ms = debounce_ms
         self._settle_ms = settle_ms
-        self._seen = _digests(files())
+        self._seen: Digests = {**_digests(files()), **(read or {})}
         self._settling: Digests = {}
         self._writes = Writes()
         self._reported: set[Way] = set()
@@ -65,7 +69,7 @@ class Watch:
         notices = Notices.opened()
         try:
             while True:
-                files = list(self._files())
+                files = list(self.files())
                 ways = {file: await FILES.run(way_to, file) for file in files}
                 # Compare after registering: a change before is found here, and one after it gives a notification.
                 has_new_places = notices.watch(await FILES.run(places_of, files))
@@ -100,7 +104,7 @@ class Watch:
         if self._writes.unfinished:  # of any file: a reload reads all of them
             return False
         # The files are listed again: a file that this change names must be known with its content of now.
-        now = await FILES.run(_digests, list(self._files()))
+        now = await FILES.run(_digests, list(self.files()))
         changed: Digests = {
             file: digest for file, digest in now.items() if digest and self._seen.get(file, digest) != digest
         }
