@@ -172,9 +172,6 @@ class _Credentials(CredentialProvider):
         self._user = user
         self._read_password = read_password
 
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        raise NotImplementedError("connections are asynchronous")
-
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         password = await self._read_password() or ""
         return (password,) if self._user is None else (self._user, password)

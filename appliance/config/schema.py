@@ -111,7 +111,7 @@ class Gateway(Section):
     outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3), NewSessions()] = 4 * 1024**2
     """Maximum bytes buffered for a client that reads too slowly. Above this, its session is closed (4100)."""
     ping_interval: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 25.0
-    """Time without data from a client until it gets a ping."""
+    """Time without data from a client until it gets a ping. Clients share timers: it may come 1 % later."""
     ping_timeout: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 20.0
     """Time for the pong. Then the session is closed (4106)."""
     handshake_timeout: Annotated[Duration, Field(ge=1, le=600), NewSessions()] = 30.0
