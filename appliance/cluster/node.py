@@ -21,6 +21,7 @@ import structlog
 from appliance.cluster import rings
 from appliance.cluster.commands import Commands
 from appliance.cluster.contact import BEAT_S, SETTLE_S, Contact
+from appliance.cluster.doorbell import Doorbell
 from appliance.cluster.engine import (
     DEAD_MS,
     FACTS,
@@ -44,7 +45,6 @@ from appliance.errors import (
     ClusterMismatch,
     EngineAway,
     GatewayError,
-    Malformed,
     NodeNameTaken,
     OpeningClaimed,
 )
@@ -59,10 +59,6 @@ CONFIRM_S = 900.0
 """Between two times that all places of this node are confirmed at the engine: a quarter of ``engine.HELD_MS``."""
 CONFIRMED_AT_ONCE = 500
 """Places in one command."""
-RUNG_WITHIN_S = 0.002
-"""Rings within this go into one message."""
-DEAF_BEATS = 4
-"""Own rings that were not heard in a row, after which the doorbell is connected anew."""
 LIVING_S = 3 * BEAT_S
 """How long a start watches the heartbeats of a node with its own name, to see whether that lives."""
 FINISH_S = 1.0
@@ -84,7 +80,7 @@ class LocalNode(Protocol):
 
 
 class Node:
-    """Implements ``gateway.nodes.Nodes``. ``counts`` has the claims by result, and rings ``sent`` and ``heard``."""
+    """Implements ``gateway.nodes.Nodes``. ``claims`` counts the claims by result."""
 
     def __init__(
         self,
@@ -108,11 +104,8 @@ class Node:
         self.contact = Contact("away", monotonic(), problem="it was not asked yet")
         self.commands = Commands(settings.commands)
         self.claims: Counter[str] = Counter()
-        self.rings: Counter[str] = Counter()
         self.others = 0
         """Living nodes beside this one, when last asked."""
-        self.bell_problem: str | None = None
-        """Why what this node rings does not come back to it, as it should with each heartbeat; a sentence."""
         self._engine = engine
         self._facts = facts
         self._info = info
@@ -122,12 +115,16 @@ class Node:
         self._settle_s = settle_s
         self._timeout_s = settings.timeout
         self._tasks = Tasks()
+        self._doorbell = Doorbell(
+            engine,
+            self.commands,
+            self._tasks,
+            incarnation=self.incarnation,
+            timeout_s=settings.timeout,
+            heard=self._nudge,
+        )
         self._wake_up = wake_up()
         self._gateway: LocalNode | None = None
-        self._waiting = rings.Waiting()
-        self._ringing: asyncio.Task[None] | None = None
-        self._listening: asyncio.Task[None] | None = None
-        self._unheard = 0
         self._beats = 0
         self._replaces = ""
         self._confirmed_at: float | None = None
@@ -194,7 +191,7 @@ class Node:
         if self.contact is not before:
             _log.info("joined the cluster", cluster=self.cluster, node=self.name)
             self._confirmed_at = None
-        self._listen()
+        self._doorbell.beat()
         if self._confirmed_at is None or now - self._confirmed_at >= CONFIRM_S:
             self._confirmed_at = now
             await self._confirm()
@@ -228,7 +225,7 @@ class Node:
         self.contact = before.failed(self._monotonic(), str(error), is_refused=not isinstance(error, EngineAway))
         if self.contact.state != before.state or before.failures == 0:
             _log.warning("this node goes on without its cluster", cluster=self.cluster, cause=str(error))
-        self._waiting.clear()
+        self._doorbell.clear()
 
     async def _confirm(self) -> None:
         """Confirm every place of this node, also those that the engine may have lost or given to another."""
@@ -243,8 +240,7 @@ class Node:
         return await self.commands.run(self._engine.nodes, self._timeout_s, is_vital=True)
 
     async def _leave(self) -> None:
-        if self._ringing is not None:
-            self._ringing.cancel()
+        self._doorbell.stop()
         if self.contact.state == "joined":
             with suppress(EngineAway):
                 leave = self._engine.leave
@@ -321,69 +317,22 @@ class Node:
 
     def ring(self, canister_id: Principal) -> None:
         """See Nodes."""
-        if self.contact.state != "joined" or not self.others:
-            return
-        self._waiting.add(canister_id)
-        if self._ringing is None:
-            self._ringing = self._tasks.start(self._ring())
-            self._ringing.add_done_callback(self._rung)
+        if self.contact.state == "joined" and self.others:
+            self._doorbell.ring(canister_id)
 
-    async def _ring(self) -> None:
-        """Ring for all that waits; one message is under way at a time."""
-        await asyncio.sleep(RUNG_WITHIN_S)
-        while self._waiting:
-            await self._send(self._waiting.take(bytes.fromhex(self.incarnation)))
+    @property
+    def rings(self) -> Counter[str]:
+        """Rings by result: ``sent``, ``lost``, ``heard`` and ``malformed``."""
+        return self._doorbell.counts
 
-    def _rung(self, _: "asyncio.Task[None]") -> None:
-        self._ringing = None
+    @property
+    def bell_problem(self) -> str | None:
+        """Why what this node rings does not come back to it, as it should with each heartbeat; a sentence."""
+        return self._doorbell.problem
 
-    async def _send(self, message: bytes) -> None:
-        result = "sent"
-        try:
-            await self.commands.run(lambda: self._engine.ring(message), self._timeout_s)
-        except EngineAway as error:
-            result, self.bell_problem = "lost", str(error)  # the other nodes poll at their own pace
-            self._waiting.clear()
-        self.rings[result] += len(message) > rings.SENDER_BYTES  # each heartbeat rings for no canister
-
-    def _listen(self) -> None:
-        """Keep the doorbell connected. Each heartbeat rings it for no canister, and has to be heard here as well:
-        that a connection is healthy proves nothing about the way through the engine.
-        """
-        if self._listening is not None and self._unheard >= DEAF_BEATS:
-            self.bell_problem = f"nothing was heard in {self._unheard} heartbeats"
-            _log.warning("the doorbell of the cluster is not heard, and is connected anew", cluster=self.cluster)
-            self._listening.cancel()
-            self._listening = None
-        if self._listening is None:
-            self._unheard = 0
-            self._listening = self._tasks.start(self._listen_on())
-        self._unheard += 1
-        self._tasks.start(self._send(rings.encode(bytes.fromhex(self.incarnation), ())))
-
-    async def _listen_on(self) -> None:
-        own = asyncio.current_task()
-        try:
-            await self._engine.listen(self._heard)
-        except EngineAway as error:
-            self.bell_problem = str(error)
-        finally:
-            if self._listening is own:
-                self._listening = None
-
-    def _heard(self, message: bytes) -> None:
-        try:
-            sender, canister_ids = rings.decode(message)
-        except Malformed:
-            self.rings["malformed"] += 1
-            return
-        if sender.hex() == self.incarnation:
-            self._unheard, self.bell_problem = 0, None
-            return
-        self.rings["heard"] += bool(canister_ids)
+    def _nudge(self, canister_id: Principal) -> None:
         if self._gateway is not None:
-            for canister_id in canister_ids:
-                self._gateway.nudge(canister_id)
+            self._gateway.nudge(canister_id)
 
 
 def _refusal(answer: ClaimAnswer, claim: Claim) -> GatewayError | None:

@@ -1,5 +1,6 @@
 """Identities that sign requests (IC interface specification, "Authentication"), with delegations and adapters."""
 
+import hmac
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -78,6 +79,13 @@ class KeyIdentity:
     def to_pem(self) -> bytes:
         """The private key as PKCS#8. Secret."""
         return self._key.to_pem()
+
+    def derive(self, purpose: bytes) -> bytes:
+        """32 secret bytes for something else than signing, others for each purpose. They say nothing of the key.
+
+        HMAC-SHA256 with the key as PKCS#8, which is the same text whatever form the key was read from.
+        """
+        return hmac.digest(self._key.to_pem(), purpose, "sha256")
 
     def __repr__(self) -> str:
         return f"KeyIdentity({self.scheme}, {self.principal})"

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from appliance.cluster import contact, node, rings
+from appliance.cluster import contact, doorbell, node, rings
 from appliance.cluster.engine import DEAD_MS, HELD_MS, SILENT_MS, Facts, NameHeld, OtherFacts
 from appliance.errors import (
     ClientLeaving,
@@ -457,7 +457,7 @@ async def test_a_node_without_others_rings_for_nobody():
     engine = MemoryEngine(Board())
     async with beating(engine) as it:
         it.node.ring(CANISTER)
-        assert it.node._ringing is None
+        assert it.node._doorbell._ringing is None
         await it.beat()
         assert it.node.rings["sent"] == 0
 
@@ -476,13 +476,13 @@ async def test_a_doorbell_that_is_not_heard_is_connected_anew():
     async with beating(engine) as it:
         await until(lambda: engine.listening == 1)
         engine.is_deaf = True
-        for _ in range(node.DEAF_BEATS + 2):
+        for _ in range(doorbell.DEAF_BEATS + 2):
             await it.beat()
         await until(lambda: engine.listening == 2)
         engine.is_deaf = False
-        for _ in range(3 * node.DEAF_BEATS):
+        for _ in range(3 * doorbell.DEAF_BEATS):
             await it.beat()
-            await until(lambda: not it.node._unheard)
+            await until(lambda: not it.node._doorbell._unheard)
         assert engine.listening == 2
 
 

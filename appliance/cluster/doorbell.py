@@ -1,0 +1,123 @@
+"""The doorbell of a node: rings the other nodes for canisters that something was sent to, and listens to them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+
+from appliance.cluster import rings
+from appliance.cluster.commands import Commands
+from appliance.cluster.engine import Engine
+from appliance.errors import EngineAway, Malformed
+from appliance.gateway.tasks import Tasks
+from appliance.ic.principal import Principal
+
+_log = structlog.get_logger(__name__)
+
+RUNG_WITHIN_S = 0.002
+"""Rings within this go into one message."""
+DEAF_BEATS = 4
+"""Own rings that were not heard in a row, after which the doorbell is connected anew."""
+
+
+class Doorbell:
+    """``counts`` has the rings by result; ``problem`` is why what this node rings does not come back to it, as it
+    should with each heartbeat: a sentence, or None.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        commands: Commands,
+        tasks: Tasks,
+        *,
+        incarnation: str,
+        timeout_s: float,
+        heard: Callable[[Principal], None],
+    ) -> None:
+        """``heard`` gets each canister that another node rings for."""
+        self.counts: Counter[str] = Counter()
+        self.problem: str | None = None
+        self._engine = engine
+        self._commands = commands
+        self._tasks = tasks
+        self._sender = bytes.fromhex(incarnation)
+        self._timeout_s = timeout_s
+        self._nudge = heard
+        self._waiting = rings.Waiting()
+        self._ringing: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._unheard = 0
+
+    def ring(self, canister_id: Principal) -> None:
+        """Ring for a canister within ``RUNG_WITHIN_S``, together with others."""
+        self._waiting.add(canister_id)
+        if self._ringing is None:
+            self._ringing = self._tasks.start(self._ring())
+            self._ringing.add_done_callback(self._rung)
+
+    def beat(self) -> None:
+        """Keep the doorbell connected. Each heartbeat rings it for no canister, and has to be heard here as well: that
+        a connection is healthy proves nothing about the way through the engine.
+        """
+        if self._listening is not None and self._unheard >= DEAF_BEATS:
+            self.problem = f"nothing was heard in {self._unheard} heartbeats"
+            _log.warning("the doorbell of the cluster is not heard, and is connected anew")
+            self._listening.cancel()
+            self._listening = None
+        if self._listening is None:
+            self._unheard = 0
+            self._listening = self._tasks.start(self._listen_on())
+        self._unheard += 1
+        self._tasks.start(self._send(rings.encode(self._sender, ())))
+
+    def clear(self) -> None:
+        """Ring for nothing that waits: the engine is away."""
+        self._waiting.clear()
+
+    def stop(self) -> None:
+        """Ring no more."""
+        if self._ringing is not None:
+            self._ringing.cancel()
+
+    async def _ring(self) -> None:
+        """Ring for all that waits; one message is under way at a time."""
+        await asyncio.sleep(RUNG_WITHIN_S)
+        while self._waiting:
+            await self._send(self._waiting.take(self._sender))
+
+    def _rung(self, _: "asyncio.Task[None]") -> None:
+        self._ringing = None
+
+    async def _send(self, message: bytes) -> None:
+        result = "sent"
+        try:
+            await self._commands.run(lambda: self._engine.ring(message), self._timeout_s)
+        except EngineAway as error:
+            result, self.problem = "lost", str(error)  # the other nodes poll at their own pace
+            self._waiting.clear()
+        self.counts[result] += len(message) > rings.SENDER_BYTES  # each heartbeat rings for no canister
+
+    async def _listen_on(self) -> None:
+        own = asyncio.current_task()
+        try:
+            await self._engine.listen(self._heard)
+        except EngineAway as error:
+            self.problem = str(error)
+        finally:
+            if self._listening is own:
+                self._listening = None
+
+    def _heard(self, message: bytes) -> None:
+        try:
+            sender, canister_ids = rings.decode(message)
+        except Malformed:
+            self.counts["malformed"] += 1
+            return
+        if sender == self._sender:
+            self._unheard, self.problem = 0, None
+            return
+        self.counts["heard"] += bool(canister_ids)
+        for canister_id in canister_ids:
+            self._nudge(canister_id)
