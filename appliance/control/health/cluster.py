@@ -81,7 +81,10 @@ class ClusterNode(Protocol):
     cluster: str
     incarnation: str
     others: int
-    bell_problem: str | None
+
+    @property
+    def bell_problem(self) -> str | None:
+        """Why what this node rings does not come back to it, as a sentence."""
 
     @property
     def claims(self) -> Mapping[str, int]:
