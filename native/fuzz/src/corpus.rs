@@ -106,7 +106,7 @@ fn candid_texts() -> Vec<Vec<u8>> {
     let texts = list(&file, "cases").iter().flat_map(|case| [case["types"].as_str(), case["value"].as_str()]);
     let service =
         "type a = record { b : opt a; c : vec nat8 };\nservice : (a) -> { f : (a) -> (variant { x; y : a }) query }";
-    texts.flatten().chain([service]).map(|text| text.as_bytes().to_vec()).collect()
+    texts.flatten().chain([service, "(0X1_f, 0x1_f, 1_0)"]).map(|text| text.as_bytes().to_vec()).collect()
 }
 
 fn canister_signatures() -> Vec<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! Reading Candid text: tuples of types and whole interfaces (`.did`), with the position of what is wrong.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ::candid::types::{FuncMode, TypeEnv, TypeInner};
@@ -129,21 +130,26 @@ pub(super) fn with_room<T: Send>(source: &str, parse: impl FnOnce() -> Result<T>
             unit: "bytes",
         });
     }
-    check_depth(source)?;
+    check_tokens(source)?;
     if source.len() <= SHORT_TEXT {
-        return parse();
+        return catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|_| Err(failed()));
     }
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .stack_size(LARGE_STACK)
             .spawn_scoped(scope, parse)
             .map_err(|problem| Error::Candid(format!("no thread to parse in: {problem}")))?;
-        thread.join().unwrap_or_else(|_| Err(Error::Candid("the parser failed".into())))
+        thread.join().unwrap_or_else(|_| Err(failed()))
     })
 }
 
-/// Refuses types that nest too deep, by counting what nests: brackets, and `opt` and `vec` in front of a type.
-fn check_depth(source: &str) -> Result<()> {
+fn failed() -> Error {
+    Error::Candid("the parser failed".into())
+}
+
+/// Refuses what the parser would panic at: numbers that begin with `0X`, which it takes for hexadecimal ones and cannot
+/// read; and types that nest too deep, by counting what nests: brackets, and `opt` and `vec` in front of a type.
+fn check_tokens(source: &str) -> Result<()> {
     let (mut open, mut prefixes, mut depth) = (Vec::new(), 0usize, 0usize);
     for token in Tokenizer::new(source) {
         let Ok((start, token, _)) = token else { return Ok(()) };
@@ -157,6 +163,9 @@ fn check_depth(source: &str) -> Result<()> {
                 let outer = open.pop().unwrap_or(0);
                 depth = depth.saturating_sub(prefixes + 1);
                 prefixes = outer;
+            }
+            Token::Hex(digits) if digits.contains('X') => {
+                return Err(at(source, start, &format!("{digits}: a hexadecimal number begins with 0x")));
             }
             Token::Semi | Token::Comma => (prefixes, depth) = (0, depth - prefixes),
             _ => {}

@@ -181,6 +181,7 @@ mod tests {
         assert!(problem("(nat)", "(\"a\")").contains("nat"));
         assert!(problem("(nat)", "(1").starts_with("line 1, column "));
         assert!(problem("(nat)", &format!("({}1)", "opt ".repeat(1000))).contains("deeper"));
+        assert_eq!(problem("(nat)", "(0X1_f)"), "line 1, column 2: 0X1f: a hexadecimal number begins with 0x");
     }
 
     #[test]
