@@ -8,9 +8,12 @@ DEMO_CANISTER := demo/canister/target/demo.wasm
 # whoever has most left, so neighbours in a file stay together.
 PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')
 PARALLEL := -n $(PROCESSES) --dist worksteal
-# One of ten thousand tests that meets a pause of the machine does not condemn a change. It is listed as RERUN at the end
-# of the run, and is a fault to mend: of the test, or of the code that the pause revealed. AGAIN= shows every failure.
-AGAIN ?= --reruns 1 -raR
+# One of ten thousand tests that meets a pause of the machine does not condemn a change: those that failed are tried once
+# more, alone, at the end. What passes only then is a fault to mend all the same: of the test, or of the code that the pause
+# revealed. AGAIN= tries nothing again. It is no plugin, since that asks a server about each test: 45 ms for every one.
+AGAIN ?= --last-failed --last-failed-no-failures none --maxfail 5
+# Tests start programs by the hundred, and without bytecode each compiles all its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock $(wildcard native/Cargo.toml native/*/Cargo.toml)
 
 .PHONY: setup demo chat demo-canister interop-builds test coverage lint docs pictures interop autobahn dist dist-test wheel-test reproduce lock audit release bench flood soak fuzz mutants clean
@@ -77,7 +80,8 @@ $(RUST_AGENT)/target/rust-agent: $(wildcard $(RUST_AGENT)/*.toml $(RUST_AGENT)/C
 
 test: setup ## Run all tests; skips those whose Node.js, Chromium or demo canister is missing
 	cargo test --quiet --locked --manifest-path native/Cargo.toml --package icws-core --package icws-client --package icws-fuzz
-	$(BIN)/python -m pytest $(PARALLEL) $(AGAIN)
+	$(BIN)/python -m pytest --cache-clear $(PARALLEL) || { \
+		test $$? -eq 1 -a -n "$(AGAIN)" && echo "RERUN: what failed above, alone" && $(BIN)/python -m pytest -rA $(AGAIN); }
 
 coverage: setup ## Run the Python tests and show how much of each module they reach
 	$(BIN)/python -m pytest -q $(PARALLEL) --cov --cov-report=term

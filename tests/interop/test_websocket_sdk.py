@@ -18,7 +18,7 @@ from tests.network import running
 BROKEN = (4000, "Error receiving message")
 
 
-@pytest.fixture(params=SDKS, ids=lambda sdk: sdk.version)
+@pytest.fixture(params=SDKS, ids=lambda sdk: sdk.version, scope="module")  # which puts the tests of each together
 def sdk(request: pytest.FixtureRequest, project: Callable[[str], Path]) -> Sdk:
     """Each SDK."""
     found: Sdk = request.param

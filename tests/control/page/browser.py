@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,7 +40,11 @@ class Tab:
         await self.page.locator(f"#{view.partition('?')[0].partition('/')[0]}").wait_for()
 
     async def shot(self, name: str) -> None:
-        """Keep a picture of all of it, under a name that has the tab's size and colours."""
+        """Keep a picture of all of it, where the environment variable ICWS_SHOTS is 1, under a name that has the tab's
+        size and colours. Nothing is tested with it, and it takes the browser longer than most of what is.
+        """
+        if os.environ.get("ICWS_SHOTS") != "1":
+            return
         SHOTS.mkdir(parents=True, exist_ok=True)
         size = self.page.viewport_size or {"width": 0}
         is_dark = await self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")

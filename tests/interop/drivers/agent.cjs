@@ -89,7 +89,9 @@ async function main() {
   say("query", { identity: "anonymous", answer: await anonymous.greet("nobody") });
 }
 
-main().catch((error) => {
-  say("failed", { error: error.stack });
-  process.exitCode = 1;
-});
+main()
+  .catch((error) => {
+    say("failed", { error: error.stack });
+    process.exitCode = 1;
+  })
+  .finally(() => process.exit());

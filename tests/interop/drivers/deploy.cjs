@@ -203,7 +203,9 @@ async function main() {
   say("wished", { named: named.canister_id.toText(), plain: plain.canister_id.toText() });
 }
 
-main().catch((error) => {
-  say("failed", { error: error.stack });
-  process.exitCode = 1;
-});
+main()
+  .catch((error) => {
+    say("failed", { error: error.stack });
+    process.exitCode = 1;
+  })
+  .finally(() => process.exit());

@@ -76,7 +76,9 @@ async function main() {
   say("status", { status: Object.keys(status.status)[0], cycles: status.cycles });
 }
 
-main().catch((error) => {
-  say("failed", { error: error.stack });
-  process.exitCode = 1;
-});
+main()
+  .catch((error) => {
+    say("failed", { error: error.stack });
+    process.exitCode = 1;
+  })
+  .finally(() => process.exit());

@@ -36,7 +36,9 @@ async function main() {
   say("log", { lines: lines.map(({ content }) => Buffer.from(content).toString()) });
 }
 
-main().catch((error) => {
-  say("failed", { error: error.stack });
-  process.exitCode = 1;
-});
+main()
+  .catch((error) => {
+    say("failed", { error: error.stack });
+    process.exitCode = 1;
+  })
+  .finally(() => process.exit());
