@@ -15,9 +15,11 @@ def make(out: Path, work: Path) -> str:
 
     ``work`` keeps what was compiled. Raises CalledProcessError, OSError, ValueError.
     """
-    epoch = source.epoch()
+    commit = source.git("rev-parse", "HEAD")  # once: another one may follow while this is made
+    epoch = source.epoch(commit=commit)
     tree = work / "source"
-    source.export(tree)
+    source.export(tree, commit=commit)
+    (work / source.COMMIT).write_text(f"{commit}\n")
     number = version.read(tree)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -51,7 +53,7 @@ def main() -> None:
     """Make the artefacts."""
     parser = argparse.ArgumentParser(prog="python -m distribution", description=main.__doc__)
     parser.add_argument("--out", type=Path, default=TOP / "dist", help="folder of the artefacts")
-    parser.add_argument("--work", type=Path, default=TOP / "build" / "dist", help="folder of what is compiled")
+    parser.add_argument("--work", type=Path, default=source.WORK, help="folder of what is compiled")
     options = parser.parse_args()
     if changes := source.uncommitted():
         sys.stderr.write(f"not packed, as they are not committed: {', '.join(changes)}\n")

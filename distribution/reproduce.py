@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from distribution.source import TOP
+from distribution.source import COMMIT, TOP, WORK, clone_at
 from distribution.sums import NAME
 
 
@@ -15,11 +15,15 @@ def differences(first: str, second: str) -> list[str]:
 
 
 def main() -> int:
-    """Compare ``dist/`` with a second build. Returns 1 if anything differs."""
-    first = (TOP / "dist" / NAME).read_text()
+    """Compare ``dist/`` with a second build of its commit. Returns 1 if anything differs."""
+    try:
+        first, commit = (TOP / "dist" / NAME).read_text(), (WORK / COMMIT).read_text().strip()
+    except FileNotFoundError as error:
+        sys.stderr.write(f"reproduce: {error.filename} is missing; `make dist` comes first\n")
+        return 1
     with tempfile.TemporaryDirectory(prefix="icws-") as folder:
         clone = Path(folder) / "clone"
-        subprocess.run(["git", "clone", "--quiet", TOP, clone], check=True)  # noqa: S603, S607
+        clone_at(clone, commit)
         command = [sys.executable, "-m", "distribution"]
         subprocess.run(command, cwd=clone, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
         second = (clone / "dist" / NAME).read_text()

@@ -87,7 +87,12 @@ for dropin in "$here"/drop-ins/*.conf; do
 done
 if [ ! -e "$root/etc/icws/gateway.yaml" ]; then
     mkdir -p "$root/etc/icws"
-    configuration > "$root/etc/icws/gateway.yaml"
+    # Beside it first: a half one, on a full disk, would be kept as the operator's.
+    draft=$(mktemp "$root/etc/icws/.gateway.yaml.XXXXXX")
+    { configuration > "$draft" && chmod 644 "$draft" && mv "$draft" "$root/etc/icws/gateway.yaml"; } || {
+        rm -f "$draft"
+        fail "$root/etc/icws/gateway.yaml cannot be written"
+    }
     say /etc/icws/gateway.yaml
 fi
 

@@ -9,7 +9,7 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
-    {"core_dumps", "crypto", "ic.principal", "installation", "private_files", "printable", "threads"},
+    {"core_dumps", "crypto", "ic.principal", "installation", "private_files", "printable", "threads", "whole_files"},
     {"ic"},
     {"protocol"},
     {"config"},
@@ -190,7 +190,13 @@ def test_the_protocol_knows_no_loop_no_socket_and_no_clock(module: str) -> None:
 @pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("appliance.config")])
 def test_the_configuration_knows_errors_principals_and_files_only(module: str) -> None:
     below = {name for name in _ours(module) if not name.startswith("appliance.config")}
-    assert below <= {"appliance.errors", "appliance.ic.principal", "appliance.private_files", "appliance.threads"}
+    assert below <= {
+        "appliance.errors",
+        "appliance.ic.principal",
+        "appliance.private_files",
+        "appliance.threads",
+        "appliance.whole_files",
+    }
 
 
 @pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("appliance.errors")])

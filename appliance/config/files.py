@@ -1,8 +1,6 @@
-"""The files that a configuration names, and atomic writes."""
+"""The files that a configuration names."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,6 @@ from appliance.config.schema import Config, Section
 from appliance.private_files import file_of
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-
-TEMPORARY = ".tmp"
-"""Ending of the name of a file that is being written."""
 
 
 @dataclass(frozen=True)
@@ -90,38 +85,3 @@ def with_absolute_paths(section: ModelT, folder: Path) -> ModelT:
         elif mark := in_folder(info):
             changed[name] = mark.absolute(value, folder)
     return section.model_copy(update=changed)
-
-
-def write_whole(file: Path, data: bytes, *, mode: int) -> None:
-    """Write a file atomically and durably: after any crash it is the old one or the new one.
-
-    Raises OSError that names the file: a full disk alone would not tell which one is meant.
-    """
-    try:
-        _replace(file, data, mode)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(file)) from error
-
-
-def _replace(file: Path, data: bytes, mode: int) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=TEMPORARY, dir=file.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(stream.fileno(), mode)
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_folder(file.parent)  # otherwise a crash may lose the rename itself
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the entries of a folder to the disk. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from appliance.config.files import TEMPORARY, sync_folder, write_whole
 from appliance.errors import RevisionUnknown
 from appliance.private_files import make_private_folders
+from appliance.whole_files import TEMPORARY, sync_folder, write_whole
 
 State = Literal["candidate", "good", "rejected", "rolled back"]
 """Being applied or on trial; applied; refused before anything was changed; applied and rolled back."""

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.config.files import write_whole
 from appliance.config.history import Choice, History, Record, hash_of
 from appliance.config.load import Loaded, load, read_text
 from appliance.config.plan import diff
 from appliance.errors import ConfigError, ConfigProblem
+from appliance.whole_files import write_whole
 
 _DEFAULTS = "version: 1\n"
 """The text where there is no file."""

@@ -1,13 +1,13 @@
 """Key files: reads, creates and checks the file that holds the private key of an identity."""
 
 import os
-import secrets
 from pathlib import Path
 
 from appliance.crypto import SigningKey
 from appliance.errors import KeyUnusable
 from appliance.ic.identity import KeyIdentity, Scheme
 from appliance.private_files import access_problem, make_private_folders, read_bytes
+from appliance.whole_files import write_new
 
 MAX_KEY_FILE = 64 * 1024  # the longest of the known formats has 300 bytes
 
@@ -67,7 +67,8 @@ def save_identity(identity: KeyIdentity, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     try:
         make_private_folders(path.parent)
-        _write_new(path, identity.to_pem())
+        # Linked into place, so that neither a crash nor another process that starts sees half a key.
+        write_new(path, identity.to_pem(), mode=0o600)
     except FileExistsError:
         raise KeyUnusable(f"{path} exists already and is not overwritten") from None
     except OSError as error:
@@ -86,26 +87,3 @@ def load_or_create_identity(path: str | os.PathLike[str]) -> KeyIdentity:
             if not os.path.lexists(path):
                 raise
     return load_identity(path)
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    # A file that is linked into place is complete: neither a crash nor another process sees half a key.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    finally:
-        draft.unlink()
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

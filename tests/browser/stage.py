@@ -42,8 +42,10 @@ class Stage:
     network: Network
     """With the first gateway."""
 
-    def __init__(self, browser: Browser, localnet: Localnet, canister: Principal) -> None:
+    def __init__(self, browser: Browser, localnet: Localnet, canister: Principal, *, url: str | None = None) -> None:
+        """``url`` is the local network's as the browser finds it."""
         self.localnet = localnet
+        self._url = url or localnet.url
         self._browser = browser
         self._canister = canister
         self._port = 0
@@ -70,7 +72,7 @@ class Stage:
         context = await self._browser.new_context()
         self._stack.push_async_callback(context.close)
         page = await context.new_page()
-        await page.goto(f"{self.localnet.url}/chat/")
+        await page.goto(f"{self._url}/chat/")
         await sees(page, "connected, session 1")
         await page.fill("#name", name)
         return page

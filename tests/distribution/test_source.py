@@ -38,3 +38,13 @@ def test_the_time_is_that_of_the_commit_unless_it_is_given(repository: Path, mon
     assert source.epoch(repository) == 1706933106
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "7")
     assert source.epoch(repository) == 7
+
+
+def test_what_is_made_of_a_commit_has_nothing_of_a_later_one(repository: Path, tmp_path: Path) -> None:
+    first = source.git("rev-parse", "HEAD", top=repository)
+    (repository / "kept.txt").write_text("two\n")
+    commit(repository, "--date=2025-02-03T04:05:06+00:00")
+    source.export(tmp_path / "out", repository, first)
+    source.clone_at(tmp_path / "clone", first, repository)
+    for folder in ("out", "clone"):
+        assert (tmp_path / folder / "kept.txt").read_text() == "one\n"

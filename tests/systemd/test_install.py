@@ -1,6 +1,7 @@
 """The installation, below a scratch folder."""
 
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -68,6 +69,25 @@ def test_again_changes_nothing(root):
     result = install(root, "--no-package")
     assert (result.returncode, len(result.stdout.splitlines())) == (0, 1)
     assert tree(root) == before
+
+
+def test_a_full_disk_leaves_no_half_configuration_that_would_be_kept(tmp_path):
+    """The longest of the files does not fit."""
+    too_small = (TOP / "gateway.yaml").stat().st_size // 2
+    result = subprocess.run(  # noqa: S603
+        [SCRIPT, "--no-package"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "DESTDIR": str(tmp_path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (too_small, too_small)),
+    )
+    assert result.returncode == 1
+    assert "gateway.yaml cannot be written" in result.stderr
+    assert list((tmp_path / "etc/icws").iterdir()) == []
+    assert install(tmp_path, "--no-package").returncode == 0
+    kept = tmp_path / "etc/icws/gateway.yaml"
+    assert (load(kept).config.canisters, stat.S_IMODE(kept.stat().st_mode)) == ([], 0o644)
 
 
 def test_what_is_the_operators_stays_and_what_is_ours_is_brought_up_to_date(root):

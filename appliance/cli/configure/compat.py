@@ -10,6 +10,7 @@ from appliance.cli.output.terminal import echo
 from appliance.config.load import load
 from appliance.errors import KeyUnusable
 from appliance.ic.key_file import identity_file_problem, load_identity
+from appliance.whole_files import write_new
 
 MAX_VARIABLES = 1024**2
 
@@ -74,8 +75,7 @@ def _write(text: str, output: Path | None) -> None:
     if output is None:
         echo(text, nl=False)
         return
-    with output.open("x") as stream:
-        stream.write(text)
+    write_new(output, text.encode(), mode=0o666)
     echo(f"wrote {output}; next: icws check {output}", err=True)
 
 

@@ -25,6 +25,7 @@ from appliance.bench.target import Target
 from appliance.bench.testbed import canister
 from appliance.cli import loop
 from appliance.cli.output.terminal import echo
+from appliance.cli.output.text_file import write_text
 from appliance.cli.remote.arguments import PRINCIPAL
 from appliance.ic.principal import Principal
 
@@ -131,7 +132,7 @@ def bench(
     results = loop.run(_results(run))
     contents = document(results)
     if html_file is not None:
-        html_file.write_text(page(results, contents["machine"], version("icws")), encoding="utf-8")
+        write_text(html_file, page(results, contents["machine"], version("icws")))
     echo(json.dumps(contents, indent=1) if as_json else table(results))
     found = changes(results, earlier or [])
     if earlier is not None:

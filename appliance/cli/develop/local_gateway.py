@@ -22,6 +22,7 @@ from appliance.ic.principal import Principal
 from appliance.localnet.net import Localnet
 from appliance.localnet.state.certification import derive
 from appliance.localnet.websocket.dialect import DIALECTS, Generation
+from appliance.whole_files import write_new
 
 IDENTITY_FILE = "gateway.pem"
 MOVED_CLOCK_S = 86_400.0
@@ -97,9 +98,10 @@ async def local_gateway(
     from appliance.service import operating  # noqa: PLC0415 - takes half of the start, and some networks have no gateway
 
     token, config = PREFIX + secrets.token_urlsafe(32), folder / "gateway.yaml"
-    (folder / "tokens").write_text(f"{Grant('localnet', 'admin', hash_token(token))}\n")
+    write_new(folder / "tokens", f"{Grant('localnet', 'admin', hash_token(token))}\n".encode(), mode=0o600)
     canisters = [_listed(name, canister_id, generations[name]) for name, canister_id in ids.items()]
-    config.write_text(json.dumps(_settings(net, canisters, port=port, identity=identity, folder=folder), indent=2))
+    settings = _settings(net, canisters, port=port, identity=identity, folder=folder)
+    write_new(config, json.dumps(settings, indent=2).encode(), mode=0o600)
     begun = start(Source(config))
     async with operating(begun, Logging(begun.loaded.config.log)) as (service, control):
         web = next(url for url in control.urls if url.startswith("http:"))

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.config.files import write_whole
 from appliance.ic.principal import Principal
+from appliance.whole_files import write_whole
 
 DFX_FILE = Path(".dfx", "local", "canister_ids.json")
 ICP_FILES = (Path(".icp", "cache", "mappings", "local.ids.json"), Path(".icp", "data", "mappings", "local.ids.json"))

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import os
 import tarfile
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from appliance.cli.diagnosis.support_dump import Part, parts
 from appliance.cli.output.formatting import counted
 from appliance.cli.output.terminal import echo, json_text
 from appliance.cli.remote.api_options import RemoteCommand, client, config_file
+from appliance.whole_files import write_new
 
 ABOUT = """\
 Written by `icws support-dump`.
@@ -44,7 +44,8 @@ def support_dump(output: Path | None) -> None:
     """
     file = output or Path(time.strftime("icws-support-%Y%m%dT%H%M%SZ.tar.gz", time.gmtime()))
     found = list(parts(config_file(), client))
-    _write(file, _redacted(found))
+    # For its owner alone: nobody has looked through it yet.
+    write_new(file, _archive(file.name.partition(".")[0], _redacted(found)), mode=0o600)
     echo(f"{file}: {counted(len(found), 'file')}; its README.txt says what was taken out and what was not")
 
 
@@ -61,17 +62,15 @@ def _bytes(redaction: Redaction, content: Any) -> bytes:
     return f"{json_text(redaction.apply(content))}\n".encode()
 
 
-def _write(file: Path, contents: list[tuple[str, bytes]]) -> None:
-    """Raises OSError, FileExistsError where the file exists."""
-    folder = file.name.partition(".")[0]
-    # For its owner alone: nobody has looked through it yet.
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _archive(folder: str, contents: list[tuple[str, bytes]]) -> bytes:
+    """Files below a folder, packed."""
+    data = io.BytesIO()
     with (
-        os.fdopen(descriptor, "wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", filename="") as packed,
+        gzip.GzipFile(fileobj=data, mode="wb", filename="") as packed,
         tarfile.open(fileobj=packed, mode="w") as archive,
     ):
         for name, content in contents:
             member = tarfile.TarInfo(f"{folder}/{name}")
             member.size, member.mtime, member.mode = len(content), int(time.time()), 0o600
             archive.addfile(member, io.BytesIO(content))
+    return data.getvalue()

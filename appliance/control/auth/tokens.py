@@ -15,13 +15,13 @@ from typing import get_args
 
 import structlog
 
-from appliance.config.files import write_whole
 from appliance.config.schema import Config
 from appliance.control.models import Role
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.gateway.change import ImmediateChange
 from appliance.private_files import read_bytes
 from appliance.threads import FILE_TIMEOUT_S, FILES
+from appliance.whole_files import write_whole
 
 _log = structlog.get_logger(__name__)
 

@@ -9,7 +9,6 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.config.files import write_whole
 from appliance.config.history import hash_of
 from appliance.config.load import Loaded
 from appliance.config.source import Source, start
@@ -32,6 +31,7 @@ from appliance.errors import (
     RevisionUnknown,
 )
 from appliance.threads import FILES
+from appliance.whole_files import write_whole
 from tests.control.reload.reloading import CHAT, FORUM, Bench, bench
 from tests.gateway.bench import until
 

@@ -20,6 +20,8 @@ from tests.distribution.installed.debian import Debian
 from tests.needs import program
 
 FILE = TOP / "distribution" / "image" / "Dockerfile"
+LOCAL = "network: {url: 'http://127.0.0.1:4943', root_key: fetch}\n"
+"""What the operator adds to the image's configuration."""
 
 
 class Stage:
@@ -98,27 +100,44 @@ def image(artefacts, tmp_path_factory) -> Stage:
     return stages["last"]
 
 
+def test_the_dockerfile_has_no_known_mistake(packing: str) -> None:
+    linter = Path(packing).with_name("hadolint")
+    if not linter.exists():
+        pytest.skip("hadolint is not in the environment of `make dist`, as there is none for this machine")
+    done = subprocess.run([linter, FILE], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_it_serves_as_nobody_on_a_root_that_cannot_be_written(image: Stage, tmp_path: Path) -> None:
+    """With a volume, a configuration of the operator's own and the limits of compose.yaml, and a local IC beside it."""
     user, group = image.settings["USER"].split(":")
-    volume = tmp_path / "volume"
+    volume, configuration = tmp_path / "volume", tmp_path / "gateway.yaml"
     shutil.copytree(image.machine.root / "var/lib/icws", volume)
     os.chown(volume, int(user), int(group))
     os.chmod(volume, 0o700)
     tmp_path.chmod(0o755)
+    configuration.write_text((image.machine.root / "etc/icws/gateway.yaml").read_text() + LOCAL)
     command = [*json.loads(image.settings["ENTRYPOINT"]), *json.loads(image.settings["CMD"])]
     as_user = ["/usr/bin/setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs"]
     as_user += ["--bounding-set=-all", "--inh-caps=-all", "/usr/bin/env", f"--chdir={image.folder}"]
     options = ["--read-only", f"--tmpfs=/run/icws:uid={user},gid={group},mode=0700", "--tmpfs=/tmp"]
-    options += [f"--bind={volume}:/var/lib/icws"]
+    options += [f"--bind={volume}:{image.settings['VOLUME']}", f"--bind-ro={configuration}:/etc/icws/gateway.yaml"]
     options += [f"--setenv={name}={value}" for name, value in image.machine.variables.items()]
     # the program's own signals, as an engine sends them
     with image.machine.serving(*options, "--kill-signal=SIGTERM", *as_user, *command) as running:
         health = json.loads(image.settings["HEALTHCHECK"].split("CMD ")[1])
-        asked = f"setpriv --reuid={user} --regid={group} --clear-groups env ICWS_CONFIG=/etc/icws/gateway.yaml"
-        running.eventually(f"{asked} {shlex.join([*health[:2]])}")
+        variables = [f"{name}={value}" for name, value in image.machine.variables.items()]
+        check = shlex.join([*as_user, *variables, *health])
+        assert running.attempt(check).returncode == 1  # the IC is not there yet
+        running.run("setsid /opt/icws/bin/icws localnet --port 4943 > /tmp/localnet.log 2>&1 < /dev/null &")
+        running.eventually(check)
         assert "container image" in running.run("/opt/icws/bin/icws --version --verbose")
         status = Path(f"/proc/{running.leader}/status").read_text()
         assert f"Uid:\t{user}\t{user}\t{user}\t{user}" in status
+        for kind in ("Inh", "Prm", "Eff", "Bnd"):
+            assert f"Cap{kind}:\t{0:016x}" in status
+        assert "NoNewPrivs:\t1" in status
+        assert running.attempt("touch /opt/icws/file").returncode != 0
         assert (volume / "identity.pem").stat().st_uid == int(user)
         os.kill(running.leader, getattr(signal, image.settings["STOPSIGNAL"]))
         assert running.process.wait(debian.PATIENCE_S) == 0, running.log.read_text()
