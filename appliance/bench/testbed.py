@@ -6,7 +6,7 @@ import resource
 import secrets
 import tempfile
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -115,11 +115,16 @@ async def _post(url: str, path: str, body: bytes) -> tuple[int, bytes]:
 
 @asynccontextmanager
 async def own_testbed(
-    settings: dict[str, Any], *, seed: str | None = None, latencies: Latencies | None = None
+    settings: dict[str, Any],
+    *,
+    seed: str | None = None,
+    latencies: Latencies | None = None,
+    under: Sequence[str] = (),
 ) -> AsyncIterator[Testbed]:
     """Start a stub, and a gateway of this installation with these settings over the defaults, each in its process.
 
-    Raises BenchFailed if one of them does not start.
+    ``under`` is a Python module with its arguments that runs the gateway's, such as a profiler. Raises BenchFailed if
+    one of them does not start.
     """
     raise_open_files()
     async with AsyncExitStack() as stack:
@@ -128,7 +133,7 @@ async def own_testbed(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="icws-bench-")))
         file = folder / "gateway.yaml"
         file.write_text(json.dumps(gateway_settings(folder, served, settings)))  # JSON is YAML
-        gateway = await stack.enter_async_context(started(["appliance.cli", "run", "--config", str(file)]))
+        gateway = await stack.enter_async_context(started([*under, "appliance.cli", "run", "--config", str(file)]))
         url, principal = await _listening(gateway)
         errors: list[str] = []
         reading = (_discard(gateway.stdout), _discard(stub.stderr), _collect_errors(gateway.stderr, errors))

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
-from typing import Self
+from typing import Any, Self
 
 import structlog
 
@@ -333,23 +333,22 @@ class Gateway:
             peer.was_reported = True
             _log.warning("a client's message does not verify", peer=peer.id, cause=str(error))
 
-    async def submit(self, queued: QueuedCall, peer: Peer) -> bytes | None:
-        """Make a call of a client, or for it, and poll its canister then. Raises GatewayError."""
-        join, epoch = peer.join, self._epoch_of(peer)
-        try:
-            if join is not None and queued.call is join.opening:
-                reply = await self._openings.send(join, queued, peer)
-            else:
-                reply = await epoch.calls.send(queued, Kind.MESSAGE, b"" if join is None else join.client_key)
-        except GatewayError as error:
+    def submit(self, queued: QueuedCall, peer: Peer) -> Coroutine[Any, Any, bytes | None]:
+        """Make a call of a client, or for it. Raises GatewayError."""
+        if (join := peer.join) is not None and queued.call is join.opening:
+            return self._openings.send(join, queued, peer)
+        return self._epoch_of(peer).calls.send(queued, Kind.MESSAGE, b"" if join is None else join.client_key)
+
+    def relayed(self, peer: Peer, error: GatewayError | None = None) -> None:
+        """Poll the canister of a call that was answered."""
+        if error is not None:
             self.counters.failed_relays[error.reason] += 1
-            raise
+            return
         self.counters.relayed += 1
-        if join is not None and (poller := epoch.pollers.get(join.canister_id)) is not None:
-            poller.nudge()
-        if peer.join is not None:
-            self.nodes.ring(peer.join.canister_id)
-        return reply
+        if (join := peer.join) is not None:
+            if (poller := self._epoch_of(peer).pollers.get(join.canister_id)) is not None:
+                poller.nudge()
+            self.nodes.ring(join.canister_id)
 
     async def confirm(self, queued: QueuedCall) -> bool:
         """Whether a replica is known to have a call of a client that is under way. Raises nothing."""

@@ -1,7 +1,7 @@
 """One connected client: its session, its outbox and its relay queue."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol, assert_never
 
@@ -66,8 +66,11 @@ class PeerServices(Protocol):
     def report_unverified(self, error: GatewayError, peer: "Peer") -> None:
         """Record a message that failed verification and is let through."""
 
-    async def submit(self, queued: QueuedCall, peer: "Peer") -> bytes | None:
+    def submit(self, queued: QueuedCall, peer: "Peer") -> Awaitable[bytes | None]:
         """Make a call of or for this peer; the reply is None where only acceptance is known. Raises GatewayError."""
+
+    def relayed(self, peer: "Peer", error: GatewayError | None = None) -> None:
+        """Such a call was answered, or failed."""
 
     async def confirm(self, queued: QueuedCall) -> bool:
         """Whether a replica is known to have a call that is under way. Raises nothing."""
@@ -129,7 +132,7 @@ class Peer:
         self.session = session
         self.outbox = outbox
         self.relays = RelayQueue(
-            self, services.config, paces=services.paces, tasks=services.tasks, clock=services.clock
+            self, services.config, connection, paces=services.paces, tasks=services.tasks, clock=services.clock
         )
         self.join: Join | None = None
         self.limited_as: ClientKey | None = None
@@ -333,17 +336,41 @@ class Peer:
 
     async def relay(self, queued: QueuedCall) -> None:
         """Make a call and act on its answer. Raises what the client is to be closed for."""
-        if self._is_opening(queued.call):
-            await self._relay_opening(queued)
-            return
-        if (decide := self._services.hooks.client_message) is not None:
-            await decide(self.who, ClientMessage.of(queued.call))
+        # One coroutine for all of it: each one between a call and its answer costs at every step of that.
+        services, call, is_opening = self._services, queued.call, self._is_opening(queued.call)
         try:
-            self._act(self.session.answered(queued.call.method_name, await self._submit(queued)))
-        except (CanisterRefused, Rejected):
-            # The canister may have queued a close message that says why; it must arrive before the socket closes.
-            await self._services.flush_before_close(self)
+            if is_opening:
+                if (admit := services.hooks.open) is not None:
+                    await admit(self.who)
+            elif (decide := services.hooks.client_message) is not None:
+                await decide(self.who, ClientMessage.of(call))
+            relayed = RelayedCall(call, queued.size, queued.queued_ns, services.clock())
+            services.recorder.relaying(self.timeline, relayed)
+            try:
+                reply = await services.submit(queued, self)
+            except GatewayError as error:
+                services.relayed(self, error)
+                services.recorder.failed(self.timeline, relayed, error, services.clock())
+                raise
+            services.relayed(self)
+            services.recorder.answered(self.timeline, relayed, reply, services.clock())
+            self._act(self.session.answered(call.method_name, reply))
+        except GatewayError as error:
+            if is_opening:
+                self._refused |= never_ran(error)  # it may have been replaced meanwhile
+                self._act(self.session.refused())
+            elif isinstance(error, CanisterRefused | Rejected):
+                # The canister may have queued a close message that says why; it must arrive before the socket closes.
+                await services.flush_before_close(self)
             raise
+        if is_opening:
+            self._opening_accepted()
+
+    def _opening_accepted(self) -> None:
+        if self.join is not None:
+            self.join = self.join.without_opening()
+        if not self.has_left:
+            self._services.accepted(self)
 
     async def confirm(self, queued: QueuedCall) -> bool:
         """Whether a replica is known to have a call that is under way. Raises nothing."""
@@ -359,38 +386,8 @@ class Peer:
         self._is_throttled = False
         self._hold_reading()
 
-    def hold(self, number: int) -> None:
-        """Count bytes that are kept for the client, or fewer where negative."""
-        self._connection.hold(number)
-
     def _is_opening(self, call: Request | Call) -> bool:
         return self.join is not None and call is self.join.opening
-
-    async def _relay_opening(self, queued: QueuedCall) -> None:
-        try:
-            if (decide := self._services.hooks.open) is not None:
-                await decide(self.who)
-            self._act(self.session.answered(queued.call.method_name, await self._submit(queued)))
-        except GatewayError as error:
-            self._refused |= never_ran(error)  # it may have been replaced meanwhile
-            self._act(self.session.refused())
-            raise
-        if self.join is not None:
-            self.join = self.join.without_opening()
-        if not self.has_left:
-            self._services.accepted(self)
-
-    async def _submit(self, queued: QueuedCall) -> bytes | None:
-        recorder, clock = self._services.recorder, self._services.clock
-        relayed = RelayedCall(queued.call, queued.size, queued.queued_ns, clock())
-        recorder.relaying(self.timeline, relayed)
-        try:
-            reply = await self._services.submit(queued, self)
-        except GatewayError as error:
-            recorder.failed(self.timeline, relayed, error, clock())
-            raise
-        recorder.answered(self.timeline, relayed, reply, clock())
-        return reply
 
     def _act(self, events: list[Event]) -> None:
         """Act on the events of an answer, unless the client has left meanwhile: its outbox and its key are released."""

@@ -16,6 +16,7 @@ from appliance.errors import CallExpired, CanisterRefused, OrderLost
 from appliance.gateway.calls.pace import Pace, Paces
 from appliance.gateway.calls.queued import QueuedCall, sequence_number, size_of
 from appliance.gateway.calls.window import SendWindow
+from appliance.gateway.outbox import Holder
 from appliance.gateway.tasks import Tasks
 from appliance.ic.route import Route
 from appliance.protocol.events import Call
@@ -46,9 +47,6 @@ class RelayingPeer(Protocol):
     def resume_reading(self) -> None:
         """Read messages again."""
 
-    def hold(self, number: int) -> None:
-        """Count bytes that are kept for the client, or fewer where negative."""
-
 
 class RelayQueue:
     """The calls of one client that wait or are under way. Its tasks exist only while there are any.
@@ -63,10 +61,10 @@ class RelayQueue:
             "_clock",
             "_config",
             "_error",
+            "_holder",
             "_order",
             "_paces",
             "_peer",
-            "_running",
             "_sequence",
             "_tasks",
         ),
@@ -74,12 +72,20 @@ class RelayQueue:
     )
 
     def __init__(
-        self, peer: RelayingPeer, config: Config, *, paces: Paces, tasks: Tasks, clock: Callable[[], int]
+        self,
+        peer: RelayingPeer,
+        config: Config,
+        holder: Holder,
+        *,
+        paces: Paces,
+        tasks: Tasks,
+        clock: Callable[[], int],
     ) -> None:
-        """``clock`` is ns since 1970."""
+        """``holder`` counts the bytes that wait and are under way; ``clock`` is ns since 1970."""
         self.window = config.relay.window if config.relay.order == "paced" else 1
         self._config = config
         self._peer = peer
+        self._holder = holder
         self._paces = paces
         self._tasks = tasks
         self._clock = clock
@@ -88,7 +94,6 @@ class RelayQueue:
         self._waiting: list[QueuedCall] | tuple[()] = ()
         self._bytes = 0
         self._under_way = _NONE_UNDER_WAY
-        self._running: list[asyncio.Task[None]] | tuple[()] = ()
         self._timer: asyncio.TimerHandle | None = None
         self._url: str | None = None
         self._sequence: int | None = None
@@ -132,8 +137,7 @@ class RelayQueue:
         else:
             self._waiting = [queued]
         self._bytes += size
-        self._peer.hold(size)
-        self._advance()
+        self._advance(size)
 
     def drop(self) -> None:
         """Drop the waiting calls. Those under way go on."""
@@ -143,14 +147,14 @@ class RelayQueue:
 
     def _drop_waiting(self) -> None:
         self._waiting = ()
-        self._peer.hold(-self._bytes)
+        self._holder.hold(-self._bytes)
         self._bytes = 0
 
     async def settled(self) -> None:
         """Wait until no call is under way."""
-        # In a loop: the end of one call starts the next.
-        while self._running:
-            await asyncio.wait(set(self._running))
+        # In a loop: the end of one call starts the next. By the tasks, which also end when they are cancelled.
+        while tasks := [task for call in self._under_way.values() if (task := call.task) and not task.done()]:
+            await asyncio.wait(tasks)
 
     # --- sending ----------------------------------------------------------------------------------------------------
 
@@ -163,26 +167,31 @@ class RelayQueue:
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    def _advance(self) -> None:
-        """Send what may be sent, and see to it that the rest gets its turn."""
+    def _advance(self, size: int = 0) -> None:
+        """Send what may be sent, and see to it that the rest gets its turn. ``size`` is of a call that was put."""
         is_full = False
         if self._waiting:
-            now, pace = self._now(), self._pace
+            now, pace = asyncio.get_running_loop().time(), self._paces.of(self._waiting[0].call.canister_id)
             limit = pace.limit(now, self.window)
-            while self._waiting and self._send_next(now, pace, limit):
-                pass
-            self._confirm(limit)
-            is_full = bool(self._waiting) and self._is_full(now, pace)
-            self._set_timer(now, pace, limit)
-        elif self._timer is not None:
+            while self._waiting and (sent := self._send_next(now, pace, limit)):
+                size += sent  # once more: the body that is sent is a copy
+            if size:
+                self._holder.hold(size)
+            if self._waiting:
+                self._confirm(limit)
+                is_full = self._is_full(now, pace)
+                self._set_timer(now, pace, limit)
+        if not self._waiting and self._timer is not None:
             self._stop_timer()
         if self.is_paused != is_full:
             self._throttle(is_full)
 
-    def _send_next(self, now: float, pace: Pace, limit: int) -> bool:
-        number = self._order.send(now, gap_s=pace.gap_s, limit=limit)
+    def _send_next(self, now: float, pace: Pace, limit: int) -> int:
+        """Send the next call if it may go. Returns its size, 0 if it waits."""
+        # The gap is one to the call before: where none is under way, nobody has to compute it.
+        number = self._order.send(now, gap_s=pace.gap_s if self._under_way else 0.0, limit=limit)
         if number is None:
-            return False
+            return 0
         waiting = list(self._waiting)
         queued = waiting.pop(0)
         self._waiting = waiting or ()
@@ -196,14 +205,8 @@ class RelayQueue:
         if not self._under_way:
             self._under_way = {}
         self._under_way[number] = queued
-        self._peer.hold(queued.size)  # once more: the body that is sent is a copy
-        task = self._tasks.start(self._relay(queued))
-        self._running = [*self._running, task]
-        task.add_done_callback(self._ended)
-        return True
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._running = [other for other in self._running if other is not task] or ()
+        queued.task = self._tasks.start(self._relay(queued))
+        return queued.size
 
     def _begin(self, number: int) -> None:
         self._under_way[number].is_sent = True
@@ -236,10 +239,9 @@ class RelayQueue:
         except Exception as error:  # whatever it is, it ends this client and no other
             self._failed(queued, error)
         else:
-            self._paces.of(queued.call.canister_id).settled(
-                self._now() - queued.started_at, was_alone=self._order.was_alone(queued.number)
-            )
-            self._order.settled(queued.number, was_executed=queued.is_executed)
+            took_s = asyncio.get_running_loop().time() - queued.started_at
+            was_alone = self._order.settled(queued.number, was_executed=queued.is_executed)
+            self._paces.of(queued.call.canister_id).settled(took_s, was_alone=was_alone)
             self._done(queued)
 
     def _failed(self, queued: QueuedCall, error: Exception) -> None:
@@ -263,7 +265,7 @@ class RelayQueue:
     def _done(self, queued: QueuedCall) -> None:
         del self._under_way[queued.number]
         self._under_way = self._under_way or _NONE_UNDER_WAY
-        self._peer.hold(-2 * queued.size)
+        self._holder.hold(-2 * queued.size)
         if self._error is not None and (self._is_final(self._error) or not self._under_way):
             self._peer.fail(self._error)
         self._advance()

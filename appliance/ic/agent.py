@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from appliance.crypto import CertifiedTree, QueryReply, Verifier, signature_of_certificate, verify_query_reply
-from appliance.errors import GatewayError, QuerySignatureUnknownNode, UncertifiedReject
+from appliance.errors import GatewayError, QuerySignatureUnknownNode
 from appliance.ic import network
 from appliance.ic.api import Api
 from appliance.ic.attempts import Chance, Clock, LastAnswer, Pacing, Sleep, carry, system_chance
@@ -82,7 +82,8 @@ class Agent:
         self._pacing = Pacing(clock, sleep, chance)
         self._api = Api(transport, clock)
         self._asked_last: dict[bytes, str] = {}
-        self._verifying: dict[bytes, asyncio.Event] = {}
+        self._verifying: dict[bytes, list[asyncio.Future[None]]] = {}
+        """The signatures that are being verified, and who waits for that."""
         self._node_keys = NodeKeys(partial(self.read_state, [[b"subnet"]]), verifier.root_key, clock)
 
     @property
@@ -125,7 +126,7 @@ class Agent:
         subject = _effective(canister_id, effective_canister_id)
         return await self._api.ask("query", subject, request.body, read, timeout_s=timeout_s)
 
-    async def query_until(
+    def query_until(
         self,
         canister_id: bytes,
         method: str,
@@ -134,7 +135,7 @@ class Agent:
         *,
         signatures: QuerySignatures = UNSIGNED,
         timeout_s: float | None = None,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Query one endpoint after the other until ``read`` accepts a reply, and return what it makes of it.
 
         ``read`` raises a BadReply or CertificateError, Malformed, CandidError or TooLarge for a reply that cannot be
@@ -145,23 +146,45 @@ class Agent:
         ``timeout_s`` is for each endpoint. Raises as ``query`` does, what ``read`` raises in the end, and what reading
         the state raises where the keys of nodes are needed and cannot be fetched.
         """
+        ask = partial(self._query_until, canister_id, method, arg, read, signatures=signatures, timeout_s=timeout_s)
+        if signatures.mode != "enforce" or self._node_keys.fresh(canister_id) is not None:
+            return ask()
+        return self._with_keys(canister_id, ask)
+
+    async def _with_keys(self, canister_id: bytes, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Fetch the keys of nodes first: that they cannot be fetched is not the trouble of one endpoint."""
+        await self._node_keys.of(canister_id)
+        return await ask()
+
+    def _query_until(
+        self,
+        canister_id: bytes,
+        method: str,
+        arg: bytes,
+        read: Callable[[EndpointReply], Awaitable[T]],
+        *,
+        signatures: QuerySignatures,
+        timeout_s: float | None,
+    ) -> Coroutine[Any, Any, T]:
         # The nonce makes each request id another one. A node signs the id, so no signed reply can be played back.
         request = self._sign_query(canister_id, method, arg)
-        if signatures.mode == "enforce":
-            await self._node_keys.of(canister_id)  # here: failing to fetch them is not the trouble of one endpoint
+        urls = self._transport.urls
 
         async def attempt(endpoint: Endpoint, _version: int, reply: Reply) -> T:
-            self._remember(canister_id, endpoint)
-            signed, doubt = await self._signed_reply(canister_id, request.request_id, reply.body, signatures)
-            if doubt is not None and signatures.mode == "enforce":
-                raise doubt
-            arg = None if signed is None else signed.arg
+            if len(urls) > 1:
+                self._remember(canister_id, endpoint)
+            arg, doubt = None, None
+            if signatures.mode != "off":
+                signed, doubt = await self._signed_reply(canister_id, request.request_id, reply.body, signatures)
+                if doubt is not None and signatures.mode == "enforce":
+                    raise doubt
+                arg = None if signed is None else signed.arg
             if arg is None:  # nobody wants it verified, or it is a rejection
                 arg = read_query_reply(reply.body)
-            return await read(EndpointReply(arg, endpoint.url, len(self._transport.urls), doubt))
+            return await read(EndpointReply(arg, endpoint.url, len(urls), doubt))
 
         after = self._asked_last.get(canister_id)
-        return await self._api.ask("query", canister_id, request.body, attempt, timeout_s=timeout_s, after=after)
+        return self._api.ask("query", canister_id, request.body, attempt, timeout_s=timeout_s, after=after)
 
     def _sign_query(self, canister_id: bytes, method: str, arg: bytes) -> SignedRequest:
         return sign_request(
@@ -177,39 +200,32 @@ class Agent:
     async def _signed_reply(
         self, canister_id: bytes, request_id: bytes, body: bytes, signatures: QuerySignatures
     ) -> tuple[QueryReply | None, GatewayError | None]:
-        """The reply to a query as nodes signed it, or what is wrong with their signatures; neither where nobody wants
-        to know.
-        """
-        if signatures.mode == "off":
-            return None, None
-
-        async def verify(keys: Keys) -> QueryReply:
-            check = partial(
-                verify_query_reply,
-                body,
-                request_id,
-                keys,
-                now_ns=self._pacing.clock(),
-                max_age_ns=signatures.max_age_ns,
-            )
-            return await VERIFICATION.run(check) if len(body) > READ_AT_ONCE else check()
-
+        """The reply to a query as nodes signed it, or what is wrong with their signatures."""
         try:
+            keys = self._node_keys.fresh(canister_id) or await self._node_keys.of(canister_id)
             try:
-                return await verify(await self._node_keys.of(canister_id)), None
+                return await self._verify_reply(body, request_id, keys, signatures), None
             except QuerySignatureUnknownNode:
-                keys = await self._node_keys.after_unknown(canister_id)
-                if keys is None:
+                newer = await self._node_keys.after_unknown(canister_id)
+                if newer is None:
                     raise
-                return await verify(keys), None
+                return await self._verify_reply(body, request_id, newer, signatures), None
         except GatewayError as error:
             return None, error
 
+    async def _verify_reply(
+        self, body: bytes, request_id: bytes, keys: Keys, signatures: QuerySignatures
+    ) -> QueryReply:
+        now_ns, max_age_ns = self._pacing.clock(), signatures.max_age_ns
+        if len(body) <= READ_AT_ONCE:
+            return verify_query_reply(body, request_id, keys, now_ns=now_ns, max_age_ns=max_age_ns)
+        verify = partial(verify_query_reply, body, request_id, keys, now_ns=now_ns, max_age_ns=max_age_ns)
+        return await VERIFICATION.run(verify)
+
     def _remember(self, canister_id: bytes, endpoint: Endpoint) -> None:
-        if len(self._transport.urls) > 1:
-            if len(self._asked_last) >= REMEMBERED_CANISTERS:
-                self._asked_last.clear()  # costs each canister one query at an endpoint that it asked already
-            self._asked_last[canister_id] = endpoint.url
+        if len(self._asked_last) >= REMEMBERED_CANISTERS:
+            self._asked_last.clear()  # costs each canister one query at an endpoint that it asked already
+        self._asked_last[canister_id] = endpoint.url
 
     async def read_state(
         self, paths: Sequence[Sequence[bytes]], canister_id: bytes, *, timeout_s: float | None = None
@@ -267,29 +283,29 @@ class Agent:
     async def _verify(self, canister_id: bytes, certificate: bytes) -> CertifiedTree:
         if len(certificate) > READ_AT_ONCE:
             return await self._verify_in_thread(canister_id, certificate)
-        while (known := self._recall(canister_id, certificate)) is None:
-            # The calls of one block are answered together, with one signature. One of them has it verified. The others
-            # wait for that instead of a thread, and go on in the same turn of the loop: so they cause one poll.
-            signature = signature_of_certificate(certificate)
-            if (verified := self._verifying.get(signature)) is None:
-                return await self._verify_for_others(canister_id, certificate, signature)
-            await verified.wait()  # where it was in vain, one of them is next: a certificate has other parts
-        return known
+        # The calls of one block are answered together, with one signature. One of them has it verified. The others
+        # wait for that instead of a thread, and go on in the same turn of the loop: so they cause one poll.
+        while self._verifying and (others := self._verifying.get(signature_of_certificate(certificate))) is not None:
+            verified = asyncio.get_running_loop().create_future()
+            others.append(verified)
+            await verified  # where it was in vain, one of them is next: a certificate has other parts
+        known = self._verifier.recall_certificate(certificate, canister_id, now_ns=self._pacing.clock())
+        return await self._verify_for_others(canister_id, certificate) if known is None else known
 
-    async def _verify_for_others(self, canister_id: bytes, certificate: bytes, signature: bytes) -> CertifiedTree:
-        verified = self._verifying[signature] = asyncio.Event()
+    async def _verify_for_others(self, canister_id: bytes, certificate: bytes) -> CertifiedTree:
+        signature = signature_of_certificate(certificate)
+        others = self._verifying[signature] = []
         try:
             return await self._verify_in_thread(canister_id, certificate)
         finally:
             del self._verifying[signature]
-            verified.set()
+            for verified in others:
+                if not verified.done():
+                    verified.set_result(None)
 
     async def _verify_in_thread(self, canister_id: bytes, certificate: bytes) -> CertifiedTree:
         now_ns, verify = self._pacing.clock(), self._verifier.verify_certificate
         return await VERIFICATION.run(verify, certificate, canister_id, now_ns=now_ns)
-
-    def _recall(self, canister_id: bytes, certificate: bytes) -> CertifiedTree | None:
-        return self._verifier.recall_certificate(certificate, canister_id, now_ns=self._pacing.clock())
 
     # --- calling ----------------------------------------------------------------------------------------------------
 
@@ -337,7 +353,8 @@ class Agent:
         try:
             return await self._api.post_for_acceptance(subject, request.body, transport)
         except GatewayError:
-            return False  # the transport has reported it to the route
+            route.on_trouble()
+            return False
 
     def _post(
         self, call: SignedCall, subject: bytes, last: LastAnswer, route: Route | None
@@ -350,16 +367,22 @@ class Agent:
                 route.on_trouble()  # it did not wait for the outcome, so whether it accepted the call is only its word
             if reply.status == 202:
                 return version, ACCEPTED
-            try:
-                certificate = read_call_reply(reply.body)
-                return version, read_request_status(await self._verify(subject, certificate), call.request_id)
-            except UncertifiedReject:
-                if route is not None:
-                    route.on_trouble()  # the word of one endpoint: the call may be executed all the same, later
-                raise
+            certificate = read_call_reply(reply.body)
+            return version, read_request_status(await self._verify(subject, certificate), call.request_id)
 
-        transport = None if route is None else RoutedTransport(self._transport, route)
-        return self._api.ask("call", subject, call.body, read, after=last.url, transport=transport)
+        if route is None:
+            return self._api.ask("call", subject, call.body, read, after=last.url)
+        # Whatever is no usable answer is trouble. Also a rejection without proof: it is the word of one endpoint, and
+        # the call may be executed all the same, later.
+        return self._api.ask(
+            "call",
+            subject,
+            call.body,
+            read,
+            after=last.url,
+            transport=RoutedTransport(self._transport, route),
+            on_trouble=route.on_trouble,
+        )
 
     async def _poll(self, call: SignedCall, subject: bytes, last: LastAnswer) -> tuple[int, RequestStatus]:
         return 0, await self.request_status(subject, call.request_id, last=last)

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from appliance.errors import CallExpired, GatewayError, IcRefused, IcUnreachable, ReplyError, UncertifiedReject
 from appliance.ic.envelope import SignedCall
@@ -68,7 +68,7 @@ class LastAnswer:
     """
 
     url: str | None = None
-    accepted_at: set[str] = field(default_factory=set)
+    accepted_at: frozenset[str] = frozenset()
     """Endpoints that accepted the call at version 2 of the interface, which never answers with an outcome."""
     acceptances: int = 0
 
@@ -76,7 +76,7 @@ class LastAnswer:
         """An endpoint accepted the call at version 2. Returns whether that is all that can be learned of so many
         endpoints: one that swallows calls need only pretend to be old.
         """
-        self.accepted_at.add(url)
+        self.accepted_at |= {url}
         self.acceptances += 1
         return len(self.accepted_at) >= endpoints or self.acceptances >= ENOUGH_ACCEPTANCES
 
@@ -138,14 +138,16 @@ async def carry(
 
     Raises Rejected, CallExpired, and what ``post`` and ``read_status`` raise beyond trying again.
     """
-    attempts = Attempts(call, pacing, patience)
-    attempts.check("it had expired before its turn")
+    if call.ingress_expiry_ns <= pacing.clock():
+        raise CallExpired(call.method_name, "it had expired before its turn")
+    attempts: Attempts | None = None  # made where the first one does not settle it
     ask, unknown = post, 0
     while True:
         problem: GatewayError | str = "the IC accepted it and has not answered yet"
         try:
             version, status = await ask()
         except (IcUnreachable, IcRefused, ReplyError, UncertifiedReject) as error:
+            attempts = attempts or Attempts(call, pacing, patience)
             if not attempts.may_pass(error):
                 raise
             problem = error
@@ -164,6 +166,7 @@ async def carry(
                 unknown %= ABSENT_LIMIT
             elif version == 2 or status.state == "done":
                 return None
+        attempts = attempts or Attempts(call, pacing, patience)
         await attempts.pause(problem)
 
 

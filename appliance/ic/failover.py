@@ -1,6 +1,6 @@
 """Asks one endpoint after the other. Only a certified answer is a verdict; anything else is one endpoint's word."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from appliance.errors import GatewayError, IcRefused, IcUnreachable, ReplyError, UncertifiedReject
@@ -41,9 +41,13 @@ class Doubts:
 
 
 async def first_answer(
-    transport: Transport, attempt: Callable[[Endpoint], Awaitable[T]], *, after: str | None = None
+    transport: Transport,
+    attempt: Callable[[Endpoint], Awaitable[T]],
+    *,
+    asked: Sequence[Endpoint] | None = None,
 ) -> T:
-    """Try one endpoint after the other until one gives a usable answer, and note the health of each.
+    """Try one endpoint after the other until one gives a usable answer, and note the health of each; those of
+    ``asked``, or of ``transport.order``.
 
     Where endpoints blame the request, those that rest are asked as well, and the health of none suffers unless another
     one answers: a client that signs badly must not make honest endpoints rest. Of endpoints that reject without proof,
@@ -52,7 +56,7 @@ async def first_answer(
     """
     doubts: Doubts | None = None  # made when there are some: almost always the first answer is usable
     problem: GatewayError | None = None
-    asked = transport.order(after=after)
+    asked = transport.order() if asked is None else asked
     waiting = iter(asked)
     while True:
         if (endpoint := next(waiting, None)) is None:

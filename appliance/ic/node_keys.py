@@ -44,6 +44,11 @@ class NodeKeys:
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
 
+    def fresh(self, canister_id: bytes) -> Keys | None:
+        """The keys of the subnet of a canister where ``of`` would return them without asking anybody."""
+        known = self._known.get(canister_id)
+        return known.keys if known is not None and self._clock() - known.fetched_ns < FRESH_NS else None
+
     async def of(self, canister_id: bytes) -> Keys:
         """The keys of the subnet of a canister. Those that are known go on being used for an hour while newer ones
         cannot be fetched. Raises what ``fetch`` raises, and PathUnknown, where none are known.

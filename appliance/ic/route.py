@@ -1,8 +1,8 @@
 """The endpoint that the calls of one client share while they are under way together."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from appliance.errors import GatewayError, IcRefused
+from appliance.errors import GatewayError
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.http.responses import Reply
 from appliance.ic.http.transport import Transport
@@ -63,17 +63,11 @@ class RoutedTransport:
         """See Transport."""
         self._transport.succeeded(endpoint)
 
-    async def send(
+    def send(
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
-    ) -> Reply:
-        """See Transport."""
-        try:
-            return await self._transport.send(endpoint, path, body, timeout_s=timeout_s)
-        except GatewayError as error:
-            # 404 says that the endpoint does not serve this version of the interface: another one is tried at once.
-            if not (isinstance(error, IcRefused) and error.status == 404):
-                self._route.on_trouble()
-            raise
+    ) -> Awaitable[Reply]:
+        """See Transport. Whoever waits for the reply reports trouble with it."""
+        return self._transport.send(endpoint, path, body, timeout_s=timeout_s)
 
     def failed(self, endpoint: Endpoint, error: Exception) -> None:
         """See Transport."""

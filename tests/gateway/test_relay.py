@@ -48,7 +48,7 @@ class Ic:
         self.paces = Paces()
         self.now_ns = 0
         config = Config.model_validate({"relay": relay, "gateway": {"max_frame": 1024}})
-        self.queue = RelayQueue(self, config, paces=self.paces, tasks=self.tasks, clock=lambda: self.now_ns)
+        self.queue = RelayQueue(self, config, self, paces=self.paces, tasks=self.tasks, clock=lambda: self.now_ns)
 
     async def relay(self, queued) -> None:
         number = queued.number

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from appliance.bench.factor import Step, factor_of
 from appliance.bench.histogram import Histogram
 from appliance.bench.result import Load, Result
 from appliance.bench.target import BenchFailed
@@ -17,10 +18,11 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 _FIGURES = ("rate", "cpu_us", "loop_cpu_us", "cores", "bytes_per_frame", "faults")
 
 
-def document(results: list[Result]) -> dict[str, Any]:
-    """Return the results with the machine that they were measured on."""
+def document(results: list[Result], steps: list[Step]) -> dict[str, Any]:
+    """Return the results with the machine that they were measured on, and what single steps take there."""
     entries = [_entry(result) for result in results]
-    return {"format": FORMAT, "icws": version("icws"), "machine": machine(), "results": entries}
+    measured = {"factor": factor_of(steps), "steps_us": {step.name: step.here_us for step in steps}}
+    return {"format": FORMAT, "icws": version("icws"), "machine": machine() | measured, "results": entries}
 
 
 def machine() -> dict[str, Any]:

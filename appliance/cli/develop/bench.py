@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from appliance.bench.factor import Step, measure_steps, sentence_of
 from appliance.bench.report.baseline import changes, comparison
 from appliance.bench.report.document import document, results_of
 from appliance.bench.report.page import page
@@ -129,11 +130,12 @@ def bench(
         _foreign(target, principal, pid, stub_url),
     )
     earlier = None if baseline is None else results_of(_parsed(baseline))
-    results = loop.run(_results(run))
-    contents = document(results)
+    results, steps = loop.run(_results(run))
+    contents = document(results, steps)
     if html_file is not None:
         write_text(html_file, page(results, contents["machine"], version("icws")))
-    echo(json.dumps(contents, indent=1) if as_json else table(results))
+    echo(json.dumps(contents, indent=1) if as_json else f"{table(results)}
+{sentence_of(steps)}")
     found = changes(results, earlier or [])
     if earlier is not None:
         echo(comparison(found, tolerance), err=as_json)
@@ -141,13 +143,13 @@ def bench(
         raise click.exceptions.Exit(1)
 
 
-async def _results(run: Run) -> list[Result]:
-    """Measure; SIGTERM ends it as Ctrl-C does, so that no gateway is left behind."""
+async def _results(run: Run) -> tuple[list[Result], list[Step]]:
+    """Measure, this machine at last; SIGTERM ends it as Ctrl-C does, so that no gateway is left behind."""
     measuring = asyncio.ensure_future(run.results(_show_start))
     if threading.current_thread() is threading.main_thread():  # signals can be handled there only
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)
     try:
-        return await measuring
+        return await measuring, await measure_steps()
     except asyncio.CancelledError as error:
         raise click.Abort from error
 

@@ -56,7 +56,8 @@ class CallBudget:
     def give_back(self, ticket: Ticket) -> None:
         """A call is over, or is not made."""
         self.scheduler.cancel(ticket)
-        self._start()
+        if self.scheduler.waiting:
+            self._start()
 
     async def _wait(self, ticket: Ticket, timeout_s: float | None) -> None:
         self._turns[ticket] = asyncio.get_running_loop().create_future()

@@ -1,5 +1,6 @@
 """One call of a client on its way to the IC, and what is read of it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ class QueuedCall:
     is_confirming: bool = False
     is_executed: bool = False
     """Whether a certified answer says so."""
+    task: "asyncio.Task[None] | None" = None
+    """What makes it, once it is under way."""
     follows: bool = True
     """Whether the client has numbered it right behind the call before, as far as that is known."""
 

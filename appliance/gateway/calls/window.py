@@ -69,7 +69,9 @@ class SendWindow:
 
     def send(self, now: float, *, gap_s: float, limit: int) -> int | None:
         """Send the next call if it may go, and return its number. ``limit`` is the canister's, beside our own."""
-        if not self._has_room(limit) or now < self._follows_at(gap_s):
+        if self._put == self._next:
+            return None
+        if self._sent and (not self._has_room(limit) or now < self._follows_at(gap_s)):
             return None
         number = self._next
         self._next += 1
@@ -112,14 +114,17 @@ class SendWindow:
         if (sent := self._sent.get(number)) is not None:
             sent.in_trouble = True
 
-    def settled(self, number: int, *, was_executed: bool = False) -> None:
-        """The outcome of the call is known: that the canister took it, if it ``was_executed``."""
+    def settled(self, number: int, *, was_executed: bool = False) -> bool:
+        """The outcome of the call is known: that the canister took it, if it ``was_executed``. Returns whether it
+        ``was_alone``."""
+        was_alone = number not in self._sent or self._sent[number].was_alone
         if number in self._sent:
             del self._sent[number]
         if not self._sent:
             self._sent = _NONE_SENT
         for earlier, sent in self._sent.items():
             sent.is_executed |= was_executed and earlier < number
+        return was_alone
 
     def failed(self, number: int) -> None:
         """The call came to nothing. Those that wait are forgotten: the canister would refuse them."""

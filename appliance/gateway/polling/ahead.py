@@ -45,8 +45,10 @@ class PagesAhead(Generic[T]):
         behind = [nonce + page * self._size for page in range(1, AHEAD + 1)] if self._is_long else []
         for other in self._asked.keys() - {nonce, *behind}:
             self._asked.pop(other).cancel()
-        for ahead in behind:
-            if ahead not in self._asked and len(self._asked) < self._spare():
+        missing = [ahead for ahead in behind if ahead not in self._asked]
+        room = self._spare() - len(self._asked) if missing else 0.0
+        for place, ahead in enumerate(missing):
+            if place < room:
                 task = self._asked[ahead] = asyncio.get_running_loop().create_task(self._ask(ahead))
                 task.add_done_callback(_look_at)
 

@@ -154,7 +154,8 @@ class PollBudget:
             return
         self._shares.request(poller, share)
         turn = self._turns[poller] = asyncio.get_running_loop().create_future()
-        self._grant()
+        if self._timer is None:  # else the next token is for whoever is first then, and comes no earlier
+            self._grant()
         try:
             await turn
         except asyncio.CancelledError:

@@ -120,8 +120,9 @@ class Poller:
         self._delivered = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._has_ended = False
+        self.is_paused = False
+        """Whether an operator paused it."""
         self._may_poll = asyncio.Event()
-        self._may_poll.set()
         self._opening = asyncio.Lock()
         position.begin(zero_is_end=zero_is_end, greets=generation != 0)
 
@@ -174,11 +175,6 @@ class Poller:
             last_error=None if self.last_error is None else str(self.last_error),
         )
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether an operator paused it."""
-        return not self._may_poll.is_set()
-
     def follow(self, polling: CanisterPolling) -> None:
         """Apply another configuration of polling."""
         if polling != self.pace.polling:
@@ -188,12 +184,14 @@ class Poller:
 
     def pause(self) -> None:
         """Do not poll until `resume`. A poll that is under way is finished."""
+        self.is_paused = True
         self._may_poll.clear()
         self._event_bus.publish("canister.state", canister=str(self.canister_id), state="paused", cause=None)
         _release(self._waiters)
 
     def resume(self) -> None:
         """Poll again, at once."""
+        self.is_paused = False
         self._may_poll.set()
         self._deliveries.polls_resumed()
         self._event_bus.publish("canister.state", canister=str(self.canister_id), state=self.state, cause=None)

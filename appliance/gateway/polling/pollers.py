@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TypeAlias
 
 from appliance.config.schema import Canister, CanisterPolling
@@ -79,7 +80,7 @@ class Pollers(Mapping[Principal, Poller]):
             SESSIONS[canister.generation[-1]].generation,
             source=self._source,
             replies=self._replies,
-            members=lambda: self._members(canister_id),
+            members=partial(self._members, canister_id),
             position=position,
             polling=polling,
             budget=self.budget,

@@ -275,7 +275,8 @@ class Connection(asyncio.Protocol):
     def settle(self, *, is_idle: bool) -> None:
         """Write what the library has ready, and see whether the connection ends. ``is_idle`` if no frame waits."""
         self.flush()
-        if self._parser.close_expected() or self._parser.state is State.CLOSED:
+        state = self._parser.state  # looked at first: almost always the connection is open
+        if state is not State.OPEN and (state is State.CLOSED or self._parser.close_expected()):
             self._outbox.seal()
             if is_idle:  # what the client sent before its close frame is relayed first
                 self.begin_closing()
@@ -294,8 +295,10 @@ class Connection(asyncio.Protocol):
             self._parts += frame.data
             self.hold(len(frame.data))
             return
-        message = bytes(self._parts + frame.data) if self._parts else frame.data
-        self._forget_parts()
+        message = frame.data
+        if self._parts is not None:
+            message = bytes(self._parts + message)
+            self._forget_parts()
         gateway = self._owner.gateway
         gateway.counters.frames += 1
         if self._trace:
@@ -309,10 +312,11 @@ class Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what the library has ready; an empty chunk is the end of our side."""
-        chunks = self._parser.data_to_send()
+        if not (chunks := self._parser.data_to_send()):
+            return
         if data := b"".join(chunks):  # together: a write for each pong would be a system call for each
             self._outbox.put_control(data)
-        if chunks and not chunks[-1]:
+        if not chunks[-1]:
             self._outbox.finish(self._end_writing)
 
     def _end_writing(self) -> None:

@@ -66,6 +66,8 @@ class FrameSplitter:
         while True:
             step = min(left, len(data) - at)
             at, left = at + step, left - step
+            if at == len(data):  # as almost always after the first frame: nothing waits behind it
+                break
             if left or taken == frames or (at > self._at and _is_close(data, at)) or not (left := _size_of(data, at)):
                 break
             taken += 1
@@ -74,7 +76,7 @@ class FrameSplitter:
         self._left = left
         # A read of 256 KiB must not stay until the next one comes: nobody counts it, and thousands of clients are idle.
         self._data, self._at = (b"", 0) if at == len(data) else (data, at)
-        self.is_ready = self._is_ready()
+        self.is_ready = self._at < len(self._data) and self._is_ready()
         return Part(part, taken)
 
     def ahead(self, most: int) -> Iterator[int]:

@@ -2,15 +2,19 @@
 
 import asyncio
 import os
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 from appliance._native import HttpClient, HttpEndpoint
 from appliance.errors import IcUnreachable
 
-__all__ = ["CONNECT_TIMEOUT_S", "Exchanges", "HttpEndpoint", "HttpResponse"]
+__all__ = ["CONNECT_TIMEOUT_S", "Exchanges", "HttpEndpoint", "HttpResponse", "Read"]
 
+T = TypeVar("T")
 HttpResponse: TypeAlias = tuple[int, dict[str, str], bytes]
 """Status; Content-Type, Location and Retry-After as far as they were sent; body."""
+Read: TypeAlias = Callable[[int, dict[str, str], bytes], T]
+"""Makes of a response what its request waits for, or raises."""
 
 CONNECT_TIMEOUT_S = 5.0
 """For a new connection, with the name, the proxy and TLS."""
@@ -28,25 +32,26 @@ class Exchanges:
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
         self._client = HttpClient(CONNECT_TIMEOUT_S)
-        self._waiting: dict[int, asyncio.Future[HttpResponse]] = {}
+        self._waiting: dict[int, _Exchange[Any]] = {}
         self._loop.add_reader(self._client.fileno(), self._resolve)
 
-    async def run(
-        self, endpoint: HttpEndpoint, path: str, body: bytes | None, *, max_reply: int, timeout_s: float
-    ) -> HttpResponse:
-        """Send a request (POST with a body, GET without) and return the response.
+    def run(
+        self, endpoint: HttpEndpoint, path: str, body: bytes | None, read: Read[T], *, max_reply: int, timeout_s: float
+    ) -> "asyncio.Future[T]":
+        """Send a request (POST with a body, GET without), and return the future of what ``read`` makes of the response.
 
-        Raises IcUnreachable, ReplyTooLarge beyond ``max_reply`` bytes, and RuntimeError after ``close`` and in a
-        process that was forked after the client was made.
+        The future raises IcUnreachable, ReplyTooLarge beyond ``max_reply`` bytes, and what ``read`` raises; cancelling
+        it ends the exchange. Raises RuntimeError after ``close`` and in a process that was forked after the client was
+        made.
         """
-        exchange = self._client.begin(endpoint, path, body, max_reply, timeout_s)
-        response: asyncio.Future[HttpResponse] = self._loop.create_future()
-        self._waiting[exchange] = response
-        try:
-            return await response
-        finally:
-            if self._waiting.pop(exchange, None) is not None:
-                self._client.cancel(exchange)
+        number = self._client.begin(endpoint, path, body, max_reply, timeout_s)
+        exchange = self._waiting[number] = _Exchange(self, number, read, self._loop)
+        return exchange
+
+    def cancelled(self, number: int) -> None:
+        """Nobody waits for this exchange any more: end it."""
+        if self._waiting.pop(number, None) is not None:
+            self._client.cancel(number)
 
     def close(self) -> None:
         """End all exchanges, by IcUnreachable, and close all connections. Does nothing in a forked process."""
@@ -55,16 +60,41 @@ class Exchanges:
         self._loop.remove_reader(self._client.fileno())
         self._client.close(CLOSE_DEADLINE_S)
         self._resolve()
-        for response in self._waiting.values():  # the thread did not end in time
-            if not response.done():
-                response.set_exception(IcUnreachable("the endpoint", "the HTTP client was closed"))
+        for exchange in self._waiting.values():  # the thread did not end in time
+            if not exchange.done():
+                exchange.set_exception(IcUnreachable("the endpoint", "the HTTP client was closed"))
+        self._waiting.clear()
 
     def _resolve(self) -> None:
-        for exchange, outcome in self._client.take():
-            response = self._waiting.pop(exchange, None)
-            if response is None or response.done():  # cancelled meanwhile
+        for number, outcome in self._client.take():
+            exchange = self._waiting.pop(number, None)
+            if exchange is None or exchange.done():  # cancelled meanwhile
                 continue
             if isinstance(outcome, Exception):
-                response.set_exception(outcome)
+                exchange.set_exception(outcome)
+                continue
+            try:
+                answer = exchange.read(*outcome)
+            except Exception as error:  # whatever it is, it is of this exchange and no other
+                exchange.set_exception(error)
             else:
-                response.set_result(outcome)
+                exchange.set_result(answer)
+
+
+class _Exchange(asyncio.Future[T]):
+    """What comes of one exchange. A future that ends the exchange itself where it is cancelled: a coroutine around it
+    would cost time for each of them.
+    """
+
+    __slots__ = ("_exchanges", "_number", "read")
+
+    def __init__(self, exchanges: Exchanges, number: int, read: Read[T], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.read = read
+        self._exchanges = exchanges
+        self._number = number
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Also ends the exchange."""
+        self._exchanges.cancelled(self._number)
+        return super().cancel(msg)

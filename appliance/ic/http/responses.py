@@ -1,6 +1,7 @@
-"""Whether an HTTP response is an answer of the IC (interface specification, "HTTPS Interface"). Pure."""
+"""Whether an HTTP response is an answer of the IC (interface specification, "HTTPS Interface")."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
@@ -20,8 +21,10 @@ class Reply(NamedTuple):
     body: bytes
 
 
-def read_response(url: str, status: int, headers: Mapping[str, str], body: bytes, *, now_s: float) -> Reply:
-    """The reply in a response of the endpoint ``url``. ``now_s`` is in seconds since 1970.
+def read_response(
+    url: str, status: int, headers: Mapping[str, str], body: bytes, *, clock: Callable[[], float] = time.time
+) -> Reply:
+    """The reply in a response of the endpoint ``url``. ``clock`` is seconds since 1970.
 
     Raises IcUnreachable for a status that means "try again", and IcRefused for another one that is not the IC's and for
     a text where the IC sends CBOR.
@@ -35,7 +38,7 @@ def read_response(url: str, status: int, headers: Mapping[str, str], body: bytes
     text = body[: 4 * SHOWN_TEXT].decode(errors="replace").strip()[:SHOWN_TEXT]
     if status >= 500 or status in _TRY_AGAIN:
         problem = f"HTTP {status}: {text}" if text else f"HTTP {status}"
-        raise IcUnreachable(url, problem, read_retry_after(headers.get("Retry-After", ""), now_s=now_s))
+        raise IcUnreachable(url, problem, read_retry_after(headers.get("Retry-After", ""), now_s=clock()))
     raise IcRefused(url, status, text or headers.get("Location", ""))
 
 

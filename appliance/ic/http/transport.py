@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, Self
 
 from appliance.errors import IcUnreachable
 from appliance.ic.endpoints import Endpoint, Endpoints
-from appliance.ic.http.exchanges import Exchanges, HttpEndpoint
+from appliance.ic.http.exchanges import Exchanges, HttpEndpoint, Read
 from appliance.ic.http.proxies import UNIX, Proxy, ascii_url, proxy_for
 from appliance.ic.http.responses import Reply, read_response
 
@@ -23,11 +24,11 @@ class Transport(Protocol):
         all have asked for a pause.
         """
 
-    async def send(
+    def send(
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
-    ) -> Reply:
-        """One request to one endpoint: POST with a body, GET without. Raises IcUnreachable, IcRefused or ReplyTooLarge,
-        and nothing else, whatever the endpoint sends.
+    ) -> Awaitable[Reply]:
+        """One request to one endpoint: POST with a body, GET without. Calling or awaiting it raises IcUnreachable,
+        IcRefused or ReplyTooLarge, and nothing else, whatever the endpoint sends.
         """
 
     def resting(self) -> list[Endpoint]:
@@ -50,10 +51,12 @@ class Transport(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Way:
     """The way to an endpoint. ``shown`` is its URL and the proxy, for errors: what comes through a proxy may be its own
-    word."""
+    word. ``read`` reads its responses.
+    """
 
     shown: str
     native: HttpEndpoint
+    read: Read[Reply]
 
 
 class HttpTransport:
@@ -139,26 +142,25 @@ class HttpTransport:
             _log.warning("endpoint %s fails, %s: %s", endpoint.url, then, error)
         endpoint.failed(str(error), self._monotonic_ns(), getattr(error, "retry_after_s", None))
 
-    async def send(
+    def send(
         self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
-    ) -> Reply:
+    ) -> Awaitable[Reply]:
         """As Transport.send."""
         way = self._ways.get(endpoint.url)
         if way is None:
             way = self._ways[endpoint.url] = _way_to(endpoint.url)
-        status, headers, content = await self._client(way).run(
-            way.native, path, body, max_reply=self._max_reply, timeout_s=timeout_s or self._timeout_s
+        exchanges = self._exchanges or self._begin(way)
+        return exchanges.run(
+            way.native, path, body, way.read, max_reply=self._max_reply, timeout_s=timeout_s or self._timeout_s
         )
-        return read_response(way.shown, status, headers, content, now_s=time.time())
 
-    def _client(self, way: _Way) -> Exchanges:
+    def _begin(self, way: _Way) -> Exchanges:
         if self._is_closed:  # a request that fails over meanwhile would make a client that nobody closes
             raise IcUnreachable(way.shown, "the HTTP client was closed")
-        if self._exchanges is None:
-            try:
-                self._exchanges = Exchanges()
-            except OSError as error:
-                raise IcUnreachable(way.shown, f"no HTTP client: {error}") from None
+        try:
+            self._exchanges = Exchanges()
+        except OSError as error:
+            raise IcUnreachable(way.shown, f"no HTTP client: {error}") from None
         return self._exchanges
 
 
@@ -166,10 +168,11 @@ def _way_to(url: str) -> _Way:
     """Raises IcUnreachable for an address or a proxy that cannot be used."""
     proxy = proxy_for(url)
     shown = url if proxy is None else f"{url} (through the proxy {proxy.shown})"
+    read = partial(read_response, shown)
     try:
         if proxy is None:
-            return _Way(shown, HttpEndpoint(shown, ascii_url(url)))
-        return _Way(shown, HttpEndpoint(shown, ascii_url(url), _ascii_proxy(proxy), proxy.authorization))
+            return _Way(shown, HttpEndpoint(shown, ascii_url(url)), read)
+        return _Way(shown, HttpEndpoint(shown, ascii_url(url), _ascii_proxy(proxy), proxy.authorization), read)
     except ValueError as error:  # UnicodeError is one
         raise IcUnreachable(shown, str(error)) from None
 

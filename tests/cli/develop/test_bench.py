@@ -47,6 +47,7 @@ def test_a_short_echo_loses_nothing(tmp_path: Path) -> None:
     compared = bench("up-20", *SHORT, "--baseline", str(kept))
     assert compared.exit_code == 0, compared.output
     assert "compared with the baseline" in compared.stdout
+    assert "times the CPU of the one that the bars were set on: verify BLS" in compared.stdout
 
 
 async def test_another_gateway_is_measured_at_its_url_by_each_kind_of_scenario() -> None:

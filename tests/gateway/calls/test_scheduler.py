@@ -200,7 +200,7 @@ def test_a_smaller_budget_waits_until_calls_end():
 def test_a_ticket_that_begins_at_once_is_one_that_was_added_and_started(budget, steps):
     """``begin`` and ``add`` with ``start`` come to the same, so that no order of calls depends on the shorter way."""
     model, direct = Model(*budget), Scheduler(*budget)
-    for step in steps:
+    for step in copies(steps):
         before = list(model.under_way)
         model.apply(step)
         if isinstance(step, Ticket):

@@ -31,10 +31,14 @@ async def exchanges() -> AsyncIterator[Exchanges]:
     made.close()
 
 
+def as_it_came(status: int, headers: dict[str, str], body: bytes) -> HttpResponse:
+    return status, headers, body
+
+
 async def run(
     exchanges: Exchanges, endpoint: HttpEndpoint, path: str = "/", body: bytes | None = None, timeout_s: float = 20
 ) -> HttpResponse:
-    return await exchanges.run(endpoint, path, body, max_reply=1 << 20, timeout_s=timeout_s)
+    return await exchanges.run(endpoint, path, body, as_it_came, max_reply=1 << 20, timeout_s=timeout_s)
 
 
 @asynccontextmanager
@@ -251,7 +255,7 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 async def main():
     url = "http://127.0.0.1:%d" % server.server_address[1]
     exchanges, endpoint = Exchanges(), HttpEndpoint(url, url)
-    run = lambda path: exchanges.run(endpoint, path, None, max_reply=1 << 22, timeout_s=30)
+    run = lambda path: exchanges.run(endpoint, path, None, lambda *response: response, max_reply=1 << 22, timeout_s=30)
     assert (await run("/"))[2] == b"ok"
 """
 FORKS = """

@@ -16,7 +16,7 @@ NOW_S = 1_700_000_000.0
 
 def read(status: int, body: bytes = b"", **headers: str) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return read_response(URL, status, named, body, now_s=NOW_S)
+    return read_response(URL, status, named, body, clock=lambda: NOW_S)
 
 
 @given(st.integers(100, 999), st.binary(max_size=40), st.text(max_size=20), st.text(max_size=20))
