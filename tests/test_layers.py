@@ -29,6 +29,7 @@ ROOMS = {
         {"recording"},
         {"absences", "relay", "limits", "hub", "successions", "journal", "budgeted_calls"},
         {"client_verification"},
+        {"peer_services"},
         {"polling", "peer"},
         {"epochs"},
         {"connections", "close_calls", "successions"},

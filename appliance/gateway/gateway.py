@@ -276,7 +276,7 @@ class Gateway:
         if self.canister_drains.get(canister_id) is drain:  # it may have been replaced meanwhile
             del self.canister_drains[canister_id]
 
-    # --- services for peers (peer.PeerServices) ---------------------------------------------------------------------
+    # --- services for peers (peer_services.PeerServices) -------------------------------------------------------------
 
     def join(self, join: Join, peer: Peer) -> None:
         """Register a verified client.
