@@ -9,7 +9,7 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
-    {"core_dumps", "crypto", "ic.principal", "installation", "private_files", "printable", "threads"},
+    {"core_dumps", "crypto", "ic.principal", "installation", "private_files", "printable", "task_end", "threads"},
     {"ic"},
     {"protocol"},
     {"config"},

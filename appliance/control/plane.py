@@ -1,7 +1,6 @@
 """Builds the control plane of a running gateway, and serves it."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -161,8 +160,10 @@ async def _publishing(control: Control) -> AsyncIterator[None]:
     finally:
         publishing.cancel()
         control.reloads.observers.remove(on_outcome)
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             await tasks.finish(DRAIN_EVENTS_S)
+        finally:
+            await tasks.cancel()
 
 
 async def _record_reload(control: Control, outcome: Outcome) -> None:
