@@ -85,6 +85,7 @@ async def _operate(service: Service, control: Control, begun: Start, signals: "_
         _tune_garbage_collection()
         await signals.stop.wait()
         signals.end_reloads()
+        reloads.end()
         await _wind_down(service, notifier, reloads.source if signals.hands_on else None)
     finally:
         await tasks.cancel()
