@@ -32,7 +32,7 @@ ROOMS = {
         {"peer_services"},
         {"polling", "peer"},
         {"epochs"},
-        {"connections", "close_calls", "successions"},
+        {"connections", "close_calls"},
         {"openings"},
         {"gateway"},
         {"sockets", "local_node"},
