@@ -113,6 +113,7 @@ async def _served(control: Control, settings: Settings, page: Sequence[BaseRoute
                 control.tokens,
                 over="unix" if isinstance(address, UnixAddress) else "tcp",
                 hosts=lambda: control.reloads.config.control.hosts,
+                exceeded=control.gateway.limits.control_request,
             )
             server = await stack.enter_async_context(Server(guarded, address, "control plane", permissions))
             control.urls.append(server.url)
