@@ -79,6 +79,7 @@ ROOMS = {
         {"configure"},
         {"operate", "develop"},
         {"main"},
+        {"entry"},
         {"__main__"},
     ],
 }
