@@ -274,6 +274,10 @@ class Plugin(Section):
     """Settings for the plugin; see its documentation."""
     timeout: Annotated[Duration, Field(ge=0.001, le=10), Live()] = 0.05
     """Time limit of a call. A plugin that exceeds it repeatedly is switched off for a while."""
+    queue: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 10_000
+    """Maximum number of calls that wait for the plugin. Above this, a call fails."""
+    queue_bytes: Annotated[Size, Field(ge=64 * 1024, le=1024**3), Live()] = 16 * 1024**2
+    """Maximum bytes of messages in these calls. Above this, a call fails, unless it is the only one that waits."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
