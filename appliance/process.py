@@ -4,13 +4,13 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 import structlog
 
+from appliance import task_end
 from appliance.config.files import files_of
 from appliance.config.load import DEFAULT
 from appliance.config.schema import Config
@@ -85,6 +85,7 @@ async def _operate(service: Service, control: Control, begun: Start, signals: "_
         _tune_garbage_collection()
         await signals.stop.wait()
         signals.end_reloads()
+        reloads.end()
         await _wind_down(service, notifier, reloads.source if signals.hands_on else None)
     finally:
         await tasks.cancel()
@@ -159,9 +160,7 @@ async def _wind_down(service: Service, notifier: Notifier, next_source: Source |
         if next_source is not None and await _goes_on(service, next_source):
             gateway.hand_on()
     finally:
-        reporting.cancel()
-        with suppress(asyncio.CancelledError):
-            await reporting
+        await task_end.cancel(reporting)
 
 
 async def _goes_on(service: Service, next_source: Source) -> bool:

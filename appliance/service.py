@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -11,6 +11,7 @@ from typing import get_args
 
 import structlog
 
+from appliance import task_end
 from appliance.cluster.joining import node_of
 from appliance.cluster.node import Node
 from appliance.config.fields.address import TcpAddress, UnixAddress
@@ -189,9 +190,10 @@ async def _forward_events(events: Events, plugins: Plugins) -> AsyncIterator[Non
         yield
     finally:
         subscription.close()  # ends `forward` after the events that wait: the last ones are those of the shutdown
-        with suppress(asyncio.CancelledError):
-            await forwarding
-        events.unsubscribe(subscription)
+        try:
+            await task_end.finish(forwarding)
+        finally:
+            events.unsubscribe(subscription)
 
 
 @asynccontextmanager

@@ -30,6 +30,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance import task_end
 from appliance.bench.result import Load, Result
 from appliance.bench.scenarios import echo
 from appliance.bench.testbed import Testbed, canister, own_testbed, raise_open_files
@@ -130,9 +131,8 @@ class Flooder:
         try:
             return await _close_code(reader)
         finally:
-            sending.cancel()
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await sending
+            with contextlib.suppress(OSError):
+                await task_end.cancel(sending)
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -23,7 +23,7 @@ SITE = PurePosixPath("lib") / f"python{PYTHON}" / "site-packages"
 _COMMAND = f"""#!{HOME}/bin/python -I
 import sys
 
-from appliance.cli.main import main
+from appliance.cli.entry import main
 
 sys.exit(main(prog_name="icws"))
 """

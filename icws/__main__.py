@@ -1,5 +1,5 @@
 """``python -m icws``: the command."""
 
-from appliance.cli.main import main
+from appliance.cli.entry import main
 
 main(prog_name="icws")

@@ -387,6 +387,8 @@ CASES = {
     "plugins.name": Case("uno", plugin("label"), PLUGINS),
     "plugins.config": Case({"word": "b"}, plugin("config"), PLUGINS),
     "plugins.timeout": Case("7ms", plugin("timeout"), PLUGINS),
+    "plugins.queue": Case(7, plugin("queue"), PLUGINS),
+    "plugins.queue_bytes": Case("7MiB", plugin("queue_bytes"), PLUGINS),
 }
 
 

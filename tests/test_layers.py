@@ -9,7 +9,17 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
-    {"core_dumps", "crypto", "ic.principal", "installation", "private_files", "printable", "threads", "whole_files"},
+    {
+        "core_dumps",
+        "crypto",
+        "ic.principal",
+        "installation",
+        "private_files",
+        "printable",
+        "task_end",
+        "threads",
+        "whole_files",
+    },
     {"ic"},
     {"protocol"},
     {"config"},
@@ -29,9 +39,10 @@ ROOMS = {
         {"recording"},
         {"absences", "relay", "limits", "hub", "successions", "journal", "budgeted_calls"},
         {"client_verification"},
+        {"peer_services"},
         {"polling", "peer"},
         {"epochs"},
-        {"connections", "close_calls", "successions"},
+        {"connections", "close_calls"},
         {"openings"},
         {"gateway"},
         {"sockets", "local_node"},
@@ -78,6 +89,7 @@ ROOMS = {
         {"configure"},
         {"operate", "develop"},
         {"main"},
+        {"entry"},
         {"__main__"},
     ],
 }

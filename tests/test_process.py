@@ -91,6 +91,20 @@ async def test_signals_while_it_stops_end_it_at_once_and_in_order(tmp_path: Path
     assert b"Traceback" not in stderr
 
 
+async def test_a_file_that_changes_while_it_stops_is_left_to_the_next_start(tmp_path: Path) -> None:
+    async with Localnet() as net:
+        file = write(tmp_path, net.url, "drain: {grace: 10m}\n")
+        async with icws("run", "--watch", "--config", str(file)) as process:
+            await seen(process.stderr, WORDS)
+            await _hold_a_drain(process, signal.SIGTERM)
+            file.write_text(file.read_text() + "relay: {window: 3}\n")
+            await seen(process.stderr, "the gateway is stopping: its configuration stays as it is")
+            process.send_signal(signal.SIGTERM)
+            _, stderr = await process.communicate()
+    assert process.returncode == 130
+    assert b"Traceback" not in stderr
+
+
 async def test_a_second_signal_waits_for_no_close_call(tmp_path: Path) -> None:
     async with Localnet() as net:
         canister = net.create_canister(PingPong())

@@ -1,5 +1,5 @@
 """``python -m appliance.cli``."""
 
-from appliance.cli.main import main
+from appliance.cli.entry import main
 
 main(prog_name="icws")

@@ -61,6 +61,16 @@ class TlsHandshakeLimit(RateLimit):
     """Number at once after a pause."""
 
 
+class ControlRequestLimit(RateLimit):
+    """Requests without a valid token to the control plane, per IP address (IPv6: per /64); not those over a Unix
+    socket. Above this, HTTP 429 with ``Retry-After``. Health checks are answered all the same, half a second later."""
+
+    rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 20.0
+    """Average rate."""
+    burst: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 400
+    """Number at once after a pause."""
+
+
 class AddressFrameLimit(RateLimit):
     """Frames of every kind per IP address (IPv6: per /64), pings and fragments included. Above this, the socket is
     closed (4108)."""
@@ -129,6 +139,7 @@ class RateLimits(Section):
 
     connections_per_ip: ConnectionLimit = ConnectionLimit()
     tls_handshakes_per_ip: TlsHandshakeLimit = TlsHandshakeLimit()
+    control_requests_per_ip: ControlRequestLimit = ControlRequestLimit()
     frames_per_ip: AddressFrameLimit = AddressFrameLimit()
     frames_per_connection: FrameLimit = FrameLimit()
     bytes_per_connection: BandwidthLimit = BandwidthLimit()

@@ -109,7 +109,8 @@ class Gateway(Section):
     max_opening: Annotated[Size, Field(ge=1024, le=16 * 1024**2), NewSessions()] = 64 * 1024
     """Maximum size of a client's opening message, before which nobody vouches for it. Above this, close code 1009."""
     outbox: Annotated[Size, Field(ge=64 * 1024, le=1024**3), NewSessions()] = 4 * 1024**2
-    """Maximum bytes buffered for a client that reads too slowly. Above this, its session is closed (4100)."""
+    """Maximum bytes buffered for a client that reads too slowly, or whose ``v0`` canister has not answered its opening
+    yet. Above this, its session is closed (4100)."""
     ping_interval: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 25.0
     """Time without data from a client until it gets a ping. Clients share timers: it may come 1 % later."""
     ping_timeout: Annotated[Duration, Field(ge=1, le=3600), NewSessions()] = 20.0
@@ -273,6 +274,10 @@ class Plugin(Section):
     """Settings for the plugin; see its documentation."""
     timeout: Annotated[Duration, Field(ge=0.001, le=10), Live()] = 0.05
     """Time limit of a call. A plugin that exceeds it repeatedly is switched off for a while."""
+    queue: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 10_000
+    """Maximum number of calls that wait for the plugin. Above this, a call fails."""
+    queue_bytes: Annotated[Size, Field(ge=64 * 1024, le=1024**3), Live()] = 16 * 1024**2
+    """Maximum bytes of messages in these calls. Above this, a call fails, unless it is the only one that waits."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:

@@ -1,7 +1,6 @@
 """Builds the control plane of a running gateway, and serves it."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -114,6 +113,7 @@ async def _served(control: Control, settings: Settings, page: Sequence[BaseRoute
                 control.tokens,
                 over="unix" if isinstance(address, UnixAddress) else "tcp",
                 hosts=lambda: control.reloads.config.control.hosts,
+                exceeded=control.gateway.limits.control_request,
             )
             server = await stack.enter_async_context(Server(guarded, address, "control plane", permissions))
             control.urls.append(server.url)
@@ -161,8 +161,10 @@ async def _publishing(control: Control) -> AsyncIterator[None]:
     finally:
         publishing.cancel()
         control.reloads.observers.remove(on_outcome)
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             await tasks.finish(DRAIN_EVENTS_S)
+        finally:
+            await tasks.cancel()
 
 
 async def _record_reload(control: Control, outcome: Outcome) -> None:

@@ -63,6 +63,12 @@ class ReloadFailed(ReloadError, reason="reload_failed"):
     sentence = "a part of the gateway failed to apply the configuration; the previous one was restored, see the log"
 
 
+class ReloadTooLate(ReloadError, reason="reload_too_late"):
+    """The gateway stops, and begins nothing new."""
+
+    sentence = "the gateway is stopping: its configuration stays as it is"
+
+
 class EtagMismatch(ReloadError, reason="etag_mismatch"):
     """A change was made for another configuration than the running one. Both are etags."""
 

@@ -7,11 +7,13 @@ from appliance.errors.base import GatewayError
 
 
 class SlowClient(GatewayError, close_code=4100, reason="slow_client"):
-    """A client does not read, and its outbox is full; ``waiting`` and ``limit`` are bytes."""
+    """A client does not read, or its canister of v0 has not answered its opening, and its outbox is full; ``waiting``
+    and ``limit`` are bytes.
+    """
 
     waiting: int
     limit: int
-    sentence = "the client reads too slowly: {waiting} bytes buffered, limit {limit}"
+    sentence = "the client reads, or its canister answers, too slowly: {waiting} bytes buffered, limit {limit}"
 
 
 class OrderLost(GatewayError, close_code=4112, reason="order_lost"):

@@ -25,22 +25,27 @@ In a cluster a client may be back at another node by then, with a key (v0) or a 
 end there. So the cluster is asked first. A place that another node has taken over needs no close call; where nobody can
 say, because the engine is away, the close call is a late one, which waits until that is known.
 
+One that leaves while another with the same ``after`` opens waits for the end of that: if it is open then, the canister
+has replaced the session that left, and the close call would end the new one.
+
 ``after`` is needed beside the key because canisters of generation v1 keep one client for a principal while the key is
 the session's own: the new session has another key, and the late close call of the old one would still remove it.
 """
 
 import asyncio
 import re
+from collections.abc import Collection
 
 import structlog
 
-from appliance.errors import CanisterRefused, GatewayError
+from appliance.errors import CanisterRefused, GatewayError, SessionReplaced
 from appliance.gateway.epochs import Epoch
 from appliance.gateway.hub import Hub
 from appliance.gateway.journal.entry import entry_of
 from appliance.gateway.nodes import Nodes, place_of
 from appliance.gateway.peer import Peer
 from appliance.gateway.recording.measurements import Counters
+from appliance.gateway.successions import Successions
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Join
@@ -53,9 +58,10 @@ _UNKNOWN_GATEWAY = re.compile("Gateway with principal .* is not registered")
 class CloseCalls:
     """The close calls that are due or under way. ``pending`` counts them."""
 
-    def __init__(self, *, hub: Hub, tasks: Tasks, counters: Counters, nodes: Nodes) -> None:
+    def __init__(self, *, hub: Hub, tasks: Tasks, counters: Counters, nodes: Nodes, successions: Successions) -> None:
         self.pending = 0
         self._nodes = nodes
+        self._successions = successions
         self._hub = hub
         self._tasks = tasks
         self._counters = counters
@@ -66,7 +72,8 @@ class CloseCalls:
         session. Returns the task.
         """
         self.pending += 1
-        task = self._tasks.start(self._notify_closed(join, peer, epoch))
+        others = self._successions.others(join)
+        task = self._tasks.start(self._notify_closed(join, peer, epoch, others))
         if join.after:
             self._by_predecessor.setdefault((join.canister_id, join.after), set()).add(task)
         task.add_done_callback(lambda task: self._done(join, task))
@@ -87,8 +94,14 @@ class CloseCalls:
             if not earlier:
                 del self._by_predecessor[join.canister_id, join.after]
 
-    async def _notify_closed(self, join: Join, peer: Peer, epoch: Epoch) -> None:
+    async def _notify_closed(
+        self, join: Join, peer: Peer, epoch: Epoch, others: "Collection[asyncio.Future[bool]]"
+    ) -> None:
         await peer.relays.settled()
+        if others:
+            await asyncio.wait(others)  # not gather, which would pass a cancellation on to them
+            if any(other.result() for other in others):
+                peer.forgotten(SessionReplaced(str(Principal(join.principal))))
         # Asked only now: whether the canister knows the client may have been decided by the last of its calls.
         if not peer.is_known or (call := peer.session.close_call()) is None:
             if peer.is_journaled:  # else the entry is that of an earlier session, whose late close call is still due

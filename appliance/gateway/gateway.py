@@ -1,7 +1,6 @@
 """The data plane without sockets: services for peers, orders of operators, and everything that they share."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
@@ -32,6 +31,7 @@ from appliance.gateway.limits.rate_limits import LimitExceeded, Limits, client_k
 from appliance.gateway.nodes import Alone, Nodes
 from appliance.gateway.openings import Openings
 from appliance.gateway.peer import Peer
+from appliance.gateway.polling.flush import flush
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.recording.event_bus import EventBus
@@ -51,9 +51,6 @@ CLOSING_SHARE = 0.7
 """Of the time for stopping: for closing sockets. The rest is for the close calls, which take seconds on the mainnet."""
 HAND_ON_S = 3.0
 """For close calls that are under way when the last socket is closed, where the next process makes the rest."""
-MAX_FLUSH_POLLS = 3
-"""Polls for a refused client before its socket closes. One is not enough: the replica that answers a query may be a
-block behind the one that refused the call."""
 
 
 class Gateway:
@@ -113,8 +110,12 @@ class Gateway:
         self.epochs.begin(principal, ic, journal or NoJournal())
         self._successions = Successions()
         self._absences = Absences(clock)
-        self._close_calls = CloseCalls(hub=self.hub, tasks=self.tasks, counters=self.counters, nodes=self.nodes)
-        self._openings = Openings(epochs=self.epochs, close_calls=self._close_calls, nodes=self.nodes)
+        self._close_calls = CloseCalls(
+            hub=self.hub, tasks=self.tasks, counters=self.counters, nodes=self.nodes, successions=self._successions
+        )
+        self._openings = Openings(
+            epochs=self.epochs, close_calls=self._close_calls, nodes=self.nodes, successions=self._successions
+        )
         self._deadline: float | None = None
 
     async def __aenter__(self) -> Self:
@@ -276,7 +277,7 @@ class Gateway:
         if self.canister_drains.get(canister_id) is drain:  # it may have been replaced meanwhile
             del self.canister_drains[canister_id]
 
-    # --- services for peers (peer.PeerServices) ---------------------------------------------------------------------
+    # --- services for peers (peer_services.PeerServices) -------------------------------------------------------------
 
     def join(self, join: Join, peer: Peer) -> None:
         """Register a verified client.
@@ -361,15 +362,9 @@ class Gateway:
             poller.expect(peer.join.client_key, peer.first_nonce)
 
     async def flush_before_close(self, peer: Peer) -> None:
-        """Poll until a message is delivered to this peer, ``MAX_FLUSH_POLLS`` times at most."""
-        delivered = peer.timeline.delivered
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.config.polling.timeout):
-                for _ in range(MAX_FLUSH_POLLS):
-                    poller = self._poller_of(peer)
-                    if poller is None or peer.timeline.delivered > delivered:
-                        return
-                    await poller.drained()
+        """Wait, for a few polls at most, for messages that the canister has queued for this peer."""
+        timeout_s = self.config.polling.timeout
+        await flush(lambda: self._poller_of(peer), lambda: peer.timeline.delivered, timeout_s)
 
     def leave(self, peer: Peer) -> None:
         """Release everything of a peer whose connection is gone; once. ``ws_close`` is called when its calls have

@@ -11,6 +11,7 @@ from appliance.gateway.epochs import Epochs
 from appliance.gateway.journal.entry import entry_of, opening_of
 from appliance.gateway.nodes import Nodes, claim_of
 from appliance.gateway.peer import Peer
+from appliance.gateway.successions import Successions
 from appliance.protocol.events import Join
 
 
@@ -22,14 +23,17 @@ class Openings:
     the first, the first certified message of the session does, by its time (``Peer.begins_with``).
     """
 
-    def __init__(self, *, epochs: Epochs, close_calls: CloseCalls, nodes: Nodes) -> None:
+    def __init__(self, *, epochs: Epochs, close_calls: CloseCalls, nodes: Nodes, successions: Successions) -> None:
         self._epochs = epochs
+        self._successions = successions
         self._close_calls = close_calls
         self._nodes = nodes
 
     async def send(self, join: Join, queued: QueuedCall, peer: Peer) -> bytes | None:
         """Relay the opening message of a client. Raises GatewayError."""
         await self._close_calls.wait_for_earlier(join)
+        if not peer.has_left:  # it would never be heard of again
+            self._successions.begin(join, peer)
         for each in self._epochs:
             await each.late_close_calls.wait_for(join)
         epoch = self._epochs.of(peer.gateway)

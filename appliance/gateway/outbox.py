@@ -48,7 +48,8 @@ NOBODY = _Nobody()
 class Outbox:
     """Passes frames to a transport in order and keeps them while the transport is full.
 
-    ``limit`` bounds the bytes kept, ``waiting`` counts them, and ``passed`` those of all frames that were put.
+    ``limit`` bounds the bytes kept, ``waiting`` counts them, reserved ones too, and ``passed`` those of all frames that
+    were put.
     Frames of the session and control frames of the library both go through here: written past each other, a pong or a
     close frame would overtake frames that wait.
     """
@@ -60,6 +61,7 @@ class Outbox:
         "_holder",
         "_limit",
         "_paused",
+        "_reserved",
         "_sealed",
         "_transport",
         "passed",
@@ -74,6 +76,7 @@ class Outbox:
         self._frames: deque[bytes] | tuple[()] = _NONE
         self._paused = False
         self._full = 0
+        self._reserved = 0
         self._sealed = False
         self._finish: Callable[[], None] | None = None
         self.waiting = 0
@@ -98,6 +101,26 @@ class Outbox:
         else:
             self._transport.write(frame)
 
+    def reserve(self, number: int) -> bool:
+        """Count bytes that others keep for the client until ``release``, as if they waited here; False once sealed.
+        Raises SlowClient when too much waits.
+        """
+        if self._sealed:
+            return False
+        waiting = self.waiting + number
+        if waiting > self._limit:
+            raise SlowClient(waiting, self._limit)
+        self.waiting = waiting
+        self._reserved += number
+        self._holder.hold(number)
+        return True
+
+    def release(self) -> None:
+        """Nothing is reserved any more."""
+        self.waiting -= self._reserved
+        self._holder.hold(-self._reserved)
+        self._reserved = 0
+
     def put_control(self, data: bytes) -> None:
         """Send a control frame of the WebSocket library. As ``put``, but also once sealed, then with ``CONTROL_ROOM``
         above the limit; dropped if too much waits even so. Raises SlowClient unless sealed.
@@ -116,8 +139,8 @@ class Outbox:
         if drop:
             self._frames = _NONE
             self._finish = None
-            self._holder.hold(-self.waiting)
-            self.waiting = 0
+            self._holder.hold(self._reserved - self.waiting)
+            self.waiting = self._reserved
 
     def finish(self, end: Callable[[], None]) -> None:
         """Call ``end`` when everything that waits is written; nothing may be put after this."""
@@ -147,6 +170,7 @@ class Outbox:
 
     def end(self) -> None:
         """The transport is gone: keep nothing any more."""
+        self.release()
         self.seal(drop=True)
         self._count_full(0)
 

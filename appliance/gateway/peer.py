@@ -1,11 +1,10 @@
 """One connected client: its session, its outbox and its relay queue."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol, assert_never
+from typing import assert_never
 
-from appliance.config.schema import Config
 from appliance.crypto import Request
 from appliance.errors import (
     CanisterRefused,
@@ -15,17 +14,15 @@ from appliance.errors import (
     Rejected,
 )
 from appliance.gateway.calls.outcomes import never_ran
-from appliance.gateway.calls.pace import Paces
 from appliance.gateway.calls.queued import QueuedCall
-from appliance.gateway.client_verification import ClientVerification
 from appliance.gateway.connection_handle import ConnectionHandle, ConnectionSource
-from appliance.gateway.hooks import CanisterMessage, ClientMessage, Hooks, Who
-from appliance.gateway.limits.rate_limits import ClientKey, LimitExceeded, Limits
+from appliance.gateway.hooks import CanisterMessage, ClientMessage, Who
+from appliance.gateway.limits.rate_limits import ClientKey
 from appliance.gateway.outbox import Outbox
-from appliance.gateway.recording.recorder import SAMPLED, Recorder, RelayedCall
+from appliance.gateway.peer_services import PeerServices
+from appliance.gateway.recording.recorder import SAMPLED, RelayedCall
 from appliance.gateway.recording.timeline import PollRecord, Timeline
 from appliance.gateway.relay import RelayQueue
-from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Deliver, Event, Join, Opened, Poll, Relay, Send, VerificationFailed, Verify
 from appliance.protocol.frames import Delivery
@@ -37,49 +34,6 @@ NOT_YET = 1 << 65
 """``first_nonce`` until the opening message leaves. More than any nonce."""
 NOT_NAMED = 1 << 64
 """``first_nonce`` until it is known: canisters of v0 name it in the answer to the opening call. More than any nonce."""
-
-
-class PeerServices(Protocol):
-    """The gateway, as its peers use it."""
-
-    config: Config
-    tasks: Tasks
-    paces: Paces
-    clock: Callable[[], int]
-    recorder: Recorder
-    limits: Limits
-    hooks: Hooks
-    verification: ClientVerification
-
-    def limit_exceeded(self, peer: "Peer", exceeded: LimitExceeded) -> None:
-        """Record that a peer exceeds a limit. Raises RateLimited where the limit is enforced."""
-
-    def join(self, join: Join, peer: "Peer") -> None:
-        """Register a verified client. Raises a GatewayError if it is not admitted."""
-
-    def poll(self, peer: "Peer", nonce: int | None) -> None:
-        """Start polling the canister of this peer from this nonce on, unless it is polled already."""
-
-    def opened(self, peer: "Peer") -> None:
-        """The session of this peer is open."""
-
-    def report_unverified(self, error: GatewayError, peer: "Peer") -> None:
-        """Record a message that failed verification and is let through."""
-
-    def submit(self, queued: QueuedCall, peer: "Peer") -> Awaitable[bytes | None]:
-        """Make a call of or for this peer; the reply is None where only acceptance is known. Raises GatewayError."""
-
-    def relayed(self, peer: "Peer", error: GatewayError | None = None) -> None:
-        """Such a call was answered, or failed."""
-
-    async def confirm(self, queued: QueuedCall) -> bool:
-        """Whether a replica is known to have a call that is under way. Raises nothing."""
-
-    def accepted(self, peer: "Peer") -> None:
-        """Record that the canister accepted this peer's opening message."""
-
-    async def flush_before_close(self, peer: "Peer") -> None:
-        """Wait, for a few polls at most, for messages that the canister has queued for this peer."""
 
 
 class Peer:
@@ -122,7 +76,7 @@ class Peer:
         outbox: Outbox,
         *,
         connection: ConnectionHandle,
-        services: PeerServices,
+        services: "PeerServices[Peer]",
         canister_id: Principal | None = None,
         source: ConnectionSource = ConnectionSource(),  # noqa: B008 - a value
         timeline: Timeline | None = None,
@@ -224,11 +178,16 @@ class Peer:
         return True
 
     def _keep(self, delivery: Delivery) -> bool:
-        """Leave a message to the session, which does not know yet whether it is its own. Its number counts later."""
+        """Leave a message to the session, which does not know yet whether it is its own. Its number counts later.
+        Returns False where the client is closed.
+        """
         try:
+            if not self.outbox.reserve(len(delivery.frame)):
+                return False
             self._perform_all(self.session.delivered(delivery))
         except Exception as error:  # as in ``deliver``
             self.fail(error)
+            return False
         return True
 
     def begins_with(self, written_ns: int, certified_ns: int) -> bool:
@@ -272,6 +231,7 @@ class Peer:
             case Poll(nonce):
                 if nonce is not None:
                     self.first_nonce = nonce
+                    self.outbox.release()  # what the session has kept comes next, or was not its own
                 self._services.poll(self, nonce)
             case Relay(call):
                 self.relays.put(call, self._services.clock(), alone=self._is_opening(call))

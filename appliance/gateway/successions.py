@@ -1,5 +1,7 @@
 """The newest session of each principal: canisters of v1 and v2 forget the others without a word."""
 
+import asyncio
+from collections.abc import Collection
 from typing import Protocol
 
 from appliance.errors import SessionReplaced
@@ -20,13 +22,27 @@ class Successions:
     A canister writes the first message of a session when it accepts the opening call, and messages are delivered in the
     order of the queue. So sessions open in the order in which the canister accepted them, whatever the order of the
     replies. Nonces say less: they begin anew with the queue, and each identity of the gateway has its own.
+
+    While one opens nobody knows whose session the canister has. That is known once it is open, or has left.
     """
 
     def __init__(self) -> None:
         self._holders: dict[tuple[Principal, bytes], Holder] = {}
+        self._opening: dict[tuple[Principal, bytes], dict[Holder, asyncio.Future[bool]]] = {}
+
+    def begin(self, join: Join, client: Holder) -> None:
+        """The opening message of a client leaves."""
+        if join.after:
+            opening = self._opening.setdefault((join.canister_id, join.after), {})
+            opening[client] = asyncio.get_running_loop().create_future()
+
+    def others(self, join: Join) -> Collection["asyncio.Future[bool]"]:
+        """Of each client with the same ``after`` that opens: whether it was open in the end."""
+        return tuple(self._opening.get((join.canister_id, join.after), {}).values())
 
     def opened(self, join: Join, client: Holder) -> None:
         """The session of a client has opened. Closes the one of its principal that was open before."""
+        self._end(join, client, is_open=True)
         if not join.principal:
             return
         place = (join.canister_id, join.principal)
@@ -37,6 +53,14 @@ class Successions:
 
     def left(self, join: Join, client: Holder) -> None:
         """A client is gone."""
+        self._end(join, client, is_open=False)
         place = (join.canister_id, join.principal)
         if self._holders.get(place) is client:
             del self._holders[place]
+
+    def _end(self, join: Join, client: Holder, *, is_open: bool) -> None:
+        opening = self._opening.get((join.canister_id, join.after), {})
+        if (end := opening.pop(client, None)) is not None:
+            end.set_result(is_open)
+            if not opening:
+                del self._opening[join.canister_id, join.after]

@@ -11,6 +11,7 @@ from typing import Self
 
 from aiohttp import web
 
+from appliance import task_end
 from appliance.crypto import SigningKey
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
@@ -250,10 +251,10 @@ class Localnet:
         finally:
             if self._folder is not None:
                 await self._settle()
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            self.save()
+            try:
+                await task_end.cancel(task)
+            finally:
+                self.save()
 
     async def _settle(self) -> None:
         """Wait until no call is open, because open calls are not saved; at most ``SETTLE_TIMEOUT_S``, because canisters

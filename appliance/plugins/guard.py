@@ -9,15 +9,16 @@ from typing import Literal
 
 import structlog
 
+from appliance.config.fields.units import format_size
 from appliance.errors import PluginUnavailable, PostponedByPlugin, RefusedByPlugin
 from appliance.plugins.breaker import Breaker
 from appliance.plugins.specification import Refusal
-from appliance.plugins.worker import MAX_WAITING, MAX_WAITING_BYTES, QueueFull, Worker
+from appliance.plugins.worker import QueueFull, Worker
 
 _log = structlog.get_logger(__name__)
 
 SLOW = "no result within {:g} s"
-FULL = f"its queue of calls is full ({MAX_WAITING:,} calls or {MAX_WAITING_BYTES >> 20} MiB)"
+FULL = "its queue of calls is full (queue: {:,}, queue_bytes: {})"
 
 
 @dataclass(slots=True)
@@ -73,6 +74,15 @@ class Guard:
         """``off`` while the circuit breaker is open."""
         return self._breaker.state
 
+    @property
+    def waiting(self) -> int:
+        """The calls of its plugin that wait, those of other hooks too."""
+        return len(self._worker)
+
+    @property
+    def _full(self) -> str:
+        return FULL.format(self._worker.most, format_size(self._worker.most_bytes))
+
     async def decide(self, **facts: object) -> None:
         """Ask the plugin to decide. Raises RefusedByPlugin if it refuses, PostponedByPlugin if only for a while, and
         PluginUnavailable if it fails and is required."""
@@ -84,7 +94,7 @@ class Guard:
             result = await self._worker.run(partial(self._call, facts), self._timeout_s)
         except TimeoutError as error:
             full = isinstance(error, QueueFull)
-            self._failed(FULL if full else SLOW.format(self._timeout_s), trial=trial, slow=not full)
+            self._failed(self._full if full else SLOW.format(self._timeout_s), trial=trial, slow=not full)
             self._undecided()
             return
         answer = result.answer
@@ -102,7 +112,7 @@ class Guard:
         """Queue a notification for the plugin and return. ``size`` is its bytes. Never raises."""
         trial = self._begin()
         if trial is not None and not self._worker.put(lambda: self._ended(self._call(facts), trial=trial), size):
-            self._failed(FULL, trial=trial)
+            self._failed(self._full, trial=trial)
 
     def _begin(self) -> bool | None:
         """Count a call. Returns whether it is a trial, or None where the hook may not be called."""

@@ -82,7 +82,7 @@ async def load(
 
     Raises ConfigError, whose problems have keys and no places.
     """
-    worker = Worker(entry.label)
+    worker = Worker(entry.label, most=entry.queue, most_bytes=entry.queue_bytes)
     try:
         return await worker.run(partial(_build, entry, folder or Path.cwd(), worker, clock), LOAD_S)
     except BaseException as error:

@@ -36,7 +36,7 @@ class PluginState:
     """A plugin with the counts of all its hooks together, and the last error of the first hook that has one.
 
     ``source`` is its file or module. ``state`` is ``off`` while all of its hooks are switched off for failing too
-    often, ``failing`` while some are.
+    often, ``failing`` while some are. ``waiting`` is the number of its calls that wait.
     """
 
     name: str
@@ -47,6 +47,7 @@ class PluginState:
     failures: int
     slow: int
     seconds: float
+    waiting: int
     last_error: str | None
 
 
@@ -203,6 +204,7 @@ def _state_of(plugin: LoadedPlugin) -> PluginState:
         failures=sum(hook.failures for hook in hooks),
         slow=sum(hook.slow for hook in hooks),
         seconds=sum(hook.seconds for hook in hooks),
+        waiting=next((guard.waiting for guard in plugin.guards.values()), 0),
         last_error=next((hook.last_error for hook in hooks if hook.last_error), None),
     )
 

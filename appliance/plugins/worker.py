@@ -12,11 +12,6 @@ _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-MAX_WAITING = 10_000
-"""Calls that may wait for a plugin."""
-MAX_WAITING_BYTES = 16 * 1024**2
-"""The most memory that waiting calls may hold together."""
-
 Work = Callable[[], None]
 
 
@@ -27,7 +22,10 @@ class QueueFull(TimeoutError):
 class Worker:
     """Runs calls one after the other in a daemon thread: a plugin that hangs must not keep the process from exiting."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, most: int, most_bytes: int) -> None:
+        """``most`` calls may wait, with so many bytes."""
+        self.most = most
+        self.most_bytes = most_bytes
         self._waiting: deque[tuple[Work, int] | None] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
@@ -51,7 +49,7 @@ class Worker:
         ``work`` must not raise.
         """
         with self._changed:
-            full = len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES
+            full = len(self._waiting) >= self.most or self._bytes + size > self.most_bytes
             if self._ending or (full and self._waiting and not anyway):
                 return False
             self._waiting.append((work, size))

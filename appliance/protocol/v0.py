@@ -13,7 +13,6 @@ from appliance.errors import (
     NotOpenYet,
     OutOfOrder,
     SessionError,
-    SlowClient,
     UntimelyMessage,
     WrongGeneration,
     WrongSender,
@@ -42,8 +41,6 @@ Verified = tuple[FirstMessage | SignedMessage, GatewayError | None]
 MAX_AGE_NS = 300 * 10**9
 """Of a client's message, in the past or the future. Without a limit old messages could be replayed: signatures do not
 expire, and sequence numbers start again in each session."""
-MAX_HELD = 4 * 1024**2
-"""Bytes of messages that are kept for a client until the canister answers its opening message."""
 
 
 class V0(Session):
@@ -53,7 +50,7 @@ class V0(Session):
     generation: ClassVar[Generation] = 0
     opens_with: ClassVar[str] = "opening message of v0 (clients of v2 belong at /v2)"
 
-    __slots__ = ("_held", "_held_bytes", "_next_num", "canister_id", "client_key")
+    __slots__ = ("_held", "_next_num", "canister_id", "client_key")
 
     def __init__(self, context: SessionContext) -> None:
         super().__init__(context)
@@ -61,7 +58,6 @@ class V0(Session):
         self.client_key = b""
         self._next_num = 0
         self._held: list[Delivery] = []
-        self._held_bytes = 0
 
     def receive(self, frame: bytes, *, now_ns: int) -> list[Event]:
         """See Session. The signature is verified first: no field of the message is used before."""
@@ -134,10 +130,9 @@ class V0(Session):
         return [Join(self.name, self.canister_id, self.client_key, self.client_key.hex(), call), Relay(call)]
 
     def _hold(self, delivery: Delivery) -> list[Event]:
-        """Keep it until the canister has answered: until then it may be for an earlier session of the same key."""
-        self._held_bytes += len(delivery.frame)
-        if self._held_bytes > MAX_HELD:
-            raise SlowClient(self._held_bytes, MAX_HELD)
+        """Keep it until the canister has answered: until then it may be for an earlier session of the same key. How
+        many bytes is for the caller to bound.
+        """
         self._held.append(delivery)
         return []
 

@@ -1,7 +1,9 @@
 """The program as people start it: whole processes, last of all tests of the command line."""
 
 import asyncio
+import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,13 @@ from click.testing import CliRunner
 from appliance.cli.main import main
 from appliance.localnet.net import Localnet
 from appliance.localnet.websocket.pingpong import PingPong
-from tests.cli.processes import WORDS, icws, running, seen
+from tests.cli.processes import TOP, WORDS, icws, running, seen
 
+SLOW_IMPORT = """
+import sys, time
+print("importing", flush=True)
+time.sleep(600)
+"""
 DEMO = ["demo", "--port", "0", "--ic-port", "0"]
 
 
@@ -104,3 +111,18 @@ async def test_a_gateway_that_ends_is_told_with_code_and_reason(tmp_path: Path):
             assert b"1012" in stderr
             await gateway.communicate()
             assert gateway.returncode == 0
+
+
+@pytest.mark.parametrize("module", ["appliance.cli", "icws"])
+async def test_ctrl_c_while_it_imports_ends_it_without_a_traceback(module: str, tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(SLOW_IMPORT)  # holds the imports at a place, however fast they are
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, "--help"),
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{TOP}"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await seen(process.stdout, "importing")
+    process.send_signal(signal.SIGINT)
+    _, stderr = await process.communicate()
+    assert (process.returncode, stderr) == (-signal.SIGINT, b"")

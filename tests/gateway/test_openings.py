@@ -11,10 +11,10 @@ from appliance.gateway.journal.journal import Journal
 from appliance.gateway.local_node import LocalNode
 from appliance.gateway.nodes import Claim, Holding, Place
 from appliance.ic.principal import Principal
-from appliance.protocol.v2 import V2
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER, GATEWAY, Client
 from tests.gateway.journal.entries import left_in
+from tests.gateway.of_v1 import V1, of_v1, opened_v1
 
 SECOND = 10**9
 
@@ -187,32 +187,6 @@ async def test_a_session_that_is_clearly_older_than_its_opening_is_closed(age_s)
 
 
 # --- close calls ------------------------------------------------------------------------------------------------------
-
-
-class OneForEachPrincipal(V2):
-    """As v1 is, in the words of the canister that the bench has."""
-
-    name = "v1"
-    one_for_each_principal = True
-
-
-def of_v1(bench: Bench):
-    """A shell whose client is of v1."""
-    shell = bench.connect()
-    shell.peer.session = OneForEachPrincipal(bench.gateway.epochs.current.context)
-    shell.peer.session.connect()
-    return shell
-
-
-V1 = {"canisters": [{"id": str(CANISTER), "generation": ["v1", "v2"]}]}
-
-
-async def opened_v1(bench: Clustered):
-    client, shell = Client(), of_v1(bench)
-    shell.receive(client.open())
-    await until(lambda: shell.was_opened or shell.error)
-    assert shell.error is None
-    return client, shell
 
 
 async def test_a_place_is_asked_for_before_a_close_call_and_given_back_after():

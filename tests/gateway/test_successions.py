@@ -13,7 +13,8 @@ from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Join
 from tests.gateway.bench import Bench, until
 from tests.gateway.clients import CANISTER, Client
-from tests.gateway.fake_ic import FakeCanister, FakeIc
+from tests.gateway.fake_ic import FakeCanister, FakeIc, err
+from tests.gateway.of_v1 import V1, of_v1, opened_v1
 
 
 class Holder:
@@ -116,3 +117,83 @@ async def test_a_session_that_was_replaced_gets_no_close_call_though_its_opening
         assert isinstance(first.error, SessionReplaced)
         assert second.error is None
         assert bench.canister.left == []
+
+
+# --- v1, whose canisters end the session of a principal by the close call of an earlier one ---------------------------
+
+
+async def replacing(bench: Bench, gate: asyncio.Event):
+    """A client that is open, and another of its principal whose opening message the canister gets after the gate."""
+    key = SigningKey.generate("ed25519")
+    _, first = await opened_v1(bench, key)
+
+    async def wait(_) -> None:
+        await gate.wait()
+
+    bench.ic.before_submit = wait
+    second, client = of_v1(bench), Client(key=key)
+    second.receive(client.open())
+    await until(lambda: second.peer.first_nonce == 0)  # it leaves
+    return first, client, second
+
+
+async def test_an_old_session_that_leaves_while_its_principal_opens_does_not_end_the_new_one():
+    async with Bench(**V1) as bench:
+        gate = asyncio.Event()
+        first, _, second = await replacing(bench, gate)
+        first.lose()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert bench.canister.left == [], "the call could be executed after the opening"
+        gate.set()
+        await until(lambda: second.was_opened and not bench.gateway.pending_close_calls)
+        assert bench.canister.left == []
+
+
+async def test_an_old_session_that_leaves_when_the_new_one_is_accepted_but_not_open_does_not_end_it():
+    async with Bench(**V1) as bench:
+        gate = asyncio.Event()
+        first, _, second = await replacing(bench, gate)
+        bench.canister.send = nothing_sent  # the first message of the session is late
+        gate.set()
+        await until(lambda: second.peer.timeline.relayed == 1)
+        first.lose()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not second.was_opened
+        assert bench.canister.left == []
+        del bench.canister.send
+        bench.canister.send(second.peer.join.client_key)
+        await until(lambda: bench.wake_ups[0].tick() or second.was_opened)
+        await until(lambda: not bench.gateway.pending_close_calls)
+        assert bench.canister.left == []
+
+
+def nothing_sent(*_: object, **__: object) -> None:
+    pass
+
+
+async def test_an_old_session_is_told_of_once_the_new_one_has_failed():
+    async with Bench(**V1) as bench:
+        gate = asyncio.Event()
+        first, _, second = await replacing(bench, gate)
+        old = first.peer.join.client_key
+        bench.canister.on_open = lambda key: err("not today")
+        first.lose()
+        gate.set()
+        await until(lambda: second.is_gone and not bench.gateway.pending_close_calls)
+        assert bench.canister.left == [old]
+
+
+async def test_of_two_that_open_together_and_leave_each_is_told_of_once_nothing_more_can_open():
+    async with Bench(**V1) as bench:
+        gate = asyncio.Event()
+        first, client, second = await replacing(bench, gate)
+        old = first.peer.join.client_key
+        first.lose()
+        second.lose()
+        gate.set()
+        await until(lambda: not bench.gateway.pending_close_calls)
+        assert sorted(bench.canister.left) == sorted([old, client.client_key])
+        _, third = await opened_v1(bench, client.key)
+        assert third.error is None

@@ -7,9 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from appliance.errors import PluginUnavailable, PostponedByPlugin, RefusedByPlugin
-from appliance.plugins import worker as worker_module
 from appliance.plugins.breaker import BUDGET, FAILURE, FIRST_REST_S
-from appliance.plugins.guard import FULL, Guard
+from appliance.plugins.guard import Guard
 from appliance.plugins.specification import Refusal
 from appliance.plugins.worker import Worker
 from tests.gateway.bench import until
@@ -28,7 +27,7 @@ class Bench:
         self.error: BaseException | None = None
         self.heard: list[object] = []
         self.before: Callable[[], object] = lambda: None
-        self.worker = Worker("test")
+        self.worker = Worker("test", most=10_000, most_bytes=16 << 20)
         self.guard = Guard(
             "test", "hook", self, self.worker, timeout_s=timeout_s, required=required, clock=lambda: self.now_s
         )
@@ -184,8 +183,8 @@ async def test_calls_that_fail_together_count_once_for_the_rest(bench):
     assert bench.guard.state == "on"
 
 
-async def test_a_decision_that_finds_the_queue_full_says_so(bench, monkeypatch):
-    monkeypatch.setattr(worker_module, "MAX_WAITING", 1)
+async def test_a_decision_that_finds_the_queue_full_says_so(bench):
+    bench.worker.most = 1
     gate = threading.Event()
     bench.before = gate.wait
     bench.guard.notify(what=0)
@@ -194,7 +193,7 @@ async def test_a_decision_that_finds_the_queue_full_says_so(bench, monkeypatch):
     await bench.guard.decide(what=2)
     gate.set()
     assert (bench.guard.tally.failures, bench.guard.tally.slow) == (1, 0)
-    assert bench.guard.tally.last_error == FULL
+    assert bench.guard.tally.last_error == "its queue of calls is full (queue: 1, queue_bytes: 16MiB)"
 
 
 async def test_a_required_hook_that_is_off_refuses_without_being_asked(benches):
@@ -237,8 +236,8 @@ async def test_telling_that_raises_or_takes_too_long_counts(benches):
     assert bench.guard.tally.calls == IN_A_ROW
 
 
-async def test_a_plugin_that_hangs_is_told_no_more_and_holds_nobody_up(bench, monkeypatch):
-    monkeypatch.setattr(worker_module, "MAX_WAITING", 3)
+async def test_a_plugin_that_hangs_is_told_no_more_and_holds_nobody_up(bench):
+    bench.worker.most = 3
     gate = threading.Event()
     bench.before = gate.wait
     bench.guard.notify(what=0)
@@ -247,7 +246,7 @@ async def test_a_plugin_that_hangs_is_told_no_more_and_holds_nobody_up(bench, mo
         bench.guard.notify(what=number)
     assert bench.guard.state == "off"
     assert bench.guard.tally.failures == IN_A_ROW
-    assert bench.guard.tally.last_error == FULL
+    assert bench.guard.tally.last_error == "its queue of calls is full (queue: 3, queue_bytes: 16MiB)"
     gate.set()
     await bench.worker.run(lambda: None, LONG_S, anyway=True)
     assert bench.heard == [0, 1, 2, 3]

@@ -4,10 +4,12 @@ import threading
 
 import pytest
 
-from appliance.plugins.worker import MAX_WAITING, MAX_WAITING_BYTES, Worker
+from appliance.plugins.worker import Worker
 from tests.gateway.bench import until
 
 LONG_S = 30.0
+MOST = 1000
+MOST_BYTES = 1 << 20
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def gate() -> threading.Event:
 
 @pytest.fixture
 def worker(gate):
-    it = Worker("test")
+    it = Worker("test", most=MOST, most_bytes=MOST_BYTES)
     yield it
     gate.set()
     it.end()
@@ -61,7 +63,7 @@ async def test_who_asks_does_not_wait_longer_than_it_wants(worker, gate):
 async def test_so_many_wait_and_no_more(worker, gate):
     worker.put(gate.wait)
     await until(lambda: not len(worker))  # it is under way
-    for _ in range(MAX_WAITING):
+    for _ in range(MOST):
         assert worker.put(lambda: None)
     assert not worker.put(lambda: None)
     with pytest.raises(TimeoutError):
@@ -74,24 +76,24 @@ async def test_so_many_wait_and_no_more(worker, gate):
 async def test_so_many_bytes_wait_and_one_that_is_larger_alone(worker, gate):
     worker.put(gate.wait)
     await until(lambda: not len(worker))
-    assert worker.put(lambda: None, MAX_WAITING_BYTES + 1)
+    assert worker.put(lambda: None, MOST_BYTES + 1)
     assert not worker.put(lambda: None, 1)
     gate.set()
     await until(lambda: not len(worker))
-    assert worker.put(lambda: None, MAX_WAITING_BYTES)
+    assert worker.put(lambda: None, MOST_BYTES)
 
 
 async def test_bytes_that_are_done_make_room(worker, gate):
-    assert worker.put(lambda: None, MAX_WAITING_BYTES)
+    assert worker.put(lambda: None, MOST_BYTES)
     await until(lambda: not len(worker))
     worker.put(gate.wait)
     await until(lambda: not len(worker))
     assert worker.put(lambda: None, 1)
-    assert worker.put(lambda: None, MAX_WAITING_BYTES - 1)
+    assert worker.put(lambda: None, MOST_BYTES - 1)
 
 
 async def test_after_the_end_nothing_is_taken_and_what_waited_is_done(gate):
-    worker, ran = Worker("test"), []
+    worker, ran = Worker("test", most=MOST, most_bytes=MOST_BYTES), []
     worker.put(gate.wait)
     worker.put(lambda: ran.append(1))
     worker.end()
@@ -102,7 +104,7 @@ async def test_after_the_end_nothing_is_taken_and_what_waited_is_done(gate):
 
 
 def test_an_answer_for_a_loop_that_is_gone_is_dropped(gate):
-    worker = Worker("test")
+    worker = Worker("test", most=MOST, most_bytes=MOST_BYTES)
 
     async def ask() -> None:
         with pytest.raises(TimeoutError):

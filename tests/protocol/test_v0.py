@@ -16,7 +16,6 @@ from appliance.errors import (
     ReplyMalformed,
     SessionError,
     SignatureInvalid,
-    SlowClient,
     TextFrame,
     UntimelyMessage,
     WrongGeneration,
@@ -204,13 +203,6 @@ def test_what_comes_before_the_answer_is_held_and_what_is_of_an_earlier_session_
     assert one == Send(text_frame("1"))
     assert kept == [Deliver(Delivery(b"%d" % nonce, nonce, 1)) for nonce in nonces if nonce >= NONCE]
     assert it.delivered(Delivery(b"next", NONCE + 6, 1)) == [Send(b"next")]
-
-
-def test_what_is_held_is_bounded():
-    it = at(State.OPENING)
-    it.delivered(Delivery(bytes(v0.MAX_HELD), 1, 1))
-    with pytest.raises(SlowClient):
-        it.delivered(Delivery(b"x", 2, 2))
 
 
 @given(STATES, st.sampled_from(Input))

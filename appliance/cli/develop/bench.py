@@ -134,8 +134,7 @@ def bench(
     contents = document(results, steps)
     if html_file is not None:
         write_text(html_file, page(results, contents["machine"], version("icws")))
-    echo(json.dumps(contents, indent=1) if as_json else f"{table(results)}
-{sentence_of(steps)}")
+    echo(json.dumps(contents, indent=1) if as_json else f"{table(results)}\n{sentence_of(steps)}")
     found = changes(results, earlier or [])
     if earlier is not None:
         echo(comparison(found, tolerance), err=as_json)

@@ -7,9 +7,10 @@ import ssl
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -26,6 +27,10 @@ from appliance.ic.key_file import load_identity
 from appliance.printable import printable_json
 
 TEXT_MESSAGE = "record { text : text; timestamp : nat64 }"
+MAX_LINE = 16 * 1024**2
+"""Bytes of a line of the input: the most that a gateway can be told to take (``gateway.max_frame``)."""
+LINES = 16
+"""Lines of the input that are read ahead while the gateway is slower than they come."""
 WAIT_S = 10.0
 """Default time for replies after the end of the input: an update call and the next poll take some seconds."""
 
@@ -186,9 +191,11 @@ class Conversation:
         lines = _stdin_lines()
         while (read := await lines.get()) is not None:
             try:
-                line = read.decode().rstrip("\r\n")
+                line = _checked(read).decode().rstrip("\r\n")
                 value = {"text": line, "timestamp": time.time_ns()} if self._plain else json.loads(line)
                 await session.send(value)
+            except _LineTooLong as error:
+                echo(f"not sent: {error}", err=True)
             except UnicodeDecodeError as error:
                 echo(f"not sent, the line is not text in UTF-8: {error.reason} at byte {error.start + 1}", err=True)
             except json.JSONDecodeError as error:
@@ -230,23 +237,61 @@ def _tls_of(ca: Path | None, *, insecure: bool) -> ssl.SSLContext | None:
         raise click.UsageError(f"--ca {ca}: it is no file of certificates in PEM ({error.reason})") from error
 
 
-def _stdin_lines() -> asyncio.Queue[bytes | None]:
-    """Return a queue of lines, then None. A thread reads them: asyncio cannot wait for regular files."""
-    lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+class _LineTooLong(Exception):
+    """A line of the input has more than ``MAX_LINE`` bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the line has more than {MAX_LINE} bytes")
+
+
+def _checked(line: bytes) -> bytes:
+    if len(line) > MAX_LINE and not line.endswith(b"\n"):
+        raise _LineTooLong
+    return line
+
+
+class _Lines:
+    """Lines, then None: at most ``LINES`` that wait. ``put`` is for a thread, which waits for room."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = threading.Semaphore(LINES)
+
+    async def get(self) -> bytes | None:
+        """The next line."""
+        line = await self._lines.get()
+        self._room.release()
+        return line
+
+    def put(self, line: bytes | None) -> None:
+        """Add a line."""
+        self._room.acquire()
+        with suppress(RuntimeError):  # the session has ended and the loop is closed
+            self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
+
+
+def _read_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines; of one that is too long the beginning, with a byte more than it may have."""
+    while line := stream.readline(MAX_LINE + 1):
+        rest = line
+        while len(rest) > MAX_LINE and not rest.endswith(b"\n"):
+            rest = stream.readline(MAX_LINE + 1)
+        yield line
+
+
+def _stdin_lines() -> _Lines:
+    """The lines of standard input. A thread reads them: asyncio cannot wait for regular files."""
     # The thread keeps sys.stdin itself: one that is closed while it is read, as the interpreter does at its end, aborts
     # the process.
-    running, stdin = asyncio.get_running_loop(), sys.stdin
-
-    def put(line: bytes | None) -> None:
-        with suppress(RuntimeError):  # the session has ended and the loop is closed
-            running.call_soon_threadsafe(lines.put_nowait, line)
+    lines, stdin = _Lines(), sys.stdin
 
     def read() -> None:
         try:
-            for line in stdin.buffer:
-                put(line)
+            for line in _read_lines(stdin.buffer):
+                lines.put(line)
         finally:
-            put(None)
+            lines.put(None)
 
     threading.Thread(target=read, daemon=True).start()
     return lines

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import click
 
+from appliance import task_end
 from appliance.cli import loop
 from appliance.cli.develop.conditions import describe
 from appliance.cli.develop.examples import CHAT_PAGE, chat_page_hint, make_example
@@ -217,9 +218,7 @@ async def _watching(net: Localnet, prepared: Prepared) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await task_end.cancel(task)
 
 
 def _chat_page(net: Localnet) -> str:

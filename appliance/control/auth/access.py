@@ -6,6 +6,7 @@ this too: it may be forwarded to a local port (``ssh -L``), where any site that 
 to it.
 """
 
+import asyncio
 import ipaddress
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,18 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.control.auth.tokens import ROLES, Tokens
-from appliance.control.http.problems import CrossOrigin, Problem, RoleTooSmall, Unauthorized, WrongHost, answer
+from appliance.control.http.problems import (
+    CrossOrigin,
+    Problem,
+    RoleTooSmall,
+    TooManyRequests,
+    Unauthorized,
+    WrongHost,
+    answer,
+)
 from appliance.control.http.server import ADMITTED
 from appliance.control.models import Role
+from appliance.gateway.limits.rate_limits import LimitExceeded
 from appliance.gateway.sockets.http import HEALTH_PATHS
 
 ACTOR = "icws.actor"
@@ -29,6 +39,9 @@ STILL_ADMITTED = "icws.still_admitted"
 that do not end.
 """
 
+HEALTH_DELAY_S = 0.5
+"""For health checks above the limit. They are not refused: an orchestrator whose checks come from the address of
+whoever floods would restart the gateway."""
 _SCHEMES = ("http://", "https://")
 _SECURE = {
     b"x-content-type-options": b"nosniff",
@@ -113,12 +126,16 @@ class AccessControl:
         *,
         over: Literal["unix", "tcp"],
         hosts: Callable[[], Collection[str]] = lambda: (),
+        exceeded: Callable[[str], LimitExceeded | None] = lambda _: None,
     ) -> None:
-        """``over`` is the transport of the requests, ``hosts`` returns the host names that they may use."""
+        """``over`` is the transport of the requests, ``hosts`` returns the host names that they may use. ``exceeded``
+        counts a request without a valid token, by the address that sent it.
+        """
         self._app = app
         self._tokens = tokens
         self._over = over
         self._hosts = hosts
+        self._exceeded = exceeded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -130,7 +147,7 @@ class AccessControl:
             await send(secured(message))
 
         try:
-            scope[ACTOR] = await self.admit(scope)
+            scope[ACTOR] = await self._admit_within_limit(scope)
             scope[ADMITTED] = scope[ACTOR] is not None
             scope[STILL_ADMITTED] = partial(self._is_still_admitted, scope)
         except Problem as problem:
@@ -144,18 +161,37 @@ class AccessControl:
         except Problem:
             return False
 
+    async def _admit_within_limit(self, scope: Scope) -> Actor | None:
+        """As ``admit``. Raises TooManyRequests too."""
+        actor = None
+        try:
+            actor = await self.admit(scope)
+        finally:
+            if actor is None and self._over == "tcp":
+                await self._count(scope)
+        return actor
+
+    async def _count(self, scope: Scope) -> None:
+        exceeded = self._exceeded(_address(scope))
+        if exceeded is None or not exceeded.is_enforced:
+            return
+        if _is_health(scope):
+            await asyncio.sleep(HEALTH_DELAY_S)
+        else:
+            raise TooManyRequests(str(exceeded.error()), headers=exceeded.headers())
+
     async def admit(self, scope: Scope) -> Actor | None:
         """The actor of a request, None without a token. Raises WrongHost, CrossOrigin or Unauthorized.
 
         Health without details is for everybody: monitors send no Host (HTTP/1.0) or one of their own, and the one word
         of the answer is of no use to a page of another site.
         """
-        if scope["path"] in HEALTH_PATHS and not scope["query_string"]:
+        if _is_health(scope):
             return None
         headers = Headers(scope=scope)
         check_host(headers.get("host"), self._hosts())
         check_origin(scope["method"], headers)
-        address = str((scope.get("client") or ("unix",))[0])
+        address = _address(scope)
         authorization = headers.get("authorization")
         if authorization is None:
             return Actor(address, "admin", "unix") if self._over == "unix" else None
@@ -172,6 +208,14 @@ def secured(message: Message) -> Message:
     headers = list(message.get("headers", ()))
     present = {name.lower() for name, _ in headers}
     return {**message, "headers": headers + [pair for pair in _SECURE.items() if pair[0] not in present]}
+
+
+def _is_health(scope: Scope) -> bool:
+    return scope["path"] in HEALTH_PATHS and not scope["query_string"]
+
+
+def _address(scope: Scope) -> str:
+    return str((scope.get("client") or ("unix",))[0])
 
 
 def _is_address(name: str) -> bool:

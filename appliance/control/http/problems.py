@@ -175,6 +175,14 @@ class ConfigInvalid(Invalid):
     title = "The configuration is not valid"
 
 
+class TooManyRequests(Problem):
+    """The address has sent too many requests without a valid token (``rate_limits.control_requests_per_ip``)."""
+
+    status = 429
+    kind = "too-many-requests"
+    title = "Too many requests without a valid token"
+
+
 class TooManyListeners(Problem):
     """The limit of event subscribers is reached."""
 

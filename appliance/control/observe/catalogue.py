@@ -357,6 +357,7 @@ PLUGIN_OFF = _PLUGINS.gauge("icws_plugin_off", "1 while a plugin is switched off
 PLUGIN_CALLS = _PLUGINS.counter("icws_plugin_calls_total", "Calls of a plugin.", PLUGIN)
 PLUGIN_FAILURES = _PLUGINS.counter("icws_plugin_failures_total", "Calls of a plugin that failed.", PLUGIN)
 PLUGIN_SLOW = _PLUGINS.counter("icws_plugin_slow_total", "Calls of a plugin that exceeded its time limit.", PLUGIN)
+PLUGIN_WAITING = _PLUGINS.gauge("icws_plugin_waiting", "Calls that wait for a plugin.", PLUGIN)
 PLUGIN_SECONDS = _PLUGINS.counter("icws_plugin_seconds_total", "Time that the calls of a plugin took.", PLUGIN)
 
 CPU = _PROCESS.counter("process_cpu_seconds_total", "CPU time, user and system.")

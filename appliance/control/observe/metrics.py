@@ -71,6 +71,10 @@ class PluginCounts(Protocol):
     def seconds(self) -> float:
         """The total time of all calls."""
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait."""
+
 
 class Reloading(Protocol):
     """``control.reload.reloads.Reloads``."""
@@ -284,6 +288,7 @@ class Collector(Readable):
             yield m.PLUGIN_CALLS, values, plugin.calls
             yield m.PLUGIN_FAILURES, values, plugin.failures
             yield m.PLUGIN_SLOW, values, plugin.slow
+            yield m.PLUGIN_WAITING, values, plugin.waiting
             yield m.PLUGIN_SECONDS, values, plugin.seconds
 
     def _process(self) -> Iterator[Sample]:

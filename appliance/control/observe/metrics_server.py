@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Self
 
 import structlog
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from appliance import task_end
 from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.control.http.server import Permissions, Server
 
@@ -45,9 +45,7 @@ class MetricsServer:
 
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await task_end.cancel(self._task)
 
     def problem(self) -> str | None:
         """Why metrics are not served, None if they are."""

@@ -26,6 +26,7 @@ from appliance.control.reload.refusals import add_places, check_permitted, check
 from appliance.control.reload.reloadable import PreparedChange, Reloadable, cleanup_all, commit_all, prepare_all
 from appliance.control.reload.report import report, report_warnings
 from appliance.control.reload.revisions import Revisions
+from appliance.control.reload.serial import Serial
 from appliance.control.reload.trials import Trial, TrialTimer
 from appliance.errors import (
     ConfigError,
@@ -34,13 +35,13 @@ from appliance.errors import (
     EtagMismatch,
     NothingToConfirm,
     ReloadFailed,
+    ReloadTooLate,
     RevisionReplaced,
 )
 from appliance.threads import FILE_TIMEOUT_S, FILES
 
 _log = structlog.get_logger(__name__)
 
-ResultT = TypeVar("ResultT")
 OutcomeT = TypeVar("OutcomeT", bound=Outcome | None)
 
 CLEANUP_S = 5.0
@@ -85,10 +86,10 @@ class Reloads:
         self._failed_checks = failed_checks
         self._examine = examine
         self._clock = clock
-        self._lock = asyncio.Lock()
+        self._serial = Serial()
         self._revisions = Revisions(start.history, start.source, clock)
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._trials = TrialTimer(self._end_trial_in_time, start_task=self._start_task, sleep=sleep)
+        self._is_over = False
+        self._trials = TrialTimer(self._end_trial_in_time, start_task=self._serial.start, sleep=sleep)
         self.last = Outcome("started", self.revision, clock(), "start", "start")
 
     async def __aenter__(self) -> Self:
@@ -104,10 +105,12 @@ class Reloads:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._serial.cancel()
         self._revisions.close()
+
+    def end(self) -> None:
+        """Begin no change from now on: the gateway stops. A trial may still be confirmed."""
+        self._is_over = True
 
     # --- what runs --------------------------------------------------------------------------------------------------
 
@@ -245,7 +248,9 @@ class Reloads:
 
     async def save(self, revision: int) -> None:
         """Write the text of the revision that runs to the file. Raises RevisionReplaced, ConfigError and OSError."""
-        async with self._lock:  # behind whatever was asked for before: it may be on trial, which no file is to have
+        async with (
+            self._serial.turn()
+        ):  # behind whatever was asked for before: it may be on trial, which no file is to have
             if revision != self.revision:
                 raise RevisionReplaced(revision, self.revision)
             try:
@@ -272,6 +277,8 @@ class Reloads:
 
     async def _run(self, new: Loaded, plan: Plan, trigger: str, actor: str, *, on_trial: bool) -> None:
         """Raises what keeps it from running; nothing has changed then."""
+        if self._is_over:
+            raise ReloadTooLate
         # before the record: where the part that needs no restart is invalid by itself, nothing was tried
         running = replace(new, config=without(new.config, plan.restarts))
         # recorded first: after a crash in the middle, the next start finds a candidate and does not run it again
@@ -294,14 +301,14 @@ class Reloads:
             await self._revisions.mark(record.revision, "good")
         # Wait a little, so that the caller usually finds old addresses and plugins gone; but a plugin that hangs must
         # not keep an applied change from being reported.
-        await asyncio.wait([self._start_task(cleanup_all(changes))], timeout=CLEANUP_S)
+        await asyncio.wait([self._serial.start(cleanup_all(changes))], timeout=CLEANUP_S)
 
     async def _commit(self, config: Config) -> list[PreparedChange]:
         """Switch every part to a configuration. Raises what one of them raises from ``prepare``, or ReloadFailed."""
         changes = await prepare_all(self._parts, config)
         if not commit_all(changes):
             changes += await self._restore()
-            self._start_task(cleanup_all(changes))
+            self._serial.start(cleanup_all(changes))
             raise ReloadFailed
         return changes
 
@@ -367,33 +374,17 @@ class Reloads:
         report(outcome, self.observers)
 
     async def _run_to_completion(self, work: Callable[[], Awaitable[OutcomeT]], trigger: str, actor: str) -> OutcomeT:
-        """Run one piece of work at a time and publish its outcome.
-
-        In a task of its own, shielded: a caller that is cancelled (an API client that disconnects) must not stop a
-        change between its steps.
-        """
+        """Run one piece of work at a time, also where the caller is cancelled, and publish its outcome."""
 
         async def run() -> OutcomeT:
-            async with self._lock:
-                self.trigger = trigger
-                try:
-                    outcome = await work()
-                except Exception as error:
-                    self._publish(replace(self._outcome("rejected", trigger, actor), error=error))
-                    raise
-                if outcome is not None:
-                    self._publish(outcome)
-                return outcome
+            self.trigger = trigger
+            try:
+                outcome = await work()
+            except Exception as error:
+                self._publish(replace(self._outcome("rejected", trigger, actor), error=error))
+                raise
+            if outcome is not None:
+                self._publish(outcome)
+            return outcome
 
-        return await asyncio.shield(self._start_task(run()))
-
-    def _start_task(self, work: Coroutine[Any, Any, ResultT]) -> "asyncio.Task[ResultT]":
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_ended)
-        return task
-
-    def _task_ended(self, task: "asyncio.Task[Any]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # mark it as retrieved: the caller may be gone, and asyncio would log it as lost
+        return await self._serial.run(run)

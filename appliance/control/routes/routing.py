@@ -21,6 +21,7 @@ from appliance.control.http.problems import (
     NotJson,
     Problem,
     RoleTooSmall,
+    TooManyRequests,
     TooSlow,
     Unauthorized,
     WrongHost,
@@ -41,7 +42,7 @@ EVERYBODY = "everybody"
 """Its value for operations that need no role."""
 PROBLEM_SCHEMA = "#/components/schemas/ProblemDetails"
 
-_FOR_EVERYBODY = (Unauthorized, CrossOrigin, WrongHost)
+_FOR_EVERYBODY = (Unauthorized, CrossOrigin, WrongHost, TooManyRequests)
 _WITH_ROLE = (RoleTooSmall,)
 _WITH_BODY = (TooSlow, BodyTooLarge, NotJson, Invalid)
 

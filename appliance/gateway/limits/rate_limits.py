@@ -24,6 +24,7 @@ from appliance.protocol.events import Join
 Scope = Literal[
     "connections_per_ip",
     "tls_handshakes_per_ip",
+    "control_requests_per_ip",
     "frames_per_ip",
     "frames_per_connection",
     "bytes_per_connection",
@@ -42,6 +43,7 @@ ClientKey: TypeAlias = tuple[Principal, str]
 _WHAT: dict[Scope, str] = {
     "connections_per_ip": "connections",
     "tls_handshakes_per_ip": "TLS handshakes",
+    "control_requests_per_ip": "requests without a valid token",
     "frames_per_ip": "frames of this address",
     "frames_per_connection": "frames",
     "bytes_per_connection": "bytes",
@@ -164,6 +166,10 @@ class Limits:
     def tls_handshake(self, address: str) -> LimitExceeded | None:
         """Count a TLS handshake of an address; None if it is allowed."""
         return self._take("tls_handshakes_per_ip", network_of(address))
+
+    def control_request(self, address: str) -> LimitExceeded | None:
+        """Count a request without a valid token that an address sent to the control plane; None if it is allowed."""
+        return self._take("control_requests_per_ip", network_of(address))
 
     def received(self, connection: str, address: str, *, frames: int, size: int) -> LimitExceeded | None:
         """Count frames of any kind, and bytes, of a connection; None if they are allowed."""

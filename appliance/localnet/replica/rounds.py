@@ -5,8 +5,8 @@ is in the certified state from then on. `CertifiedState` signs that state when t
 """
 
 import asyncio
-from contextlib import suppress
 
+from appliance import task_end
 from appliance.localnet.canisters.record import CanisterRecord, CanisterRecords
 from appliance.localnet.replica.executor import Executor
 from appliance.localnet.state.clock import Clock, TimerHandle
@@ -45,9 +45,7 @@ class Rounds:
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await task_end.cancel(self._task)
 
     def wake(self) -> None:
         """Run a round soon: a message was put into the queue, or a canister was started."""

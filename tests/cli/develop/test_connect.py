@@ -1,6 +1,7 @@
 """``icws connect`` against a whole network."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -101,6 +102,38 @@ async def test_the_last_message_and_the_end_of_the_input_may_come_in_the_same_tu
         happen()
     await talking
     assert capsys.readouterr().out == '"hi"\n'
+
+
+class Endless(io.RawIOBase):
+    """A standard input of lines without end, which counts them."""
+
+    def __init__(self) -> None:
+        self.read_count = 0
+        self.buffer = self
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.read_count += 1
+        return b"%d\n" % self.read_count
+
+
+async def test_no_more_lines_are_read_than_wait_to_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin = Endless()
+    monkeypatch.setattr(command.sys, "stdin", stdin)
+    lines = command._stdin_lines()
+    for number in range(1, 2000):
+        assert await lines.get() == b"%d\n" % number
+        assert stdin.read_count <= number + command.LINES + 1
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_line_that_is_too_long_is_no_message_and_the_next_one_is(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "MAX_LINE", 5)
+    stream = io.BytesIO(b"12345678901234567\n1234\n12345" + end)
+    long, *others = command._read_lines(stream)
+    assert others == [b"1234\n", b"12345" + end]
+    with pytest.raises(command._LineTooLong):
+        command._checked(long)
+    assert [command._checked(line) for line in others] == others
 
 
 @pytest.mark.parametrize("wait", ["0", "0.01"])

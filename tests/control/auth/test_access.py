@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.config.schema import Config
+from appliance.control.auth import access
 from appliance.control.auth.access import (
     AccessControl,
     Actor,
@@ -16,6 +18,7 @@ from appliance.control.auth.access import (
 )
 from appliance.control.auth.tokens import ROLES, Grant, Tokens, hash_token
 from appliance.control.http.problems import CrossOrigin, RoleTooSmall, Unauthorized, WrongHost
+from appliance.gateway.limits.rate_limits import Limits
 
 NAMES = frozenset({"gw.example"})
 
@@ -127,7 +130,9 @@ def tokens(tmp_path: Path) -> Tokens:
     return Tokens(file)
 
 
-async def ask(tokens: Tokens, over: Any, **sent: str) -> tuple[object, dict[str, Any]]:
+async def ask(
+    tokens: Tokens, over: Any, *, path: str = "/", limits: Limits | None = None, **sent: str
+) -> tuple[object, dict[str, Any]]:
     inner, told = Inner(), []
 
     async def send(message: Any) -> None:
@@ -136,11 +141,13 @@ async def ask(tokens: Tokens, over: Any, **sent: str) -> tuple[object, dict[str,
     scope = {
         "type": "http",
         "method": "GET",
-        "path": "/",
+        "path": path,
+        "query_string": b"",
         "client": ("10.0.0.1" if over == "tcp" else "unix:root", 1),
         "headers": [(name.encode(), value.encode()) for name, value in headers(**sent).items()],
     }
-    await AccessControl(inner, tokens, over=over)(scope, None, send)  # type: ignore[arg-type]
+    exceeded = (limits or Limits(Config())).control_request
+    await AccessControl(inner, tokens, over=over, exceeded=exceeded)(scope, None, send)  # type: ignore[arg-type]
     return inner.actor, told[0]
 
 
@@ -167,6 +174,50 @@ async def test_other_sites_are_kept_out_on_both(tokens: Tokens, over: str) -> No
         assert actor == "not asked"
         assert told["status"] == status
         assert (b"x-frame-options", b"DENY") in told["headers"]
+
+
+def limits(mode: str) -> Limits:
+    limit = {"rate": "1/h", "burst": 2, "mode": mode}
+    return Limits(Config.model_validate({"rate_limits": {"control_requests_per_ip": limit}}))
+
+
+@pytest.mark.parametrize("authorization", [{}, {"authorization": "Bearer wrong"}, {"host": "evil.example"}])
+async def test_an_address_sends_so_many_requests_without_a_valid_token(
+    tokens: Tokens, authorization: dict[str, str]
+) -> None:
+    it = limits("enforce")
+    for _ in range(2):
+        assert (await ask(tokens, "tcp", limits=it, **authorization))[1]["status"] != 429
+    actor, told = await ask(tokens, "tcp", limits=it, **authorization)
+    assert (actor, told["status"]) == ("not asked", 429)
+    assert dict(told["headers"])[b"retry-after"] == b"3600"
+    assert (await ask(tokens, "tcp", limits=it, authorization="Bearer secret"))[1]["status"] == 200
+    assert it.decisions()["control_requests_per_ip", "limited", "enforce"] == 1
+
+
+@pytest.mark.parametrize("mode", ["shadow", "off"])
+async def test_the_limit_of_requests_may_only_count_or_not_even_that(tokens: Tokens, mode: str) -> None:
+    it = limits(mode)
+    assert [(await ask(tokens, "tcp", limits=it))[1]["status"] for _ in range(4)] == [200] * 4
+    assert it.decisions().get(("control_requests_per_ip", "limited", "shadow"), 0) == (2 if mode == "shadow" else 0)
+
+
+async def test_requests_over_the_unix_socket_have_no_limit(tokens: Tokens) -> None:
+    it = limits("enforce")
+    assert [(await ask(tokens, "unix", limits=it))[1]["status"] for _ in range(4)] == [200] * 4
+
+
+async def test_health_checks_above_the_limit_are_answered_later(
+    tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, slept = limits("enforce"), []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(access.asyncio, "sleep", sleep)
+    assert [(await ask(tokens, "tcp", path="/livez", limits=it))[1]["status"] for _ in range(3)] == [200] * 3
+    assert slept == [access.HEALTH_DELAY_S]
 
 
 def test_an_answer_keeps_the_headers_that_it_has() -> None:

@@ -43,6 +43,7 @@ FAULT = ConfigProblem("gateway.yaml:3:5", "polling.timeout", "must be at least 1
         (errors.RevisionUnknown(7), "not-found", 0),
         (errors.ConfirmationPending(7), "conflict", 0),
         (errors.NothingToConfirm(), "conflict", 0),
+        (errors.ReloadTooLate(), "conflict", 0),
         (errors.NothingToRollBackTo(), "conflict", 0),
         (errors.IcUnreachable("https://icp-api.io", "timed out"), "cannot-follow", 0),
         (OSError(98, "Address already in use"), "cannot-follow", 0),

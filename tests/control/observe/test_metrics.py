@@ -57,6 +57,7 @@ class PluginState:
     failures: int = 2
     slow: int = 1
     seconds: float = 0.5
+    waiting: int = 4
 
 
 class Sockets(list[object]):

@@ -26,6 +26,7 @@ from appliance.errors import (
     NothingToRollBackTo,
     NothingToTry,
     ReloadFailed,
+    ReloadTooLate,
     RestartNeeded,
     RevisionReplaced,
     RevisionUnknown,
@@ -587,9 +588,29 @@ async def test_what_is_confirmed_stays(it: Bench) -> None:
         await it.reloads.confirm(actor="jane")
 
 
+async def test_a_gateway_that_stops_begins_no_reload_and_no_rollback(it: Bench) -> None:
+    await on_trial(it)
+    it.notes.clear()
+    it.reloads.end()
+    it.write(OLD)
+    assert isinstance((await it.reloads.attempt(trigger="watch", actor="watch")).error, ConfirmationPending)
+    with pytest.raises(ReloadTooLate):
+        await it.reloads.roll_back(actor="jane")
+    it.timer.ring()  # the time of the trial is over
+    await settled()
+    assert isinstance(it.reloads.last.error, ReloadTooLate)
+    assert (await it.reloads.confirm(actor="jane")).result == "confirmed"
+    late = await it.reloads.attempt(trigger="watch", actor="watch")
+    assert (late.result, str(late.error)) == ("rejected", str(ReloadTooLate()))
+    with pytest.raises(ReloadTooLate):
+        await it.reloads.apply(OLD, trigger="api", actor="jane")
+    assert it.notes == []
+    assert it.states == [(1, OLD, "good"), (2, NEW, "good")]
+
+
 async def test_what_is_confirmed_while_its_time_runs_out_stays(it: Bench) -> None:
     await on_trial(it)
-    async with it.reloads._lock:
+    async with it.reloads._serial.turn():
         confirming = asyncio.create_task(it.reloads.confirm(actor="jane"))
         await settled()
         it.timer.ring()

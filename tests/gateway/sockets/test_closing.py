@@ -21,7 +21,12 @@ def test_reasons_fit_a_control_frame_and_stay_text(text):
 @pytest.mark.parametrize(
     ("error", "code", "told", "reason"),
     [
-        (SlowClient(5, 4), 4100, "the client reads too slowly: 5 bytes buffered, limit 4", "slow_client"),
+        (
+            SlowClient(5, 4),
+            4100,
+            "the client reads, or its canister answers, too slowly: 5 bytes buffered, limit 4",
+            "slow_client",
+        ),
         (ClosedByOperator("bye", 4000), 4000, "bye", "closed_by_operator"),
         (ValueError("a secret"), 1011, str(GatewayError()), "internal"),
     ],

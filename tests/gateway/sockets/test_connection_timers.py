@@ -324,6 +324,9 @@ def test_a_client_that_has_not_read_learns_why_it_is_closed_when_it_reads_again_
             assert stage.is_gone
         else:
             stage.connection.resume_writing()
-            assert b"\x10\x04the client reads too slowly" in stage.transport.written[len(before) :]
+            assert (
+                b"\x10\x04the client reads, or its canister answers, too slowly"
+                in stage.transport.written[len(before) :]
+            )
 
     on_stage(play)

@@ -10,6 +10,7 @@ const FILTERS = {
   connections_per_ip: (key) => ({ address: key }),
   frames_per_ip: (key) => ({ address: key }),
   tls_handshakes_per_ip: (key) => ({ address: key }),
+  control_requests_per_ip: (key) => ({ address: key }),
   messages_per_client: (key) =>
     Object.fromEntries(
       key.split(" at ").map((part, index) => [["client", "canister"][index], part.replace(/^.* \((.*)\)$/, "$1")]),
