@@ -31,12 +31,15 @@ from appliance.cluster.engine import (
     ClaimAnswer,
     Engine,
     Facts,
+    Held,
     Joined,
     NameHeld,
     NodeInfo,
     NodeRecord,
     OtherFacts,
 )
+from appliance.cluster.engine_clock import EngineClock
+from appliance.cluster.places import Places
 from appliance.cluster.unclaimed import Unclaimed
 from appliance.config.cluster import Cluster
 from appliance.errors import (
@@ -48,7 +51,7 @@ from appliance.errors import (
     NodeNameTaken,
     OpeningClaimed,
 )
-from appliance.gateway.nodes import Claim, Held, Holding, Place
+from appliance.gateway.nodes import Claim, Holding, Place
 from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
@@ -71,7 +74,7 @@ class LocalNode(Protocol):
     def nudge(self, canister_id: Principal) -> None:
         """Poll a canister at once, if it is polled."""
 
-    def held(self) -> Iterable[Held]:
+    def held(self) -> Iterable[Place]:
         """The places that sessions of this node have."""
 
     @property
@@ -129,6 +132,8 @@ class Node:
         self._replaces = ""
         self._confirmed_at: float | None = None
         self._unclaimed = Unclaimed()
+        self._engine_clock = EngineClock()
+        self._places = Places()
         self._releasing = asyncio.Semaphore(settings.commands // 2)
 
     # --- the contact ------------------------------------------------------------------------------------------------
@@ -183,9 +188,12 @@ class Node:
             await self.commands.run(self._engine.connect, self._timeout_s, is_vital=True)
         told = self._unclaimed.until_ns
         beat = self._next_beat()
+        sent = self._monotonic()
         answer = await self.commands.run(lambda: self._engine.beat(beat), self._timeout_s, is_vital=True)
         now, before = self._monotonic(), self.contact
-        self.contact = before.joined(now, was_known=self._check(answer))
+        joined = self._check(answer)
+        self._engine_clock.answered(joined.engine_ms, sent=sent, at=now)
+        self.contact = before.joined(now, was_known=joined.was_known)
         self._replaces = ""
         self._unclaimed.told(told)
         if self.contact is not before:
@@ -204,11 +212,11 @@ class Node:
         doubt_ms = min(max(0, -(-(self._unclaimed.until_ns - self._clock()) // 10**6)), MAX_CLAIM_MS)
         return Beat(self.name, self.incarnation, self._beats, self._facts, info, self._replaces, doubt_ms)
 
-    def _check(self, answer: BeatAnswer) -> bool:
-        """Whether the engine knew the heartbeat before. Raises ClusterMismatch and NodeNameTaken."""
+    def _check(self, answer: BeatAnswer) -> Joined:
+        """Raises ClusterMismatch, NodeNameTaken, and EngineAway for an answer that is none."""
         match answer:
-            case Joined(was_known):
-                return was_known
+            case Joined():
+                return answer
             case OtherFacts(theirs):
                 for what, own, other in zip(FACTS, self._facts, theirs, strict=True):
                     if own != other:
@@ -229,7 +237,8 @@ class Node:
 
     async def _confirm(self) -> None:
         """Confirm every place of this node, also those that the engine may have lost or given to another."""
-        held = [] if self._gateway is None else list(self._gateway.held())
+        places = self._places.held(() if self._gateway is None else self._gateway.held(), self._monotonic())
+        held = [Held(place, self._engine_clock.latest_ms(since)) for place, since in places]
         for start in range(0, len(held), CONFIRMED_AT_ONCE):
             part = held[start : start + CONFIRMED_AT_ONCE]
             await self.commands.run(
@@ -268,19 +277,23 @@ class Node:
             if answer != "doubted":
                 late(_refusal(answer, claim))
 
+        now_ns, at = self._clock(), self._monotonic()
         if self.contact.state != "joined":
             self.claims["unknown"] += 1
             self._unclaimed.add(claim, is_asked=False)
+            self._places.take(claim.place, at)
             return False
+        since_ms = self._engine_clock.latest_ms(at)
         try:
             answer = await self.commands.run(
-                lambda: self._engine.claim(self.name, self.incarnation, claim, now_ns=self._clock()),
+                lambda: self._engine.claim(self.name, self.incarnation, claim, now_ns=now_ns, since_ms=since_ms),
                 self.settings.claim_timeout,
                 late=answered_late,
             )
         except EngineAway:
             self.claims["unknown"] += 1
             self._unclaimed.add(claim, is_asked=True)
+            self._places.take(claim.place, at)
             if claim.place.group:
                 self._confirmed_at = None  # it may not have been made: a heartbeat confirms the place, at once
                 self._wake_up.set()
@@ -288,6 +301,7 @@ class Node:
         self.claims[answer] += 1
         if (refusal := _refusal(answer, claim)) is not None:
             raise refusal
+        self._places.take(claim.place, at)
         return answer == "granted"
 
     async def release(self, place: Place) -> Holding:

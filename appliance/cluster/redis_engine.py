@@ -26,6 +26,7 @@ from appliance.cluster.engine import (
     BeatAnswer,
     ClaimAnswer,
     Facts,
+    Held,
     Joined,
     NameHeld,
     NodeInfo,
@@ -36,7 +37,7 @@ from appliance.cluster.engine import (
 from appliance.config.cluster import Cluster
 from appliance.config.fields.engine_url import EngineUrl, parse_engine_url
 from appliance.errors import EngineAway, EngineUnsuitable
-from appliance.gateway.nodes import Claim, Held, Place
+from appliance.gateway.nodes import Claim, Place
 
 VITAL = 8
 """Connections beyond ``cluster.commands``: for heartbeats and the doorbell, whatever else is under way."""
@@ -82,8 +83,8 @@ class RedisEngine:
         with _answers():
             answer = await self._beat(self._keys_of(beat.node), args)
             match answer:
-                case [b"joined", int(was_known)]:
-                    return Joined(bool(was_known))
+                case [b"joined", int(was_known), int(engine_ms)]:
+                    return Joined(bool(was_known), engine_ms)
                 case [b"facts", bytes(theirs)]:
                     return OtherFacts(Facts(*json.loads(theirs)))
                 case [b"held", bytes(value)]:
@@ -104,13 +105,13 @@ class RedisEngine:
                 for name, incarnation, silent_ms, info in sorted(found)
             ]
 
-    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
+    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int, since_ms: int) -> ClaimAnswer:
         """See Engine."""
         left_ms = min(max(1, -(-(claim.expires_ns - now_ns) // 10**6)), MAX_CLAIM_MS) if claim.request_id else 0
         keys: list[bytes | str] = [self._opening(claim), self._place(claim.place), self._doubt]
         nodes = self._prefix + "node:" if claim.place.group else ""
         with _answers():
-            answer = await self._claim(keys, [node, incarnation, left_ms, _since(now_ns), HELD_MS, nodes])
+            answer = await self._claim(keys, [node, incarnation, left_ms, since_ms, HELD_MS, nodes])
         return cast("ClaimAnswer", _word(answer, "granted", "doubted", "used", "leaving"))
 
     async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
@@ -118,13 +119,12 @@ class RedisEngine:
         if held:
             with _answers():
                 keys = [self._place(each.place) for each in held]
-                await self._hold(keys, [node, incarnation, HELD_MS, *(_since(each.since_ns) for each in held)])
+                await self._hold(keys, [node, incarnation, HELD_MS, *(each.since_ms for each in held)])
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """See Engine."""
-        keys: list[bytes | str] = [self._place(place), f"{self._prefix}node:{node}"]
         with _answers():
-            answer = await self._release(keys, [node, CLOSING_MS, incarnation, self._prefix + "node:"])
+            answer = await self._release([self._place(place)], [node, CLOSING_MS, incarnation, self._prefix + "node:"])
         return cast("Release", _word(answer, "free", "taken", "unknown"))
 
     async def released(self, node: str, incarnation: str, place: Place) -> None:
@@ -260,7 +260,3 @@ def _word(answer: object, *known: str) -> str:
 def _joined(*parts: bytes) -> bytes:
     """Parts behind each other, each with its length: no other parts give the same."""
     return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
-
-
-def _since(at_ns: int) -> str:
-    return f"{at_ns:020d}"

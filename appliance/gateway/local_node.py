@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.nodes import Held, place_of
+from appliance.gateway.nodes import Place, place_of
 from appliance.ic.principal import Principal
 
 
@@ -24,8 +24,8 @@ class LocalNode:
             if (poller := epoch.pollers.get(canister_id)) is not None:
                 poller.nudge()
 
-    def held(self) -> Iterator[Held]:
+    def held(self) -> Iterator[Place]:
         """The places that sessions of this gateway have in the cluster."""
         for peer in self._gateway.connections:
             if peer.join is not None and peer.is_known and (place := place_of(peer.join)).group:
-                yield Held(place, peer.joined_ns)
+                yield place

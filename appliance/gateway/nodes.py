@@ -22,13 +22,6 @@ class Place(NamedTuple):
     group: bytes
 
 
-class Held(NamedTuple):
-    """A place that this node has a session for, and since when (ns since 1970)."""
-
-    place: Place
-    since_ns: int
-
-
 class Claim(NamedTuple):
     """What an opening message uses: itself, once until it expires (ns since 1970), and the place of its client.
 

@@ -16,6 +16,7 @@ from appliance.cluster.engine import (
     BeatAnswer,
     ClaimAnswer,
     Facts,
+    Held,
     Joined,
     NameHeld,
     NodeInfo,
@@ -24,7 +25,7 @@ from appliance.cluster.engine import (
     Release,
 )
 from appliance.errors import EngineAway
-from appliance.gateway.nodes import Claim, Held, Place
+from appliance.gateway.nodes import Claim, Place
 
 FOREVER_MS = 10**15
 
@@ -69,7 +70,7 @@ class Board:
         self.facts = beat.facts, self.now_ms + DEAD_MS
         self.names[beat.node] = beat.value, self.now_ms + DEAD_MS
         self.infos[beat.node] = self.now_ms, beat.incarnation, beat.info
-        return Joined(was_known)
+        return Joined(was_known, self.now_ms)
 
     def leave(self, node: str, incarnation: str) -> None:
         held = self._living(self.names.get(node))
@@ -90,11 +91,13 @@ class Board:
             for name, (at, incarnation, info) in sorted(self.infos.items())
         ]
 
-    def claim(self, node: str, incarnation: str, claim: Claim, now_ns: int) -> ClaimAnswer:
-        if claim.place.group:
-            held = self._living(self.places.get(claim.place))
-            if held is not None and held[0] == "closing" and held[3] != node and self._lives(*held[2:]):
+    def claim(self, node: str, incarnation: str, claim: Claim, now_ns: int, since_ms: int) -> ClaimAnswer:
+        since_ms = min(self.now_ms, since_ms)
+        is_placed = bool(claim.place.group)
+        if is_placed and (held := self._living(self.places.get(claim.place))) is not None:
+            if held[0] == "closing" and held[3] != node and self._lives(*held[2:]):
                 return "leaving"
+            is_placed = not since_ms < held[1] <= self.now_ms
         if claim.request_id:
             key = (claim.place.canister_id, claim.client_key, claim.request_id)
             if (holder := self._living(self.openings.get(key))) not in (None, incarnation):
@@ -102,17 +105,20 @@ class Board:
             if holder is None:
                 left_ms = min(max(1, -(-(claim.expires_ns - now_ns) // 10**6)), MAX_CLAIM_MS)
                 self.openings[key] = incarnation, self.now_ms + left_ms
-        if claim.place.group:
-            self.places[claim.place] = ("held", now_ns, incarnation, node), self.now_ms + HELD_MS
+        if is_placed:
+            self.places[claim.place] = ("held", since_ms, incarnation, node), self.now_ms + HELD_MS
         doubt = self._living(self.doubted_until)
         is_doubted = claim.request_id and (doubt is None or self.now_ms < doubt)
         return "doubted" if is_doubted else "granted"
 
     def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
-        for place, since_ns in held:
+        for place, at_ms in held:
+            since_ms = min(self.now_ms, at_ms)
             before = self._living(self.places.get(place))
-            if before is None or (before[0] == "held" and (before[3] == node or before[1] < since_ns)):
-                self.places[place] = ("held", since_ns, incarnation, node), self.now_ms + HELD_MS
+            if before is None or (
+                before[0] == "held" and (before[3] == node or not since_ms <= before[1] <= self.now_ms)
+            ):
+                self.places[place] = ("held", since_ms, incarnation, node), self.now_ms + HELD_MS
 
     def release(self, node: str, incarnation: str, place: Place) -> Release:
         name = self._living(self.names.get(node))
@@ -121,11 +127,12 @@ class Board:
         before = self._living(self.places.get(place))
         if before is not None and before[3] != node:
             return "taken" if self._lives(*before[2:]) else "unknown"
-        self.places[place] = ("closing", 0, incarnation, node), self.now_ms + CLOSING_MS
+        self.places[place] = ("closing", self.now_ms, incarnation, node), self.now_ms + CLOSING_MS
         return "free"
 
     def released(self, node: str, incarnation: str, place: Place) -> None:
-        if self._living(self.places.get(place)) == ("closing", 0, incarnation, node):
+        before = self._living(self.places.get(place))
+        if before is not None and (before[0], *before[2:]) == ("closing", incarnation, node):
             del self.places[place]
 
 
@@ -174,8 +181,8 @@ class MemoryEngine:
     async def nodes(self) -> Sequence[NodeRecord]:
         return await self._do("nodes", self.board.nodes)
 
-    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
-        return await self._do("claim", lambda: self.board.claim(node, incarnation, claim, now_ns))
+    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int, since_ms: int) -> ClaimAnswer:
+        return await self._do("claim", lambda: self.board.claim(node, incarnation, claim, now_ns, since_ms))
 
     async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
         await self._do("hold", lambda: self.board.hold(node, incarnation, held))

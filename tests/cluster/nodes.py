@@ -9,7 +9,7 @@ from typing import Any
 from appliance.cluster.engine import Engine, Facts, NodeInfo
 from appliance.cluster.node import Node
 from appliance.config.cluster import Cluster
-from appliance.gateway.nodes import Claim, Held, Place
+from appliance.gateway.nodes import Claim, Place
 from appliance.ic.principal import Principal
 from tests.cluster.board import Board, MemoryEngine
 
@@ -46,13 +46,13 @@ class Local:
 
     def __init__(self) -> None:
         self.nudged: list[Principal] = []
-        self.places: list[Held] = []
+        self.places: list[Place] = []
         self.sessions = 0
 
     def nudge(self, canister_id: Principal) -> None:
         self.nudged.append(canister_id)
 
-    def held(self) -> Iterable[Held]:
+    def held(self) -> Iterable[Place]:
         return self.places
 
 
