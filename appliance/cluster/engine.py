@@ -27,7 +27,7 @@ MAX_CLAIM_MS = 600_000
 SILENT_MS = 2500
 """Time without a heartbeat after which a node may relay openings that it cannot claim."""
 
-ClaimAnswer = Literal["granted", "doubted", "used", "leaving"]
+ClaimAnswer = Literal["granted", "doubted", "used", "leaving", "given"]
 Release = Literal["free", "taken", "unknown"]
 
 
@@ -40,6 +40,13 @@ class Held(NamedTuple):
 
     place: Place
     since_ms: int
+
+
+class Entry(NamedTuple):
+    """A client as it is written into the registry (``registry.clients``)."""
+
+    field: bytes
+    value: bytes
 
 
 class Facts(NamedTuple):
@@ -59,6 +66,10 @@ class NodeInfo:
     pid: int
     started_at_ns: int
     sessions: int = 0
+    peer: str = ""
+    """Where it answers other nodes (``registry.peers``), empty for nowhere."""
+    peer_tag: str = ""
+    """Proves that this is its address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,12 @@ class NameHeld:
     value: str
 
 
-BeatAnswer = Joined | OtherFacts | NameHeld
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The process is given up: others have told its canisters of its clients, or do so now."""
+
+
+BeatAnswer = Joined | OtherFacts | NameHeld | GivenUp
 
 
 class Engine(Protocol):
@@ -141,10 +157,13 @@ class Engine(Protocol):
         doubted for ``MAX_CLAIM_MS`` from its last.
         """
 
-    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int, since_ms: int) -> ClaimAnswer:
+    async def claim(
+        self, node: str, incarnation: str, claim: Claim, *, now_ns: int, since_ms: int, entry: Entry | None = None
+    ) -> ClaimAnswer:
         """Claim an opening message until it expires, and hold its place, in one step. ``used`` where another process
-        has the claim, ``leaving`` while a living process of another node closes the place: then nothing has changed.
-        ``doubted`` is granted too, at a time when openings may have been used that the engine knows nothing of.
+        has the claim, ``leaving`` while a living process of another node closes the place, ``given`` where this process
+        is given up: then nothing has changed. Where it is ``granted``, the entry is written into the registry, too.
+        ``doubted`` is granted as well, at a time when openings may have been used that the engine knows nothing of.
 
         ``now_ns`` is ns since 1970 by the clock of the node, ``since_ms`` the latest time that the engine may have had
         when the claim was sent. One that took longer takes over no place that was claimed, or released, since then.
@@ -155,8 +174,9 @@ class Engine(Protocol):
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """``free`` where no other node holds the place: then it is being closed, by this node. ``unknown`` where
-        another holds it of which there is no heartbeat, since it may only have lost the engine; and where this process
-        does not hold the name of the node: it stood still too long, or the engine has lost what it held.
+        another holds it of which there is no heartbeat, or where any other node has none for ``SILENT_MS``, since it
+        may only have lost the engine, unless it is given up; and where this process does not hold the name of the node:
+        it stood still too long, or the engine has lost what it held.
         """
 
     async def released(self, node: str, incarnation: str, place: Place) -> None:

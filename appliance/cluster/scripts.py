@@ -7,6 +7,7 @@ by the clock of the engine): an engine that has lost what it held has no such ke
 """
 
 BEAT = """
+if redis.call('EXISTS', ARGV[11] .. 'given:' .. ARGV[3]) == 1 then return {'given'} end
 local facts = redis.call('GET', KEYS[1])
 if facts and facts ~= ARGV[1] then return {'facts', facts} end
 local held = redis.call('GET', KEYS[2])
@@ -18,14 +19,17 @@ local now = redis.call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local doubt = math.max(tonumber(redis.call('GET', KEYS[4]) or ms + ARGV[9]), ms + ARGV[8])
 local at, before = string.match(redis.call('HGET', KEYS[3], ARGV[2]) or '', '^(%d+)|(%x+)|')
-if before and before ~= ARGV[3] then doubt = math.max(doubt, at + ARGV[9]) end
+if before and before ~= ARGV[3] then
+  doubt = math.max(doubt, at + ARGV[9])
+  redis.call('HSET', ARGV[11] .. 'past', ARGV[2], redis.call('HGET', KEYS[3], ARGV[2]))
+end
 redis.call('SET', KEYS[4], string.format('%.0f', doubt), 'PX', ARGV[10])
 redis.call('HSET', KEYS[3], ARGV[2], string.format('%.0f', ms) .. '|' .. ARGV[3] .. '|' .. ARGV[6])
 return {'joined', is_own and 1 or 0, ms}
 """
 """Keys: facts, node, nodes, doubt. Arguments: facts, name, incarnation, value, the value that may be replaced, info, ms
 that the name is held, ms that claims are doubted because of this node, ms where more is unknown, ms that ``doubt`` is
-kept."""
+kept, prefix of all keys."""
 
 LEAVE = """
 local held = redis.call('GET', KEYS[2])
@@ -60,11 +64,11 @@ return found
 """Keys: nodes, doubt. Arguments: ms after which a node is forgotten, ms after which it is silent, ms from its last
 heartbeat that claims are doubted then."""
 
-_NOW = """
+NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
-_PLACE = r"""
+PLACE = r"""
 local function place_of(key)
   return string.match(redis.call('GET', key) or '', '^([hc]):(%d+):(%x+):(.*)$')
 end
@@ -74,14 +78,27 @@ end
 local function lives(prefix, node, incarnation)
   return string.sub(redis.call('GET', prefix .. node) or '', 1, #incarnation) == incarnation
 end
+local function is_given(prefix, incarnation)
+  return redis.call('EXISTS', prefix .. 'given:' .. incarnation) == 1
+end
+-- Whether a node may have a client of which the engine knows nothing: any that is silent and not given up.
+local function someone_silent(prefix, now, ms, except)
+  local all = redis.call('HGETALL', prefix .. 'nodes')
+  for i = 1, #all, 2 do
+    local at, process = string.match(all[i + 1], '^(%d+)|(%x+)|')
+    if all[i] ~= except and at and now - at > tonumber(ms) and not is_given(prefix, process) then return true end
+  end
+  return false
+end
 """
 
 CLAIM = (
-    _NOW
-    + _PLACE
+    NOW
+    + PLACE
     + """
 local is_placed = ARGV[6] ~= ''
 local since = math.min(now, tonumber(ARGV[4]))
+if is_given(ARGV[7], ARGV[2]) then return 'given' end
 if is_placed then
   local state, at, process, node = place_of(KEYS[2])
   if state == 'c' and node ~= ARGV[1] and lives(ARGV[6], node, process) then return 'leaving' end
@@ -94,18 +111,25 @@ if ARGV[3] ~= '0' then
 end
 if is_placed then hold(KEYS[2], 'h', since, ARGV[2], ARGV[1], ARGV[5]) end
 if ARGV[3] ~= '0' and now < tonumber(redis.call('GET', KEYS[3]) or now + 1) then return 'doubted' end
+if ARGV[8] ~= '' then
+  redis.call('HSET', ARGV[7] .. 'known:' .. ARGV[1], ARGV[8], ARGV[9])
+  redis.call('PEXPIRE', ARGV[7] .. 'known:' .. ARGV[1], ARGV[10])
+  redis.call('HDEL', ARGV[7] .. 'told:' .. ARGV[1], ARGV[8])
+end
 return 'granted'
 """
 )
 """Keys: opening, place, doubt. Arguments: node, incarnation, ms that the claim stands (0: none), the latest that it was
-sent, ms that the place is held, prefix of the keys of nodes (empty: no place)."""
+sent, ms that the place is held, prefix of the keys of nodes (empty: no place), prefix of all keys, field and
+entry of the client (empty: none), ms that entries stay."""
 
 HOLD = (
-    _NOW
-    + _PLACE
+    NOW
+    + PLACE
     + """
+if is_given(ARGV[4], ARGV[2]) then return end
 for i, key in ipairs(KEYS) do
-  local since = math.min(now, tonumber(ARGV[3 + i]))
+  local since = math.min(now, tonumber(ARGV[4 + i]))
   local state, at, process, node = place_of(key)
   local is_later = at and tonumber(at) >= since and tonumber(at) <= now
   if not state or (state == 'h' and (node == ARGV[1] or not is_later)) then
@@ -114,23 +138,28 @@ for i, key in ipairs(KEYS) do
 end
 """
 )
-"""Keys: places. Arguments: node, incarnation, ms that they are held, since when each."""
+"""Keys: places. Arguments: node, incarnation, ms that they are held, prefix of all keys, since when each."""
 
 RELEASE = (
-    _NOW
-    + _PLACE
+    NOW
+    + PLACE
     + """
 if not lives(ARGV[4], ARGV[1], ARGV[3]) then return 'unknown' end
 local state, at, process, node = place_of(KEYS[1])
-if state and node ~= ARGV[1] then return lives(ARGV[4], node, process) and 'taken' or 'unknown' end
+if state and node ~= ARGV[1] then
+  if lives(ARGV[4], node, process) then return 'taken' end
+  if not is_given(ARGV[5], process) then return 'unknown' end
+end
+if someone_silent(ARGV[5], now, ARGV[6], ARGV[1]) then return 'unknown' end
 hold(KEYS[1], 'c', now, ARGV[3], ARGV[1], ARGV[2])
 return 'free'
 """
 )
-"""Keys: place. Arguments: node, ms that it is being closed at most, incarnation, prefix of the keys of nodes."""
+"""Keys: place. Arguments: node, ms that it is being closed at most, incarnation, prefix of the keys of nodes, prefix of
+all keys, ms after which a node is silent."""
 
 RELEASED = (
-    _PLACE
+    PLACE
     + """
 local state, at, process, node = place_of(KEYS[1])
 if state == 'c' and process == ARGV[2] and node == ARGV[1] then redis.call('DEL', KEYS[1]) end

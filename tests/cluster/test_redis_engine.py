@@ -63,6 +63,7 @@ CLAIMS = st.builds(
     st.sampled_from([b"key", b"ke"]),
     st.sampled_from([b"", b"r" * 32, b"s" * 32]),
     st.just(NOW_NS + 240 * 10**9),
+    st.none(),
 )
 SINCE = st.one_of(st.integers(0, 3), st.just(SENT_MS))
 """By the clock of the engine: long ago, or later than now."""

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cluster.engine_clock import EngineClock
+from appliance.cluster.claims.engine_clock import EngineClock
 
 BEATS = st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40)
 """Seconds until each heartbeat, until it is at the engine, and until its answer is here."""

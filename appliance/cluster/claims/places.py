@@ -19,6 +19,10 @@ class Places:
         if place.group:
             self._since[place] = at
 
+    def since(self, place: Place) -> float | None:
+        """When it was taken last; None where that is not known."""
+        return self._since.get(place)
+
     def held(self, places: Iterable[Place], at: float) -> Iterator[tuple[Place, float]]:
         """These with the time since when; others are forgotten when they cannot open any more. One that was never taken
         counts from now on.
