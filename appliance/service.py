@@ -14,6 +14,7 @@ import structlog
 from appliance import task_end
 from appliance.cluster.joining import node_of
 from appliance.cluster.node import Node
+from appliance.cluster.seal import Seal
 from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.config.load import Loaded
 from appliance.config.plan import Plan, PlannedChange
@@ -42,6 +43,7 @@ from appliance.gateway.sockets.listener import Listener
 from appliance.ic.agent import Agent
 from appliance.ic.endpoints import Endpoints
 from appliance.ic.http.transport import HttpTransport, Transport
+from appliance.ic.identity import KeyIdentity
 from appliance.ic.key_source import identity_at_start
 from appliance.ic.network import resolve_root_key, wait_for_root_key
 from appliance.ic.principal import Principal
@@ -120,7 +122,7 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
         gateway.event_bus.subscribe(plugins.publish)
         listener = await stack.enter_async_context(Listener(gateway, opens=False))
         loop_lag = await stack.enter_async_context(LoopLagMonitor())
-        identities = Identities(gateway, agent, transport)
+        identities = Identities(gateway, agent, transport, rotated=partial(_follow_identity, node))
         health = health_of(gateway, listener, identities, loop_lag, node)
         tokens = Tokens(config.control.tokens)
         count_sessions = partial(sessions_concerned, gateway=gateway)
@@ -210,7 +212,7 @@ async def _gateway(
         verifier = Verifier(root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
         agent = Agent(transport, identity, verifier)
         async with (
-            _node(config, identity.principal, root_key) as node,
+            _node(config, identity, root_key) as node,
             await open_journal(config, identity.principal) as journal,
             Gateway(
                 config, ic=agent, verifier=verifier, principal=identity.principal, journal=journal, nodes=node
@@ -221,13 +223,18 @@ async def _gateway(
             yield gateway, agent, transport, node
 
 
+def _follow_identity(node: Node | None, identity: KeyIdentity) -> None:
+    if node is not None:
+        node.follow_seal(Seal(identity, node.cluster))
+
+
 @asynccontextmanager
-async def _node(config: Config, principal: Principal, root_key: bytes) -> AsyncIterator[Node | None]:
+async def _node(config: Config, identity: KeyIdentity, root_key: bytes) -> AsyncIterator[Node | None]:
     """The node of a cluster, if one is configured. It joins before anybody is served, and leaves last."""
     if config.cluster is None:
         yield None
         return
-    node = node_of(config.cluster, principal=principal, root_key=root_key, version=VERSION)
+    node = node_of(config.cluster, identity=identity, root_key=root_key, version=VERSION)
     async with node.running():
         yield node
 

@@ -50,6 +50,10 @@ class Doorbell:
         self._listening: asyncio.Task[None] | None = None
         self._unheard = 0
 
+    def rename(self, incarnation: str) -> None:
+        """Ring as another process of this node from now on."""
+        self._sender = bytes.fromhex(incarnation)
+
     def ring(self, canister_id: Principal) -> None:
         """Ring for a canister within ``RUNG_WITHIN_S``, together with others."""
         self._waiting.add(canister_id)

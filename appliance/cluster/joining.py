@@ -10,9 +10,10 @@ from pathlib import Path
 
 from appliance.cluster.engine import Facts, NodeInfo
 from appliance.cluster.node import Node
+from appliance.cluster.seal import Seal
 from appliance.config.cluster import Cluster
 from appliance.errors import EngineUnsuitable
-from appliance.ic.principal import Principal
+from appliance.ic.identity import KeyIdentity
 from appliance.installation import installation
 from appliance.private_files import ENVIRONMENT, file_of, read_bytes
 from appliance.threads import FILE_TIMEOUT_S, FILES
@@ -28,7 +29,7 @@ def missing_extra() -> str | None:
     return f"a cluster needs the extra `cluster`: {installation().advice('cluster')}"
 
 
-def node_of(settings: Cluster, *, principal: Principal, root_key: bytes, version: str) -> Node:
+def node_of(settings: Cluster, *, identity: KeyIdentity, root_key: bytes, version: str) -> Node:
     """The node of a configuration. Raises EngineUnsuitable without the extra."""
     if (missing := missing_extra()) is not None:
         raise EngineUnsuitable(missing)
@@ -44,8 +45,9 @@ def node_of(settings: Cluster, *, principal: Principal, root_key: bytes, version
         RedisEngine(settings, read_password),
         settings,
         name=settings.node or machine_name(),
-        facts=Facts(str(principal), hashlib.sha256(root_key).hexdigest()),
+        facts=Facts(str(identity.principal), hashlib.sha256(root_key).hexdigest()),
         info=NodeInfo(version, socket.gethostname(), os.getpid(), time.time_ns()),
+        seal=Seal(identity, settings.name),
     )
     return node
 

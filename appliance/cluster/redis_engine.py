@@ -1,18 +1,15 @@
 """Redis or Valkey as the engine of a cluster. Needs the extra ``cluster``; the only module that imports its client."""
 
 import json
-import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, fields
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
-from redis.exceptions import RedisError
 
 from appliance.cluster import scripts
 from appliance.cluster.engine import (
@@ -25,18 +22,23 @@ from appliance.cluster.engine import (
     Beat,
     BeatAnswer,
     ClaimAnswer,
+    Entry,
     Facts,
+    GivenUp,
+    Held,
     Joined,
     NameHeld,
-    NodeInfo,
     NodeRecord,
     OtherFacts,
     Release,
 )
+from appliance.cluster.redis_answers import answers, info_of, joined, place_key, word
+from appliance.cluster.registry.engine import KNOWN_MS
+from appliance.cluster.registry.redis_registry import RedisRegistry
 from appliance.config.cluster import Cluster
 from appliance.config.fields.engine_url import EngineUrl, parse_engine_url
 from appliance.errors import EngineAway, EngineUnsuitable
-from appliance.gateway.nodes import Claim, Held, Place
+from appliance.gateway.nodes import Claim, Place
 
 VITAL = 8
 """Connections beyond ``cluster.commands``: for heartbeats and the doorbell, whatever else is under way."""
@@ -57,10 +59,11 @@ class RedisEngine:
         self._hold = self._redis.register_script(scripts.HOLD)
         self._release = self._redis.register_script(scripts.RELEASE)
         self._released = self._redis.register_script(scripts.RELEASED)
+        self.registry = RedisRegistry(self._redis, self._prefix)
 
     async def connect(self) -> None:
         """See Engine."""
-        with _answers():
+        with answers():
             info = await self._redis.info()
         check_suitable(info)
 
@@ -78,12 +81,15 @@ class RedisEngine:
             beat.doubt_ms,
             MAX_CLAIM_MS,
             FORGOTTEN_MS,
+            self._prefix,
         ]
-        with _answers():
+        with answers():
             answer = await self._beat(self._keys_of(beat.node), args)
             match answer:
-                case [b"joined", int(was_known)]:
-                    return Joined(bool(was_known))
+                case [b"joined", int(was_known), int(engine_ms)]:
+                    return Joined(bool(was_known), engine_ms)
+                case [b"given"]:
+                    return GivenUp()
                 case [b"facts", bytes(theirs)]:
                     return OtherFacts(Facts(*json.loads(theirs)))
                 case [b"held", bytes(value)]:
@@ -92,54 +98,59 @@ class RedisEngine:
 
     async def leave(self, node: str, incarnation: str) -> None:
         """See Engine."""
-        with _answers():
+        with answers():
             await self._leave(self._keys_of(node), [node, incarnation])
 
     async def nodes(self) -> Sequence[NodeRecord]:
         """See Engine."""
-        with _answers():
+        with answers():
             found = await self._nodes([self._prefix + "nodes", self._doubt], [FORGOTTEN_MS, SILENT_MS, MAX_CLAIM_MS])
             return [
-                NodeRecord(name.decode(), incarnation.decode(), silent_ms, _info(info))
+                NodeRecord(name.decode(), incarnation.decode(), silent_ms, info_of(info))
                 for name, incarnation, silent_ms, info in sorted(found)
             ]
 
-    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
+    async def claim(
+        self, node: str, incarnation: str, claim: Claim, *, now_ns: int, since_ms: int, entry: Entry | None = None
+    ) -> ClaimAnswer:
         """See Engine."""
         left_ms = min(max(1, -(-(claim.expires_ns - now_ns) // 10**6)), MAX_CLAIM_MS) if claim.request_id else 0
         keys: list[bytes | str] = [self._opening(claim), self._place(claim.place), self._doubt]
         nodes = self._prefix + "node:" if claim.place.group else ""
-        with _answers():
-            answer = await self._claim(keys, [node, incarnation, left_ms, _since(now_ns), HELD_MS, nodes])
-        return cast("ClaimAnswer", _word(answer, "granted", "doubted", "used", "leaving"))
+        args = [node, incarnation, left_ms, since_ms, HELD_MS, nodes, self._prefix, *(entry or ("", "")), KNOWN_MS]
+        with answers():
+            answer = await self._claim(keys, args)
+        return cast("ClaimAnswer", word(answer, "granted", "doubted", "used", "leaving", "given"))
 
     async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
         """See Engine."""
         if held:
-            with _answers():
+            with answers():
                 keys = [self._place(each.place) for each in held]
-                await self._hold(keys, [node, incarnation, HELD_MS, *(_since(each.since_ns) for each in held)])
+                await self._hold(keys, [node, incarnation, HELD_MS, self._prefix, *(each.since_ms for each in held)])
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """See Engine."""
-        keys: list[bytes | str] = [self._place(place), f"{self._prefix}node:{node}"]
-        with _answers():
-            answer = await self._release(keys, [node, CLOSING_MS, incarnation, self._prefix + "node:"])
-        return cast("Release", _word(answer, "free", "taken", "unknown"))
+        with answers():
+            answer = await self._release(
+                [self._place(place)],
+                [node, CLOSING_MS, incarnation, self._prefix + "node:", self._prefix, SILENT_MS],
+            )
+        return cast("Release", word(answer, "free", "taken", "unknown"))
 
     async def released(self, node: str, incarnation: str, place: Place) -> None:
         """See Engine."""
-        with _answers():
+        with answers():
             await self._released([self._place(place)], [node, incarnation])
 
     async def ring(self, message: bytes) -> None:
         """See Engine."""
-        with _answers():
+        with answers():
             await self._redis.publish(self._prefix + "bell", message)
 
     async def listen(self, heard: Callable[[bytes], None]) -> None:
         """See Engine."""
-        with _answers():
+        with answers():
             async with self._redis.pubsub() as bell:
                 await bell.subscribe(self._prefix + "bell")
                 async for message in bell.listen():
@@ -158,11 +169,11 @@ class RedisEngine:
     def _opening(self, claim: Claim) -> bytes:
         return b"%sopening:%s" % (
             self._prefix.encode(),
-            _joined(claim.place.canister_id, claim.client_key, claim.request_id),
+            joined(claim.place.canister_id, claim.client_key, claim.request_id),
         )
 
     def _place(self, place: Place) -> bytes:
-        return b"%splace:%s" % (self._prefix.encode(), _joined(place.canister_id, place.group))
+        return place_key(self._prefix, place)
 
 
 class _Credentials(CredentialProvider):
@@ -224,43 +235,3 @@ def check_suitable(info: dict[str, Any]) -> None:
             f"its maxmemory-policy is {policy}, so it may forget claims; set it to noeviction, or give the cluster a "
             "server of its own"
         )
-
-
-@contextmanager
-def _answers() -> Iterator[None]:
-    """Raises EngineAway for whatever goes wrong with a command."""
-    try:
-        yield
-    except MasterNotFoundError as error:
-        what, _, clients = str(error).partition(" : ")  # which are named with their whole configuration
-        causes = sorted({each[:80] for each in re.findall(r"> - (.+?)(?=, <|$)", clients)})
-        why = f"Sentinels were asked in vain ({', '.join(causes)})" if causes else "no Sentinel knows it, or it is down"
-        raise EngineAway(f"{what}, the name at the end of cluster.url: {why}") from None
-    except (RedisError, OSError, TimeoutError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise EngineAway(str(error) or type(error).__name__) from error
-
-
-def _info(text: bytes) -> NodeInfo:
-    """What a node says of itself. Raises ValueError. A later release may say more."""
-    said = json.loads(text)
-    values = {each.name: said[each.name] for each in fields(NodeInfo)}
-    for each in fields(NodeInfo):
-        if type(values[each.name]) is not each.type:
-            raise ValueError(f"a node says of itself that {each.name} is {values[each.name]!r:.40}")
-    return NodeInfo(**values)
-
-
-def _word(answer: object, *known: str) -> str:
-    word = answer.decode("ascii", "replace") if isinstance(answer, bytes) else str(answer)
-    if word not in known:
-        raise EngineAway(f"its answer is {word:.20}")
-    return word
-
-
-def _joined(*parts: bytes) -> bytes:
-    """Parts behind each other, each with its length: no other parts give the same."""
-    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
-
-
-def _since(at_ns: int) -> str:
-    return f"{at_ns:020d}"

@@ -4,11 +4,23 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from appliance.config.fields.address import UnixAddress, parse_address
 from appliance.config.fields.effect import Live, Restart
 from appliance.config.fields.engine_url import check_engine_url
 from appliance.config.fields.section import Section
-from appliance.config.fields.units import Duration
+from appliance.config.fields.units import Duration, Size
 from appliance.config.fields.values import NAME, File, Key
+
+
+def check_peer(text: str) -> str:
+    """The normal form of an address of a node, as others reach it. Raises ValueError with the problem."""
+    where = parse_address(text)
+    if not isinstance(where, UnixAddress):
+        if where.host in ("0.0.0.0", "::"):  # noqa: S104 - refused
+            raise ValueError(f"other nodes cannot connect to {where.host}; write an address that is this machine's own")
+        if where.port == 0:
+            raise ValueError("other nodes have to know the port; write one from 1 to 65535")
+    return str(where)
 
 
 class Cluster(Section):
@@ -27,6 +39,16 @@ class Cluster(Section):
     connection reads it."""
     ca: Annotated[File | None, Restart()] = None
     """PEM file with the authorities that may have signed the certificate of the engine. null: those of this machine."""
+    peer: Annotated[str | None, AfterValidator(check_peer), Restart()] = None
+    """Where this node shows the others that it lives, whatever the engine says: ``HOST:PORT`` or ``unix:PATH``, as the
+    others reach it, and where it listens. null: nobody gives this node up when it dies, and its canisters are told of
+    its clients by its next start."""
+    give_up_after: Annotated[Duration, Field(ge=5, le=3600), Live()] = 30.0
+    """Time without a heartbeat after which the others give a node up that does not answer at its ``peer`` either: they
+    tell its canisters that its clients left."""
+    registry: Annotated[Size, Field(ge=1024**2, le=64 * 1024**3), Live()] = 64 * 1024**2
+    """What the engine keeps for the clients of one node, about 600 bytes each, so that others can speak for it. For
+    those beyond, only the next start of this node can."""
     claim_timeout: Annotated[Duration, Field(ge=0.001, le=5), Live()] = 0.02
     """Time that an opening message waits until the engine has confirmed that no other node used it. Then it goes on
     without."""

@@ -40,3 +40,11 @@ class NodeNameTaken(ClusterError, reason="node_name_taken"):
     cluster: str
     node: str
     sentence = "a node named {node} runs in cluster {cluster} already; give this one another name in cluster.node"
+
+
+class PeerAddressUnusable(ClusterError, reason="peer_address"):
+    """The node cannot listen where others ask whether it lives."""
+
+    address: str
+    problem: str
+    sentence = "the address {address} of cluster.peer cannot be used: {problem}"

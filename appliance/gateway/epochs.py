@@ -71,6 +71,7 @@ class Epoch:
         self.late_close_calls = LateCloseCalls(
             self.calls.close,
             journal,
+            gateway=principal,
             tasks=epochs.tasks,
             counters=epochs.counters,
             ended=lambda: epochs.end_unused(self),

@@ -15,7 +15,10 @@ from appliance.cluster.engine import (
     Beat,
     BeatAnswer,
     ClaimAnswer,
+    Entry,
     Facts,
+    GivenUp,
+    Held,
     Joined,
     NameHeld,
     NodeInfo,
@@ -24,7 +27,8 @@ from appliance.cluster.engine import (
     Release,
 )
 from appliance.errors import EngineAway
-from appliance.gateway.nodes import Claim, Held, Place
+from appliance.gateway.nodes import Claim, Place
+from tests.cluster.registry_board import RegistryBoard
 
 FOREVER_MS = 10**15
 
@@ -42,37 +46,44 @@ class Board:
     listeners: list[Callable[[bytes], None]] = field(default_factory=list)
     doubted_until: tuple[int, int] | None = (0, FOREVER_MS)
 
+    def __post_init__(self) -> None:
+        self.registry = RegistryBoard(self)
+
     def flush(self) -> None:
+        self.registry.clear()
         self.facts = self.doubted_until = None
         for each in (self.names, self.infos, self.openings, self.places):
             each.clear()
 
-    def _living(self, value: tuple[Any, int] | None) -> Any:
+    def living(self, value: tuple[Any, int] | None) -> Any:
         return None if value is None or value[1] <= self.now_ms else value[0]
 
-    def _lives(self, incarnation: str, node: str) -> bool:
-        return (self._living(self.names.get(node)) or "").startswith(incarnation)
+    def lives(self, incarnation: str, node: str) -> bool:
+        return (self.living(self.names.get(node)) or "").startswith(incarnation)
 
     def beat(self, beat: Beat) -> BeatAnswer:
-        if (theirs := self._living(self.facts)) is not None and theirs != beat.facts:
+        if beat.incarnation in self.registry.given:
+            return GivenUp()
+        if (theirs := self.living(self.facts)) is not None and theirs != beat.facts:
             return OtherFacts(theirs)
-        held = self._living(self.names.get(beat.node))
+        held = self.living(self.names.get(beat.node))
         if held is not None and not held.startswith(beat.incarnation) and held != beat.replaces:
             return NameHeld(held)
         was_known = held is not None and held.startswith(beat.incarnation)
-        known = self._living(self.doubted_until)
+        known = self.living(self.doubted_until)
         doubt = max(self.now_ms + MAX_CLAIM_MS if known is None else known, self.now_ms + beat.doubt_ms)
         at, before, _ = self.infos.get(beat.node, (0, beat.incarnation, None))
         if before != beat.incarnation:
             doubt = max(doubt, at + MAX_CLAIM_MS)
+            self.registry.past[beat.node] = self.infos[beat.node]
         self.doubted_until = doubt, self.now_ms + FORGOTTEN_MS
         self.facts = beat.facts, self.now_ms + DEAD_MS
         self.names[beat.node] = beat.value, self.now_ms + DEAD_MS
         self.infos[beat.node] = self.now_ms, beat.incarnation, beat.info
-        return Joined(was_known)
+        return Joined(was_known, self.now_ms)
 
     def leave(self, node: str, incarnation: str) -> None:
-        held = self._living(self.names.get(node))
+        held = self.living(self.names.get(node))
         if held is not None and held.startswith(incarnation):
             del self.names[node]
             self.infos.pop(node, None)
@@ -83,50 +94,84 @@ class Board:
         for name, (at, _, _) in list(self.infos.items()):
             if self.now_ms - at > FORGOTTEN_MS:
                 del self.infos[name]
-            elif self.now_ms - at > SILENT_MS and (doubt := self._living(self.doubted_until)) is not None:
+            elif self.now_ms - at > SILENT_MS and (doubt := self.living(self.doubted_until)) is not None:
                 self.doubted_until = max(doubt, at + MAX_CLAIM_MS), self.now_ms + FORGOTTEN_MS
         return [
             NodeRecord(name, incarnation, self.now_ms - at, info)
             for name, (at, incarnation, info) in sorted(self.infos.items())
         ]
 
-    def claim(self, node: str, incarnation: str, claim: Claim, now_ns: int) -> ClaimAnswer:
-        if claim.place.group:
-            held = self._living(self.places.get(claim.place))
-            if held is not None and held[0] == "closing" and held[3] != node and self._lives(*held[2:]):
+    def claim(  # noqa: PLR0917 - as the engine
+        self, node: str, incarnation: str, claim: Claim, now_ns: int, since_ms: int, entry: Entry | None = None
+    ) -> ClaimAnswer:
+        since_ms = min(self.now_ms, since_ms)
+        if incarnation in self.registry.given:
+            return "given"
+        is_placed = bool(claim.place.group)
+        if is_placed and (held := self.living(self.places.get(claim.place))) is not None:
+            if held[0] == "closing" and held[3] != node and self.lives(*held[2:]):
                 return "leaving"
+            is_placed = not since_ms < held[1] <= self.now_ms
         if claim.request_id:
             key = (claim.place.canister_id, claim.client_key, claim.request_id)
-            if (holder := self._living(self.openings.get(key))) not in (None, incarnation):
+            if (holder := self.living(self.openings.get(key))) not in (None, incarnation):
                 return "used"
             if holder is None:
                 left_ms = min(max(1, -(-(claim.expires_ns - now_ns) // 10**6)), MAX_CLAIM_MS)
                 self.openings[key] = incarnation, self.now_ms + left_ms
-        if claim.place.group:
-            self.places[claim.place] = ("held", now_ns, incarnation, node), self.now_ms + HELD_MS
-        doubt = self._living(self.doubted_until)
+        if is_placed:
+            self.places[claim.place] = ("held", since_ms, incarnation, node), self.now_ms + HELD_MS
+        doubt = self.living(self.doubted_until)
         is_doubted = claim.request_id and (doubt is None or self.now_ms < doubt)
+        if entry is not None and not is_doubted:
+            self.registry.known[node, entry.field] = entry.value
+            self.registry.told_.pop((node, entry.field), None)
         return "doubted" if is_doubted else "granted"
 
     def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
-        for place, since_ns in held:
-            before = self._living(self.places.get(place))
-            if before is None or (before[0] == "held" and (before[3] == node or before[1] < since_ns)):
-                self.places[place] = ("held", since_ns, incarnation, node), self.now_ms + HELD_MS
+        if incarnation in self.registry.given:
+            return
+        for place, at_ms in held:
+            since_ms = min(self.now_ms, at_ms)
+            before = self.living(self.places.get(place))
+            if before is None or (
+                before[0] == "held" and (before[3] == node or not since_ms <= before[1] <= self.now_ms)
+            ):
+                self.places[place] = ("held", since_ms, incarnation, node), self.now_ms + HELD_MS
 
     def release(self, node: str, incarnation: str, place: Place) -> Release:
-        name = self._living(self.names.get(node))
+        name = self.living(self.names.get(node))
         if name is None or not name.startswith(incarnation):
             return "unknown"
-        before = self._living(self.places.get(place))
+        before = self.living(self.places.get(place))
         if before is not None and before[3] != node:
-            return "taken" if self._lives(*before[2:]) else "unknown"
-        self.places[place] = ("closing", 0, incarnation, node), self.now_ms + CLOSING_MS
+            if self.lives(*before[2:]):
+                return "taken"
+            if before[2] not in self.registry.given:
+                return "unknown"
+        if self.registry.someone_silent(node):
+            return "unknown"
+        self.places[place] = ("closing", self.now_ms, incarnation, node), self.now_ms + CLOSING_MS
         return "free"
 
     def released(self, node: str, incarnation: str, place: Place) -> None:
-        if self._living(self.places.get(place)) == ("closing", 0, incarnation, node):
+        before = self.living(self.places.get(place))
+        if before is not None and (before[0], *before[2:]) == ("closing", incarnation, node):
             del self.places[place]
+
+
+class MemoryRegistry:
+    """The registry of such an engine, with the same faults."""
+
+    def __init__(self, engine: "MemoryEngine") -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any, **options: Any) -> Any:
+            registry = self._engine.board.registry
+            return await self._engine.do(name, lambda: getattr(registry, name)(*args, **options))
+
+        return call
 
 
 class MemoryEngine:
@@ -136,6 +181,7 @@ class MemoryEngine:
 
     def __init__(self, board: Board) -> None:
         self.board = board
+        self.registry = MemoryRegistry(self)
         self.is_away = False
         self.is_deaf = False
         self.lies: dict[str, Any] = {}
@@ -150,7 +196,7 @@ class MemoryEngine:
     def go_on(self) -> None:
         self._goes_on.set()
 
-    async def _do(self, name: str, answer: Callable[[], Any]) -> Any:
+    async def do(self, name: str, answer: Callable[[], Any]) -> Any:
         self.made.append(name)
         await self._goes_on.wait()
         if self.is_away:
@@ -163,38 +209,40 @@ class MemoryEngine:
         return answer()
 
     async def connect(self) -> None:
-        await self._do("connect", lambda: None)
+        await self.do("connect", lambda: None)
 
     async def beat(self, beat: Beat) -> BeatAnswer:
-        return await self._do("beat", lambda: self.board.beat(beat))
+        return await self.do("beat", lambda: self.board.beat(beat))
 
     async def leave(self, node: str, incarnation: str) -> None:
-        await self._do("leave", lambda: self.board.leave(node, incarnation))
+        await self.do("leave", lambda: self.board.leave(node, incarnation))
 
     async def nodes(self) -> Sequence[NodeRecord]:
-        return await self._do("nodes", self.board.nodes)
+        return await self.do("nodes", self.board.nodes)
 
-    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
-        return await self._do("claim", lambda: self.board.claim(node, incarnation, claim, now_ns))
+    async def claim(
+        self, node: str, incarnation: str, claim: Claim, *, now_ns: int, since_ms: int, entry: Entry | None = None
+    ) -> ClaimAnswer:
+        return await self.do("claim", lambda: self.board.claim(node, incarnation, claim, now_ns, since_ms, entry))
 
     async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
-        await self._do("hold", lambda: self.board.hold(node, incarnation, held))
+        await self.do("hold", lambda: self.board.hold(node, incarnation, held))
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
-        return await self._do("release", lambda: self.board.release(node, incarnation, place))
+        return await self.do("release", lambda: self.board.release(node, incarnation, place))
 
     async def released(self, node: str, incarnation: str, place: Place) -> None:
-        await self._do("released", lambda: self.board.released(node, incarnation, place))
+        await self.do("released", lambda: self.board.released(node, incarnation, place))
 
     async def ring(self, message: bytes) -> None:
         def pass_on() -> None:
             for heard in list(self.board.listeners):
                 heard(message)
 
-        await self._do("ring", pass_on)
+        await self.do("ring", pass_on)
 
     async def listen(self, heard: Callable[[bytes], None]) -> None:
-        await self._do("listen", lambda: None)
+        await self.do("listen", lambda: None)
         self.listening += 1
         mine = lambda message: None if self.is_deaf else heard(message)  # noqa: E731
         self.board.listeners.append(mine)

@@ -42,7 +42,7 @@ async def test_a_user_with_the_rules_of_the_page_may_do_all_that_a_node_does(tmp
         await engine.connect()
         await engine.beat(Beat("a", "0" * 16, 1, FACTS, INFO))
         assert len(await engine.nodes()) == 1
-        assert await engine.claim("a", "0" * 16, claim(group=b"x"), now_ns=NOW_NS) == "doubted"
+        assert await engine.claim("a", "0" * 16, claim(group=b"x"), now_ns=NOW_NS, since_ms=NOW_NS) == "doubted"
         assert await engine.release("a", "0" * 16, GROUP) == "free"
         await engine.released("a", "0" * 16, GROUP)
         await engine.ring(b"ding")

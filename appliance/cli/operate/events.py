@@ -125,6 +125,10 @@ def _canister(facts: Facts) -> str:
     return f"{_label(facts)} is {facts['state']}{cause}"
 
 
+def _given_up(facts: Facts) -> str:
+    return f"node {facts['node']} is given up: its canisters are told of {counted(facts['clients'], 'client')}"
+
+
 def _audit(facts: Facts) -> str:
     target = f" {facts['target']}" if facts.get("target") else ""
     problem = f" {facts['problem']}" if facts.get("problem") else ""
@@ -142,6 +146,7 @@ _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
     "reload": _reload,
     "drain": _drain,
     "canister.state": _canister,
+    "node.given_up": _given_up,
     "audit": _audit,
     "lost": _lost,
 }

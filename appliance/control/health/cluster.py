@@ -53,6 +53,10 @@ class NodeInfo(Protocol):
     def sessions(self) -> int:
         """Clients that have joined."""
 
+    @property
+    def peer(self) -> str:
+        """Where it answers other nodes; empty for nowhere."""
+
 
 class NodeRecord(Protocol):
     """A node as the engine knows it."""
@@ -72,6 +76,96 @@ class NodeRecord(Protocol):
     @property
     def info(self) -> NodeInfo:
         """What it says of itself."""
+
+
+class Registry(Protocol):
+    """What the engine keeps of the clients of this node (``cluster.registry.ledger.Ledger``)."""
+
+    bytes: int
+    limit: int
+    dropped: int
+
+    def __len__(self) -> int:
+        """Clients."""
+
+    @property
+    def waiting(self) -> int:
+        """Changes that the engine has to be told."""
+
+
+class Suspect(Protocol):
+    """A process of a node (``cluster.registry.engine.Suspect``)."""
+
+    @property
+    def node(self) -> str:
+        """Its name."""
+
+    @property
+    def incarnation(self) -> str:
+        """Another for each process."""
+
+    @property
+    def silent_ms(self) -> int:
+        """Time since its last heartbeat."""
+
+    @property
+    def info(self) -> NodeInfo:
+        """What it said of itself."""
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another process has its name."""
+
+    @property
+    def given(self) -> Literal["", "given", "returned"]:
+        """Whether it is given up, and whether it has noticed that."""
+
+    @property
+    def by(self) -> str:
+        """The node that gave it up."""
+
+    @property
+    def given_ms(self) -> int:
+        """When (ms since 1970, by the clock of the engine)."""
+
+    @property
+    def clients(self) -> int:
+        """Clients of its node that the engine keeps."""
+
+    @property
+    def told(self) -> int:
+        """Clients of its node that canisters were told of by others."""
+
+
+class OwnClients(Protocol):
+    """The clients of this node at the engine (``cluster.registry.own.OwnClients``)."""
+
+    @property
+    def ledger(self) -> Registry:
+        """What the engine keeps of them."""
+
+
+class Speaking(Protocol):
+    """What this node does for others that died (``cluster.registry.speaking.Speaking``)."""
+
+    given_up: int
+    """Other nodes that this one has given up."""
+
+    @property
+    def suspects(self) -> Sequence[Suspect]:
+        """Every process that had a heartbeat lately or is given up, when the engine last answered."""
+
+    @property
+    def problem(self) -> str | None:
+        """Which silent node nobody will give up, as a sentence."""
+
+
+class Answering(Protocol):
+    """The peer address of this node (``cluster.registry.peers.Answering``)."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Questions by result."""
 
 
 class ClusterNode(Protocol):
@@ -102,6 +196,24 @@ class ClusterNode(Protocol):
     def commands(self) -> Commands:
         """The commands to the engine."""
 
+    returned: int
+
+    @property
+    def own(self) -> OwnClients:
+        """The clients of this node at the engine."""
+
+    @property
+    def speaking(self) -> Speaking:
+        """What this node does for others that died."""
+
+    @property
+    def answering(self) -> Answering:
+        """Its peer address."""
+
+    @property
+    def spoken_for(self) -> Mapping[str, int]:
+        """Clients of nodes that are given up, by result."""
+
     async def nodes(self) -> Sequence[NodeRecord]:
         """Every node of the cluster. Raises EngineAway."""
 
@@ -122,4 +234,4 @@ def problem_of(node: ClusterNode) -> str | None:
         return f"this node goes on without its cluster: {node.contact.problem}"
     if node.bell_problem is not None:
         return f"nodes poll at their own pace, not when something is sent at another: {node.bell_problem}"
-    return None
+    return node.speaking.problem

@@ -13,8 +13,9 @@ class Node(Answer):
     """Its name in the cluster."""
     is_this: bool
     """Whether it is the one that answers."""
-    state: Literal["alive", "silent"]
-    """``silent``: without a heartbeat for more than 10 s."""
+    state: Literal["alive", "silent", "given up", "returned"]
+    """``silent``: without a heartbeat for more than 10 s. ``given up``: its canisters are told by others that its
+    clients left; ``returned``: it had only been cut off, and has noticed that, or another process has its name."""
     silent_s: float
     """Time since its last heartbeat, by the clock of the engine."""
     incarnation: str
@@ -25,6 +26,15 @@ class Node(Answer):
     started_at: datetime
     sessions: int
     """Clients that have joined there."""
+    peer: str | None = None
+    """Where it answers other nodes; None where nobody can give it up."""
+    given_up_by: str | None = None
+    """The node that gave it up."""
+    given_up_at: datetime | None = None
+    clients: int | None = None
+    """Clients of the node that the engine keeps, so that others can speak for it; None where nobody knows."""
+    told: int | None = None
+    """Clients of the node that canisters were told of by others, within a day."""
 
 
 class Nodes(Answer):

@@ -133,7 +133,7 @@ CLAIM = _closed(
     "or `leaving`: refused; `unknown`: relayed without an answer in time, after which `late …` is the answer that came",
     (
         *("granted", "doubted", "used", "leaving", "unknown"),
-        *("late granted", "late doubted", "late used", "late leaving"),
+        *("late granted", "late doubted", "late used", "late leaving", "late given"),
     ),
     other=False,
 )
@@ -141,6 +141,20 @@ RING = _closed(
     "result",
     "`sent` to the engine, `heard` from another node, `lost` because the engine is away, or `malformed`",
     ("sent", "heard", "lost", "malformed"),
+    other=False,
+)
+SPOKEN = _closed(
+    "result",
+    "`told`; `taken`: not told, because a living session has the client, or it was told already; `failed`: the call "
+    "failed and is made again; `forged`: the engine had what no node wrote; `other_identity`: this gateway does not "
+    "sign for the principal of that session",
+    ("told", "taken", "failed", "forged", "other_identity"),
+    other=False,
+)
+QUESTION = _closed(
+    "result",
+    "`answered`, or `refused`: not asked by a node of this cluster, or too many",
+    ("answered", "refused"),
     other=False,
 )
 VERSION = Label("version", "the version of the gateway", None, 1)
@@ -338,6 +352,23 @@ COMMANDS_LATE = _CLUSTER.counter("icws_cluster_late_commands_total", "Commands t
 COMMANDS_DROPPED = _CLUSTER.counter(
     "icws_cluster_dropped_commands_total", "Commands that were not made, because too many were under way."
 )
+
+REGISTRY = _CLUSTER.gauge(
+    "icws_cluster_registry_bytes", "What the engine keeps of the clients of this node, so that others can speak for it."
+)
+REGISTRY_LIMIT = _CLUSTER.gauge("icws_cluster_registry_bytes_limit", "The most of it, `cluster.registry`.")
+REGISTRY_CLIENTS = _CLUSTER.gauge("icws_cluster_registry_clients", "Clients of this node that the engine keeps.")
+REGISTRY_WAITING = _CLUSTER.gauge("icws_cluster_registry_waiting", "Changes of them that the engine has to be told.")
+REGISTRY_DROPPED = _CLUSTER.counter(
+    "icws_cluster_registry_dropped_total",
+    "Clients without room in `cluster.registry`: only the next start of this node can report them if it dies.",
+)
+GIVEN_UP = _CLUSTER.counter("icws_cluster_given_up_total", "Other nodes that this one has given up.")
+SPOKEN_FOR = _CLUSTER.counter("icws_cluster_spoken_for_total", "Clients of nodes that are given up.", SPOKEN)
+RETURNED = _CLUSTER.counter(
+    "icws_cluster_returned_total", "Times that this node was given up while it was only cut off, and noticed it."
+)
+QUESTIONS = _CLUSTER.counter("icws_cluster_peer_questions_total", "Questions at `cluster.peer`.", QUESTION)
 
 INFO = _CONFIG.gauge("icws_info", "Always 1; the labels describe the gateway.", VERSION, PRINCIPAL)
 CONFIG_GENERATION = _CONFIG.gauge("icws_config_generation", "Revision of the running configuration.")

@@ -329,6 +329,16 @@ def _cluster(node: ClusterNode) -> Iterator[Sample]:
     yield m.COMMANDS_LIMIT, (), node.commands.limit
     yield m.COMMANDS_LATE, (), node.commands.late
     yield m.COMMANDS_DROPPED, (), node.commands.dropped
+    kept = node.own.ledger
+    yield m.REGISTRY, (), kept.bytes
+    yield m.REGISTRY_LIMIT, (), kept.limit
+    yield m.REGISTRY_CLIENTS, (), len(kept)
+    yield m.REGISTRY_WAITING, (), kept.waiting
+    yield m.REGISTRY_DROPPED, (), kept.dropped
+    yield m.GIVEN_UP, (), node.speaking.given_up
+    yield from _by(m.SPOKEN_FOR, m.SPOKEN, node.spoken_for)
+    yield m.RETURNED, (), node.returned
+    yield from _by(m.QUESTIONS, m.QUESTION, node.answering.counts)
 
 
 def _reloads(counts: ReloadCounts) -> Iterator[Sample]:
