@@ -185,8 +185,13 @@ class Engine(Protocol):
     async def ring(self, message: bytes) -> None:
         """Pass a message to every node that listens."""
 
-    async def listen(self, heard: Callable[[bytes], None]) -> None:
-        """Pass on what is rung, until cancelled or the engine is away."""
+    async def tell(self, incarnation: str, message: bytes) -> bool:
+        """Pass a message to one node. Returns whether it listens."""
+
+    async def listen(self, incarnation: str, heard: Callable[[bytes], None], told: Callable[[bytes], None]) -> None:
+        """Pass on what is rung to ``heard``, and what is told to this node to ``told``, until cancelled or the engine
+        is away.
+        """
 
     async def close(self) -> None:
         """Close every connection. Raises nothing."""

@@ -43,6 +43,7 @@ from appliance.cluster.registry.engine import ClusterEngine
 from appliance.cluster.registry.own import OwnClients
 from appliance.cluster.registry.peers import Answering
 from appliance.cluster.registry.speaking import Speaking, address_tag
+from appliance.cluster.requests.requests import Requests
 from appliance.cluster.seal import Seal
 from appliance.config.cluster import Cluster
 from appliance.errors import (
@@ -109,13 +110,17 @@ class Node:
         self._jitter = jitter
         self._settle_s = settle_s
         self._tasks = Tasks()
+        self.requests = Requests(self, engine, self._tasks, clock=clock)
         self._doorbell = Doorbell(
             engine,
             self.commands,
             self._tasks,
             incarnation=self.incarnation,
             timeout_s=settings.timeout,
+            seal=lambda: self.seal,
+            numbers=self.requests.numbers,
             heard=self._nudge,
+            told=self.requests.told,
         )
         self._wake_up = wake_up()
         self._gateway: LocalNode | None = None
@@ -377,7 +382,7 @@ class Node:
 
     @property
     def rings(self) -> Counter[str]:
-        """Rings by result: ``sent``, ``lost``, ``heard`` and ``malformed``."""
+        """Rings by result: ``sent``, ``lost``, ``heard``, ``malformed``, ``forged`` and ``replayed``."""
         return self._doorbell.counts
 
     @property

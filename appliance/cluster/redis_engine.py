@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
+from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from appliance.cluster import scripts
 from appliance.cluster.engine import (
@@ -40,8 +42,13 @@ from appliance.config.fields.engine_url import EngineUrl, parse_engine_url
 from appliance.errors import EngineAway, EngineUnsuitable
 from appliance.gateway.nodes import Claim, Place
 
+MAX_REPLY = 4 * 1024**2
+"""Bytes of one answer of the engine, or of one message that it passes on. With more its connection is closed before
+they are read: what it sends must not take the memory of the gateway."""
 VITAL = 8
 """Connections beyond ``cluster.commands``: for heartbeats and the doorbell, whatever else is under way."""
+_LINE_BYTES = 64
+"""That a line counts for beside its characters: about what an element of an answer takes in memory."""
 
 
 class RedisEngine:
@@ -148,14 +155,20 @@ class RedisEngine:
         with answers():
             await self._redis.publish(self._prefix + "bell", message)
 
-    async def listen(self, heard: Callable[[bytes], None]) -> None:
+    async def tell(self, incarnation: str, message: bytes) -> bool:
         """See Engine."""
         with answers():
-            async with self._redis.pubsub() as bell:
-                await bell.subscribe(self._prefix + "bell")
-                async for message in bell.listen():
+            return bool(await self._redis.publish(f"{self._prefix}to:{incarnation}", message))
+
+    async def listen(self, incarnation: str, heard: Callable[[bytes], None], told: Callable[[bytes], None]) -> None:
+        """See Engine."""
+        bell, own = f"{self._prefix}bell".encode(), f"{self._prefix}to:{incarnation}".encode()
+        with answers():
+            async with self._redis.pubsub() as channels:
+                await channels.subscribe(bell, own)
+                async for message in channels.listen():
                     if message["type"] == "message":
-                        heard(message["data"])
+                        (heard if message["channel"] == bell else told)(message["data"])
 
     async def close(self) -> None:
         """See Engine."""
@@ -174,6 +187,31 @@ class RedisEngine:
 
     def _place(self, place: Place) -> bytes:
         return place_key(self._prefix, place)
+
+
+class BoundedParser(_AsyncRESP2Parser):
+    """Reads no more than ``MAX_REPLY`` bytes for an answer, whatever lengths it announces."""
+
+    _left = MAX_REPLY
+
+    async def read_response(self, disable_decoding: bool = False) -> Any:
+        """The next answer. Raises ConnectionError for one that is too long."""
+        self._left = MAX_REPLY
+        return await super().read_response(disable_decoding)
+
+    async def _read(self, length: int) -> bytes:
+        self._take(length)
+        return await super()._read(length)
+
+    async def _readline(self) -> bytes:
+        line = await super()._readline()
+        self._take(len(line) + _LINE_BYTES)
+        return line
+
+    def _take(self, number: int) -> None:
+        self._left -= number
+        if self._left < 0:
+            raise RedisConnectionError(f"it sends more than {MAX_REPLY} bytes at once")
 
 
 class _Credentials(CredentialProvider):
@@ -195,6 +233,7 @@ def _client(url: EngineUrl, settings: Cluster, credentials: CredentialProvider) 
         "socket_connect_timeout": settings.timeout,
         "retry": Retry(NoBackoff(), 0),  # by the node: what failed may have been done
         "protocol": 2,
+        "parser_class": BoundedParser,
         "client_name": "icws",
     }
     if url.user is not None or settings.password_file is not None:
@@ -204,13 +243,16 @@ def _client(url: EngineUrl, settings: Cluster, credentials: CredentialProvider) 
         options |= {"ssl_ca_certs": str(settings.ca)} if settings.ca is not None else {}
     limit = settings.commands + VITAL
     if url.master is not None:
-        own = {key: value for key, value in options.items() if key not in ("db", "credential_provider")}
+        not_theirs = ("db", "credential_provider", "parser_class")
+        own = {key: value for key, value in options.items() if key not in not_theirs}
         sentinel: Sentinel = Sentinel(  # type: ignore[no-untyped-call]
             [(host.host, host.port) for host in url.hosts],
             sentinel_kwargs={**own, "ssl": url.is_tls},
             **options,
             ssl=url.is_tls,
         )
+        for each in sentinel.sentinels:
+            each.connection_pool.connection_kwargs["parser_class"] = BoundedParser
         return sentinel, sentinel.master_for(url.master, max_connections=limit)
     kind: type[Connection] | type[UnixDomainSocketConnection] = SSLConnection if url.is_tls else Connection
     if url.path is not None:

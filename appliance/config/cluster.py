@@ -54,6 +54,15 @@ class Cluster(Section):
     without."""
     timeout: Annotated[Duration, Field(ge=0.1, le=60), Restart()] = 3.0
     """Time for a connection to the engine and for a heartbeat. Then the engine counts as away."""
+    request_timeout: Annotated[Duration, Field(ge=0.1, le=60), Live()] = 2.0
+    """Time for another node to answer what this one asks it for an operator, such as its sessions. Then the answer
+    names it as silent. Changes of its configuration have 45 s."""
+    request_age: Annotated[Duration, Field(ge=1, le=3600), Live()] = 30.0
+    """How far the time of such a request may be from the clock of the node that gets it. Beyond that it is refused: the
+    engine may have held it back."""
+    requests: Annotated[int, Field(ge=1, le=1000), Restart()] = 16
+    """Such requests under way at the same time that this node has sent, and that it works at. Further ones are
+    refused."""
     commands: Annotated[int, Field(ge=4, le=1000), Restart()] = 32
     """Commands to the engine under way at the same time, each with a connection. Further ones are not made, as if the
     engine were away."""

@@ -34,6 +34,30 @@ class ClusterMismatch(ClusterError, reason="cluster_mismatch"):
     )
 
 
+class NodeUnknown(ClusterError, reason="node_unknown"):
+    """The engine knows no node of this name."""
+
+    cluster: str
+    node: str
+    sentence = "cluster {cluster} has no node {node}; `icws nodes` lists them"
+
+
+class NodeSilent(ClusterError, reason="node_silent"):
+    """A node that was asked does not answer. Nobody knows whether it did what it was asked for."""
+
+    node: str
+    problem: str
+    sentence = "node {node} does not answer: {problem}"
+
+
+class NodeRefused(ClusterError, reason="node_refused"):
+    """A node that was asked did nothing, and says why."""
+
+    node: str
+    problem: str
+    sentence = "node {node} did nothing: {problem}"
+
+
 class NodeNameTaken(ClusterError, reason="node_name_taken"):
     """A living node of the cluster has the name of this one."""
 

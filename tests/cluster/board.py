@@ -44,6 +44,11 @@ class Board:
     openings: dict[tuple[bytes, bytes, bytes], tuple[str, int]] = field(default_factory=dict)
     places: dict[Place, tuple[tuple[str, int, str, str], int]] = field(default_factory=dict)
     listeners: list[Callable[[bytes], None]] = field(default_factory=list)
+    told: dict[str, Callable[[bytes], None]] = field(default_factory=dict)
+    kept: list[tuple[str, bytes]] = field(default_factory=list)
+    """Every message that passed, with the incarnation of its receiver, or empty for all."""
+    rewrite: Callable[[str, bytes], list[tuple[str, bytes]]] = lambda to, message: [(to, message)]
+    """What the engine makes of a message: which others, to whom."""
     doubted_until: tuple[int, int] | None = (0, FOREVER_MS)
 
     def __post_init__(self) -> None:
@@ -54,6 +59,15 @@ class Board:
         self.facts = self.doubted_until = None
         for each in (self.names, self.infos, self.openings, self.places):
             each.clear()
+
+    def send(self, to: str, message: bytes) -> bool:
+        self.kept.append((to, message))
+        is_heard = to in self.told
+        for receiver, changed in self.rewrite(to, message):
+            for each in list(self.listeners) if receiver == "" else [self.told.get(receiver)]:
+                if each is not None:
+                    each(changed)
+        return is_heard
 
     def living(self, value: tuple[Any, int] | None) -> Any:
         return None if value is None or value[1] <= self.now_ms else value[0]
@@ -235,21 +249,22 @@ class MemoryEngine:
         await self.do("released", lambda: self.board.released(node, incarnation, place))
 
     async def ring(self, message: bytes) -> None:
-        def pass_on() -> None:
-            for heard in list(self.board.listeners):
-                heard(message)
+        await self.do("ring", lambda: self.board.send("", message))
 
-        await self.do("ring", pass_on)
+    async def tell(self, incarnation: str, message: bytes) -> bool:
+        return await self.do("tell", lambda: self.board.send(incarnation, message))
 
-    async def listen(self, heard: Callable[[bytes], None]) -> None:
+    async def listen(self, incarnation: str, heard: Callable[[bytes], None], told: Callable[[bytes], None]) -> None:
         await self.do("listen", lambda: None)
         self.listening += 1
         mine = lambda message: None if self.is_deaf else heard(message)  # noqa: E731
         self.board.listeners.append(mine)
+        self.board.told[incarnation] = lambda message: None if self.is_deaf else told(message)
         try:
             await asyncio.Event().wait()
         finally:
             self.board.listeners.remove(mine)
+            self.board.told.pop(incarnation, None)
 
     async def close(self) -> None:
         pass

@@ -99,11 +99,11 @@ class Beating:
             name=name,
             facts=options.pop("facts", FACTS),
             info=INFO,
-            clock=lambda: NOW_NS,
+            seal=options.pop("seal", SEAL),
+            clock=options.pop("clock", lambda: NOW_NS),
             monotonic=lambda: self.now,
             wake_up=lambda: self.alarm,
             jitter=lambda: 0.0,
-            seal=SEAL,
             **options,
         )
 

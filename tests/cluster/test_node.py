@@ -6,6 +6,8 @@ import pytest
 
 from appliance.cluster import contact, doorbell, node, rings
 from appliance.cluster.engine import DEAD_MS, HELD_MS, SILENT_MS, Facts, NameHeld, OtherFacts
+from appliance.cluster.seal import Seal
+from appliance.crypto import SigningKey
 from appliance.errors import (
     ClientLeaving,
     ClusterMismatch,
@@ -16,6 +18,7 @@ from appliance.errors import (
     OpeningClaimed,
 )
 from appliance.gateway.nodes import Place
+from appliance.ic.identity import KeyIdentity
 from tests.cluster.board import Board, MemoryEngine
 from tests.cluster.nodes import CANISTER, FACTS, GROUP, NOW_NS, Beating, beating, claim, until
 
@@ -525,9 +528,65 @@ async def test_what_is_no_doorbell_is_counted_and_harmless():
     board = Board()
     async with beating(MemoryEngine(board)) as it:
         await until(lambda: board.listeners)
+        board.listeners[0](b"\xff" * 9)
         board.listeners[0](b"\xff" * 50)
-        assert it.node.rings["malformed"] == 1
+        assert (it.node.rings["malformed"], it.node.rings["forged"]) == (1, 1)
         assert it.local.nudged == []
+
+
+async def test_a_ring_is_heard_once_however_often_it_comes():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
+        for each in (it, other, it):
+            await each.beat()
+        it.node.ring(CANISTER)
+        await until(lambda: other.local.nudged)
+        for to, message in list(board.kept):
+            board.send(to, message)
+        assert other.local.nudged == [CANISTER]
+        assert other.node.rings["replayed"]
+        assert it.local.nudged == []
+
+
+async def test_a_copy_of_the_own_ring_proves_nothing_about_the_way_through_the_engine():
+    board = Board()
+    engine = MemoryEngine(board)
+    async with beating(engine) as it:
+        await it.beat()
+        await until(lambda: not it.node._doorbell._unheard)
+        board.rewrite = lambda to, _: [board.kept[0]]
+        for _ in range(doorbell.DEAF_BEATS):
+            await it.beat()
+        await it.beat()
+        assert "nothing was heard" in (it.node.bell_problem or "")
+
+
+async def test_a_doorbell_that_may_not_listen_tries_less_and_less_often():
+    engine = MemoryEngine(Board())
+    engine.lies["listen"] = EngineAway("no permission")
+    async with beating(engine) as it:
+        for _ in range(40):
+            await it.beat()
+            await asyncio.sleep(0)
+        assert 5 < engine.made.count("listen") < 12
+        assert it.node.bell_problem == str(EngineAway("no permission"))
+        del engine.lies["listen"]
+        for _ in range(doorbell.MAX_PAUSE_BEATS + 2):
+            await it.beat()
+            await asyncio.sleep(0)
+        await until(lambda: it.node.bell_problem is None)
+        assert engine.listening == 1
+
+
+async def test_a_rotated_identity_makes_another_seal():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
+        for each in (it, other, it):
+            await each.beat()
+        it.node.follow_seal(Seal(KeyIdentity(SigningKey.generate("ed25519")), "main"))
+        it.node.ring(CANISTER)
+        await until(lambda: other.node.rings["forged"])
+        assert other.local.nudged == []
 
 
 async def test_a_doorbell_that_is_not_heard_is_connected_anew():

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from appliance.cluster.commands import Commands
 from appliance.cluster.engine import MAX_CLAIM_MS, Beat, Facts, Held, Joined, NodeInfo
 from appliance.cluster.joining import missing_extra, password_from
-from appliance.cluster.redis_engine import RedisEngine
+from appliance.cluster.redis_engine import MAX_REPLY, RedisEngine
 from appliance.config.cluster import Cluster
 from appliance.errors import EngineAway, EngineUnsuitable
 from appliance.gateway.nodes import Claim, Place
@@ -187,18 +187,45 @@ async def test_a_node_of_a_later_release_may_say_more_of_itself(server: RedisSer
         assert [each.info for each in await engine.nodes()] == [INFO, INFO]
 
 
-async def test_what_is_rung_is_heard_by_everybody(server: RedisServer):
+async def test_what_is_rung_is_heard_by_everybody_and_what_is_told_by_one(server: RedisServer):
     heard: list[bytes] = []
+    told: dict[str, list[bytes]] = {"aa": [], "bb": []}
     async with engine_at(server.url) as engine, engine_at(server.url) as other:
-        listening = [asyncio.ensure_future(each.listen(heard.append)) for each in (engine, other)]
+        listening = [
+            asyncio.ensure_future(each.listen(name, heard.append, told[name].append))
+            for name, each in (("aa", engine), ("bb", other))
+        ]
         while len(heard) < 2:  # the subscription takes its time
             heard.clear()
             await other.ring(b"ding")
             await asyncio.sleep(0.01)
         assert set(heard) == {b"ding"}
+        assert await engine.tell("bb", b"come")
+        assert not await engine.tell("cc", b"who")
+        await until(lambda: told["bb"])
+        assert told == {"aa": [], "bb": [b"come"]}
         for each in listening:
             each.cancel()
         await asyncio.wait(listening)
+
+
+async def test_what_is_too_long_is_not_read(server: RedisServer):
+    heard: list[bytes] = []
+    async with engine_at(server.url, name="long") as engine, Redis.from_url(server.url) as raw:
+        listening = asyncio.ensure_future(engine.listen("aa", heard.append, heard.append))
+        while not heard:  # the subscription takes its time
+            await raw.publish("icws:long:bell", b"ding")
+            await asyncio.sleep(0.01)
+        heard.clear()
+        await raw.publish("icws:long:bell", bytes(MAX_REPLY))
+        with pytest.raises(EngineAway, match=f"more than {MAX_REPLY} bytes"):
+            await listening
+        assert set(heard) <= {b"ding"}
+        await raw.hset("icws:long:nodes", "a", bytes(MAX_REPLY))
+        await engine.nodes()  # that record is none, and Redis itself leaves it out
+        assert await raw.set("icws:long:facts", bytes(MAX_REPLY))
+        with pytest.raises(EngineAway, match=f"more than {MAX_REPLY} bytes"):
+            await engine.beat(beat("a"))
 
 
 async def test_an_engine_at_a_port(tmp_path: Path):

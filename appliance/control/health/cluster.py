@@ -1,7 +1,7 @@
 """The cluster of this node, as operators see it. That its engine is away is no reason to send clients elsewhere."""
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from appliance.control.health.health import Finding
 
@@ -28,6 +28,38 @@ class Commands(Protocol):
     @property
     def under_way(self) -> int:
         """Commands without an answer so far."""
+
+
+class Requests(Protocol):
+    """What nodes ask each other (``cluster.requests.requests.Requests``)."""
+
+    answered: int
+
+    @property
+    def asked(self) -> Mapping[str, int]:
+        """Requests of this node by result."""
+
+    @property
+    def refused(self) -> Mapping[Any, int]:
+        """What came and was not believed or not done, by reason."""
+
+    @property
+    def under_way(self) -> int:
+        """Those that this node has sent or works at."""
+
+    def serve(self, kinds: Collection[str], handler: Callable[[str, str, bytes], Awaitable[bytes]]) -> None:
+        """Answer requests of these kinds: ``handler`` gets the kind, the name of the node that asks, and the body."""
+
+    async def ask(self, node: str, incarnation: str, kind: str, body: bytes, timeout_s: float) -> bytes:
+        """The answer of a node. Raises NodeSilent and NodeRefused."""
+
+
+class Settings(Protocol):
+    """The section ``cluster`` of the configuration."""
+
+    @property
+    def request_timeout(self) -> float:
+        """Seconds for the answer of another node."""
 
 
 class NodeInfo(Protocol):
@@ -175,6 +207,14 @@ class ClusterNode(Protocol):
     cluster: str
     incarnation: str
     others: int
+
+    @property
+    def requests(self) -> Requests:
+        """What this node asks others, and they it."""
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration that runs."""
 
     @property
     def bell_problem(self) -> str | None:

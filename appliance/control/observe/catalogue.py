@@ -139,8 +139,20 @@ CLAIM = _closed(
 )
 RING = _closed(
     "result",
-    "`sent` to the engine, `heard` from another node, `lost` because the engine is away, or `malformed`",
-    ("sent", "heard", "lost", "malformed"),
+    "`sent` to the engine, `heard` from another node, `lost` because the engine is away; or not believed: `malformed`, "
+    "`forged` by somebody without the identity, `replayed`: it came before",
+    ("sent", "heard", "lost", "malformed", "forged", "replayed"),
+    other=False,
+)
+ASKED = _closed(
+    "result", "`answered`, `refused` by the other node, or `silent`", ("answered", "refused", "silent"), other=False
+)
+REQUEST_REFUSAL = _closed(
+    "reason",
+    "`malformed`; `forged` by somebody without the identity; `misdirected`: for another node or process; `old`: its "
+    "time is further from this clock than `cluster.request_age`; `replayed`: it came before; `unknown` to this "
+    "release; `busy`: `cluster.requests` are under way; `unasked`: an answer that nobody waits for, or no more",
+    ("malformed", "forged", "misdirected", "old", "replayed", "unknown", "busy", "unasked"),
     other=False,
 )
 SPOKEN = _closed(
@@ -346,6 +358,14 @@ ENGINE = _CLUSTER.gauge(
 NODES = _CLUSTER.gauge("icws_cluster_other_nodes", "Other living nodes of the cluster, when the engine last answered.")
 CLAIMS = _CLUSTER.counter("icws_cluster_claims_total", "Opening messages that were claimed at the engine.", CLAIM)
 RINGS = _CLUSTER.counter("icws_cluster_rings_total", "Messages that make other nodes poll at once.", RING)
+REQUESTS_ASKED = _CLUSTER.counter("icws_cluster_asked_total", "Requests of this node to another.", ASKED)
+REQUESTS_ANSWERED = _CLUSTER.counter("icws_cluster_answered_total", "Requests of other nodes that were answered.")
+REQUESTS = _CLUSTER.gauge("icws_cluster_requests", "Requests under way between this node and others, both ways.")
+REQUESTS_REFUSED = _CLUSTER.counter(
+    "icws_cluster_refused_commands_total",
+    "Commands and answers that came in the name of other nodes, and were not believed or not done.",
+    REQUEST_REFUSAL,
+)
 COMMANDS = _CLUSTER.gauge("icws_cluster_commands", "Commands to the engine that are under way.")
 COMMANDS_LIMIT = _CLUSTER.gauge("icws_cluster_commands_limit", "The most of them, `cluster.commands`.")
 COMMANDS_LATE = _CLUSTER.counter("icws_cluster_late_commands_total", "Commands to the engine that took too long.")

@@ -325,6 +325,10 @@ def _cluster(node: ClusterNode) -> Iterator[Sample]:
     yield m.NODES, (), node.others
     yield from _by(m.CLAIMS, m.CLAIM, node.claims)
     yield from _by(m.RINGS, m.RING, node.rings)
+    yield from _by(m.REQUESTS_ASKED, m.ASKED, node.requests.asked)
+    yield from _by(m.REQUESTS_REFUSED, m.REQUEST_REFUSAL, node.requests.refused)
+    yield m.REQUESTS_ANSWERED, (), node.requests.answered
+    yield m.REQUESTS, (), node.requests.under_way
     yield m.COMMANDS, (), node.commands.under_way
     yield m.COMMANDS_LIMIT, (), node.commands.limit
     yield m.COMMANDS_LATE, (), node.commands.late
