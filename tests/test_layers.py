@@ -64,6 +64,7 @@ ROOMS = {
         {"control"},
         {"routes", "page"},
         {"app"},
+        {"for_nodes"},
         {"plane"},
     ],
     "localnet": [

@@ -52,15 +52,17 @@ async def test_a_user_with_the_rules_of_the_page_may_do_all_that_a_node_does(tmp
 
 
 async def listens(engine: RedisEngine) -> None:
-    """Whether it may subscribe: what is rung arrives."""
+    """Whether it may subscribe: what is rung and what is told arrives."""
     heard: list[bytes] = []
+    told: list[bytes] = []
     commands = Commands(4)
-    listening = commands.run(lambda: engine.listen(heard.append), 0)
+    listening = commands.run(lambda: engine.listen("0" * 16, heard.append, told.append), 0)
     try:
         await listening
     except Exception as error:
         assert "no answer" in str(error)  # noqa: PT017 - it listens on
-    while not heard:
+    while not (heard and told):
         await engine.ring(b"ding")
+        await engine.tell("0" * 16, b"come")
         assert commands.under_way, "the doorbell ended"
     await commands.finish(0)

@@ -5,6 +5,9 @@ from typing import Any, Literal, Protocol
 
 from appliance.control.health.health import Finding
 
+SILENT_MS = 10_000
+"""A node without a heartbeat for longer does not hold its name any more (``cluster.engine.DEAD_MS``)."""
+
 
 class Contact(Protocol):
     """The contact with the engine (``cluster.contact.Contact``)."""
@@ -60,6 +63,10 @@ class Settings(Protocol):
     @property
     def request_timeout(self) -> float:
         """Seconds for the answer of another node."""
+
+    @property
+    def requests(self) -> int:
+        """The most requests to other nodes that are under way."""
 
 
 class NodeInfo(Protocol):

@@ -37,6 +37,15 @@ class Node(Answer):
     """Clients of the node that canisters were told of by others, within a day."""
 
 
+class MissingNode(Answer):
+    """A node that an answer says nothing of."""
+
+    node: str | None
+    """None for all other nodes: the engine does not answer."""
+    problem: str
+    """Why, as a sentence."""
+
+
 class Nodes(Answer):
     """The nodes of the cluster of this gateway."""
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from appliance.control.health.cluster import ClusterNode, NodeRecord, Suspect, problem_of
+from appliance.control.health.cluster import SILENT_MS, ClusterNode, NodeRecord, Suspect, problem_of
 from appliance.control.http.encoding import timestamp
 from appliance.control.models import Node, Nodes
 from appliance.control.routes.depends import Plane
@@ -10,9 +10,6 @@ from appliance.control.routes.routing import Operations
 from appliance.errors import EngineAway
 
 router = Operations("nodes")
-
-SILENT_MS = 10_000
-"""A node without a heartbeat for longer does not hold its name any more (``cluster.engine.DEAD_MS``)."""
 
 
 @router.view("/v1/nodes", "getNodes")
