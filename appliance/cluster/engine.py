@@ -59,7 +59,9 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """What a node says of itself. Times are ns since 1970."""
+    """What a node says of itself. Times are ns since 1970. ``revision`` is that of its configuration, ``failing`` are
+    the names of the checks of its readiness that fail, with commas between.
+    """
 
     version: str
     host: str
@@ -70,6 +72,9 @@ class NodeInfo:
     """Where it answers other nodes (``registry.peers``), empty for nowhere."""
     peer_tag: str = ""
     """Proves that this is its address."""
+    draining: bool = False
+    revision: int = 0
+    failing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

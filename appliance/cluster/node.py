@@ -167,6 +167,10 @@ class Node:
         """Nudge this gateway, and confirm its places, from now on."""
         self._gateway = gateway
 
+    def describe(self, *, draining: bool, revision: int, failing: str) -> None:
+        """Say this of this node from the next heartbeat on (see NodeInfo)."""
+        self._info = replace(self._info, draining=draining, revision=revision, failing=failing)
+
     async def _first_contact(self) -> None:
         try:
             await self._attempt()

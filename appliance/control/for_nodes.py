@@ -4,7 +4,10 @@ A node that asks has the identity of the gateway, and so may do whatever this on
 of whoever asked there is checked here as well, and what changes something is in the audit log of both.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,11 +17,17 @@ from starlette.types import Message
 
 from appliance.control.app import operations
 from appliance.control.auth.access import ACTOR, Actor
+from appliance.control.control import Control
 from appliance.control.health.cluster import ClusterNode
 from appliance.control.http.encoding import to_json
 from appliance.control.http.problems import Invalid
 from appliance.control.routes.other_nodes import NodeRequest, encoded, query_of
 from appliance.control.routes.routing import Operation, reach_of
+
+DESCRIBE_S = 1.0
+"""Between two times that a node says how it is; as often as it has a heartbeat."""
+HEALTH_TURNS = 10
+"""After so many of them it checks its readiness: a check may ask the IC."""
 
 
 def serve_nodes(app: FastAPI, node: ClusterNode) -> None:
@@ -29,6 +38,28 @@ def serve_nodes(app: FastAPI, node: ClusterNode) -> None:
         return encoded(*await _do(app, known[kind], sender, body))
 
     node.requests.serve(known.keys(), handle)
+
+
+@asynccontextmanager
+async def describing(control: Control, node: ClusterNode) -> AsyncIterator[None]:
+    """Keep other nodes informed of the state of this one."""
+    task = asyncio.ensure_future(_describe(control, node))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _describe(control: Control, node: ClusterNode) -> None:
+    for turn in count():
+        if turn % HEALTH_TURNS == 0:
+            checks = (await control.health.ready()).checks or ()
+            failing = ", ".join(check.name for check in checks if not check.ok)
+        draining = control.gateway.drain is not None
+        node.describe(draining=draining, revision=control.reloads.revision, failing=failing)
+        await asyncio.sleep(DESCRIBE_S)
 
 
 async def _do(app: FastAPI, route: Operation, sender: str, body: bytes) -> tuple[int, bytes]:

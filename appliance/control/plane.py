@@ -15,7 +15,7 @@ from appliance.control.auth.access import AccessControl
 from appliance.control.auth.audit import Audit
 from appliance.control.auth.tokens import Tokens
 from appliance.control.control import Control, Log
-from appliance.control.for_nodes import serve_nodes
+from appliance.control.for_nodes import describing, serve_nodes
 from appliance.control.health.cluster import ClusterNode, problem_of
 from appliance.control.health.health import Health
 from appliance.control.health.loop_lag import LoopLagMonitor
@@ -105,11 +105,13 @@ async def control_plane(
 @asynccontextmanager
 async def _served(control: Control, settings: Settings, page: Sequence[BaseRoute]) -> AsyncIterator[None]:
     plain = create_app(control, page=page)
-    if control.node is not None:
-        serve_nodes(plain, control.node)
+    if (node := control.node) is not None:
+        serve_nodes(plain, node)
     app = HeadAsGet(plain)
     permissions = Permissions(int(settings.mode, 8), settings.group)
     async with AsyncExitStack() as stack:
+        if node is not None:
+            await stack.enter_async_context(describing(control, node))
         for listen in settings.listen:
             address = parse_address(listen)
             guarded = AccessControl(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -120,9 +121,11 @@ async def test_a_drain_of_another_node(server: RedisServer, tmp_path: Path):
         assert (await a.get("/v1/drain"))["state"] == "none"
         assert b.control.gateway.drain is not None
         assert a.control.gateway.drain is None
-        nodes = {each["name"]: each for each in (await a.get("/v1/nodes"))["items"]}
-        await until(lambda: b.node.others)
-        assert set(nodes) == {"a", "b"}
+        found: dict[str, Any] = {}
+        while not found or not found["b"]["draining"]:  # until a heartbeat says so
+            found = {each["name"]: each for each in (await a.get("/v1/nodes"))["items"]}
+        assert [found[name]["draining"] for name in "ab"] == [False, True]
+        assert found["a"]["generation"] == 1
         assert (await a.http.get("/readyz", params={"node": "b"})).status_code == 503
         assert (await a.http.get("/readyz", params={"node": "a"})).status_code == 200
         refused = await a.http.post("/v1/drain", json={}, params={"node": "*"})

@@ -250,7 +250,7 @@ def _nodes(api: Client, without: Collection[str]) -> list[str]:
     if found.engine != "joined":
         raise click.ClickException(found.problem or "this node is not part of its cluster")
     nodes = [node for node in found.items if node.name not in without]
-    if silent := [node.name for node in nodes if node.state != "alive"]:
+    if silent := [node.name for node in nodes if node.state == "silent"]:
         names = " ".join(f"--without {name}" for name in silent)
         raise click.ClickException(f"{', '.join(silent)}: without a heartbeat; if that is known, add {names}")
-    return [node.name for node in nodes]
+    return [node.name for node in nodes if node.state == "alive"]  # who is given up runs nothing any more

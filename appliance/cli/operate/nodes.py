@@ -12,11 +12,12 @@ _COLUMNS = [
     Column("NODE", min_width=6),
     Column("STATE"),
     Column("SESSIONS", align="right"),
+    Column("REVISION", align="right", drop_priority=2),
     Column("HEARTBEAT", align="right", drop_priority=1),
-    Column("STARTED", drop_priority=2),
-    Column("MACHINE", min_width=7, drop_priority=3),
-    Column("PID", align="right", drop_priority=5),
-    Column("VERSION", drop_priority=4),
+    Column("STARTED", drop_priority=3),
+    Column("MACHINE", min_width=7, drop_priority=4),
+    Column("PID", align="right", drop_priority=6),
+    Column("VERSION", drop_priority=5),
 ]
 
 
@@ -38,6 +39,8 @@ def nodes() -> None:
 
 
 def _notes(node: Node) -> Iterator[str]:
+    if node.failing:
+        yield f"{node.name} is not ready: {', '.join(node.failing)}"
     if node.given_up_by is not None and node.given_up_at is not None:
         left = node.clients or 0 if node.state == "given up" else 0
         yield (
@@ -48,11 +51,18 @@ def _notes(node: Node) -> Iterator[str]:
         yield f"{node.name} has no cluster.peer: nobody speaks for it if it dies, but its next start"
 
 
+def _state(node: Node) -> str:
+    if node.state != "alive":
+        return node.state
+    return "draining" if node.draining else "not ready" if node.failing else node.state
+
+
 def _row(node: Node) -> list[str]:
     return [
         f"{node.name} (this)" if node.is_this else node.name,
-        node.state,
+        _state(node),
         number(node.sessions),
+        "-" if node.generation is None else str(node.generation),
         f"{duration(node.silent_s)} ago",
         ago(node.started_at),
         node.host,

@@ -96,6 +96,18 @@ class NodeInfo(Protocol):
     def peer(self) -> str:
         """Where it answers other nodes; empty for nowhere."""
 
+    @property
+    def draining(self) -> bool:
+        """Whether it closes its sessions."""
+
+    @property
+    def revision(self) -> int:
+        """Of its configuration."""
+
+    @property
+    def failing(self) -> str:
+        """The names of the checks of its readiness that fail, with commas between."""
+
 
 class NodeRecord(Protocol):
     """A node as the engine knows it."""
@@ -260,6 +272,9 @@ class ClusterNode(Protocol):
     @property
     def spoken_for(self) -> Mapping[str, int]:
         """Clients of nodes that are given up, by result."""
+
+    def describe(self, *, draining: bool, revision: int, failing: str) -> None:
+        """Say this of this node from the next heartbeat on."""
 
     async def nodes(self) -> Sequence[NodeRecord]:
         """Every node of the cluster. Raises EngineAway."""

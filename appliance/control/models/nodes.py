@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
 from appliance.control.models.base import Answer
 
 
@@ -35,6 +37,12 @@ class Node(Answer):
     """Clients of the node that the engine keeps, so that others can speak for it; None where nobody knows."""
     told: int | None = None
     """Clients of the node that canisters were told of by others, within a day."""
+    draining: bool = False
+    """Whether it closes its sessions."""
+    generation: int | None = None
+    """Of its configuration; None for a process that has ended."""
+    failing: list[str] = Field(default_factory=list)
+    """The checks of its readiness that failed, up to 10 s ago."""
 
 
 class MissingNode(Answer):

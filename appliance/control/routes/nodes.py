@@ -72,4 +72,7 @@ def _shown(record: NodeRecord, node: ClusterNode, suspect: Suspect | None) -> No
         sessions=info.sessions,
         peer=info.peer or None,
         **_known(suspect),
+        draining=info.draining,
+        generation=info.revision,
+        failing=info.failing.split(", ") if info.failing else [],
     )

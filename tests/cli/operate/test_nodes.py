@@ -18,13 +18,22 @@ async def test_the_nodes_and_how_they_are(icws: Icws, tmp_path: Path):
     async with beating(engine, "a", **settings) as it, beating(MemoryEngine(board), "b") as other:
         icws.plane.control.node = it.node
         other.local.sessions = 1234
-        await other.beat()
-        head, first, second, note = await icws.lines("nodes")
-        assert head.split() == ["NODE", "STATE", "SESSIONS", "HEARTBEAT", "STARTED", "MACHINE", "PID", "VERSION"]
-        assert first.split()[:4] == ["a", "(this)", "alive", "0"]
-        assert second.split()[:2] == ["b", "alive"]
+        it.node.describe(draining=False, revision=7, failing="ic, clock")
+        other.node.describe(draining=True, revision=8, failing="gateway")
+        for each in (it, other):
+            await each.beat()
+        head, first, second, *below = await icws.lines("nodes")
+        assert head.split() == [
+            *("NODE", "STATE", "SESSIONS", "REVISION", "HEARTBEAT", "STARTED", "MACHINE", "PID", "VERSION")
+        ]
+        assert first.split()[:6] == ["a", "(this)", "not", "ready", "0", "7"]
+        assert second.split()[:2] == ["b", "draining"]
         assert "1 234" in second
-        assert note == "b has no cluster.peer: nobody speaks for it if it dies, but its next start"
+        assert below == [
+            "a is not ready: ic, clock",
+            "b is not ready: gateway",
+            "b has no cluster.peer: nobody speaks for it if it dies, but its next start",
+        ]
         assert "cluster        main, node a, joined\n" in (await icws("status")).stdout
         engine.is_away = True
         await it.beat()
