@@ -72,6 +72,8 @@ async def test_sessions_of_all_nodes(server: RedisServer, tmp_path: Path):
             "nodes": [{"node": "a", "matched": 0, "closed": 0}, {"node": "b", "matched": 1, "closed": 1}],
             "missing": [],
         }
+        wrong = await a.http.post("/v1/sessions/close", json={"filter": {"address": "x"}}, params={"node": "b"})
+        assert (wrong.status_code, wrong.json()["errors"][0]["key"]) == (422, "address")
         assert (await a.post("/v1/sessions/close", body, node="b"))["closed"] == 2
         assert (await b.post("/v1/sessions/close", body, node="*"))["closed"] == 2
         await until(lambda: not len(a.control.listener) and not len(b.control.listener))
@@ -90,6 +92,7 @@ async def test_sessions_of_all_nodes(server: RedisServer, tmp_path: Path):
                 },
             ),
             (f"{user} at node a", {"closed": 2}),
+            (f"{user} at node a", None),
             (f"{user} at node a", {"closed": 1}),
         ]
 

@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar, cast
 
 from fastapi import Path as InPath
 from fastapi import Query
+from starlette.responses import Response
 
 from appliance.control.control import Control
 from appliance.control.http.encoding import timestamp
@@ -129,8 +130,8 @@ async def refusals(
     return merged_refusals(own, *await at_others(control, actor, asked))
 
 
-@router.change("POST", "/v1/sessions/close", "closeSessions", nodes="all")
-async def close(wanted: Asking, body: CloseRequest, node: OfNode = None) -> Closed:
+@router.change("POST", "/v1/sessions/close", "closeSessions", nodes="all", response_model=Closed)
+async def close(wanted: Asking, body: CloseRequest, node: OfNode = None) -> Closed | Response:
     """Close the sessions that match a filter, or only count them. An empty filter is refused."""
     control, actor, note = wanted
     note.changes = not body.dry_run
@@ -141,7 +142,8 @@ async def close(wanted: Asking, body: CloseRequest, node: OfNode = None) -> Clos
     if node not in (None, EVERY) and (other := named(control, [node], "all")) is not None:
         answered = await at(control, actor, other, asked)
         note.before, note.after = asked.body, {"node": other}
-        return answered.read(Closed)
+        note.changes &= not answered.is_invalid
+        return answered.response()
     own = await _close(control, note, body)
     if node != EVERY or control.node is None:
         return own
