@@ -76,7 +76,7 @@ ROOMS = {
         {"net"},
     ],
     "bench": [
-        {"histogram", "wire", "target", "processes", "calibration"},
+        {"histogram", "wire", "target", "processes", "calibration", "factor"},
         {"result", "stub", "load"},
         {"testbed", "report"},
         {"scenarios"},
