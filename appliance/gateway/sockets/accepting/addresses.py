@@ -1,6 +1,5 @@
 """The sockets of a listener: bound, duplicated for other settings, served and closed without refusing anybody."""
 
-import asyncio
 import contextlib
 import errno
 import socket
@@ -14,6 +13,7 @@ from appliance.config.schema import Gateway as Settings
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.sockets.accepting.acceptor import Acceptor, Arrived
 from appliance.gateway.sockets.accepting.inherited import find_inherited
+from appliance.threads import resolve
 
 BACKLOG = 1024
 """Connections that the kernel completes and keeps until they are accepted."""
@@ -113,12 +113,11 @@ async def bind(listen: ListenAddress, *, with_tls: bool) -> ListeningSocket:
         found = find_inherited(socket.AF_UNIX, path)
         return ListeningSocket(listen, [found or _bind_unix(path)], with_tls, found is not None)
     host, port = listen.address
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = await resolve(host, port, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     is_inherited = True
     try:
-        for family, _, _, _, address in dict.fromkeys(addresses):
+        for family, address in addresses:
             found = find_inherited(family, address)
             is_inherited &= found is not None
             sockets.append(found or _bind_tcp(family, address))
