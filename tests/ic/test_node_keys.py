@@ -24,11 +24,12 @@ from appliance.errors import (
     QuerySignatureUnknownNode,
     UncertifiedReject,
 )
-from appliance.ic.agent import Agent, EndpointReply, QuerySignatures
+from appliance.ic.agent import Agent
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.http.transport import HttpTransport, Reply
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.node_keys import FRESH_NS, RETRY_NS, STALE_NS, NodeKeys
+from appliance.ic.queries import EndpointReply, QuerySignatures
 from appliance.localnet.net import Localnet
 from appliance.localnet.state.certification import Authority, leb128
 from tests.localnet.greeter import Greeter
