@@ -131,8 +131,9 @@ def test_each_message_comes_once_and_in_order_or_its_client_is_told(seed: int) -
         for what in run.chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=STEPS):
             await run.do(what)
         await run.settle()
-        assert not run.world.missing()
+        missing = run.world.missing()
         await run.world.close()
+        assert not missing
 
     asyncio.run(main())
 

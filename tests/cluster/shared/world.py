@@ -15,7 +15,7 @@ from appliance.cluster.shared.shared_polls import SharedPolls
 from appliance.config.cluster import Cluster
 from appliance.config.schema import Config
 from appliance.crypto import CandidTypes, SigningKey
-from appliance.errors import Malformed, MessagesLost
+from appliance.errors import CanisterSilent, Malformed, MessagesLost
 from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.heartbeat import Heartbeat
 from appliance.gateway.polling.poller import Poller
@@ -36,9 +36,12 @@ START_NS = 10**18
 
 
 class Client:
-    """A client at a node. It is told where it may have missed something, as a peer tells it."""
+    """A client at a node. It is told where it may have missed something, as a peer tells it; what must never happen is
+    kept in ``World.violations``, since a poller goes on after any exception.
+    """
 
-    def __init__(self, key: bytes, life: int) -> None:
+    def __init__(self, world: "World", key: bytes, life: int) -> None:
+        self.world = world
         self.key = key
         self.life = life
         self.sent = 0
@@ -55,7 +58,9 @@ class Client:
     def deliver(self, frame: bytes, nonce: int, sequence_num: int, polled: Any) -> bool:
         if self.told:
             return False
-        assert sequence_num > self.received, "a message came twice, or out of order"
+        if sequence_num <= self.received:
+            self.world.violations.append(f"{self.key!r} got message {sequence_num} after {self.received}")
+            return False
         if sequence_num > self.received + 1:
             self.fail(MessagesLost("the canister"))
             return False
@@ -64,6 +69,9 @@ class Client:
 
     def fail(self, error: Exception) -> None:
         self.told = True
+        # Nothing is missing in a queue here, and the canister knows its client; it writes no acknowledgements.
+        if self.life == self.world.now.life and not isinstance(error, CanisterSilent):
+            self.world.violations.append(f"{self.key!r} was told: {error}")
 
     forgotten = fail
 
@@ -167,7 +175,7 @@ class Node:
             await rest()
 
     async def open_client(self, key: bytes) -> None:
-        world, client = self.world, Client(key, self.world.now.life)
+        world, client = self.world, Client(self.world, key, self.world.now.life)
         self.clients[key] = client
         world.clients.append(client)
         async with self.poller.opening():
@@ -200,6 +208,7 @@ class World:
         self.page_size = page_size
         self.history = [State(START_NS)]
         self.clients: list[Client] = []
+        self.violations: list[str] = []
         self.now_s = 1000.0
         self.nodes = {name: Node(self, name) for name in names}
 
@@ -246,6 +255,7 @@ class World:
         return [name for name, node in self.nodes.items() if node.is_alive and node.polls.roles["asking"]]
 
     async def close(self) -> None:
+        assert not self.violations
         for node in self.nodes.values():
             await node.tasks.cancel()
 
