@@ -35,6 +35,7 @@ LAYERS = [
 """From the bottom up. What stands side by side does not import each other."""
 ROOMS = {
     "gateway": [
+        {"sharing"},
         {"tasks", "hooks", "ic", "outbox", "drain", "change", "calls", "connection_handle", "nodes"},
         {"recording"},
         {"absences", "relay", "limits", "hub", "successions", "journal", "budgeted_calls"},

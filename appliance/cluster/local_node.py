@@ -36,3 +36,7 @@ class LocalNode(Protocol):
     @property
     def sessions(self) -> int:
         """How many there are."""
+
+    @property
+    def poll_budget(self) -> float:
+        """Polls a second that it may make."""

@@ -45,6 +45,7 @@ from appliance.cluster.registry.peers import Answering
 from appliance.cluster.registry.speaking import Speaking, address_tag
 from appliance.cluster.requests.requests import Requests
 from appliance.cluster.seal import Seal
+from appliance.cluster.shared.shared_polls import SharedPolls
 from appliance.config.cluster import Cluster
 from appliance.errors import (
     ClusterError,
@@ -122,10 +123,11 @@ class Node:
             heard=self._nudge,
             told=self.requests.told,
         )
+        self.polls = SharedPolls(self, engine, self._tasks, clock=monotonic)
+        self.share = self.polls.share
         self._wake_up = wake_up()
         self._gateway: LocalNode | None = None
-        self._beats = 0
-        self._replaces = ""
+        self._beats, self._replaces = 0, ""
         self._confirmed_at: float | None = None
         self._was_beat_at = monotonic()
         self.own = OwnClients(self, engine.registry, self._tasks, settings.registry)
@@ -165,7 +167,7 @@ class Node:
 
     def serve(self, gateway: LocalNode) -> None:
         """Nudge this gateway, and confirm its places, from now on."""
-        self._gateway = gateway
+        self._gateway = self.polls.gateway = gateway
 
     def describe(self, *, draining: bool, revision: int, failing: str) -> None:
         """Say this of this node from the next heartbeat on (see NodeInfo)."""
@@ -376,8 +378,6 @@ class Node:
 
     def _known(self) -> Iterable[Known]:
         return () if self._gateway is None else self._gateway.known()
-
-    # --- the doorbell -----------------------------------------------------------------------------------------------
 
     def ring(self, canister_id: Principal) -> None:
         """See Nodes."""

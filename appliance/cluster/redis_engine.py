@@ -1,6 +1,7 @@
 """Redis or Valkey as the engine of a cluster. Needs the extra ``cluster``; the only module that imports its client."""
 
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any, cast
@@ -37,6 +38,9 @@ from appliance.cluster.engine import (
 from appliance.cluster.redis_answers import answers, info_of, joined, place_key, word
 from appliance.cluster.registry.engine import KNOWN_MS
 from appliance.cluster.registry.redis_registry import RedisRegistry
+from appliance.cluster.shared.leases import Entries, Lease, Wanted
+from appliance.cluster.shared.redis_leases import RedisLeases
+from appliance.cluster.shared.wire import Address, Login
 from appliance.config.cluster import Cluster
 from appliance.config.fields.engine_url import EngineUrl, parse_engine_url
 from appliance.errors import EngineAway, EngineUnsuitable
@@ -58,7 +62,8 @@ class RedisEngine:
         url = parse_engine_url(settings.url)
         self._prefix = f"icws:{settings.name}:"
         self._doubt = self._prefix + "doubt"
-        self._sentinel, self._redis = _client(url, settings, _Credentials(url.user, read_password))
+        credentials = _Credentials(url.user, read_password)
+        self._sentinel, self._redis = _client(url, settings, credentials)
         self._beat = self._redis.register_script(scripts.BEAT)
         self._leave = self._redis.register_script(scripts.LEAVE)
         self._nodes = self._redis.register_script(scripts.NODES)
@@ -67,6 +72,7 @@ class RedisEngine:
         self._release = self._redis.register_script(scripts.RELEASE)
         self._released = self._redis.register_script(scripts.RELEASED)
         self.registry = RedisRegistry(self._redis, self._prefix)
+        self._leases = RedisLeases(self._redis, self._prefix, _login(url, settings, credentials, self._sentinel))
 
     async def connect(self) -> None:
         """See Engine."""
@@ -170,8 +176,29 @@ class RedisEngine:
                     if message["type"] == "message":
                         (heard if message["channel"] == bell else told)(message["data"])
 
+    async def lease(self, incarnation: str, wanted: Sequence[Wanted]) -> Sequence[Lease]:
+        """See Leases."""
+        with answers():
+            return await self._leases.lease(incarnation, wanted)
+
+    async def put(self, incarnation: str, queue: bytes, epoch: str, number: int, entry: bytes, *, memory: int) -> bool:
+        """See Leases."""
+        with answers():
+            return await self._leases.put(incarnation, queue, epoch, number, entry, memory=memory)
+
+    async def entries(self, queue: bytes, epoch: str, after: int, *, max_bytes: int) -> Entries:
+        """See Leases."""
+        with answers():
+            return await self._leases.entries(queue, epoch, after, max_bytes=max_bytes)
+
+    async def hear(self, heard: Callable[[bytes], None]) -> None:
+        """See Leases."""
+        with answers():
+            await self._leases.hear(heard)
+
     async def close(self) -> None:
         """See Engine."""
+        self._leases.close()
         for client in (self._redis, *(self._sentinel.sentinels if self._sentinel is not None else ())):
             await client.aclose()
             await client.connection_pool.disconnect()
@@ -260,6 +287,24 @@ def _client(url: EngineUrl, settings: Cluster, credentials: CredentialProvider) 
     else:
         options |= {"host": url.hosts[0].host, "port": url.hosts[0].port}
     return None, Redis.from_pool(ConnectionPool(connection_class=kind, max_connections=limit, **options))
+
+
+def _login(url: EngineUrl, settings: Cluster, credentials: _Credentials, sentinel: Sentinel | None) -> Login:
+    """How a connection of our own is made, to where those of the client are."""
+
+    async def find() -> Address:
+        if sentinel is not None:
+            host, port = await sentinel.discover_master(cast("str", url.master))
+            return Address(str(host), int(port))
+        return Address(path=url.path) if url.path is not None else Address(url.hosts[0].host, url.hosts[0].port)
+
+    async def credentials_now() -> tuple[str, ...] | None:
+        if url.user is None and settings.password_file is None:
+            return None
+        return await credentials.get_credentials_async()
+
+    tls = ssl.create_default_context(cafile=settings.ca) if url.is_tls else None
+    return Login(find, credentials_now, url.database, settings.timeout, tls)
 
 
 def check_suitable(info: dict[str, Any]) -> None:

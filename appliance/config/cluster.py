@@ -1,6 +1,6 @@
 """The section of ``gateway.yaml`` for several nodes that serve as one gateway. A part of ``schema``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -66,3 +66,11 @@ class Cluster(Section):
     commands: Annotated[int, Field(ge=4, le=1000), Restart()] = 32
     """Commands to the engine under way at the same time, each with a connection. Further ones are not made, as if the
     engine were away."""
+    share_polls: Annotated[Literal["auto", "always", "never"], Live()] = "auto"
+    """Whether one node asks a canister for all that poll it. ``auto``: where all of them together would poll more often
+    than ``polling.budget``."""
+    memory: Annotated[Size, Field(ge=1024**2, le=16 * 1024**3), Live()] = 64 * 1024**2
+    """Memory of the engine for shared polls: 10 s of replies of canisters, and less where they are more than that. The
+    oldest make room."""
+    audit_interval: Annotated[Duration, Field(ge=1, le=60), Live()] = 10.0
+    """Time between two polls that a node makes itself of a canister that another one asks."""

@@ -72,3 +72,26 @@ class PeerAddressUnusable(ClusterError, reason="peer_address"):
     address: str
     problem: str
     sentence = "the address {address} of cluster.peer cannot be used: {problem}"
+
+
+class EntryForged(ClusterError, reason="entry_forged"):
+    """No node of the cluster wrote this entry of a shared poll."""
+
+    size: int
+    sentence = "the engine has an entry of {size} bytes that no node of this cluster wrote"
+
+
+class EntryReplayed(ClusterError, reason="entry_replayed"):
+    """The engine has an entry of a shared poll at another place than the one that it was written for."""
+
+    written: int
+    found: int
+    sentence = "the engine has entry {written} of another time or place as entry {found}"
+
+
+class EntryUnknown(ClusterError, reason="entry_unknown"):
+    """An entry of a shared poll has another schema: a node of another release wrote it."""
+
+    theirs: int
+    ours: int
+    sentence = "the nodes that share polls write entries of schema {theirs}, this one reads {ours}"

@@ -21,6 +21,11 @@ class LocalNode:
         """Clients that have joined."""
         return len(self._gateway.hub)
 
+    @property
+    def poll_budget(self) -> float:
+        """Polls a second that it may make."""
+        return self._gateway.epochs.poll_budget.rate
+
     def nudge(self, canister_id: Principal) -> None:
         """Poll a canister at once, if it is polled: another node has sent something to it."""
         for epoch in self._gateway.epochs:

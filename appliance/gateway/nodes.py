@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from appliance.crypto import Request
 from appliance.errors import GatewayError
+from appliance.gateway.sharing import SharedQueue, SharingPoller, unshared
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 
@@ -99,6 +100,9 @@ class Nodes(Protocol):
     def ring(self, canister_id: Principal) -> None:
         """Something was sent to this canister: other nodes that poll it should do so at once."""
 
+    def share(self, gateway: Principal, canister_id: Principal, poller: SharingPoller) -> SharedQueue:
+        """Share the polls of the queue that a canister has for this principal of the gateway, until it is closed."""
+
 
 class Alone:
     """A gateway without other nodes."""
@@ -129,6 +133,10 @@ class Alone:
 
     def ring(self, canister_id: Principal) -> None:
         """Does nothing."""
+
+    def share(self, gateway: Principal, canister_id: Principal, poller: SharingPoller) -> SharedQueue:
+        """With nobody."""
+        return unshared(canister_id, poller)
 
 
 def claim_of(join: Join) -> Claim:

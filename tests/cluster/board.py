@@ -26,6 +26,8 @@ from appliance.cluster.engine import (
     OtherFacts,
     Release,
 )
+from appliance.cluster.shared.lease_board import LeaseBoard
+from appliance.cluster.shared.leases import Entries, Lease, Wanted
 from appliance.errors import EngineAway
 from appliance.gateway.nodes import Claim, Place
 from tests.cluster.registry_board import RegistryBoard
@@ -50,6 +52,8 @@ class Board:
     rewrite: Callable[[str, bytes], list[tuple[str, bytes]]] = lambda to, message: [(to, message)]
     """What the engine makes of a message: which others, to whom."""
     doubted_until: tuple[int, int] | None = (0, FOREVER_MS)
+    leases: LeaseBoard = field(default_factory=LeaseBoard)
+    hearers: list[Callable[[bytes], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.registry = RegistryBoard(self)
@@ -57,6 +61,7 @@ class Board:
     def flush(self) -> None:
         self.registry.clear()
         self.facts = self.doubted_until = None
+        self.leases = LeaseBoard()
         for each in (self.names, self.infos, self.openings, self.places):
             each.clear()
 
@@ -265,6 +270,34 @@ class MemoryEngine:
         finally:
             self.board.listeners.remove(mine)
             self.board.told.pop(incarnation, None)
+
+    async def lease(self, incarnation: str, wanted: Sequence[Wanted]) -> Sequence[Lease]:
+        return await self.do("lease", lambda: self.board.leases.lease(incarnation, wanted, self.board.now_ms))
+
+    async def put(self, incarnation: str, queue: bytes, epoch: str, number: int, entry: bytes, *, memory: int) -> bool:
+        def put() -> bool:
+            leases, now_ms = self.board.leases, self.board.now_ms
+            if not leases.put(incarnation, queue, epoch, number, entry, memory=memory, now_ms=now_ms):
+                return False
+            for heard in list(self.board.hearers):
+                heard(queue)
+            return True
+
+        return await self.do("put", put)
+
+    async def entries(self, queue: bytes, epoch: str, after: int, *, max_bytes: int) -> Entries:
+        leases = self.board.leases
+        read = lambda: leases.entries(queue, epoch, after, max_bytes=max_bytes, now_ms=self.board.now_ms)  # noqa: E731
+        return await self.do("entries", read)
+
+    async def hear(self, heard: Callable[[bytes], None]) -> None:
+        await self.do("hear", lambda: None)
+        mine = lambda queue: None if self.is_deaf else heard(queue)  # noqa: E731
+        self.board.hearers.append(mine)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.board.hearers.remove(mine)
 
     async def close(self) -> None:
         pass

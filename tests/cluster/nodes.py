@@ -57,6 +57,7 @@ class Local:
         self.clients: dict[bytes, Known] = {}
         self.to_tell: list[Known] = []
         self.gave_up: list[str] = []
+        self.poll_budget = 200.0
 
     def nudge(self, canister_id: Principal) -> None:
         self.nudged.append(canister_id)

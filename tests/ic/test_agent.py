@@ -25,12 +25,13 @@ from appliance.errors import (
     TooLarge,
     UncertifiedReject,
 )
-from appliance.ic.agent import OWN_PATIENCE, Agent, EndpointReply
+from appliance.ic.agent import OWN_PATIENCE, Agent
 from appliance.ic.api import PROBE_AGAIN_NS
 from appliance.ic.attempts import ENOUGH_ACCEPTANCES
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
+from appliance.ic.queries import EndpointReply
 from appliance.ic.route import Route
 from appliance.threads import READ_AT_ONCE, VERIFICATION
 from tests.ic.conftest import AgentFor

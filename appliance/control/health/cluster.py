@@ -219,6 +219,22 @@ class Answering(Protocol):
         """Questions by result."""
 
 
+class SharedPolls(Protocol):
+    """The polls that nodes share (``cluster.shared.shared_polls.SharedPolls``)."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What became of their entries."""
+
+    @property
+    def roles(self) -> Mapping[str, int]:
+        """The canisters that this node polls, by who asks them."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why some canister's polls are not shared any more, as a sentence."""
+
+
 class ClusterNode(Protocol):
     """A node in its cluster (``cluster.node.Node``)."""
 
@@ -246,6 +262,10 @@ class ClusterNode(Protocol):
     @property
     def rings(self) -> Mapping[str, int]:
         """Messages of the doorbell by result."""
+
+    @property
+    def polls(self) -> SharedPolls:
+        """The polls that it shares with others."""
 
     @property
     def contact(self) -> Contact:
@@ -291,9 +311,11 @@ def finding_of(node: ClusterNode | None) -> Finding:
 
 
 def problem_of(node: ClusterNode) -> str | None:
-    """What keeps the node from its cluster, or from ringing for the others, as a sentence; None where nothing does."""
+    """What keeps the node from its cluster, from ringing for the others, or from taking what they got, as a sentence;
+    None where nothing does.
+    """
     if node.contact.state != "joined":
         return f"this node goes on without its cluster: {node.contact.problem}"
     if node.bell_problem is not None:
         return f"nodes poll at their own pace, not when something is sent at another: {node.bell_problem}"
-    return node.speaking.problem
+    return node.speaking.problem or node.polls.problem

@@ -169,6 +169,26 @@ QUESTION = _closed(
     ("answered", "refused"),
     other=False,
 )
+POLLED = _closed(
+    "role",
+    "`asking` for all nodes that poll the canister, `following` one that does, `alone`: for itself; `ended`: for "
+    "itself, because what should have come from another node did not",
+    ("asking", "following", "alone", "ended"),
+    other=False,
+)
+ENTRY = _closed(
+    "result",
+    "`written` for others, `lost`: not written in time, `unshared`: too large, or not whole; of those of another node "
+    "`taken`, `gap`: behind something that was not seen here, `trimmed`: deleted before it was read, `dropped`: too "
+    "many waited, `stale`: too old, `unread`: what it takes to verify it could not be read, `new epoch`: another node "
+    "asks; `forged`, `replayed`, `unknown` (another schema), `unverified` and `ended`: the polls of a canister are not "
+    "shared any more",
+    (
+        *("written", "lost", "unshared", "taken", "gap", "trimmed", "dropped", "stale", "unread", "new epoch"),
+        *("forged", "replayed", "unknown", "unverified", "ended"),
+    ),
+    other=False,
+)
 VERSION = Label("version", "the version of the gateway", None, 1)
 PRINCIPAL = Label("principal", "the principal of the gateway", None, 1)
 
@@ -371,6 +391,12 @@ COMMANDS_LIMIT = _CLUSTER.gauge("icws_cluster_commands_limit", "The most of them
 COMMANDS_LATE = _CLUSTER.counter("icws_cluster_late_commands_total", "Commands to the engine that took too long.")
 COMMANDS_DROPPED = _CLUSTER.counter(
     "icws_cluster_dropped_commands_total", "Commands that were not made, because too many were under way."
+)
+POLLED_CANISTERS = _CLUSTER.gauge(
+    "icws_cluster_polled_canisters", "Canisters that this node polls, by who asks them.", POLLED
+)
+ENTRIES = _CLUSTER.counter(
+    "icws_cluster_entries_total", "Answers of canisters that nodes shared, by what became of them here.", ENTRY
 )
 
 REGISTRY = _CLUSTER.gauge(

@@ -343,6 +343,8 @@ def _cluster(node: ClusterNode) -> Iterator[Sample]:
     yield from _by(m.SPOKEN_FOR, m.SPOKEN, node.spoken_for)
     yield m.RETURNED, (), node.returned
     yield from _by(m.QUESTIONS, m.QUESTION, node.answering.counts)
+    yield from _by(m.POLLED_CANISTERS, m.POLLED, node.polls.roles)
+    yield from _by(m.ENTRIES, m.ENTRY, node.polls.counts)
 
 
 def _reloads(counts: ReloadCounts) -> Iterator[Sample]:
