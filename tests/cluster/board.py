@@ -161,7 +161,7 @@ class Board:
         if before is not None and before[3] != node:
             if self.lives(*before[2:]):
                 return "taken"
-            if before[2] not in self.registry.given:
+            if self.registry.given.get(before[2]) != "given":
                 return "unknown"
         if self.registry.someone_silent(node):
             return "unknown"
