@@ -100,7 +100,7 @@ class RegistryBoard:
                 return "taken"
         elif by is None and (owner.node, key) in self.told_:
             return "taken"
-        if any(self._has(name, key) for name in board.infos if name != owner.node):
+        if not place.group and any(self._has(name, key) for name in board.infos if name != owner.node):
             self.drop(owner, key)
             return "taken"
         if place.group:

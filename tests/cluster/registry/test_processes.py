@@ -111,8 +111,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE_S):  # noqa: ASYNC110 - nothing here tells when
-        while not (await found if asyncio.iscoroutine(found := condition()) else found):
+    async with asyncio.timeout(PATIENCE_S):
+        while not (  # noqa: ASYNC110 - nothing here tells when
+            await found if asyncio.iscoroutine(found := condition()) else found
+        ):
             await asyncio.sleep(0.05)
 
 
