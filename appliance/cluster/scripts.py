@@ -135,7 +135,8 @@ for i, key in ipairs(KEYS) do
   local since = math.min(now, tonumber(ARGV[4 + i]))
   local state, at, process, node = place_of(key)
   local is_later = at and tonumber(at) >= since and tonumber(at) <= now
-  local is_closing = state == 'c' and lives(ARGV[4] .. 'node:', node, process)
+  -- Here a client waits for its earlier close call, and has a later time then.
+  local is_closing = state == 'c' and node ~= ARGV[1] and lives(ARGV[4] .. 'node:', node, process)
   if not (state and (is_closing or is_later)) or (state == 'h' and node == ARGV[1]) then
     hold(key, 'h', since, ARGV[2], ARGV[1], ARGV[3])
   end

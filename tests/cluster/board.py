@@ -149,7 +149,8 @@ class Board:
             since_ms = min(self.now_ms, at_ms)
             before = self.living(self.places.get(place))
             is_kept = before is not None and (
-                (before[0] == "closing" and self.lives(*before[2:])) or since_ms <= before[1] <= self.now_ms
+                (before[0] == "closing" and before[3] != node and self.lives(*before[2:]))
+                or since_ms <= before[1] <= self.now_ms
             )
             if not is_kept or (before is not None and (before[0], before[3]) == ("held", node)):
                 self.places[place] = ("held", since_ms, incarnation, node), self.now_ms + HELD_MS

@@ -128,7 +128,7 @@ class RedisRegistry:
         """See Registry."""
         keys: list[bytes | str] = [place_key(self._prefix, each) for each in places]
         with answers():
-            held = await self._redis.mget(keys)
+            held: list[bytes | None] = await self._redis.mget(keys)  # type: ignore[assignment]
         return [(each or b"").split(b":", 3)[::2][:2] == [b"h", incarnation.encode()] for each in held]
 
     def _key(self, place: Place) -> list[bytes]:

@@ -238,31 +238,19 @@ class World:
             return
         at = self.board.infos.get(node.name, (0, "", None))[0]
         is_out = engine.is_away or node.contact.state != "joined"
-        under_way = [
-            each
-            for other in self.processes.values()
-            for each in other.due
-            if Session(each.known, other).group == session.group and (each.ticks is not None or other is process)
-        ]
-        if is_out and (self.board.now_ms - at <= SILENT_MS or under_way):
+        if is_out and (self.board.now_ms - at <= SILENT_MS or self._is_being_closed(session)):
             return  # nobody can know of it
         if not await self._waits(process, session):
             return
-        if any(each.ticks is not None for each in under_way if each in process.due):
-            return
         request_id = b"" if generation == "v0" else number.to_bytes(32, "big")
         claim = Claim(known.place, known.client, key, request_id, NOW_NS + 240 * 10**9, known)
+        unknown = node.claims["unknown"]
         try:
             await node.claim(claim, lambda _: None)
         except GatewayError:
             return
-        if any(
-            each.ticks is not None and Session(each.known, process).group == session.group
-            for other in self.processes.values()
-            for each in other.due
-        ):
-            if node.claims["unknown"]:
-                return  # as above: the claim was not made, and the opening is not sent here
+        if node.claims["unknown"] > unknown and self._is_being_closed(session):
+            return  # as above
         node.know(known)
         self.every.append(session)
         self.open[session.group] = session
@@ -272,6 +260,14 @@ class World:
         if node.contact.state == "joined" and known.place.group:
             await self._beat(process)  # at once, where the claim was not made
         self.note(f"{known.client} {key!r} opens at {node.name} ({node.contact.state})")
+
+    def _is_being_closed(self, session: Session) -> bool:
+        """Whether a close call that ends it is under way."""
+        return any(
+            each.ticks is not None and Session(each.known, process).group == session.group
+            for process in self.processes.values()
+            for each in process.due
+        )
 
     async def _waits(self, process: Process, session: Session) -> bool:
         """Whoever comes back waits for the close call of its earlier session here."""
@@ -399,7 +395,7 @@ class World:
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
-    async def step(self) -> None:
+    async def step(self) -> None:  # noqa: PLR0912 - one for each fault
         chance = self.chance
         process = self.processes.get(chance.choice(self.names))
         match chance.choices(*zip(*WEIGHTS, strict=True))[0]:
