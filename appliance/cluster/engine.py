@@ -176,7 +176,7 @@ class Engine(Leases, Protocol):
         """
 
     async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
-        """Confirm places. One that is held by another node since later, or being closed, stays as it is."""
+        """Confirm places. One that is held by another node since later, or closed by a living one, stays as it is."""
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """``free`` where no other node holds the place: then it is being closed, by this node. ``unknown`` where

@@ -18,7 +18,7 @@ class LocalNode(Protocol):
         """The places that sessions of this node have."""
 
     def known(self) -> Iterable[Known]:
-        """The clients of this node that canisters may know, also those that left and could not be reported."""
+        """The clients of sessions of this node that canisters may know."""
 
     def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError]) -> int:
         """Close the sessions of clients that canisters were told of. Returns how many there were."""

@@ -261,11 +261,13 @@ class Node:
         and go on as another process of this node. Raises EngineAway.
         """
         told = await self.speaking.told_in_the_name_of(self.incarnation)
+        places = [] if self._gateway is None else list(self._gateway.held())
+        taken = await self.speaking.taken_from(self.incarnation, places)
 
         def was_told(known: Known) -> Told:
             since_ms = told.get(field_of(known.canister_id, known.client_key))
             if since_ms is None:
-                return "no"
+                return "maybe" if known.place in taken else "no"
             # A key of v0 may have opened another session here since then, before the close call or after it.
             since = self._claiming.places.since(known.place)
             return "yes" if since is None or self._claiming.time.earliest_ms(since) <= since_ms else "maybe"

@@ -79,6 +79,9 @@ local function lives(prefix, node, incarnation)
   return string.sub(redis.call('GET', prefix .. node) or '', 1, #incarnation) == incarnation
 end
 local function is_given(prefix, incarnation)
+  return redis.call('GET', prefix .. 'given:' .. incarnation) == 'given'
+end
+local function was_given(prefix, incarnation)
   return redis.call('EXISTS', prefix .. 'given:' .. incarnation) == 1
 end
 -- Whether a node may have a client of which the engine knows nothing: any that is silent and not given up.
@@ -98,7 +101,7 @@ CLAIM = (
     + """
 local is_placed = ARGV[6] ~= ''
 local since = math.min(now, tonumber(ARGV[4]))
-if is_given(ARGV[7], ARGV[2]) then return 'given' end
+if was_given(ARGV[7], ARGV[2]) then return 'given' end
 if is_placed then
   local state, at, process, node = place_of(KEYS[2])
   if state == 'c' and node ~= ARGV[1] and lives(ARGV[6], node, process) then return 'leaving' end
@@ -127,12 +130,14 @@ HOLD = (
     NOW
     + PLACE
     + """
-if is_given(ARGV[4], ARGV[2]) then return end
+if was_given(ARGV[4], ARGV[2]) then return end
 for i, key in ipairs(KEYS) do
   local since = math.min(now, tonumber(ARGV[4 + i]))
   local state, at, process, node = place_of(key)
   local is_later = at and tonumber(at) >= since and tonumber(at) <= now
-  if not state or (state == 'h' and (node == ARGV[1] or not is_later)) then
+  -- Here a client waits for its earlier close call, and has a later time then.
+  local is_closing = state == 'c' and node ~= ARGV[1] and lives(ARGV[4] .. 'node:', node, process)
+  if not (state and (is_closing or is_later)) or (state == 'h' and node == ARGV[1]) then
     hold(key, 'h', since, ARGV[2], ARGV[1], ARGV[3])
   end
 end

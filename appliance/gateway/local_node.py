@@ -39,11 +39,9 @@ class LocalNode:
                 yield place
 
     def known(self) -> Iterator[Known]:
-        """The clients that canisters may know, also those that left and whose close call waits."""
-        for epoch in self._gateway.epochs:
-            for entry in epoch.late_close_calls.entries():
-                if not entry.node:
-                    yield entry.known(epoch.principal)
+        """The clients of sessions here that canisters may know. Not those that left and whose close call waits: they
+        may have been told of by others.
+        """
         for _, known in self._clients():
             yield known
 

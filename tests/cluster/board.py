@@ -153,9 +153,11 @@ class Board:
         for place, at_ms in held:
             since_ms = min(self.now_ms, at_ms)
             before = self.living(self.places.get(place))
-            if before is None or (
-                before[0] == "held" and (before[3] == node or not since_ms <= before[1] <= self.now_ms)
-            ):
+            is_kept = before is not None and (
+                (before[0] == "closing" and before[3] != node and self.lives(*before[2:]))
+                or since_ms <= before[1] <= self.now_ms
+            )
+            if not is_kept or (before is not None and (before[0], before[3]) == ("held", node)):
                 self.places[place] = ("held", since_ms, incarnation, node), self.now_ms + HELD_MS
 
     def release(self, node: str, incarnation: str, place: Place) -> Release:
@@ -166,7 +168,7 @@ class Board:
         if before is not None and before[3] != node:
             if self.lives(*before[2:]):
                 return "taken"
-            if before[2] not in self.registry.given:
+            if self.registry.given.get(before[2]) != "given":
                 return "unknown"
         if self.registry.someone_silent(node):
             return "unknown"

@@ -1,6 +1,6 @@
 """The part of the board that knows who may be known to which canister, as the scripts at Redis are meant."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -100,7 +100,7 @@ class RegistryBoard:
                 return "taken"
         elif by is None and (owner.node, key) in self.told_:
             return "taken"
-        if any(self._has(name, key) for name in board.infos if name != owner.node):
+        if not place.group and any(self._has(name, key) for name in board.infos if name != owner.node):
             self.drop(owner, key)
             return "taken"
         if place.group:
@@ -111,7 +111,7 @@ class RegistryBoard:
                     self.drop(owner, key)
                     return "taken"
                 is_owners = name == owner.node and (is_own or holder == owner.incarnation)
-                if name != node and not is_owners and holder not in self.given:
+                if name != node and not is_owners and self.given.get(holder) != "given":
                     return "unknown"
             if self.someone_silent(owner.node):
                 return "unknown"
@@ -146,9 +146,13 @@ class RegistryBoard:
             key: since for (name, key), (who, since) in self.told_.items() if name == node and who == incarnation
         }
 
+    def holds(self, incarnation: str, places: Sequence[Place]) -> list[bool]:
+        held = [self.board.living(self.board.places.get(each)) for each in places]
+        return [each is not None and (each[0], each[2]) == ("held", incarnation) for each in held]
+
     def someone_silent(self, but: str) -> bool:
         return any(
-            name != but and self.board.now_ms - at > SILENT_MS and incarnation not in self.given
+            name != but and self.board.now_ms - at > SILENT_MS and self.given.get(incarnation) != "given"
             for name, (at, incarnation, _) in self.board.infos.items()
         )
 

@@ -325,6 +325,23 @@ async def test_a_claim_that_was_delayed_takes_no_place_that_its_own_node_is_clos
             await other.node.claim(claim(b"", group=GROUP.group), nobody)
 
 
+async def test_a_close_call_of_a_process_that_died_keeps_nobody_from_confirming_the_place():
+    board = Board()
+    engine = MemoryEngine(board)
+    async with beating(engine, "b", settle_s=0) as it:
+        killed = Beating(MemoryEngine(board), "a").node
+        board.beat(killed._next_beat())
+        assert board.release("a", killed.incarnation, GROUP) == "free"
+        passing(board, 11, it)
+        engine.is_away = True
+        await it.beat()
+        assert await it.node.claim(claim(b"", group=GROUP.group), nobody) is False
+        it.local.places = [GROUP]
+        engine.is_away = False
+        await it.beat()
+        assert board.places[GROUP][0][::3] == ("held", "b")
+
+
 async def test_a_clock_of_the_engine_that_is_set_back_keeps_nobody_from_a_place():
     board = Board(now_ms=10**9)
     async with beating(MemoryEngine(board), "a", settle_s=0) as it, beating(MemoryEngine(board), "b") as other:

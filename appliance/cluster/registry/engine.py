@@ -82,6 +82,9 @@ class Registry(Protocol):
         by field, with the time of the engine (ms) when that began.
         """
 
+    async def holds(self, incarnation: str, places: Sequence[Place]) -> Sequence[bool]:
+        """Whether each of these places is still held for a session by this process."""
+
 
 class ClusterEngine(Engine, Protocol):
     """An engine with its registry."""

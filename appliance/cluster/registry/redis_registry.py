@@ -124,5 +124,12 @@ class RedisRegistry:
                     told[field] = int(since)
         return told
 
+    async def holds(self, incarnation: str, places: Sequence[Place]) -> Sequence[bool]:
+        """See Registry."""
+        keys: list[bytes | str] = [place_key(self._prefix, each) for each in places]
+        with answers():
+            held: list[bytes | None] = await self._redis.mget(keys)  # type: ignore[assignment]
+        return [(each or b"").split(b":", 3)[::2][:2] == [b"h", incarnation.encode()] for each in held]
+
     def _key(self, place: Place) -> list[bytes]:
         return [place_key(self._prefix, place)] if place.group else []

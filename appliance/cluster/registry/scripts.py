@@ -112,15 +112,16 @@ local function taken()
   redis.call('HDEL', telling, field)
   return 'taken'
 end
-local all = redis.call('HGETALL', prefix .. 'nodes')
-for i = 1, #all, 2 do
-  if all[i] ~= owner then
-    local at, other = string.match(all[i + 1], '^(%d+)|(%x+)|')
-    local has = redis.call('HGET', prefix .. 'known:' .. all[i], field)
-    if other and has and string.sub(has, 1, 16) == other and lives(names, all[i], other) then return taken() end
+if not KEYS[1] then
+  local all = redis.call('HGETALL', prefix .. 'nodes')
+  for i = 1, #all, 2 do
+    if all[i] ~= owner then
+      local at, other = string.match(all[i + 1], '^(%d+)|(%x+)|')
+      local has = redis.call('HGET', prefix .. 'known:' .. all[i], field)
+      if other and has and string.sub(has, 1, 16) == other and lives(names, all[i], other) then return taken() end
+    end
   end
-end
-if KEYS[1] then
+else
   local state, at, holder, name = place_of(KEYS[1])
   if state and lives(names, name, holder) and (name ~= node or (state == 'h' and owner ~= node)) then return taken() end
   if state and name ~= node and not (name == owner and (owner == node or holder == process)) then

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -15,13 +16,15 @@ from appliance.cluster.registry.evidence import ASKED_WITHIN_S, Evidence, Outcom
 from appliance.cluster.registry.own import Process
 from appliance.cluster.seal import Seal
 from appliance.errors import Malformed
-from appliance.gateway.nodes import Known
+from appliance.gateway.nodes import Known, Place
 from appliance.gateway.tasks import Tasks
 
 _log = structlog.get_logger(__name__)
 
 PAGE = 200
 """Clients that are looked at with one heartbeat."""
+PLACES = 500
+"""In one command."""
 PENDING = 500
 """Close calls that wait for their turn, beyond which no more are added."""
 AGAIN_S = 120.0
@@ -204,3 +207,16 @@ class Speaking:
         return await process.commands.run(
             lambda: self._registry.returned(process.name, incarnation), process.timeout_s, is_vital=True
         )
+
+    async def taken_from(self, incarnation: str, places: Sequence[Place]) -> set[Place]:
+        """Which of these places a process that was given up does not hold any more, or never did: their canisters may
+        have been told of an earlier session, and have ended this one. Raises EngineAway.
+        """
+        process, taken = self._process, set[Place]()
+        for start in range(0, len(places), PLACES):
+            part = places[start : start + PLACES]
+            holds = await process.commands.run(
+                partial(self._registry.holds, incarnation, part), process.timeout_s, is_vital=True
+            )
+            taken.update(each for each, is_held in zip(part, holds, strict=True) if not is_held)
+        return taken

@@ -77,11 +77,6 @@ class LateCloseCalls:
         """Clients whose close call is not done, nor given up."""
         return sum(len(group.entries) for group in self._groups.values())
 
-    def entries(self) -> Iterable[Entry]:
-        """The clients whose close call is not done, nor given up."""
-        for group in list(self._groups.values()):
-            yield from list(group.entries)
-
     def start(self, entries: Iterable[Entry]) -> None:
         """Begin with these clients too, the first to open first."""
         if self._is_stopped:

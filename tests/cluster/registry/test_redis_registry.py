@@ -31,7 +31,7 @@ PROCESSES = [("a", "a" * 16), ("a", "1" * 16), ("b", "b" * 16), ("c.2", "c" * 16
 FIELDS = [b"x" * 16, b"\x00:|" + b"y" * 13]
 PLACES = [Place(CANISTER, b""), Place(CANISTER, b"x")]
 STEPS = ["beat", "die", "silence", "claim", "hold", "release", "write", "give_up", "clients", "drop", "tell", "told"]
-STEPS += ["tell", "returned"]
+STEPS += ["tell", "returned", "holds"]
 SEEDS = 25
 LENGTH = 60
 
@@ -116,6 +116,9 @@ class Both:
         ours, theirs = await self._both("returned", *who)
         return sorted(ours), sorted(theirs)
 
+    async def _holds(self, who: tuple[str, str]) -> tuple[Any, Any]:
+        return await self._both("holds", who[1], [Place(CANISTER, b"x"), Place(CANISTER, b"y")])
+
     async def _both(self, name: str, *args: Any, **options: Any) -> tuple[Any, Any]:
         ours = await getattr(self.engine.registry, name)(*args, **options)
         return ours, getattr(self.board.registry, name)(*args, **options)
@@ -161,6 +164,7 @@ ARGUMENTS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "tell": lambda who, owner, field, place, flag: (who, owner, field, place),
     "told": lambda who, owner, field, place, flag: (who, owner, field, place, flag),
     "returned": lambda who, *_: (who,),
+    "holds": lambda who, *_: (who,),
 }
 
 
