@@ -21,7 +21,7 @@ import structlog
 from appliance.cluster import rings
 from appliance.cluster.claims.claiming import Claiming
 from appliance.cluster.commands import Commands
-from appliance.cluster.contact import BEAT_S, SETTLE_S, Contact
+from appliance.cluster.contact import LIVING_S, SETTLE_S, Contact
 from appliance.cluster.doorbell import Doorbell
 from appliance.cluster.engine import (
     DEAD_MS,
@@ -66,8 +66,6 @@ CONFIRM_S = 900.0
 """Between two times that all places of this node are confirmed at the engine: a quarter of ``engine.HELD_MS``."""
 CONFIRMED_AT_ONCE = 500
 """Places in one command."""
-LIVING_S = 3 * BEAT_S
-"""How long a start watches the heartbeats of a node with its own name, to see whether that lives."""
 FINISH_S = 1.0
 """For commands that are under way at the end."""
 
