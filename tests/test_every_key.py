@@ -371,7 +371,7 @@ CASES = {
     "cluster.ca": Case("a.pem", node(lambda it: it and it.settings.ca), CLUSTER),
     "cluster.claim_timeout": Case("7ms", node(lambda it: it and it.settings.claim_timeout), CLUSTER),
     "cluster.timeout": Case("7s", node(lambda it: it and it.timeout_s), CLUSTER),
-    "cluster.peer": Case("127.0.0.1:2", node(lambda it: it and it.settings.peer), CLUSTER),
+    "cluster.peer": Case("unix:/tmp/icws-peer.sock", node(lambda it: it and it.settings.peer), CLUSTER),
     "cluster.give_up_after": Case("7s", node(lambda it: it and it.settings.give_up_after), CLUSTER),
     "cluster.registry": Case("7MiB", node(lambda it: it and it.settings.registry), CLUSTER),
     "cluster.request_timeout": Case("7s", node(lambda it: it and it.settings.request_timeout), CLUSTER),
