@@ -111,15 +111,7 @@ class Node:
         self._tasks = Tasks()
         self.requests = Requests(self, engine, self._tasks, clock=clock)
         self._doorbell = Doorbell(
-            engine,
-            self.commands,
-            self._tasks,
-            incarnation=self.incarnation,
-            timeout_s=settings.timeout,
-            seal=lambda: self.seal,
-            numbers=self.requests.numbers,
-            heard=self._nudge,
-            told=self.requests.told,
+            self, engine, self._tasks, numbers=self.requests.numbers, heard=self._nudge, told=self.requests.told
         )
         self.polls = SharedPolls(self, engine, self._tasks, clock=monotonic)
         self.share = self.polls.share
@@ -273,7 +265,7 @@ class Node:
         ended = 0 if self._gateway is None else self._gateway.end(was_told, NodeGivenUp)
         self.returned += 1
         self.incarnation = secrets.token_hex(rings.SENDER_BYTES)
-        self._doorbell.rename(self.incarnation)
+        self._doorbell.reconnect()
         self._confirmed_at = None
         _log.warning("this node was given up by the others, and begins anew", node=self.name, sessions=ended)
 

@@ -92,7 +92,7 @@ class Process(Beating):
             settings={"peer": f"10.0.0.1:{1000 + ord(name)}"},
         )
         self.node.incarnation = f"{world.number():016x}"
-        self.node._doorbell.rename(self.node.incarnation)
+        self.node._doorbell.reconnect()
         self.node._clock = lambda: NOW_NS + skew_s * 10**9
         self.now = world.now
         self.node.contact = type(self.node.contact)("away", self.now, problem="it was not asked yet")
