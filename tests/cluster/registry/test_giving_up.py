@@ -347,7 +347,7 @@ async def test_a_key_of_v0_that_came_back_since_is_reported_with_a_close_call_of
     async with house("a", "b") as it:
         ended: list[tuple[str, str]] = []
         local = it.nodes["a"].local
-        local.end = lambda was_told, error: (
+        local.end = lambda was_told, error, node: (
             ended.extend(  # type: ignore[method-assign]
                 (each.client, was_told(each)) for each in local.clients.values()
             )
