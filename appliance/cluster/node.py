@@ -217,6 +217,7 @@ class Node:
             self._confirmed_at = now
             await self._confirm()
             self.own.confirm()
+        self.own.ledger.limit = self.settings.registry
         await self.own.flush()
         if self._gateway is not None:
             await self.speaking.look(self._gateway, self.settings.give_up_after)

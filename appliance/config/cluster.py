@@ -39,7 +39,7 @@ class Cluster(Section):
     connection reads it."""
     ca: Annotated[File | None, Restart()] = None
     """PEM file with the authorities that may have signed the certificate of the engine. null: those of this machine."""
-    peer: Annotated[str | None, AfterValidator(check_peer), Restart()] = None
+    peer: Annotated[Annotated[str, AfterValidator(check_peer)] | None, Restart()] = None
     """Where this node shows the others that it lives, whatever the engine says: ``HOST:PORT`` or ``unix:PATH``, as the
     others reach it, and where it listens. null: nobody gives this node up when it dies, and its canisters are told of
     its clients by its next start."""
