@@ -47,14 +47,7 @@ from appliance.cluster.requests.requests import Requests
 from appliance.cluster.seal import Seal
 from appliance.cluster.shared.shared_polls import SharedPolls
 from appliance.config.cluster import Cluster
-from appliance.errors import (
-    ClusterError,
-    ClusterMismatch,
-    EngineAway,
-    GatewayError,
-    NodeGivenUp,
-    NodeNameTaken,
-)
+from appliance.errors import ClusterError, ClusterMismatch, EngineAway, GatewayError, NodeGivenUp, NodeNameTaken
 from appliance.gateway.nodes import Claim, Holding, Known, Place, Told
 from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.tasks import Tasks
@@ -214,6 +207,7 @@ class Node:
             self._confirmed_at = now
             await self._confirm()
             self.own.confirm()
+        self.own.ledger.limit = self.settings.registry
         await self.own.flush()
         if self._gateway is not None:
             await self.speaking.look(self._gateway, self.settings.give_up_after)
@@ -262,7 +256,7 @@ class Node:
             since = self._claiming.places.since(known.place)
             return "yes" if since is None or self._claiming.time.earliest_ms(since) <= since_ms else "maybe"
 
-        ended = 0 if self._gateway is None else self._gateway.end(was_told, NodeGivenUp)
+        ended = 0 if self._gateway is None else self._gateway.end(was_told, NodeGivenUp, self.name)
         self.returned += 1
         self.incarnation = secrets.token_hex(rings.SENDER_BYTES)
         self._doorbell.reconnect()
