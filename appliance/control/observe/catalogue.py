@@ -1,4 +1,4 @@
-"""The catalogue of metrics: name, type, help text and labels of each, with the bounds of the labels.
+"""The catalogue of metrics: name, type, help text and labels of each.
 
 Counters end in ``_total``; a name with a unit ends in that unit, which is seconds or bytes. The documentation, the
 dashboard and the alerts are generated from this file, and no other metric is exported.
