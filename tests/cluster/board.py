@@ -1,132 +1,13 @@
-"""An engine in memory, as the scripts at Redis are meant: the model of their tests, and an engine with faults."""
+"""An engine in memory with faults: each node has its own way to a board."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.cluster.engine import (
-    CLOSING_MS,
-    DEAD_MS,
-    FORGOTTEN_MS,
-    HELD_MS,
-    MAX_CLAIM_MS,
-    SILENT_MS,
-    Beat,
-    BeatAnswer,
-    ClaimAnswer,
-    Facts,
-    Joined,
-    NameHeld,
-    NodeInfo,
-    NodeRecord,
-    OtherFacts,
-    Release,
-)
+from appliance.cluster.engine import Beat, BeatAnswer, ClaimAnswer, NodeRecord, Release
+from appliance.cluster.local_engine.board import Board
 from appliance.errors import EngineAway
 from appliance.gateway.nodes import Claim, Held, Place
-
-FOREVER_MS = 10**15
-
-
-@dataclass
-class Board:
-    """What an engine holds that has never lost anything. ``now_ms`` is its clock, which the test sets."""
-
-    now_ms: int = 0
-    facts: tuple[Facts, int] | None = None
-    names: dict[str, tuple[str, int]] = field(default_factory=dict)
-    infos: dict[str, tuple[int, str, NodeInfo]] = field(default_factory=dict)
-    openings: dict[tuple[bytes, bytes, bytes], tuple[str, int]] = field(default_factory=dict)
-    places: dict[Place, tuple[tuple[str, int, str, str], int]] = field(default_factory=dict)
-    listeners: list[Callable[[bytes], None]] = field(default_factory=list)
-    doubted_until: tuple[int, int] | None = (0, FOREVER_MS)
-
-    def flush(self) -> None:
-        self.facts = self.doubted_until = None
-        for each in (self.names, self.infos, self.openings, self.places):
-            each.clear()
-
-    def _living(self, value: tuple[Any, int] | None) -> Any:
-        return None if value is None or value[1] <= self.now_ms else value[0]
-
-    def _lives(self, incarnation: str, node: str) -> bool:
-        return (self._living(self.names.get(node)) or "").startswith(incarnation)
-
-    def beat(self, beat: Beat) -> BeatAnswer:
-        if (theirs := self._living(self.facts)) is not None and theirs != beat.facts:
-            return OtherFacts(theirs)
-        held = self._living(self.names.get(beat.node))
-        if held is not None and not held.startswith(beat.incarnation) and held != beat.replaces:
-            return NameHeld(held)
-        was_known = held is not None and held.startswith(beat.incarnation)
-        known = self._living(self.doubted_until)
-        doubt = max(self.now_ms + MAX_CLAIM_MS if known is None else known, self.now_ms + beat.doubt_ms)
-        at, before, _ = self.infos.get(beat.node, (0, beat.incarnation, None))
-        if before != beat.incarnation:
-            doubt = max(doubt, at + MAX_CLAIM_MS)
-        self.doubted_until = doubt, self.now_ms + FORGOTTEN_MS
-        self.facts = beat.facts, self.now_ms + DEAD_MS
-        self.names[beat.node] = beat.value, self.now_ms + DEAD_MS
-        self.infos[beat.node] = self.now_ms, beat.incarnation, beat.info
-        return Joined(was_known)
-
-    def leave(self, node: str, incarnation: str) -> None:
-        held = self._living(self.names.get(node))
-        if held is not None and held.startswith(incarnation):
-            del self.names[node]
-            self.infos.pop(node, None)
-            if not self.infos:
-                self.facts = None
-
-    def nodes(self) -> list[NodeRecord]:
-        for name, (at, _, _) in list(self.infos.items()):
-            if self.now_ms - at > FORGOTTEN_MS:
-                del self.infos[name]
-            elif self.now_ms - at > SILENT_MS and (doubt := self._living(self.doubted_until)) is not None:
-                self.doubted_until = max(doubt, at + MAX_CLAIM_MS), self.now_ms + FORGOTTEN_MS
-        return [
-            NodeRecord(name, incarnation, self.now_ms - at, info)
-            for name, (at, incarnation, info) in sorted(self.infos.items())
-        ]
-
-    def claim(self, node: str, incarnation: str, claim: Claim, now_ns: int) -> ClaimAnswer:
-        if claim.place.group:
-            held = self._living(self.places.get(claim.place))
-            if held is not None and held[0] == "closing" and held[3] != node and self._lives(*held[2:]):
-                return "leaving"
-        if claim.request_id:
-            key = (claim.place.canister_id, claim.client_key, claim.request_id)
-            if (holder := self._living(self.openings.get(key))) not in (None, incarnation):
-                return "used"
-            if holder is None:
-                left_ms = min(max(1, -(-(claim.expires_ns - now_ns) // 10**6)), MAX_CLAIM_MS)
-                self.openings[key] = incarnation, self.now_ms + left_ms
-        if claim.place.group:
-            self.places[claim.place] = ("held", now_ns, incarnation, node), self.now_ms + HELD_MS
-        doubt = self._living(self.doubted_until)
-        is_doubted = claim.request_id and (doubt is None or self.now_ms < doubt)
-        return "doubted" if is_doubted else "granted"
-
-    def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
-        for place, since_ns in held:
-            before = self._living(self.places.get(place))
-            if before is None or (before[0] == "held" and (before[3] == node or before[1] < since_ns)):
-                self.places[place] = ("held", since_ns, incarnation, node), self.now_ms + HELD_MS
-
-    def release(self, node: str, incarnation: str, place: Place) -> Release:
-        name = self._living(self.names.get(node))
-        if name is None or not name.startswith(incarnation):
-            return "unknown"
-        before = self._living(self.places.get(place))
-        if before is not None and before[3] != node:
-            return "taken" if self._lives(*before[2:]) else "unknown"
-        self.places[place] = ("closing", 0, incarnation, node), self.now_ms + CLOSING_MS
-        return "free"
-
-    def released(self, node: str, incarnation: str, place: Place) -> None:
-        if self._living(self.places.get(place)) == ("closing", 0, incarnation, node):
-            del self.places[place]
 
 
 class MemoryEngine:

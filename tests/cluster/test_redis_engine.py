@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from appliance.cluster.commands import Commands
-from appliance.cluster.engine import MAX_CLAIM_MS, Beat, Facts, NodeInfo
+from appliance.cluster.engine import MAX_CLAIM_MS, Beat, Facts
 from appliance.cluster.joining import missing_extra, password_from
 from appliance.cluster.redis_engine import RedisEngine
 from appliance.config.cluster import Cluster
 from appliance.errors import EngineAway, EngineUnsuitable
-from appliance.gateway.nodes import Claim, Held, Place
-from appliance.ic.principal import Principal
 from tests.cluster.board import Board
-from tests.cluster.nodes import CANISTER, INFO, NOW_NS, claim, until
+from tests.cluster.nodes import INFO, NOW_NS, claim, until
 from tests.cluster.redis_server import RedisServer, redis_at_port, redis_server, redis_with_tls, sentinel
+from tests.cluster.steps import STEPS
 from tests.needs import program
 
 
@@ -49,40 +48,6 @@ async def engine_at(
 
 def beat(node: str, number: int = 1, *, incarnation: str = "0" * 16, facts: str = "a", doubt_ms: int = 0) -> Beat:
     return Beat(node, incarnation, number, Facts(facts, "b"), INFO, doubt_ms=doubt_ms)
-
-
-NODES = st.sampled_from(["a", "b", "b.2"])
-INCARNATIONS = st.sampled_from(["0" * 16, "12" * 7 + "ab"])
-PLACES = st.sampled_from([Place(CANISTER, group) for group in (b"x", b"xy", b"\x00:")])
-CLAIMS = st.builds(
-    Claim,
-    st.one_of(PLACES, st.just(Place(CANISTER, b"")), st.just(Place(Principal(b"x"), b""))),
-    st.just("client"),
-    st.sampled_from([b"key", b"ke"]),
-    st.sampled_from([b"", b"r" * 32, b"s" * 32]),
-    st.just(NOW_NS + 240 * 10**9),
-)
-HELD = st.builds(Held, PLACES, st.integers(0, 10**19))
-STEPS = st.one_of(
-    st.tuples(
-        st.just("beat"),
-        st.builds(
-            Beat,
-            NODES,
-            INCARNATIONS,
-            st.integers(0, 3),
-            st.builds(Facts, st.sampled_from(["a", 'b"']), st.just("root")),
-            st.just(NodeInfo("1.0", "ma|chine", 7, 10**18)),
-            st.sampled_from(["", "0" * 16 + ":1"]),
-            st.sampled_from([0, 3_000_000]),
-        ),
-    ),
-    st.tuples(st.just("leave"), NODES, INCARNATIONS),
-    st.tuples(st.just("claim"), NODES, INCARNATIONS, CLAIMS, st.integers(0, 3)),
-    st.tuples(st.just("hold"), NODES, INCARNATIONS, st.lists(HELD, max_size=3)),
-    st.tuples(st.just("release"), NODES, INCARNATIONS, PLACES),
-    st.tuples(st.just("released"), NODES, INCARNATIONS, PLACES),
-)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
