@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from appliance.cluster.engine import Facts, NodeInfo
+from appliance.cluster.local_engine.client import LocalEngine
 from appliance.cluster.node import Node
 from appliance.config.cluster import Cluster
 from appliance.errors import EngineUnsuitable
@@ -28,8 +29,22 @@ def missing_extra() -> str | None:
     return f"a cluster needs the extra `cluster`: {installation().advice('cluster')}"
 
 
-def node_of(settings: Cluster, *, principal: Principal, root_key: bytes, version: str) -> Node:
-    """The node of a configuration. Raises EngineUnsuitable without the extra."""
+def node_of(
+    settings: Cluster,
+    *,
+    name: str,
+    principal: Principal,
+    root_key: bytes,
+    version: str,
+    local: Path | None = None,
+) -> Node:
+    """The node of a configuration. Where that names no engine, it is at the socket ``local``, of the supervisor of the
+    workers. Raises EngineUnsuitable without the extra.
+    """
+    facts = Facts(str(principal), hashlib.sha256(root_key).hexdigest())
+    info = NodeInfo(version, socket.gethostname(), os.getpid(), time.time_ns())
+    if settings.url is None and local is not None:
+        return Node(LocalEngine(local), settings, name=name, facts=facts, info=info)
     if (missing := missing_extra()) is not None:
         raise EngineUnsuitable(missing)
     from appliance.cluster.redis_engine import RedisEngine  # noqa: PLC0415 - an extra
@@ -43,9 +58,9 @@ def node_of(settings: Cluster, *, principal: Principal, root_key: bytes, version
     node = Node(
         RedisEngine(settings, read_password),
         settings,
-        name=settings.node or machine_name(),
-        facts=Facts(str(principal), hashlib.sha256(root_key).hexdigest()),
-        info=NodeInfo(version, socket.gethostname(), os.getpid(), time.time_ns()),
+        name=name,
+        facts=facts,
+        info=info,
     )
     return node
 

@@ -39,7 +39,7 @@ class LocalEngine:
 
     async def beat(self, beat: Beat) -> BeatAnswer:
         """See Engine."""
-        return await self._ask("beat", beat)
+        return cast("BeatAnswer", await self._ask("beat", beat))
 
     async def leave(self, node: str, incarnation: str) -> None:
         """See Engine."""
@@ -47,11 +47,11 @@ class LocalEngine:
 
     async def nodes(self) -> Sequence[NodeRecord]:
         """See Engine."""
-        return await self._ask("nodes")
+        return cast("Sequence[NodeRecord]", await self._ask("nodes"))
 
     async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
         """See Engine."""
-        return await self._ask("claim", node, incarnation, claim, now_ns)
+        return cast("ClaimAnswer", await self._ask("claim", node, incarnation, claim, now_ns))
 
     async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
         """See Engine."""
@@ -59,7 +59,7 @@ class LocalEngine:
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """See Engine."""
-        return await self._ask("release", node, incarnation, place)
+        return cast("Release", await self._ask("release", node, incarnation, place))
 
     async def released(self, node: str, incarnation: str, place: Place) -> None:
         """See Engine."""

@@ -95,7 +95,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         if not _is_own_user(transport.get_extra_info("socket")) or len(self._server.connections) >= MAX_CONNECTIONS:
             _log.error("a connection to the engine of the workers is refused")
-            transport.abort()
+            self.abort()
             return
         self._server.connections.add(self)
 

@@ -90,6 +90,7 @@ from appliance.control.models.sessions import (
     Stories,
     Story,
 )
+from appliance.control.models.workers import Worker, Workers
 
 __all__ = [
     "MAX_TEXT",
@@ -166,5 +167,7 @@ __all__ = [
     "Token",
     "Tokens",
     "WhoAmI",
+    "Worker",
+    "Workers",
     "problem_of",
 ]

@@ -59,6 +59,8 @@ class Listener:
         self._shedding = Shedding(gateway.limits.holdings, gateway.counters, lambda: self._connections)
         self._empty = asyncio.Event()
         self._empty.set()
+        self._is_resting = False
+        self._is_paused = False
 
     @property
     def port(self) -> int | None:
@@ -147,6 +149,20 @@ class Listener:
         """Whether the service manager keeps every address when this process ends."""
         return all(bound.is_inherited for bound in self.bound)
 
+    @property
+    def accepts(self) -> bool:
+        """Whether newcomers are taken, or would be but for `rest`."""
+        return not self._is_paused and self.gateway.is_accepting and bool(self.bound)
+
+    def rest(self, is_resting: bool) -> None:
+        """Leave newcomers to other processes that accept at the same sockets, or take them again."""
+        if is_resting == self._is_resting or self._is_paused:
+            return
+        self._is_resting = is_resting
+        for bound in self.bound:
+            if bound.is_served and bound.is_inherited:
+                (bound.pause if is_resting else bound.go_on)()
+
     async def pause(self) -> None:
         """Accept no more where the service manager keeps the address: clients wait in the kernel's queues for the next
         process. Elsewhere that queue would end with this one, so clients are accepted, and told to come back.
@@ -154,6 +170,7 @@ class Listener:
         Returns when those that were accepted have become sessions, or are gone, within ``REQUEST_S``: whoever has
         connected is not turned away with 503.
         """
+        self._is_paused = True
         for bound in self.bound:
             if bound.is_inherited:
                 bound.pause()
@@ -177,6 +194,7 @@ class Listener:
         """
         if not self.bound:
             return
+        self._is_paused = True
         left_s = self.gateway.begin_stop()
         for bound in self.bound:
             bound.pause()
