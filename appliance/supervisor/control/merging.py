@@ -85,14 +85,14 @@ def microseconds(time: str) -> int:
 
 def latest(answers: Answers, key: str, limit: int | None = None) -> dict[str, Any]:
     """Lists that have the latest first. ``key`` is that of the time, in ISO 8601 and UTC."""
-    found = sorted((each for one in answers.values() for each in one["items"]), key=lambda it: it[key], reverse=True)
-    return {"items": found[:limit]}
+    found = [each for one in answers.values() for each in one["items"]]
+    return {"items": sorted(found, key=lambda it: microseconds(it[key]), reverse=True)[:limit]}
 
 
 def stories(answers: Answers, limit: int) -> dict[str, Any]:
     """Timelines of sessions that have ended, the latest first."""
     found = [each for one in answers.values() for each in one["items"]]
-    found.sort(key=lambda it: it["moments"][-1]["at"] if it["moments"] else "", reverse=True)
+    found.sort(key=lambda it: microseconds(it["moments"][-1]["at"]) if it["moments"] else 0, reverse=True)
     return {"items": found[:limit]}
 
 
