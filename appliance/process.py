@@ -28,7 +28,7 @@ from appliance.gateway.limits.memory import return_large_buffers
 from appliance.gateway.tasks import Tasks
 from appliance.log import Logging
 from appliance.service import WATCH, Service, operating
-from appliance.threads import FILE_TIMEOUT_S, FILES
+from appliance.threads import CLIENT_VERIFICATION, FILE_TIMEOUT_S, FILES, VERIFICATION
 from appliance.worker.lifeline import Lifeline
 
 _log = structlog.get_logger(__name__)
@@ -58,6 +58,9 @@ async def run(begun: Start, logging: Logging, lifeline: Lifeline | None = None) 
     """
     raise_limit()
     return_large_buffers()
+    if lifeline is not None:
+        for threads in (VERIFICATION, CLIENT_VERIFICATION):
+            threads.share(lifeline.role.count)
     watch = _watch(begun) if begun.loaded.config.watch and lifeline is None else None
     with _Signals() as signals, lifeline.held() if lifeline is not None else nullcontext():
         following = None if lifeline is None else asyncio.ensure_future(_follow_lifeline(lifeline, signals))

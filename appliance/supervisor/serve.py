@@ -59,7 +59,7 @@ async def supervise(begun: Start, command: Sequence[str], count: int) -> int:
         async with _engine(begun.loaded.config, folder) as engine:
             cluster = begun.loaded.config.cluster or Cluster()
             orders = Orders(count, folder, list(command), cluster.node or machine_name(), engine, notifier.watchdog_s)
-            return await _Service(begun, Supervisor(orders), notifier, engine).run()
+            return await _Service(begun, Supervisor(orders), notifier).run()
 
 
 @contextmanager
@@ -88,18 +88,17 @@ async def _engine(config: Config, folder: Path) -> AsyncIterator[EngineServer | 
 class _Service:
     """Everything around a supervisor."""
 
-    def __init__(self, begun: Start, supervisor: Supervisor, notifier: Notifier, engine: EngineServer | None) -> None:
+    def __init__(self, begun: Start, supervisor: Supervisor, notifier: Notifier) -> None:
         self._source: Source = begun.source
         self._config: Config = begun.loaded.config
         self._begun = begun
         self._supervisor = supervisor
         self._notifier = notifier
-        self._engine = engine
         self._tasks = Tasks()
         self._tokens = Tokens(self._config.control.tokens)
         self._changes = Changes(supervisor, self._follow)
         self._events = MergedEvents()
-        self._front = Front(supervisor, self._changes, self._events, self._entries)
+        self._front = Front(supervisor, self._changes, self._events)
         self._metrics = b""
 
     async def run(self) -> int:
@@ -146,9 +145,6 @@ class _Service:
         ready = sum(each.ready.is_set() for each in workers)
         connections = sum(each.connections for each in workers)
         return f"{ready} of {len(workers)} workers ready, {connections} connection{'s' * (connections != 1)}"
-
-    def _entries(self) -> int | None:
-        return None if self._engine is None else len(self._engine.board)
 
     # --- the configuration --------------------------------------------------------------------------------------------
 

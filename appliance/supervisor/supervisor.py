@@ -64,6 +64,7 @@ class Supervisor:
         ]
         self.restart_problem: str | None = None
         """Why the last restart of all workers was given up."""
+        self.engine = orders.engine
         self._orders = orders
         self._tasks = Tasks()
         self._keeping: list[asyncio.Task[None]] = []
@@ -121,8 +122,8 @@ class Supervisor:
                 code = await worker.run(self._orders.watchdog_s, self._stopping)
             except OSError as error:
                 code, worker.problem = -1, str(error)
-            if self._orders.engine is not None:
-                self._orders.engine.died(worker.role.node(self._orders.node))
+            if self.engine is not None:
+                self.engine.died(worker.role.node(self._orders.node))
             if self._stopping.is_set():
                 return
             await self._again(worker, code, time.monotonic() - began)

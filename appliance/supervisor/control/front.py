@@ -28,6 +28,7 @@ from appliance.supervisor.control import merging
 from appliance.supervisor.control.asking import Answer, Question, ask
 from appliance.supervisor.control.changes import Changes
 from appliance.supervisor.control.events import MergedEvents
+from appliance.supervisor.control.metrics import render
 from appliance.supervisor.supervisor import Supervisor
 from appliance.supervisor.worker import Worker
 
@@ -53,14 +54,10 @@ Handler = Callable[[Request, Actor | None], Awaitable[Response]]
 class Front:
     """An ASGI application. Serve it behind an ``AccessControl``."""
 
-    def __init__(
-        self, supervisor: Supervisor, changes: Changes, events: MergedEvents, entries: Callable[[], int | None]
-    ) -> None:
-        """``entries`` is the number of openings and places in the engine."""
+    def __init__(self, supervisor: Supervisor, changes: Changes, events: MergedEvents) -> None:
         self._supervisor = supervisor
         self._changes = changes
         self._events = events
-        self._entries = entries
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -119,15 +116,15 @@ class Front:
     async def metrics(self) -> bytes:
         """The metrics of all workers that answer."""
         answers = await self._ask_all(Question("GET", "/metrics"))
-        return merging.metrics({number: each.body for number, each in answers.items() if each.is_good})
+        of_workers = merging.metrics({number: each.body for number, each in answers.items() if each.is_good})
+        return of_workers + render(self._supervisor)
 
     async def _metrics(self, question: Question) -> Response:
         answers = await self._ask_all(question)
         if (refused := _refused(answers)) is not None:
             return _passed_on(refused)
-        return Response(
-            merging.metrics({number: each.body for number, each in answers.items()}), media_type=METRICS_TYPE
-        )
+        of_workers = merging.metrics({number: each.body for number, each in answers.items()})
+        return Response(of_workers + render(self._supervisor), media_type=METRICS_TYPE)
 
     async def _health(self, question: Question) -> Response:
         answers = await self._ask_all(question)
@@ -195,7 +192,7 @@ class Front:
             items=[_shown(each) for each in supervisor.workers],
             restarting=supervisor.is_restarting,
             problem=supervisor.restart_problem,
-            engine_entries=self._entries(),
+            engine_entries=None if supervisor.engine is None else len(supervisor.engine.board),
         )
 
     # --- asking -------------------------------------------------------------------------------------------------------
