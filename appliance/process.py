@@ -29,7 +29,7 @@ from appliance.gateway.tasks import Tasks
 from appliance.log import Logging
 from appliance.service import WATCH, Service, operating
 from appliance.threads import CLIENT_VERIFICATION, FILE_TIMEOUT_S, FILES, VERIFICATION
-from appliance.worker.lifeline import Lifeline
+from appliance.worker.lifeline import Lifeline, Part
 
 _log = structlog.get_logger(__name__)
 
@@ -91,14 +91,15 @@ async def _follow_lifeline(lifeline: Lifeline, signals: "_Signals") -> None:
 async def _report(lifeline: Lifeline, service: Service) -> None:
     listener = service.listener
 
-    def accepts(has_enough: bool) -> bool:
+    def accept(has_enough: bool) -> bool:
         listener.rest(has_enough)
         return listener.accepts
 
     def listens() -> list[object]:
         return [one.getsockname() for bound in listener.bound for one in bound.sockets]
 
-    await lifeline.report_on(lambda: len(listener), accepts, listens)
+    listener.on_arrival = lifeline.arrived
+    await lifeline.report_on(Part(lambda: len(listener), accept, listens))
 
 
 async def _operate(service: Service, control: Control, begun: Start, signals: "_Signals", watch: Watch | None) -> None:

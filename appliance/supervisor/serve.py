@@ -1,10 +1,12 @@
 """The process of ``icws run`` with several workers: signals, the service manager, the control plane."""
 
 import asyncio
+import math
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Self
 
 import structlog
 
+from appliance import task_end
 from appliance.cluster.joining import machine_name
 from appliance.cluster.local_engine.board import Board
 from appliance.cluster.local_engine.server import EngineServer
@@ -29,6 +32,7 @@ from appliance.control.http.server import Permissions, Server
 from appliance.control.observe.metrics_server import MetricsServer
 from appliance.errors import ConfigError, GatewayError, WorkersUnsupported
 from appliance.gateway.limits.descriptors import raise_limit
+from appliance.gateway.limits.rate_limits import Limits
 from appliance.gateway.tasks import Tasks
 from appliance.supervisor.control.asking import Question
 from appliance.supervisor.control.changes import Changes
@@ -41,8 +45,10 @@ _log = structlog.get_logger(__name__)
 _STOP = (signal.SIGINT, signal.SIGTERM)
 STATUS_S = 5.0
 """How often the metrics at an address of their own are read from the workers, and the status is."""
-STOPPING_S = 86_400.0
-"""The longest that a stop may ask the service manager for more time; the workers end by ``drain.deadline``."""
+BEYOND_S = 30.0
+"""For a worker to end, after the time that ``drain`` gives it: one that hangs is killed then."""
+HURRY_S = 10.0
+"""The same after a second signal."""
 
 
 async def supervise(begun: Start, command: Sequence[str], count: int) -> int:
@@ -93,9 +99,11 @@ class _Service:
         self._config: Config = begun.loaded.config
         self._begun = begun
         self._supervisor = supervisor
+        supervisor.stop_s = self._stop_s
         self._notifier = notifier
         self._tasks = Tasks()
         self._tokens = Tokens(self._config.control.tokens)
+        self._limits = Limits(self._config)
         self._changes = Changes(supervisor, self._follow)
         self._events = MergedEvents()
         self._front = Front(supervisor, self._changes, self._events)
@@ -132,12 +140,22 @@ class _Service:
 
     async def _wind_down(self, signals: "_Signals") -> None:
         _log.info("stopping", workers=len(self._supervisor.workers), hands_on=signals.hands_on)
-        reporting = asyncio.ensure_future(self._notifier.stopping(self._status, STOPPING_S))
+        reporting = asyncio.ensure_future(self._notifier.stopping(self._status, self._stop_s()))
         # Where nobody keeps the sockets, clients would wait for a next process in queues that end with this one.
         is_kept = signals.hands_on and self._supervisor.sockets.outlive
         self._supervisor.stop(HAND_ON if is_kept else signal.SIGTERM)
-        await self._supervisor.ended()
-        reporting.cancel()
+        ending, kill_at = asyncio.ensure_future(self._supervisor.ended()), time.monotonic() + self._stop_s()
+        try:
+            while not ending.done():
+                await asyncio.wait({ending}, timeout=1.0)
+                if time.monotonic() >= min(kill_at, signals.hurried_at + HURRY_S):
+                    self._supervisor.stop(signal.SIGKILL)
+        finally:
+            await task_end.cancel(reporting)
+
+    def _stop_s(self) -> float:
+        """The longest that a stop of a worker may take."""
+        return self._config.drain.grace + self._config.drain.deadline + BEYOND_S
 
     def _status(self) -> str:
         """The line that ``systemctl status`` shows."""
@@ -175,6 +193,7 @@ class _Service:
             self._config = self._source.load().config
         except ConfigError:
             return
+        self._limits.follow(self._config)
         (await self._tokens.prepare(self._config)).commit()
 
     def _files(self) -> Iterator[Path]:
@@ -200,6 +219,7 @@ class _Service:
                     self._tokens,
                     over="unix" if isinstance(address, UnixAddress) else "tcp",
                     hosts=lambda: self._config.control.hosts,
+                    exceeded=self._limits.control_request,
                 )
                 await stack.enter_async_context(Server(guarded, address, "control plane", permissions))
             if (listen_metrics := self._config.metrics.listen) is not None:
@@ -225,6 +245,7 @@ class _Signals:
         self.have_started = False
         self.hands_on = False
         self.code = 0
+        self.hurried_at = math.inf
         self._service = service
 
     def __enter__(self) -> Self:
@@ -242,7 +263,8 @@ class _Signals:
 
     def _on_stop(self) -> None:
         if self.stop.is_set() or not self.have_started:
-            self.code = 130 if self.stop.is_set() else 0
+            if self.stop.is_set():
+                self.code, self.hurried_at = 130, min(self.hurried_at, time.monotonic())
             self._service._supervisor.stop(signal.SIGTERM)
         self.stop.set()
 

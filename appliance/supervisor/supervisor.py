@@ -5,10 +5,12 @@ they have another. It executes its workers, and never forks: it has threads by t
 """
 
 import asyncio
+import math
 import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,8 @@ HAND_ON = signal.SIGUSR2
 """As for a gateway that is alone (``process.HAND_ON``)."""
 EX_CONFIG = 78
 """Exit code of a worker whose configuration is invalid (sysexits.h)."""
+PAUSE_S = 0.005
+"""Between two times that the workers are told what they have together."""
 UNUSED_S = 10.0
 """Time until a listening socket is closed that no worker uses: one that is being prepared is used by none yet."""
 
@@ -62,6 +66,8 @@ class Supervisor:
             )
             for number in range(1, orders.count + 1)
         ]
+        self.stop_s: Callable[[], float] = lambda: math.inf
+        """The longest that a worker may take to end, before it is killed."""
         self.restart_problem: str | None = None
         """Why the last restart of all workers was given up."""
         self.engine = orders.engine
@@ -69,6 +75,7 @@ class Supervisor:
         self._tasks = Tasks()
         self._keeping: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
+        self._counted = asyncio.Event()
         self._stopping = asyncio.Event()
         self._have_been_ready = False
         self._awaited: set[Worker] = set()
@@ -153,11 +160,14 @@ class Supervisor:
     async def _until_stop(self, seconds: float) -> None:
         give_up_at = time.monotonic() + seconds
         while not self._stopping.is_set() and (left_s := give_up_at - time.monotonic()) > 0:
-            self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), left_s)
-            except TimeoutError:
-                return
+            await self._until_changed(left_s)
+
+    async def _until_changed(self, within_s: float) -> None:
+        """Until something has changed, so long at most."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._changed.wait()
 
     # --- all of them, one by one --------------------------------------------------------------------------------------
 
@@ -191,6 +201,11 @@ class Supervisor:
         if worker.state != "down":
             self._awaited.add(worker)
             worker.send(HAND_ON)
+        give_up_at = time.monotonic() + self.stop_s()
+        while worker.starts == before and not self._stopping.is_set():
+            await self._until_changed(1.0)
+            if time.monotonic() >= give_up_at and worker.starts == before:
+                worker.send(signal.SIGKILL)
         await self._until(lambda: worker.starts > before and (worker.ready.is_set() or worker.restarts.failures > 0))
         if not worker.ready.is_set():
             raise WorkerFailed(worker.role.number, worker.problem or "it did not start")
@@ -204,13 +219,18 @@ class Supervisor:
 
     def _on_change(self) -> None:
         self._changed.set()
+        self._counted.set()
 
     async def _balance(self) -> None:
         """Tell the workers what they have together."""
         told: tuple[object, ...] = ()
         told_at = 0.0
         while True:
-            await asyncio.sleep(REPORT_S)
+            self._counted.clear()
+            # Not wait_for, which before Python 3.12 takes a cancellation that comes together with the event.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_S):
+                    await self._counted.wait()
             now = time.monotonic()
             taking = [each for each in self.workers if each.takes_part(now)]
             mean = mean_of([each.connections for each in taking])
@@ -219,6 +239,7 @@ class Supervisor:
                 for each in taking:
                     each.tell({"mean": mean, "own": each.connections})
             self._close_unused(now)
+            await asyncio.sleep(PAUSE_S)
 
     def _close_unused(self, now: float) -> None:
         used = set[object]().union(*(each.listens for each in self.workers))

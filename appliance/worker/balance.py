@@ -5,6 +5,7 @@ takes more than its part: after a restart, newcomers go to the worker that has n
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 MOST = 1.25
 """A worker with more than so many times the mean leaves newcomers to the others."""
@@ -25,6 +26,14 @@ class Shares:
         """
         mean = self.mean + max(0, now - self.own)
         return now > max(MOST * mean, mean + SLACK)
+
+    def is_ahead(self, now: int) -> bool:
+        """Whether so many have come since that the others should have their turn, until a new mean is told."""
+        return now - self.own >= max(SLACK, self.own // 2)
+
+    def later(self, now: int) -> Self:
+        """What to go by if no new mean comes: as many came to the others."""
+        return type(self)(self.mean + max(0, now - self.own), now)
 
 
 def mean_of(counts: list[int]) -> float:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from appliance.gateway.sockets.accepting import sources
-from appliance.worker.balance import Shares
+from appliance.worker.balance import SLACK, Shares
 from appliance.worker.role import Role
 
 _log = structlog.get_logger(__name__)
@@ -28,6 +28,22 @@ REPORT_S = 0.1
 """Between two reports of a worker whose connections change."""
 SILENCE_S = 1.0
 """Between two reports of one whose connections do not, and the age from which on a report or a mean counts no more."""
+
+
+TURN_S = 0.05
+"""The longest that a worker which got many at once leaves newcomers to the others before it hears what they have."""
+FEW = SLACK // 2
+"""Clients that may come before they are reported."""
+
+
+class Part(NamedTuple):
+    """What a worker has: the number of its ``connections``, and the addresses where it ``listens``. ``accept`` is
+    called with whether this is more than its part, and returns whether it accepts clients at all.
+    """
+
+    connections: Callable[[], int]
+    accept: Callable[[bool], bool]
+    listens: Callable[[], list[object]]
 
 
 class Lifeline:
@@ -48,6 +64,9 @@ class Lifeline:
         self._told_at = 0.0
         self._reported: tuple[object, ...] = ()
         self._reported_at = 0.0
+        self._told = 0
+        self._part: Part | None = None
+        self._going_on: asyncio.TimerHandle | None = None
         connection.setblocking(False)
 
     @classmethod
@@ -83,25 +102,52 @@ class Lifeline:
         finally:
             del self._asked[number]
 
-    async def report_on(
-        self, connections: Callable[[], int], accepts: Callable[[bool], bool], listens: Callable[[], list[object]]
-    ) -> None:
-        """Report the number of connections, and the addresses of its sockets, until cancelled.
+    async def report_on(self, part: Part) -> None:
+        """Report what this worker has until cancelled, and have it accept clients as its part is."""
+        self._part = part
+        try:
+            while True:
+                self._report(part)
+                await asyncio.sleep(REPORT_S)
+        finally:
+            self._part = None
+            if self._going_on is not None:
+                self._going_on.cancel()
 
-        ``accepts`` is called with whether this worker has more than its part, and returns whether it accepts clients at
-        all.
+    def arrived(self) -> None:
+        """A client has come. Many at once are reported at once: until the others know, none of them leaves clients to
+        this worker, nor this one to them.
         """
-        loop = asyncio.get_running_loop()
-        while True:
-            now, here = loop.time(), connections()
-            # A supervisor that says nothing, or that stands still, must not keep anybody out.
-            shares = self._shares if now - self._told_at <= 2 * SILENCE_S else None
-            does_accept = accepts(shares is not None and shares.has_enough(here))
-            report = here, does_accept, listens()
-            if report != self._reported or now - self._reported_at >= SILENCE_S:
-                self._reported, self._reported_at = report, now
-                self._send({"connections": here, "accepts": does_accept, "listens": report[2]})
-            await asyncio.sleep(REPORT_S)
+        if self._part is not None:
+            here = self._part.connections()
+            if here - self._told >= max(FEW, here // 20):
+                self._report(self._part)
+            elif self._shares is not None and self._shares.is_ahead(here):
+                self._accept(self._part)
+
+    def _report(self, part: Part) -> None:
+        now, here = asyncio.get_running_loop().time(), part.connections()
+        report = here, self._accept(part), part.listens()
+        if report != self._reported or now - self._reported_at >= SILENCE_S:
+            self._reported, self._reported_at, self._told = report, now, here
+            self._send({"connections": here, "accepts": report[1], "listens": report[2]})
+
+    def _accept(self, part: Part) -> bool:
+        """Take newcomers, or leave them to the others. Returns whether this worker accepts at all."""
+        is_told = asyncio.get_running_loop().time() - self._told_at <= 2 * SILENCE_S
+        # A supervisor that says nothing, or that stands still, must not keep anybody out.
+        shares, here = self._shares if is_told else None, part.connections()
+        is_ahead = shares is not None and shares.is_ahead(here)
+        if is_ahead and self._going_on is None:
+            self._going_on = asyncio.get_running_loop().call_later(TURN_S, self._go_on)
+        return part.accept(shares is not None and (is_ahead or shares.has_enough(here)))
+
+    def _go_on(self) -> None:
+        """No mean was told while this worker left newcomers to the others."""
+        self._going_on = None
+        if self._shares is not None and self._part is not None:
+            self._shares = self._shares.later(self._part.connections())
+            self._accept(self._part)
 
     def _send(self, packet: dict[str, Any]) -> bool:
         try:
@@ -130,6 +176,11 @@ class Lifeline:
         if "mean" in packet:
             self._shares = Shares(packet["mean"], packet["own"])
             self._told_at = asyncio.get_running_loop().time()
+            if self._going_on is not None:
+                self._going_on.cancel()
+                self._going_on = None
+            if self._part is not None:
+                self._accept(self._part)
         elif "bound" in packet:
             self._bound(packet, descriptors)
 

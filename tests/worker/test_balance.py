@@ -38,5 +38,14 @@ def test_after_a_restart_the_empty_worker_gets_the_newcomers_until_it_has_its_pa
     assert max(counts) <= MOST * mean_of(counts) + 1
 
 
+@given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 1000))
+def test_who_gets_many_at_once_waits_for_the_others_and_not_for_ever(mean: int, own: int, more: int) -> None:
+    shares = Shares(mean, own)
+    now = own + more
+    assert shares.is_ahead(now) == (more >= SLACK and more >= own // 2)
+    assert not shares.later(now).is_ahead(now)
+    assert shares.later(now).has_enough(now) == shares.has_enough(now)
+
+
 def test_where_nobody_accepts_the_mean_is_none() -> None:
     assert mean_of([]) == pytest.approx(0)

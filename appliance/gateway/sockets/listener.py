@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Self
 
@@ -14,6 +16,7 @@ from appliance.errors import ConfigError, ConfigProblem, GatewayStopping
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import HealthCheck
 from appliance.gateway.limits.descriptors import places
+from appliance.gateway.sockets.accepting.acceptor import Arrived
 from appliance.gateway.sockets.accepting.addresses import ListenAddress, ListeningSocket, bind, listen_addresses
 from appliance.gateway.sockets.accepting.arrivals import Arrivals
 from appliance.gateway.sockets.connection import Connection
@@ -59,6 +62,8 @@ class Listener:
         self._shedding = Shedding(gateway.limits.holdings, gateway.counters, lambda: self._connections)
         self._empty = asyncio.Event()
         self._empty.set()
+        self.on_arrival: Callable[[], None] = lambda: None
+        """Called when a socket was accepted."""
         self._is_resting = False
         self._is_paused = False
 
@@ -129,8 +134,13 @@ class Listener:
         for bound in self.bound:
             if not bound.is_served:
                 make = partial(Connection, self, bound.listen.generation)
-                bound.serve(partial(self._arrivals.arrived, make, self.tls.context), self.gateway.counters)
+                arrived = partial(self._arrivals.arrived, make, self.tls.context)
+                bound.serve(partial(self._arrived, arrived), self.gateway.counters)
                 _log.info("listening", url=bound.url, generation=bound.listen.generation)
+
+    def _arrived(self, arrived: Arrived, client: socket.socket, peer: object) -> None:
+        arrived(client, peer)
+        self.on_arrival()
 
     def _check_open_files(self) -> None:
         wanted, calls = self.settings.max_connections, self.gateway.budget.scheduler.calls
