@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from weakref import WeakSet
@@ -31,8 +31,18 @@ _log = structlog.get_logger(__name__)
 class Identities:
     """The present agent, which signs what concerns no session, and those of sessions that began with earlier keys."""
 
-    def __init__(self, gateway: Gateway, agent: Agent, transport: HttpTransport) -> None:
-        """``agent`` is the one that the gateway was made with."""
+    def __init__(
+        self,
+        gateway: Gateway,
+        agent: Agent,
+        transport: HttpTransport,
+        *,
+        rotated: Callable[[KeyIdentity], None] = lambda _: None,
+    ) -> None:
+        """``agent`` is the one that the gateway was made with. ``rotated`` is called with each identity that is used
+        from then on.
+        """
+        self._rotated = rotated
         self.agent = agent
         self._gateway = gateway
         self._transport = transport
@@ -53,7 +63,7 @@ class Identities:
             journal = await open_journal(new, identity.principal)
         except JournalUnusable as error:
             raise ConfigError([ConfigProblem("", "gateway.journal", str(error))]) from error
-        return PreparedIdentity(self, read, agent, journal)
+        return PreparedIdentity(self, read, agent, journal, identity)
 
     async def will_be_those_of(self, new: Config) -> bool:
         """Whether a process that starts with this configuration has the present identity and its journal.
@@ -73,7 +83,13 @@ class Identities:
         for agent in self._agents:
             agent.follow(verifier)
 
-    def use(self, read: tuple[Path, str | None], agent: Agent | None, journal: Journal | NoJournal | None) -> bool:
+    def use(
+        self,
+        read: tuple[Path, str | None],
+        agent: Agent | None,
+        journal: Journal | NoJournal | None,
+        identity: KeyIdentity | None,
+    ) -> bool:
         """Use a prepared identity from now on. Returns whether its journal is used."""
         self._read = read
         if agent is None or journal is None:
@@ -81,6 +97,8 @@ class Identities:
         before, is_used = self._gateway.principal, self._gateway.rotate(agent.principal, agent, journal)
         self.agent = agent
         self._agents.add(agent)
+        if identity is not None:
+            self._rotated(identity)
         _log.info("the identity is rotated: new sessions use it", principal=str(agent.principal), before=str(before))
         return is_used
 
@@ -106,15 +124,17 @@ class PreparedIdentity:
         read: tuple[Path, str | None],
         agent: Agent | None = None,
         journal: Journal | NoJournal | None = None,
+        identity: KeyIdentity | None = None,
     ) -> None:
         self._identities = identities
+        self._identity = identity
         self._read = read
         self._agent = agent
         self._journal = journal
 
     def commit(self) -> None:
         """Use it for sessions from now on."""
-        if self._identities.use(self._read, self._agent, self._journal):
+        if self._identities.use(self._read, self._agent, self._journal, self._identity):
             self._journal = None
 
     async def rollback(self) -> None:

@@ -14,6 +14,7 @@ import structlog
 from appliance import task_end
 from appliance.cluster.joining import machine_name, node_of
 from appliance.cluster.node import Node
+from appliance.cluster.seal import Seal
 from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.config.load import Loaded
 from appliance.config.plan import Plan, PlannedChange
@@ -43,6 +44,7 @@ from appliance.gateway.sockets.listener import Listener
 from appliance.ic.agent import Agent
 from appliance.ic.endpoints import Endpoints
 from appliance.ic.http.transport import HttpTransport, Transport
+from appliance.ic.identity import KeyIdentity
 from appliance.ic.key_source import identity_at_start
 from appliance.ic.network import resolve_root_key, wait_for_root_key
 from appliance.ic.principal import Principal
@@ -125,7 +127,7 @@ async def operating(begun: Start, logging: Logging, role: Role | None = None) ->
         gateway.event_bus.subscribe(plugins.publish)
         listener = await stack.enter_async_context(Listener(gateway, opens=False))
         loop_lag = await stack.enter_async_context(LoopLagMonitor())
-        identities = Identities(gateway, agent, transport)
+        identities = Identities(gateway, agent, transport, rotated=partial(_follow_identity, node))
         health = health_of(gateway, listener, identities, loop_lag, node)
         tokens = Tokens(config.control.tokens)
         count_sessions = partial(sessions_concerned, gateway=gateway)
@@ -225,7 +227,7 @@ async def _gateway(
         verifier = Verifier(root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
         agent = Agent(transport, identity, verifier)
         async with (
-            _node(config, identity.principal, root_key, role) as node,
+            _node(config, identity, root_key, role) as node,
             await open_journal(config, identity.principal) as journal,
             Gateway(
                 config, ic=agent, verifier=verifier, principal=identity.principal, journal=journal, nodes=node
@@ -236,8 +238,15 @@ async def _gateway(
             yield gateway, agent, transport, node
 
 
+def _follow_identity(node: Node | None, identity: KeyIdentity) -> None:
+    if node is not None:
+        node.follow_seal(Seal(identity, node.cluster))
+
+
 @asynccontextmanager
-async def _node(config: Config, principal: Principal, root_key: bytes, role: Role | None) -> AsyncIterator[Node | None]:
+async def _node(
+    config: Config, identity: KeyIdentity, root_key: bytes, role: Role | None
+) -> AsyncIterator[Node | None]:
     """The node of a cluster, if one is configured; each worker is one. It joins before anybody is served, and leaves
     last.
     """
@@ -245,12 +254,14 @@ async def _node(config: Config, principal: Principal, root_key: bytes, role: Rol
         yield None
         return
     settings = config.cluster or Cluster()
+    if role is not None:  # several workers cannot answer at one address; their supervisor knows who lives
+        settings = settings.model_copy(update={"peer": None})
     name = settings.node or machine_name()
     node = node_of(
         settings,
         name=name if role is None else role.node(name),
         local=None if role is None else role.engine,
-        principal=principal,
+        identity=identity,
         root_key=root_key,
         version=VERSION,
     )

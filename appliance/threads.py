@@ -1,11 +1,12 @@
 """Threads for work that would hold up the event loop, a pool for each kind: what hangs in one delays no other.
 
-The pool of asyncio (``asyncio.to_thread``) is left to the resolution of names, which uses it by itself: six reads of a
-file system that hangs would fill it, and stop every delivery.
+The pool of asyncio (``asyncio.to_thread``) is not used: six reads of a file system that hangs would fill it, and stop
+everything else that is in it.
 """
 
 import asyncio
 import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 FILE_TIMEOUT_S = 10.0
 """Time for work with files."""
+NAME_TIMEOUT_S = 10.0
+"""Time for the resolution of a name."""
 
 
 class Threads(Executor):
@@ -128,6 +131,8 @@ _CORES = usable_cores()
 FILES = Threads("files", 4, max_waiting=1000)
 """Reads and writes of files. Requests of the control plane begin them, so that they may pile up behind a disk that
 hangs."""
+NAMES = Threads("names", 4, max_waiting=1000)
+"""Names of addresses to listen at. Those of endpoints are resolved by the native client, in threads of its own."""
 READ_AT_ONCE = 32 * 1024
 """Bytes of a reply or certificate of the IC that is read on the event loop where that needs no pairing. A thread costs
 30 to 200 us. Most take less than that; but an endpoint that lies, or a canister, can fill them with a tree of empty
@@ -138,3 +143,15 @@ calls under way."""
 CLIENT_VERIFICATION = Threads("client verification", max(1, _CORES - 1))
 """Messages of clients that are dear to verify, one of an address at a time. Apart from the replies: no client can delay
 those."""
+
+
+async def resolve(host: str, port: int, *, flags: int = 0, timeout_s: float = NAME_TIMEOUT_S) -> list[tuple[int, Any]]:
+    """The addresses of a name for TCP, each once, with their families. Raises OSError, also where no answer comes in
+    time.
+    """
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, flags=flags)
+    try:
+        found = await NAMES.run_once((host, port, flags), look_up, timeout_s)
+    except TimeoutError:
+        raise socket.gaierror(socket.EAI_AGAIN, f"{host} is not resolved within {timeout_s:g} s") from None
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))

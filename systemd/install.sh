@@ -21,14 +21,20 @@ locks=${LOCKS:-$top/distribution/locks}
 say() { printf '%s\n' "$*"; }
 fail() { say "install.sh: $*" >&2; exit 1; }
 
+has_pip() { "$root$home/bin/python" -I -m pip --version >/dev/null 2>&1; }
+
 install_package() {
+    if grep -qsx deb "$root$home"/lib/python3*/site-packages/icws-*.dist-info/INSTALLER; then
+        fail "$home is the Debian package's; remove it first (apt remove icws), or install a newer package"
+    fi
     real=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))') || fail "$python does not run"
     case $real in
         /usr/* | /bin/* | $home/*) ;;
         *) fail "$real cannot run under the service, which executes nothing outside of /usr and $home; set PYTHON" ;;
     esac
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed; set PYTHON"
-    [ -x "$root$home/bin/python" ] || "$python" -m venv "$root$home"
+    # Also where an earlier attempt ended before there was a pip, as on a Debian without python3-venv.
+    has_pip || "$python" -m venv "$root$home"
     pip="$root$home/bin/python -I -m pip install --quiet --disable-pip-version-check"
     wheels=$(mktemp -d)
     trap 'rm -rf "$wheels"' EXIT

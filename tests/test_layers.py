@@ -35,6 +35,7 @@ LAYERS = [
 """From the bottom up. What stands side by side does not import each other."""
 ROOMS = {
     "gateway": [
+        {"sharing"},
         {"tasks", "hooks", "ic", "outbox", "drain", "change", "calls", "connection_handle", "nodes"},
         {"recording"},
         {"absences", "relay", "limits", "hub", "successions", "journal", "budgeted_calls"},
@@ -64,6 +65,7 @@ ROOMS = {
         {"control"},
         {"routes", "page"},
         {"app"},
+        {"for_nodes"},
         {"plane"},
     ],
     "localnet": [
@@ -75,7 +77,7 @@ ROOMS = {
         {"net"},
     ],
     "bench": [
-        {"histogram", "wire", "target", "processes", "calibration"},
+        {"histogram", "wire", "target", "processes", "calibration", "factor"},
         {"result", "stub", "load"},
         {"testbed", "report"},
         {"scenarios"},

@@ -1,5 +1,6 @@
 import asyncio
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,24 @@ async def test_its_threads_end(gate: threading.Event) -> None:
     assert not thread.is_alive()
 
 
+async def test_a_name_that_is_not_resolved_in_time_is_an_error(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ask = [], socket.getaddrinfo
+
+    def hang(host: str, *where: object, **how: object) -> object:
+        asked.append(host)
+        return ask(host, *where, **how) if host == "127.0.0.1" else gate.wait() and []
+
+    monkeypatch.setattr(module.socket, "getaddrinfo", hang)
+    for _ in range(9):
+        with pytest.raises(OSError, match=r"slow\.example is not resolved within 0\.001 s"):
+            await module.resolve("slow.example", 80, timeout_s=0.001)
+    assert await module.resolve("127.0.0.1", 80) == [(socket.AF_INET, ("127.0.0.1", 80))]
+    assert asked == ["slow.example", "127.0.0.1"]
+    gate.set()
+
+
 TOP = Path(module.__file__).parent
 SOURCES = [
     path for room in ("ic", "config", "gateway", "plugins", "control") for path in sorted((TOP / room).rglob("*.py"))
@@ -117,9 +136,9 @@ SOURCES = [
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(TOP)))
-def test_the_pool_of_asyncio_is_left_to_the_resolution_of_names(source: Path) -> None:
+def test_the_pool_of_asyncio_is_not_used(source: Path) -> None:
     if source.name != "tracing.py":  # at the end of the process
-        assert not re.search(r"asyncio\.to_thread|run_in_executor\(None", source.read_text())
+        assert not re.search(r"asyncio\.to_thread|run_in_executor\(None|loop\(?\)?\.getaddrinfo", source.read_text())
 
 
 async def test_a_machine_that_gives_no_thread_fails_the_call_and_not_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import orjson
 
 from appliance.bench.processes import Usage, started
 from appliance.bench.stub.server import Latencies
-from appliance.bench.target import BenchFailed, Target
+from appliance.bench.target import BenchFailed, Target, unverified
 from appliance.crypto import Verifier
 from appliance.ic.principal import Principal
 from appliance.localnet.state.certification import LOCAL_IDS, canister_id
@@ -139,7 +139,7 @@ async def own_testbed(
         reading = (_discard(gateway.stdout), _discard(stub.stderr), _collect_errors(gateway.stderr, errors))
         for each in reading:  # a full pipe would stop the process
             stack.callback(asyncio.ensure_future(each).cancel)
-        target = Target(url, principal, gateway.pid)
+        target = Target(url, principal, gateway.pid, unverified() if url.startswith("wss:") else None)
         root_key = bytes.fromhex(served["root_key"])
         yield Testbed(served["url"], root_key, target, stub.pid, latencies or Latencies(), errors)
 

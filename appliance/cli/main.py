@@ -1,10 +1,12 @@
 """``icws``: the group of all commands. A command's module is imported when the command is used."""
 
 import errno
+import gc
 import sys
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -83,7 +85,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: D102
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"appliance.cli.{_MODULES[cmd_name]}"), cmd_name.replace("-", "_"))
+        command = getattr(_imported(f"appliance.cli.{_MODULES[cmd_name]}"), cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(  # noqa: D102
@@ -132,6 +134,19 @@ class Commands(click.Group):
             raise click.ClickException(printable(": ".join(str(part) for part in parts if part))) from error
         except GatewayError as error:
             raise click.ClickException(printable(str(error))) from error
+
+
+def _imported(name: str) -> ModuleType:
+    """Import a module without looking for garbage meanwhile: an import makes 100,000 objects that stay, and to look at
+    them again and again takes an eighth of the time until a command starts.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _report_broken_output() -> bool:

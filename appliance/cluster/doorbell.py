@@ -1,14 +1,20 @@
-"""The doorbell of a node: rings the other nodes for canisters that something was sent to, and listens to them."""
+"""The doorbell of a node: rings the other nodes for canisters that something was sent to, and listens to them.
+
+What other nodes tell this one alone comes by the same connection.
+"""
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from appliance.cluster import rings
 from appliance.cluster.commands import Commands
 from appliance.cluster.engine import Engine
+from appliance.cluster.requests.numbers import Numbers, Seen
+from appliance.cluster.requests.pieces import Forged
+from appliance.cluster.seal import Seal
 from appliance.errors import EngineAway, Malformed
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
@@ -19,11 +25,15 @@ RUNG_WITHIN_S = 0.002
 """Rings within this go into one message."""
 DEAF_BEATS = 4
 """Own rings that were not heard in a row, after which the doorbell is connected anew."""
+MAX_AGE_NS = 300 * 10**9
+"""How long before the start of this process a ring may have been made: it knows of no earlier copies."""
+MAX_PAUSE_BEATS = 5
+"""Between two attempts to listen that fail in a row: they begin with one heartbeat and double."""
 
 
 class Doorbell:
-    """``counts`` has the rings by result; ``problem`` is why what this node rings does not come back to it, as it
-    should with each heartbeat: a sentence, or None.
+    """``counts`` has the rings by result, also those that are not believed; ``problem`` is why what this node rings
+    does not come back to it, as it should with each heartbeat: a sentence, or None.
     """
 
     def __init__(
@@ -34,21 +44,38 @@ class Doorbell:
         *,
         incarnation: str,
         timeout_s: float,
+        seal: Callable[[], Seal],
+        numbers: Numbers,
         heard: Callable[[Principal], None],
+        told: Callable[[bytes], None],
     ) -> None:
-        """``heard`` gets each canister that another node rings for."""
+        """``heard`` gets each canister that another node rings for, ``told`` what is for this node alone."""
         self.counts: Counter[str] = Counter()
         self.problem: str | None = None
         self._engine = engine
         self._commands = commands
         self._tasks = tasks
+        self._incarnation = incarnation
         self._sender = bytes.fromhex(incarnation)
+        self._seal = seal
+        self._numbers = numbers
+        self._seen = Seen(floor=numbers.next() - MAX_AGE_NS)
+        self._told = told
         self._timeout_s = timeout_s
         self._nudge = heard
         self._waiting = rings.Waiting()
         self._ringing: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._unheard = 0
+        self._failures = 0
+        self._pause = 0
+
+    def rename(self, incarnation: str) -> None:
+        """Ring, and be told, as another process of this node from now on."""
+        self._incarnation, self._sender = incarnation, bytes.fromhex(incarnation)
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
 
     def ring(self, canister_id: Principal) -> None:
         """Ring for a canister within ``RUNG_WITHIN_S``, together with others."""
@@ -66,11 +93,13 @@ class Doorbell:
             _log.warning("the doorbell of the cluster is not heard, and is connected anew")
             self._listening.cancel()
             self._listening = None
-        if self._listening is None:
+        if self._pause:
+            self._pause -= 1
+        elif self._listening is None:
             self._unheard = 0
             self._listening = self._tasks.start(self._listen_on())
         self._unheard += 1
-        self._tasks.start(self._send(rings.encode(self._sender, ())))
+        self._tasks.start(self._send(()))
 
     def clear(self) -> None:
         """Ring for nothing that waits: the engine is away."""
@@ -85,39 +114,47 @@ class Doorbell:
         """Ring for all that waits; one message is under way at a time."""
         await asyncio.sleep(RUNG_WITHIN_S)
         while self._waiting:
-            await self._send(self._waiting.take(self._sender))
+            await self._send(self._waiting.take())
 
     def _rung(self, _: "asyncio.Task[None]") -> None:
         self._ringing = None
 
-    async def _send(self, message: bytes) -> None:
-        result = "sent"
+    async def _send(self, canister_ids: Sequence[bytes]) -> None:
+        result, message = "sent", rings.encode(self._seal(), self._sender, self._numbers.next(), canister_ids)
         try:
             await self._commands.run(lambda: self._engine.ring(message), self._timeout_s)
         except EngineAway as error:
             result, self.problem = "lost", str(error)  # the other nodes poll at their own pace
             self._waiting.clear()
-        self.counts[result] += len(message) > rings.SENDER_BYTES  # each heartbeat rings for no canister
+        self.counts[result] += bool(canister_ids)  # each heartbeat rings for none
 
     async def _listen_on(self) -> None:
         own = asyncio.current_task()
         try:
-            await self._engine.listen(self._heard)
+            await self._engine.listen(self._incarnation, self._heard, self._told)
         except EngineAway as error:
             self.problem = str(error)
+            self._failures += 1
+            self._pause = min(2 ** min(self._failures - 1, 16), MAX_PAUSE_BEATS)
         finally:
             if self._listening is own:
                 self._listening = None
 
     def _heard(self, message: bytes) -> None:
         try:
-            sender, canister_ids = rings.decode(message)
+            ring = rings.decode(self._seal(), message)
         except Malformed:
             self.counts["malformed"] += 1
             return
-        if sender == self._sender:
-            self._unheard, self.problem = 0, None
+        except Forged:
+            self.counts["forged"] += 1
             return
-        self.counts["heard"] += bool(canister_ids)
-        for canister_id in canister_ids:
+        if not self._seen.add(ring.sender, ring.number):
+            self.counts["replayed"] += 1
+            return
+        if ring.sender == self._sender:
+            self._unheard, self._failures, self.problem = 0, 0, None
+            return
+        self.counts["heard"] += bool(ring.canister_ids)
+        for canister_id in ring.canister_ids:
             self._nudge(canister_id)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from appliance.gateway.nodes import Claim, Held, Place
+from appliance.cluster.shared.leases import Leases
+from appliance.gateway.nodes import Claim, Place
 
-SCHEMA = 1
+SCHEMA = 2
 """Of what nodes write into the engine. Nodes with different numbers cannot share it."""
 DEAD_MS = 10_000
 """Time without a heartbeat after which a node does not hold its name any more."""
@@ -27,12 +28,26 @@ MAX_CLAIM_MS = 600_000
 SILENT_MS = 2500
 """Time without a heartbeat after which a node may relay openings that it cannot claim."""
 
-ClaimAnswer = Literal["granted", "doubted", "used", "leaving"]
+ClaimAnswer = Literal["granted", "doubted", "used", "leaving", "given"]
 Release = Literal["free", "taken", "unknown"]
 
 
 FACTS = ("the principal", "the root key with SHA-256", "the schema")
 """What `Facts` are, as words."""
+
+
+class Held(NamedTuple):
+    """A place that this node has a session for, and since when (ms since 1970, by the clock of the engine)."""
+
+    place: Place
+    since_ms: int
+
+
+class Entry(NamedTuple):
+    """A client as it is written into the registry (``registry.clients``)."""
+
+    field: bytes
+    value: bytes
 
 
 class Facts(NamedTuple):
@@ -45,13 +60,22 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """What a node says of itself. Times are ns since 1970."""
+    """What a node says of itself. Times are ns since 1970. ``revision`` is that of its configuration, ``failing`` are
+    the names of the checks of its readiness that fail, with commas between.
+    """
 
     version: str
     host: str
     pid: int
     started_at_ns: int
     sessions: int = 0
+    peer: str = ""
+    """Where it answers other nodes (``registry.peers``), empty for nowhere."""
+    peer_tag: str = ""
+    """Proves that this is its address."""
+    draining: bool = False
+    revision: int = 0
+    failing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +113,11 @@ class Beat:
 @dataclass(frozen=True, slots=True)
 class Joined:
     """The node is part of the cluster. ``was_known``: the engine still had its heartbeat before; where it had not, it
-    has lost what else it held, too.
+    has lost what else it held, too. ``engine_ms`` is the time there, ms since 1970.
     """
 
     was_known: bool
+    engine_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +134,15 @@ class NameHeld:
     value: str
 
 
-BeatAnswer = Joined | OtherFacts | NameHeld
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The process is given up: others have told its canisters of its clients, or do so now."""
 
 
-class Engine(Protocol):
+BeatAnswer = Joined | OtherFacts | NameHeld | GivenUp
+
+
+class Engine(Leases, Protocol):
     """The engine of one cluster, as one node uses it. Unless said otherwise each method raises EngineAway, and takes as
     long as it takes: whoever cannot wait does not cancel it (``commands``), since that would cost a connection.
     """
@@ -133,19 +163,26 @@ class Engine(Protocol):
         doubted for ``MAX_CLAIM_MS`` from its last.
         """
 
-    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
+    async def claim(
+        self, node: str, incarnation: str, claim: Claim, *, now_ns: int, since_ms: int, entry: Entry | None = None
+    ) -> ClaimAnswer:
         """Claim an opening message until it expires, and hold its place, in one step. ``used`` where another process
-        has the claim, ``leaving`` while a living process of another node closes the place: then nothing has changed.
-        ``doubted`` is granted too, at a time when openings may have been used that the engine knows nothing of.
+        has the claim, ``leaving`` while a living process of another node closes the place, ``given`` where this process
+        is given up: then nothing has changed. Where it is ``granted``, the entry is written into the registry, too.
+        ``doubted`` is granted as well, at a time when openings may have been used that the engine knows nothing of.
+
+        ``now_ns`` is ns since 1970 by the clock of the node, ``since_ms`` the latest time that the engine may have had
+        when the claim was sent. One that took longer takes over no place that was claimed, or released, since then.
         """
 
     async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
-        """Confirm places. One that is held by a node with a later session, or being closed, stays as it is."""
+        """Confirm places. One that is held by another node since later, or closed by a living one, stays as it is."""
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """``free`` where no other node holds the place: then it is being closed, by this node. ``unknown`` where
-        another holds it of which there is no heartbeat, since it may only have lost the engine; and where this process
-        does not hold the name of the node: it stood still too long, or the engine has lost what it held.
+        another holds it of which there is no heartbeat, or where any other node has none for ``SILENT_MS``, since it
+        may only have lost the engine, unless it is given up; and where this process does not hold the name of the node:
+        it stood still too long, or the engine has lost what it held.
         """
 
     async def released(self, node: str, incarnation: str, place: Place) -> None:
@@ -154,8 +191,13 @@ class Engine(Protocol):
     async def ring(self, message: bytes) -> None:
         """Pass a message to every node that listens."""
 
-    async def listen(self, heard: Callable[[bytes], None]) -> None:
-        """Pass on what is rung, until cancelled or the engine is away."""
+    async def tell(self, incarnation: str, message: bytes) -> bool:
+        """Pass a message to one node. Returns whether it listens."""
+
+    async def listen(self, incarnation: str, heard: Callable[[bytes], None], told: Callable[[bytes], None]) -> None:
+        """Pass on what is rung to ``heard``, and what is told to this node to ``told``, until cancelled or the engine
+        is away.
+        """
 
     async def close(self) -> None:
         """Close every connection. Raises nothing."""

@@ -11,9 +11,10 @@ from pathlib import Path
 from appliance.cluster.engine import Facts, NodeInfo
 from appliance.cluster.local_engine.client import LocalEngine
 from appliance.cluster.node import Node
+from appliance.cluster.seal import Seal
 from appliance.config.cluster import Cluster
 from appliance.errors import EngineUnsuitable
-from appliance.ic.principal import Principal
+from appliance.ic.identity import KeyIdentity
 from appliance.installation import installation
 from appliance.private_files import ENVIRONMENT, file_of, read_bytes
 from appliance.threads import FILE_TIMEOUT_S, FILES
@@ -33,7 +34,7 @@ def node_of(
     settings: Cluster,
     *,
     name: str,
-    principal: Principal,
+    identity: KeyIdentity,
     root_key: bytes,
     version: str,
     local: Path | None = None,
@@ -41,10 +42,11 @@ def node_of(
     """The node of a configuration. Where that names no engine, it is at the socket ``local``, of the supervisor of the
     workers. Raises EngineUnsuitable without the extra.
     """
-    facts = Facts(str(principal), hashlib.sha256(root_key).hexdigest())
+    facts = Facts(str(identity.principal), hashlib.sha256(root_key).hexdigest())
     info = NodeInfo(version, socket.gethostname(), os.getpid(), time.time_ns())
+    seal = Seal(identity, settings.name)
     if settings.url is None and local is not None:
-        return Node(LocalEngine(local), settings, name=name, facts=facts, info=info)
+        return Node(LocalEngine(local), settings, name=name, facts=facts, info=info, seal=seal)
     if (missing := missing_extra()) is not None:
         raise EngineUnsuitable(missing)
     from appliance.cluster.redis_engine import RedisEngine  # noqa: PLC0415 - an extra
@@ -61,6 +63,7 @@ def node_of(
         name=name,
         facts=facts,
         info=info,
+        seal=seal,
     )
     return node
 

@@ -14,11 +14,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, assert_never
+from typing import assert_never
 
 import structlog
 
 from appliance.cluster import rings
+from appliance.cluster.claims.claiming import Claiming
 from appliance.cluster.commands import Commands
 from appliance.cluster.contact import BEAT_S, SETTLE_S, Contact
 from appliance.cluster.doorbell import Doorbell
@@ -28,27 +29,33 @@ from appliance.cluster.engine import (
     MAX_CLAIM_MS,
     Beat,
     BeatAnswer,
-    ClaimAnswer,
-    Engine,
     Facts,
+    GivenUp,
     Joined,
     NameHeld,
     NodeInfo,
     NodeRecord,
     OtherFacts,
 )
-from appliance.cluster.unclaimed import Unclaimed
+from appliance.cluster.local_node import LocalNode
+from appliance.cluster.registry.clients import field_of
+from appliance.cluster.registry.engine import ClusterEngine
+from appliance.cluster.registry.own import OwnClients
+from appliance.cluster.registry.peers import Answering
+from appliance.cluster.registry.speaking import Speaking, address_tag
+from appliance.cluster.requests.requests import Requests
+from appliance.cluster.seal import Seal
+from appliance.cluster.shared.shared_polls import SharedPolls
 from appliance.config.cluster import Cluster
 from appliance.errors import (
-    ClientLeaving,
     ClusterError,
     ClusterMismatch,
     EngineAway,
     GatewayError,
+    NodeGivenUp,
     NodeNameTaken,
-    OpeningClaimed,
 )
-from appliance.gateway.nodes import Claim, Held, Holding, Place
+from appliance.gateway.nodes import Claim, Holding, Known, Place, Told
 from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
@@ -65,26 +72,12 @@ FINISH_S = 1.0
 """For commands that are under way at the end."""
 
 
-class LocalNode(Protocol):
-    """The gateway of this node, as the cluster uses it."""
-
-    def nudge(self, canister_id: Principal) -> None:
-        """Poll a canister at once, if it is polled."""
-
-    def held(self) -> Iterable[Held]:
-        """The places that sessions of this node have."""
-
-    @property
-    def sessions(self) -> int:
-        """How many there are."""
-
-
 class Node:
     """Implements ``gateway.nodes.Nodes``. ``claims`` counts the claims by result."""
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ClusterEngine,
         settings: Cluster,
         *,
         name: str,
@@ -95,6 +88,7 @@ class Node:
         wake_up: Callable[[], WakeUp] = LoopWakeUp,
         jitter: Callable[[], float] = random.random,
         settle_s: float = SETTLE_S,
+        seal: Seal,
     ) -> None:
         """``clock`` is ns since 1970. ``settings`` may be replaced while the node runs."""
         self.name = name
@@ -103,7 +97,10 @@ class Node:
         self.incarnation = secrets.token_hex(rings.SENDER_BYTES)
         self.contact = Contact("away", monotonic(), problem="it was not asked yet")
         self.commands = Commands(settings.commands)
-        self.claims: Counter[str] = Counter()
+        self.seals = [seal]
+        self.timeout_s = settings.timeout
+        self.returned = 0
+        """Times that this node was given up and noticed it."""
         self.others = 0
         """Living nodes beside this one, when last asked."""
         self._engine = engine
@@ -113,23 +110,41 @@ class Node:
         self._monotonic = monotonic
         self._jitter = jitter
         self._settle_s = settle_s
-        self._timeout_s = settings.timeout
         self._tasks = Tasks()
+        self.requests = Requests(self, engine, self._tasks, clock=clock)
         self._doorbell = Doorbell(
             engine,
             self.commands,
             self._tasks,
             incarnation=self.incarnation,
             timeout_s=settings.timeout,
+            seal=lambda: self.seal,
+            numbers=self.requests.numbers,
             heard=self._nudge,
+            told=self.requests.told,
         )
+        self.polls = SharedPolls(self, engine, self._tasks, clock=monotonic)
+        self.share = self.polls.share
         self._wake_up = wake_up()
         self._gateway: LocalNode | None = None
-        self._beats = 0
-        self._replaces = ""
+        self._beats, self._replaces = 0, ""
         self._confirmed_at: float | None = None
-        self._unclaimed = Unclaimed()
+        self._was_beat_at = monotonic()
+        self.own = OwnClients(self, engine.registry, self._tasks, settings.registry)
+        self.speaking = Speaking(self, engine.registry, self._tasks, monotonic=monotonic)
+        self._claiming = Claiming(self, engine, self.own, clock=clock, monotonic=monotonic, unplaced=self._unplaced)
+        self.answering = Answering(lambda: self.seals, lambda: self.incarnation)
         self._releasing = asyncio.Semaphore(settings.commands // 2)
+
+    @property
+    def seal(self) -> Seal:
+        """What this node proves with that it wrote something."""
+        return self.seals[0]
+
+    def follow_seal(self, seal: Seal) -> None:
+        """Prove with another identity from now on, and believe the earlier ones."""
+        self.seals.insert(0, seal)
+        self.own.restart(self._known())
 
     # --- the contact ------------------------------------------------------------------------------------------------
 
@@ -137,21 +152,26 @@ class Node:
     async def running(self) -> AsyncIterator[None]:
         """Join the cluster, and leave it in the end. An engine that is away does not keep the node from starting.
 
-        Raises EngineUnsuitable, ClusterMismatch or NodeNameTaken.
+        Raises EngineUnsuitable, ClusterMismatch, NodeNameTaken or PeerAddressUnusable.
         """
         beating: asyncio.Task[None] | None = None
-        try:
-            await self._first_contact()
-            beating = self._tasks.start(self._beat_on())
-            yield
-        finally:
-            if beating is not None:
-                beating.cancel()
-            await self._leave()
+        async with self.answering.at(self.settings.peer):
+            try:
+                await self._first_contact()
+                beating = self._tasks.start(self._beat_on())
+                yield
+            finally:
+                if beating is not None:
+                    beating.cancel()
+                await self._leave()
 
     def serve(self, gateway: LocalNode) -> None:
         """Nudge this gateway, and confirm its places, from now on."""
-        self._gateway = gateway
+        self._gateway = self.polls.gateway = gateway
+
+    def describe(self, *, draining: bool, revision: int, failing: str) -> None:
+        """Say this of this node from the next heartbeat on (see NodeInfo)."""
+        self._info = replace(self._info, draining=draining, revision=revision, failing=failing)
 
     async def _first_contact(self) -> None:
         try:
@@ -180,35 +200,49 @@ class Node:
     async def _attempt(self) -> None:
         """Have one heartbeat answered, and what belongs to it. Raises ClusterError."""
         if self.contact.state != "joined":
-            await self.commands.run(self._engine.connect, self._timeout_s, is_vital=True)
-        told = self._unclaimed.until_ns
+            await self.commands.run(self._engine.connect, self.timeout_s, is_vital=True)
+        told = self._claiming.unclaimed.until_ns
         beat = self._next_beat()
-        answer = await self.commands.run(lambda: self._engine.beat(beat), self._timeout_s, is_vital=True)
+        sent = self._monotonic()
+        answer = await self.commands.run(lambda: self._engine.beat(beat), self.timeout_s, is_vital=True)
         now, before = self._monotonic(), self.contact
-        self.contact = before.joined(now, was_known=self._check(answer))
+        if isinstance(answer, GivenUp):
+            await self._return()
+            raise EngineAway("this node was given up, and begins anew")
+        joined = self._check(answer)
+        self._was_beat_at = sent
+        self._claiming.time.answered(joined.engine_ms, sent=sent, at=now)
+        self.contact = before.joined(now, was_known=joined.was_known)
         self._replaces = ""
-        self._unclaimed.told(told)
+        self._claiming.unclaimed.told(told)
         if self.contact is not before:
             _log.info("joined the cluster", cluster=self.cluster, node=self.name)
             self._confirmed_at = None
+            self.own.restart(self._known())
         self._doorbell.beat()
         if self._confirmed_at is None or now - self._confirmed_at >= CONFIRM_S:
             self._confirmed_at = now
             await self._confirm()
+            self.own.confirm()
+        await self.own.flush()
+        if self._gateway is not None:
+            await self.speaking.look(self._gateway, self.settings.give_up_after)
         living = [each for each in await self._all() if each.silent_ms <= DEAD_MS]
         self.others = sum(each.incarnation != self.incarnation for each in living)
 
     def _next_beat(self) -> Beat:
         self._beats += 1
         info = self._info if self._gateway is None else replace(self._info, sessions=self._gateway.sessions)
-        doubt_ms = min(max(0, -(-(self._unclaimed.until_ns - self._clock()) // 10**6)), MAX_CLAIM_MS)
+        if (peer := self.settings.peer) is not None:
+            info = replace(info, peer=peer, peer_tag=address_tag(self.seal, self.name, self.incarnation, peer))
+        doubt_ms = min(max(0, -(-(self._claiming.unclaimed.until_ns - self._clock()) // 10**6)), MAX_CLAIM_MS)
         return Beat(self.name, self.incarnation, self._beats, self._facts, info, self._replaces, doubt_ms)
 
-    def _check(self, answer: BeatAnswer) -> bool:
-        """Whether the engine knew the heartbeat before. Raises ClusterMismatch and NodeNameTaken."""
+    def _check(self, answer: BeatAnswer) -> Joined:
+        """Raises ClusterMismatch, NodeNameTaken, and EngineAway for an answer that is none."""
         match answer:
-            case Joined(was_known):
-                return was_known
+            case Joined():
+                return answer
             case OtherFacts(theirs):
                 for what, own, other in zip(FACTS, self._facts, theirs, strict=True):
                     if own != other:
@@ -217,8 +251,33 @@ class Node:
             case NameHeld(value):
                 self._replaces = value if self._gateway is None else ""
                 raise NodeNameTaken(self.cluster, self.name)
+            case GivenUp():
+                raise EngineAway("it names a process that begins")
             case _:
                 assert_never(answer)
+
+    async def _return(self) -> None:
+        """Others gave this process up while it was cut off, or stood still. End the sessions whose canisters they told,
+        and go on as another process of this node. Raises EngineAway.
+        """
+        told = await self.speaking.told_in_the_name_of(self.incarnation)
+        places = [] if self._gateway is None else list(self._gateway.held())
+        taken = await self.speaking.taken_from(self.incarnation, places)
+
+        def was_told(known: Known) -> Told:
+            since_ms = told.get(field_of(known.canister_id, known.client_key))
+            if since_ms is None:
+                return "maybe" if known.place in taken else "no"
+            # A key of v0 may have opened another session here since then, before the close call or after it.
+            since = self._claiming.places.since(known.place)
+            return "yes" if since is None or self._claiming.time.earliest_ms(since) <= since_ms else "maybe"
+
+        ended = 0 if self._gateway is None else self._gateway.end(was_told, NodeGivenUp)
+        self.returned += 1
+        self.incarnation = secrets.token_hex(rings.SENDER_BYTES)
+        self._doorbell.rename(self.incarnation)
+        self._confirmed_at = None
+        _log.warning("this node was given up by the others, and begins anew", node=self.name, sessions=ended)
 
     def _failed(self, error: ClusterError) -> None:
         before = self.contact
@@ -229,15 +288,15 @@ class Node:
 
     async def _confirm(self) -> None:
         """Confirm every place of this node, also those that the engine may have lost or given to another."""
-        held = [] if self._gateway is None else list(self._gateway.held())
+        held = self._claiming.held([] if self._gateway is None else list(self._gateway.held()))
         for start in range(0, len(held), CONFIRMED_AT_ONCE):
             part = held[start : start + CONFIRMED_AT_ONCE]
             await self.commands.run(
-                partial(self._engine.hold, self.name, self.incarnation, part), self._timeout_s, is_vital=True
+                partial(self._engine.hold, self.name, self.incarnation, part), self.timeout_s, is_vital=True
             )
 
     async def _all(self) -> Sequence[NodeRecord]:
-        return await self.commands.run(self._engine.nodes, self._timeout_s, is_vital=True)
+        return await self.commands.run(self._engine.nodes, self.timeout_s, is_vital=True)
 
     async def _leave(self) -> None:
         self._doorbell.stop()
@@ -249,6 +308,11 @@ class Node:
         await self.commands.finish(FINISH_S)
         await self._engine.close()
 
+    @property
+    def spoken_for(self) -> Counter[str]:
+        """Clients of nodes that are given up, by result."""
+        return self.speaking.counts + self.own.counts
+
     async def nodes(self) -> Sequence[NodeRecord]:
         """Every node of the cluster. Raises EngineAway."""
         if self.contact.state != "joined":
@@ -259,39 +323,22 @@ class Node:
 
     async def claim(self, claim: Claim, late: Callable[[GatewayError | None], None]) -> bool:
         """See Nodes."""
-        if not (claim.request_id or claim.place.group):
-            return True
+        return await self._claiming.claim(claim, self.settings.claim_timeout, late)
 
-        def answered_late(answer: ClaimAnswer) -> None:
-            self.claims[f"late {answer}"] += 1
-            self._unclaimed.answered(claim)
-            if answer != "doubted":
-                late(_refusal(answer, claim))
+    @property
+    def claims(self) -> Counter[str]:
+        """Claims by result."""
+        return self._claiming.counts
 
-        if self.contact.state != "joined":
-            self.claims["unknown"] += 1
-            self._unclaimed.add(claim, is_asked=False)
-            return False
-        try:
-            answer = await self.commands.run(
-                lambda: self._engine.claim(self.name, self.incarnation, claim, now_ns=self._clock()),
-                self.settings.claim_timeout,
-                late=answered_late,
-            )
-        except EngineAway:
-            self.claims["unknown"] += 1
-            self._unclaimed.add(claim, is_asked=True)
-            if claim.place.group:
-                self._confirmed_at = None  # it may not have been made: a heartbeat confirms the place, at once
-                self._wake_up.set()
-            return False
-        self.claims[answer] += 1
-        if (refusal := _refusal(answer, claim)) is not None:
-            raise refusal
-        return answer == "granted"
+    def _unplaced(self) -> None:
+        """The engine may not know of a place: a heartbeat confirms it, at once."""
+        self._confirmed_at = None
+        self._wake_up.set()
 
     async def release(self, place: Place) -> Holding:
         """See Nodes."""
+        if self.contact.state == "joined" and self._monotonic() - self._was_beat_at > self.settings.give_up_after / 2:
+            return "unknown"  # it stood still, and others may have spoken for it: the next heartbeat tells
         if not place.group:
             return "free"
         async with self._releasing:  # many leave at once, and none of them is in a hurry
@@ -299,7 +346,7 @@ class Node:
                 return "unknown"
             try:
                 return await self.commands.run(
-                    lambda: self._engine.release(self.name, self.incarnation, place), self._timeout_s
+                    lambda: self._engine.release(self.name, self.incarnation, place), self.timeout_s
                 )
             except EngineAway:
                 return "unknown"
@@ -311,9 +358,28 @@ class Node:
 
     async def _released(self, place: Place) -> None:
         with suppress(EngineAway):  # then it ends by itself, after engine.CLOSING_MS
-            await self.commands.run(lambda: self._engine.released(self.name, self.incarnation, place), self._timeout_s)
+            await self.commands.run(lambda: self._engine.released(self.name, self.incarnation, place), self.timeout_s)
 
-    # --- the doorbell -----------------------------------------------------------------------------------------------
+    def know(self, known: Known) -> None:
+        """See Nodes."""
+        self.own.know(known)
+
+    def forget(self, canister_id: Principal, client_key: bytes) -> None:
+        """See Nodes."""
+        self.own.forget(canister_id, client_key)
+
+    async def may_tell(self, known: Known) -> Holding:
+        """See Nodes."""
+        async with self._releasing:
+            is_settled = self.contact.is_settled(self._monotonic(), self._settle_s)
+            return await self.own.may_tell(known, is_settled=is_settled)
+
+    def have_told(self, known: Known, *, is_told: bool) -> None:
+        """See Nodes."""
+        self.own.have_told(known, is_told=is_told)
+
+    def _known(self) -> Iterable[Known]:
+        return () if self._gateway is None else self._gateway.known()
 
     def ring(self, canister_id: Principal) -> None:
         """See Nodes."""
@@ -322,7 +388,7 @@ class Node:
 
     @property
     def rings(self) -> Counter[str]:
-        """Rings by result: ``sent``, ``lost``, ``heard`` and ``malformed``."""
+        """Rings by result: ``sent``, ``lost``, ``heard``, ``malformed``, ``forged`` and ``replayed``."""
         return self._doorbell.counts
 
     @property
@@ -333,12 +399,3 @@ class Node:
     def _nudge(self, canister_id: Principal) -> None:
         if self._gateway is not None:
             self._gateway.nudge(canister_id)
-
-
-def _refusal(answer: ClaimAnswer, claim: Claim) -> GatewayError | None:
-    match answer:
-        case "used":
-            return OpeningClaimed(claim.request_id.hex())
-        case "leaving":
-            return ClientLeaving(claim.client)
-    return None

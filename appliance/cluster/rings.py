@@ -1,11 +1,15 @@
-"""The doorbell: which canisters something was sent to, so that other nodes poll them at once. A value without I/O.
+"""The doorbell: which canisters something was sent to, so that other nodes poll them at once. Values without I/O.
 
-A message holds the incarnation of its sender and the ids of canisters, and nothing else. Whoever forges one causes
-polls, which the budget of polls bounds.
+A message holds a tag of the cluster's seal, the incarnation of its sender, a number, and the ids of canisters. Whoever
+has not the identity can forge none, and of a copy nobody polls.
 """
 
+import struct
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
+from appliance.cluster.requests.pieces import Forged
+from appliance.cluster.seal import TAG_BYTES, Seal
 from appliance.errors import Malformed
 from appliance.ic.principal import Principal
 
@@ -15,25 +19,44 @@ MAX_BYTES = 32 * 1024
 MAX_ID = 29
 """Bytes of a principal."""
 
+_HEADER = struct.Struct(f">{SENDER_BYTES}sQ")
+OVERHEAD = TAG_BYTES + _HEADER.size
+"""Bytes of a message for no canister."""
+_PURPOSE = "ring"
 
-def encode(sender: bytes, canister_ids: Iterable[bytes]) -> bytes:
+
+class Ring(NamedTuple):
+    """A message of the doorbell. ``number`` is one of ``requests.numbers``."""
+
+    sender: bytes
+    number: int
+    canister_ids: list[Principal]
+
+
+def encode(seal: Seal, sender: bytes, number: int, canister_ids: Iterable[bytes]) -> bytes:
     """A message of this sender (``SENDER_BYTES``)."""
-    return sender + b"".join(bytes([len(each)]) + each for each in canister_ids)
+    header, ids = _HEADER.pack(sender, number), b"".join(bytes([len(each)]) + each for each in canister_ids)
+    return seal.tag(_PURPOSE, header, ids) + header + ids
 
 
-def decode(message: bytes) -> tuple[bytes, list[Principal]]:
-    """Sender and canisters. Raises Malformed."""
-    if not SENDER_BYTES <= len(message) <= MAX_BYTES:
+def decode(seal: Seal, message: bytes) -> Ring:
+    """What a message says. Raises Malformed, and Forged for one that no node of the cluster has written."""
+    if not OVERHEAD <= len(message) <= MAX_BYTES:
         raise Malformed("doorbell", f"it has {len(message)} bytes")
-    return message[:SENDER_BYTES], list(_ids(message, SENDER_BYTES))
+    header, ids = message[TAG_BYTES:OVERHEAD], message[OVERHEAD:]
+    if not seal.proves(message[:TAG_BYTES], _PURPOSE, header, ids):
+        raise Forged
+    sender, number = _HEADER.unpack(header)
+    return Ring(sender, number, list(_ids(ids)))
 
 
-def _ids(message: bytes, start: int) -> Iterator[Principal]:
-    while start < len(message):
-        end = start + 1 + message[start]
-        if not 1 <= message[start] <= MAX_ID or end > len(message):
+def _ids(ids: bytes) -> Iterator[Principal]:
+    start = 0
+    while start < len(ids):
+        end = start + 1 + ids[start]
+        if not 1 <= ids[start] <= MAX_ID or end > len(ids):
             raise Malformed("doorbell", f"there is no principal at byte {start}")
-        yield Principal(message[start + 1 : end])
+        yield Principal(ids[start + 1 : end])
         start = end
 
 
@@ -50,9 +73,9 @@ class Waiting:
         """Ring for this canister with one of the next messages."""
         self._ids[canister_id] = None
 
-    def take(self, sender: bytes) -> bytes:
-        """The next message."""
-        room, taken = MAX_BYTES - SENDER_BYTES, list[bytes]()
+    def take(self) -> list[bytes]:
+        """Those of the next message."""
+        room, taken = MAX_BYTES - OVERHEAD, list[bytes]()
         for each in self._ids:
             room -= 1 + len(each)
             if room < 0:
@@ -60,7 +83,7 @@ class Waiting:
             taken.append(each)
         for each in taken:
             del self._ids[each]
-        return encode(sender, taken)
+        return taken
 
     def clear(self) -> None:
         """Ring for none of them."""

@@ -1,12 +1,13 @@
 """What nodes do at Redis in one step: each script is atomic, and costs one round trip.
 
-Values of the key of a place: ``h:SINCE:INCARNATION:NODE`` while a process has a session (SINCE: ns since 1970, 20
-digits), ``c:INCARNATION:NODE`` while a process makes its close call. The key of a node holds its incarnation and the
-number of its last heartbeat. The key ``doubt`` holds until when claims are doubted (ms since 1970, by the clock of the
-engine): an engine that has lost what it held has no such key, and is known by that.
+Values of the key of a place: ``h:SINCE:INCARNATION:NODE`` while a process has a session, ``c:SINCE:INCARNATION:NODE``
+while it makes its close call (SINCE: ms since 1970, by the clock of the engine). The key of a node holds its
+incarnation and the number of its last heartbeat. The key ``doubt`` holds until when claims are doubted (ms since 1970,
+by the clock of the engine): an engine that has lost what it held has no such key, and is known by that.
 """
 
 BEAT = """
+if redis.call('EXISTS', ARGV[11] .. 'given:' .. ARGV[3]) == 1 then return {'given'} end
 local facts = redis.call('GET', KEYS[1])
 if facts and facts ~= ARGV[1] then return {'facts', facts} end
 local held = redis.call('GET', KEYS[2])
@@ -18,14 +19,17 @@ local now = redis.call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local doubt = math.max(tonumber(redis.call('GET', KEYS[4]) or ms + ARGV[9]), ms + ARGV[8])
 local at, before = string.match(redis.call('HGET', KEYS[3], ARGV[2]) or '', '^(%d+)|(%x+)|')
-if before and before ~= ARGV[3] then doubt = math.max(doubt, at + ARGV[9]) end
+if before and before ~= ARGV[3] then
+  doubt = math.max(doubt, at + ARGV[9])
+  redis.call('HSET', ARGV[11] .. 'past', ARGV[2], redis.call('HGET', KEYS[3], ARGV[2]))
+end
 redis.call('SET', KEYS[4], string.format('%.0f', doubt), 'PX', ARGV[10])
 redis.call('HSET', KEYS[3], ARGV[2], string.format('%.0f', ms) .. '|' .. ARGV[3] .. '|' .. ARGV[6])
-return {'joined', is_own and 1 or 0}
+return {'joined', is_own and 1 or 0, ms}
 """
 """Keys: facts, node, nodes, doubt. Arguments: facts, name, incarnation, value, the value that may be replaced, info, ms
 that the name is held, ms that claims are doubted because of this node, ms where more is unknown, ms that ``doubt`` is
-kept."""
+kept, prefix of all keys."""
 
 LEAVE = """
 local held = redis.call('GET', KEYS[2])
@@ -60,55 +64,110 @@ return found
 """Keys: nodes, doubt. Arguments: ms after which a node is forgotten, ms after which it is silent, ms from its last
 heartbeat that claims are doubted then."""
 
-CLAIM = """
-if ARGV[6] ~= '' then
-  local held = redis.call('GET', KEYS[2])
-  local process, closing = string.match(held or '', '^c:(%x+):(.*)$')
-  if closing and closing ~= ARGV[1] then
-    local name = redis.call('GET', ARGV[6] .. closing)
-    if name and string.sub(name, 1, #process) == process then return 'leaving' end
+NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+PLACE = r"""
+local function place_of(key)
+  return string.match(redis.call('GET', key) or '', '^([hc]):(%d+):(%x+):(.*)$')
+end
+local function hold(key, state, since, incarnation, node, ms)
+  redis.call('SET', key, state .. ':' .. string.format('%.0f', since) .. ':' .. incarnation .. ':' .. node, 'PX', ms)
+end
+local function lives(prefix, node, incarnation)
+  return string.sub(redis.call('GET', prefix .. node) or '', 1, #incarnation) == incarnation
+end
+local function is_given(prefix, incarnation)
+  return redis.call('GET', prefix .. 'given:' .. incarnation) == 'given'
+end
+local function was_given(prefix, incarnation)
+  return redis.call('EXISTS', prefix .. 'given:' .. incarnation) == 1
+end
+-- Whether a node may have a client of which the engine knows nothing: any that is silent and not given up.
+local function someone_silent(prefix, now, ms, except)
+  local all = redis.call('HGETALL', prefix .. 'nodes')
+  for i = 1, #all, 2 do
+    local at, process = string.match(all[i + 1], '^(%d+)|(%x+)|')
+    if all[i] ~= except and at and now - at > tonumber(ms) and not is_given(prefix, process) then return true end
   end
+  return false
+end
+"""
+
+CLAIM = (
+    NOW
+    + PLACE
+    + """
+local is_placed = ARGV[6] ~= ''
+local since = math.min(now, tonumber(ARGV[4]))
+if was_given(ARGV[7], ARGV[2]) then return 'given' end
+if is_placed then
+  local state, at, process, node = place_of(KEYS[2])
+  if state == 'c' and node ~= ARGV[1] and lives(ARGV[6], node, process) then return 'leaving' end
+  -- Where the clock of the engine was set back, what was written before lies ahead and says nothing.
+  is_placed = not (at and tonumber(at) > since and tonumber(at) <= now)
 end
 if ARGV[3] ~= '0' then
   local claimed = redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3])
   if not claimed and redis.call('GET', KEYS[1]) ~= ARGV[2] then return 'used' end
 end
-if ARGV[6] ~= '' then redis.call('SET', KEYS[2], 'h:' .. ARGV[4] .. ':' .. ARGV[2] .. ':' .. ARGV[1], 'PX', ARGV[5]) end
-local now = redis.call('TIME')
-local ms = now[1] * 1000 + math.floor(now[2] / 1000)
-if ARGV[3] ~= '0' and ms < tonumber(redis.call('GET', KEYS[3]) or ms + 1) then return 'doubted' end
+if is_placed then hold(KEYS[2], 'h', since, ARGV[2], ARGV[1], ARGV[5]) end
+if ARGV[3] ~= '0' and now < tonumber(redis.call('GET', KEYS[3]) or now + 1) then return 'doubted' end
+if ARGV[8] ~= '' then
+  redis.call('HSET', ARGV[7] .. 'known:' .. ARGV[1], ARGV[8], ARGV[9])
+  redis.call('PEXPIRE', ARGV[7] .. 'known:' .. ARGV[1], ARGV[10])
+  redis.call('HDEL', ARGV[7] .. 'told:' .. ARGV[1], ARGV[8])
+end
 return 'granted'
 """
-"""Keys: opening, place, doubt. Arguments: node, incarnation, ms that the claim stands (0: none), since, ms that the
-place is held, prefix of the keys of nodes (empty: no place)."""
+)
+"""Keys: opening, place, doubt. Arguments: node, incarnation, ms that the claim stands (0: none), the latest that it was
+sent, ms that the place is held, prefix of the keys of nodes (empty: no place), prefix of all keys, field and
+entry of the client (empty: none), ms that entries stay."""
 
-HOLD = """
+HOLD = (
+    NOW
+    + PLACE
+    + """
+if was_given(ARGV[4], ARGV[2]) then return end
 for i, key in ipairs(KEYS) do
-  local held = redis.call('GET', key)
-  local since, node = string.match(held or '', '^h:(%d+):%x+:(.*)$')
-  if not held or (node and (node == ARGV[1] or since < ARGV[3 + i])) then
-    redis.call('SET', key, 'h:' .. ARGV[3 + i] .. ':' .. ARGV[2] .. ':' .. ARGV[1], 'PX', ARGV[3])
+  local since = math.min(now, tonumber(ARGV[4 + i]))
+  local state, at, process, node = place_of(key)
+  local is_later = at and tonumber(at) >= since and tonumber(at) <= now
+  -- Here a client waits for its earlier close call, and has a later time then.
+  local is_closing = state == 'c' and node ~= ARGV[1] and lives(ARGV[4] .. 'node:', node, process)
+  if not (state and (is_closing or is_later)) or (state == 'h' and node == ARGV[1]) then
+    hold(key, 'h', since, ARGV[2], ARGV[1], ARGV[3])
   end
 end
 """
-"""Keys: places. Arguments: node, incarnation, ms that they are held, since when each."""
+)
+"""Keys: places. Arguments: node, incarnation, ms that they are held, prefix of all keys, since when each."""
 
-RELEASE = """
-local name = redis.call('GET', KEYS[2])
-if not name or string.sub(name, 1, #ARGV[3]) ~= ARGV[3] then return 'unknown' end
-local held = redis.call('GET', KEYS[1]) or ''
-local process, node = string.match(held, '^h:%d+:(%x+):(.*)$')
-if not node then process, node = string.match(held, '^c:(%x+):(.*)$') end
-if node and node ~= ARGV[1] then
-  local living = redis.call('GET', ARGV[4] .. node)
-  return living and string.sub(living, 1, #process) == process and 'taken' or 'unknown'
+RELEASE = (
+    NOW
+    + PLACE
+    + """
+if not lives(ARGV[4], ARGV[1], ARGV[3]) then return 'unknown' end
+local state, at, process, node = place_of(KEYS[1])
+if state and node ~= ARGV[1] then
+  if lives(ARGV[4], node, process) then return 'taken' end
+  if not is_given(ARGV[5], process) then return 'unknown' end
 end
-redis.call('SET', KEYS[1], 'c:' .. ARGV[3] .. ':' .. ARGV[1], 'PX', ARGV[2])
+if someone_silent(ARGV[5], now, ARGV[6], ARGV[1]) then return 'unknown' end
+hold(KEYS[1], 'c', now, ARGV[3], ARGV[1], ARGV[2])
 return 'free'
 """
-"""Keys: place, node. Arguments: node, ms that it is being closed at most, incarnation, prefix of the keys of nodes."""
+)
+"""Keys: place. Arguments: node, ms that it is being closed at most, incarnation, prefix of the keys of nodes, prefix of
+all keys, ms after which a node is silent."""
 
-RELEASED = """
-if redis.call('GET', KEYS[1]) == 'c:' .. ARGV[2] .. ':' .. ARGV[1] then redis.call('DEL', KEYS[1]) end
+RELEASED = (
+    PLACE
+    + """
+local state, at, process, node = place_of(KEYS[1])
+if state == 'c' and process == ARGV[2] and node == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
+)
 """Keys: place. Arguments: node, incarnation."""

@@ -1,16 +1,28 @@
 """The section of ``gateway.yaml`` for several nodes that serve as one gateway. A part of ``schema``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from appliance.config.fields.address import UnixAddress, parse_address
 from appliance.config.fields.effect import Live, Restart
 from appliance.config.fields.engine_url import check_engine_url
 from appliance.config.fields.section import Section
-from appliance.config.fields.units import Duration
+from appliance.config.fields.units import Duration, Size
 from appliance.config.fields.values import NAME, File, Key
 
 EngineAddress = Annotated[str, AfterValidator(check_engine_url)]
+
+
+def check_peer(text: str) -> str:
+    """The normal form of an address of a node, as others reach it. Raises ValueError with the problem."""
+    where = parse_address(text)
+    if not isinstance(where, UnixAddress):
+        if where.host in ("0.0.0.0", "::"):  # noqa: S104 - refused
+            raise ValueError(f"other nodes cannot connect to {where.host}; write an address that is this machine's own")
+        if where.port == 0:
+            raise ValueError("other nodes have to know the port; write one from 1 to 65535")
+    return str(where)
 
 
 class Cluster(Section):
@@ -32,14 +44,41 @@ class Cluster(Section):
     connection reads it."""
     ca: Annotated[File | None, Restart()] = None
     """PEM file with the authorities that may have signed the certificate of the engine. null: those of this machine."""
+    peer: Annotated[str | None, AfterValidator(check_peer), Restart()] = None
+    """Where this node shows the others that it lives, whatever the engine says: ``HOST:PORT`` or ``unix:PATH``, as the
+    others reach it, and where it listens. null: nobody gives this node up when it dies, and its canisters are told of
+    its clients by its next start."""
+    give_up_after: Annotated[Duration, Field(ge=5, le=3600), Live()] = 30.0
+    """Time without a heartbeat after which the others give a node up that does not answer at its ``peer`` either: they
+    tell its canisters that its clients left."""
+    registry: Annotated[Size, Field(ge=1024**2, le=64 * 1024**3), Live()] = 64 * 1024**2
+    """What the engine keeps for the clients of one node, about 600 bytes each, so that others can speak for it. For
+    those beyond, only the next start of this node can."""
     claim_timeout: Annotated[Duration, Field(ge=0.001, le=5), Live()] = 0.02
     """Time that an opening message waits until the engine has confirmed that no other node used it. Then it goes on
     without."""
     timeout: Annotated[Duration, Field(ge=0.1, le=60), Restart()] = 3.0
     """Time for a connection to the engine and for a heartbeat. Then the engine counts as away."""
+    request_timeout: Annotated[Duration, Field(ge=0.1, le=60), Live()] = 2.0
+    """Time for another node to answer what this one asks it for an operator, such as its sessions. Then the answer
+    names it as silent. Changes of its configuration have 45 s."""
+    request_age: Annotated[Duration, Field(ge=1, le=3600), Live()] = 30.0
+    """How far the time of such a request may be from the clock of the node that gets it. Beyond that it is refused: the
+    engine may have held it back."""
+    requests: Annotated[int, Field(ge=1, le=1000), Restart()] = 16
+    """Such requests under way at the same time that this node has sent, and that it works at. Further ones are
+    refused."""
     commands: Annotated[int, Field(ge=4, le=1000), Restart()] = 32
     """Commands to the engine under way at the same time, each with a connection. Further ones are not made, as if the
     engine were away."""
+    share_polls: Annotated[Literal["auto", "always", "never"], Live()] = "auto"
+    """Whether one node asks a canister for all that poll it. ``auto``: where all of them together would poll more often
+    than ``polling.budget``."""
+    memory: Annotated[Size, Field(ge=1024**2, le=16 * 1024**3), Live()] = 64 * 1024**2
+    """Memory of the engine for shared polls: 10 s of replies of canisters, and less where they are more than that. The
+    oldest make room."""
+    audit_interval: Annotated[Duration, Field(ge=1, le=60), Live()] = 10.0
+    """Time between two polls that a node makes itself of a canister that another one asks."""
     claims: Annotated[int, Field(ge=1000, le=10_000_000), Restart()] = 250_000
     """Openings and places that the supervisor of workers keeps as their engine, about 500 bytes each. Above, it is as
     if the engine were away. Redis has a limit of its own."""

@@ -121,9 +121,13 @@ class Client:
         with self._answer(method, _with(path, query), content, headers) as response:
             return self._read(model, response)
 
-    def health(self, path: str) -> Health:
-        """What ``/livez``, ``/readyz`` or ``/startupz`` says, with every check. Raises ControlUnreachable."""
-        with self._answer("GET", _with(path, {"verbose": "true"}), None, {}, also=(503,)) as response:
+    def health(self, path: str, *, node: str | None = None) -> Health:
+        """What ``/livez``, ``/readyz`` or ``/startupz`` says, with every check; or what another node of the cluster
+        says. Raises as `get`.
+        """
+        with self._answer("GET", _with(path, {"verbose": "true", "node": node}), None, {}, also=(503,)) as response:
+            if response.status == 503 and response.headers.get_content_type() == _PROBLEM_TYPE:
+                raise self._problem(response)
             return self._read(Health, response)
 
     def text(self, path: str) -> str:

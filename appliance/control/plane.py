@@ -17,6 +17,7 @@ from appliance.control.auth.access import AccessControl, Vouched
 from appliance.control.auth.audit import Audit
 from appliance.control.auth.tokens import Tokens
 from appliance.control.control import Control, Log
+from appliance.control.for_nodes import describing, serve_nodes
 from appliance.control.health.cluster import ClusterNode, problem_of
 from appliance.control.health.health import Health
 from appliance.control.health.loop_lag import LoopLagMonitor
@@ -134,9 +135,14 @@ async def _served_behind(control: Control, behind: Behind, page: Sequence[BaseRo
 
 @asynccontextmanager
 async def _served(control: Control, settings: Settings, page: Sequence[BaseRoute]) -> AsyncIterator[None]:
-    app = HeadAsGet(create_app(control, page=page))
+    plain = create_app(control, page=page)
+    if (node := control.node) is not None:
+        serve_nodes(plain, node)
+    app = HeadAsGet(plain)
     permissions = Permissions(int(settings.mode, 8), settings.group)
     async with AsyncExitStack() as stack:
+        if node is not None:
+            await stack.enter_async_context(describing(control, node))
         for listen in settings.listen:
             address = parse_address(listen)
             guarded = AccessControl(

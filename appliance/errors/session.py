@@ -110,6 +110,12 @@ class ClientLeaving(SessionError, close_code=4107, reason="client_leaving"):
     sentence = "the previous session is still being closed, retry shortly (client {client})"
 
 
+class NodeGivenUp(SessionError, close_code=4113, reason="node_given_up"):
+    """A node that was cut off from its cluster for too long: others have told the canister that its client left."""
+
+    sentence = "this node was cut off, and the canister was told that its clients left; open a new session"
+
+
 class ReplayedEnvelope(SessionError, close_code=4512, reason="replayed"):
     """A signed message that was used before."""
 

@@ -106,11 +106,14 @@ class CloseCalls:
         if not peer.is_known or (call := peer.session.close_call()) is None:
             if peer.is_journaled:  # else the entry is that of an earlier session, whose late close call is still due
                 epoch.journal.remove(join.canister_id, join.client_key)
+            if peer.is_journaled or peer.is_first_use:
+                self._nodes.forget(join.canister_id, join.client_key)
             return
         place = place_of(join)
         match await self._nodes.release(place):
             case "taken":
                 epoch.journal.remove(join.canister_id, join.client_key)
+                self._nodes.forget(join.canister_id, join.client_key)
             case "unknown":
                 epoch.journal.keep(join.canister_id, join.client_key)
                 epoch.late_close_calls.start([entry_of(join, call)])
@@ -135,4 +138,5 @@ class CloseCalls:
             epoch.journal.keep(join.canister_id, join.client_key)
             return
         epoch.journal.remove(join.canister_id, join.client_key)
+        self._nodes.forget(join.canister_id, join.client_key)
         self._counters.farewells += 1

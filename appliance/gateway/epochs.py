@@ -6,6 +6,7 @@ epoch, for the sessions from then on; an earlier epoch ends with the last of its
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -27,8 +28,8 @@ from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.tasks import Tasks
-from appliance.ic.agent import QuerySignatures
 from appliance.ic.principal import Principal
+from appliance.ic.queries import QuerySignatures
 from appliance.protocol.envelopes import Envelopes
 from appliance.protocol.session import SessionContext
 
@@ -67,10 +68,12 @@ class Epoch:
             clock=epochs.clock,
             wake_up=epochs.wake_up,
             budget=epochs.poll_budget,
+            share=partial(epochs.nodes.share, principal),
         )
         self.late_close_calls = LateCloseCalls(
             self.calls.close,
             journal,
+            gateway=principal,
             tasks=epochs.tasks,
             counters=epochs.counters,
             ended=lambda: epochs.end_unused(self),

@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 from appliance.crypto import Request
 from appliance.errors import GatewayError
-from appliance.ic.agent import QuerySignatures
+from appliance.ic.queries import QuerySignatures
 from appliance.ic.route import Route
 
 T = TypeVar("T")
@@ -30,6 +30,14 @@ class EndpointReply(Protocol):
     def doubt(self) -> GatewayError | None:
         """Why no node's signature proves it, where that is only reported."""
 
+    @property
+    def query(self) -> bytes:
+        """The signed query."""
+
+    @property
+    def body(self) -> bytes:
+        """What the endpoint sent."""
+
 
 class Source(Protocol):
     """Answers polls."""
@@ -46,6 +54,13 @@ class Source(Protocol):
     ) -> T:
         """Query one endpoint after the other, in the gateway's name, until ``read`` accepts a reply; return what it
         makes of it. Each query of a canister begins at another endpoint than the last. Raises GatewayError.
+        """
+
+    async def reread(
+        self, canister_id: bytes, method: str, query: bytes, body: bytes, *, signatures: QuerySignatures
+    ) -> tuple[bytes, GatewayError | None]:
+        """The reply (Candid) in an answer to a query that another node of this gateway made, verified as an own one;
+        and why no node's signature proves it, where that is only reported. Raises GatewayError.
         """
 
 

@@ -37,7 +37,9 @@ class Openings:
         for each in self._epochs:
             await each.late_close_calls.wait_for(join)
         epoch = self._epochs.of(peer.gateway)
-        claim = claim_of(join)
+        close_call = peer.session.close_call()
+        known = None if close_call is None else entry_of(join, close_call).known(peer.gateway)
+        claim = claim_of(join)._replace(known=known)
         is_claimed = await self._nodes.claim(claim, partial(self._claimed_late, peer))
         peer.is_first_use = is_claimed or not claim.request_id  # of what the gateway signs there are no copies
         if peer.is_first_use:
@@ -52,7 +54,9 @@ class Openings:
         after a crash the next process would end the session that was opened elsewhere.
         """
         if (close_call := peer.session.close_call()) is not None:
-            await self._epochs.of(peer.gateway).journal.add(entry_of(join, close_call), opening_of(join))
+            entry = entry_of(join, close_call)
+            self._nodes.know(entry.known(peer.gateway))
+            await self._epochs.of(peer.gateway).journal.add(entry, opening_of(join))
             peer.is_journaled = True
 
     @staticmethod

@@ -5,10 +5,10 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from appliance.crypto import CertifiedTree, QueryReply, Verifier, signature_of_certificate, verify_query_reply
-from appliance.errors import GatewayError, QuerySignatureUnknownNode
+from appliance.errors import GatewayError, Malformed, QuerySignatureUnknownNode
 from appliance.ic import network
 from appliance.ic.api import Api
 from appliance.ic.attempts import Chance, Clock, LastAnswer, Pacing, Sleep, carry, system_chance
@@ -19,6 +19,7 @@ from appliance.ic.http.transport import Transport
 from appliance.ic.identity import Identity
 from appliance.ic.node_keys import Keys, NodeKeys
 from appliance.ic.principal import Principal
+from appliance.ic.queries import UNSIGNED, EndpointReply, QuerySignatures
 from appliance.ic.replies import (
     ACCEPTED,
     RequestStatus,
@@ -37,26 +38,6 @@ such a call: a ``ws_close`` that a lying endpoint turns away leaves its client i
 each stop of a gateway one of whose canisters is stopped."""
 
 T = TypeVar("T")
-
-
-class EndpointReply(NamedTuple):
-    """The reply (Candid) of one endpoint, by its address, to a query; ``endpoints`` says how many there are."""
-
-    arg: bytes
-    endpoint: str
-    endpoints: int = 1
-    doubt: GatewayError | None = None
-    """Why no node's signature proves it, where that is only reported."""
-
-
-class QuerySignatures(NamedTuple):
-    """How the signatures of nodes on replies to queries are verified. A signature may be ``max_age_ns`` old at most."""
-
-    mode: Literal["enforce", "report", "off"]
-    max_age_ns: int
-
-
-UNSIGNED = QuerySignatures("off", 0)
 
 
 class Agent:
@@ -181,10 +162,33 @@ class Agent:
                 arg = None if signed is None else signed.arg
             if arg is None:  # nobody wants it verified, or it is a rejection
                 arg = read_query_reply(reply.body)
-            return await read(EndpointReply(arg, endpoint.url, len(urls), doubt))
+            return await read(EndpointReply(arg, endpoint.url, len(urls), doubt, request.body, reply.body))
 
         after = self._asked_last.get(canister_id)
         return self._api.ask("query", canister_id, request.body, attempt, timeout_s=timeout_s, after=after)
+
+    async def reread(
+        self, canister_id: bytes, method: str, query: bytes, body: bytes, *, signatures: QuerySignatures
+    ) -> tuple[bytes, GatewayError | None]:
+        """The reply (Candid) in an answer to a query that another node of this gateway made, verified as an own one;
+        and why no node's signature proves it, where that is only reported.
+
+        Raises Malformed for a query that is not about this, an EnvelopeError for one that this identity has not signed,
+        and what ``query_until`` raises for such an answer.
+        """
+        made = self._verifier.open_request(query, now_ns=self._pacing.clock())
+        about = (made.request_type, made.sender, made.canister_id, made.method_name)
+        if about != ("query", bytes(self.principal), bytes(canister_id), method):
+            raise Malformed("shared answer", "it is not about this query")
+        return await self._open(canister_id, made.request_id, body, signatures)
+
+    async def _open(
+        self, canister_id: bytes, request_id: bytes, body: bytes, signatures: QuerySignatures
+    ) -> tuple[bytes, GatewayError | None]:
+        signed, doubt = await self._signed_reply(canister_id, request_id, body, signatures)
+        if doubt is not None and signatures.mode == "enforce":
+            raise doubt
+        return read_query_reply(body) if signed is None or signed.arg is None else signed.arg, doubt
 
     def _sign_query(self, canister_id: bytes, method: str, arg: bytes) -> SignedRequest:
         return sign_request(

@@ -14,7 +14,7 @@ from appliance.gateway.sockets.accepting.inherited import find_inherited
 from appliance.preparation.files import uncreatable
 from appliance.preparation.finding import Finding
 from appliance.private_files import why_hidden
-from appliance.threads import FILE_TIMEOUT_S, FILES
+from appliance.threads import FILE_TIMEOUT_S, FILES, resolve
 
 Address = TcpAddress | UnixAddress
 Holds = Callable[[Address], bool]
@@ -47,13 +47,11 @@ async def _address(key: str, address: Address, holds: Holds, *, creates_folder: 
 
 async def _tcp(key: str, address: TcpAddress) -> Finding | None:
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = await resolve(address.host, address.port, flags=socket.AI_PASSIVE)
     except OSError as error:
         problem = f"{address.host} is no address of this machine ({error.strerror}); write an IP address or localhost"
         return Finding(key, problem, passes=True)
-    for family, _, _, _, where in dict.fromkeys(found):
+    for family, where in found:
         try:
             _bind(family, where)
         except OSError as error:

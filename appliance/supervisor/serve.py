@@ -85,7 +85,7 @@ async def _engine(config: Config, folder: Path) -> AsyncIterator[EngineServer | 
     if cluster.url is not None:
         yield None
         return
-    board = Board(limit=cluster.claims)
+    board = Board(limit=cluster.claims, keeps=False)
     board.flush()  # what an earlier supervisor held is lost
     async with EngineServer(board, folder / "engine.sock") as server:
         yield server

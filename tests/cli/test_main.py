@@ -1,3 +1,4 @@
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,28 @@ def test_every_command_has_help_of_its_own(name: str):
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0
     assert result.output.startswith(f"Usage: icws {name}") or f" {name} " in result.output.splitlines()[0]
+
+
+@pytest.mark.parametrize("raises", [None, ImportError])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_garbage_is_looked_for_again_after_an_import(monkeypatch: pytest.MonkeyPatch, raises, wanted: bool):
+    seen = []
+
+    def imported(name: str):
+        seen.append(gc.isenabled())
+        if raises is not None:
+            raise raises
+        return type("Module", (), {"run": click.Command("run", callback=lambda: None)})
+
+    monkeypatch.setattr(module, "import_module", imported)
+    (gc.enable if wanted else gc.disable)()
+    try:
+        result = CliRunner().invoke(main, ["run"])
+        assert gc.isenabled() == wanted
+    finally:
+        gc.enable()
+    assert seen == [False]
+    assert type(result.exception) is type(None if raises is None else raises())
 
 
 def test_the_version():

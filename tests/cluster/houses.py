@@ -35,7 +35,13 @@ class House:
 
     @asynccontextmanager
     async def node(
-        self, name: str, *, settle_s: float = 0.0, patience: str = "30s", **sections: Any
+        self,
+        name: str,
+        *,
+        settle_s: float = 0.0,
+        patience: str = "30s",
+        share_polls: str = "never",
+        **sections: Any,
     ) -> AsyncIterator[Network]:
         """A gateway of the cluster; ``sections`` are those of its file."""
         config = Config.model_validate(
@@ -44,7 +50,14 @@ class House:
                 "network": {"url": self.net.url, "root_key": self.net.root_key.hex()},
                 "polling": {"min_interval": "5ms", "max_interval": "20ms"},
                 "canisters": [{"id": str(self.canister), "generation": self.generation}],
-                "cluster": {"url": self.engine, "node": name, **SETTINGS, "timeout": patience},
+                "cluster": {
+                    "url": self.engine,
+                    "node": name,
+                    **SETTINGS,
+                    "timeout": patience,
+                    "share_polls": share_polls,
+                    "audit_interval": "1s",
+                },
                 **sections,
             }
         )
@@ -59,14 +72,23 @@ def node_of(gateway: Any) -> Node:
 
 
 @asynccontextmanager
+async def nodes_of(
+    names: str, folder: Path, engine: str, generation: Generation = "v2", **sections: Any
+) -> AsyncIterator[tuple[House, list[Network]]]:
+    """A house with nodes that have joined and know of each other."""
+    async with Localnet() as net, AsyncExitStack() as stack:
+        house = House(folder, net, generation, engine)
+        nodes = [await stack.enter_async_context(house.node(name, **sections)) for name in names]
+        await until(lambda: all(node_of(each.gateway).others == len(names) - 1 for each in nodes))
+        yield house, nodes
+
+
+@asynccontextmanager
 async def two_nodes(
     folder: Path, engine: str, generation: Generation = "v2", **sections: Any
 ) -> AsyncIterator[tuple[House, Network, Network]]:
     """A house with two nodes that have joined and know of each other."""
-    async with Localnet() as net, AsyncExitStack() as stack:
-        house = House(folder, net, generation, engine)
-        first, second = [await stack.enter_async_context(house.node(name, **sections)) for name in ("a", "b")]
-        await until(lambda: node_of(first.gateway).others == node_of(second.gateway).others == 1)
+    async with nodes_of("ab", folder, engine, generation, **sections) as (house, (first, second)):
         yield house, first, second
 
 

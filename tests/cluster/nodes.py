@@ -2,21 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from appliance.cluster.engine import Engine, Facts, NodeInfo
+from appliance.cluster.engine import Facts, NodeInfo
 from appliance.cluster.node import Node
+from appliance.cluster.seal import Seal
 from appliance.config.cluster import Cluster
-from appliance.gateway.nodes import Claim, Held, Place
+from appliance.crypto import SigningKey
+from appliance.errors import GatewayError
+from appliance.gateway.nodes import Claim, Known, Place, Told
+from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
 from tests.cluster.board import Board, MemoryEngine
 
 CANISTER = Principal.from_text("bkyz2-fmaaa-aaaaa-qaaaq-cai")
 FACTS = Facts("aaaaa-aa", "00" * 32)
 INFO = NodeInfo("1.0", "machine", 7, 10**18)
+GATEWAY = Principal(b"gateway")
 GROUP = Place(CANISTER, b"principal")
+SEAL = Seal(KeyIdentity(SigningKey.generate("ed25519")), "main")
 NOW_NS = 1_700_000_000 * 10**9
 
 
@@ -46,20 +52,43 @@ class Local:
 
     def __init__(self) -> None:
         self.nudged: list[Principal] = []
-        self.places: list[Held] = []
+        self.places: list[Place] = []
         self.sessions = 0
+        self.clients: dict[bytes, Known] = {}
+        self.to_tell: list[Known] = []
+        self.gave_up: list[str] = []
+        self.poll_budget = 200.0
 
     def nudge(self, canister_id: Principal) -> None:
         self.nudged.append(canister_id)
 
-    def held(self) -> Iterable[Held]:
+    def held(self) -> Iterable[Place]:
         return self.places
+
+    def known(self) -> Iterable[Known]:
+        return list(self.clients.values())
+
+    def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError]) -> int:
+        before = len(self.clients)
+        self.clients = {key: each for key, each in self.clients.items() if was_told(each) == "no"}
+        return before - len(self.clients)
+
+    def tell(self, known: Known) -> bool:
+        self.to_tell.append(known)
+        return known.gateway == GATEWAY
+
+    @property
+    def untold(self) -> int:
+        return len(self.to_tell)
+
+    def given_up(self, node: str, **facts: object) -> None:
+        self.gave_up.append(node)
 
 
 class Beating:
     """A node with its clock, its alarm and its gateway."""
 
-    def __init__(self, engine: Engine, name: str = "a", **options: Any) -> None:
+    def __init__(self, engine: MemoryEngine, name: str = "a", **options: Any) -> None:
         self.engine = engine
         self.now = 1000.0
         self.alarm = Alarm()
@@ -71,7 +100,8 @@ class Beating:
             name=name,
             facts=options.pop("facts", FACTS),
             info=INFO,
-            clock=lambda: NOW_NS,
+            seal=options.pop("seal", SEAL),
+            clock=options.pop("clock", lambda: NOW_NS),
             monotonic=lambda: self.now,
             wake_up=lambda: self.alarm,
             jitter=lambda: 0.0,
@@ -86,7 +116,7 @@ class Beating:
 
 
 @asynccontextmanager
-async def beating(engine: Engine | None = None, name: str = "a", **options: Any) -> AsyncIterator[Beating]:
+async def beating(engine: MemoryEngine | None = None, name: str = "a", **options: Any) -> AsyncIterator[Beating]:
     it = Beating(engine or MemoryEngine(Board()), name, **options)
     async with it.node.running():
         it.node.serve(it.local)

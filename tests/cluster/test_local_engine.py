@@ -19,12 +19,14 @@ from appliance.cluster.engine import HELD_MS, Beat, BeatAnswer, Facts, Joined, N
 from appliance.cluster.local_engine import frames
 from appliance.cluster.local_engine import server as server_module
 from appliance.cluster.local_engine.board import SWEEP_MS, Board
-from appliance.cluster.local_engine.client import LocalEngine
+from appliance.cluster.local_engine.client import LocalEngine, LocalRegistry
 from appliance.cluster.local_engine.encoding import METHODS, _codec, methods, read_as
 from appliance.cluster.local_engine.server import EngineServer
+from appliance.cluster.registry.engine import Owner
+from appliance.cluster.shared.leases import Wanted
 from appliance.errors import EngineAway, Malformed
 from tests.cluster.nodes import CANISTER, GROUP, INFO, NOW_NS, claim, until
-from tests.cluster.steps import STEPS
+from tests.cluster.test_redis_engine import SENT_MS, STEPS
 
 
 @asynccontextmanager
@@ -51,7 +53,7 @@ def test_the_engine_does_what_the_board_does(steps: list[tuple[Any, ...]]) -> No
         async with engine(Board()) as (server, client):
             server.board.flush()
             for name, *args in steps:
-                named = {"now_ns": NOW_NS + args.pop()} if name == "claim" else {}
+                named = {"now_ns": NOW_NS, "since_ms": args.pop()} if name == "claim" else {}
                 assert await getattr(client, name)(*args, **named) == getattr(board, name)(*args, **named)
             assert await client.nodes() == board.nodes()
             assert server.board == board
@@ -61,7 +63,7 @@ def test_the_engine_does_what_the_board_does(steps: list[tuple[Any, ...]]) -> No
 
 @given(
     st.one_of(
-        st.builds(Joined, st.booleans()),
+        st.builds(Joined, st.booleans(), st.integers(0, 10**15)),
         st.builds(OtherFacts, st.builds(Facts, st.text(), st.text())),
         st.builds(NameHeld, st.text()),
     )
@@ -74,13 +76,14 @@ def test_an_answer_of_several_kinds_is_the_same_at_the_other_end(answer: BeatAns
 def test_every_method_of_the_engine_has_a_way() -> None:
     assert set(methods()) == set(METHODS)
     for name in METHODS:
-        assert hasattr(LocalEngine, name)
-        assert name == "ring" or hasattr(Board, name)
+        _, _, of_registry = name.partition(".")
+        assert hasattr(LocalRegistry if of_registry else LocalEngine, of_registry or name)
+        assert hasattr(Board().registry if of_registry else Board, of_registry or name)
 
 
 def test_a_type_that_has_no_form_is_refused_when_it_is_declared() -> None:
     with pytest.raises(TypeError, match="does not travel"):
-        _codec(dict)
+        _codec(set)
 
 
 JSON = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.text(max_size=3)), st.lists)
@@ -140,11 +143,16 @@ async def test_what_one_rings_everybody_hears_who_listens() -> None:
         await other.connect()
         stack.push_async_callback(other.close)
         heard: list[bytes] = []
-        listening = asyncio.ensure_future(other.listen(heard.append))
+        told: list[bytes] = []
+        listening = asyncio.ensure_future(other.listen("0" * 16, heard.append, told.append))
         await until(lambda: any(each.listens for each in server.connections))
         await client.ring(b"\x00bell")
         await until(lambda: heard)
         assert heard == [b"\x00bell"]
+        assert await client.tell("0" * 16, b"to you")
+        assert not await client.tell("f" * 16, b"to nobody")
+        await until(lambda: told)
+        assert told == [b"to you"]
         await other.close()
         with pytest.raises(EngineAway):
             await listening
@@ -156,7 +164,7 @@ async def test_a_worker_that_does_not_read_loses_its_connection_and_holds_up_nob
     monkeypatch.setattr(server_module, "MAX_UNREAD", 10_000)
     async with engine() as (server, client):
         _, writer = await asyncio.open_unix_connection(str(server.path), limit=1)
-        writer.write(frames.encode(1, "listen", []))
+        writer.write(frames.encode(1, "listen", ["0" * 16]))
         await until(lambda: any(each.listens for each in server.connections))
         while len(server.connections) == 2:
             await client.ring(b"r" * 30_000)
@@ -188,7 +196,7 @@ async def test_an_engine_that_ends_answers_whoever_waits_and_can_be_connected_ag
             await client.connect()
         async with EngineServer(Board(), path):
             await client.connect()
-            listening = asyncio.ensure_future(client.listen(lambda _: None))
+            listening = asyncio.ensure_future(client.listen("0" * 16, lambda _: None, lambda _: None))
             assert await client.nodes() == []
         with pytest.raises(EngineAway):
             await listening
@@ -209,14 +217,17 @@ async def test_a_command_that_its_caller_gave_up_is_answered_into_the_void() -> 
 async def test_an_engine_that_is_full_is_away_until_something_has_expired() -> None:
     async with engine(Board(limit=3)) as (server, client):
         for number in range(2):
-            await client.claim("a", "0" * 16, claim(b"%d" % number), now_ns=NOW_NS)
-        await client.claim("a", "0" * 16, claim(b"", group=b"g"), now_ns=NOW_NS)
+            await client.claim("a", "0" * 16, claim(b"%d" % number), now_ns=NOW_NS, since_ms=SENT_MS)
+        await client.claim("a", "0" * 16, claim(b"", group=b"g"), now_ns=NOW_NS, since_ms=SENT_MS)
         with pytest.raises(EngineAway, match=r"cluster\.claims"):
-            await client.claim("a", "0" * 16, claim(b"more"), now_ns=NOW_NS)
+            await client.claim("a", "0" * 16, claim(b"more"), now_ns=NOW_NS, since_ms=SENT_MS)
         with pytest.raises(EngineAway):
             await client.release("a", "0" * 16, GROUP) if await client.beat(beat("a")) else None
         server.board.now_ms += HELD_MS + SWEEP_MS
-        assert await client.claim("a", "0" * 16, claim(b"more"), now_ns=NOW_NS) in ("granted", "doubted")
+        assert await client.claim("a", "0" * 16, claim(b"more"), now_ns=NOW_NS, since_ms=SENT_MS) in (
+            "granted",
+            "doubted",
+        )
         assert len(server.board) == 1
 
 
@@ -224,10 +235,39 @@ async def test_the_name_of_a_process_that_died_is_free_at_once_and_a_reason_to_d
     board = Board()
     async with engine(board) as (server, client):
         await client.beat(beat("a"))
-        assert await client.claim("a", "0" * 16, claim(b"1"), now_ns=NOW_NS) == "granted"
+        assert await client.claim("a", "0" * 16, claim(b"1"), now_ns=NOW_NS, since_ms=SENT_MS) == "granted"
         assert isinstance(await client.beat(beat("a", incarnation="f" * 16)), NameHeld)
         server.died("a")
-        assert await client.beat(beat("a", incarnation="f" * 16)) == Joined(was_known=False)
-        assert await client.claim("a", "f" * 16, claim(b"2"), now_ns=NOW_NS) == "doubted"
+        assert await client.beat(beat("a", incarnation="f" * 16)) == Joined(False, 0)
+        assert await client.claim("a", "f" * 16, claim(b"2"), now_ns=NOW_NS, since_ms=SENT_MS) == "doubted"
         assert [NodeRecord("a", "f" * 16, 0, INFO)] == await client.nodes()
         assert CANISTER
+
+
+async def test_the_registry_and_shared_polls_are_those_of_the_board() -> None:
+    async with engine() as (server, client):
+        assert isinstance(await client.beat(beat("a")), Joined)
+        registry = client.registry
+        assert await registry.write("a", "0" * 16, {b"field": b"0" * 16 + b"value", b"gone": None})
+        (suspect,) = await registry.suspects()
+        assert (suspect.node, suspect.clients, suspect.info) == ("a", 1, INFO)
+        owner = Owner("a", "0" * 16)
+        assert await registry.clients(owner, 5) == {b"field": b"0" * 16 + b"value"}
+        assert not await registry.give_up("a", "0" * 16, owner, 1)
+        assert await registry.tell("a", "0" * 16, owner, b"field", GROUP) == "free"
+        assert await registry.holds("0" * 16, [GROUP]) == [False]
+        assert await registry.returned("a", "0" * 16) == {b"field": 0}
+        await registry.told("a", "0" * 16, owner, b"field", GROUP, is_told=True)
+        await registry.drop(owner, b"field")
+        heard: list[bytes] = []
+        hearing = asyncio.ensure_future(client.hear(heard.append))
+        await until(lambda: server.board.hearers)
+        (lease,) = await client.lease("0" * 16, [Wanted(b"queue", "e", "hold")])
+        assert lease.holder == "0" * 16
+        assert await client.put("0" * 16, b"queue", "e", 1, b"entry", memory=1 << 20)
+        await until(lambda: heard)
+        assert (await client.entries(b"queue", "e", 0, max_bytes=100)).entries == [b"entry"]
+        await client.close()
+        with pytest.raises(EngineAway):
+            await hearing
+        await until(lambda: not server.board.hearers and not server.connections)

@@ -6,6 +6,8 @@ import pytest
 
 from appliance.cluster import contact, doorbell, node, rings
 from appliance.cluster.engine import DEAD_MS, HELD_MS, SILENT_MS, Facts, NameHeld, OtherFacts
+from appliance.cluster.seal import Seal
+from appliance.crypto import SigningKey
 from appliance.errors import (
     ClientLeaving,
     ClusterMismatch,
@@ -15,7 +17,8 @@ from appliance.errors import (
     NodeNameTaken,
     OpeningClaimed,
 )
-from appliance.gateway.nodes import Held, Place
+from appliance.gateway.nodes import Place
+from appliance.ic.identity import KeyIdentity
 from tests.cluster.board import Board, MemoryEngine
 from tests.cluster.nodes import CANISTER, FACTS, GROUP, NOW_NS, Beating, beating, claim, until
 
@@ -70,7 +73,7 @@ async def test_an_engine_that_is_away_keeps_no_node_from_starting_and_is_asked_w
     [
         (Facts("2vxsx-fae", FACTS.root_key), "the principal"),
         (Facts(FACTS.principal, "11" * 32), "the root key"),
-        (Facts(FACTS.principal, FACTS.root_key, 2), "the schema"),
+        (Facts(FACTS.principal, FACTS.root_key, 1), "the schema"),
     ],
 )
 async def test_a_start_is_refused_where_the_cluster_has_other_facts(facts, what):
@@ -276,6 +279,79 @@ async def test_a_place_is_taken_over_by_the_node_that_its_client_returns_to():
         assert await it.node.release(GROUP) == "taken"
 
 
+def passing(board: Board, seconds: float, *nodes: Beating) -> None:
+    """The same time passes for all."""
+    board.now_ms += round(seconds * 1000)
+    for each in nodes:
+        each.now += seconds
+
+
+@pytest.mark.parametrize("skew_s", [-300, 0, 300])
+async def test_a_claim_that_was_delayed_takes_no_place_from_a_later_one(skew_s):
+    board = Board()
+    engine = MemoryEngine(board)
+    async with (
+        beating(engine, "a", settle_s=0, settings={"claim_timeout": "1ms"}) as it,
+        beating(MemoryEngine(board), "b", settle_s=0) as other,
+    ):
+        it.node._clock = lambda: NOW_NS + skew_s * 10**9
+        engine.stall()
+        late: list[GatewayError | None] = []
+        assert await it.node.claim(claim(b"", group=GROUP.group), late.append) is False
+        passing(board, 0.02, it, other)
+        assert await other.node.claim(claim(b"s" * 32, group=GROUP.group), nobody) is True
+        passing(board, 5, it, other)
+        engine.go_on()
+        await until(lambda: late)
+        assert await it.node.release(GROUP) == "taken"
+        assert await other.node.release(GROUP) == "free"
+
+
+async def test_a_claim_that_was_delayed_takes_no_place_that_its_own_node_is_closing():
+    board = Board()
+    engine = MemoryEngine(board)
+    async with (
+        beating(engine, "a", settle_s=0, settings={"claim_timeout": "1ms"}) as it,
+        beating(MemoryEngine(board), "b") as other,
+    ):
+        engine.stall()
+        assert await it.node.claim(claim(b"", group=GROUP.group), lambda _: None) is False
+        passing(board, 1, it, other)
+        # The order in which an engine gets commands of several connections is not that in which they were sent.
+        assert board.release("a", it.node.incarnation, GROUP) == "free"
+        engine.go_on()
+        await until(lambda: not it.node.commands.under_way)
+        with pytest.raises(ClientLeaving):
+            await other.node.claim(claim(b"", group=GROUP.group), nobody)
+
+
+async def test_a_close_call_of_a_process_that_died_keeps_nobody_from_confirming_the_place():
+    board = Board()
+    engine = MemoryEngine(board)
+    async with beating(engine, "b", settle_s=0) as it:
+        killed = Beating(MemoryEngine(board), "a").node
+        board.beat(killed._next_beat())
+        assert board.release("a", killed.incarnation, GROUP) == "free"
+        passing(board, 11, it)
+        engine.is_away = True
+        await it.beat()
+        assert await it.node.claim(claim(b"", group=GROUP.group), nobody) is False
+        it.local.places = [GROUP]
+        engine.is_away = False
+        await it.beat()
+        assert board.places[GROUP][0][::3] == ("held", "b")
+
+
+async def test_a_clock_of_the_engine_that_is_set_back_keeps_nobody_from_a_place():
+    board = Board(now_ms=10**9)
+    async with beating(MemoryEngine(board), "a", settle_s=0) as it, beating(MemoryEngine(board), "b") as other:
+        await it.node.claim(claim(b"", group=GROUP.group), nobody)
+        board.now_ms -= 3_000_000
+        await other.beat()
+        await other.node.claim(claim(b"", group=GROUP.group), nobody)
+        assert board.places[GROUP][0][3] == "b"
+
+
 async def test_nobody_takes_over_a_place_while_a_living_node_closes_it():
     board = Board()
     async with beating(MemoryEngine(board), "a", settle_s=0) as it, beating(MemoryEngine(board), "b") as other:
@@ -304,7 +380,7 @@ async def test_whom_a_killed_process_had_is_not_forgotten_by_a_node_that_could_r
     async with beating(MemoryEngine(board), "b", settle_s=0) as other:
         killed = Beating(MemoryEngine(board), "a").node
         board.beat(killed._next_beat())
-        assert board.claim("a", killed.incarnation, claim(b"", group=GROUP.group), NOW_NS) == "granted"
+        assert board.claim("a", killed.incarnation, claim(b"", group=GROUP.group), NOW_NS, 0) == "granted"
         assert await other.node.release(GROUP) == "taken"
         board.now_ms += DEAD_MS
         await other.beat()
@@ -378,8 +454,11 @@ async def test_whoever_lost_the_engine_confirms_its_places_and_the_latest_sessio
     board = Board()
     engine, later = MemoryEngine(board), MemoryEngine(board)
     async with beating(engine, "a", settle_s=0) as it, beating(later, "b", settle_s=0) as other:
-        it.local.places = [Held(GROUP, 5)]
-        other.local.places = [Held(GROUP, 7)]
+        assert await it.node.claim(claim(b"", group=GROUP.group), nobody) is True
+        it.local.places = [GROUP]
+        passing(board, 0.005, it, other)
+        assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is True
+        other.local.places = [GROUP]
         board.flush()
         for each in (engine, later):
             each.is_away = True
@@ -396,7 +475,7 @@ async def test_whoever_lost_the_engine_confirms_its_places_and_the_latest_sessio
 async def test_an_engine_that_lost_everything_between_two_heartbeats_is_noticed():
     board = Board()
     async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
-        it.local.places = [Held(GROUP, 5)]
+        it.local.places = [GROUP]
         it.now += contact.SETTLE_S
         other.now += contact.SETTLE_S
         board.flush()
@@ -413,15 +492,15 @@ async def test_a_place_whose_claim_was_not_answered_is_confirmed_with_the_next_h
     async with beating(engine, "a") as it:
         engine.lies["claim"] = EngineAway("too many commands")
         assert await it.node.claim(claim(group=GROUP.group), nobody) is False
-        it.local.places = [Held(GROUP, 5)]
+        it.local.places = [GROUP]
         await until(lambda: GROUP in board.places)
-        assert board.places[GROUP][0] == ("held", 5, it.node.incarnation, "a")
+        assert board.places[GROUP][0] == ("held", 0, it.node.incarnation, "a")
 
 
 async def test_places_are_confirmed_from_time_to_time():
     board = Board()
     async with beating(MemoryEngine(board), "a") as it:
-        it.local.places = [Held(Place(CANISTER, bytes([number // 256, number % 256])), 5) for number in range(1200)]
+        it.local.places = [Place(CANISTER, bytes([number // 256, number % 256])) for number in range(1200)]
         await it.beat()
         assert not board.places
         it.now += node.CONFIRM_S
@@ -466,9 +545,65 @@ async def test_what_is_no_doorbell_is_counted_and_harmless():
     board = Board()
     async with beating(MemoryEngine(board)) as it:
         await until(lambda: board.listeners)
+        board.listeners[0](b"\xff" * 9)
         board.listeners[0](b"\xff" * 50)
-        assert it.node.rings["malformed"] == 1
+        assert (it.node.rings["malformed"], it.node.rings["forged"]) == (1, 1)
         assert it.local.nudged == []
+
+
+async def test_a_ring_is_heard_once_however_often_it_comes():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
+        for each in (it, other, it):
+            await each.beat()
+        it.node.ring(CANISTER)
+        await until(lambda: other.local.nudged)
+        for to, message in list(board.kept):
+            board.send(to, message)
+        assert other.local.nudged == [CANISTER]
+        assert other.node.rings["replayed"]
+        assert it.local.nudged == []
+
+
+async def test_a_copy_of_the_own_ring_proves_nothing_about_the_way_through_the_engine():
+    board = Board()
+    engine = MemoryEngine(board)
+    async with beating(engine) as it:
+        await it.beat()
+        await until(lambda: not it.node._doorbell._unheard)
+        board.rewrite = lambda to, _: [board.kept[0]]
+        for _ in range(doorbell.DEAF_BEATS):
+            await it.beat()
+        await it.beat()
+        assert "nothing was heard" in (it.node.bell_problem or "")
+
+
+async def test_a_doorbell_that_may_not_listen_tries_less_and_less_often():
+    engine = MemoryEngine(Board())
+    engine.lies["listen"] = EngineAway("no permission")
+    async with beating(engine) as it:
+        for _ in range(40):
+            await it.beat()
+            await asyncio.sleep(0)
+        assert 5 < engine.made.count("listen") < 12
+        assert it.node.bell_problem == str(EngineAway("no permission"))
+        del engine.lies["listen"]
+        for _ in range(doorbell.MAX_PAUSE_BEATS + 2):
+            await it.beat()
+            await asyncio.sleep(0)
+        await until(lambda: it.node.bell_problem is None)
+        assert engine.listening == 1
+
+
+async def test_a_rotated_identity_makes_another_seal():
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
+        for each in (it, other, it):
+            await each.beat()
+        it.node.follow_seal(Seal(KeyIdentity(SigningKey.generate("ed25519")), "main"))
+        it.node.ring(CANISTER)
+        await until(lambda: other.node.rings["forged"])
+        assert other.local.nudged == []
 
 
 async def test_a_doorbell_that_is_not_heard_is_connected_anew():

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from appliance.cluster.commands import Commands
 from appliance.cluster.engine import Beat
 from appliance.cluster.redis_engine import RedisEngine
+from appliance.cluster.registry.engine import Owner
 from appliance.config.cluster import Cluster
 from appliance.config.schema import Config
 from tests.cluster.nodes import FACTS, GROUP, INFO, NOW_NS, claim
@@ -42,25 +43,42 @@ async def test_a_user_with_the_rules_of_the_page_may_do_all_that_a_node_does(tmp
         await engine.connect()
         await engine.beat(Beat("a", "0" * 16, 1, FACTS, INFO))
         assert len(await engine.nodes()) == 1
-        assert await engine.claim("a", "0" * 16, claim(group=b"x"), now_ns=NOW_NS) == "doubted"
+        assert await engine.claim("a", "0" * 16, claim(group=b"x"), now_ns=NOW_NS, since_ms=NOW_NS) == "doubted"
         assert await engine.release("a", "0" * 16, GROUP) == "free"
         await engine.released("a", "0" * 16, GROUP)
         await engine.ring(b"ding")
         await listens(engine)
+        await registers(engine)
         await engine.leave("a", "0" * 16)
         await engine.close()
 
 
+async def registers(engine: RedisEngine) -> None:
+    """What a node does about clients and dead nodes."""
+    me, owner, registry = ("a", "0" * 16), Owner("b", "1" * 16), engine.registry
+    assert await registry.write(*me, {b"x": b"0" * 16})
+    assert [each.node for each in await registry.suspects()] == ["a"]
+    assert not await registry.give_up(*me, owner, 30_000)
+    assert await registry.clients(owner, 10) == {}
+    await registry.drop(owner, b"y")
+    assert await registry.tell(*me, owner, b"x", GROUP) == "taken"
+    await registry.told(*me, owner, b"x", GROUP, is_told=True)
+    assert await registry.returned(*me) == {}
+    assert await registry.holds("0" * 16, [GROUP]) == [False]
+
+
 async def listens(engine: RedisEngine) -> None:
-    """Whether it may subscribe: what is rung arrives."""
+    """Whether it may subscribe: what is rung and what is told arrives."""
     heard: list[bytes] = []
+    told: list[bytes] = []
     commands = Commands(4)
-    listening = commands.run(lambda: engine.listen(heard.append), 0)
+    listening = commands.run(lambda: engine.listen("0" * 16, heard.append, told.append), 0)
     try:
         await listening
     except Exception as error:
         assert "no answer" in str(error)  # noqa: PT017 - it listens on
-    while not heard:
+    while not (heard and told):
         await engine.ring(b"ding")
+        await engine.tell("0" * 16, b"come")
         assert commands.under_way, "the doorbell ended"
     await commands.finish(0)

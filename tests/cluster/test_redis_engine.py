@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from appliance.cluster.commands import Commands
-from appliance.cluster.engine import MAX_CLAIM_MS, Beat, Facts
+from appliance.cluster.engine import MAX_CLAIM_MS, Beat, Facts, Held, Joined, NodeInfo
 from appliance.cluster.joining import missing_extra, password_from
-from appliance.cluster.redis_engine import RedisEngine
+from appliance.cluster.redis_engine import MAX_REPLY, RedisEngine
 from appliance.config.cluster import Cluster
 from appliance.errors import EngineAway, EngineUnsuitable
+from appliance.gateway.nodes import Claim, Place
+from appliance.ic.principal import Principal
 from tests.cluster.board import Board
-from tests.cluster.nodes import INFO, NOW_NS, claim, until
+from tests.cluster.nodes import CANISTER, INFO, NOW_NS, claim, until
 from tests.cluster.redis_server import RedisServer, redis_at_port, redis_server, redis_with_tls, sentinel
-from tests.cluster.steps import STEPS
 from tests.needs import program
 
 
@@ -50,6 +51,45 @@ def beat(node: str, number: int = 1, *, incarnation: str = "0" * 16, facts: str 
     return Beat(node, incarnation, number, Facts(facts, "b"), INFO, doubt_ms=doubt_ms)
 
 
+SENT_MS = 10**14
+"""A claim that is made at once."""
+NODES = st.sampled_from(["a", "b", "b.2"])
+INCARNATIONS = st.sampled_from(["0" * 16, "12" * 7 + "ab"])
+PLACES = st.sampled_from([Place(CANISTER, group) for group in (b"x", b"xy", b"\x00:")])
+CLAIMS = st.builds(
+    Claim,
+    st.one_of(PLACES, st.just(Place(CANISTER, b"")), st.just(Place(Principal(b"x"), b""))),
+    st.just("client"),
+    st.sampled_from([b"key", b"ke"]),
+    st.sampled_from([b"", b"r" * 32, b"s" * 32]),
+    st.just(NOW_NS + 240 * 10**9),
+    st.none(),
+)
+SINCE = st.one_of(st.integers(0, 3), st.just(SENT_MS))
+"""By the clock of the engine: long ago, or later than now."""
+HELD = st.builds(Held, PLACES, SINCE)
+STEPS = st.one_of(
+    st.tuples(
+        st.just("beat"),
+        st.builds(
+            Beat,
+            NODES,
+            INCARNATIONS,
+            st.integers(0, 3),
+            st.builds(Facts, st.sampled_from(["a", 'b"']), st.just("root")),
+            st.just(NodeInfo("1.0", "ma|chine", 7, 10**18)),
+            st.sampled_from(["", "0" * 16 + ":1"]),
+            st.sampled_from([0, 3_000_000]),
+        ),
+    ),
+    st.tuples(st.just("leave"), NODES, INCARNATIONS),
+    st.tuples(st.just("claim"), NODES, INCARNATIONS, CLAIMS, SINCE),
+    st.tuples(st.just("hold"), NODES, INCARNATIONS, st.lists(HELD, max_size=3)),
+    st.tuples(st.just("release"), NODES, INCARNATIONS, PLACES),
+    st.tuples(st.just("released"), NODES, INCARNATIONS, PLACES),
+)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.lists(STEPS, max_size=30))
 def test_redis_does_what_the_board_does(server: RedisServer, steps: list[tuple[Any, ...]]) -> None:
@@ -60,12 +100,15 @@ def test_redis_does_what_the_board_does(server: RedisServer, steps: list[tuple[A
             await raw.flushall()
             for name, *args in steps:
                 if name == "claim":
-                    node, incarnation, claimed, later = args
-                    now_ns = NOW_NS + later
-                    ours = await engine.claim(node, incarnation, claimed, now_ns=now_ns)
-                    assert ours == board.claim(node, incarnation, claimed, now_ns), (name, args)
+                    *whose, claimed, since_ms = args
+                    ours = await engine.claim(*whose, claimed, now_ns=NOW_NS, since_ms=since_ms)
+                    assert ours == board.claim(*whose, claimed, NOW_NS, since_ms), (name, args)
+                elif isinstance(ours := await getattr(engine, name)(*args), Joined):
+                    theirs = board.beat(*args)
+                    assert isinstance(theirs, Joined)
+                    assert ours.was_known == theirs.was_known
                 else:
-                    assert await getattr(engine, name)(*args) == getattr(board, name)(*args), (name, args)
+                    assert ours == getattr(board, name)(*args), (name, args)
             seen = [(each.name, each.incarnation, each.info) for each in await engine.nodes()]
             assert seen == [(each.name, each.incarnation, each.info) for each in board.nodes()]
             assert len(await raw.keys(b"icws:model:opening:*")) == len(board.openings)
@@ -79,26 +122,26 @@ def test_redis_does_what_the_board_does(server: RedisServer, steps: list[tuple[A
 
 async def test_a_claim_stands_as_long_as_its_opening_and_not_for_ever(server: RedisServer):
     async with engine_at(server.url, name="claims") as engine, Redis.from_url(server.url) as raw:
-        await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS)
+        await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS, since_ms=SENT_MS)
         (key,) = await raw.keys(b"icws:claims:opening:*")
         assert 239_000 < await raw.pttl(key) <= 240_000
         far = claim(b"f" * 32)._replace(expires_ns=NOW_NS + 10**18)
-        await engine.claim("a", "0" * 16, far, now_ns=NOW_NS)
+        await engine.claim("a", "0" * 16, far, now_ns=NOW_NS, since_ms=SENT_MS)
         assert max([await raw.pttl(each) for each in await raw.keys(b"icws:claims:opening:*")]) <= 600_000
         late = claim(b"l" * 32)._replace(expires_ns=NOW_NS - 10**9)
-        assert await engine.claim("a", "0" * 16, late, now_ns=NOW_NS) == "doubted"
+        assert await engine.claim("a", "0" * 16, late, now_ns=NOW_NS, since_ms=SENT_MS) == "doubted"
 
 
 async def test_an_engine_that_lost_what_it_held_doubts_until_all_openings_of_before_have_expired(server: RedisServer):
     async with engine_at(server.url, name="doubt") as engine, Redis.from_url(server.url) as raw:
         await engine.beat(beat("a"))
-        assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS) == "doubted"
+        assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS, since_ms=SENT_MS) == "doubted"
         assert float(await raw.get("icws:doubt:doubt")) > NOW_NS / 10**6 + MAX_CLAIM_MS
         await raw.set("icws:doubt:doubt", "1700000000000")
         await engine.beat(beat("a", 2))
-        assert await engine.claim("a", "0" * 16, claim(b"s" * 32), now_ns=NOW_NS) == "granted"
+        assert await engine.claim("a", "0" * 16, claim(b"s" * 32), now_ns=NOW_NS, since_ms=SENT_MS) == "granted"
         await engine.beat(beat("b", doubt_ms=60_000))
-        assert await engine.claim("a", "0" * 16, claim(b"t" * 32), now_ns=NOW_NS) == "doubted"
+        assert await engine.claim("a", "0" * 16, claim(b"t" * 32), now_ns=NOW_NS, since_ms=SENT_MS) == "doubted"
 
 
 async def test_a_node_that_is_silent_or_was_killed_is_a_reason_to_doubt(server: RedisServer):
@@ -144,18 +187,45 @@ async def test_a_node_of_a_later_release_may_say_more_of_itself(server: RedisSer
         assert [each.info for each in await engine.nodes()] == [INFO, INFO]
 
 
-async def test_what_is_rung_is_heard_by_everybody(server: RedisServer):
+async def test_what_is_rung_is_heard_by_everybody_and_what_is_told_by_one(server: RedisServer):
     heard: list[bytes] = []
+    told: dict[str, list[bytes]] = {"aa": [], "bb": []}
     async with engine_at(server.url) as engine, engine_at(server.url) as other:
-        listening = [asyncio.ensure_future(each.listen(heard.append)) for each in (engine, other)]
+        listening = [
+            asyncio.ensure_future(each.listen(name, heard.append, told[name].append))
+            for name, each in (("aa", engine), ("bb", other))
+        ]
         while len(heard) < 2:  # the subscription takes its time
             heard.clear()
             await other.ring(b"ding")
             await asyncio.sleep(0.01)
         assert set(heard) == {b"ding"}
+        assert await engine.tell("bb", b"come")
+        assert not await engine.tell("cc", b"who")
+        await until(lambda: told["bb"])
+        assert told == {"aa": [], "bb": [b"come"]}
         for each in listening:
             each.cancel()
         await asyncio.wait(listening)
+
+
+async def test_what_is_too_long_is_not_read(server: RedisServer):
+    heard: list[bytes] = []
+    async with engine_at(server.url, name="long") as engine, Redis.from_url(server.url) as raw:
+        listening = asyncio.ensure_future(engine.listen("aa", heard.append, heard.append))
+        while not heard:  # the subscription takes its time
+            await raw.publish("icws:long:bell", b"ding")
+            await asyncio.sleep(0.01)
+        heard.clear()
+        await raw.publish("icws:long:bell", bytes(MAX_REPLY))
+        with pytest.raises(EngineAway, match=f"more than {MAX_REPLY} bytes"):
+            await listening
+        assert set(heard) <= {b"ding"}
+        await raw.hset("icws:long:nodes", "a", bytes(MAX_REPLY))
+        await engine.nodes()  # that record is none, and Redis itself leaves it out
+        assert await raw.set("icws:long:facts", bytes(MAX_REPLY))
+        with pytest.raises(EngineAway, match=f"more than {MAX_REPLY} bytes"):
+            await engine.beat(beat("a"))
 
 
 async def test_an_engine_at_a_port(tmp_path: Path):
@@ -168,8 +238,8 @@ async def test_an_engine_at_a_port(tmp_path: Path):
 
 async def test_clusters_of_other_names_share_nothing(server: RedisServer):
     async with engine_at(server.url, name="one") as engine, engine_at(server.url, name="two") as other:
-        assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS) == "doubted"
-        assert await other.claim("a", "f" * 16, claim(), now_ns=NOW_NS) == "doubted"
+        assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS, since_ms=SENT_MS) == "doubted"
+        assert await other.claim("a", "f" * 16, claim(), now_ns=NOW_NS, since_ms=SENT_MS) == "doubted"
 
 
 async def test_a_server_that_is_gone_or_stands_still_is_away_and_comes_back(tmp_path: Path):
@@ -195,11 +265,13 @@ async def test_commands_that_take_too_long_cost_no_connections(tmp_path: Path):
     with redis_server(tmp_path) as server:
         async with engine_at(server.url, timeout="60s") as engine, Redis.from_url(server.url) as raw:
             commands = Commands(8)
-            await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS)
+            await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS, since_ms=SENT_MS)
             before = (await raw.info("stats"))["total_connections_received"]
             server.stop()
             for number in range(50):
-                wanted = partial(engine.claim, "a", "0" * 16, claim(bytes([number]) * 32), now_ns=NOW_NS)
+                wanted = partial(
+                    engine.claim, "a", "0" * 16, claim(bytes([number]) * 32), now_ns=NOW_NS, since_ms=SENT_MS
+                )
                 with pytest.raises(EngineAway):
                     await commands.run(wanted, 0.001)
             server.go_on()
@@ -216,7 +288,9 @@ async def test_a_full_server_is_away(tmp_path: Path):
 
             async def fill() -> None:
                 for number in range(100_000):
-                    await engine.claim("a", "0" * 16, claim(number.to_bytes(32, "big")), now_ns=NOW_NS)
+                    await engine.claim(
+                        "a", "0" * 16, claim(number.to_bytes(32, "big")), now_ns=NOW_NS, since_ms=SENT_MS
+                    )
 
             with pytest.raises(EngineAway, match="maxmemory"):
                 await fill()
@@ -282,7 +356,7 @@ async def test_a_user_and_a_password_from_a_file(tmp_path: Path):
         async with engine_at(at_user, password="secret", password_file="x") as engine:
             await engine.connect()
             await engine.beat(beat("a"))
-            assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS) == "doubted"
+            assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS, since_ms=SENT_MS) == "doubted"
         async with engine_at(at_user, password="wrong", password_file="x") as engine:
             with pytest.raises(EngineAway, match=r"WRONGPASS|invalid username-password"):
                 await engine.connect()

@@ -2,38 +2,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cluster.rings import MAX_BYTES, Waiting, decode, encode
+from appliance.cluster.requests.pieces import Forged
+from appliance.cluster.rings import MAX_BYTES, OVERHEAD, Ring, Waiting, decode, encode
+from appliance.cluster.seal import TAG_BYTES
 from appliance.errors import Malformed
+from tests.cluster.nodes import SEAL
 
 SENDER = b"12345678"
 IDS = st.binary(min_size=1, max_size=29)
+NUMBERS = st.integers(0, 2**64 - 1)
 
 
-@given(st.lists(IDS, max_size=50))
-def test_what_is_rung_is_heard(ids: list[bytes]) -> None:
-    assert decode(encode(SENDER, ids)) == (SENDER, ids)
+@given(NUMBERS, st.lists(IDS, max_size=50))
+def test_what_is_rung_is_heard(number: int, ids: list[bytes]) -> None:
+    assert decode(SEAL, encode(SEAL, SENDER, number, ids)) == Ring(SENDER, number, ids)
 
 
 @given(st.binary(max_size=200))
-def test_whatever_comes_is_read_or_refused(message: bytes) -> None:
-    try:
-        sender, ids = decode(message)
-    except Malformed:
-        return
-    assert encode(sender, ids) == message
+def test_whatever_comes_from_elsewhere_is_refused(message: bytes) -> None:
+    with pytest.raises((Malformed, Forged)):
+        decode(SEAL, message)
 
 
-@pytest.mark.parametrize(
-    "message", [b"", b"1234567", SENDER + b"\x00", SENDER + b"\x1e" + b"x" * 30, SENDER + b"\x05x"]
-)
-def test_what_is_no_doorbell_is_refused(message: bytes) -> None:
+@given(st.lists(IDS, min_size=1, max_size=5), st.data())
+def test_no_byte_of_a_ring_can_be_changed(ids: list[bytes], data: st.DataObject) -> None:
+    message = bytearray(encode(SEAL, SENDER, 7, ids))
+    message[data.draw(st.integers(0, len(message) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(Forged):
+        decode(SEAL, bytes(message))
+
+
+@pytest.mark.parametrize("ids", [b"\x00", b"\x1e" + b"x" * 30, b"\x05x"])
+def test_what_is_no_doorbell_is_refused(ids: bytes) -> None:
+    header = encode(SEAL, SENDER, 7, ())[TAG_BYTES:]
     with pytest.raises(Malformed):
-        decode(message)
+        decode(SEAL, SEAL.tag("ring", header, ids) + header + ids)
 
 
-def test_a_message_has_a_bound() -> None:
-    with pytest.raises(Malformed, match="bytes"):
-        decode(SENDER + b"\x01x" * MAX_BYTES)
+def test_a_message_has_bounds() -> None:
+    for size in (0, OVERHEAD - 1, MAX_BYTES + 1):
+        with pytest.raises(Malformed, match="bytes"):
+            decode(SEAL, bytes(size))
 
 
 @given(st.lists(IDS, max_size=30))
@@ -42,8 +51,7 @@ def test_each_canister_is_rung_for_once_and_none_is_forgotten(ids: list[bytes]) 
     for each in ids:
         waiting.add(each)
     assert len(waiting) == len(set(ids))
-    heard = decode(waiting.take(SENDER))[1]
-    assert heard == list(dict.fromkeys(ids))
+    assert waiting.take() == list(dict.fromkeys(ids))
     assert not waiting
 
 
@@ -53,9 +61,9 @@ def test_more_than_fits_into_one_message_goes_into_several() -> None:
         waiting.add(each)
     heard = list[bytes]()
     while waiting:
-        message = waiting.take(SENDER)
+        message = encode(SEAL, SENDER, 1, waiting.take())
         assert len(message) <= MAX_BYTES
-        heard += decode(message)[1]
+        heard += decode(SEAL, message).canister_ids
     assert heard == ids
     waiting.add(b"x")
     waiting.clear()

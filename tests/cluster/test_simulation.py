@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from appliance.cluster import contact
 from appliance.errors import ClientLeaving, GatewayError, OpeningClaimed
-from appliance.gateway.nodes import Held, Place
+from appliance.gateway.nodes import Place
 from tests.cluster.board import Board, MemoryEngine
 from tests.cluster.nodes import CANISTER, Beating, beating, claim
 
@@ -41,10 +41,9 @@ class World:
     board: Board
     engines: dict[str, MemoryEngine]
     nodes: dict[str, Beating]
-    now_ns: int = 0
     number: int = 0
     newest: dict[bytes, str] = field(default_factory=dict)
-    open: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    open: set[tuple[str, bytes]] = field(default_factory=set)
     used: dict[bytes, str] = field(default_factory=dict)
 
     async def do(self, step: tuple[Any, ...]) -> None:
@@ -59,9 +58,9 @@ class World:
         except ClientLeaving:
             return
         self.used[request_id] = name
-        self.now_ns += 1
+        self._pass(0.01)
         self.newest[client] = name
-        self.open[name, client] = self.now_ns
+        self.open.add((name, client))
         self._publish(name)
 
     async def _copy(self, name: str, number: int) -> None:
@@ -78,8 +77,9 @@ class World:
 
     async def _leave(self, name: str, client: bytes) -> None:
         """A client leaves a node, which asks whether it may make the close call."""
-        if self.open.pop((name, client), None) is None:
+        if (name, client) not in self.open:
             return
+        self.open.remove((name, client))
         self._publish(name)
         place = Place(CANISTER, client)
         if await self.nodes[name].node.release(place) != "free":
@@ -93,8 +93,7 @@ class World:
 
     async def _tick(self) -> None:
         """As long as a node waits at most until it tries again."""
-        for it in self.nodes.values():
-            it.now += contact.MAX_WAIT_S
+        self._pass(contact.MAX_WAIT_S)
         for it in self.nodes.values():
             await it.beat()
 
@@ -119,9 +118,12 @@ class World:
             engine.is_away = False
 
     def _publish(self, name: str) -> None:
-        self.nodes[name].local.places = [
-            Held(Place(CANISTER, client), since_ns) for (node, client), since_ns in self.open.items() if node == name
-        ]
+        self.nodes[name].local.places = [Place(CANISTER, client) for node, client in self.open if node == name]
+
+    def _pass(self, seconds: float) -> None:
+        self.board.now_ms += round(seconds * 1000)
+        for it in self.nodes.values():
+            it.now += seconds
 
 
 def _ignored(_: GatewayError | None) -> None:
@@ -136,8 +138,6 @@ def test_no_living_session_is_ended_and_no_opening_is_used_twice(steps: list[tup
         async with AsyncExitStack() as stack:
             nodes = {name: await stack.enter_async_context(beating(engines[name], name)) for name in "abc"}
             world = World(board, engines, nodes)
-            for it in nodes.values():
-                it.node._clock = lambda: world.now_ns
             for step in steps:
                 await world.do(step)
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from appliance.crypto import BlsSecretKey, CandidTypes, Request, StateTree, encode_cbor, encode_certificate
 from appliance.errors import BadReply, CandidError, CertificateError, GatewayError, Malformed, UncertifiedReject
-from appliance.ic.agent import EndpointReply
 from appliance.ic.principal import Principal
+from appliance.ic.queries import EndpointReply
 from appliance.ic.route import Route
 
 ANSWER = CandidTypes("(variant {Ok; Err: text})")
@@ -182,11 +182,15 @@ class FakeIc:
             lie = self.liars.get(endpoint)
             reply = lie(nonce) if lie else self.spoil(self.canisters[bytes(canister_id)].poll(nonce))
             try:
-                return await read(EndpointReply(reply, endpoint, len(self.endpoints)))
+                return await read(EndpointReply(reply, endpoint, len(self.endpoints), None, arg, reply))
             except (BadReply, CertificateError, Malformed, CandidError) as error:
                 self.failed.append(endpoint)
                 problem = error
         raise problem
+
+    async def reread(self, canister_id, method, query, body, *, signatures):
+        assert method == "ws_get_messages"
+        return body, None
 
     def _rotated(self) -> list[str]:
         first = self.endpoints.index(self.asked[-1]) + 1 if self.asked else 0

@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +115,51 @@ def test_the_end_comes_after_what_waits():
     assert ended == [[b"last"]]
     outbox.finish(lambda: ended.append([]))
     assert len(ended) == 2
+
+
+class Account:
+    """What is held, as the account of ``limits.memory`` has it."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def hold(self, number: int) -> None:
+        self.bytes += number
+
+
+STEPS = st.one_of(
+    FRAMES,
+    st.tuples(st.just("pause"), st.integers(0, 9)),
+    st.tuples(st.just("reserve"), st.integers(1, 9)),
+    st.sampled_from([("resume",), ("release",), ("seal",), ("drop",)]),
+)
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_the_account_has_what_waits_and_what_fills_the_transport_until_the_end(steps):
+    account, transport = Account(), Transport(50)
+    outbox = Outbox(transport, 50, account)
+    full = 0
+    for step, *number in steps:
+        with contextlib.suppress(SlowClient):
+            match step:
+                case "pause":
+                    (full,) = number
+                    outbox.pause(full)
+                case "resume":
+                    full = 0
+                    outbox.resume()
+                case "reserve":
+                    outbox.reserve(*number)
+                case "release":
+                    outbox.release()
+                case "seal":
+                    outbox.seal()
+                case "drop":
+                    outbox.seal(drop=True)
+                case send:
+                    send(outbox, *number)
+        assert account.bytes == outbox.waiting + full
+        assert 0 <= outbox.waiting <= 50 + CONTROL_ROOM
+    outbox.end()
+    assert account.bytes == outbox.waiting == 0

@@ -1,6 +1,8 @@
 """``ic/agent.py`` against real servers on loopback that certify with a real BLS key."""
 
 import asyncio
+from types import CoroutineType
+from typing import cast
 
 import pytest
 from aiohttp import web
@@ -23,12 +25,13 @@ from appliance.errors import (
     TooLarge,
     UncertifiedReject,
 )
-from appliance.ic.agent import OWN_PATIENCE, Agent, EndpointReply
+from appliance.ic.agent import OWN_PATIENCE, Agent
 from appliance.ic.api import PROBE_AGAIN_NS
 from appliance.ic.attempts import ENOUGH_ACCEPTANCES
 from appliance.ic.envelope import sign_request
 from appliance.ic.identity import AnonymousIdentity, KeyIdentity
 from appliance.ic.principal import MANAGEMENT_CANISTER, Principal
+from appliance.ic.queries import EndpointReply
 from appliance.ic.route import Route
 from appliance.threads import READ_AT_ONCE, VERIFICATION
 from tests.ic.conftest import AgentFor
@@ -680,3 +683,16 @@ async def test_a_cancelled_call_leaves_nothing_behind(ic: ScriptedIc, agent_for:
         await call
     never.set()
     assert await agent.submit(a_clients_call()) == b"Ok"
+
+
+async def test_two_coroutines_lie_between_a_call_and_its_answer(ic: ScriptedIc, agent_for: AgentFor) -> None:
+    """Each is paid for at every step. The first attempt is made by those that make all of them."""
+    ic.script(replied(b"Ok"))
+    call = asyncio.create_task(agent_for(ic.url).submit(a_clients_call()))
+    await asyncio.sleep(0)
+    names, awaited = list[str](), cast("object", call.get_coro())
+    while isinstance(awaited, CoroutineType):
+        names.append(awaited.__qualname__)
+        awaited = awaited.cr_await
+    assert names == ["carry", "Api.ask"]
+    assert await call == b"Ok"

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -17,18 +18,21 @@ from appliance.crypto import (
     encode_certificate,
 )
 from appliance.errors import (
+    GatewayError,
     IcUnreachable,
+    Malformed,
     QuerySignatureInvalid,
     QuerySignatureMissing,
     QuerySignatureStale,
     QuerySignatureUnknownNode,
     UncertifiedReject,
 )
-from appliance.ic.agent import Agent, EndpointReply, QuerySignatures
+from appliance.ic.agent import Agent
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.http.transport import HttpTransport, Reply
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.node_keys import FRESH_NS, RETRY_NS, STALE_NS, NodeKeys
+from appliance.ic.queries import EndpointReply, QuerySignatures
 from appliance.localnet.net import Localnet
 from appliance.localnet.state.certification import Authority, leb128
 from tests.localnet.greeter import Greeter
@@ -117,6 +121,40 @@ async def test_what_no_node_signed_is_refused_reported_or_passed(
     assert network.transport.endpoints[0].failures == 1
     assert isinstance((await network.greet(REPORT)).doubt, error)
     assert (await network.greet(OFF)).doubt is None
+
+
+async def test_what_another_node_of_the_gateway_got_is_verified_as_an_own_reply(network: Network) -> None:
+    got = await network.greet()
+    key = SigningKey.from_secret("ed25519", bytes(31) + b"\x07")
+    other = Agent(network.transport, KeyIdentity(key), Verifier(network.net.root_key))
+
+    async def reread(query: bytes = got.query, body: bytes = got.body, method: str = "greet", **options: Any) -> Any:
+        canister = options.pop("canister", network.canister)
+        return await other.reread(canister, method, query, body, signatures=options.pop("signatures", ENFORCE))
+
+    assert await reread() == (got.arg, None)
+    assert await reread(signatures=OFF) == (got.arg, None)
+    again = await network.greet()
+    with pytest.raises(QuerySignatureInvalid):
+        await reread(body=again.body)
+    assert isinstance((await reread(body=again.body, signatures=REPORT))[1], QuerySignatureInvalid)
+    with pytest.raises(QuerySignatureInvalid):
+        await reread(body=changed(reply={"arg": TEXT.encode("Hello, fool!")})(got.body))
+    with pytest.raises(Malformed, match="not about this query"):
+        await reread(method="ws_get_messages")
+    with pytest.raises(Malformed, match="not about this query"):
+        await reread(canister=bytes(10))
+    with pytest.raises(GatewayError):
+        await reread(query=got.query[:-1] + bytes([got.query[-1] ^ 1]))
+    with pytest.raises(GatewayError):
+        await reread(query=b"")
+
+
+async def test_what_a_stranger_asked_is_not_about_this_gateway(network: Network) -> None:
+    got = await network.greet()
+    stranger = Agent(network.transport, KeyIdentity(SigningKey.generate("ed25519")), Verifier(network.net.root_key))
+    with pytest.raises(Malformed, match="not about this query"):
+        await stranger.reread(network.canister, "greet", got.query, got.body, signatures=ENFORCE)
 
 
 async def test_a_signed_reply_cannot_be_played_back(network: Network) -> None:

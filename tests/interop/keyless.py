@@ -6,8 +6,8 @@ from typing import TypeVar, cast
 from appliance.crypto import Request, decode_cbor, encode_cbor, encode_content, read_envelope_unverified
 from appliance.errors import UncertifiedReject
 from appliance.gateway.ic import Ic
-from appliance.ic.agent import UNSIGNED, EndpointReply, QuerySignatures
 from appliance.ic.principal import Principal
+from appliance.ic.queries import UNSIGNED, EndpointReply, QuerySignatures
 from appliance.ic.route import Route
 from appliance.localnet.replica.replica import Replica
 from appliance.localnet.state.outcome import Rejection

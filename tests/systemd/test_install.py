@@ -5,6 +5,7 @@ import resource
 import stat
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -127,25 +128,66 @@ def test_an_interpreter_that_the_unit_would_not_run_is_refused(tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-def test_a_package_is_installed_for_where_it_will_be(tmp_path):
-    """With an interpreter that stands in for one below /usr, and a package that takes no compiler and needs nothing."""
-    package, locks, python, root = (tmp_path / name for name in ("package", "locks", "python", "root"))
-    locks.mkdir()
-    for name in ("gateway.txt", "build.txt"):
-        (locks / name).write_text("# nothing\n")
-    python.write_text(
-        f'#!/bin/sh\ncase "$2" in *realpath*) echo /usr/bin/python3;; *) exec {sys.executable} "$@";; esac\n'
-    )
-    python.chmod(0o755)
-    make_package(package, requires="")
-    result = install(root, str(package), PYTHON=str(python), LOCKS=str(locks))
+@dataclass(frozen=True)
+class Bench:
+    """An interpreter that stands in for one below /usr, and a package that takes no compiler and needs nothing."""
+
+    folder: Path
+
+    @property
+    def package(self) -> Path:
+        return self.folder / "package"
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "root"
+
+    def install(self, *, first: str = "") -> subprocess.CompletedProcess[str]:
+        """``first`` are cases of the interpreter's second argument that come before the others."""
+        locks, python = self.folder / "locks", self.folder / "python"
+        locks.mkdir(exist_ok=True)
+        for name in ("gateway.txt", "build.txt"):
+            (locks / name).write_text("# nothing\n")
+        cases = f'{first} *realpath*) echo /usr/bin/python3;; *) exec {sys.executable} "$@";;'
+        python.write_text(f'#!/bin/sh\ncase "$2" in {cases} esac\n')
+        python.chmod(0o755)
+        return install(self.root, str(self.package), PYTHON=str(python), LOCKS=str(locks))
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = Bench(tmp_path)
+    make_package(made.package, requires="")
+    return made
+
+
+@pytest.mark.timeout(600)  # it makes an environment with pip
+def test_a_package_is_installed_for_where_it_will_be(bench):
+    """Also after an attempt on a Debian without python3-venv: ``venv`` fails there, and leaves an environment without
+    pip behind.
+    """
+    result = bench.install(first=f'venv) {sys.executable} -m venv --without-pip "$3"; exit 1;;')
+    assert result.returncode == 1
+    assert (bench.root / "opt/icws/bin/python").exists()
+    result = bench.install()
     assert result.returncode == 0, result.stderr
     assert "/opt/icws: icws, version 9" in result.stdout
-    assert (root / "opt/icws/bin/icws").read_text().splitlines()[0] == "#!/opt/icws/bin/python"
-    make_package(package, requires="Requires-Dist: pluggy\\n")
-    result = install(root, str(package), PYTHON=str(python), LOCKS=str(locks))
+    assert (bench.root / "opt/icws/bin/icws").read_text().splitlines()[0] == "#!/opt/icws/bin/python"
+    make_package(bench.package, requires="Requires-Dist: pluggy\\n")
+    result = bench.install()
     assert result.returncode == 1
-    assert f"{package} needs other versions than {locks}/gateway.txt has" in result.stderr
+    assert f"{bench.package} needs other versions than {bench.folder}/locks/gateway.txt has" in result.stderr
+
+
+def test_the_environment_of_the_debian_package_is_left_alone(bench):
+    told = bench.root / "opt/icws/lib/python3.11/site-packages/icws-9.dist-info/INSTALLER"
+    told.parent.mkdir(parents=True)
+    told.write_text("deb\n")
+    before = tree(bench.root)
+    result = bench.install()
+    assert result.returncode == 1
+    assert "apt remove icws" in result.stderr
+    assert tree(bench.root) == before
 
 
 def make_package(package: Path, *, requires: str) -> None:

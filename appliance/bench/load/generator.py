@@ -84,6 +84,8 @@ class LoadRun:
     async def _connected(self, number: int, canister_id: Principal, raw: socket.socket | None) -> LoadClient:
         (host, port), path = self._address, urlsplit(self._target.url).path or "/"
         where = {"host": host, "port": port} if raw is None else {"sock": raw}
+        if self._target.tls is not None:
+            where |= {"ssl": self._target.tls, "server_hostname": host}
         _, client = await asyncio.get_running_loop().create_connection(
             lambda: LoadClient(self, self.identity(number), canister_id, f"{host}:{port}", path),
             **where,

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import click
 
+from appliance.cli.configure.rolling import reload_cluster
 from appliance.cli.exit_codes import EXIT_CONFIG
 from appliance.cli.output.changes import applied_lines, change_lines
 from appliance.cli.output.formatting import ago, time
 from appliance.cli.output.terminal import Column, echo, field_lines, print_result, styled, table, terminal_width
 from appliance.cli.remote.api_options import client, remote_command, request, with_hint
-from appliance.cli.remote.arguments import DURATION, complete_revision
+from appliance.cli.remote.arguments import DURATION, complete_node, complete_revision
 from appliance.cli.remote.config_source import errors_naming, read_config_text, with_file_name
 from appliance.control.client import error_of, path_to
 from appliance.control.models import (
@@ -62,9 +63,19 @@ def plan(file: Path | None) -> None:
 @click.option(
     "--if-match", metavar="ETAG", help="Apply only if this is still active (see `icws config show --running`)."
 )
+@click.option("--cluster", is_flag=True, help="Node by node, and all keep it or none: each applies its own file.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="NODE",
+    shell_complete=complete_node,
+    help="With --cluster: leave out this node, repeatable.",
+)
 def reload(
     file: Path | None,
     *,
+    cluster: bool,
+    without: tuple[str, ...],
     confirm_within: float | None,
     keep_if_healthy: bool,
     allow_restart: bool,
@@ -77,7 +88,19 @@ def reload(
     With FILE (- is standard input), that text is applied instead. Without --save the gateway's file stays as it is: the
     next reload applies it, and so does a start once it has changed. All changes are applied or none. Exit code 1:
     refused, the active configuration stays; 78: invalid, with every problem listed by place and key.
+
+    With --cluster, each node of the cluster runs its file on trial, one after the other. Where one refuses it, or a
+    check of its readiness fails that did not fail before, all are taken back. Exit code 1: they were taken back.
     """
+    if without and not cluster:
+        raise click.UsageError("--without needs --cluster")
+    if cluster:
+        if file is not None or confirm_within is not None or keep_if_healthy or save or if_match is not None:
+            raise click.UsageError(
+                "with --cluster each node applies its own file: give --allow-restart or --force only"
+            )
+        reload_cluster(client(), without=without, allow_restart=allow_restart, force=force)
+        return
     if keep_if_healthy and confirm_within is None:
         raise click.UsageError("--keep-if-healthy needs --confirm-within")
     if save and file is None:

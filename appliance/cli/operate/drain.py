@@ -8,7 +8,7 @@ import click
 from appliance.cli.output.formatting import ago, canister_label, duration, number
 from appliance.cli.output.terminal import echo, field_lines, print_result, terminal_width
 from appliance.cli.remote.api_options import client, remote_group, request, wants_json
-from appliance.cli.remote.arguments import DURATION, RATE, complete_canister
+from appliance.cli.remote.arguments import DURATION, RATE, complete_canister, node_option
 from appliance.config.fields.units import format_rate
 from appliance.control.client import Client, path_to
 from appliance.control.models import Drain, DrainProgress, DrainRequest
@@ -44,6 +44,7 @@ drain.instead = "icws drain start --canister {word}"
     type=DURATION,
     help="Delay before reconnecting, sent to clients in the close reason.",
 )
+@node_option
 @click.option("--wait", is_flag=True, help="Show the progress until it ends. Exit code 1: it was cancelled.")
 def start(
     *,
@@ -52,6 +53,7 @@ def start(
     deadline_s: float | None,
     canister: str | None,
     reconnect_after_s: float | None,
+    node: str | None,
     wait: bool,
 ) -> None:
     """Start a drain. The gateway keeps running; `icws drain cancel` accepts clients again.
@@ -67,11 +69,11 @@ def start(
         canister=canister,
         reconnect_after_s=reconnect_after_s,
     )
-    began = api.post(Drain, path_to("drain"), body)
+    began = api.ask(Drain, "POST", path_to("drain"), query={"node": node}, body=body)
     if not wait:
         _show(began)
         return
-    ended = _wait(api, began)
+    ended = _wait(api, began, node)
     _show(ended)
     if ended.state == "cancelled":
         raise SystemExit(1)
@@ -79,26 +81,28 @@ def start(
 
 @drain.command()
 @_CANISTER
-def status(canister: str | None) -> None:
+@node_option
+def status(canister: str | None, node: str | None) -> None:
     """Show the progress of the drain, or the result of the last one."""
-    _show(client().get(Drain, path_to("drain"), canister=canister))
+    _show(client().get(Drain, path_to("drain"), canister=canister, node=node))
 
 
 @drain.command()
 @_CANISTER
-def cancel(canister: str | None) -> None:
+@node_option
+def cancel(canister: str | None, node: str | None) -> None:
     """Stop closing sessions and be ready again."""
-    _show(client().ask(Drain, "DELETE", path_to("drain"), query={"canister": canister}))
+    _show(client().ask(Drain, "DELETE", path_to("drain"), query={"canister": canister, "node": node}))
 
 
-def _wait(api: Client, state: Drain) -> Drain:
+def _wait(api: Client, state: Drain, node: str | None) -> Drain:
     """Show the progress until the drain is over, and return the final state."""
     is_shown = not wants_json()
     while state.state in _ACTIVE_STATES:
         if is_shown:
             echo(_progress(state), err=True, nl=False, overwrite=True)
         time.sleep(POLL_INTERVAL_S)
-        state = api.get(Drain, path_to("drain"), canister=state.canister)
+        state = api.get(Drain, path_to("drain"), canister=state.canister, node=node)
     if is_shown:
         echo(" " * 60, err=True, nl=False, overwrite=True)
         echo(err=True, nl=False, overwrite=True)

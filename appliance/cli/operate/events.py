@@ -22,7 +22,7 @@ from appliance.cli.output.terminal import (
     wrapped,
 )
 from appliance.cli.remote.api_options import client, remote_command, wants_json
-from appliance.cli.remote.arguments import complete_session
+from appliance.cli.remote.arguments import complete_session, missing_lines, nodes_option
 from appliance.control.client import path_to
 from appliance.control.models import Event, EventKind, Moment, Refusals, Sessions, Story
 
@@ -125,6 +125,10 @@ def _canister(facts: Facts) -> str:
     return f"{_label(facts)} is {facts['state']}{cause}"
 
 
+def _given_up(facts: Facts) -> str:
+    return f"node {facts['node']} is given up: its canisters are told of {counted(facts['clients'], 'client')}"
+
+
 def _audit(facts: Facts) -> str:
     target = f" {facts['target']}" if facts.get("target") else ""
     problem = f" {facts['problem']}" if facts.get("problem") else ""
@@ -142,6 +146,7 @@ _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
     "reload": _reload,
     "drain": _drain,
     "canister.state": _canister,
+    "node.given_up": _given_up,
     "audit": _audit,
     "lost": _lost,
 }
@@ -150,16 +155,17 @@ _SENTENCES: Mapping[str, Callable[[Facts], str]] = {
 @remote_command
 @click.argument("session", metavar="SESSION|ADDRESS", shell_complete=complete_session)
 @click.option("--facts", "with_facts", is_flag=True, help="Show the facts behind each sentence.")
-def explain(session: str, *, with_facts: bool) -> None:
+@nodes_option
+def explain(session: str, *, with_facts: bool, node: str | None) -> None:
     """Explain what happened in SESSION, also after it was closed, for as long as the gateway remembers it.
 
     With an IP address, a network or `unix`, show the connections from there that were refused lately, and the sessions.
     Contents of messages are never recorded. Times are UTC; the second column is the time since the line before.
     """
     if _is_address(session):
-        _explain_address(session)
+        _explain_address(session, node)
         return
-    story = client().get(Story, path_to("sessions", session, "story"))
+    story = client().get(Story, path_to("sessions", session, "story"), node=node)
     print_result(story, _story_lines(story, with_facts=with_facts))
 
 
@@ -171,9 +177,9 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _explain_address(address: str) -> None:
-    refused = client().get(Refusals, path_to("refusals"), address=address)
-    here = client().get(Sessions, path_to("sessions"), address=address)
+def _explain_address(address: str, node: str | None) -> None:
+    refused = client().get(Refusals, path_to("refusals"), address=address, node=node)
+    here = client().get(Sessions, path_to("sessions"), address=address, node=node)
     dumped = {"refusals": refused.model_dump(mode="json"), "sessions": here.model_dump(mode="json")}
     print_result({name: page["items"] for name, page in dumped.items()}, _address_lines(address, refused, here))
 
@@ -191,6 +197,7 @@ def _address_lines(address: str, refused: Refusals, here: Sessions) -> Iterator[
     if here.items:
         yield from session_table(here.items, max_width=max_width)
     yield counted(len(here.items), "session") + " connected from there"
+    yield from missing_lines(here.missing, "those")
 
 
 def _story_lines(story: Story, *, with_facts: bool) -> Iterator[str]:
@@ -217,6 +224,8 @@ def _moment_lines(moment: Moment, before: datetime | None, max_width: int | None
 def _story_fields(story: Story) -> Iterator[tuple[str, str]]:
     is_over = story.closed or any(moment.kind == "turned_away" for moment in story.moments)
     yield "session", f"{story.session}, {'closed' if is_over else 'connected'}"
+    if story.node is not None:
+        yield "node", story.node
     if story.moments:
         yield "since", f"{time(story.moments[0].at)} UTC"
     if story.address:

@@ -9,7 +9,13 @@ import click
 from appliance.cli.output.formatting import ago, canister_label, counted, duration, number, size, time
 from appliance.cli.output.terminal import Column, echo, field_lines, print_result, table, terminal_width
 from appliance.cli.remote.api_options import client, remote_command, request, wants_json
-from appliance.cli.remote.arguments import DURATION, complete_canister, complete_session
+from appliance.cli.remote.arguments import (
+    DURATION,
+    complete_canister,
+    complete_session,
+    missing_lines,
+    nodes_option,
+)
 from appliance.control.client import Client, path_to
 from appliance.control.models import (
     Closed,
@@ -36,6 +42,7 @@ _SESSION_COLUMNS = [
     Column("CALLS", align="right", drop_priority=5),
     Column("WIRE", drop_priority=6),
 ]
+_NODE_COLUMN = Column("NODE", min_width=4, cut="middle")
 """IN and OUT count messages, WAITING bytes for the client, CALLS those that wait for the IC."""
 
 
@@ -47,8 +54,17 @@ def filters(function: Function) -> Function:
 
 
 def session_table(sessions: Iterable[Session], *, max_width: int | None) -> list[str]:
-    """Return a table of sessions."""
-    return table(_SESSION_COLUMNS, map(_session_row, sessions), max_width=max_width)
+    """Return a table of sessions, with their nodes where there is a cluster."""
+    rows = list(sessions)
+    if all(each.node is None for each in rows):
+        return table(_SESSION_COLUMNS, map(_session_row, rows), max_width=max_width)
+    columns = [_SESSION_COLUMNS[0], _NODE_COLUMN, *_SESSION_COLUMNS[1:]]
+    return table(columns, map(_session_row_with_node, rows), max_width=max_width)
+
+
+def _session_row_with_node(session: Session) -> list[str]:
+    first, *rest = _session_row(session)
+    return [first, session.node or "-", *rest]
 
 
 def _session_row(session: Session) -> list[str]:
@@ -86,16 +102,17 @@ _PAGE = 1000
 @filters
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number of sessions.")
 @click.option("--all", "all_sessions", is_flag=True, help="List all sessions.")
-def sessions(session: str | None, *, limit: int, all_sessions: bool, **filter_options: Any) -> None:
-    """List the sessions, the longest connected first, or show one.
+@nodes_option
+def sessions(session: str | None, *, limit: int, all_sessions: bool, node: str | None, **filter_options: Any) -> None:
+    """List the sessions of all nodes, the longest connected first, or show one.
 
     Filters are combined: a session must match all of them. `icws explain SESSION` shows what happened in one.
     """
     if session is not None:
-        found = client().get(Session, path_to("sessions", session))
+        found = client().get(Session, path_to("sessions", session), node=node)
         print_result(found, field_lines(_session_fields(found), max_width=terminal_width()))
         return
-    some = _fetch(client(), filter_options, None if all_sessions else limit)
+    some = _fetch(client(), {**filter_options, "node": node}, None if all_sessions else limit)
     print_result(some, _sessions_lines(some))
 
 
@@ -108,19 +125,22 @@ def _fetch(api: Client, filter_options: dict[str, Any], limit: int | None) -> Se
         page = api.get(Sessions, path_to("sessions"), **filter_options, limit=most, after=after)
         items, after = items + page.items, page.next
         if after is None or (limit is not None and len(items) >= limit):
-            return Sessions(items=items, next=after)
+            return Sessions(items=items, next=after, missing=page.missing)
 
 
 def _sessions_lines(some: Sessions) -> Iterator[str]:
-    if not some.items:
+    if some.items:
+        yield from session_table(some.items, max_width=terminal_width())
+        yield counted(len(some.items), "session") + (", more exist: --all or --limit N" if some.next else "")
+    else:
         yield "no sessions"
-        return
-    yield from session_table(some.items, max_width=terminal_width())
-    yield counted(len(some.items), "session") + (", more exist: --all or --limit N" if some.next else "")
+    yield from missing_lines(some.missing, "sessions")
 
 
 def _session_fields(session: Session) -> Iterator[tuple[str, str]]:
     yield "session", session.id
+    if session.node is not None:
+        yield "node", session.node
     yield "state", session.state
     yield "client", session.client or "not known yet"
     yield "canister", canister_label(session.canister, session.canister_name) if session.canister else "not known yet"
@@ -151,27 +171,46 @@ _PREVIEW_LENGTH = 10
 @click.option("--reason", metavar="TEXT", help="Close reason that the clients receive.")
 @click.option("--dry-run", is_flag=True, help="Only list the sessions.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@nodes_option
 def close(
-    session: str | None, *, code: int | None, reason: str | None, dry_run: bool, yes: bool, **filter_options: Any
+    session: str | None,
+    *,
+    code: int | None,
+    reason: str | None,
+    dry_run: bool,
+    yes: bool,
+    node: str | None,
+    **filter_options: Any,
 ) -> None:
-    """Close SESSION, or all sessions that match every filter.
+    """Close SESSION, or all sessions that match every filter, at all nodes.
 
     Lists the sessions and asks for confirmation first. A SESSION or a filter is required: `icws drain start` closes all
-    sessions.
+    sessions. Exit code 1 where a node did not answer.
     """
     which = request(SessionFilter, id=session, **filter_options)
     if not which.model_fields_set:
         raise click.UsageError("give a SESSION or a filter; `icws drain start` closes all sessions")
     api = client()
     body = request(CloseRequest, filter=which, dry_run=True, code=code, reason=reason)
-    matching = api.post(Closed, path_to("sessions", "close"), body)
+    wanted, where = {**filter_options, "node": node}, {"node": node}
+    matching = api.ask(Closed, "POST", path_to("sessions", "close"), query=where, body=body)
     if dry_run or not matching.matched:
-        print_result(matching, _preview(api, matching, filter_options, session))
+        print_result(matching, _preview(api, matching, wanted, session))
+        _end(matching)
         return
     if not yes:
-        _confirm(api, matching, filter_options, session)
-    closed = api.post(Closed, path_to("sessions", "close"), body.model_copy(update={"dry_run": False}))
-    print_result(closed, [f"closed {counted(closed.closed, 'session')}"])
+        _confirm(api, matching, wanted, session)
+    now = body.model_copy(update={"dry_run": False})
+    closed = api.ask(Closed, "POST", path_to("sessions", "close"), query=where, body=now)
+    by_node = [f"{each.closed} at {each.node}" for each in closed.nodes if each.closed]
+    at = f": {', '.join(by_node)}" if len(closed.nodes) > 1 and by_node else ""
+    print_result(closed, [f"closed {counted(closed.closed, 'session')}{at}", *missing_lines(closed.missing, "those")])
+    _end(closed)
+
+
+def _end(closed: Closed) -> None:
+    if closed.missing:
+        raise SystemExit(1)
 
 
 def _confirm(api: Client, found: Closed, filter_options: dict[str, Any], session: str | None) -> None:
@@ -188,3 +227,4 @@ def _preview(api: Client, found: Closed, filter_options: dict[str, Any], session
         some = api.get(Sessions, path_to("sessions"), **filter_options, limit=_PREVIEW_LENGTH)
         yield from session_table(some.items, max_width=terminal_width())
     yield f"would close {counted(found.matched, 'session')}"
+    yield from missing_lines(found.missing, "those")

@@ -1,7 +1,8 @@
 """Types of options and arguments that several commands share, and shell completion from the running gateway."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -9,13 +10,17 @@ from click.shell_completion import CompletionItem
 from appliance.cli.remote.api_options import api_address
 from appliance.config.fields.units import format_duration, parse_duration, parse_rate
 from appliance.control.client import Client, path_to
-from appliance.control.models import Canisters, History, Sessions
+from appliance.control.models import Canisters, History, MissingNode, Nodes, Sessions
 from appliance.errors import GatewayError
 from appliance.ic.principal import Principal
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 COMPLETION_TIMEOUT_S = 1.0
 """Completion runs at every press of Tab: late proposals are worse than none."""
 MAX_COMPLETED_SESSIONS = 200
+EVERY_NODE = "*"
+"""What the API calls all nodes of a cluster; a gateway without one is its only node."""
 MAX_AGE_S = 36_500 * 86_400.0
 """Of a certificate, in options: a hundred years. Times of the IC end in the year 2554, as nanoseconds in 64 bits."""
 
@@ -73,9 +78,14 @@ def _canisters(client: Client) -> Iterable[CompletionItem]:
 
 
 def _sessions(client: Client) -> Iterable[CompletionItem]:
-    for session in client.get(Sessions, path_to("sessions"), limit=MAX_COMPLETED_SESSIONS).items:
+    for session in client.get(Sessions, path_to("sessions"), limit=MAX_COMPLETED_SESSIONS, node=EVERY_NODE).items:
         where = session.canister_name or session.canister or session.address
         yield CompletionItem(session.id, help=f"{session.state}, {where}")
+
+
+def _nodes(client: Client) -> Iterable[CompletionItem]:
+    for node in client.get(Nodes, path_to("nodes")).items:
+        yield CompletionItem(node.name, help=f"{node.state}, {node.host}")
 
 
 def _revisions(client: Client) -> Iterable[CompletionItem]:
@@ -87,5 +97,36 @@ complete_canister = _completed_from_api(_canisters)
 """Names of canisters, ids of those without a name."""
 complete_session = _completed_from_api(_sessions)
 """Ids of sessions."""
+complete_node = _completed_from_api(_nodes)
+"""Names of the nodes of the cluster."""
 complete_revision = _completed_from_api(_revisions)
 """Numbers of revisions in the configuration history."""
+
+
+node_option = click.option(
+    "--node", metavar="NODE", shell_complete=complete_node, help="Ask this node of the cluster instead."
+)
+"""Adds ``--node`` to a command of one node."""
+
+
+def nodes_option(function: Function) -> Function:
+    """Add ``--node`` and ``--this-node`` to a command that asks all nodes. It gets ``node``, as the API has it."""
+
+    @click.option(
+        "--node", "named", metavar="NODE", shell_complete=complete_node, help="Only this node of the cluster."
+    )
+    @click.option("--this-node", is_flag=True, help="Only the node that is asked.")
+    @wraps(function)
+    def chosen(*arguments: Any, named: str | None, this_node: bool, **options: Any) -> Any:
+        if named is not None and this_node:
+            raise click.UsageError("--node and --this-node exclude each other, give one")
+        return function(*arguments, node=None if this_node else named or EVERY_NODE, **options)
+
+    return cast("Function", chosen)
+
+
+def missing_lines(missing: Iterable[MissingNode], what: str) -> Iterator[str]:
+    """A line for each node that said nothing of ``what``."""
+    for each in missing:
+        who = "the other nodes" if each.node is None else f"node {each.node}"
+        yield f"without {what} of {who}: {each.problem}"

@@ -1,16 +1,18 @@
 """The engine of a worker: its supervisor, at a Unix socket."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
-from appliance.cluster.engine import Beat, BeatAnswer, ClaimAnswer, NodeRecord, Release
+from appliance.cluster.engine import Beat, BeatAnswer, ClaimAnswer, Entry, Held, NodeRecord, Release
 from appliance.cluster.local_engine import frames
 from appliance.cluster.local_engine.encoding import methods, read_as
+from appliance.cluster.registry.engine import Owner, Suspect
+from appliance.cluster.shared.leases import Entries, Lease, Wanted
 from appliance.errors import EngineAway, GatewayError, Malformed
-from appliance.gateway.nodes import Claim, Held, Place
+from appliance.gateway.nodes import Claim, Holding, Place
 
 _LOST = "the connection to the supervisor was lost"
 
@@ -24,6 +26,7 @@ class LocalEngine:
         self._path = path
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
+        self.registry = LocalRegistry(self)
 
     async def connect(self) -> None:
         """See Engine."""
@@ -39,41 +42,66 @@ class LocalEngine:
 
     async def beat(self, beat: Beat) -> BeatAnswer:
         """See Engine."""
-        return cast("BeatAnswer", await self._ask("beat", beat))
+        return cast("BeatAnswer", await self.ask("beat", beat))
 
     async def leave(self, node: str, incarnation: str) -> None:
         """See Engine."""
-        await self._ask("leave", node, incarnation)
+        await self.ask("leave", node, incarnation)
 
     async def nodes(self) -> Sequence[NodeRecord]:
         """See Engine."""
-        return cast("Sequence[NodeRecord]", await self._ask("nodes"))
+        return cast("Sequence[NodeRecord]", await self.ask("nodes"))
 
-    async def claim(self, node: str, incarnation: str, claim: Claim, *, now_ns: int) -> ClaimAnswer:
+    async def claim(
+        self, node: str, incarnation: str, claim: Claim, *, now_ns: int, since_ms: int, entry: Entry | None = None
+    ) -> ClaimAnswer:
         """See Engine."""
-        return cast("ClaimAnswer", await self._ask("claim", node, incarnation, claim, now_ns))
+        return cast("ClaimAnswer", await self.ask("claim", node, incarnation, claim, now_ns, since_ms, entry))
 
     async def hold(self, node: str, incarnation: str, held: Sequence[Held]) -> None:
         """See Engine."""
-        await self._ask("hold", node, incarnation, held)
+        await self.ask("hold", node, incarnation, held)
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """See Engine."""
-        return cast("Release", await self._ask("release", node, incarnation, place))
+        return cast("Release", await self.ask("release", node, incarnation, place))
 
     async def released(self, node: str, incarnation: str, place: Place) -> None:
         """See Engine."""
-        await self._ask("released", node, incarnation, place)
+        await self.ask("released", node, incarnation, place)
 
     async def ring(self, message: bytes) -> None:
         """See Engine."""
-        await self._ask("ring", message)
+        await self.ask("ring", message)
 
-    async def listen(self, heard: Callable[[bytes], None]) -> None:
+    async def tell(self, incarnation: str, message: bytes) -> bool:
         """See Engine."""
+        return cast("bool", await self.ask("tell", incarnation, message))
+
+    async def listen(self, incarnation: str, heard: Callable[[bytes], None], told: Callable[[bytes], None]) -> None:
+        """See Engine."""
+        await self._pass_on({frames.RUNG: heard, frames.TOLD: told}, "listen", [incarnation])
+
+    async def lease(self, incarnation: str, wanted: Sequence[Wanted]) -> Sequence[Lease]:
+        """See Leases."""
+        return cast("Sequence[Lease]", await self.ask("lease", incarnation, wanted))
+
+    async def put(self, incarnation: str, queue: bytes, epoch: str, number: int, entry: bytes, *, memory: int) -> bool:
+        """See Leases."""
+        return cast("bool", await self.ask("put", incarnation, queue, epoch, number, entry, memory))
+
+    async def entries(self, queue: bytes, epoch: str, after: int, *, max_bytes: int) -> Entries:
+        """See Leases."""
+        return cast("Entries", await self.ask("entries", queue, epoch, after, max_bytes))
+
+    async def hear(self, heard: Callable[[bytes], None]) -> None:
+        """See Leases."""
+        await self._pass_on({frames.HEARD: heard}, "hear", [])
+
+    async def _pass_on(self, to: dict[int, Callable[[bytes], None]], name: str, arguments: list[Any]) -> None:
         connection = self._open()
-        connection.heard = heard
-        await connection.ask("listen", [])
+        connection.heard |= to
+        await connection.ask(name, arguments)
         await connection.lost.wait()
         raise EngineAway(_LOST)
 
@@ -82,8 +110,8 @@ class LocalEngine:
         if self._connection is not None:
             self._connection.abort()
 
-    async def _ask(self, name: str, *arguments: Any) -> Any:
-        """Raises EngineAway."""
+    async def ask(self, name: str, *arguments: Any) -> Any:
+        """One method, by its name in ``encoding.METHODS``. Raises EngineAway."""
         method = methods()[name]
         try:
             return read_as(method.answer[1], await self._open().ask(name, method.write(arguments)))
@@ -96,10 +124,55 @@ class LocalEngine:
         return self._connection
 
 
+class LocalRegistry:
+    """Implements ``registry.engine.Registry``."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._ask = engine.ask
+
+    async def write(self, node: str, incarnation: str, changes: Mapping[bytes, bytes | None]) -> bool:
+        """See Registry."""
+        return cast("bool", await self._ask("registry.write", node, incarnation, changes))
+
+    async def suspects(self) -> Sequence[Suspect]:
+        """See Registry."""
+        return cast("Sequence[Suspect]", await self._ask("registry.suspects"))
+
+    async def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
+        """See Registry."""
+        return cast("bool", await self._ask("registry.give_up", node, incarnation, owner, after_ms))
+
+    async def clients(self, owner: Owner, limit: int) -> Mapping[bytes, bytes]:
+        """See Registry."""
+        return cast("Mapping[bytes, bytes]", await self._ask("registry.clients", owner, limit))
+
+    async def drop(self, owner: Owner, field: bytes) -> None:
+        """See Registry."""
+        await self._ask("registry.drop", owner, field)
+
+    async def tell(self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place) -> Holding:
+        """See Registry."""
+        return cast("Holding", await self._ask("registry.tell", node, incarnation, owner, field, place))
+
+    async def told(
+        self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place, *, is_told: bool
+    ) -> None:
+        """See Registry."""
+        await self._ask("registry.told", node, incarnation, owner, field, place, is_told)
+
+    async def returned(self, node: str, incarnation: str) -> Mapping[bytes, int]:
+        """See Registry."""
+        return cast("Mapping[bytes, int]", await self._ask("registry.returned", node, incarnation))
+
+    async def holds(self, incarnation: str, places: Sequence[Place]) -> Sequence[bool]:
+        """See Registry."""
+        return cast("Sequence[bool]", await self._ask("registry.holds", incarnation, places))
+
+
 class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.lost = asyncio.Event()
-        self.heard: Callable[[bytes], None] = lambda _: None
+        self.heard: dict[int, Callable[[bytes], None]] = {}
         self._numbers = count(frames.RUNG + 1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._frames = frames.Frames()
@@ -135,8 +208,9 @@ class _Connection(asyncio.Protocol):
             self.abort()
 
     def _take(self, number: int, answer: Any, problem: list[Any]) -> None:
-        if number == frames.RUNG:
-            self.heard(bytes.fromhex(answer))
+        if number <= frames.RUNG:
+            if (heard := self.heard.get(number)) is not None:
+                heard(bytes.fromhex(answer))
             return
         waiting = self._waiting.get(number)
         if waiting is None or waiting.done():

@@ -6,17 +6,23 @@ union is known by its place there.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
 from appliance.cluster.engine import Engine
+from appliance.cluster.registry.engine import Registry
 from appliance.errors import Malformed
 
-METHODS = ("beat", "leave", "nodes", "claim", "hold", "release", "released", "ring")
-"""Of ``engine.Engine`` that the supervisor's engine has: each is a method of ``board.Board``, but for ``ring``."""
+METHODS = (
+    *("beat", "leave", "nodes", "claim", "hold", "release", "released", "ring", "tell", "lease", "put", "entries"),
+    *("registry.write", "registry.suspects", "registry.give_up", "registry.clients", "registry.drop"),
+    *("registry.tell", "registry.told", "registry.returned", "registry.holds"),
+)
+"""Of ``engine.Engine`` and its ``Registry`` that the supervisor's engine has: each is a method of ``board.Board`` or
+of its registry."""
 
 Write = Callable[[Any], Any]
 Read = Callable[[Any], Any]
@@ -45,7 +51,11 @@ class Method(NamedTuple):
 @cache
 def methods() -> dict[str, Method]:
     """The methods by name."""
-    return {name: _method(getattr(Engine, name)) for name in METHODS}
+    found = {}
+    for name in METHODS:
+        _, _, of_registry = name.partition(".")
+        found[name] = _method(getattr(Registry, of_registry) if of_registry else getattr(Engine, name))
+    return found
 
 
 def read_as(read: Read, plain: Any) -> Any:
@@ -79,9 +89,23 @@ def _codec(kind: Any) -> tuple[Write, Read]:
     if origin in (list, Sequence) or (origin is tuple and inner[1:] == (...,)):
         write, read = _codec(inner[0])
         return (lambda many: [write(each) for each in many]), (lambda many: [read(each) for each in _list(many)])
+    if origin in (Mapping, dict):
+        return _mapping(inner)
     if isinstance(kind, type):
         return _class(kind)
     raise TypeError(f"{kind!r} does not travel to the engine")
+
+
+def _mapping(inner: tuple[Any, ...]) -> tuple[Write, Read]:
+    (write_key, read_key), (write, read) = map(_codec, inner)
+
+    def write_all(many: Any) -> list[Any]:
+        return [[write_key(key), write(value)] for key, value in many.items()]
+
+    def read_all(plain: Any) -> Any:
+        return {read_key(key): read(value) for key, value in map(_list, _list(plain))}
+
+    return write_all, read_all
 
 
 def _class(kind: type) -> tuple[Write, Read]:

@@ -1,7 +1,7 @@
 """Frames on the connection of a worker to its engine: four bytes with the length, then JSON. A value without I/O.
 
 A request is ``[number, method, arguments]``; its answer ``[number, answer]``, or ``[number, null, problem]`` where the
-engine cannot. ``[0, message]`` is what was rung, to whoever listens.
+engine cannot. ``[0, message]`` is what was rung, to whoever listens, and so on (`RUNG`, `TOLD`, `HEARD`).
 """
 
 import json
@@ -10,10 +10,10 @@ from typing import Any
 from appliance.errors import Malformed
 
 LENGTH_BYTES = 4
-MAX_FRAME = 1024 * 1024
-"""Bytes of one. 500 places, which go together, take 150 kB."""
-RUNG = 0
-"""The number of frames that answer nothing."""
+MAX_FRAME = 32 * 1024 * 1024
+"""Bytes of one, where bytes take two characters. A reply of a canister has 4 MiB at most (``network.max_reply``)."""
+RUNG, TOLD, HEARD = 0, -1, -2
+"""The numbers of frames that answer nothing: what was rung, was told to this node, and has a new entry."""
 
 
 def encode(*parts: Any) -> bytes:

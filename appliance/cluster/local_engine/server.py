@@ -63,19 +63,13 @@ class EngineServer:
         if (method := methods().get(name)) is None:
             raise Malformed("frame of the engine", f"there is no method {name!r:.40}")
         given, named = method.read(arguments)
-        if name == "ring":
-            self.ring(given[0])
-            return None
         self.board.now_ms = self._clock_ms()
         self.board.sweep()
-        return method.answer[0](getattr(self.board, name)(*given, **named))
-
-    def ring(self, message: bytes) -> None:
-        """Pass a message on to every worker that listens."""
-        frame = frames.encode(frames.RUNG, message.hex())
-        for each in list(self.connections):
-            if each.listens:
-                each.send(frame)
+        _, _, of_registry = name.partition(".")
+        does = getattr(self.board.registry, of_registry) if of_registry else getattr(self.board, name)
+        if name == "registry.write":
+            self.board.make_room()
+        return method.answer[0](does(*given, **named))
 
     def died(self, node: str) -> None:
         """The process of this node has ended."""
@@ -89,6 +83,8 @@ class _Connection(asyncio.Protocol):
         self.listens = False
         self._server = server
         self._frames = frames.Frames()
+        self._incarnation = ""
+        self._passing: list[Callable[[bytes], None]] = []
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -101,6 +97,13 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
+        board = self._server.board
+        for each in self._passing:
+            for many in (board.listeners, board.hearers):
+                if each in many:
+                    many.remove(each)
+        if self._incarnation and board.told.get(self._incarnation) in self._passing:
+            del board.told[self._incarnation]
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -111,14 +114,32 @@ class _Connection(asyncio.Protocol):
             self.abort()
 
     def _answer(self, number: int, name: str, arguments: object) -> None:
-        if name == "listen":
-            self.listens = True
+        if name in ("listen", "hear"):
+            self._pass_on(name, arguments)
             self.send(frames.encode(number, None))
             return
         try:
             self.send(frames.encode(number, self._server.answer(self, name, arguments)))
         except EngineAway as error:
             self.send(frames.encode(number, None, error.problem))
+
+    def _pass_on(self, name: str, arguments: object) -> None:
+        """Pass on what is rung and told to this worker, or the queues that have new entries. Raises Malformed."""
+
+        def passing(number: int) -> Callable[[bytes], None]:
+            one = lambda message: self.send(frames.encode(number, message.hex()))  # noqa: E731
+            self._passing.append(one)
+            return one
+
+        board = self._server.board
+        if name == "hear":
+            board.hearers.append(passing(frames.HEARD))
+            return
+        if not (isinstance(arguments, list) and len(arguments) == 1 and isinstance(arguments[0], str)):
+            raise Malformed("frame of the engine", "it names no process that listens")
+        self._incarnation, self.listens = arguments[0], True
+        board.listeners.append(passing(frames.RUNG))
+        board.told[self._incarnation] = passing(frames.TOLD)
 
     def send(self, frame: bytes) -> None:
         """Write a frame, unless too many wait to be read already."""

@@ -1,9 +1,12 @@
 """The cluster of this node, as operators see it. That its engine is away is no reason to send clients elsewhere."""
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from appliance.control.health.health import Finding
+
+SILENT_MS = 10_000
+"""A node without a heartbeat for longer does not hold its name any more (``cluster.engine.DEAD_MS``)."""
 
 
 class Contact(Protocol):
@@ -30,6 +33,42 @@ class Commands(Protocol):
         """Commands without an answer so far."""
 
 
+class Requests(Protocol):
+    """What nodes ask each other (``cluster.requests.requests.Requests``)."""
+
+    answered: int
+
+    @property
+    def asked(self) -> Mapping[str, int]:
+        """Requests of this node by result."""
+
+    @property
+    def refused(self) -> Mapping[Any, int]:
+        """What came and was not believed or not done, by reason."""
+
+    @property
+    def under_way(self) -> int:
+        """Those that this node has sent or works at."""
+
+    def serve(self, kinds: Collection[str], handler: Callable[[str, str, bytes], Awaitable[bytes]]) -> None:
+        """Answer requests of these kinds: ``handler`` gets the kind, the name of the node that asks, and the body."""
+
+    async def ask(self, node: str, incarnation: str, kind: str, body: bytes, timeout_s: float) -> bytes:
+        """The answer of a node. Raises NodeSilent and NodeRefused."""
+
+
+class Settings(Protocol):
+    """The section ``cluster`` of the configuration."""
+
+    @property
+    def request_timeout(self) -> float:
+        """Seconds for the answer of another node."""
+
+    @property
+    def requests(self) -> int:
+        """The most requests to other nodes that are under way."""
+
+
 class NodeInfo(Protocol):
     """What a node says of itself. Times are ns since 1970."""
 
@@ -53,6 +92,22 @@ class NodeInfo(Protocol):
     def sessions(self) -> int:
         """Clients that have joined."""
 
+    @property
+    def peer(self) -> str:
+        """Where it answers other nodes; empty for nowhere."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether it closes its sessions."""
+
+    @property
+    def revision(self) -> int:
+        """Of its configuration."""
+
+    @property
+    def failing(self) -> str:
+        """The names of the checks of its readiness that fail, with commas between."""
+
 
 class NodeRecord(Protocol):
     """A node as the engine knows it."""
@@ -74,6 +129,112 @@ class NodeRecord(Protocol):
         """What it says of itself."""
 
 
+class Registry(Protocol):
+    """What the engine keeps of the clients of this node (``cluster.registry.ledger.Ledger``)."""
+
+    bytes: int
+    limit: int
+    dropped: int
+
+    def __len__(self) -> int:
+        """Clients."""
+
+    @property
+    def waiting(self) -> int:
+        """Changes that the engine has to be told."""
+
+
+class Suspect(Protocol):
+    """A process of a node (``cluster.registry.engine.Suspect``)."""
+
+    @property
+    def node(self) -> str:
+        """Its name."""
+
+    @property
+    def incarnation(self) -> str:
+        """Another for each process."""
+
+    @property
+    def silent_ms(self) -> int:
+        """Time since its last heartbeat."""
+
+    @property
+    def info(self) -> NodeInfo:
+        """What it said of itself."""
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another process has its name."""
+
+    @property
+    def given(self) -> Literal["", "given", "returned"]:
+        """Whether it is given up, and whether it has noticed that."""
+
+    @property
+    def by(self) -> str:
+        """The node that gave it up."""
+
+    @property
+    def given_ms(self) -> int:
+        """When (ms since 1970, by the clock of the engine)."""
+
+    @property
+    def clients(self) -> int:
+        """Clients of its node that the engine keeps."""
+
+    @property
+    def told(self) -> int:
+        """Clients of its node that canisters were told of by others."""
+
+
+class OwnClients(Protocol):
+    """The clients of this node at the engine (``cluster.registry.own.OwnClients``)."""
+
+    @property
+    def ledger(self) -> Registry:
+        """What the engine keeps of them."""
+
+
+class Speaking(Protocol):
+    """What this node does for others that died (``cluster.registry.speaking.Speaking``)."""
+
+    given_up: int
+    """Other nodes that this one has given up."""
+
+    @property
+    def suspects(self) -> Sequence[Suspect]:
+        """Every process that had a heartbeat lately or is given up, when the engine last answered."""
+
+    @property
+    def problem(self) -> str | None:
+        """Which silent node nobody will give up, as a sentence."""
+
+
+class Answering(Protocol):
+    """The peer address of this node (``cluster.registry.peers.Answering``)."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Questions by result."""
+
+
+class SharedPolls(Protocol):
+    """The polls that nodes share (``cluster.shared.shared_polls.SharedPolls``)."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What became of their entries."""
+
+    @property
+    def roles(self) -> Mapping[str, int]:
+        """The canisters that this node polls, by who asks them."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why some canister's polls are not shared any more, as a sentence."""
+
+
 class ClusterNode(Protocol):
     """A node in its cluster (``cluster.node.Node``)."""
 
@@ -81,6 +242,14 @@ class ClusterNode(Protocol):
     cluster: str
     incarnation: str
     others: int
+
+    @property
+    def requests(self) -> Requests:
+        """What this node asks others, and they it."""
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration that runs."""
 
     @property
     def bell_problem(self) -> str | None:
@@ -95,12 +264,37 @@ class ClusterNode(Protocol):
         """Messages of the doorbell by result."""
 
     @property
+    def polls(self) -> SharedPolls:
+        """The polls that it shares with others."""
+
+    @property
     def contact(self) -> Contact:
         """The contact with the engine."""
 
     @property
     def commands(self) -> Commands:
         """The commands to the engine."""
+
+    returned: int
+
+    @property
+    def own(self) -> OwnClients:
+        """The clients of this node at the engine."""
+
+    @property
+    def speaking(self) -> Speaking:
+        """What this node does for others that died."""
+
+    @property
+    def answering(self) -> Answering:
+        """Its peer address."""
+
+    @property
+    def spoken_for(self) -> Mapping[str, int]:
+        """Clients of nodes that are given up, by result."""
+
+    def describe(self, *, draining: bool, revision: int, failing: str) -> None:
+        """Say this of this node from the next heartbeat on."""
 
     async def nodes(self) -> Sequence[NodeRecord]:
         """Every node of the cluster. Raises EngineAway."""
@@ -117,9 +311,11 @@ def finding_of(node: ClusterNode | None) -> Finding:
 
 
 def problem_of(node: ClusterNode) -> str | None:
-    """What keeps the node from its cluster, or from ringing for the others, as a sentence; None where nothing does."""
+    """What keeps the node from its cluster, from ringing for the others, or from taking what they got, as a sentence;
+    None where nothing does.
+    """
     if node.contact.state != "joined":
         return f"this node goes on without its cluster: {node.contact.problem}"
     if node.bell_problem is not None:
         return f"nodes poll at their own pace, not when something is sent at another: {node.bell_problem}"
-    return None
+    return node.speaking.problem or node.polls.problem

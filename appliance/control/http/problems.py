@@ -199,6 +199,22 @@ class TooManyListeners(Problem):
     title = "Too many event subscribers"
 
 
+class ClusterAway(Problem):
+    """The engine of the cluster does not answer, so that other nodes cannot be asked."""
+
+    status = 503
+    kind = "cluster-away"
+    title = "Other nodes cannot be reached"
+
+
+class NodeFailed(Problem):
+    """Another node does not answer, or did nothing."""
+
+    status = 504
+    kind = "node-failed"
+    title = "Another node does not answer, or did nothing"
+
+
 @contextmanager
 def refusals() -> Iterator[None]:
     """Turn the errors of a reload into problems."""

@@ -35,6 +35,7 @@ from appliance.gateway.limits.rate_limits import network_of
 from appliance.gateway.sockets.accepting.addresses import remove_dead_socket
 from appliance.gateway.sockets.accepting.inherited import find_inherited
 from appliance.private_files import make_private_folders
+from appliance.threads import resolve
 
 _log = structlog.get_logger(__name__)
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
@@ -177,10 +178,10 @@ class Server:
         path.chmod(mode)
 
     async def _bind_tcp(self, address: TcpAddress) -> None:
-        found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        found = await resolve(address.host, address.port)
         port = address.port
         try:
-            for family, _, _, _, where in dict.fromkeys(found):
+            for family, where in found:
                 if (inherited := find_inherited(family, where)) is not None:
                     self._sockets.append(inherited)
                     continue

@@ -5,6 +5,7 @@ Unknown fields of requests are errors.
 """
 
 from appliance.control.models.base import (
+    NAME,
     PRINCIPAL,
     Answer,
     Fault,
@@ -41,7 +42,7 @@ from appliance.control.models.config import (
     RollbackRequest,
     Text,
 )
-from appliance.control.models.nodes import Node, Nodes
+from appliance.control.models.nodes import MissingNode, Node, Nodes
 from appliance.control.models.operation import (
     AddTokenRequest,
     Audit,
@@ -78,6 +79,7 @@ from appliance.control.models.overview import (
 )
 from appliance.control.models.sessions import (
     Closed,
+    ClosedAt,
     CloseRequest,
     Moment,
     Refusal,
@@ -94,6 +96,7 @@ from appliance.control.models.workers import Worker, Workers
 
 __all__ = [
     "MAX_TEXT",
+    "NAME",
     "PRINCIPAL",
     "AddCanisterRequest",
     "AddTokenRequest",
@@ -110,6 +113,7 @@ __all__ = [
     "CheckResult",
     "CloseRequest",
     "Closed",
+    "ClosedAt",
     "ConfigShown",
     "ConfirmRequest",
     "Difference",
@@ -133,6 +137,7 @@ __all__ = [
     "Limits",
     "Log",
     "LogLevel",
+    "MissingNode",
     "Moment",
     "Name",
     "NewToken",

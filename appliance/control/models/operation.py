@@ -16,6 +16,7 @@ EventKind = Literal[
     "drain",
     "canister.state",
     "limit",
+    "node.given_up",
     "audit",
     "lost",
 ]

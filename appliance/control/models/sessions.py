@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.control.models.base import WHOLE, Answer, GenerationName, Request
+from appliance.control.models.nodes import MissingNode
 
 SessionState = Literal["new", "hello", "opening", "open"]
 """Accepted; waiting for the client's opening message; waiting for the canister's answer to it; messages flow."""
@@ -54,6 +55,8 @@ class Session(Answer):
     """A connection of a client, now."""
 
     id: str
+    node: str | None = None
+    """The node of the cluster that has it; None where there is no cluster."""
     address: str
     path: str
     generation: GenerationName
@@ -82,6 +85,8 @@ class Sessions(Answer):
     items: list[Session]
     next: str | None
     """The value of ``after`` for the next page; None at the end."""
+    missing: list[MissingNode] = Field(default_factory=list)
+    """Nodes whose sessions are not among them."""
 
 
 class Moment(Answer):
@@ -98,6 +103,8 @@ class Story(Answer):
     """The timeline of a session; of a long one the beginning and the end. Payloads are never recorded."""
 
     session: str
+    node: str | None = None
+    """The node that had it; None where there is no cluster."""
     address: str | None
     path: str | None
     generation: GenerationName | None
@@ -118,6 +125,8 @@ class Stories(Answer):
     """Timelines of sessions that have ended, the latest first."""
 
     items: list[Story]
+    missing: list[MissingNode] = Field(default_factory=list)
+    """Nodes whose sessions are not among them."""
 
 
 class Refusal(Answer):
@@ -125,6 +134,8 @@ class Refusal(Answer):
 
     session: str
     """Its id; the timeline may still be known."""
+    node: str | None = None
+    """The node that refused it; None where there is no cluster."""
     at: datetime
     address: str
     origin: str | None
@@ -148,6 +159,8 @@ class Refusals(Answer):
     """Refused connections, the newest first."""
 
     items: list[Refusal]
+    missing: list[MissingNode] = Field(default_factory=list)
+    """Nodes whose refusals are not among them."""
 
 
 class CloseRequest(Request):
@@ -168,9 +181,21 @@ class CloseRequest(Request):
     """Only count."""
 
 
+class ClosedAt(Answer):
+    """The result at one node."""
+
+    node: str
+    matched: int
+    closed: int
+
+
 class Closed(Answer):
     """The result of closing sessions."""
 
     matched: int
     closed: int
     """0 for a dry run."""
+    nodes: list[ClosedAt] = Field(default_factory=list)
+    """The same by node, where several were asked."""
+    missing: list[MissingNode] = Field(default_factory=list)
+    """Nodes that did not say what they did."""

@@ -133,14 +133,60 @@ CLAIM = _closed(
     "or `leaving`: refused; `unknown`: relayed without an answer in time, after which `late …` is the answer that came",
     (
         *("granted", "doubted", "used", "leaving", "unknown"),
-        *("late granted", "late doubted", "late used", "late leaving"),
+        *("late granted", "late doubted", "late used", "late leaving", "late given"),
     ),
     other=False,
 )
 RING = _closed(
     "result",
-    "`sent` to the engine, `heard` from another node, `lost` because the engine is away, or `malformed`",
-    ("sent", "heard", "lost", "malformed"),
+    "`sent` to the engine, `heard` from another node, `lost` because the engine is away; or not believed: `malformed`, "
+    "`forged` by somebody without the identity, `replayed`: it came before",
+    ("sent", "heard", "lost", "malformed", "forged", "replayed"),
+    other=False,
+)
+ASKED = _closed(
+    "result", "`answered`, `refused` by the other node, or `silent`", ("answered", "refused", "silent"), other=False
+)
+REQUEST_REFUSAL = _closed(
+    "reason",
+    "`malformed`; `forged` by somebody without the identity; `misdirected`: for another node or process; `old`: its "
+    "time is further from this clock than `cluster.request_age`; `replayed`: it came before; `unknown` to this "
+    "release; `busy`: `cluster.requests` are under way; `unasked`: an answer that nobody waits for, or no more",
+    ("malformed", "forged", "misdirected", "old", "replayed", "unknown", "busy", "unasked"),
+    other=False,
+)
+SPOKEN = _closed(
+    "result",
+    "`told`; `taken`: not told, because a living session has the client, or it was told already; `failed`: the call "
+    "failed and is made again; `forged`: the engine had what no node wrote; `other_identity`: this gateway does not "
+    "sign for the principal of that session",
+    ("told", "taken", "failed", "forged", "other_identity"),
+    other=False,
+)
+QUESTION = _closed(
+    "result",
+    "`answered`, or `refused`: not asked by a node of this cluster, or too many",
+    ("answered", "refused"),
+    other=False,
+)
+POLLED = _closed(
+    "role",
+    "`asking` for all nodes that poll the canister, `following` one that does, `alone`: for itself; `ended`: for "
+    "itself, because what should have come from another node did not",
+    ("asking", "following", "alone", "ended"),
+    other=False,
+)
+ENTRY = _closed(
+    "result",
+    "`written` for others, `lost`: not written in time, `unshared`: too large, or not whole; of those of another node "
+    "`taken`, `gap`: behind something that was not seen here, `trimmed`: deleted before it was read, `dropped`: too "
+    "many waited, `stale`: too old, `unread`: what it takes to verify it could not be read, `new epoch`: another node "
+    "asks; `forged`, `replayed`, `unknown` (another schema), `unverified` and `ended`: the polls of a canister are not "
+    "shared any more",
+    (
+        *("written", "lost", "unshared", "taken", "gap", "trimmed", "dropped", "stale", "unread", "new epoch"),
+        *("forged", "replayed", "unknown", "unverified", "ended"),
+    ),
     other=False,
 )
 VERSION = Label("version", "the version of the gateway", None, 1)
@@ -332,12 +378,43 @@ ENGINE = _CLUSTER.gauge(
 NODES = _CLUSTER.gauge("icws_cluster_other_nodes", "Other living nodes of the cluster, when the engine last answered.")
 CLAIMS = _CLUSTER.counter("icws_cluster_claims_total", "Opening messages that were claimed at the engine.", CLAIM)
 RINGS = _CLUSTER.counter("icws_cluster_rings_total", "Messages that make other nodes poll at once.", RING)
+REQUESTS_ASKED = _CLUSTER.counter("icws_cluster_asked_total", "Requests of this node to another.", ASKED)
+REQUESTS_ANSWERED = _CLUSTER.counter("icws_cluster_answered_total", "Requests of other nodes that were answered.")
+REQUESTS = _CLUSTER.gauge("icws_cluster_requests", "Requests under way between this node and others, both ways.")
+REQUESTS_REFUSED = _CLUSTER.counter(
+    "icws_cluster_refused_commands_total",
+    "Commands and answers that came in the name of other nodes, and were not believed or not done.",
+    REQUEST_REFUSAL,
+)
 COMMANDS = _CLUSTER.gauge("icws_cluster_commands", "Commands to the engine that are under way.")
 COMMANDS_LIMIT = _CLUSTER.gauge("icws_cluster_commands_limit", "The most of them, `cluster.commands`.")
 COMMANDS_LATE = _CLUSTER.counter("icws_cluster_late_commands_total", "Commands to the engine that took too long.")
 COMMANDS_DROPPED = _CLUSTER.counter(
     "icws_cluster_dropped_commands_total", "Commands that were not made, because too many were under way."
 )
+POLLED_CANISTERS = _CLUSTER.gauge(
+    "icws_cluster_polled_canisters", "Canisters that this node polls, by who asks them.", POLLED
+)
+ENTRIES = _CLUSTER.counter(
+    "icws_cluster_entries_total", "Answers of canisters that nodes shared, by what became of them here.", ENTRY
+)
+
+REGISTRY = _CLUSTER.gauge(
+    "icws_cluster_registry_bytes", "What the engine keeps of the clients of this node, so that others can speak for it."
+)
+REGISTRY_LIMIT = _CLUSTER.gauge("icws_cluster_registry_bytes_limit", "The most of it, `cluster.registry`.")
+REGISTRY_CLIENTS = _CLUSTER.gauge("icws_cluster_registry_clients", "Clients of this node that the engine keeps.")
+REGISTRY_WAITING = _CLUSTER.gauge("icws_cluster_registry_waiting", "Changes of them that the engine has to be told.")
+REGISTRY_DROPPED = _CLUSTER.counter(
+    "icws_cluster_registry_dropped_total",
+    "Clients without room in `cluster.registry`: only the next start of this node can report them if it dies.",
+)
+GIVEN_UP = _CLUSTER.counter("icws_cluster_given_up_total", "Other nodes that this one has given up.")
+SPOKEN_FOR = _CLUSTER.counter("icws_cluster_spoken_for_total", "Clients of nodes that are given up.", SPOKEN)
+RETURNED = _CLUSTER.counter(
+    "icws_cluster_returned_total", "Times that this node was given up while it was only cut off, and noticed it."
+)
+QUESTIONS = _CLUSTER.counter("icws_cluster_peer_questions_total", "Questions at `cluster.peer`.", QUESTION)
 
 INFO = _CONFIG.gauge("icws_info", "Always 1; the labels describe the gateway.", VERSION, PRINCIPAL)
 CONFIG_GENERATION = _CONFIG.gauge("icws_config_generation", "Revision of the running configuration.")

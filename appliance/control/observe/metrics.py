@@ -325,10 +325,26 @@ def _cluster(node: ClusterNode) -> Iterator[Sample]:
     yield m.NODES, (), node.others
     yield from _by(m.CLAIMS, m.CLAIM, node.claims)
     yield from _by(m.RINGS, m.RING, node.rings)
+    yield from _by(m.REQUESTS_ASKED, m.ASKED, node.requests.asked)
+    yield from _by(m.REQUESTS_REFUSED, m.REQUEST_REFUSAL, node.requests.refused)
+    yield m.REQUESTS_ANSWERED, (), node.requests.answered
+    yield m.REQUESTS, (), node.requests.under_way
     yield m.COMMANDS, (), node.commands.under_way
     yield m.COMMANDS_LIMIT, (), node.commands.limit
     yield m.COMMANDS_LATE, (), node.commands.late
     yield m.COMMANDS_DROPPED, (), node.commands.dropped
+    kept = node.own.ledger
+    yield m.REGISTRY, (), kept.bytes
+    yield m.REGISTRY_LIMIT, (), kept.limit
+    yield m.REGISTRY_CLIENTS, (), len(kept)
+    yield m.REGISTRY_WAITING, (), kept.waiting
+    yield m.REGISTRY_DROPPED, (), kept.dropped
+    yield m.GIVEN_UP, (), node.speaking.given_up
+    yield from _by(m.SPOKEN_FOR, m.SPOKEN, node.spoken_for)
+    yield m.RETURNED, (), node.returned
+    yield from _by(m.QUESTIONS, m.QUESTION, node.answering.counts)
+    yield from _by(m.POLLED_CANISTERS, m.POLLED, node.polls.roles)
+    yield from _by(m.ENTRIES, m.ENTRY, node.polls.counts)
 
 
 def _reloads(counts: ReloadCounts) -> Iterator[Sample]:

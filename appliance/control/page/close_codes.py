@@ -23,6 +23,7 @@ MEANINGS = {
     4109: "closed by the operator",
     4110: "a plugin refused for now",
     4112: "the IC changed the order of messages",
+    4113: "the cluster gave this node up and took its clients for gone",
     4120: "messages of the canister are lost",
     4121: "the client opened another session",
     4122: "nothing came from the canister for too long",

@@ -44,7 +44,7 @@ from appliance.control.routes.routing import Operations
 from appliance.control.routes.selection import listed_canister, served_canister
 from appliance.errors import ConfigError
 from appliance.gateway.peer import Peer
-from appliance.gateway.polling.poller import PollerFacts
+from appliance.gateway.polling.poller_facts import PollerFacts
 from appliance.ic.principal import Principal
 from appliance.threads import FILES
 

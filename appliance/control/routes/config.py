@@ -102,7 +102,7 @@ async def plan(control: Plane, note: Noted, body: PlanRequest) -> Plan:
     return Plan(changes=changes_shown(found), refused=None if error is None else refusal_of(error).details())
 
 
-@router.change("POST", "/v1/config/apply", "applyConfig", EtagMismatch, *_REFUSED, role="admin")
+@router.change("POST", "/v1/config/apply", "applyConfig", EtagMismatch, *_REFUSED, role="admin", nodes="one")
 async def apply(control: Plane, actor: Sender, note: Noted, body: ApplyRequest, if_match: IfMatch = None) -> Applied:
     """Apply a text, or the file as it is now. A refused configuration changes nothing."""
     reloads = control.reloads
@@ -125,7 +125,9 @@ async def apply(control: Plane, actor: Sender, note: Noted, body: ApplyRequest, 
     return await applied(control, note, outcome, save=body.save)
 
 
-@router.change("POST", "/v1/config/confirm", "confirmConfig", Conflict, CannotFollow, ConfigInvalid, role="admin")
+@router.change(
+    "POST", "/v1/config/confirm", "confirmConfig", Conflict, CannotFollow, ConfigInvalid, role="admin", nodes="one"
+)
 async def confirm(asked: Asked, body: ConfirmRequest | None = None) -> Applied:
     """Keep the configuration that runs on trial."""
     control, actor, note = asked
@@ -135,7 +137,7 @@ async def confirm(asked: Asked, body: ConfirmRequest | None = None) -> Applied:
     return await applied(control, note, outcome, save=body is not None and body.save)
 
 
-@router.change("POST", "/v1/config/rollback", "rollBackConfig", NotFound, *_REFUSED, role="admin")
+@router.change("POST", "/v1/config/rollback", "rollBackConfig", NotFound, *_REFUSED, role="admin", nodes="one")
 async def roll_back(asked: Asked, body: RollbackRequest | None = None) -> Applied:
     """Run a revision of the history again; without a number, the last good one before this."""
     control, actor, note = asked

@@ -30,7 +30,7 @@ async def live(control: Plane, verbose: Verbose = False) -> Response:
     return _answer(await control.health.live(), verbose)
 
 
-@router.view("/readyz", "getReady", Invalid, role=None, response_model=Health, responses=_FAILING)
+@router.view("/readyz", "getReady", Invalid, role=None, nodes="one", response_model=Health, responses=_FAILING)
 async def ready(control: Plane, verbose: Verbose = False) -> Response:
     """Whether a load balancer should send clients here. Fails first when the gateway drains or stops."""
     return _answer(await control.health.ready(), verbose)

@@ -37,13 +37,13 @@ _METRICS = {
 }
 
 
-@router.view("/v1/drain", "getDrain", NotFound, Invalid)
+@router.view("/v1/drain", "getDrain", NotFound, Invalid, nodes="one")
 async def drain_progress(control: Plane, canister: OfCanister = None) -> Drain:
     """Progress of the drain of all clients, or of one canister's; where none runs, how the last one ended."""
     return _drain(control, canister)
 
 
-@router.change("POST", "/v1/drain", "startDrain", NotFound, Conflict)
+@router.change("POST", "/v1/drain", "startDrain", NotFound, Conflict, nodes="one")
 async def start_drain(control: Plane, note: Noted, body: DrainRequest) -> Drain:
     """Close sessions at a steady rate. Without a canister the gateway becomes not ready and accepts no clients until
     the drain is cancelled. With a canister only its sessions are closed; pause it to keep new clients away.
@@ -67,7 +67,7 @@ async def start_drain(control: Plane, note: Noted, body: DrainRequest) -> Drain:
     return _drain(control, body.canister)
 
 
-@router.change("DELETE", "/v1/drain", "cancelDrain", NotFound, Conflict)
+@router.change("DELETE", "/v1/drain", "cancelDrain", NotFound, Conflict, nodes="one")
 async def cancel_drain(control: Plane, note: Noted, canister: OfCanister = None) -> Drain:
     """Stop closing sessions and accept clients again. Sessions that were closed stay closed."""
     gateway = control.gateway

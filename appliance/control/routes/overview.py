@@ -23,7 +23,7 @@ from appliance.gateway.recording.measurements import Histogram
 router = Operations("overview")
 
 
-@router.view("/v1/status", "getStatus")
+@router.view("/v1/status", "getStatus", nodes="one")
 async def status(control: Plane) -> Status:
     """The gateway at a glance."""
     gateway, listener, reloads, node = control.gateway, control.listener, control.reloads, control.node

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import orjson
 from fastapi import APIRouter, Request
@@ -16,8 +17,10 @@ from appliance.control.auth.access import ACTOR, Actor, require
 from appliance.control.http.encoding import PROBLEM_TYPE, OrjsonResponse
 from appliance.control.http.problems import (
     BodyTooLarge,
+    ClusterAway,
     CrossOrigin,
     Invalid,
+    NodeFailed,
     NotJson,
     Problem,
     RoleTooSmall,
@@ -27,6 +30,16 @@ from appliance.control.http.problems import (
     WrongHost,
 )
 from appliance.control.models import Role
+from appliance.control.routes.other_nodes import (
+    CONFIG_TIMEOUT_S,
+    PARAMETER,
+    Asked,
+    Reach,
+    at,
+    json_of,
+    named,
+    query_of,
+)
 
 MAX_BODY = 2 * 1024**2
 """Bytes of a request body."""
@@ -40,10 +53,13 @@ ROLE = "x-role"
 """Extension of OpenAPI that holds the role of an operation."""
 EVERYBODY = "everybody"
 """Its value for operations that need no role."""
+REACH = "x-nodes"
+"""Extension of OpenAPI that holds which other nodes of a cluster an operation can be asked of: `one` or `all`."""
 PROBLEM_SCHEMA = "#/components/schemas/ProblemDetails"
 
 _FOR_EVERYBODY = (Unauthorized, CrossOrigin, WrongHost, TooManyRequests)
 _WITH_ROLE = (RoleTooSmall,)
+_WITH_NODES = (Invalid, ClusterAway, NodeFailed)
 _WITH_BODY = (TooSlow, BodyTooLarge, NotJson, Invalid)
 
 
@@ -106,19 +122,44 @@ class Operation(APIRoute):
         """The handler of a request."""
         inner = super().get_route_handler()
         role = (self.openapi_extra or {})[ROLE]
-        is_change = self.methods != {"GET"}
+        is_change, reach = self.methods != {"GET"}, reach_of(self)
 
         async def handle(plain: Request) -> Response:
             request = JsonRequest(plain.scope, plain.receive)
+            actor: Actor | None = request.scope.get(ACTOR)
+            # Where all nodes can be asked to change something, the operation itself asks them.
+            if reach == "one" or (reach == "all" and not is_change):
+                name = named(request.app.state.control, request.query_params.getlist("node"), reach)
+                if name is not None:
+                    if is_change:
+                        return await self._change(request, partial(self._elsewhere, name=name), actor, role)
+                    require(actor, "viewer" if role == EVERYBODY else role)
+                    return await self._elsewhere(request, name=name)
             if role == EVERYBODY:
                 return await inner(request)
-            actor: Actor | None = request.scope.get(ACTOR)
             if not is_change:
                 require(actor, role)
                 return await inner(request)
             return await self._change(request, inner, actor, role)
 
         return handle
+
+    async def _elsewhere(self, request: JsonRequest, *, name: str) -> Response:
+        """Have another node do this."""
+        is_change = self.methods != {"GET"}
+        asked = Asked(
+            self.operation_id or "",
+            request.url.path,
+            query_of(request.query_params.multi_items()),
+            json_of(await request.body()) if is_change else None,
+            request.headers.get("if-match"),
+        )
+        timeout_s = CONFIG_TIMEOUT_S if "config" in self.tags else None
+        answered = await at(request.app.state.control, request.scope[ACTOR], name, asked, timeout_s)
+        if is_change:
+            note: Note = request.state.note
+            note.after, note.changes = {"node": name}, not answered.is_invalid
+        return answered.response()
 
     async def _change(
         self,
@@ -164,17 +205,34 @@ class Operations(APIRouter):
         super().__init__(tags=[tag], route_class=Operation, default_response_class=OrjsonResponse)
 
     def view(
-        self, path: str, name: str, *problems: type[Problem], role: Role | None = "viewer", **options: Any
+        self,
+        path: str,
+        name: str,
+        *problems: type[Problem],
+        role: Role | None = "viewer",
+        nodes: Reach | None = None,
+        **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
-        """Declare an operation that only reads. With ``role`` None it needs no token."""
-        problems_of_all = (*_FOR_EVERYBODY, *(_WITH_ROLE if role else ()))
+        """Declare an operation that only reads. With ``role`` None it needs no token. ``nodes`` are those that can be
+        asked for it, by ``node`` in the query; where that can be all, the operation has this parameter.
+        """
+        options = _with_nodes(nodes, options)
+        problems_of_all = (*_FOR_EVERYBODY, *(_WITH_ROLE if role else ()), *(_WITH_NODES if nodes else ()))
         return self._declare(("GET", path, name), role, (*problems_of_all, *problems), options)
 
     def change(
-        self, method: str, path: str, name: str, *problems: type[Problem], role: Role = "operator", **options: Any
+        self,
+        method: str,
+        path: str,
+        name: str,
+        *problems: type[Problem],
+        role: Role = "operator",
+        nodes: Reach | None = None,
+        **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
-        """Declare an operation that changes something."""
-        every = (*_FOR_EVERYBODY, *_WITH_ROLE, *_WITH_BODY, *problems)
+        """Declare an operation that changes something. For ``nodes`` see `view`."""
+        options = _with_nodes(nodes, options)
+        every = (*_FOR_EVERYBODY, *_WITH_ROLE, *_WITH_BODY, *(_WITH_NODES if nodes else ()), *problems)
         return self._declare((method, path, name), role, every, options)
 
     def _declare(
@@ -191,6 +249,18 @@ class Operations(APIRouter):
             openapi_extra=extra,
             **{"status_code": 200, **options},
         )
+
+
+def reach_of(operation: APIRoute) -> Reach | None:
+    """The nodes that can be asked for an operation."""
+    return cast("Reach | None", (operation.openapi_extra or {}).get(REACH))
+
+
+def _with_nodes(nodes: Reach | None, options: dict[str, Any]) -> dict[str, Any]:
+    if nodes is None:
+        return options
+    extra = {REACH: nodes, **({"parameters": [dict(PARAMETER)]} if nodes == "one" else {})}
+    return {**options, "openapi_extra": {**extra, **options.get("openapi_extra", {})}}
 
 
 def documented(problems: Problems) -> dict[int | str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import heapq
 import ipaddress
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from appliance.config.schema import Canister, Config
 from appliance.control.http.problems import Invalid, NotFound
@@ -10,6 +11,9 @@ from appliance.control.models import Fault, SessionFilter
 from appliance.gateway.connections import ConnectionInfo
 from appliance.gateway.gateway import Gateway
 from appliance.ic.principal import Principal
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -96,9 +100,14 @@ def page(found: Iterable[ConnectionInfo], *, after: str | None, limit: int) -> t
     return items, "{}.{}".format(*_key(items[-1])) if more else None
 
 
+def cursor(connected_at: datetime, session: str) -> str:
+    """The cursor of the page behind a session."""
+    return f"{(connected_at - _EPOCH) // _MICROSECOND * 1000}.{session}"
+
+
 def _key(facts: ConnectionInfo) -> tuple[int, str]:
-    # Microseconds, as the API shows the time: so the cursor of pages that were merged can be told from what is in them.
-    return facts.connected_at_ns // 1000, facts.id
+    """To the microsecond, as times of the API are: pages of several nodes are put together by these."""
+    return facts.connected_at_ns // 1000 * 1000, facts.id
 
 
 def _position(after: str | None) -> tuple[int, str]:

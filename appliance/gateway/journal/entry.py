@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from appliance.crypto import Request
-from appliance.gateway.nodes import Place
+from appliance.gateway.nodes import Known
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Join
 
@@ -20,7 +20,8 @@ class Entry:
     """A client that a canister may know: who it is, and the argument (Candid) of the ``ws_close`` call for it.
 
     ``principal`` is empty in generation v0. ``client`` is the client as text. ``left_ns`` is when it left without being
-    reported (ns since 1970), None while it is here.
+    reported (ns since 1970), None while it is here. ``node`` and ``incarnation`` name the process of the cluster that
+    had it, where that is another node: the journal has no such entries.
     """
 
     canister_id: Principal
@@ -30,17 +31,27 @@ class Entry:
     principal: bytes
     close_arg: bytes
     left_ns: int | None = None
+    node: str = ""
+    incarnation: str = ""
 
     @property
     def group(self) -> tuple[bytes, bytes]:
         """The canister and what it may know only one client of: a principal, or the key of v0."""
         return self.canister_id, self.principal or self.client_key
 
-    @property
-    def place(self) -> Place:
-        """As ``nodes.place_of``."""
-        group = {"v0": self.client_key, "v1": self.principal}.get(self.generation, b"")
-        return Place(self.canister_id, group)
+    def known(self, gateway: Principal) -> Known:
+        """As the cluster knows it, with the principal of the gateway in its session."""
+        return Known(
+            gateway,
+            self.canister_id,
+            self.generation,
+            self.client_key,
+            self.client,
+            self.principal,
+            self.close_arg,
+            self.node,
+            self.incarnation,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,20 @@ class UsedOpening:
 def entry_of(join: Join, close_call: Call) -> Entry:
     """The entry of a client that is about to open its session."""
     return Entry(join.canister_id, join.client_key, join.generation, join.client, join.principal, close_call.arg)
+
+
+def entry_of_known(known: Known) -> Entry:
+    """The entry of a client that another node had."""
+    return Entry(
+        known.canister_id,
+        known.client_key,
+        known.generation,
+        known.client,
+        known.principal,
+        known.close_arg,
+        node=known.node,
+        incarnation=known.incarnation,
+    )
 
 
 def opening_of(join: Join) -> UsedOpening | None:

@@ -19,6 +19,7 @@ from appliance.gateway.journal.journal import Journal, NoJournal
 from appliance.gateway.nodes import Nodes
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.tasks import Tasks
+from appliance.ic.principal import Principal
 from appliance.protocol.events import Join
 
 _log = structlog.get_logger(__name__)
@@ -48,15 +49,18 @@ class LateCloseCalls:
         send: Callable[[bytes, bytes, bytes], Awaitable[object]],
         journal: Journal | NoJournal,
         *,
+        gateway: Principal,
         tasks: Tasks,
         counters: Counters,
         ended: Callable[[], None],
         nodes: Nodes,
     ) -> None:
         """``send`` makes a close call when there is room for it, from canister, client key and argument. It raises
-        GatewayError. ``ended`` is called when none is pending any more.
+        GatewayError. ``ended`` is called when none is pending any more. ``gateway`` is the principal that it signs
+        with.
         """
         self._send = send
+        self._gateway = gateway
         self._journal = journal
         self._tasks = tasks
         self._counters = counters
@@ -85,7 +89,7 @@ class LateCloseCalls:
             group.entries.append(entry)
             added += 1
         if added > 1:
-            _log.info("reporting the clients of an earlier process", clients=self.pending)
+            _log.info("reporting clients of an earlier process, or of another node", clients=self.pending)
         self._start_next()
 
     async def wait_for(self, join: Join) -> None:
@@ -135,17 +139,24 @@ class LateCloseCalls:
         also a refusal says that it does not know the client.
         """
         entry = group.entries[0]
-        while (holding := await self._nodes.release(entry.place)) == "unknown":
+        known = entry.known(self._gateway)
+        while (holding := await self._nodes.may_tell(known)) == "unknown":
             if group.is_awaited.is_set():
                 return False  # the client is back here, and its next close call says all that this one would have
             await self._wait_aside(group)
         if holding == "taken":
-            self._journal.remove(entry.canister_id, entry.client_key)
+            self._remove(entry)
             return True
+        is_told = False
         try:
-            return await self._call(group, entry)
+            is_told = await self._call(group, entry)
+            return is_told
         finally:
-            self._nodes.released(entry.place)
+            self._nodes.have_told(known, is_told=is_told)
+
+    def _remove(self, entry: Entry) -> None:
+        if not entry.node:  # else the entry of this key in the journal is that of a client of this node
+            self._journal.remove(entry.canister_id, entry.client_key)
 
     async def _call(self, group: _Group, entry: Entry) -> bool:
         for attempt in range(1, ATTEMPTS + 1):
@@ -158,7 +169,7 @@ class LateCloseCalls:
                     break
                 await self._pause(group)
             else:
-                self._journal.remove(entry.canister_id, entry.client_key)
+                self._remove(entry)
                 self._counters.farewells += 1
                 return True
         return False

@@ -106,6 +106,11 @@ class Deliveries:
         self._suspects |= {key for key, member in self._members().items() if member.is_open or waits(key)}
         self._clears_from = next_nonce
 
+    @property
+    def has_suspects(self) -> bool:
+        """Whether clients wait for the end of the queue, or their next message, to show what they missed."""
+        return bool(self._suspects)
+
     def reached_end(self) -> None:
         """The end of the queue was reached: close the suspects that got no message."""
         if not self._suspects:

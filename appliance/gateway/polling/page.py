@@ -1,7 +1,11 @@
 """What is read of a page of a canister's queue: a verified reply to one poll."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
+
+from appliance.crypto import decode_cbor
+from appliance.errors import GatewayError
+from appliance.protocol.frames import payload_of
 
 
 class Message(Protocol):
@@ -54,3 +58,20 @@ class Page(Protocol):
     @property
     def time_ns(self) -> int | None:
         """When the IC certified it; None without messages, and where nothing is verified."""
+
+
+def content_of(frame: bytes) -> dict[str, object]:
+    """What the canister certified; the certificate and the tree beside it differ from reply to reply."""
+    message = cast("dict[str, object]", decode_cbor(payload_of(frame)))
+    return {key: value for key, value in message.items() if key not in ("cert", "tree")}
+
+
+def written_ns(content: dict[str, object]) -> int:
+    """When the canister wrote a message: in one queue, not before those with lower nonces. 0 where it does not say."""
+    certified = content.get("content", content.get("val"))
+    try:
+        message = decode_cbor(cast("bytes", certified))
+    except (GatewayError, TypeError):
+        return 0
+    at_ns = message.get("timestamp") if isinstance(message, dict) else None
+    return at_ns if isinstance(at_ns, int) else 0

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import structlog
@@ -16,7 +16,9 @@ from appliance.gateway.hub import Member
 from appliance.gateway.ic import Source
 from appliance.gateway.polling.budget import PollBudget
 from appliance.gateway.polling.deliveries import Deliveries
+from appliance.gateway.polling.following import Following
 from appliance.gateway.polling.heartbeat import Heartbeat
+from appliance.gateway.polling.poller_facts import PollerFacts
 from appliance.gateway.polling.queue_position import Ask, QueuePosition, Restarted, Taken
 from appliance.gateway.polling.reader import QueueReader
 from appliance.gateway.polling.replies import Replies
@@ -25,6 +27,7 @@ from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.recording.timeline import NO_POLL, PollRecord
+from appliance.gateway.sharing import Share, unshared
 from appliance.ic.principal import Principal
 from appliance.protocol.session import Generation
 
@@ -33,24 +36,10 @@ TOO_LARGE_SHOWN_NS = 300 * 10**9
 """How long a canister counts as degraded after a part of its queue had to be passed: what wrote so much is likely to
 write again."""
 
+HANGING_NS = 1500 * 10**6
+"""A poll that takes so long keeps this node from polling for others: they would wait for it, too."""
 OUTAGE_NS = 60 * 10**9
 """Without a good poll for so long, canisters may have deleted acknowledgements that nobody read."""
-
-
-@dataclass(frozen=True, slots=True)
-class PollerFacts:
-    """What is known of a poller. ``last_good_ns`` is when the last poll went well (ns since 1970), ``wait_s`` the time
-    between two polls at the moment, ``polls`` and ``delivered`` count since it began.
-    """
-
-    state: Literal["ok", "degraded", "paused"]
-    next_nonce: int
-    last_good_ns: int | None
-    wait_s: float
-    failures: int
-    polls: int
-    delivered: int
-    last_error: str | None
 
 
 class Poller:
@@ -75,9 +64,10 @@ class Poller:
         recorder: Recorder | None = None,
         event_bus: EventBus | None = None,
         zero_is_end: bool = False,
+        share: Share = unshared,
     ) -> None:
         """``clock`` is nanoseconds since 1970. ``zero_is_end``: the canister answers nonce 0 with the end of its queue,
-        as those of v1 do.
+        as those of v1 do. ``share`` is how the polls are shared with other nodes.
         """
         self.canister_id = canister_id
         self.pace = Pace(polling)
@@ -115,22 +105,25 @@ class Poller:
         self._clock = clock
         self._recorder = recorder or Recorder()
         self._event_bus = event_bus or EventBus(clock)
-        self._begun_ns = 0
+        self._begun_ns = self._failed_ns = self._active_ns = 0
         self._last_good_ns: int | None = None
         self._delivered = 0
         self._waiters: list[asyncio.Future[None]] = []
-        self._has_ended = False
+        self._has_ended = self._has_more = False
         self.is_paused = False
         """Whether an operator paused it."""
         self._may_poll = asyncio.Event()
         self._opening = asyncio.Lock()
         position.begin(zero_is_end=zero_is_end, greets=generation != 0)
+        self._shared = share(canister_id, self)
+        self._following = Following(self._shared, self._reader, position, self._deliveries, self._deliver)
 
     def nudge(self) -> None:
-        """Something was sent to the canister: poll at once, unless polls fail at the moment. It shortens a wait and
-        changes nothing else.
+        """Something was sent to the canister: poll at once, unless polls fail at the moment, or another node polls. It
+        shortens a wait and changes nothing else.
         """
-        if self.backoff.failures:
+        self._active_ns = self._clock()
+        if self.backoff.failures or self._follows:
             return
         if self._budget.hurry(self):
             self.pace = self.pace.nudged()
@@ -223,11 +216,14 @@ class Poller:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        if self._shared.is_followed:
+            self._wake_up.set()
         await waiter
 
     def end(self) -> None:
         """Polling ended: release everybody who waits for a poll."""
         self._has_ended = True
+        self._shared.close()
         self._reader.end()
         self._budget.leave(self)
         _release(self._waiters)
@@ -238,6 +234,8 @@ class Poller:
             while True:
                 if await self._wake_up.wait(self._left_s()):
                     self.pace = self.pace.nudged()
+                if self._follows and await self._follow():
+                    continue
                 await self._budget.turn(self, is_active=self.pace.is_active)
                 if self.is_paused:  # here, since that may begin while this waits; `continue` takes a turn of its own
                     await self._may_poll.wait()
@@ -246,17 +244,55 @@ class Poller:
         finally:
             self.end()
 
+    @property
+    def demand(self) -> float:
+        """See SharingPoller. The time since something came or was sent is about what `Pace` waits."""
+        polling, idle_s = self.pace.polling, (self._clock() - self._active_ns) / 1e9
+        return 0.0 if self.is_paused else 1 / min(max(idle_s, polling.min_interval), polling.max_interval)
+
+    @property
+    def can_hold(self) -> bool:
+        """See SharingPoller."""
+        if self._last_good_ns is None or self.backoff.failures or self.is_paused:
+            return False
+        is_polling = self._begun_ns > self._last_good_ns
+        return not is_polling or self._clock() - self._begun_ns < HANGING_NS
+
+    def shared_changed(self) -> None:
+        """See SharingPoller."""
+        self._wake_up.set()
+
+    @property
+    def _follows(self) -> bool:
+        """Whether what another node gets is enough here."""
+        return self._following.is_enough and not self._waiters and not self.is_paused
+
+    @property
+    def _asks_at_ns(self) -> int:
+        """When the canister is asked although another node polls it."""
+        if self.backoff.failures:
+            return self._failed_ns + round(self.backoff.wait_s * 1e9)
+        wait_s = self._following.wait_s(self.pace.polling.min_interval)
+        return self._begun_ns + round((min(wait_s, self.pace.wait_s) if self._has_more else wait_s) * 1e9)
+
+    async def _follow(self) -> bool:
+        """Take what another node got. Returns whether that is all for now."""
+        await self._following.take(is_alone=self.backoff.failures > 0)
+        return self._follows and self._clock() < self._asks_at_ns
+
     def _left_s(self) -> float:
         """Seconds until the next poll."""
+        if self._follows:
+            return max(0.0, (self._asks_at_ns - self._clock()) / 1e9)
         if self.backoff.failures:
             return self.backoff.wait_s
-        passed_s = max(0.0, (self._clock() - self._begun_ns) / 1e9)
-        return max(0.0, self.pace.wait_s - passed_s)
+        return max(0.0, self.pace.wait_s - max(0.0, (self._clock() - self._begun_ns) / 1e9))
 
     async def poll(self) -> None:
         """Poll once, deliver the new messages, and set the pace."""
         waiters, self._waiters = self._waiters, []
         self._begun_ns = self._clock()
+        self._shared.asks()
         drained = True
         try:
             drained = await self._poll()
@@ -277,6 +313,7 @@ class Poller:
             self._budget.charge()
             if isinstance(decision, Restarted):
                 self._deliveries.restarted(decision)
+                self._shared.restarted()
                 self._wake_up.set()  # the new queue may be long
                 ask = position.next_ask()
             elif isinstance(decision, Ask):
@@ -284,9 +321,13 @@ class Poller:
             # What is missing is asked for again: the next endpoint may have it.
             decision, page = await self._reader.read(ask)
         self._deliver(decision, page.time_ns)
+        poll = self._reader.latest
+        answer, poll.answer = poll.answer, None
+        self._shared.asked(position.next_nonce, answer if decision.messages else None, is_plain=page.is_whole)
         drained = page.is_end_of_queue or not decision.messages
         # Before v2 a page does not say that there is more.
-        if not decision.messages or (drained and self._generation == 2):
+        self._has_more = bool(decision.messages) and not (drained and self._generation == 2)
+        if not self._has_more:
             self._deliveries.reached_end()
         self._recovered()
         if drained:
@@ -299,6 +340,7 @@ class Poller:
         delivered = self._deliveries.deliver(taken, self._record(taken) if taken.messages else NO_POLL, certified_ns)
         self._delivered += delivered
         if delivered:
+            self._active_ns = self._clock()
             self._recorder.written(self.canister_id, delivered, self._clock() - self._reader.latest.received_ns)
 
     def _record(self, taken: Taken) -> PollRecord:
@@ -328,6 +370,7 @@ class Poller:
 
     def _failed(self, error: Exception) -> None:
         retry_after_s = error.retry_after_s if isinstance(error, IcUnreachable) else None
+        self._failed_ns = self._clock()
         self.backoff = self.backoff.failed(self.pace.polling, jitter=self._jitter(), retry_after_s=retry_after_s)
         self._counters.failed_polls[error.reason if isinstance(error, GatewayError) else "internal"] += 1
         self._recorder.poll_failed(self.canister_id)

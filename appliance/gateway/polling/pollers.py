@@ -17,6 +17,7 @@ from appliance.gateway.polling.schedule import WakeUp
 from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
+from appliance.gateway.sharing import Share
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
 from appliance.protocol.generations import SESSIONS
@@ -43,8 +44,12 @@ class Pollers(Mapping[Principal, Poller]):
         clock: Callable[[], int],
         wake_up: Callable[[], WakeUp],
         budget: PollBudget,
+        share: Share,
     ) -> None:
-        """``members`` finds those of a canister, ``clock`` is ns since 1970, ``wake_up`` makes one for a poller."""
+        """``members`` finds those of a canister, ``clock`` is ns since 1970, ``wake_up`` makes one for a poller,
+        ``share`` shares its polls with other nodes.
+        """
+        self._share = share
         self._source = source
         self._replies = replies
         self._members = members
@@ -91,6 +96,7 @@ class Pollers(Mapping[Principal, Poller]):
             recorder=self._recorder,
             event_bus=self._event_bus,
             zero_is_end="v1" in canister.generation,
+            share=self._share,
         )
         if canister.paused:  # while the first of its clients was opening its session
             poller.pause()

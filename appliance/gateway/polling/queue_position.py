@@ -37,12 +37,10 @@ that is older than the proof is believed afterwards. Else a replica that is behi
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias
 
-from appliance.crypto import decode_cbor
-from appliance.errors import GatewayError, NonceTooFar
-from appliance.gateway.polling.page import Message, Page
-from appliance.protocol.frames import payload_of
+from appliance.errors import NonceTooFar
+from appliance.gateway.polling.page import Message, Page, content_of, written_ns
 
 FIRST_PROBE = 2
 LAST_PROBE = 256
@@ -173,7 +171,7 @@ class QueuePosition:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether any client was accepted and has got nothing yet."""
+        """Whether anybody waits."""
         return bool(self._waiting)
 
     def delivered(self, client_key: bytes, nonce: int) -> None:
@@ -214,7 +212,7 @@ class QueuePosition:
 
     def next_ask(self) -> Ask:
         """What a poll asks for first."""
-        return Ask(self.next_nonce - 1 if self._is_checking and self._anchor else self.next_nonce)
+        return Ask(self.next_nonce - 1 if self.is_checking and self._anchor else self.next_nonce)
 
     def judge(self, ask: Ask, page: Page, *, passing: Missing | None = None) -> Decision:
         """What the page that answers ``ask`` means. Not more than five asks in a row lead to `Taken`, unless pages have
@@ -232,14 +230,34 @@ class QueuePosition:
         # A page that begins with 1 lacks message 0 alone, which no other nonce shows.
         if self._skips_beginning(ask) and messages[0].nonce > 1:
             return Ask(1, "rest")
-        if self._is_checking and self._anchor and ask.purpose == "poll":
+        if self.is_checking and self._anchor and ask.purpose == "poll":
             return self._check(ask, page, passing)
         return self._take(page, messages, passing)
 
     @property
-    def _is_checking(self) -> bool:
+    def is_checking(self) -> bool:
         """Whether a newcomer may have a message in the queue that was not read yet."""
         return bool(self._openings or self._waiting or self._settling)
+
+    @property
+    def can_share(self) -> bool:
+        """Whether a page that another node got may be taken here (``sharing``)."""
+        return not self.is_checking and not self._is_joining
+
+    def judge_shared(self, page: Page) -> Taken | Restarted | None:
+        """What a page means that another node got: the reason is in ``sharing``. None: only the canister can tell."""
+        messages = page.messages
+        if not self.can_share or not page.is_whole or not messages or messages[0].nonce > self.next_nonce:
+            return None
+        if messages[0].nonce < self.next_nonce and page.time_ns is not None and self._proves_restart(page):
+            return self._restart(page)
+        known = self.next_nonce - messages[0].nonce
+        if known >= len(messages):
+            return Taken(repeated=len(messages))
+        if page.time_ns is not None and page.time_ns < self._shown_ns:
+            return None  # it may be of another queue: ours had less then than what was read of it later, or as much
+        self._move(messages[-1].nonce + 1, messages[-1].frame, page)
+        return Taken(messages[known:] if known else messages, repeated=known)
 
     def _skips_beginning(self, ask: Ask) -> bool:
         is_known = self.next_nonce == 1 or self._was_empty
@@ -253,7 +271,7 @@ class QueuePosition:
         shown = next((message for message in page.messages if message.nonce == anchor), None)
         if shown is None:
             return self._take(page, page.messages, passing)
-        if _content(shown.frame) != _content(self._anchor):
+        if content_of(shown.frame) != content_of(self._anchor):
             return self._restart(page) if self._is_newer(page) else Taken()
         self._shown_ns = max(self._shown_ns, page.time_ns or 0)
         self._silent = 0
@@ -284,10 +302,10 @@ class QueuePosition:
             return False
         if not self._anchor:
             return True  # polling began at a nonce that the canister named: its queue had no less then
-        anchor, other = _content(self._anchor), _content(message.frame)
+        anchor, other = content_of(self._anchor), content_of(message.frame)
         if message.nonce == self.next_nonce - 1:
             return anchor != other
-        return _written_ns(other) > _written_ns(anchor)
+        return written_ns(other) > written_ns(anchor)
 
     def _restart(self, page: Page) -> Restarted:
         self.next_nonce, self._anchor = 0, b""
@@ -363,20 +381,3 @@ class QueuePosition:
         self._patience = {key: polls - 1 for key, polls in self._patience.items()}
         # Not `<= 0`: each is reported once, and stays here until its client has left.
         return [key for key, polls in self._patience.items() if polls == 0]
-
-
-def _content(frame: bytes) -> dict[str, object]:
-    """What the canister certified; the certificate and the tree beside it differ from reply to reply."""
-    message = cast("dict[str, object]", decode_cbor(payload_of(frame)))
-    return {key: value for key, value in message.items() if key not in ("cert", "tree")}
-
-
-def _written_ns(content: dict[str, object]) -> int:
-    """When the canister wrote a message: in one queue, not before those with lower nonces. 0 where it does not say."""
-    certified = content.get("content", content.get("val"))
-    try:
-        message = decode_cbor(cast("bytes", certified))
-    except (GatewayError, TypeError):
-        return 0
-    written_ns = message.get("timestamp") if isinstance(message, dict) else None
-    return written_ns if isinstance(written_ns, int) else 0

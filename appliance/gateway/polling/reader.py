@@ -14,9 +14,11 @@ from appliance.gateway.polling.oversized import Search, is_too_large
 from appliance.gateway.polling.queue_position import Ask, Decision, Missing, QueuePosition, Taken
 from appliance.gateway.polling.replies import Replies
 from appliance.gateway.recording.measurements import Counters
+from appliance.gateway.sharing import Answer
 from appliance.ic.principal import Principal
 from appliance.protocol.session import Generation
 
+METHOD = "ws_get_messages"
 _ARG = CandidTypes("(record {nonce: nat64})")
 
 T = TypeVar("T")
@@ -25,12 +27,13 @@ T = TypeVar("T")
 @dataclass(slots=True)
 class Poll:
     """One query of a canister: its number among those of all canisters, and when it was made and answered (ns since
-    1970).
+    1970). ``answer`` is what came, for other nodes.
     """
 
     number: int
     asked_ns: int
     received_ns: int = 0
+    answer: Answer | None = None
 
 
 class QueueReader:
@@ -114,6 +117,16 @@ class QueueReader:
         self._ahead.learn(page)
         return decision, page
 
+    async def read_shared(self, answer: Answer) -> PollReply:
+        """The page in an answer that another node got, verified as an own one. Raises GatewayError."""
+        poll = Poll(self._counters.polls, self._clock())
+        signatures = self._replies.signatures
+        arg, doubt = await self._source.reread(self._canister_id, METHOD, *answer, signatures=signatures)
+        page = await self._open_arg(arg, doubt)
+        poll.received_ns = self._clock()
+        self.latest = poll
+        return page
+
     def end(self) -> None:
         """Nothing is read any more."""
         self._ahead.forget()
@@ -171,11 +184,12 @@ class QueueReader:
     async def _query(self, ask: Ask, poll: Poll, read: Callable[[Ask, EndpointReply], Awaitable[T]]) -> T:
         async def received(reply: EndpointReply) -> T:
             poll.received_ns, self._endpoints = self._clock(), reply.endpoints
+            poll.answer = Answer(reply.query, reply.body)
             return await read(ask, reply)
 
         return await self._source.query_until(
             self._canister_id,
-            "ws_get_messages",
+            METHOD,
             _ARG.encode({"nonce": ask.nonce}),
             received,
             signatures=self._replies.signatures,
@@ -183,9 +197,12 @@ class QueueReader:
         )
 
     async def _open(self, _ask: Ask, reply: EndpointReply) -> PollReply:
-        if reply.doubt is not None:
-            self._replies.report(reply.doubt, self._canister_id)
-        return await self._replies.open(reply.arg, self._canister_id, self._generation)
+        return await self._open_arg(reply.arg, reply.doubt)
+
+    async def _open_arg(self, arg: bytes, doubt: GatewayError | None) -> PollReply:
+        if doubt is not None:
+            self._replies.report(doubt, self._canister_id)
+        return await self._replies.open(arg, self._canister_id, self._generation)
 
     async def _judge(self, ask: Ask, reply: EndpointReply) -> tuple[Decision, PollReply]:
         """Verify and judge a reply. What is raised is the trouble of its endpoint, and the next one is asked."""

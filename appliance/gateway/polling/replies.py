@@ -11,8 +11,8 @@ from appliance.crypto import PollReply, Verifier, read_poll_reply_unverified
 from appliance.errors import BadReply, CanisterRefused, GatewayError
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
-from appliance.ic.agent import UNSIGNED, QuerySignatures
 from appliance.ic.principal import Principal
+from appliance.ic.queries import UNSIGNED, QuerySignatures
 from appliance.protocol.envelopes import Mode
 from appliance.protocol.session import Generation
 from appliance.threads import READ_AT_ONCE, VERIFICATION

@@ -9,7 +9,7 @@ from appliance.gateway.hooks import Happening
 
 _log = structlog.get_logger(__name__)
 
-GATEWAY_EVENTS = ("session.opened", "session.closed", "connection.refused", "canister.state", "limit")
+GATEWAY_EVENTS = ("session.opened", "session.closed", "connection.refused", "canister.state", "limit", "node.given_up")
 """All kinds of events."""
 
 Subscriber = Callable[[Happening], None]

@@ -275,8 +275,7 @@ class Connection(asyncio.Protocol):
     def settle(self, *, is_idle: bool) -> None:
         """Write what the library has ready, and see whether the connection ends. ``is_idle`` if no frame waits."""
         self.flush()
-        state = self._parser.state  # looked at first: almost always the connection is open
-        if state is not State.OPEN and (state is State.CLOSED or self._parser.close_expected()):
+        if (state := self._parser.state) is not State.OPEN and (state is State.CLOSED or self._parser.close_expected()):
             self._outbox.seal()
             if is_idle:  # what the client sent before its close frame is relayed first
                 self.begin_closing()
@@ -312,11 +311,10 @@ class Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what the library has ready; an empty chunk is the end of our side."""
-        if not (chunks := self._parser.data_to_send()):
-            return
+        chunks = self._parser.data_to_send()
         if data := b"".join(chunks):  # together: a write for each pong would be a system call for each
             self._outbox.put_control(data)
-        if not chunks[-1]:
+        if chunks and not chunks[-1]:
             self._outbox.finish(self._end_writing)
 
     def _end_writing(self) -> None:

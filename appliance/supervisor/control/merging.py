@@ -71,7 +71,13 @@ def sessions(answers: Answers, limit: int) -> dict[str, Any]:
     found = sorted((each for one in answers.values() for each in one["items"]), key=_position)
     more = len(found) > limit or any(each["next"] for each in answers.values())
     items = found[:limit]
-    return {"items": items, "next": "{}.{}".format(*_position(items[-1])) if more and items else None}
+    return {"items": items, "next": _cursor(items[-1]) if more and items else None}
+
+
+def _cursor(session: Mapping[str, Any]) -> str:
+    """As ``routes.selection.page`` makes it: ns to the microsecond, and the id."""
+    at, name = _position(session)
+    return f"{at * 1000}.{name}"
 
 
 def _position(session: Mapping[str, Any]) -> tuple[int, str]:

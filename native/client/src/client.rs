@@ -21,8 +21,9 @@ use crate::failure::Failure;
 /// How long a connection may take after a response to be ready for the next request. It is until the rest of the
 /// request is written, for a server that answers before it has read everything.
 const SETTLES_WITHIN: Duration = Duration::from_secs(1);
-/// Names are resolved in threads: so many at once.
-const RESOLVERS: usize = 4;
+/// Threads for what would wait: each name that is being resolved has one (`names`), and a configuration names 16
+/// endpoints and a few proxies at most.
+const RESOLVERS: usize = 32;
 
 /// Why a client takes no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

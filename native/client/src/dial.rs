@@ -23,6 +23,7 @@ use tower_service::Service;
 use crate::address::Address;
 use crate::endpoint::{Endpoint, Proxy, ProxyAddress, Sender};
 use crate::failure::{Failure, with_causes};
+use crate::names::Names;
 use crate::trust::system_connector;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -30,7 +31,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Opens connections. Names are resolved by the system, and addresses of both families raced (RFC 8305).
 pub struct Dialer {
-    connector: HttpConnector,
+    connector: HttpConnector<Names>,
     trust: OnceCell<TlsConnector>,
     timeout: Duration,
 }
@@ -38,7 +39,7 @@ pub struct Dialer {
 impl Dialer {
     /// `timeout` is for everything before the first request.
     pub fn new(timeout: Duration) -> Self {
-        let mut connector = HttpConnector::new();
+        let mut connector = HttpConnector::new_with_resolver(Names::of_system());
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(timeout)); // divided among the addresses of a name

@@ -11,6 +11,7 @@ mod dial;
 mod endpoint;
 mod exchange;
 mod failure;
+mod names;
 mod trust;
 
 pub use address::{Address, AddressInvalid};

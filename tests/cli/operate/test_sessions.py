@@ -78,7 +78,12 @@ async def test_those_who_would_be_closed_are_counted_first(icws: Icws):
         lines = await icws.lines("close", "--canister", "chat", "--dry-run")
         assert [line.split()[0] for line in lines[1:3]] == [peer.id for peer in icws.plane.gateway.connections]
         assert lines[3] == "would close 2 sessions"
-        assert await icws.json("close", "--canister", "chat", "--dry-run") == {"matched": 2, "closed": 0}
+        assert await icws.json("close", "--canister", "chat", "--dry-run") == {
+            "matched": 2,
+            "closed": 0,
+            "nodes": [],
+            "missing": [],
+        }
         assert await icws.lines("close", "--client", "nobody", "--yes") == ["would close no sessions"]
 
 
@@ -99,7 +104,12 @@ async def test_the_clients_are_told_code_and_reason(icws: Icws):
         with pytest.raises(ConnectionClosed, match=r"4321.*come back later"):
             await sessions[0].receive()
         await sessions[1].receive()
-        assert await icws.json("close", "--canister", "chat", "--yes") == {"matched": 1, "closed": 1}
+        assert await icws.json("close", "--canister", "chat", "--yes") == {
+            "matched": 1,
+            "closed": 1,
+            "nodes": [],
+            "missing": [],
+        }
 
 
 @pytest.mark.parametrize(

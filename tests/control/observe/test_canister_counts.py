@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from appliance.control.observe.canister_counts import CanisterTable
 from appliance.control.observe.catalogue import OTHER
 from appliance.gateway.calls.scheduler import Kind, Scheduler, Ticket
-from appliance.gateway.polling.poller import PollerFacts
+from appliance.gateway.polling.poller_facts import PollerFacts
 from appliance.ic.principal import Principal
 
 IDS = [Principal(bytes([number]) * 10) for number in range(8)]

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.control.observe.catalogue import CATALOGUE, OTHER, PLUGINS, Metric
 from appliance.control.observe.metrics import Collector
-from appliance.errors import OpeningClaimed
+from appliance.errors import NodeRefused, OpeningClaimed
 from appliance.gateway.drain import Pacing
 from appliance.gateway.recording.measurements import BOUNDS_NS, Counters, Latencies
 from appliance.gateway.sockets.refusals import Refusal, Refusals
@@ -178,6 +178,11 @@ async def test_what_a_node_says_of_its_cluster():
     board = Board()
     async with Bench() as bench, beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b") as other:
         await it.beat()
+
+        async def answer(kind: str, sender: str, body: bytes) -> bytes:
+            return b"all"
+
+        other.node.requests.serve({"list"}, answer)
         await it.node.claim(claim(), lambda _: None)
         with pytest.raises(OpeningClaimed):
             await other.node.claim(claim(), lambda _: None)
@@ -187,6 +192,16 @@ async def test_what_a_node_says_of_its_cluster():
         assert samples["icws_cluster_claims_total"][("result", "used"),] == 0
         samples = scrape(Collector(bench.gateway, Sockets(bench), node=other.node))
         assert samples["icws_cluster_claims_total"][("result", "used"),] == 1
+        assert await it.node.requests.ask("b", other.node.incarnation, "list", b"", 60) == b"all"
+        with pytest.raises(NodeRefused):
+            await it.node.requests.ask("b", other.node.incarnation, "erase", b"", 60)
+        samples = scrape(Collector(bench.gateway, Sockets(bench), node=it.node))
+        assert samples["icws_cluster_asked_total"][("result", "answered"),] == 1
+        assert samples["icws_cluster_requests"][()] == 0
+        samples = scrape(Collector(bench.gateway, Sockets(bench), node=other.node))
+        assert samples["icws_cluster_answered_total"][()] == 1
+        assert samples["icws_cluster_refused_commands_total"][("reason", "unknown"),] == 1
+        assert samples["icws_cluster_refused_commands_total"][("reason", "forged"),] == 0
         assert "icws_cluster_joined" not in scrape(Collector(bench.gateway, Sockets(bench)))
     assert it.node.commands.under_way == 0
 

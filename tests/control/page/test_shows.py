@@ -12,8 +12,10 @@ from websockets.asyncio.client import connect as websocket
 
 from appliance.control.observe.events import MAX_RECENT
 from appliance.errors import GatewayError
+from tests.cluster.board import Board, MemoryEngine
+from tests.cluster.nodes import beating
 from tests.control.page.browser import ROOT, Tab, forwarded, tab
-from tests.control.page.steps import LATER_MS, clients, edit, talk
+from tests.control.page.steps import LATER_MS, chatter, clients, edit, talk
 from tests.control.plane import Plane, running
 from tests.gateway.bench import until
 
@@ -61,14 +63,12 @@ async def test_charts_reach_as_far_back_as_is_chosen(plane: Plane, desk: Tab) ->
 
 
 async def test_a_canister_has_the_four_charts_of_its_own(plane: Plane, desk: Tab) -> None:
-    plane.control.metrics_history.every_s = 0.05
-    async with plane.control.metrics_history, clients(plane, 2) as talking:
+    plane.control.metrics_history.every_s = 0.05  # 10 minutes take 6 s, in which they talk on, however slow the page is
+    async with plane.control.metrics_history, chatter(plane, 2):
         await desk.show("canisters")
         await desk.page.get_by_role("link", name="chat", exact=True).click()
         await expect(desk.page.get_by_role("heading", name="chat")).to_be_focused(timeout=LATER_MS)
         await expect(desk.page.locator("#canister-facts")).to_contain_text(str(plane.canister_id), timeout=LATER_MS)
-        for client in talking:
-            await talk(client)
         sessions = desk.page.locator("#canister-sessions svg")
         await expect(sessions).to_have_attribute("aria-label", re.compile("open: 2, between"), timeout=LATER_MS)
         for each in ("messages", "latency", "errors"):
@@ -78,6 +78,19 @@ async def test_a_canister_has_the_four_charts_of_its_own(plane: Plane, desk: Tab
         await expect(sessions).to_have_attribute("aria-label", re.compile("open: 2, between"), timeout=LATER_MS)
     await desk.show("canisters/nobody")
     await expect(desk.page.locator("#canister-note")).to_contain_text("is not listed", timeout=LATER_MS)
+
+
+async def test_sessions_have_their_node_and_nodes_that_do_not_answer_are_named(plane: Plane, desk: Tab) -> None:
+    board = Board()
+    async with beating(MemoryEngine(board), "a") as it, beating(MemoryEngine(board), "b"), clients(plane, 1):
+        plane.control.node = it.node
+        await desk.show("sessions")
+        await expect(desk.page.locator("#session-table")).to_contain_text("node a", timeout=LATER_MS)
+        note = "1 session; without node b: it cannot do listSessions; is it of another version?"
+        await expect(desk.page.locator("#page-note")).to_have_text(note)
+        await desk.page.locator("#session-table a").first.click()
+        await expect(desk.page.locator("#session-facts")).to_contain_text("Nodea", timeout=LATER_MS)
+        plane.control.node = None
 
 
 async def test_the_end_of_a_session_is_red_only_if_it_is_an_error(plane: Plane, desk: Tab) -> None:

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config.schema import Config
+from appliance.control.http.encoding import timestamp
 from appliance.control.http.problems import Invalid, NotFound
 from appliance.control.models import SessionFilter
-from appliance.control.routes.selection import Selection, canister_id_of, listed_canister, page
+from appliance.control.routes.selection import Selection, canister_id_of, cursor, listed_canister, page
 from appliance.gateway.connections import ConnectionInfo
 from appliance.protocol.session import State
 
@@ -84,7 +85,11 @@ def test_a_name_stands_for_its_canister() -> None:
         listed_canister("talk", CONFIG)
 
 
-TIMES = st.lists(st.tuples(st.integers(0, 3), st.uuids().map(str)), max_size=12, unique_by=lambda pair: pair[1])
+TIMES = st.lists(
+    st.tuples(st.integers(0, 3500).map(lambda at: 10**18 + at), st.uuids().map(str)),
+    max_size=12,
+    unique_by=lambda pair: pair[1],
+)
 
 
 @given(TIMES, st.integers(1, 4), st.data())
@@ -104,9 +109,17 @@ def test_pages_have_everybody_who_stays_once_and_in_order(
         for gone in data.draw(st.sets(st.sampled_from(sorted(here)), max_size=2)) if here else ():
             del here[gone]
             stay.discard(gone)
-    keys = [(each.connected_at_ns, each.id) for each in seen]
+    keys = [(each.connected_at_ns // 1000, each.id) for each in seen]
     assert keys == sorted(set(keys))
     assert stay <= {each.id for each in seen}
+
+
+@given(TIMES, st.integers(1, 4))
+def test_a_session_is_its_own_cursor(pairs: list[tuple[int, str]], limit: int) -> None:
+    """Pages of several nodes are put together from what they answer, where times are microseconds."""
+    here = [facts(id=identifier, connected_at_ns=at_ns) for at_ns, identifier in pairs]
+    items, after = page(here, after=None, limit=limit)
+    assert after in (None, cursor(timestamp(items[-1].connected_at_ns), items[-1].id) if items else None)
 
 
 @pytest.mark.parametrize("after", ["", ".", "x", "1", "-1.x", "1.5", "٣.x", "9" * 40 + ".x"])

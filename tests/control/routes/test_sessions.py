@@ -13,7 +13,7 @@ async def listed(plane: Plane, **query: Any) -> list[str]:
 
 
 async def test_a_session_is_shown_as_it_is(plane: Plane) -> None:
-    assert await plane.get("/v1/sessions") == {"items": [], "next": None}
+    assert await plane.get("/v1/sessions") == {"items": [], "next": None, "missing": []}
     async with plane.connect() as connection:
         await connection.send({"text": "hello", "timestamp": 0})
         (session,) = (await plane.get("/v1/sessions"))["items"]
@@ -130,11 +130,11 @@ async def test_sessions_are_closed_with_the_code_and_the_words_that_were_asked_f
     async with plane.connect() as one, plane.connect():
         first, second = await listed(plane)
         counted = await plane.post("/v1/sessions/close", {"filter": {"id": first}, "dry_run": True})
-        assert counted == {"matched": 1, "closed": 0}
+        assert counted == {"matched": 1, "closed": 0, "nodes": [], "missing": []}
         assert await listed(plane) == [first, second]
         assert (await plane.get("/v1/audit"))["items"] == []
         body = {"filter": {"id": first}, "code": 4510, "reason": "abuse"}
-        assert await plane.post("/v1/sessions/close", body) == {"matched": 1, "closed": 1}
+        assert await plane.post("/v1/sessions/close", body) == {"matched": 1, "closed": 1, "nodes": [], "missing": []}
         closed = await end_of(one)
         assert (closed.code, closed.text) == (4510, "abuse")
         await until(lambda: len(plane.gateway.connections) == 1)

@@ -120,10 +120,10 @@ async def test_clients_of_whom_nobody_knows_whether_they_moved_hold_up_no_others
     await left_behind(tmp_path, *unknown, *known)
     process = Process(tmp_path)
 
-    async def release(place):
-        return "unknown" if place.group else "free"
+    async def may_tell(known):
+        return "unknown" if known.place.group else "free"
 
-    monkeypatch.setattr(process.gateway.nodes, "release", release)
+    monkeypatch.setattr(process.gateway.nodes, "may_tell", may_tell)
     async with process:
         await until(lambda: process.gateway.epochs.pending_late_close_calls == len(unknown))
         assert sorted(process.canister.left) == sorted(client.client_key for client in known)

@@ -86,6 +86,7 @@ def test_each_time_that_an_address_begins_to_hold_too_much_counts_in_shadow_too(
         other.add(number)
     assert holdings.bytes_exceeded == ({} if mode == "off" else {mode: 2})
     assert len(pressed) == (3 if mode == "enforce" else 0)
+    assert bool(holdings.excess()) == (mode == "enforce"), "whoever is shed for other reasons, nobody is for this"
     holding.release()
     holding.add(1 << 20)
     assert holdings.bytes_exceeded.total() == (0 if mode == "off" else 2)

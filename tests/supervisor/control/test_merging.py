@@ -19,12 +19,12 @@ def session(number: int, after_us: int) -> dict[str, Any]:
 
 def page(found: list[dict[str, Any]], limit: int, after: str | None) -> dict[str, Any]:
     """As one worker answers: see ``routes.selection.page``."""
-    time, _, name = (after or "-1.").partition(".")
+    time, _, name = (after or "-1000.").partition(".")
     ordered = sorted((merging.microseconds(each["connected_at"]), each["id"], each) for each in found)
-    later = [each for at, own, each in ordered if (at, own) > (int(time), name)]
+    later = [each for at, own, each in ordered if (at, own) > (int(time) // 1000, name)]
     is_more = len(later) > limit
     last = later[:limit][-1:]
-    following = f"{merging.microseconds(last[0]['connected_at'])}.{last[0]['id']}" if last and is_more else None
+    following = f"{merging.microseconds(last[0]['connected_at'])}000.{last[0]['id']}" if last and is_more else None
     return {"items": later[:limit], "next": following}
 
 

@@ -84,6 +84,9 @@ export const post = (path, body = {}, headers) => change("POST", path, { body, h
 export const put = (path, body) => change("PUT", path, { body });
 export const remove = (path, query) => change("DELETE", path, { query });
 
+/** What the API calls all nodes of a cluster. A gateway without one is its only node. */
+export const EVERY_NODE = "*";
+
 /** Part of a path. */
 export const part = (text) => encodeURIComponent(text);
 

@@ -113,3 +113,7 @@ export const many = (number, noun) => `${count(number)} ${noun}${number === 1 ? 
 /** The name of a canister with its id behind it, or the id alone. */
 export const canisterLabel = ({ canister, canister_name }) =>
   canister && canister_name ? `${canister_name} (${canister})` : canister;
+
+/** What is said of nodes that did not answer. */
+export const without = (missing = []) =>
+  missing.map(({ node, problem }) => `without ${node ? `node ${node}` : "the other nodes"}: ${problem}`);

@@ -1,6 +1,5 @@
 """The sockets of a listener: bound, duplicated for other settings, served and closed without refusing anybody."""
 
-import asyncio
 import contextlib
 import errno
 import socket
@@ -15,6 +14,7 @@ from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.sockets.accepting import sources
 from appliance.gateway.sockets.accepting.acceptor import Acceptor, Arrived
 from appliance.gateway.sockets.accepting.inherited import find_inherited
+from appliance.threads import resolve
 
 BACKLOG = 1024
 """Connections that the kernel completes and keeps until they are accepted."""
@@ -119,12 +119,11 @@ async def bind(listen: ListenAddress, *, with_tls: bool) -> ListeningSocket:
         one, is_kept = await _listening(socket.AF_UNIX, str(listen.address.path))
         return ListeningSocket(listen, [one], with_tls, is_kept)
     host, port = listen.address
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = await resolve(host, port, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     is_inherited = True
     try:
-        for family, _, _, _, address in dict.fromkeys(addresses):
+        for family, address in addresses:
             one, is_kept = await _listening(family, address)
             is_inherited &= is_kept
             sockets.append(one)

@@ -1,11 +1,12 @@
 /** The dialog that closes sessions. A module of its own, because both the list and the view of one session open it. */
 
-import { post } from "../api.js";
+import { EVERY_NODE, post } from "../api.js";
 import { byId, given, valuesOf } from "../dom.js";
 import { openDialog } from "../dialog.js";
-import { many } from "../format.js";
+import { many, without } from "../format.js";
 import { notify } from "../notices.js";
 
+const CLOSE = `v1/sessions/close?node=${encodeURIComponent(EVERY_NODE)}`;
 const WORDS = { id: "session", min_age_s: "at least this old in seconds" };
 
 /** Close the sessions that match a filter, after showing how many they are. */
@@ -25,16 +26,17 @@ export async function closeSessions(wanted) {
     submit: async (signal) => {
       const { code, reason } = valuesOf(inside);
       const order = given({ filter: wanted, code: Number(code), reason });
-      if (counted) return post("v1/sessions/close", { ...order, dry_run: false });
-      const { matched } = await post("v1/sessions/close", { ...order, dry_run: true });
+      if (counted) return post(CLOSE, { ...order, dry_run: false });
+      const { matched, missing } = await post(CLOSE, { ...order, dry_run: true });
       if (signal.aborted) return undefined;
-      said.textContent = matched ? `${many(matched, "session")} would be closed.` : "No session matches.";
+      const found = matched ? `${many(matched, "session")} would be closed.` : "No session matches.";
+      said.textContent = [found, ...without(missing).map((each) => `${each}.`)].join(" ");
       counted = matched;
       if (counted) button.textContent = `Close ${many(matched, "session")}`;
       return undefined;
     },
   });
-  if (closed) notify(`${many(closed.closed, "session")} closed`);
+  if (closed) notify([`${many(closed.closed, "session")} closed`, ...without(closed.missing)].join("; "));
   document.dispatchEvent(new Event("look"));
 }
 

@@ -1,8 +1,8 @@
 /** The list of sessions: filter, pages, and the buttons that close them. story.js shows one session. */
 
-import { get, part } from "../api.js";
+import { EVERY_NODE, get, part } from "../api.js";
 import { badge, byId, given, make, twoLines, valuesOf } from "../dom.js";
-import { bytes, count, duration, many, shorten } from "../format.js";
+import { bytes, count, duration, many, shorten, without } from "../format.js";
 import { Table } from "../table.js";
 import { suggestAll } from "./canisters.js";
 import { closeSessions } from "./close_sessions.js";
@@ -21,7 +21,10 @@ const table = new Table("session-table", {
   key: (session) => session.id,
   head: "id",
   show: {
-    id: (session) => make("a", { href: `#sessions/${part(session.id)}`, class: "code" }, session.id),
+    id: (session) => {
+      const link = make("a", { href: `#sessions/${part(session.id)}`, class: "code" }, session.id);
+      return twoLines(link, session.node && `node ${session.node}`);
+    },
     state: (session) => [badge(session.state, STATES[session.state]), " ", session.generation],
     canister: (session) =>
       session.canister_name
@@ -60,14 +63,14 @@ export const refresh = () => (story === null ? refreshList() : refreshStory());
 
 async function refreshList() {
   const asked = pages; // another list for each filter and each page
-  const found = await get("v1/sessions", { ...filter, limit: PAGE, after: asked.at(-1) });
+  const found = await get("v1/sessions", { ...filter, limit: PAGE, after: asked.at(-1), node: EVERY_NODE });
   if (asked !== pages) return;
   table.update(found.items);
   next = found.next;
   byId("next-page").disabled = next === null;
   byId("first-page").disabled = pages.length === 1;
-  byId("page-note").textContent =
-    pages.length > 1 || next ? `Page ${pages.length}` : many(found.items.length, "session");
+  const where = pages.length > 1 || next ? `Page ${pages.length}` : many(found.items.length, "session");
+  byId("page-note").textContent = [where, ...without(found.missing)].join("; ");
 }
 
 function show(list) {

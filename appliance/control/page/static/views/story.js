@@ -1,6 +1,6 @@
 /** One session: what it is, and what happened in it. */
 
-import { get, part, Problem } from "../api.js";
+import { EVERY_NODE, get, part, Problem } from "../api.js";
 import { isNormal, meaningOf } from "../close_codes.js";
 import { badge, byId, make, put, say, showFacts } from "../dom.js";
 import { bytes, count, duration, moment } from "../format.js";
@@ -38,8 +38,8 @@ export async function refreshStory() {
   if (isClosed) return;
   const asked = id;
   const [session, story] = await Promise.all([
-    get(`v1/sessions/${part(asked)}`).catch(unlessGone),
-    get(`v1/sessions/${part(asked)}/story`),
+    get(`v1/sessions/${part(asked)}`, { node: EVERY_NODE }).catch(unlessGone),
+    get(`v1/sessions/${part(asked)}/story`, { node: EVERY_NODE }),
   ]);
   if (asked !== id) return;
   isClosed = story.closed;
@@ -57,6 +57,7 @@ function unlessGone(error) {
 function factsOf(session) {
   return [
     ["State", badge(session.state, session.state === "open" ? "good" : "warn")],
+    ...nodeOf(session),
     ["Canister", session.canister_name, " ", session.canister && make("code", {}, session.canister)],
     ["Client", session.client && make("code", {}, session.client)],
     ["Wire generation", session.generation],
@@ -70,12 +71,15 @@ function factsOf(session) {
   ];
 }
 
+const nodeOf = ({ node }) => (node ? [["Node", node]] : []);
+
 const factsOfClosed = (story) => [
   [
     "State",
     badge("closed", story.close_code === null || isNormal(story.close_code) ? "" : "bad"),
     story.close_code === null ? "" : ` with code ${story.close_code}: ${meaningOf(story.close_code)}`,
   ],
+  ...nodeOf(story),
   ["Canister", story.canister_name, " ", story.canister && make("code", {}, story.canister)],
   ["Client", story.client && make("code", {}, story.client)],
   ["Wire generation", story.generation],

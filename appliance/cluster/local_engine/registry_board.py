@@ -1,0 +1,175 @@
+"""The part of the board that knows who may be known to which canister, as the scripts at Redis are meant."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from appliance.cluster.engine import CLOSING_MS, FORGOTTEN_MS, SILENT_MS, NodeInfo
+from appliance.cluster.registry.engine import GIVER_MS, Owner, Suspect
+from appliance.gateway.nodes import Holding, Place
+
+if TYPE_CHECKING:
+    from appliance.cluster.local_engine.board import Board
+
+
+@dataclass
+class RegistryBoard:
+    """The registry of ``board``."""
+
+    board: "Board"
+    known: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
+    telling: dict[tuple[str, bytes], tuple[str, str, int, bytes]] = field(default_factory=dict)
+    told_: dict[tuple[str, bytes], tuple[str, int]] = field(default_factory=dict)
+    given: dict[str, Literal["given", "returned"]] = field(default_factory=dict)
+    givers: dict[str, tuple[str, int]] = field(default_factory=dict)
+    gave: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    past: dict[str, tuple[int, str, NodeInfo]] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Lose everything."""
+        for each in (self.known, self.telling, self.told_, self.given, self.givers, self.gave, self.past):
+            each.clear()
+
+    def write(self, node: str, incarnation: str, changes: Mapping[bytes, bytes | None]) -> bool:
+        """See Registry."""
+        if not self.board.lives(incarnation, node):
+            return False
+        for each, value in changes.items():
+            if value is None:
+                self.known.pop((node, each), None)
+            else:
+                self.known[node, each] = value
+                self.told_.pop((node, each), None)
+        return True
+
+    def suspects(self) -> list[Suspect]:
+        """See Registry."""
+        found = []
+        for is_past, records in ((False, self.board.infos), (True, self.past)):
+            for name, (at, incarnation, info) in records.items():
+                given: Literal["", "given", "returned"] = self.given.get(incarnation, "")
+                if not given and self.board.now_ms - at > FORGOTTEN_MS:
+                    continue
+                who, by, when = self.gave.get(name, ("", "", 0))
+                by, when = (by, when) if who == incarnation else ("", 0)
+                counts = [sum(node == name for node, _ in each) for each in (self.known, self.told_)]
+                silent_ms = max(0, self.board.now_ms - at)
+                found.append(Suspect(name, incarnation, silent_ms, info, is_past, given, by, when, *counts))
+        return sorted(found, key=lambda each: (each.node, each.incarnation))
+
+    def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
+        """See Registry."""
+        board = self.board
+        if not board.lives(incarnation, node) or board.lives(owner.incarnation, owner.node):
+            return False
+        given = self.given.get(owner.incarnation)
+        if given == "returned":
+            return False
+        if given is None:
+            records = [each.get(owner.node) for each in (board.infos, self.past)]
+            if not any(it and it[1] == owner.incarnation and board.now_ms - it[0] >= after_ms for it in records):
+                return False
+            self.given[owner.incarnation] = "given"
+            self.gave[owner.node] = owner.incarnation, node, board.now_ms
+        giver, until = self.givers.get(owner.incarnation, ("", 0))
+        if until > board.now_ms and giver != incarnation:
+            return False
+        self.givers[owner.incarnation] = incarnation, board.now_ms + GIVER_MS
+        return True
+
+    def clients(self, owner: Owner, limit: int) -> dict[bytes, bytes]:
+        """See Registry."""
+        every = {each: value for (node, each), (_, _, _, value) in self.telling.items() if node == owner.node}
+        every |= {each: value for (node, each), value in self.known.items() if node == owner.node}
+        found = [each for each in every.items() if each[1].startswith(owner.incarnation.encode())]
+        return dict(found[:limit])
+
+    def drop(self, owner: Owner, key: bytes) -> None:
+        """See Registry."""
+        self.known.pop((owner.node, key), None)
+        self.telling.pop((owner.node, key), None)
+
+    def tell(  # noqa: PLR0911, PLR0912 - in one piece, as the script
+        self, node: str, incarnation: str, owner: Owner, key: bytes, place: Place
+    ) -> Holding:
+        """See Registry."""
+        board, is_own = self.board, owner.node == node
+        if not board.lives(incarnation, node):
+            return "unknown"
+        if (by := self.telling.get((owner.node, key))) is not None:
+            if by[0] == incarnation or board.lives(by[0], by[1]):
+                return "unknown"
+            entry: bytes | None = by[3]
+        else:
+            entry = self.known.get((owner.node, key))
+        if not is_own:
+            if entry is None or entry[:16] != owner.incarnation.encode():
+                return "taken"
+            if self.given.get(owner.incarnation) != "given":
+                return "taken"
+        elif by is None and (owner.node, key) in self.told_:
+            return "taken"
+        if not place.group and any(self._has(name, key) for name in board.infos if name != owner.node):
+            self.drop(owner, key)
+            return "taken"
+        if place.group:
+            held = board.living(board.places.get(place))
+            if held is not None:
+                state, _, holder, name = held
+                if board.lives(holder, name) and (name != node or (state == "held" and not is_own)):
+                    self.drop(owner, key)
+                    return "taken"
+                is_owners = name == owner.node and (is_own or holder == owner.incarnation)
+                if name != node and not is_owners and self.given.get(holder) != "given":
+                    return "unknown"
+            if self.someone_silent(owner.node):
+                return "unknown"
+            board.places[place] = ("closing", board.now_ms, incarnation, node), board.now_ms + CLOSING_MS
+        if entry is not None:
+            self.known.pop((owner.node, key), None)
+            self.telling[owner.node, key] = incarnation, node, board.now_ms, entry
+        return "free"
+
+    def told(self, node: str, incarnation: str, owner: Owner, key: bytes, place: Place, *, is_told: bool) -> None:
+        """See Registry."""
+        if place.group:
+            self.board.released(node, incarnation, place)
+        by = self.telling.get((owner.node, key))
+        if by is None or by[0] != incarnation:
+            return
+        del self.telling[owner.node, key]
+        if is_told:
+            self.told_[owner.node, key] = by[3][:16].decode(), by[2]
+        else:
+            self.known.setdefault((owner.node, key), by[3])
+
+    def returned(self, node: str, incarnation: str) -> dict[bytes, int]:
+        """See Registry."""
+        if incarnation in self.given:
+            self.given[incarnation] = "returned"
+        self.givers.pop(incarnation, None)
+        found = {
+            key: since
+            for (name, key), (_, _, since, entry) in self.telling.items()
+            if name == node and entry[:16] == incarnation.encode()
+        }
+        return found | {
+            key: since for (name, key), (who, since) in self.told_.items() if name == node and who == incarnation
+        }
+
+    def holds(self, incarnation: str, places: Sequence[Place]) -> list[bool]:
+        """See Registry."""
+        held = [self.board.living(self.board.places.get(each)) for each in places]
+        return [each is not None and (each[0], each[2]) == ("held", incarnation) for each in held]
+
+    def someone_silent(self, but: str) -> bool:
+        """Whether a node but this one has no heartbeat, and is not given up."""
+        return any(
+            name != but and self.board.now_ms - at > SILENT_MS and self.given.get(incarnation) != "given"
+            for name, (at, incarnation, _) in self.board.infos.items()
+        )
+
+    def _has(self, name: str, key: bytes) -> bool:
+        incarnation = self.board.infos[name][1]
+        entry = self.known.get((name, key))
+        return entry is not None and entry[:16] == incarnation.encode() and self.board.lives(incarnation, name)

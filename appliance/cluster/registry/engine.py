@@ -1,0 +1,94 @@
+"""The part of an engine that knows who may be known to which canister, and which nodes are given up.
+
+Clients are found by a field (``clients.field_of``). Each method raises EngineAway.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from appliance.cluster.engine import Engine, NodeInfo
+from appliance.gateway.nodes import Holding, Place
+
+KNOWN_MS = 86_400_000
+"""Time that entries stay after their node has confirmed them for the last time, and that it is known whom canisters
+were told of."""
+GIVER_MS = 15_000
+"""Time without a heartbeat after which another node goes on speaking for one that is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A process that had a heartbeat once. ``given`` is ``given`` once it is given up and ``returned`` after it has
+    noticed that; ``by`` is the node that gave it up. ``is_replaced``: another process has its name. ``clients`` are
+    the entries of its node at the engine, ``told`` those that canisters were told of.
+    """
+
+    node: str
+    incarnation: str
+    silent_ms: int
+    info: NodeInfo
+    is_replaced: bool = False
+    given: Literal["", "given", "returned"] = ""
+    by: str = ""
+    given_ms: int = 0
+    clients: int = 0
+    told: int = 0
+
+
+class Owner(NamedTuple):
+    """The process that had a client. ``incarnation`` is empty where any of this node is meant."""
+
+    node: str
+    incarnation: str
+
+
+class Registry(Protocol):
+    """As one node uses it, which names itself first: ``node`` and ``incarnation`` are its own."""
+
+    async def write(self, node: str, incarnation: str, changes: Mapping[bytes, bytes | None]) -> bool:
+        """Write and remove (None) entries of this node, and confirm all. Returns False where this process does not hold
+        the name of the node: then nothing has changed.
+        """
+
+    async def suspects(self) -> Sequence[Suspect]:
+        """Every process that had a heartbeat within ``FORGOTTEN_MS`` or is given up: one or two for each node."""
+
+    async def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
+        """Give up a process that has had no heartbeat for ``after_ms``, if it is not, and be the one who speaks for it,
+        for ``GIVER_MS``. Returns False where it lives, has returned, or another node speaks for it.
+        """
+
+    async def clients(self, owner: Owner, limit: int) -> Mapping[bytes, bytes]:
+        """Some of the entries of a process whose canisters were not told: as they were written, by field."""
+
+    async def drop(self, owner: Owner, field: bytes) -> None:
+        """Forget an entry that is forged."""
+
+    async def tell(self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place) -> Holding:
+        """Claim that this node tells a canister of a client, in one step with its place. ``taken`` where it was told,
+        where a living session has the client, and where the owner has returned; ``unknown`` where another node is
+        telling it, or nobody can say who has the place. Of a client that the owner itself asks for (``owner.node`` is
+        ``node``) there need be no entry.
+        """
+
+    async def told(
+        self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place, *, is_told: bool
+    ) -> None:
+        """The telling that was claimed has ended."""
+
+    async def returned(self, node: str, incarnation: str) -> Mapping[bytes, int]:
+        """Nobody speaks for this process any more. Returns of whom canisters were told, or are being told, in its name:
+        by field, with the time of the engine (ms) when that began.
+        """
+
+    async def holds(self, incarnation: str, places: Sequence[Place]) -> Sequence[bool]:
+        """Whether each of these places is still held for a session by this process."""
+
+
+class ClusterEngine(Engine, Protocol):
+    """An engine with its registry."""
+
+    @property
+    def registry(self) -> Registry:
+        """Of the same cluster."""

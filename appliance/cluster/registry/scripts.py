@@ -1,0 +1,174 @@
+"""What nodes do at Redis in one step about clients and nodes that are given up. See ``cluster.scripts``.
+
+Keys, each behind the prefix of the cluster: ``known:NODE`` has the entries of a node, each ``INCARNATION…`` as it was
+sealed; ``telling:NODE`` those that are being told, as ``INCARNATION:NODE:MS:ENTRY`` of who does it and since when;
+``told:NODE`` those that were, as ``INCARNATION:MS``. ``given:INCARNATION`` is there for a process that is given up:
+``given``, or ``returned`` once it knows; ``giver:INCARNATION`` has the incarnation that speaks for it. The hash
+``past`` has the records of processes whose name another one holds by now, ``gave`` who gave which up.
+"""
+
+from appliance.cluster.scripts import NOW, PLACE
+
+WRITE = (
+    PLACE
+    + """
+local prefix, node = ARGV[1], ARGV[2]
+if not lives(prefix .. 'node:', node, ARGV[3]) then return 0 end
+local known = prefix .. 'known:' .. node
+for i = 5, #ARGV, 2 do
+  if ARGV[i + 1] == '' then
+    redis.call('HDEL', known, ARGV[i])
+  else
+    redis.call('HSET', known, ARGV[i], ARGV[i + 1])
+    redis.call('HDEL', prefix .. 'told:' .. node, ARGV[i])
+  end
+end
+redis.call('PEXPIRE', known, ARGV[4])
+return 1
+"""
+)
+"""Arguments: prefix, node, incarnation, ms that entries stay, and field and entry (empty: none) in turn."""
+
+SUSPECTS = (
+    NOW
+    + """
+local prefix, found = ARGV[1], {}
+for _, key in ipairs({'nodes', 'past'}) do
+  local all = redis.call('HGETALL', prefix .. key)
+  for i = 1, #all, 2 do
+    local at, incarnation, info = string.match(all[i + 1], '^(%d+)|(%x+)|(.*)$')
+    local given = at and redis.call('GET', prefix .. 'given:' .. incarnation)
+    if at and (given or now - at <= tonumber(ARGV[2])) then
+      local gave, by, when = string.match(redis.call('HGET', prefix .. 'gave', all[i]) or '', '^(%x+)|(.*)|(%d+)$')
+      if gave ~= incarnation then by, when = '', 0 end
+      local clients = redis.call('HLEN', prefix .. 'known:' .. all[i])
+      local told = redis.call('HLEN', prefix .. 'told:' .. all[i])
+      found[#found + 1] = {all[i], incarnation, math.max(0, now - at), info, key == 'past' and 1 or 0, given or '', by,
+        tonumber(when), clients, told}
+    elseif key == 'past' then
+      redis.call('HDEL', prefix .. key, all[i])
+    end
+  end
+end
+return found
+"""
+)
+"""Arguments: prefix, ms after which a process is forgotten."""
+
+GIVE_UP = (
+    NOW
+    + PLACE
+    + """
+local prefix, node, incarnation = ARGV[1], ARGV[4], ARGV[5]
+if not lives(prefix .. 'node:', ARGV[2], ARGV[3]) or lives(prefix .. 'node:', node, incarnation) then return 0 end
+local given = redis.call('GET', prefix .. 'given:' .. incarnation)
+if given and given ~= 'given' then return 0 end
+if not given then
+  local is_silent = false
+  for _, key in ipairs({'nodes', 'past'}) do
+    local at, process = string.match(redis.call('HGET', prefix .. key, node) or '', '^(%d+)|(%x+)|')
+    if process == incarnation and now - at >= tonumber(ARGV[6]) then is_silent = true end
+  end
+  if not is_silent then return 0 end
+  redis.call('SET', prefix .. 'given:' .. incarnation, 'given', 'PX', ARGV[7])
+  redis.call('HSET', prefix .. 'gave', node, incarnation .. '|' .. ARGV[2] .. '|' .. string.format('%.0f', now))
+  redis.call('PEXPIRE', prefix .. 'gave', ARGV[7])
+end
+local giver = prefix .. 'giver:' .. incarnation
+if not redis.call('SET', giver, ARGV[3], 'NX', 'PX', ARGV[8]) then
+  if redis.call('GET', giver) ~= ARGV[3] then return 0 end
+  redis.call('PEXPIRE', giver, ARGV[8])
+end
+return 1
+"""
+)
+"""Arguments: prefix, node, incarnation, node and incarnation that are given up, ms of silence, ms that it is known, ms
+that the giver speaks for it."""
+
+TELL = (
+    NOW
+    + PLACE
+    + """
+local prefix, node, incarnation, owner, process, field = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local names = prefix .. 'node:'
+if not lives(names, node, incarnation) then return 'unknown' end
+local known, telling, told = prefix .. 'known:' .. owner, prefix .. 'telling:' .. owner, prefix .. 'told:' .. owner
+local entry, by = nil, redis.call('HGET', telling, field)
+if by then
+  local teller, name, value = string.match(by, '^(%x+):([^:]*):%d+:(.*)$')
+  if teller == incarnation or lives(names, name, teller) then return 'unknown' end
+  entry = value
+else
+  entry = redis.call('HGET', known, field)
+end
+if owner ~= node then
+  if not entry or string.sub(entry, 1, 16) ~= process then return 'taken' end
+  if redis.call('GET', prefix .. 'given:' .. process) ~= 'given' then return 'taken' end
+elseif not by and redis.call('HEXISTS', told, field) == 1 then
+  return 'taken'
+end
+local function taken()
+  redis.call('HDEL', known, field)
+  redis.call('HDEL', telling, field)
+  return 'taken'
+end
+if not KEYS[1] then
+  local all = redis.call('HGETALL', prefix .. 'nodes')
+  for i = 1, #all, 2 do
+    if all[i] ~= owner then
+      local at, other = string.match(all[i + 1], '^(%d+)|(%x+)|')
+      local has = redis.call('HGET', prefix .. 'known:' .. all[i], field)
+      if other and has and string.sub(has, 1, 16) == other and lives(names, all[i], other) then return taken() end
+    end
+  end
+else
+  local state, at, holder, name = place_of(KEYS[1])
+  if state and lives(names, name, holder) and (name ~= node or (state == 'h' and owner ~= node)) then return taken() end
+  if state and name ~= node and not (name == owner and (owner == node or holder == process)) then
+    if not is_given(prefix, holder) then return 'unknown' end
+  end
+  if someone_silent(prefix, now, ARGV[8], owner) then return 'unknown' end
+  hold(KEYS[1], 'c', now, incarnation, node, ARGV[7])
+end
+if entry then
+  redis.call('HDEL', known, field)
+  redis.call('HSET', telling, field, incarnation .. ':' .. node .. ':' .. string.format('%.0f', now) .. ':' .. entry)
+  redis.call('PEXPIRE', telling, ARGV[9])
+end
+return 'free'
+"""
+)
+"""Keys: place, or none. Arguments: prefix, node, incarnation, node and incarnation that had the client, field, ms
+that the place is being closed at most, ms after which a node is silent, ms that it is known."""
+
+TOLD = (
+    NOW
+    + PLACE
+    + """
+local prefix, node, incarnation, owner, field = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if KEYS[1] then
+  local state, at, process, name = place_of(KEYS[1])
+  if state == 'c' and process == incarnation and name == node then redis.call('DEL', KEYS[1]) end
+end
+local telling = prefix .. 'telling:' .. owner
+local teller, since, entry = string.match(redis.call('HGET', telling, field) or '', '^(%x+):[^:]*:(%d+):(.*)$')
+if teller ~= incarnation then return end
+redis.call('HDEL', telling, field)
+if ARGV[6] == '1' then
+  redis.call('HSET', prefix .. 'told:' .. owner, field, string.sub(entry, 1, 16) .. ':' .. since)
+  redis.call('PEXPIRE', prefix .. 'told:' .. owner, ARGV[7])
+else
+  redis.call('HSETNX', prefix .. 'known:' .. owner, field, entry)
+  redis.call('PEXPIRE', prefix .. 'known:' .. owner, ARGV[7])
+end
+"""
+)
+"""Keys: place, or none. Arguments: prefix, node, incarnation, node that had the client, field, 1 where it was told,
+ms that it is known."""
+
+RETURNED = """
+local key = ARGV[1] .. 'given:' .. ARGV[2]
+if redis.call('EXISTS', key) == 1 then redis.call('SET', key, 'returned', 'PX', ARGV[3]) end
+redis.call('DEL', ARGV[1] .. 'giver:' .. ARGV[2])
+"""
+"""Arguments: prefix, incarnation, ms that it is known."""

@@ -1,0 +1,222 @@
+"""Speaks for nodes that died: judges whether they did, and has their canisters told of each client."""
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from appliance.cluster.engine import DEAD_MS
+from appliance.cluster.registry import peers
+from appliance.cluster.registry.clients import decode
+from appliance.cluster.registry.engine import Owner, Registry, Suspect
+from appliance.cluster.registry.evidence import ASKED_WITHIN_S, Evidence, Outcome, Question, Verdict
+from appliance.cluster.registry.own import Process
+from appliance.cluster.seal import Seal
+from appliance.errors import Malformed
+from appliance.gateway.nodes import Known, Place
+from appliance.gateway.tasks import Tasks
+
+_log = structlog.get_logger(__name__)
+
+PAGE = 200
+"""Clients that are looked at with one heartbeat."""
+PLACES = 500
+"""In one command."""
+PENDING = 500
+"""Close calls that wait for their turn, beyond which no more are added."""
+AGAIN_S = 120.0
+"""After a close call was begun that has not ended at the engine, until it is begun once more."""
+ASKED_EARLY_S = ASKED_WITHIN_S + 4.0
+"""Before a node could be given up, the questions begin."""
+
+Ask = Callable[[str, str, Seal], Awaitable[Outcome]]
+
+
+class Teller(Protocol):
+    """The gateway of this node."""
+
+    def tell(self, known: Known) -> bool:
+        """Have the canister told that a client of another node left. False for one whose session had a principal that
+        this gateway does not sign for.
+        """
+
+    @property
+    def untold(self) -> int:
+        """Close calls that are due for clients that are not of a session here."""
+
+    def given_up(self, node: str, **facts: object) -> None:
+        """Publish that a node is given up."""
+
+
+def address_tag(seal: Seal, node: str, incarnation: str, address: str) -> str:
+    """What proves that an address is that of a process: the engine must not send the questions elsewhere."""
+    return seal.tag("peer", node.encode(), incarnation.encode(), address.encode()).hex()
+
+
+class Speaking:
+    """``counts`` has the clients of dead nodes that cannot be told: ``forged`` and ``other_identity``; ``given_up``
+    counts nodes; ``suspects`` are the processes as the engine last had them, and ``verdicts`` what is known of those
+    that are silent, by incarnation.
+    """
+
+    def __init__(
+        self, process: Process, registry: Registry, tasks: Tasks, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self.given_up = 0
+        self.suspects: Sequence[Suspect] = ()
+        self.verdicts: Mapping[str, Verdict] = {}
+        self.ask: Ask = peers.ask
+        self._process = process
+        self._registry = registry
+        self._tasks = tasks
+        self._monotonic = monotonic
+        self._evidence: dict[str, Evidence] = {}
+        self._asking: set[str] = set()
+        self._begun: dict[tuple[str, bytes], float] = {}
+        self._is_done: set[str] = set()
+
+    async def look(self, teller: Teller, after_s: float) -> None:
+        """With each heartbeat: see who is silent, and go on with what follows. Raises EngineAway."""
+        process = self._process
+        self.suspects = await process.commands.run(self._registry.suspects, process.timeout_s, is_vital=True)
+        others = [each for each in self.suspects if each.node != process.name]
+        judged = {
+            each.incarnation: each for each in others if not each.given and (each.clients or not each.is_replaced)
+        }
+        self._evidence = {key: value for key, value in self._evidence.items() if key in judged}
+        self.verdicts = {each.incarnation: self._judged(each, after_s) for each in judged.values()}
+        for each in judged.values():
+            if self.verdicts[each.incarnation] == "dead":
+                await self._give_up(each, teller, after_s)
+        for each in others:
+            if each.given == "given" and each.incarnation not in self._is_done:
+                await self._speak(each, teller, after_s)
+
+    @property
+    def problem(self) -> str | None:
+        """Which silent nodes nobody will give up, as a sentence."""
+        silent = [each for each in self.suspects if each.incarnation in self.verdicts and each.silent_ms > DEAD_MS]
+        names = [each.node for each in silent if not each.is_replaced and self._address(each) is None]
+        if not names:
+            return None
+        return (
+            f"nobody gives up {', '.join(names)}, which is silent and has no cluster.peer: until it is back, clients "
+            "of v0 and v1 that leave are not reported"
+        )
+
+    # --- judging ----------------------------------------------------------------------------------------------------
+
+    def _judged(self, suspect: Suspect, after_s: float) -> Verdict:
+        now, silent_s = self._monotonic(), suspect.silent_ms / 1000
+        contact_s, address = now - self._process.contact.since, self._address(suspect)
+        has_address = address is not None
+        before = self._evidence.get(suspect.incarnation) or Evidence(silent_s, contact_s, has_address)
+        evidence = before.seen(silent_s=silent_s, contact_s=contact_s, has_address=has_address)
+        self._evidence[suspect.incarnation] = evidence
+        if address is not None and silent_s >= after_s - ASKED_EARLY_S and suspect.incarnation not in self._asking:
+            self._asking.add(suspect.incarnation)
+            self._tasks.start(self._ask(address, suspect.incarnation))
+        return evidence.verdict(now, after_s)
+
+    def _address(self, suspect: Suspect) -> str | None:
+        address, tag = suspect.info.peer, suspect.info.peer_tag
+        for seal in self._process.seals:
+            if address and tag == address_tag(seal, suspect.node, suspect.incarnation, address):
+                return address
+        return None
+
+    async def _ask(self, address: str, incarnation: str) -> None:
+        try:
+            outcome = await self.ask(address, incarnation, self._process.seals[0])
+        finally:
+            self._asking.discard(incarnation)
+        if (evidence := self._evidence.get(incarnation)) is not None:
+            self._evidence[incarnation] = evidence.asked(Question(self._monotonic(), outcome))
+
+    async def _give_up(self, suspect: Suspect, teller: Teller, after_s: float) -> None:
+        if await self._claim(suspect, after_s):
+            self.given_up += 1
+            self._evidence.pop(suspect.incarnation, None)
+            _log.warning(
+                "a node is given up: this one tells its canisters of its clients",
+                node=suspect.node,
+                silent_s=suspect.silent_ms // 1000,
+                clients=suspect.clients,
+            )
+            teller.given_up(suspect.node, incarnation=suspect.incarnation, clients=suspect.clients)
+
+    async def _claim(self, suspect: Suspect, after_s: float) -> bool:
+        process, owner = self._process, Owner(suspect.node, suspect.incarnation)
+        return await process.commands.run(
+            lambda: self._registry.give_up(process.name, process.incarnation, owner, round(after_s * 1000)),
+            process.timeout_s,
+            is_vital=True,
+        )
+
+    # --- speaking ---------------------------------------------------------------------------------------------------
+
+    async def _speak(self, suspect: Suspect, teller: Teller, after_s: float) -> None:
+        """Begin the close calls of some of its clients. Which of two nodes makes one is decided with each call."""
+        if not await self._claim(suspect, after_s):
+            return
+        owner, process = Owner(suspect.node, suspect.incarnation), self._process
+        begun = sum(who == suspect.incarnation for who, _ in self._begun)
+        found = await process.commands.run(
+            lambda: self._registry.clients(owner, PAGE + begun), process.timeout_s, is_vital=True
+        )
+        gone = [key for key in self._begun if key[0] == suspect.incarnation and key[1] not in found]
+        for key in gone:
+            del self._begun[key]
+        if not found and not teller.untold:
+            self._is_done.add(suspect.incarnation)
+            _log.info("the canisters of a node that was given up are told", node=suspect.node)
+        for field, value in found.items():
+            if teller.untold >= PENDING:
+                return
+            await self._begin(owner, field, value, teller)
+
+    async def _begin(self, owner: Owner, field: bytes, value: bytes, teller: Teller) -> None:
+        now, key = self._monotonic(), (owner.incarnation, field)
+        if now - self._begun.get(key, -AGAIN_S) < AGAIN_S:
+            return
+        is_first = key not in self._begun
+        try:
+            known = decode(value, self._process.seals, node=owner.node, field=field)
+        except Malformed as error:
+            self.counts["forged"] += 1
+            _log.warning("the engine has a client of a dead node that nobody wrote", node=owner.node, cause=str(error))
+            await self._process.commands.run(
+                lambda: self._registry.drop(owner, field), self._process.timeout_s, is_vital=True
+            )
+            return
+        self._begun[key] = now
+        if not teller.tell(known) and is_first:
+            self.counts["other_identity"] += 1
+
+    # --- returning --------------------------------------------------------------------------------------------------
+
+    async def told_in_the_name_of(self, incarnation: str) -> Mapping[bytes, int]:
+        """A process of this node was given up: let nobody speak for it any more. Returns whom others have told of, as
+        ``Registry.returned``. Raises EngineAway.
+        """
+        process = self._process
+        return await process.commands.run(
+            lambda: self._registry.returned(process.name, incarnation), process.timeout_s, is_vital=True
+        )
+
+    async def taken_from(self, incarnation: str, places: Sequence[Place]) -> set[Place]:
+        """Which of these places a process that was given up does not hold any more, or never did: their canisters may
+        have been told of an earlier session, and have ended this one. Raises EngineAway.
+        """
+        process, taken = self._process, set[Place]()
+        for start in range(0, len(places), PLACES):
+            part = places[start : start + PLACES]
+            holds = await process.commands.run(
+                partial(self._registry.holds, incarnation, part), process.timeout_s, is_vital=True
+            )
+            taken.update(each for each, is_held in zip(part, holds, strict=True) if not is_held)
+        return taken

@@ -1,0 +1,1 @@
+"""Polls that the nodes share: one asks a canister for all of them."""

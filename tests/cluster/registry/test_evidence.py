@@ -1,0 +1,47 @@
+import pytest
+
+from appliance.cluster.registry.evidence import ASKED, FRESH_S, Evidence, Outcome, Question
+
+SILENT: list[Outcome] = ["silent"] * ASKED
+
+
+def asked(outcomes: list[Outcome], every_s: float = 1.0) -> tuple[Question, ...]:
+    return tuple(Question(100 + number * every_s, each) for number, each in enumerate(outcomes))
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "contact_s", "has_address", "questions", "verdict"),
+    [
+        (29.9, 99, True, asked(SILENT), "heard"),
+        (30.0, 29.9, True, asked(SILENT), "engine"),
+        (9999, 9999, False, (), "no address"),
+        (30.0, 30.0, True, (), "asking"),
+        (30.0, 30.0, True, asked(SILENT[1:]), "asking"),
+        (30.0, 30.0, True, asked(SILENT), "dead"),
+        (30.0, 30.0, True, asked(["another", *SILENT[1:]]), "dead"),
+        (30.0, 30.0, True, asked(["answered", *SILENT]), "dead"),
+        (30.0, 30.0, True, asked([*SILENT, "answered"]), "answers"),
+        (30.0, 30.0, True, asked([*SILENT, "answered", *SILENT[1:]]), "asking"),
+        (30.0, 30.0, True, asked(SILENT, 0.1), "asking"),
+        (30.0, 30.0, True, asked(SILENT, FRESH_S + 0.1), "asking"),
+    ],
+)
+def test_the_table(silent_s, contact_s, has_address, questions, verdict):
+    evidence = Evidence(silent_s, contact_s, has_address, questions)
+    at = questions[-1].at if questions else 100.0
+    assert evidence.verdict(at + 0.5, 30.0) == verdict
+
+
+def test_a_judge_that_stood_still_has_seen_nothing():
+    evidence = Evidence(30, 30, has_address=True, questions=asked(SILENT))
+    assert evidence.verdict(104.0 + FRESH_S, 30.0) == "dead"
+    assert evidence.verdict(104.0 + FRESH_S + 0.1, 30.0) == "asking"
+
+
+def test_questions_are_kept_as_long_as_they_count():
+    evidence = Evidence(30, 30, has_address=True)
+    for number in range(1000):
+        evidence = evidence.asked(Question(float(number), "silent"))
+    assert len(evidence.questions) == 2 * ASKED
+    assert evidence.verdict(999.5, 30.0) == "dead"
+    assert evidence.seen(silent_s=1, contact_s=99, has_address=True).verdict(999.5, 30.0) == "heard"

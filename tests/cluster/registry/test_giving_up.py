@@ -1,0 +1,463 @@
+"""Nodes on a virtual clock: one dies, the others tell its canisters; one was only cut off, and notices it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+
+import pytest
+
+from appliance.cluster.engine import Entry
+from appliance.cluster.registry.clients import encode, field_of
+from appliance.cluster.registry.engine import GIVER_MS
+from appliance.cluster.registry.evidence import Outcome
+from appliance.cluster.registry.peers import Answering
+from appliance.cluster.registry.speaking import AGAIN_S, Speaking
+from appliance.cluster.seal import Seal
+from appliance.errors import ClientLeaving, EngineAway, GatewayError
+from appliance.gateway.nodes import Claim, Known, Place
+from tests.cluster.board import Board, MemoryEngine
+from tests.cluster.nodes import CANISTER, GATEWAY, NOW_NS, Beating, beating, until
+
+AFTER_S = 30.0
+
+
+@pytest.fixture(autouse=True)
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes of a question is up to the test."""
+    monkeypatch.setattr(Answering, "at", lambda *_: nullcontext())
+
+
+def client(number: int, generation: str = "v2") -> Known:
+    key = b"key %d" % number
+    return Known(GATEWAY, CANISTER, generation, key, f"client {number}", b"p%d" % number, b"close " + key)
+
+
+def field(known: Known) -> bytes:
+    return field_of(known.canister_id, known.client_key)
+
+
+def ignored(_: GatewayError | None) -> None:
+    pass
+
+
+class House:
+    """Nodes with one board and one time. ``answers`` is what comes of a question to a node."""
+
+    def __init__(self, board: Board, nodes: dict[str, Beating]) -> None:
+        self.board = board
+        self.nodes = nodes
+        self.opened = 0
+        self.answers: dict[str, Outcome] = {}
+        self.names: dict[str, str] = {}
+        for it in nodes.values():
+            self.join(it)
+
+    def join(self, it: Beating) -> None:
+        async def ask(address: str, incarnation: str, seal: Seal) -> Outcome:
+            return self.answers.get(address, "answered")
+
+        it.node.speaking.ask = ask
+
+    async def pass_time(self, seconds: float, *names: str) -> None:
+        """Second by second, with a heartbeat of these nodes each."""
+        for _ in range(round(seconds)):
+            self.board.now_ms += 1000
+            for it in self.nodes.values():
+                it.now += 1.0
+            for name in names:
+                await self.nodes[name].beat()
+                await until(lambda: not self.nodes[name].node.speaking._asking)  # noqa: B023
+
+    async def opens(self, name: str, known: Known) -> None:
+        """A client opens a session at a node."""
+        it = self.nodes[name]
+        expires_ns = NOW_NS + 240 * 10**9
+        self.opened += 1
+        request_id = b"" if known.generation == "v0" else self.opened.to_bytes(32, "big")
+        made = Claim(known.place, known.client, known.client_key, request_id, expires_ns, known)
+        await it.node.claim(made, ignored)
+        it.node.know(known)
+        it.local.clients[field(known)] = known
+        if known.place.group:
+            it.local.places.append(known.place)
+
+    async def tells(self, name: str) -> list[str]:
+        """The close calls that this node makes for others, each answered."""
+        it, told = self.nodes[name], []
+        due, it.local.to_tell = it.local.to_tell, []
+        for known in due:
+            match await it.node.may_tell(known):
+                case "free":
+                    told.append(known.client)
+                    it.node.have_told(known, is_told=True)
+                case "unknown":
+                    it.local.to_tell.append(known)
+        await until(lambda: not it.node.own._untold)
+        return sorted(told)
+
+
+@asynccontextmanager
+async def house(*names: str, settle_s: float = 0.0) -> AsyncIterator[House]:
+    board = Board(now_ms=10**9)
+    async with AsyncExitStack() as stack:
+        nodes = {}
+        for name in names:
+            options = {"settings": {"peer": f"10.0.0.1:{9000 + ord(name)}"}, "settle_s": settle_s}
+            nodes[name] = await stack.enter_async_context(beating(MemoryEngine(board), name, **options))
+        made = House(board, nodes)
+        await made.pass_time(2, *names)
+        yield made
+
+
+def address(name: str) -> str:
+    return f"10.0.0.1:{9000 + ord(name)}"
+
+
+@pytest.mark.parametrize("generation", ["v0", "v1", "v2"])
+async def test_the_canisters_of_a_node_that_died_are_told_of_each_client_once(generation):
+    async with house("a", "b", "c") as it:
+        for number in range(450):
+            await it.opens("a", client(number, generation))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S - 1, "b", "c")
+        assert not it.board.registry.given
+        told: list[str] = []
+        for _ in range(20):
+            await it.pass_time(1, "b", "c")
+            told += await it.tells("b") + await it.tells("c")
+        assert sorted(told) == sorted(client(number).client for number in range(450))
+        assert [each.node.speaking.given_up for each in it.nodes.values()] in ([0, 1, 0], [0, 0, 1])
+        assert [name for each in it.nodes.values() for name in each.local.gave_up] == ["a"]
+        assert not it.board.registry.known
+        assert not it.board.registry.telling
+        (suspect,) = [each for each in it.nodes["b"].node.speaking.suspects if each.node == "a"]
+        assert (suspect.given, suspect.told) == ("given", 450)
+
+
+async def test_a_node_that_answers_at_its_address_is_not_given_up():
+    async with house("a", "b") as it:
+        await it.opens("a", client(1))
+        await it.pass_time(120, "b")
+        assert not it.board.registry.given
+        (suspect,) = [each for each in it.nodes["b"].node.speaking.suspects if each.node == "a"]
+        assert it.nodes["b"].node.speaking.verdicts[suspect.incarnation] == "answers"
+
+
+@pytest.mark.parametrize("lie", ["none", "moved", "of another"])
+async def test_a_node_without_an_address_that_is_proved_is_not_given_up(lie):
+    async with house("a", "b") as it:
+        await it.opens("a", client(1))
+        at, incarnation, info = it.board.infos["a"]
+        other = it.board.infos["b"][2]
+        forged = {
+            "none": {"peer": "", "peer_tag": ""},
+            "moved": {"peer": "10.6.6.6:1", "peer_tag": info.peer_tag},
+            "of another": {"peer": other.peer, "peer_tag": other.peer_tag},
+        }[lie]
+        it.board.infos["a"] = at, incarnation, type(info)(**{**_facts(info), **forged})
+        it.answers = {address("a"): "silent", "10.6.6.6:1": "silent", address("b"): "another"}
+        await it.pass_time(120, "b")
+        assert not it.board.registry.given
+        assert it.nodes["b"].node.speaking.verdicts[incarnation] == "no address"
+
+
+def _facts(info):
+    return {name: getattr(info, name) for name in type(info).__slots__}
+
+
+async def test_nobody_is_given_up_where_the_engine_was_away_within_that_time():
+    async with house("a", "b") as it:
+        await it.opens("a", client(1))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(25, "b")
+        it.nodes["b"].engine.is_away = True
+        await it.pass_time(10, "b")
+        it.nodes["b"].engine.is_away = False
+        await it.pass_time(AFTER_S - 1, "b")
+        assert not it.board.registry.given
+        await it.pass_time(3, "b")
+        assert it.board.registry.given
+
+
+async def test_nobody_is_given_up_by_an_engine_that_lost_everything():
+    async with house("a", "b") as it:
+        await it.opens("a", client(1))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(29, "b")
+        it.board.flush()
+        await it.pass_time(120, "b")
+        assert not it.board.registry.given
+
+
+async def test_another_goes_on_where_the_one_that_speaks_dies_in_the_middle():
+    async with house("a", "b", "c") as it:
+        for number in range(10):
+            await it.opens("a", client(number, "v0"))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b", "c")
+        speaking = it.nodes["b"]
+        assert len(speaking.local.to_tell) == 10
+        told = []
+        for known in speaking.local.to_tell[:5]:  # it has told three, and dies during two calls
+            assert await speaking.node.may_tell(known) == "free"
+        for known in speaking.local.to_tell[:3]:
+            speaking.node.have_told(known, is_told=True)
+            told.append(known.client)
+        await until(lambda: not speaking.node.own._untold)
+        it.answers[address("b")] = "silent"
+        for _ in range(80):
+            await it.pass_time(1, "c")
+            told += await it.tells("c")
+        assert sorted(told) == sorted(client(number).client for number in range(10))
+        assert GIVER_MS < 80_000
+
+
+async def test_a_client_that_moved_is_not_told_of():
+    async with house("a", "b", "c") as it:
+        for generation in ("v0", "v1"):
+            await it.opens("a", client(len(generation), generation))
+            await it.opens("c", client(len(generation), generation)._replace(client_key=b"new"))
+        moved, moved_v1 = client(1, "v0"), client(2, "v1")
+        await it.opens("a", moved)
+        await it.opens("a", moved_v1)
+        await it.pass_time(1, "a", "b", "c")
+        await it.opens("c", moved)
+        await it.opens("c", moved_v1._replace(client_key=b"another key"))
+        it.answers[address("a")] = "silent"
+        told = []
+        for _ in range(60):
+            await it.pass_time(1, "b", "c")
+            told += await it.tells("b") + await it.tells("c")
+        assert not {moved.client, moved_v1.client} & set(told)
+        assert not [key for key in it.board.registry.known if key[0] == "a"]
+
+
+async def test_nobody_returns_while_its_canister_is_being_told():
+    async with house("a", "b", "c") as it:
+        await it.opens("a", client(1, "v0"))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 3, "b", "c")
+        (known,) = it.nodes["b"].local.to_tell + it.nodes["c"].local.to_tell
+        teller, other = ("b", "c") if it.nodes["b"].local.to_tell else ("c", "b")
+        assert await it.nodes[teller].node.may_tell(known) == "free"
+        with pytest.raises(ClientLeaving):
+            await it.opens(other, client(1, "v0"))
+        it.nodes[teller].node.have_told(known, is_told=True)
+        await until(lambda: not it.nodes[teller].node.own._untold)
+        await it.opens(other, client(1, "v0"))
+
+
+async def test_a_close_call_that_failed_is_made_again():
+    async with house("a", "b") as it:
+        await it.opens("a", client(1))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 3, "b")
+        node, local = it.nodes["b"].node, it.nodes["b"].local
+        known = local.to_tell.pop()
+        assert await node.may_tell(known) == "free"
+        node.have_told(known, is_told=False)
+        await it.pass_time(AGAIN_S + 2, "b")
+        assert await it.tells("b") == [known.client]
+
+
+async def test_what_the_engine_forged_is_not_told_and_is_counted():
+    async with house("a", "b") as it:
+        await it.opens("a", client(1))
+        await it.opens("b", client(2))
+        await it.pass_time(1, "a", "b")
+        registry, dead = it.board.registry, it.nodes["a"].node.incarnation
+        living = registry.known["b", field(client(2))]
+        registry.known["a", field(client(2))] = dead.encode() + living[16:]  # of a living session
+        forged = encode(client(3), Seal_of_another(), node="a", incarnation=dead)
+        registry.known["a", field(client(3))] = forged
+        registry.known["a", field(client(4))] = registry.known["a", field(client(1))]  # under another name
+        registry.known["a", b"short"] = dead.encode()
+        it.answers[address("a")] = "silent"
+        told = []
+        for _ in range(60):
+            await it.pass_time(1, "b")
+            told += await it.tells("b")
+        assert told == [client(1).client]
+        assert it.nodes["b"].node.spoken_for == {"told": 1, "forged": 4}
+
+
+def Seal_of_another() -> Seal:  # noqa: N802
+    class Secret:
+        def derive(self, purpose: bytes) -> bytes:
+            return b"another key" + purpose
+
+    return Seal(Secret(), "main")
+
+
+async def test_clients_of_another_identity_are_left_to_the_next_start():
+    async with house("a", "b") as it:
+        await it.opens("a", client(1)._replace(gateway=CANISTER))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 5, "b")
+        assert it.nodes["b"].node.speaking.counts == {"other_identity": 1}
+        assert len(it.board.registry.known) == 1
+
+
+# --- the node returns -------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_that_was_only_cut_off_ends_the_sessions_that_were_told_and_goes_on():
+    async with house("a", "b") as it:
+        cut_off = it.nodes["a"]
+        for number in range(6):
+            await it.opens("a", client(number, ["v0", "v1", "v2"][number % 3]))
+        before = cut_off.node.incarnation
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        speaking = it.nodes["b"]
+        told, under_way, *rest = speaking.local.to_tell
+        for known in (told, under_way):
+            assert await speaking.node.may_tell(known) == "free"
+        speaking.node.have_told(told, is_told=True)
+        await it.pass_time(1, "b")
+        await cut_off.beat()
+        assert {each.client for each in cut_off.local.clients.values()} == {each.client for each in rest}
+        assert cut_off.node.incarnation != before
+        assert cut_off.node.returned == 1
+        await cut_off.beat()
+        assert cut_off.node.contact.state == "joined"
+        # Nobody is told any more, and those that stayed are known as the clients of the process that it is now.
+        assert [await speaking.node.may_tell(known) for known in rest] == ["taken"] * 4
+        kept = [value for (node, _), value in it.board.registry.known.items() if node == "a"]
+        assert [each[:16] for each in kept] == [cut_off.node.incarnation.encode()] * 4
+        await it.pass_time(5, "a", "b")
+        assert not it.nodes["b"].node.speaking.verdicts.get(before)
+
+
+async def test_a_client_that_left_while_its_node_stood_still_is_told_of_once():
+    async with house("a", "b") as it:
+        known = client(1)
+        await it.opens("a", known)
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        assert await it.tells("b") == [known.client]
+        stood_still = it.nodes["a"]  # it goes on, and its client is gone: before its next heartbeat
+        assert await stood_still.node.release(known.place) == "unknown"
+        assert await stood_still.node.may_tell(known) == "unknown"
+        await stood_still.beat()
+        await stood_still.beat()
+        assert await stood_still.node.may_tell(known) == "taken"
+
+
+async def test_a_key_of_v0_that_came_back_since_is_reported_with_a_close_call_of_its_own():
+    async with house("a", "b") as it:
+        ended: list[tuple[str, str]] = []
+        local = it.nodes["a"].local
+        local.end = lambda was_told, error: (
+            ended.extend(  # type: ignore[method-assign]
+                (each.client, was_told(each)) for each in local.clients.values()
+            )
+            or len(ended)
+        )
+        await it.opens("a", client(1, "v0"))
+        await it.opens("a", client(2, "v0"))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        await it.tells("b")
+        it.nodes["a"].engine.is_away = True
+        await it.nodes["a"].beat()
+        await it.pass_time(1)
+        await it.opens("a", client(2, "v0"))
+        it.nodes["a"].engine.is_away = False
+        await it.nodes["a"].beat()
+        assert ended == [("client 1", "yes"), ("client 2", "maybe")]
+
+
+async def test_a_process_that_is_given_up_claims_nothing():
+    async with house("a", "b") as it:
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        assert it.board.registry.given
+        node = it.nodes["a"].node
+        assert await node.claim(Claim(Place(CANISTER, b"x"), "c", b"k", b"r" * 32, NOW_NS + 10**10), ignored) is False
+        assert not it.board.places
+        assert not it.board.openings
+
+
+# --- the next start ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_next_start_tells_only_of_those_that_nobody_told():
+    async with house("a", "b") as it:
+        clients = [client(number, "v0") for number in range(4)]
+        for each in clients:
+            await it.opens("a", each)
+        killed = it.nodes["a"].node.incarnation
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        speaking = it.nodes["b"]
+        told, under_way = clients[:2]
+        by_client = {each.client: each for each in speaking.local.to_tell}
+        for each in (told, under_way):
+            assert await speaking.node.may_tell(by_client[each.client]) == "free"
+        speaking.node.have_told(by_client[told.client], is_told=True)
+        await until(lambda: not speaking.node.own._untold)
+        # The name of the process that was killed is free: the next one comes, with its journal.
+        async with beating(MemoryEngine(it.board), "a", settle_s=0) as again:
+            it.nodes["a again"] = again
+            it.join(again)
+            answers = [await again.node.may_tell(each) for each in clients]
+            assert answers == ["taken", "unknown", "free", "free"]
+            assert [await speaking.node.may_tell(by_client[each.client]) for each in clients[2:]] == ["unknown"] * 2
+            for each in clients[2:]:
+                again.node.have_told(each, is_told=True)
+            speaking.node.have_told(by_client[under_way.client], is_told=True)
+            await until(lambda: not (speaking.node.own._untold or again.node.own._untold))
+            assert await again.node.may_tell(under_way) == "taken"
+            assert [await speaking.node.may_tell(by_client[each.client]) for each in clients] == ["taken"] * 4
+            assert killed != again.node.incarnation
+
+
+async def test_what_the_journal_of_a_killed_process_does_not_have_is_told_by_the_others():
+    async with house("a", "b") as it:
+        await it.opens("a", client(1))
+        await it.pass_time(12, "b")
+        async with beating(MemoryEngine(it.board), "a", settle_s=0) as again:
+            it.nodes["a again"] = again
+            it.join(again)
+            it.answers[address("a")] = "another"
+            await it.pass_time(AFTER_S, "b", "a again")
+            assert await it.tells("b") == [client(1).client]
+
+
+# --- places -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_place_that_a_node_had_is_free_once_it_is_given_up():
+    async with house("a", "b") as it:
+        known = client(1, "v0")
+        await it.opens("b", known)
+        await it.pass_time(1, "a", "b")
+        await it.opens("a", known)
+        it.board.registry.known.pop(("a", field(known)))  # as by a claim that was doubted
+        await it.pass_time(20, "b")
+        assert await it.nodes["b"].node.release(known.place) == "unknown"
+        it.answers[address("a")] = "silent"
+        await it.pass_time(15, "b")
+        assert await it.nodes["b"].node.release(known.place) == "free"
+
+
+async def test_while_a_node_is_silent_nobody_knows_which_clients_moved_there():
+    async with house("a", "b", "c") as it:
+        known = client(1, "v0")
+        await it.opens("b", known)
+        it.nodes["c"].engine.is_away = True
+        await it.pass_time(3, "a", "b", "c")
+        await it.opens("c", known)
+        assert await it.nodes["b"].node.release(known.place) == "unknown"
+        it.nodes["c"].engine.is_away = False
+        await it.pass_time(6, "a", "b", "c")
+        assert await it.nodes["b"].node.release(known.place) == "taken"
+
+
+async def test_a_registry_that_is_out_of_reach_costs_nothing_but_the_registry():
+    async with house("a") as it:
+        it.nodes["a"].engine.lies["suspects"] = EngineAway("it is full")
+        await it.pass_time(1, "a")
+        assert it.nodes["a"].node.contact.state == "away"
+        assert isinstance(it.nodes["a"].node.speaking, Speaking)
+        assert Entry(b"", b"") is not None

@@ -1,0 +1,177 @@
+"""The scripts of the registry at a real Redis do what the board in memory does."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from appliance.cluster.engine import Beat, Entry, Held, Joined
+from appliance.cluster.redis_engine import RedisEngine
+from appliance.cluster.registry.engine import Owner, Suspect
+from appliance.gateway.nodes import Place
+from tests.cluster.board import Board
+from tests.cluster.nodes import CANISTER, FACTS, INFO, NOW_NS, claim
+from tests.cluster.redis_server import RedisServer, redis_server
+from tests.cluster.test_redis_engine import SENT_MS, engine_at
+
+LONG_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+PROCESSES = [("a", "a" * 16), ("a", "1" * 16), ("b", "b" * 16), ("c.2", "c" * 16)]
+FIELDS = [b"x" * 16, b"\x00:|" + b"y" * 13]
+PLACES = [Place(CANISTER, b""), Place(CANISTER, b"x")]
+STEPS = ["beat", "die", "silence", "claim", "hold", "release", "write", "give_up", "clients", "drop", "tell", "told"]
+STEPS += ["tell", "returned", "holds"]
+SEEDS = 25
+LENGTH = 60
+
+
+class Both:
+    """The same steps at both. What depends on the time is left out."""
+
+    def __init__(self, engine: RedisEngine, raw: Redis, board: Board) -> None:
+        self.engine = engine
+        self.raw = raw
+        self.board = board
+
+    async def doubt_nothing(self) -> None:
+        """Only a claim that is granted writes its client."""
+        await self.raw.set("icws:both:doubt", "1", px=3_600_000)
+        self.board.doubted_until = 0, 10**15
+
+    async def do(self, name: str, *args: Any) -> None:
+        before = time.time_ns()
+        while time.time_ns() < before + 10**6:  # a millisecond, which orders places
+            pass
+        self.board.now_ms += 2
+        ours, theirs = await getattr(self, f"_{name}")(*args)
+        assert ours == theirs, (name, args)
+
+    async def _beat(self, who: tuple[str, str]) -> tuple[Any, Any]:
+        beat = Beat(*who, 1, FACTS, INFO)
+        answers = [await self.engine.beat(beat), self.board.beat(beat)]
+        return tuple(replace(each, engine_ms=0) if isinstance(each, Joined) else each for each in answers)
+
+    async def _die(self, node: str) -> tuple[Any, Any]:
+        await self.raw.delete(f"icws:both:node:{node}")
+        self.board.names.pop(node, None)
+        return 0, 0
+
+    async def _silence(self, node: str) -> tuple[Any, Any]:
+        for key in ("nodes", "past"):
+            if (record := await self.raw.hget(f"icws:both:{key}", node)) is not None:
+                at, rest = record.split(b"|", 1)
+                await self.raw.hset(f"icws:both:{key}", node, b"%d|%s" % (int(at) - LONG_MS, rest))
+        for records in (self.board.infos, self.board.registry.past):
+            if node in records:
+                records[node] = records[node][0] - LONG_MS, *records[node][1:]
+        return 0, 0
+
+    async def _claim(self, who: tuple[str, str], field: bytes, place: Place) -> tuple[Any, Any]:
+        made = claim(field * 2, group=place.group)
+        entry = Entry(field, who[1].encode() + b":\x00value")
+        args = {"now_ns": NOW_NS, "since_ms": SENT_MS, "entry": entry}
+        return await self.engine.claim(*who, made, **args), self.board.claim(*who, made, **args)
+
+    async def _hold(self, who: tuple[str, str]) -> tuple[Any, Any]:
+        held = [Held(Place(CANISTER, b"x"), SENT_MS)]
+        return await self.engine.hold(*who, held), self.board.hold(*who, held)
+
+    async def _release(self, who: tuple[str, str]) -> tuple[Any, Any]:
+        place = Place(CANISTER, b"x")
+        return await self.engine.release(*who, place), self.board.release(*who, place)
+
+    async def _write(self, who: tuple[str, str], field: bytes, is_removed: bool) -> tuple[Any, Any]:
+        changes = {field: None if is_removed else who[1].encode() + b"written"}
+        return await self._both("write", *who, changes)
+
+    async def _give_up(self, who: tuple[str, str], owner: tuple[str, str]) -> tuple[Any, Any]:
+        return await self._both("give_up", *who, Owner(*owner), LONG_MS // 2)
+
+    async def _clients(self, owner: tuple[str, str]) -> tuple[Any, Any]:
+        return await self._both("clients", Owner(*owner), 10)
+
+    async def _drop(self, owner: tuple[str, str], field: bytes) -> tuple[Any, Any]:
+        return await self._both("drop", Owner(*owner), field)
+
+    async def _tell(self, who: tuple[str, str], owner: tuple[str, str], field: bytes, place: Place) -> tuple[Any, Any]:
+        return await self._both("tell", *who, Owner(*owner), field, place)
+
+    async def _told(
+        self, who: tuple[str, str], owner: tuple[str, str], field: bytes, place: Place, is_told: bool
+    ) -> tuple[Any, Any]:
+        return await self._both("told", *who, Owner(*owner), field, place, is_told=is_told)
+
+    async def _returned(self, who: tuple[str, str]) -> tuple[Any, Any]:
+        ours, theirs = await self._both("returned", *who)
+        return sorted(ours), sorted(theirs)
+
+    async def _holds(self, who: tuple[str, str]) -> tuple[Any, Any]:
+        return await self._both("holds", who[1], [Place(CANISTER, b"x"), Place(CANISTER, b"y")])
+
+    async def _both(self, name: str, *args: Any, **options: Any) -> tuple[Any, Any]:
+        ours = await getattr(self.engine.registry, name)(*args, **options)
+        return ours, getattr(self.board.registry, name)(*args, **options)
+
+
+def timeless(suspects: Sequence[Suspect]) -> list[Suspect]:
+    return [replace(each, silent_ms=each.silent_ms // 30_000, given_ms=0) for each in suspects]
+
+
+async def run(engine: RedisEngine, raw: Redis, chance: random.Random) -> None:
+    board = Board(now_ms=10**7)
+    board.flush()
+    await raw.flushall()
+    both = Both(engine, raw, board)
+    await both.doubt_nothing()
+    for who in PROCESSES[1:]:
+        await both.do("beat", who)
+    for _ in range(LENGTH):
+        name = chance.choice(STEPS)
+        if name == "beat":
+            await both.doubt_nothing()
+        who, owner, field, place = map(chance.choice, (PROCESSES, PROCESSES, FIELDS, PLACES))
+        flag = chance.random() < 0.5
+        await both.do(name, *ARGUMENTS[name](who, owner, field, place, flag))
+        if name in ("silence", "give_up", "told"):
+            assert timeless(await engine.registry.suspects()) == timeless(board.registry.suspects())
+    for key in await raw.keys("*"):
+        if key not in (b"icws:both:nodes", b"icws:both:past", b"icws:both:doubt"):
+            assert 0 < await raw.pttl(key) <= 86_400_000, key
+
+
+ARGUMENTS: dict[str, Callable[..., tuple[Any, ...]]] = {
+    "beat": lambda who, *_: (who,),
+    "die": lambda who, *_: (who[0],),
+    "silence": lambda who, *_: (who[0],),
+    "claim": lambda who, owner, field, place, flag: (who, field, place),
+    "hold": lambda who, *_: (who,),
+    "release": lambda who, *_: (who,),
+    "write": lambda who, owner, field, place, flag: (who, field, flag),
+    "give_up": lambda who, owner, *_: (who, owner),
+    "clients": lambda who, *_: (who,),
+    "drop": lambda who, owner, field, *_: (who, field),
+    "tell": lambda who, owner, field, place, flag: (who, owner, field, place),
+    "told": lambda who, owner, field, place, flag: (who, owner, field, place, flag),
+    "returned": lambda who, *_: (who,),
+    "holds": lambda who, *_: (who,),
+}
+
+
+async def test_redis_does_what_the_board_does(server: RedisServer) -> None:
+    async with engine_at(server.url, name="both") as engine, Redis.from_url(server.url) as raw:
+        for seed in range(SEEDS):
+            try:
+                await run(engine, raw, random.Random(seed))
+            except AssertionError as error:
+                raise AssertionError(f"seed {seed}") from error

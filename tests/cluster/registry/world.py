@@ -1,0 +1,516 @@
+"""Some nodes on a virtual clock, their clients, canisters of three generations, and everything that may go wrong
+between them; driven by a seed. What must hold is asserted whenever a canister is told that a client left, and in the
+end, when all faults are over.
+
+Two things are left out, because nobody can know of them, and docs/scaling.md says so: a client that comes to a node
+which has lost the engine within the last ``SILENT_MS``, and one that comes to a node without the engine while its close
+call is under way elsewhere.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.cluster.engine import SILENT_MS
+from appliance.cluster.registry.clients import field_of
+from appliance.cluster.registry.evidence import Outcome
+from appliance.cluster.seal import Seal
+from appliance.errors import ClusterError, EngineAway, GatewayError, NodeNameTaken
+from appliance.gateway.nodes import Claim, Known, Told
+from tests.cluster.board import Board, MemoryEngine
+from tests.cluster.nodes import CANISTER, GATEWAY, NOW_NS, Beating
+
+TICK_S = 2.0
+GENERATIONS = ("v0", "v1", "v2")
+HEALING_TICKS = 150
+
+
+class Violation(AssertionError):
+    """What must hold does not."""
+
+
+class DelayingEngine(MemoryEngine):
+    """May keep claims back, which it has lost for whoever waits, and make them later."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__(board)
+        self.is_delaying = False
+        self.delayed: list[Callable[[], Any]] = []
+
+    async def do(self, name: str, answer: Callable[[], Any]) -> Any:
+        if self.is_away:
+            raise EngineAway("it is cut off")
+        if name == "claim" and self.is_delaying:
+            self.delayed.append(answer)
+            raise EngineAway("no answer within 20 ms")
+        return answer()
+
+
+@dataclass(eq=False)
+class Session:
+    """``is_told``: a canister was told, by another node than the one that has it, that its client left."""
+
+    known: Known
+    process: "Process"
+    closes: int = 0
+    is_told: bool = False
+    is_excused: bool = False
+    """A process ended during its close call: nobody knows whether it was made."""
+
+    @property
+    def group(self) -> tuple[str, bytes]:
+        known = self.known
+        return known.generation, known.place.group or known.client_key
+
+
+@dataclass(eq=False)
+class Due:
+    """A close call that is due at a node; ``ticks`` are left of it once it is under way."""
+
+    known: Known
+    is_foreign: bool
+    is_late: bool
+    name: str
+    """Of the node that makes it."""
+    ticks: int | None = None
+    is_alone: bool = False
+    """Made without the engine, as by a gateway that is alone."""
+
+
+class Process(Beating):
+    """A node as long as it runs, with a gateway that keeps a journal."""
+
+    def __init__(self, world: "World", name: str, skew_s: int) -> None:
+        self.world = world
+        super().__init__(
+            DelayingEngine(world.board),
+            name,
+            settle_s=15.0,
+            settings={"peer": f"10.0.0.1:{1000 + ord(name)}"},
+        )
+        self.node.incarnation = f"{world.number():016x}"
+        self.node._doorbell.rename(self.node.incarnation)
+        self.node._clock = lambda: NOW_NS + skew_s * 10**9
+        self.now = world.now
+        self.node.contact = type(self.node.contact)("away", self.now, problem="it was not asked yet")
+        self.node.serve(self)  # type: ignore[arg-type]
+        self.node.speaking.ask = self._ask
+        self.own_sessions: dict[bytes, Session] = {}
+        self.due: list[Due] = []
+        self.paused_ticks = 0
+        self.was_given_up = False
+        self.has_beaten = False
+        self.has_ended = False
+
+    # --- the gateway, as the node uses it ---------------------------------------------------------------------------
+
+    sessions = 0
+
+    def nudge(self, canister_id: Any) -> None:
+        pass
+
+    def held(self) -> Any:
+        return [each.known.place for each in self.own_sessions.values() if each.known.place.group]
+
+    def known(self) -> Any:
+        return [each.known for each in self.own_sessions.values()]
+
+    def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError]) -> int:
+        ended = 0
+        for key, session in list(self.own_sessions.items()):
+            told = was_told(session.known)
+            if told == "no":
+                continue
+            ended += 1
+            self.world.note(f"{self.node.name} returns and ends {session.known.client} {key!r}: {told}")
+            del self.own_sessions[key]
+            if told == "maybe":
+                self.world.leave_after(self, session)
+            else:
+                self.world.journals[self.node.name].pop(key, None)
+        return ended
+
+    def tell(self, known: Known) -> bool:
+        if not any(each.known == known for each in self.due) and known.client_key not in {
+            each.known.client_key for each in self.own_sessions.values()
+        }:
+            self.due.append(Due(known, is_foreign=True, is_late=True, name=self.node.name))
+        return True
+
+    @property
+    def untold(self) -> int:
+        return sum(each.is_late for each in self.due)
+
+    def given_up(self, node: str, **facts: object) -> None:
+        self.world.given_up(self, node, str(facts["incarnation"]))
+
+    async def _ask(self, address: str, incarnation: str, seal: Seal) -> Outcome:
+        return self.world.asked(self, address, incarnation)
+
+
+@dataclass
+class World:
+    chance: random.Random
+    board: Board = field(default_factory=lambda: Board(now_ms=10**9))
+    now: float = 1000.0
+    processes: dict[str, Process] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    journals: dict[str, dict[bytes, Known]] = field(default_factory=dict)
+    open: dict[tuple[str, bytes], Session] = field(default_factory=dict)
+    """What the canisters know."""
+    every: list[Session] = field(default_factory=list)
+    cut: set[frozenset[str]] = field(default_factory=set)
+    """Pairs of nodes that do not reach each other."""
+    silent_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    story: list[str] = field(default_factory=list)
+    _number: int = 0
+
+    def note(self, what: str) -> None:
+        """For whoever has to understand a violation."""
+        self.story.append(f"{self.now:.0f} {what}")
+
+    def number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def begin(self, names: list[str]) -> None:
+        self.names = names
+        for name in names:
+            self.journals[name] = {}
+            self.start(name)
+
+    # --- processes --------------------------------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        self.note(f"{name} starts")
+        process = Process(self, name, self.chance.choice([-300, 0, 300]))
+        self.processes[name] = process
+        process.due = [Due(each, is_foreign=False, is_late=True, name=name) for each in self.journals[name].values()]
+
+    async def kill(self, name: str) -> None:
+        self.note(f"{name} is killed")
+        process = self.processes.pop(name)
+        process.has_ended = True
+        for each in process.due:
+            if each.ticks is not None:
+                for session in self.of(each.known):
+                    session.is_excused = True
+                if self.chance.random() < 0.5:
+                    self.close(each)
+        await process.node._tasks.cancel()
+
+    def asked(self, judge: Process, address: str, incarnation: str) -> Outcome:
+        (name,) = [each for each in self.names if address.endswith(str(1000 + ord(each)))]
+        process = self.processes.get(name)
+        if process is None or process.paused_ticks or frozenset((judge.node.name, name)) in self.cut:
+            self.silent_at[judge.node.name, name] = self.now
+            return "silent"
+        return "answered" if process.node.incarnation == incarnation else "another"
+
+    def given_up(self, judge: Process, name: str, incarnation: str) -> None:
+        self.counts["given up"] += 1
+        self.note(f"{judge.node.name} gives up {name} {incarnation}")
+        process = self.processes.get(name)
+        if process is not None and process.node.incarnation == incarnation:
+            process.was_given_up = True
+            if self.now - self.silent_at.get((judge.node.name, name), 0.0) > 2 * TICK_S:
+                raise Violation(f"{name} was given up, and answers")
+
+    # --- clients ----------------------------------------------------------------------------------------------------
+
+    def of(self, known: Known) -> list[Session]:
+        key = known.generation, known.client_key, known.principal
+        return [
+            each for each in self.every if (each.known.generation, each.known.client_key, each.known.principal) == key
+        ]
+
+    async def opens(self, process: Process, generation: str, who: int) -> None:
+        node, engine = process.node, process.engine
+        number = self.number()
+        key = b"k%d" % who if generation == "v0" else b"key %d" % number
+        known = Known(GATEWAY, CANISTER, generation, key, f"{generation} {who}", b"p%d" % who, b"close " + key)
+        session = Session(known, process)
+        if any(each.group == session.group for each in process.own_sessions.values()):
+            return
+        at = self.board.infos.get(node.name, (0, "", None))[0]
+        is_out = engine.is_away or node.contact.state != "joined"
+        if is_out and (self.board.now_ms - at <= SILENT_MS or self._is_being_closed(session)):
+            return  # nobody can know of it
+        if not await self._waits(process, session):
+            return
+        request_id = b"" if generation == "v0" else number.to_bytes(32, "big")
+        claim = Claim(known.place, known.client, key, request_id, NOW_NS + 240 * 10**9, known)
+        unknown = node.claims["unknown"]
+        try:
+            await node.claim(claim, lambda _: None)
+        except GatewayError:
+            return
+        if node.claims["unknown"] > unknown and self._is_being_closed(session):
+            return  # as above
+        node.know(known)
+        self.every.append(session)
+        self.open[session.group] = session
+        process.own_sessions[key] = session
+        self.journals[node.name][key] = known
+        self.counts["opened"] += 1
+        if node.contact.state == "joined" and known.place.group:
+            await self._beat(process)  # at once, where the claim was not made
+        self.note(f"{known.client} {key!r} opens at {node.name} ({node.contact.state})")
+
+    def _is_being_closed(self, session: Session) -> bool:
+        """Whether a close call that ends it is under way."""
+        return any(
+            each.ticks is not None and Session(each.known, process).group == session.group
+            for process in self.processes.values()
+            for each in process.due
+        )
+
+    async def _waits(self, process: Process, session: Session) -> bool:
+        """Whoever comes back waits for the close call of its earlier session here."""
+        for each in list(process.due):
+            if Session(each.known, process).group != session.group:
+                continue
+            if each.ticks is not None or not each.is_late:
+                return False
+            if await self._may_close(process, each) == "free":
+                each.ticks = 1
+                return False
+            if each in process.due:  # nobody knows: the next close call says all that this one would have
+                process.due.remove(each)
+                if not each.is_foreign:
+                    self.journals[process.node.name].pop(each.known.client_key, None)
+                    process.node.forget(CANISTER, each.known.client_key)
+        return True
+
+    def leave_after(self, process: Process, session: Session) -> None:
+        process.due.append(Due(session.known, is_foreign=False, is_late=False, name=process.node.name))
+
+    def leaves(self, process: Process) -> None:
+        if process.own_sessions:
+            key = self.chance.choice(list(process.own_sessions))
+            self.note(f"{key!r} leaves {process.node.name}")
+            self.leave_after(process, process.own_sessions.pop(key))
+
+    async def _may_close(self, process: Process, due: Due) -> str:
+        node, known = process.node, due.known
+        holding = await (node.may_tell(known) if due.is_late else node.release(known.place))
+        self.note(f"{node.name} asks for {known.client} {known.client_key!r} of {known.node}: {holding}")
+        due.is_alone = holding == "free" and node.contact.state != "joined"
+        if holding == "taken":
+            process.due.remove(due)
+            if not due.is_foreign:
+                node.forget(CANISTER, known.client_key)
+                self.journals[node.name].pop(known.client_key, None)
+        elif holding == "unknown":
+            due.is_late = True
+        return holding
+
+    async def close_calls(self, process: Process) -> None:
+        for due in list(process.due):
+            if due.ticks is None:
+                if await self._may_close(process, due) == "free":
+                    due.ticks = self.chance.randint(0, 3)
+            elif due.ticks > 0:
+                due.ticks -= 1
+            else:
+                self.close(due)
+                process.due.remove(due)
+                if due.is_late:
+                    process.node.have_told(due.known, is_told=True)
+                else:
+                    process.node.forget(CANISTER, due.known.client_key)
+                    process.node.released(due.known.place)
+                if not due.is_foreign:
+                    self.journals[process.node.name].pop(due.known.client_key, None)
+
+    def close(self, due: Due) -> None:
+        """The canister is told that a client left."""
+        known = due.known
+        self.counts["told of another's" if due.is_foreign else "told"] += 1
+        self.note(f"the canister is told of {known.client} {known.client_key!r} of {known.node}")
+        self.counts[f"told {known.generation}"] += 1
+        group = Session(known, None).group  # type: ignore[arg-type]
+        name = known.node or due.name
+        sessions = [each for each in self.of(known) if each.process.node.name == name]
+        untold = [each for each in sessions if not each.closes]
+        for each in (untold or sessions)[-1:]:
+            self._closed(each, due)
+        session = self.open.pop(group, None)
+        if session is not None and self._lives(session):
+            process = session.process
+            session.is_told = True
+            incarnations = self.board.registry.given
+            if process.node.incarnation not in incarnations:
+                raise Violation(f"a living session of {session.known.client} was ended by {known}")
+
+    @staticmethod
+    def _lives(session: Session) -> bool:
+        process = session.process
+        return not process.has_ended and process.own_sessions.get(session.known.client_key) is session
+
+    def _closed(self, session: Session, due: Due) -> None:
+        session.closes += 1
+        teller = self.processes.get(due.name)
+        due.is_alone |= teller is None or teller.engine.is_away or teller.node.contact.state != "joined"
+        # A node that was given up while it was only cut off may have told of a client itself.
+        session.is_excused |= due.is_alone or session.process.was_given_up
+        if session.closes > 1 and not (session.is_excused or self.counts["flushed"]):
+            raise Violation(f"{session.known.client} was told of twice")
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    async def tick(self) -> None:
+        self.now += TICK_S
+        self.board.now_ms += round(TICK_S * 1000)
+        for process in list(self.processes.values()):
+            process.now = self.now
+            process.has_beaten = False
+            if process.paused_ticks:
+                process.paused_ticks -= 1
+                continue
+            await self.close_calls(process)
+            await self._beat(process)
+            process.has_beaten = process.node.contact.state == "joined"
+        for _ in range(4):
+            await asyncio.sleep(0)
+        for process in self.processes.values():
+            if process.has_beaten:
+                for session in process.own_sessions.values():
+                    if session.is_told and not self.counts["flushed"]:
+                        raise Violation(f"{session.known.client} is held, and its canister was told")
+
+    async def _beat(self, process: Process) -> None:
+        node = process.node
+        try:
+            await node._attempt()
+        except NodeNameTaken as error:
+            node._replaces = ""
+            node._failed(error)
+        except ClusterError as error:
+            node._failed(error)
+
+    # --- faults -----------------------------------------------------------------------------------------------------
+
+    async def step(self) -> None:  # noqa: PLR0912 - one for each fault
+        chance = self.chance
+        process = self.processes.get(chance.choice(self.names))
+        match chance.choices(*zip(*WEIGHTS, strict=True))[0]:
+            case "open" if process is not None and not process.paused_ticks:
+                await self.opens(process, chance.choice(GENERATIONS), chance.randrange(3))
+            case "leave" if process is not None and not process.paused_ticks:
+                self.leaves(process)
+            case "kill" if process is not None and len(self.processes) > 1:
+                self.counts["killed"] += 1
+                await self.kill(process.node.name)
+            case "start" if process is None:
+                dead = chance.choice([each for each in self.names if each not in self.processes])
+                self.start(dead)
+            case "pause" if process is not None:
+                self.note(f"{process.node.name} pauses")
+                process.paused_ticks = chance.choice([1, 3, 8, 25])
+                for each in process.due:
+                    if each.ticks is not None:  # it is under way, and its time may run out meanwhile
+                        for session in self.of(each.known):
+                            session.is_excused = True
+            case "engine" if process is not None:
+                process.engine.is_away = not process.engine.is_away
+                self.note(f"the engine is away for {process.node.name}: {process.engine.is_away}")
+            case "all away":
+                is_away = chance.random() < 0.5
+                for each in self.processes.values():
+                    each.engine.is_away = is_away
+            case "flush" if all(
+                each.node.contact.state == "joined" and not (each.paused_ticks or each.engine.is_away)
+                for each in self.processes.values()
+            ) and not any(self.board.registry.given.values()):
+                self.counts["flushed"] += 1
+                self.note("the engine loses everything")
+                self.board.flush()
+                for each in self.processes.values():
+                    await self._beat(each)
+            case "cut":
+                one, other = chance.sample(self.names, 2)
+                self.cut ^= {frozenset((one, other))}
+            case "isolate" if process is not None:
+                self.note(f"{process.node.name} is isolated")
+                process.engine.is_away = True
+                self.cut |= {
+                    frozenset((process.node.name, other)) for other in self.names if other != process.node.name
+                }
+            case "delay" if process is not None:
+                process.engine.is_delaying = not process.engine.is_delaying
+                delayed, process.engine.delayed = process.engine.delayed, []
+                for answer in delayed:
+                    answer()
+
+    async def heal(self) -> None:
+        """All faults end, and time passes until everybody has been told."""
+        self.cut.clear()
+        for process in self.processes.values():
+            process.engine.is_away = process.engine.is_delaying = False
+            process.paused_ticks = min(process.paused_ticks, 2)
+            for answer in process.engine.delayed:
+                answer()
+        for name in self.names:
+            registry = self.board.registry
+            known = {
+                key
+                for (node, key), value in registry.known.items()
+                if node == name and registry.given.get(value[:16].decode()) != "returned"
+            }
+            has_all = all(field_of(CANISTER, key) in known for key in self.journals[name])
+            if name not in self.processes and (not has_all or self.chance.random() < 0.5):
+                self.start(name)
+        for number in range(HEALING_TICKS):
+            await self.tick()
+            if number > 25 and not self._left():
+                break
+        if left := self._left():
+            raise Violation(f"never told of: {[str(each.known.client) for each in left]}")
+
+    def _left(self) -> list[Session]:
+        """Sessions that canisters know and no node has."""
+        living = {each.group for each in self.every if self._lives(each)}  # whose end will be told, too
+        return [each for each in self.open.values() if each.group not in living]
+
+
+WEIGHTS = [
+    ("open", 40),
+    ("leave", 12),
+    ("kill", 2),
+    ("start", 2),
+    ("pause", 2),
+    ("engine", 2),
+    ("all away", 0.5),
+    ("flush", 0.5),
+    ("cut", 2),
+    ("isolate", 1),
+    ("delay", 2),
+    ("nothing", 10),
+]
+
+
+async def run(seed: int, *, ticks: int = 80) -> Counter[str]:
+    """One schedule. Returns what happened in it. Raises Violation."""
+    chance = random.Random(seed)
+    world = World(chance)
+    world.begin([chr(ord("a") + number) for number in range(chance.randint(3, 7))])
+    try:
+        for _ in range(10):
+            await world.tick()
+        for _ in range(ticks):
+            await world.step()
+            await world.step()
+            await world.tick()
+        await world.heal()
+    except Violation as error:
+        error.add_note("\n".join(world.story[-400:]))
+        raise Violation(f"seed {seed}: {error}") from error
+    finally:
+        for process in world.processes.values():
+            await process.node._tasks.cancel()
+    return world.counts

@@ -1,0 +1,269 @@
+"""Nodes that share the polls of a canister, on a virtual clock."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from appliance.cluster.shared.stream import ENDED_S, OWED_S
+from tests.cluster.shared.world import World, rest
+
+
+@asynccontextmanager
+async def sharing(names: str = "abc", **options: Any) -> AsyncIterator[World]:
+    """A world in which each node has a client, one node asks, and the others follow."""
+    world = World(names, **options)
+    try:
+        for name, node in world.nodes.items():
+            await node.open_client(name.encode())
+        await world.go_on(5)
+        assert not world.missing()
+        assert len(world.asking) == 1
+        assert all(node.polls.roles["following"] for name, node in world.nodes.items() if name != world.asking[0])
+        yield world
+    finally:
+        await world.close()
+
+
+def others(world: World) -> list[Any]:
+    return [node for name, node in world.nodes.items() if name not in world.asking]
+
+
+async def test_one_node_asks_and_the_others_take_what_it_got() -> None:
+    async with sharing() as world:
+        before = {name: node.asked for name, node in world.nodes.items()}
+        for _ in range(40):
+            for client in world.clients:
+                world.write(client)
+            await world.go_on(0.5)
+            assert not world.missing()
+        asked = {name: node.asked - before[name] for name, node in world.nodes.items()}
+        [asking] = world.asking
+        assert asked.pop(asking) > 100
+        assert all(polls <= 20 / world.settings.audit_interval + 1 for polls in asked.values())
+        assert world.counts["taken"] >= 80
+        assert not world.counts["gap"]
+
+
+async def test_the_next_node_asks_where_the_one_that_asked_died() -> None:
+    async with sharing() as world:
+        [asking] = world.asking
+        await world.nodes[asking].die()
+        for _ in range(10):
+            for client in world.clients:
+                world.write(client)
+            await world.go_on(0.5)
+        await world.go_on(1)
+        assert not world.missing()
+        assert len(world.asking) == 1
+
+
+async def test_a_node_whose_polls_fail_asks_for_nobody() -> None:
+    async with sharing() as world:
+        [asking] = world.asking
+        world.nodes[asking].is_failing = True
+        await world.go_on(3)
+        assert world.asking != [asking]
+        for client in world.clients:
+            world.write(client)
+        await world.go_on(1)
+        assert not world.missing(), "what the others get is enough for it"
+
+
+async def test_without_the_engine_each_node_asks_at_once() -> None:
+    async with sharing() as world:
+        for node in world.nodes.values():
+            node.engine.is_away = True
+        await world.go_on(0.5)
+        for client in world.clients:
+            world.write(client)
+        await world.go_on(0.2)
+        assert not world.missing()
+
+
+async def test_an_engine_that_stands_still_holds_up_the_messages_for_the_time_of_a_lease() -> None:
+    async with sharing() as world:
+        for node in world.nodes.values():
+            node.polls._tasks.start(asyncio.sleep(0))
+            node.engine.stall()
+        for client in world.clients:
+            world.write(client)
+        for _ in range(40):  # nothing is awaited that the engine would have to answer
+            world.pass_time(0.05)
+            for node in world.nodes.values():
+                for stream in node.polls._streams.values():
+                    stream.beat()
+                await node.turn()
+        assert not world.missing()
+        for node in world.nodes.values():
+            node.engine.go_on()
+
+
+async def test_an_engine_that_lost_everything_costs_polls_and_no_message() -> None:
+    async with sharing() as world:
+        for _ in range(6):
+            for client in world.clients:
+                world.write(client)
+            world.board.flush()
+            await world.go_on(0.7)
+        await world.go_on(1)
+        assert not world.missing()
+        assert len(world.asking) == 1
+
+
+async def test_entries_that_were_trimmed_are_asked_for() -> None:
+    async with sharing() as world:
+        for node in others(world):
+            node.engine.is_deaf = True
+        for client in world.clients:
+            world.write(client)
+        [asking] = world.asking
+        for _ in range(3):
+            world.pass_time(0.06)
+            await world.nodes[asking].turn()
+            for client in world.clients:
+                world.write(client)
+        world.board.leases.trim(0, world.board.now_ms)
+        await world.go_on(1.5)
+        assert not world.missing()
+        assert world.counts["trimmed"] == 2
+
+
+async def test_what_is_heard_by_nobody_is_read_with_the_next_beat() -> None:
+    async with sharing() as world:
+        for node in world.nodes.values():
+            node.engine.is_deaf = True
+        before = {name: node.asked for name, node in world.nodes.items()}
+        for client in world.clients:
+            world.write(client)
+        await world.go_on(0.8)
+        assert not world.missing()
+        assert sum(node.asked - before[name] for name, node in world.nodes.items() if name not in world.asking) <= 2
+
+
+async def test_a_newcomer_is_asked_for_by_its_own_node() -> None:
+    async with sharing() as world:
+        node = others(world)[0]
+        await node.open_client(b"newcomer")
+        await world.go_on(0.3)
+        assert not world.missing()
+        await world.go_on(1)
+        before = node.asked
+        world.write(node.clients[b"newcomer"])
+        await world.go_on(0.2)
+        assert not world.missing()
+        assert node.asked - before <= 1
+
+
+async def test_a_node_without_a_position_asks_until_it_has_one() -> None:
+    async with sharing("ab") as world:
+        for client in world.clients:
+            world.write(client)
+        await world.go_on(1)
+        from tests.cluster.shared.world import Node
+
+        late = world.nodes["c"] = Node(world, "c")
+        await late.open_client(b"c")
+        await world.go_on(2)
+        assert not world.missing()
+        assert late.polls.roles == {"following": 1}
+
+
+async def test_a_queue_that_restarted_is_asked_for_by_the_node_that_knows() -> None:
+    async with sharing() as world:
+        for _ in range(30):
+            world.write(world.clients[0])
+        await world.go_on(1)
+        node = others(world)[0]
+        old = list(world.clients)
+        world.restart()
+        await node.open_client(b"newcomer")
+        await world.go_on(1.5)
+        assert not world.missing()
+        newcomer = node.clients[b"newcomer"]
+        for _ in range(4):
+            world.write(newcomer)
+            await world.go_on(0.5)
+        assert not world.missing()
+        assert all(client.told for client in old), "the entries show the other nodes that the canister forgot them"
+
+
+# --- an engine that lies ----------------------------------------------------------------------------------------------
+
+
+async def test_entries_that_never_come_end_the_sharing_of_the_canister() -> None:
+    async with sharing() as world:
+        follower = others(world)[0]
+        frozen = follower.engine.board.leases
+        [stream] = follower.polls._streams.values()
+        own = next(node for name, node in world.nodes.items() if name in world.asking)
+        follower.engine.lies["entries"] = frozen.entries(
+            stream.queue, stream.epoch, stream.number, max_bytes=1, now_ms=world.board.now_ms
+        )
+        lease = follower.engine.board.leases.lease(follower.incarnation, [stream.wanted()], world.board.now_ms)
+        follower.engine.lies["lease"] = lease
+        del own
+        for client in world.clients:
+            world.write(client)
+        await world.go_on(world.settings.audit_interval + 0.1)
+        assert not world.missing(), "the node's own poll finds them"
+        await world.go_on(OWED_S + 1)
+        assert follower.polls.roles == {"ended": 1}
+        assert "never came" in (follower.polls.problem or "")
+        world.write(next(iter(follower.clients.values())))
+        await world.go_on(0.2)
+        assert not world.missing()
+        follower.engine.lies.clear()
+        await world.go_on(ENDED_S, 0.5)
+        assert follower.polls.problem is None
+        assert follower.polls.roles == {"following": 1}
+
+
+async def spoiled(world: World, change: Any) -> Any:
+    """A follower that reads what the engine has made of the entries."""
+    follower = others(world)[0]
+    for client in world.clients:
+        world.write(client)
+    leases = world.board.leases
+    follower.engine.is_deaf = True
+    [asking] = world.asking
+    world.pass_time(0.11)
+    await world.nodes[asking].turn()
+    for key, entry in leases._entries.items():
+        leases._entries[key] = change(key, entry)
+    before = follower.position.next_nonce
+    [stream] = follower.polls._streams.values()
+    follower.polls._read(stream)
+    await rest()
+    assert follower.polls.roles == {"ended": 1}
+    assert follower.position.next_nonce == before
+    await world.go_on(0.3)
+    assert not world.missing()
+    assert not any(client.told for client in world.clients)
+    return follower.polls.counts
+
+
+async def test_a_forged_entry_delivers_nothing_and_closes_nothing() -> None:
+    async with sharing() as world:
+        counts = await spoiled(world, lambda _, entry: entry[:-1] + bytes([entry[-1] ^ 1]))
+        assert counts["forged"] == 1
+
+
+async def test_a_replayed_entry_delivers_nothing_and_closes_nothing() -> None:
+    async with sharing() as world:
+        first: list[bytes] = []
+
+        def the_first(key: Any, entry: bytes) -> bytes:
+            first.append(entry)
+            return first[0]
+
+        world.write(world.clients[0])
+        await world.go_on(0.5)
+        counts = await spoiled(world, the_first)
+        assert counts["replayed"] == 1
+
+
+async def test_an_entry_of_another_schema_is_not_read() -> None:
+    async with sharing() as world:
+        counts = await spoiled(world, lambda _, entry: b"\x07" + entry[1:])
+        assert counts["unknown"] == 1
