@@ -22,15 +22,19 @@ CanisterNames = Mapping[str, str]
 """Names by canister id."""
 
 
-def configure_logging(settings: Log, canister_names: Callable[[], CanisterNames] = dict) -> None:
+def configure_logging(
+    settings: Log, canister_names: Callable[[], CanisterNames] = dict, worker: int | None = None
+) -> None:
     """Set up structlog and the standard library's logging, so that libraries write lines of the same form.
 
-    Lines with a ``canister`` get its name beside it. Tracebacks have no local variables, which hold keys and tokens.
+    Lines with a ``canister`` get its name beside it, and those of a worker its number. Tracebacks have no local
+    variables, which hold keys and tokens.
     """
 
     def add_canister_name(_: object, __: str, line: EventDict) -> EventDict:
         name = canister_names().get(str(line.get("canister")))
-        return line if name is None else {**line, "canister_name": name}
+        line = line if name is None else {**line, "canister_name": name}
+        return line if worker is None else {**line, "worker": worker}
 
     shared: list[Processor] = [
         add_canister_name,
@@ -83,16 +87,17 @@ class Logging:
     section ``log`` changes.
     """
 
-    def __init__(self, settings: Log) -> None:
+    def __init__(self, settings: Log, worker: int | None = None) -> None:
         self.level: Level = settings.level
         self.canister_names: CanisterNames = {}
         self._settings = settings
+        self._worker = worker
         self.set_level(settings.level)
 
     def set_level(self, level: Level) -> None:
         """Log this level and above from now on."""
         self.level = level
-        configure_logging(self._settings.model_copy(update={"level": level}), lambda: self.canister_names)
+        configure_logging(self._settings.model_copy(update={"level": level}), lambda: self.canister_names, self._worker)
 
     async def prepare(self, new: Config) -> ImmediateChange:
         """Get ready to use the ``log`` section of another configuration, and its names of canisters."""

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -27,7 +28,8 @@ from appliance.gateway.limits.memory import return_large_buffers
 from appliance.gateway.tasks import Tasks
 from appliance.log import Logging
 from appliance.service import WATCH, Service, operating
-from appliance.threads import FILE_TIMEOUT_S, FILES
+from appliance.threads import CLIENT_VERIFICATION, FILE_TIMEOUT_S, FILES, VERIFICATION
+from appliance.worker.lifeline import Lifeline, Part
 
 _log = structlog.get_logger(__name__)
 
@@ -43,27 +45,61 @@ _WATCH_CHANGED = (
 )
 
 
-async def run(begun: Start, logging: Logging) -> bool:
+async def run(begun: Start, logging: Logging, lifeline: Lifeline | None = None) -> bool:
     """Serve until SIGINT or SIGTERM, then drain and stop. SIGHUP and a changed file start a reload. A second SIGINT or
     SIGTERM stops at once, by cancelling the task this runs in and leaving no time for what follows; so does the first
     while the gateway still starts.
     SIGUSR2 closes the sessions and leaves newcomers, and close calls that take long, to the process that the service
     manager starts next: then this returns True.
 
+    A worker has a ``lifeline``, and stops when its supervisor does. Its supervisor makes the reloads.
+
     Raises what `operating` raises.
     """
     raise_limit()
     return_large_buffers()
-    watch = _watch(begun) if begun.loaded.config.watch else None
-    with _Signals() as signals:
+    if lifeline is not None:
+        for threads in (VERIFICATION, CLIENT_VERIFICATION):
+            threads.share(lifeline.role.count)
+    watch = _watch(begun) if begun.loaded.config.watch and lifeline is None else None
+    with _Signals() as signals, lifeline.held() if lifeline is not None else nullcontext():
+        following = None if lifeline is None else asyncio.ensure_future(_follow_lifeline(lifeline, signals))
         try:
-            async with operating(begun, logging) as (service, control):
-                await _operate(service, control, begun, signals, watch)
+            async with operating(begun, logging, None if lifeline is None else lifeline.role) as (service, control):
+                reporting = None if lifeline is None else asyncio.ensure_future(_report(lifeline, service))
+                try:
+                    await _operate(service, control, begun, signals, watch)
+                finally:
+                    if reporting is not None:
+                        reporting.cancel()
         except asyncio.CancelledError:
             if signals.have_started or not signals.stop.is_set():
                 raise
             _log.info("stopped before the start was complete")
+        finally:
+            if following is not None:
+                following.cancel()
     return signals.hands_on
+
+
+async def _follow_lifeline(lifeline: Lifeline, signals: "_Signals") -> None:
+    await lifeline.is_cut.wait()
+    _log.error("the supervisor has ended, so this worker stops")
+    signals.end()
+
+
+async def _report(lifeline: Lifeline, service: Service) -> None:
+    listener = service.listener
+
+    def accept(has_enough: bool) -> bool:
+        listener.rest(has_enough)
+        return listener.accepts
+
+    def listens() -> list[object]:
+        return [one.getsockname() for bound in listener.bound for one in bound.sockets]
+
+    listener.on_arrival = lifeline.arrived
+    await lifeline.report_on(Part(lambda: len(listener), accept, listens))
 
 
 async def _operate(service: Service, control: Control, begun: Start, signals: "_Signals", watch: Watch | None) -> None:
@@ -212,6 +248,11 @@ class _Signals:
         """The gateway stops."""
         self._reload = None
 
+    def end(self) -> None:
+        """As the first SIGTERM; nothing where that has come."""
+        if not self.stop.is_set():
+            self._on_stop()
+
     def _on_stop(self) -> None:
         if (self.stop.is_set() or not self.have_started) and self._task is not None:
             self._hurry()  # each step of the stop that is still to come has a time of its own
@@ -221,7 +262,7 @@ class _Signals:
     def _on_hand_on(self) -> None:
         if not self.stop.is_set():
             self.hands_on = True
-            self._on_stop()
+            self.end()
 
     def _on_reload(self) -> None:
         if self._reload is not None:

@@ -12,13 +12,13 @@ from typing import get_args
 import structlog
 
 from appliance import task_end
-from appliance.cluster.joining import node_of
+from appliance.cluster.joining import machine_name, node_of
 from appliance.cluster.node import Node
 from appliance.cluster.seal import Seal
 from appliance.config.fields.address import TcpAddress, UnixAddress
 from appliance.config.load import Loaded
 from appliance.config.plan import Plan, PlannedChange
-from appliance.config.schema import Config
+from appliance.config.schema import Cluster, Config
 from appliance.config.source import Start
 from appliance.control.auth.tokens import Tokens
 from appliance.control.control import Control
@@ -29,7 +29,8 @@ from appliance.control.observe.events import Events
 from appliance.control.observe.metrics import Collector
 from appliance.control.observe.tracing import tracing
 from appliance.control.page.routes import page_routes
-from appliance.control.plane import control_plane
+from appliance.control.plane import Behind, control_plane
+from appliance.control.reload.reloadable import PreparedChange, Reloadable
 from appliance.control.reload.reloads import Reloads
 from appliance.control.reload.report import report_warnings
 from appliance.crypto import Verifier
@@ -52,6 +53,7 @@ from appliance.log import Logging
 from appliance.plugins.plugins import Plugins, PluginState, PreparedPlugins
 from appliance.preparation.prepare import prepare
 from appliance.preparation.warnings import config_warnings
+from appliance.worker.role import Role
 
 _log = structlog.get_logger(__name__)
 
@@ -98,10 +100,10 @@ async def serving(config: Config) -> AsyncIterator[Service]:
 
 
 @asynccontextmanager
-async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Service, Control]]:
+async def operating(begun: Start, logging: Logging, role: Role | None = None) -> AsyncIterator[tuple[Service, Control]]:
     """Run a gateway with its plugins and its control plane until the block is left. Its configuration can be changed
-    meanwhile. Where the root key must be fetched, it waits for the network. Raises CannotRunNow, and otherwise as
-    `serving` does.
+    meanwhile. Where the root key must be fetched, it waits for the network. ``role`` is that of a worker. Raises
+    CannotRunNow, and otherwise as `serving` does.
 
     The exit stack shuts down in the reverse order of this function, and every step relies on those below it: events and
     the control plane end first, so that no request changes a gateway that shuts down; then a reload under way; then the
@@ -109,11 +111,14 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
     traces of these sessions are exported; last the gateway sends its ``ws_close`` calls, for which it needs the IC.
     """
     config, folder = begun.loaded.config, begun.source.folder
-    await prepare(begun.loaded, folder=folder, needs_network=False)
-    report_warnings(begun.loaded.warnings)
+    await prepare(begun.loaded, folder=folder, needs_network=False, holds=_holds(role))
+    if role is None or role.is_first:
+        report_warnings(begun.loaded.warnings)
+    else:
+        begun.history.detach()
     logging.canister_names = config.canister_names
     async with AsyncExitStack() as stack:
-        gateway, agent, transport, node = await stack.enter_async_context(_gateway(config, wait_for_root_key))
+        gateway, agent, transport, node = await stack.enter_async_context(_gateway(config, wait_for_root_key, role))
         begun = replace(begun, loaded=with_created_key(begun.loaded))
         await stack.enter_async_context(tracing(gateway.recorder))
         plugins = Plugins(gateway.hooks, folder=folder)
@@ -126,9 +131,12 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
         health = health_of(gateway, listener, identities, loop_lag, node)
         tokens = Tokens(config.control.tokens)
         count_sessions = partial(sessions_concerned, gateway=gateway)
-        examine = partial(_examine, folder=folder, listener=listener)
+        examine = partial(_examine, folder=folder, holds=_holds(role, listener))
         data_plane = _DataPlane(gateway, identities, lambda: reloads.trigger, node)
-        parts = (_Endpoints(transport), plugins, data_plane, identities, listener, tokens, logging)
+        of_machine: list[Reloadable] = [data_plane, listener]
+        if role is not None:
+            of_machine = [_Shared(part, role) for part in of_machine]
+        parts = (_Endpoints(transport), plugins, of_machine[0], identities, of_machine[1], tokens, logging)
         reloads = Reloads(begun, parts, count_sessions=count_sessions, failed_checks=health.failed, examine=examine)
         await stack.enter_async_context(reloads)
         collector = Collector(
@@ -148,6 +156,7 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
                 plugins=lambda: [_shown(plugin) for plugin in plugins.states()],
                 page=page_routes(),
                 node=node,
+                behind=None if role is None else Behind(role.control, keeps_audit=role.is_first),
             )
         )
         await stack.enter_async_context(_forward_events(control.events, plugins))
@@ -157,12 +166,17 @@ async def operating(begun: Start, logging: Logging) -> AsyncIterator[tuple[Servi
         yield Service(gateway, listener, agent, transport, identities), control
 
 
-async def _examine(new: Loaded, old: Loaded, folder: Path, listener: Listener) -> None:
-    """The preparation of a reload. Raises ConfigError, also for what may pass: the operator waits for an answer."""
+def _holds(role: Role | None, listener: Listener | None = None) -> Callable[[TcpAddress | UnixAddress], bool]:
+    """Whether this process has an address already, or its supervisor may have it."""
 
     def holds(address: TcpAddress | UnixAddress) -> bool:
-        return any(bound.is_at(address) for bound in listener.bound)
+        return role is not None or (listener is not None and any(each.is_at(address) for each in listener.bound))
 
+    return holds
+
+
+async def _examine(new: Loaded, old: Loaded, folder: Path, holds: Callable[[TcpAddress | UnixAddress], bool]) -> None:
+    """The preparation of a reload. Raises ConfigError, also for what may pass: the operator waits for an answer."""
     try:
         await prepare(new, folder=folder, old=old, holds=holds)
     except CannotRunNow as error:
@@ -200,19 +214,20 @@ async def _forward_events(events: Events, plugins: Plugins) -> AsyncIterator[Non
 
 @asynccontextmanager
 async def _gateway(
-    config: Config, root_key_of: Callable[[str, Transport], Awaitable[bytes]]
+    config: Config, root_key_of: Callable[[str, Transport], Awaitable[bytes]], role: Role | None = None
 ) -> AsyncIterator[tuple[Gateway, Agent, HttpTransport, Node | None]]:
     identity = identity_at_start(config.gateway.identity)
     for warning in config_warnings(config):
         _log.warning(warning)
     network = config.network
+    config = config if role is None else role.share(config)
     async with HttpTransport(network.url, timeout_s=network.timeout, max_reply=network.max_reply) as transport:
         age_ns = round(config.verification.max_certificate_age * 1e9)
         root_key = await root_key_of(network.root_key, transport)
         verifier = Verifier(root_key, max_age_ns=age_ns, max_ahead_ns=age_ns)
         agent = Agent(transport, identity, verifier)
         async with (
-            _node(config, identity, root_key) as node,
+            _node(config, identity, root_key, role) as node,
             await open_journal(config, identity.principal) as journal,
             Gateway(
                 config, ic=agent, verifier=verifier, principal=identity.principal, journal=journal, nodes=node
@@ -229,12 +244,27 @@ def _follow_identity(node: Node | None, identity: KeyIdentity) -> None:
 
 
 @asynccontextmanager
-async def _node(config: Config, identity: KeyIdentity, root_key: bytes) -> AsyncIterator[Node | None]:
-    """The node of a cluster, if one is configured. It joins before anybody is served, and leaves last."""
-    if config.cluster is None:
+async def _node(
+    config: Config, identity: KeyIdentity, root_key: bytes, role: Role | None
+) -> AsyncIterator[Node | None]:
+    """The node of a cluster, if one is configured; each worker is one. It joins before anybody is served, and leaves
+    last.
+    """
+    if config.cluster is None and role is None:
         yield None
         return
-    node = node_of(config.cluster, identity=identity, root_key=root_key, version=VERSION)
+    settings = config.cluster or Cluster()
+    if role is not None:  # several workers cannot answer at one address; their supervisor knows who lives
+        settings = settings.model_copy(update={"peer": None})
+    name = settings.node or machine_name()
+    node = node_of(
+        settings,
+        name=name if role is None else role.node(name),
+        local=None if role is None else role.engine,
+        identity=identity,
+        root_key=root_key,
+        version=VERSION,
+    )
     async with node.running():
         yield node
 
@@ -296,6 +326,18 @@ class _DataPlane:
                 self._node.settings = new.cluster
 
         return ImmediateChange(commit)
+
+
+class _Shared:
+    """A part that gets the share of this worker."""
+
+    def __init__(self, part: Reloadable, role: Role) -> None:
+        self._part = part
+        self._role = role
+
+    async def prepare(self, new: Config) -> PreparedChange:
+        """Raises what the part raises."""
+        return await self._part.prepare(self._role.share(new))
 
 
 class _Endpoints:

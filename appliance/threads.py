@@ -56,6 +56,10 @@ class Threads(Executor):
         async with asyncio.timeout(timeout_s):
             return await asyncio.shield(flight)
 
+    def share(self, processes: int) -> None:
+        """Use the part of one of so many processes, at least one thread; meant for the start."""
+        self._count = max(1, self._count // processes)
+
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """See ``concurrent.futures.Executor``. Raises OSError while ``max_waiting`` calls wait."""
         future: Future[T] = Future()

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from appliance.control.observe.catalogue import CATALOGUE, Metric
 from appliance.control.observe.labels import OTHER, Label
 from appliance.gateway.recording.recorder import SAMPLED
+from appliance.supervisor.control.metrics import OWN_METRICS
 from docs.promql import by_group
 
 _PAGE = """\
@@ -66,10 +67,26 @@ image have it) and the environment has `OTEL_TRACES_EXPORTER` or `OTEL_EXPORTER_
 """
 
 
+_WORKERS = """
+## With several workers
+
+Where `gateway.workers` is more than 1, the supervisor serves the metrics: those above, of each worker, with one more
+label `worker` (its number), and these:
+
+| metric | type | meaning |
+| --- | --- | --- |
+"""
+
+
 def render_metrics() -> str:
     """The page: every metric below its heading, every label, the hops and the spans."""
     chapters = [_chapter(title, metrics) for title, metrics in by_group()]
-    return _PAGE + "".join(chapters) + _labels() + _hops() + _TRACES
+    return _PAGE + "".join(chapters) + _labels() + _workers() + _hops() + _TRACES
+
+
+def _workers() -> str:
+    rows = (f"| `{it.name}` | {it.type} | {it.help}{' By `worker`.' * it.of_each} |\n" for it in OWN_METRICS)
+    return _WORKERS + "".join(rows)
 
 
 def _hops() -> str:

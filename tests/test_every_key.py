@@ -302,6 +302,7 @@ CASES = {
     "gateway.trusted_proxies": Case(["127.0.0.1"], from_elsewhere),
     "gateway.proxy_protocol": Case(True, lambda it, _: it.service.gateway.config.gateway.proxy_protocol),
     "gateway.health": Case(True, lambda it, _: upgrade(it, "/livez")),
+    "gateway.workers": Case("2", lambda it, _: it.control.reloads.config.gateway.workers),  # see tests/supervisor
     "gateway.max_connections": Case(1, lambda it, _: upgrade(it), new=None),
     "gateway.max_frame": Case("1KiB", of_connection("max_frame")),
     "gateway.max_opening": Case("2KiB", of_connection("max_opening")),
@@ -370,6 +371,7 @@ CASES = {
     "cluster.password_file": Case("other.pem", node(lambda it: it and it.settings.password_file), CLUSTER),
     "cluster.ca": Case("a.pem", node(lambda it: it and it.settings.ca), CLUSTER),
     "cluster.claim_timeout": Case("7ms", node(lambda it: it and it.settings.claim_timeout), CLUSTER),
+    "cluster.claims": Case(5000, node(lambda it: it and it.settings.claims), CLUSTER),
     "cluster.timeout": Case("7s", node(lambda it: it and it.timeout_s), CLUSTER),
     "cluster.peer": Case("unix:/tmp/icws-peer.sock", node(lambda it: it and it.settings.peer), CLUSTER),
     "cluster.give_up_after": Case("7s", node(lambda it: it and it.settings.give_up_after), CLUSTER),

@@ -26,9 +26,9 @@ LAYERS = [
     {"gateway", "client", "localnet"},
     {"control", "cluster", "outbound", "plugins", "log", "bench"},
     {"preparation"},
-    {"identities"},
+    {"identities", "worker"},
     {"service"},
-    {"process"},
+    {"process", "supervisor"},
     {"cli"},
     {"icws"},
 ]

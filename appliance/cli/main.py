@@ -26,6 +26,7 @@ GROUPS = {
         "canisters": ("operate.canisters", "List canisters; pause, resume, add or remove one."),
         "sessions": ("operate.sessions", "List the sessions."),
         "nodes": ("operate.nodes", "List the nodes of the cluster."),
+        "workers": ("operate.workers", "List the worker processes; restart them one by one."),
         "explain": ("operate.events", "Explain what happened in a session."),
         "limits": ("operate.monitoring", "Show the rate limits and who is limited."),
         "plugins": ("operate.monitoring", "List the plugins."),

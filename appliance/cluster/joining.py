@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from appliance.cluster.engine import Facts, NodeInfo
+from appliance.cluster.local_engine.client import LocalEngine
 from appliance.cluster.node import Node
 from appliance.cluster.seal import Seal
 from appliance.config.cluster import Cluster
@@ -29,8 +30,23 @@ def missing_extra() -> str | None:
     return f"a cluster needs the extra `cluster`: {installation().advice('cluster')}"
 
 
-def node_of(settings: Cluster, *, identity: KeyIdentity, root_key: bytes, version: str) -> Node:
-    """The node of a configuration. Raises EngineUnsuitable without the extra."""
+def node_of(
+    settings: Cluster,
+    *,
+    name: str,
+    identity: KeyIdentity,
+    root_key: bytes,
+    version: str,
+    local: Path | None = None,
+) -> Node:
+    """The node of a configuration. Where that names no engine, it is at the socket ``local``, of the supervisor of the
+    workers. Raises EngineUnsuitable without the extra.
+    """
+    facts = Facts(str(identity.principal), hashlib.sha256(root_key).hexdigest())
+    info = NodeInfo(version, socket.gethostname(), os.getpid(), time.time_ns())
+    seal = Seal(identity, settings.name)
+    if settings.url is None and local is not None:
+        return Node(LocalEngine(local), settings, name=name, facts=facts, info=info, seal=seal)
     if (missing := missing_extra()) is not None:
         raise EngineUnsuitable(missing)
     from appliance.cluster.redis_engine import RedisEngine  # noqa: PLC0415 - an extra
@@ -44,10 +60,10 @@ def node_of(settings: Cluster, *, identity: KeyIdentity, root_key: bytes, versio
     node = Node(
         RedisEngine(settings, read_password),
         settings,
-        name=settings.node or machine_name(),
-        facts=Facts(str(identity.principal), hashlib.sha256(root_key).hexdigest()),
-        info=NodeInfo(version, socket.gethostname(), os.getpid(), time.time_ns()),
-        seal=Seal(identity, settings.name),
+        name=name,
+        facts=facts,
+        info=info,
+        seal=seal,
     )
     return node
 

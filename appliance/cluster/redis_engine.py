@@ -59,7 +59,7 @@ class RedisEngine:
     """Implements ``engine.Engine``. ``read_password`` is called for each new connection, and raises OSError."""
 
     def __init__(self, settings: Cluster, read_password: Callable[[], Awaitable[str | None]]) -> None:
-        url = parse_engine_url(settings.url)
+        url = parse_engine_url(settings.url or "")
         self._prefix = f"icws:{settings.name}:"
         self._doubt = self._prefix + "doubt"
         credentials = _Credentials(url.user, read_password)

@@ -11,6 +11,8 @@ from appliance.config.fields.section import Section
 from appliance.config.fields.units import Duration, Size
 from appliance.config.fields.values import NAME, File, Key
 
+EngineAddress = Annotated[str, AfterValidator(check_engine_url)]
+
 
 def check_peer(text: str) -> str:
     """The normal form of an address of a node, as others reach it. Raises ValueError with the problem."""
@@ -24,16 +26,19 @@ def check_peer(text: str) -> str:
 
 
 class Cluster(Section):
-    """Several gateways with one identity that serve as one. Without this section a gateway is alone. See scaling.md."""
+    """Several gateways with one identity that serve as one. Without this section a gateway is alone, or the workers of
+    one machine (``gateway.workers``) are among themselves. See scaling.md."""
 
-    url: Annotated[str, AfterValidator(check_engine_url), Restart()]
+    url: Annotated[EngineAddress | None, Restart()] = None
     """The engine that the nodes share, Redis or Valkey: ``redis://HOST:PORT``, ``rediss://HOST:PORT`` with TLS,
     ``unix:///PATH``, or ``sentinel://HOST:PORT,HOST:PORT/NAME`` (``sentinels://`` with TLS). A user goes before the
-    host (``redis://icws@HOST``), a number of a database behind it."""
+    host (``redis://icws@HOST``), a number of a database behind it. null: the supervisor of the workers of this machine,
+    which are all nodes then."""
     name: Annotated[str, Field(pattern=NAME), Restart()] = "main"
     """Name of the cluster, the same at all of its nodes. Several clusters may share an engine."""
     node: Annotated[str | None, Field(pattern=NAME), Restart()] = None
-    """Name of this node, which no other node of the cluster may have. null: the name of this machine."""
+    """Name of this node, which no other node of the cluster may have; workers add ``.1``, ``.2`` and so on. null: the
+    name of this machine."""
     password_file: Annotated[Key | None, Live(is_always_read=True)] = None
     """File with the password of the engine; or ``credential:NAME``, ``env:NAME`` as in ``gateway.identity``. Each
     connection reads it."""
@@ -74,3 +79,6 @@ class Cluster(Section):
     oldest make room."""
     audit_interval: Annotated[Duration, Field(ge=1, le=60), Live()] = 10.0
     """Time between two polls that a node makes itself of a canister that another one asks."""
+    claims: Annotated[int, Field(ge=1000, le=10_000_000), Restart()] = 250_000
+    """Openings and places that the supervisor of workers keeps as their engine, about 500 bytes each. Above, it is as
+    if the engine were away. Redis has a limit of its own."""

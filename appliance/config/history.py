@@ -147,6 +147,10 @@ class History:
         """
         return self._unwritten.get(revision)
 
+    def detach(self) -> None:
+        """Keep what comes in memory only: another process writes the folder."""
+        self.folder = None
+
     def choose(self, text: str) -> Choice:
         """Choose the text to run at a start, where ``text`` is that of the file.
 

@@ -30,6 +30,7 @@ from appliance.config.fields.values import (
     Origin,
     Proxy,
     RootKey,
+    Workers,
     check_separate,
     distinct,
     known_version,
@@ -102,6 +103,10 @@ class Gateway(Section):
     health: Annotated[bool, Live()] = False
     """Answer ``/livez``, ``/readyz`` and ``/startupz`` at the addresses of clients too, without details, for load
     balancers and monitors."""
+    workers: Annotated[Workers, Restart()] = "1"
+    """Processes that serve clients, each on a core of its own; ``auto``: as many as there are cores. With several, a
+    supervisor starts them and divides ``max_connections``, ``relay.calls``, ``relay.bytes``, ``polling.budget`` and
+    ``limits.memory`` among them. ``icws run --workers`` sets it too. Needs Linux. See scaling.md."""
     max_connections: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 20_000
     """Maximum number of open sockets. Further clients get HTTP 503."""
     max_frame: Annotated[Size, Field(ge=1024, le=16 * 1024**2), NewSessions()] = 2 * 1024**2
@@ -346,6 +351,13 @@ class Config(Section):
         if self.metrics.listen is not None:
             addresses["metrics", "listen"] = self.metrics.listen
         check_separate(addresses)
+        return self
+
+    @model_validator(mode="after")
+    def _has_engine(self) -> Self:
+        if self.cluster is not None and self.cluster.url is None and self.gateway.workers == "1":
+            problem = "is missing: name the engine that the nodes share. Only several gateway.workers need none"
+            raise Misplaced(("cluster", "url"), problem)
         return self
 
     def canister(self, canister_id: Principal) -> Canister | None:

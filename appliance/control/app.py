@@ -16,7 +16,18 @@ from appliance.control.http.encoding import OrjsonResponse
 from appliance.control.http.head import ENDLESS
 from appliance.control.http.problems import MethodNotAllowed, Problem, answer, on_http_exception, on_invalid, on_problem
 from appliance.control.models import ProblemDetails
-from appliance.control.routes import canisters, config, events, health, nodes, operation, overview, sessions, tokens
+from appliance.control.routes import (
+    canisters,
+    config,
+    events,
+    health,
+    nodes,
+    operation,
+    overview,
+    sessions,
+    tokens,
+    workers,
+)
 from appliance.control.routes.routing import EVERYBODY, ROLE, Operation
 
 DESCRIPTION = """\
@@ -28,7 +39,7 @@ role that an operation needs. Errors are problem details (RFC 9457).
 """
 ROUTERS: tuple[APIRouter, ...] = (
     *(overview.router, config.router, canisters.router, sessions.router, operation.router),
-    *(events.router, nodes.router, tokens.router, health.router),
+    *(events.router, nodes.router, workers.router, tokens.router, health.router),
 )
 
 

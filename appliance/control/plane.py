@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import cast, get_args
 
 from starlette.routing import BaseRoute
@@ -11,7 +13,7 @@ from starlette.routing import BaseRoute
 from appliance.config.fields.address import UnixAddress, parse_address
 from appliance.config.operation import Control as Settings
 from appliance.control.app import create_app
-from appliance.control.auth.access import AccessControl
+from appliance.control.auth.access import AccessControl, Vouched
 from appliance.control.auth.audit import Audit
 from appliance.control.auth.tokens import Tokens
 from appliance.control.control import Control, Log
@@ -34,6 +36,17 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import Happening
 from appliance.gateway.sockets.listener import Listener
 from appliance.gateway.tasks import Tasks
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The control plane of a worker: its supervisor alone asks it, at ``socket``, and says for whom. It serves no
+    metrics by themselves, and one worker alone ``keeps_audit`` on disk.
+    """
+
+    socket: Path
+    keeps_audit: bool
+
 
 AUDIT_FILE = "audit.jsonl"
 """In the folder of the history."""
@@ -58,14 +71,16 @@ async def control_plane(
     plugins: Callable[[], Sequence[Plugin]] = tuple,
     page: Sequence[BaseRoute] = (),
     node: ClusterNode | None = None,
+    behind: Behind | None = None,
 ) -> AsyncIterator[Control]:
     """Serve the API at ``control.listen`` until the block is left; without an address, everything but the API runs.
 
     ``tokens`` must be among the parts that ``reloads`` changes. The caller sets ``health.started`` once the gateway
-    accepts connections. Raises OSError if an address cannot be bound.
+    accepts connections. ``behind`` is that of a worker. Raises OSError if an address cannot be bound.
     """
     loop = asyncio.get_running_loop()
     settings = reloads.config.control
+    history = settings.history if behind is None or behind.keeps_audit else None
     events = Events()
 
     def sample() -> Taken:
@@ -86,7 +101,7 @@ async def control_plane(
         reloads=reloads,
         log=log,
         tokens=tokens,
-        audit=Audit(settings.history and settings.history / AUDIT_FILE, on_entry=publish_entry),
+        audit=Audit(history and history / AUDIT_FILE, on_entry=publish_entry),
         events=events,
         health=health,
         loop_lag=loop_lag,
@@ -98,8 +113,24 @@ async def control_plane(
     )
     if node is not None:
         control.problems.append(partial(problem_of, node))
-    async with metrics_history, _publishing(control), _served(control, settings, page), _metrics(control):
-        yield control
+    async with metrics_history, _publishing(control):
+        if behind is not None:
+            async with _served_behind(control, behind, page):
+                yield control
+            return
+        async with _served(control, settings, page), _metrics(control):
+            yield control
+
+
+@asynccontextmanager
+async def _served_behind(control: Control, behind: Behind, page: Sequence[BaseRoute]) -> AsyncIterator[None]:
+    app = Vouched(HeadAsGet(create_app(control, page=page)))
+    async with Server(app, UnixAddress(behind.socket), "control plane of a worker", Permissions(0o600)) as server:
+        control.urls.append(server.url)
+        try:
+            yield
+        finally:
+            control.events.close()  # as in _served
 
 
 @asynccontextmanager

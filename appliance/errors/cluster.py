@@ -95,3 +95,31 @@ class EntryUnknown(ClusterError, reason="entry_unknown"):
     theirs: int
     ours: int
     sentence = "the nodes that share polls write entries of schema {theirs}, this one reads {ours}"
+
+
+class RestartUnderWay(GatewayError, reason="restart_under_way"):
+    """The workers are being replaced already, or the gateway stops."""
+
+    sentence = "the workers are being restarted already, or the gateway stops"
+
+
+class WorkerFailed(GatewayError, reason="worker_failed"):
+    """A worker that was started did not become ready."""
+
+    number: int
+    problem: str
+    sentence = "worker {number} did not become ready: {problem}"
+
+
+class WorkersUnsupported(GatewayError, reason="workers_unsupported"):
+    """Several workers need what only Linux has."""
+
+    sentence = "gateway.workers needs Linux; write 1, or run several gateways as a cluster"
+
+
+class WorkerAway(GatewayError, reason="worker_away"):
+    """A worker gives no answer."""
+
+    number: int
+    problem: str
+    sentence = "worker {number} does not answer: {problem}"

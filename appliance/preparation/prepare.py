@@ -75,7 +75,7 @@ async def _of_files(new: Loaded, old: Loaded | None) -> list[Finding]:
 def _in_files(new: Loaded, old: Loaded | None) -> list[Finding]:
     before, config = None if old is None else old.config, new.config
     found = [*files.tls(config), *files.tokens(config)]
-    if config.cluster is not None and (missing := missing_extra()) is not None:
+    if config.cluster is not None and config.cluster.url is not None and (missing := missing_extra()) is not None:
         found.append(Finding("cluster", missing))
     if old is None or _of_identity(old) != _of_identity(new):
         found += files.identity(config, may_create=old is None)

@@ -119,6 +119,16 @@ def unordered(values: list[str]) -> list[str]:
     return sorted(set(values))
 
 
+MAX_WORKERS = 64
+"""As many journals of one name there are at most (``journal.files.MAX_PROCESSES``)."""
+
+
+def _workers(value: str) -> str:
+    if value == "auto" or (value.isdecimal() and 1 <= int(value) <= MAX_WORKERS):
+        return value
+    raise ValueError(f"{value!r} is no number of processes; write 1 to {MAX_WORKERS}, or auto")
+
+
 @dataclass(frozen=True)
 class Spelled:
     """What a text looks like, for the JSON Schema: the value itself is checked by a function, with better sentences."""
@@ -138,6 +148,10 @@ Proxy = Annotated[str, AfterValidator(check_network)]
 HostName = Annotated[
     str, AfterValidator(check_host_name), Spelled(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\.?$")
 ]
+Workers = Annotated[
+    str, BeforeValidator(digits_as_text), AfterValidator(_workers), Spelled(r"^(auto|[1-9]|[1-5][0-9]|6[0-4])$")
+]
+"""Processes that serve clients."""
 RootKey = Annotated[str, Field(pattern=r"^(mainnet|fetch|[0-9a-fA-F]{266})$"), AfterValidator(str.lower)]
 
 

@@ -99,6 +99,14 @@ class TooSlow(Problem):
     title = "The request body timed out"
 
 
+class Unavailable(Problem):
+    """A worker that has to answer does not, or is not ready yet."""
+
+    status = 503
+    kind = "unavailable"
+    title = "Not all workers are there"
+
+
 class Conflict(Problem):
     """The state of the gateway does not allow this now."""
 

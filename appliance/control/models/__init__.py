@@ -92,6 +92,7 @@ from appliance.control.models.sessions import (
     Stories,
     Story,
 )
+from appliance.control.models.workers import Worker, Workers
 
 __all__ = [
     "MAX_TEXT",
@@ -171,5 +172,7 @@ __all__ = [
     "Token",
     "Tokens",
     "WhoAmI",
+    "Worker",
+    "Workers",
     "problem_of",
 ]

@@ -31,7 +31,7 @@ _STREAM = {
 }
 
 
-class _Stream(StreamingResponse):
+class Stream(StreamingResponse):
     """Subscribed for as long as the response is sent."""
 
     media_type = "text/event-stream"
@@ -42,6 +42,7 @@ class _Stream(StreamingResponse):
         self._wanted = (kinds, after)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
         subscription = self._events.subscribe(*self._wanted)
         self.body_iterator = self._text(subscription, scope[STILL_ADMITTED])
         try:
@@ -64,7 +65,7 @@ class _Stream(StreamingResponse):
             yield as_text(event)
 
 
-@router.view("/v1/events", "listenToEvents", Invalid, TooManyListeners, response_class=_Stream, responses=_STREAM)
+@router.view("/v1/events", "listenToEvents", Invalid, TooManyListeners, response_class=Stream, responses=_STREAM)
 async def listen(
     control: Plane,
     kinds: Annotated[
@@ -73,11 +74,11 @@ async def listen(
     last_event_id: Annotated[
         int | None, Header(ge=0, le=_LAST, description="Begin after the event with this id, as far as events are kept.")
     ] = None,
-) -> _Stream:
+) -> Stream:
     """Events as they happen. A client that reads too slowly gets an event `lost` with the number of dropped events.
 
     The stream ends within 15 s after its token was removed or got another role.
     """
     if control.events.is_full:
         raise TooManyListeners(f"{len(control.events)} clients receive events already, which is the limit")
-    return _Stream(control.events, None if kinds is None else set(kinds), last_event_id)
+    return Stream(control.events, None if kinds is None else set(kinds), last_event_id)

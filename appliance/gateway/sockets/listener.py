@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Self
 
@@ -14,6 +16,7 @@ from appliance.errors import ConfigError, ConfigProblem, GatewayStopping
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.hooks import HealthCheck
 from appliance.gateway.limits.descriptors import places
+from appliance.gateway.sockets.accepting.acceptor import Arrived
 from appliance.gateway.sockets.accepting.addresses import ListenAddress, ListeningSocket, bind, listen_addresses
 from appliance.gateway.sockets.accepting.arrivals import Arrivals
 from appliance.gateway.sockets.connection import Connection
@@ -59,6 +62,10 @@ class Listener:
         self._shedding = Shedding(gateway.limits.holdings, gateway.counters, lambda: self._connections)
         self._empty = asyncio.Event()
         self._empty.set()
+        self.on_arrival: Callable[[], None] = lambda: None
+        """Called when a socket was accepted."""
+        self._is_resting = False
+        self._is_paused = False
 
     @property
     def port(self) -> int | None:
@@ -127,8 +134,13 @@ class Listener:
         for bound in self.bound:
             if not bound.is_served:
                 make = partial(Connection, self, bound.listen.generation)
-                bound.serve(partial(self._arrivals.arrived, make, self.tls.context), self.gateway.counters)
+                arrived = partial(self._arrivals.arrived, make, self.tls.context)
+                bound.serve(partial(self._arrived, arrived), self.gateway.counters)
                 _log.info("listening", url=bound.url, generation=bound.listen.generation)
+
+    def _arrived(self, arrived: Arrived, client: socket.socket, peer: object) -> None:
+        arrived(client, peer)
+        self.on_arrival()
 
     def _check_open_files(self) -> None:
         wanted, calls = self.settings.max_connections, self.gateway.budget.scheduler.calls
@@ -147,6 +159,20 @@ class Listener:
         """Whether the service manager keeps every address when this process ends."""
         return all(bound.is_inherited for bound in self.bound)
 
+    @property
+    def accepts(self) -> bool:
+        """Whether newcomers are taken, or would be but for `rest`."""
+        return not self._is_paused and self.gateway.is_accepting and bool(self.bound)
+
+    def rest(self, is_resting: bool) -> None:
+        """Leave newcomers to other processes that accept at the same sockets, or take them again."""
+        if is_resting == self._is_resting or self._is_paused:
+            return
+        self._is_resting = is_resting
+        for bound in self.bound:
+            if bound.is_served and bound.is_inherited:
+                (bound.pause if is_resting else bound.go_on)()
+
     async def pause(self) -> None:
         """Accept no more where the service manager keeps the address: clients wait in the kernel's queues for the next
         process. Elsewhere that queue would end with this one, so clients are accepted, and told to come back.
@@ -154,6 +180,7 @@ class Listener:
         Returns when those that were accepted have become sessions, or are gone, within ``REQUEST_S``: whoever has
         connected is not turned away with 503.
         """
+        self._is_paused = True
         for bound in self.bound:
             if bound.is_inherited:
                 bound.pause()
@@ -177,6 +204,7 @@ class Listener:
         """
         if not self.bound:
             return
+        self._is_paused = True
         left_s = self.gateway.begin_stop()
         for bound in self.bound:
             bound.pause()

@@ -6,11 +6,12 @@ import socket
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from appliance.config.fields.address import TcpAddress, UnixAddress, parse_address
 from appliance.config.schema import Gateway as Settings
 from appliance.gateway.recording.measurements import Counters
+from appliance.gateway.sockets.accepting import sources
 from appliance.gateway.sockets.accepting.acceptor import Acceptor, Arrived
 from appliance.gateway.sockets.accepting.inherited import find_inherited
 from appliance.threads import resolve
@@ -37,7 +38,8 @@ class ListeningSocket:
     sockets: list[socket.socket]
     with_tls: bool
     is_inherited: bool = False
-    """Whether the service manager has bound it, and keeps it: also the file of a Unix socket."""
+    """Whether the service manager, or the supervisor of this worker, has bound it and keeps it: also the file of a Unix
+    socket."""
     _acceptors: list[Acceptor] = field(default_factory=list)
     port: int | None = None
     """The bound port; None on a Unix socket."""
@@ -85,6 +87,11 @@ class ListeningSocket:
         for acceptor in self._acceptors:
             acceptor.stop()
 
+    def go_on(self) -> None:
+        """Accept again after `pause`."""
+        for acceptor in self._acceptors:
+            acceptor.start()
+
     def close(self, *, unlink: bool) -> None:
         """Accept no more; accepted sockets stay. With ``unlink`` the file of a Unix socket is removed."""
         self.pause()
@@ -109,23 +116,36 @@ async def bind(listen: ListenAddress, *, with_tls: bool) -> ListeningSocket:
     Raises OSError where it cannot be bound.
     """
     if isinstance(listen.address, UnixAddress):
-        path = str(listen.address.path)
-        found = find_inherited(socket.AF_UNIX, path)
-        return ListeningSocket(listen, [found or _bind_unix(path)], with_tls, found is not None)
+        one, is_kept = await _listening(socket.AF_UNIX, str(listen.address.path))
+        return ListeningSocket(listen, [one], with_tls, is_kept)
     host, port = listen.address
     addresses = await resolve(host, port, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     is_inherited = True
     try:
         for family, address in addresses:
-            found = find_inherited(family, address)
-            is_inherited &= found is not None
-            sockets.append(found or _bind_tcp(family, address))
+            one, is_kept = await _listening(family, address)
+            is_inherited &= is_kept
+            sockets.append(one)
     except OSError:
         for one in sockets:
             one.close()
         raise
     return ListeningSocket(listen, sockets, with_tls, is_inherited)
+
+
+async def _listening(family: int, address: Any) -> tuple[socket.socket, bool]:
+    """A socket that listens there, and whether it outlives this process. Raises OSError."""
+    if sources.elsewhere is not None:
+        return await sources.elsewhere(family, address), True
+    return listening(family, address)
+
+
+def listening(family: int, address: Any) -> tuple[socket.socket, bool]:
+    """A socket that listens at an address, and whether the service manager keeps it. Raises OSError."""
+    if (found := find_inherited(family, address)) is not None:
+        return found, True
+    return _bind_unix(address) if family == socket.AF_UNIX else _bind_tcp(family, address), False
 
 
 def _bind_tcp(family: int, address: tuple[object, ...]) -> socket.socket:

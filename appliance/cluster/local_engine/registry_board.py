@@ -10,11 +10,13 @@ from appliance.cluster.registry.engine import GIVER_MS, Owner, Suspect
 from appliance.gateway.nodes import Holding, Place
 
 if TYPE_CHECKING:
-    from tests.cluster.board import Board
+    from appliance.cluster.local_engine.board import Board
 
 
 @dataclass
 class RegistryBoard:
+    """The registry of ``board``."""
+
     board: "Board"
     known: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
     telling: dict[tuple[str, bytes], tuple[str, str, int, bytes]] = field(default_factory=dict)
@@ -26,10 +28,12 @@ class RegistryBoard:
     past: dict[str, tuple[int, str, NodeInfo]] = field(default_factory=dict)
 
     def clear(self) -> None:
+        """Lose everything."""
         for each in (self.known, self.telling, self.told_, self.given, self.givers, self.gave, self.past, self.numbers):
             each.clear()
 
     def write(self, node: str, incarnation: str, changes: Mapping[bytes, bytes | None]) -> bool:
+        """See Registry."""
         if not self.board.lives(incarnation, node):
             return False
         for each, value in changes.items():
@@ -41,10 +45,11 @@ class RegistryBoard:
         return True
 
     def suspects(self) -> list[Suspect]:
+        """See Registry."""
         found = []
         for is_past, records in ((False, self.board.infos), (True, self.past)):
             for name, (at, incarnation, info) in records.items():
-                given = self.given.get(incarnation, "")
+                given: Literal["", "given", "returned"] = self.given.get(incarnation, "")
                 if not given and self.board.now_ms - at > FORGOTTEN_MS:
                     continue
                 who, by, when = self.gave.get(name, ("", "", 0))
@@ -56,6 +61,7 @@ class RegistryBoard:
         return sorted(found, key=lambda each: (each.node, each.incarnation))
 
     def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
+        """See Registry."""
         board = self.board
         if not board.lives(incarnation, node) or board.lives(owner.incarnation, owner.node):
             return False
@@ -75,18 +81,21 @@ class RegistryBoard:
         return True
 
     def clients(self, owner: Owner, limit: int) -> dict[bytes, bytes]:
+        """See Registry."""
         every = {each: value for (node, each), (_, _, _, value) in self.telling.items() if node == owner.node}
         every |= {each: value for (node, each), value in self.known.items() if node == owner.node}
         found = [each for each in every.items() if each[1].startswith(owner.incarnation.encode())]
         return dict(found[:limit])
 
     def drop(self, owner: Owner, key: bytes) -> None:
+        """See Registry."""
         self.known.pop((owner.node, key), None)
         self.telling.pop((owner.node, key), None)
 
     def tell(  # noqa: PLR0911, PLR0912 - in one piece, as the script
         self, node: str, incarnation: str, owner: Owner, key: bytes, place: Place
     ) -> Holding:
+        """See Registry."""
         board, is_own = self.board, owner.node == node
         if not board.lives(incarnation, node):
             return "unknown"
@@ -125,6 +134,7 @@ class RegistryBoard:
         return "free"
 
     def told(self, node: str, incarnation: str, owner: Owner, key: bytes, place: Place, *, is_told: bool) -> None:
+        """See Registry."""
         if place.group:
             self.board.released(node, incarnation, place)
         by = self.telling.get((owner.node, key))
@@ -138,6 +148,7 @@ class RegistryBoard:
             self.known.setdefault((owner.node, key), by[3])
 
     def returned(self, node: str, incarnation: str) -> dict[bytes, int]:
+        """See Registry."""
         if incarnation in self.given:
             self.given[incarnation] = "returned"
         self.givers.pop(incarnation, None)
@@ -151,10 +162,12 @@ class RegistryBoard:
         }
 
     def holds(self, incarnation: str, places: Sequence[Place]) -> list[bool]:
+        """See Registry."""
         held = [self.board.living(self.board.places.get(each)) for each in places]
         return [each is not None and (each[0], each[2]) == ("held", incarnation) for each in held]
 
     def someone_silent(self, but: str) -> bool:
+        """Whether a node but this one has no heartbeat, and is not given up."""
         return any(
             name != but and self.board.now_ms - at > SILENT_MS and self.given.get(incarnation) != "given"
             for name, (at, incarnation, _) in self.board.infos.items()

@@ -1,0 +1,1 @@
+"""The supervisor of the workers of one gateway: starts them, holds their sockets, and speaks for all of them."""

@@ -1,0 +1,108 @@
+"""Changes of the configuration: made by all workers or by none."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import structlog
+
+from appliance.control.http.problems import Unavailable
+from appliance.errors import WorkerAway
+from appliance.supervisor.control.asking import Answer, Question, ask
+from appliance.supervisor.supervisor import Supervisor
+from appliance.supervisor.worker import Worker
+
+_log = structlog.get_logger(__name__)
+
+ROLL_BACK = "/v1/config/rollback"
+
+
+class Changes:
+    """Makes one change at a time. ``changed`` is called after one that all workers have made."""
+
+    def __init__(self, supervisor: Supervisor, changed: Callable[[], Awaitable[None]]) -> None:
+        self._supervisor = supervisor
+        self._changed = changed
+        self._lock = asyncio.Lock()
+        self.is_on_trial = False
+        """Whether the last change has to be confirmed."""
+
+    async def make(self, question: Question) -> Answer:
+        """Have the first worker make a change, then the others. Where one refuses what another has made, that is rolled
+        back. Returns the answer of the first worker, or the refusal. Raises Unavailable, and WorkerAway where the first
+        worker does not answer.
+
+        Once begun it goes on, also where its sender is gone.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._make(question)))
+
+    async def _make(self, question: Question) -> Answer:
+        async with self._lock:
+            workers = self._supervisor.workers
+            if self._supervisor.is_restarting or not all(each.ready.is_set() for each in workers):
+                away = [str(each.role.number) for each in workers if not each.ready.is_set()]
+                raise Unavailable(f"not all workers are ready ({', '.join(away) or 'they restart'}); try again shortly")
+            first = await _ask(workers[0], question)
+            if not first.is_good:
+                return first
+            made = [workers[0]]
+            # The revision of the first worker is what the sender has named; it is the file that the others keep to.
+            others = replace(question, headers={key: it for key, it in question.headers.items() if key != "if-match"})
+            for worker in workers[1:]:
+                if (refusal := await self._also(worker, _without_saving(others))) is not None:
+                    await self._take_back(made, first)
+                    return refusal
+                made.append(worker)
+            self.is_on_trial = _is_on_trial(first)
+            await self._changed()
+            return first
+
+    async def _also(self, worker: Worker, question: Question) -> Answer | None:
+        """Why a worker does not make the change; None where it does, or is started again."""
+        try:
+            said = await _ask(worker, question)
+        except WorkerAway as error:
+            _log.error("a worker did not answer to a change, and is started again", cause=str(error))
+            worker.send(9)
+            return None  # it starts with the configuration that the others have
+        return None if said.is_good else said
+
+    async def _take_back(self, made: list[Worker], first: Answer) -> None:
+        if _result(first) not in ("applied", "rolled back"):
+            return  # it changed no configuration
+        for worker in made:
+            try:
+                said = await _ask(worker, Question("POST", ROLL_BACK))
+                if said.is_good:
+                    continue
+                cause = said.body.decode("utf-8", "replace")[:300]
+            except WorkerAway as error:
+                cause = str(error)
+            _log.error("a worker could not take a change back", worker=worker.role.number, cause=cause)
+
+
+async def _ask(worker: Worker, question: Question) -> Answer:
+    return await ask(worker.role.number, worker.role.control, question)
+
+
+def _result(answer: Answer) -> object:
+    try:
+        return answer.json.get("result")
+    except ValueError:
+        return None
+
+
+def _is_on_trial(answer: Answer) -> bool:
+    try:
+        return answer.json.get("confirm_by") is not None
+    except ValueError:
+        return False
+
+
+def _without_saving(question: Question) -> Question:
+    """The same change, which the first worker has written to the file already where that was asked for."""
+    return replace(
+        question,
+        target=question.target.replace("save=true", "save=false"),
+        body=question.body.replace(b'"save":true', b'"save":false').replace(b'"save": true', b'"save": false'),
+    )
