@@ -125,7 +125,7 @@ class RegistryBoard:
                 is_owners = name == owner.node and (is_own or holder == owner.incarnation)
                 if name != node and not is_owners and self.given.get(holder) != "given":
                     return "unknown"
-            if self.someone_silent(owner.node):
+            if self.someone_silent(node):
                 return "unknown"
             board.places[place] = ("closing", board.now_ms, incarnation, node), board.now_ms + CLOSING_MS
         if entry is not None:

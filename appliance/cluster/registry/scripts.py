@@ -128,7 +128,7 @@ else
   if state and name ~= node and not (name == owner and (owner == node or holder == process)) then
     if not is_given(prefix, holder) then return 'unknown' end
   end
-  if someone_silent(prefix, now, ARGV[8], owner) then return 'unknown' end
+  if someone_silent(prefix, now, ARGV[8], node) then return 'unknown' end
   hold(KEYS[1], 'c', now, incarnation, node, ARGV[7])
 end
 if entry then

@@ -2,9 +2,9 @@
 between them; driven by a seed. What must hold is asserted whenever a canister is told that a client left, and in the
 end, when all faults are over.
 
-Two things are left out, because nobody can know of them, and docs/scaling.md says so: a client that comes to a node
-which has lost the engine within the last ``SILENT_MS``, and one that comes to a node without the engine while its close
-call is under way elsewhere.
+Some things are left out, because nobody can know of them, and docs/scaling.md says so: a client that comes to a node
+which has lost the engine within the last ``SILENT_MS`` or has not had it yet, and one that comes to a node without the
+engine while its close call is under way elsewhere.
 """
 
 import asyncio
@@ -237,9 +237,10 @@ class World:
         session = Session(known, process)
         if any(each.group == session.group for each in process.own_sessions.values()):
             return
-        at = self.board.infos.get(node.name, (0, "", None))[0]
+        at, joined_as, _ = self.board.infos.get(node.name, (0, "", None))
         is_out = engine.is_away or node.contact.state != "joined"
-        if is_out and (self.board.now_ms - at <= SILENT_MS or self._is_being_closed(session)):
+        is_unknown = joined_as != node.incarnation or self.board.now_ms - at <= SILENT_MS
+        if is_out and (is_unknown or self._is_being_closed(session)):
             return  # nobody can know of it
         if not await self._waits(process, session):
             return
@@ -312,6 +313,11 @@ class World:
 
     async def close_calls(self, process: Process) -> None:
         for due in list(process.due):
+            group = Session(due.known, process).group
+            if due.ticks is None and any(
+                each.ticks is not None and Session(each.known, process).group == group for each in process.due
+            ):
+                continue  # one after the other
             if due.ticks is None:
                 if await self._may_close(process, due) == "free":
                     due.ticks = self.chance.randint(0, 3)
@@ -414,9 +420,9 @@ class World:
                 self.note(f"{process.node.name} pauses")
                 process.paused_ticks = chance.choice([1, 3, 8, 25])
                 for each in process.due:
-                    if each.ticks is not None:  # it is under way, and its time may run out meanwhile
-                        for session in self.of(each.known):
-                            session.is_excused = True
+                    if each.ticks is not None:  # what is under way ends meanwhile
+                        each.ticks = 0
+                await self.close_calls(process)
             case "engine" if process is not None:
                 process.engine.is_away = not process.engine.is_away
                 self.note(f"the engine is away for {process.node.name}: {process.engine.is_away}")
