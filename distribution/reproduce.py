@@ -1,5 +1,6 @@
 """``make reproduce``: make the artefacts again in a clone elsewhere, from nothing, and compare their bytes."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -7,6 +8,9 @@ from pathlib import Path
 
 from distribution.source import COMMIT, TOP, WORK, clone_at
 from distribution.sums import NAME
+
+SECOND = WORK / "second"
+"""Where a build that differs is kept, to be compared."""
 
 
 def differences(first: str, second: str) -> list[str]:
@@ -27,7 +31,10 @@ def main() -> int:
         command = [sys.executable, "-m", "distribution"]
         subprocess.run(command, cwd=clone, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
         second = (clone / "dist" / NAME).read_text()
-    differ = differences(first, second)
+        if differ := differences(first, second):
+            shutil.rmtree(SECOND, ignore_errors=True)
+            shutil.copytree(clone / "dist", SECOND)
+            sys.stderr.write(f"the second build is kept in {SECOND}\n")
     sys.stdout.write(f"{', '.join(differ)}: not the same bytes\n" if differ else f"{first}the same bytes twice\n")
     return int(bool(differ))
 
