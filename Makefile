@@ -180,13 +180,14 @@ FAULTS ?=
 JOBS ?= 2
 MINUTES ?= 20
 
-soak: setup ## Run every schedule of faults between gateway and IC, measure the relay, attack a gateway for MINUTES, simulate dead nodes, kill one with 500 clients; FAULTS='latency/*' chooses, JOBS run at a time
+soak: setup ## Run every schedule of faults between gateway and IC, measure the relay, attack a gateway for MINUTES, simulate dead nodes and shared polls, kill one with 500 clients; FAULTS='latency/*' chooses, JOBS run at a time
 	$(BIN)/python -m tests.faults --jobs $(JOBS) $(if $(FAULTS),,--write) $(foreach name,$(FAULTS),'$(name)')
 	$(if $(FAULTS),,$(BIN)/python -m tests.faults --jobs $(JOBS) --like-mainnet --write)
 	$(if $(FAULTS),,$(BIN)/python -m tests.gateway.figures --write)
 	$(if $(FAULTS),,$(BIN)/python -m tests.hostile --minutes $(MINUTES) --write)
 	$(if $(FAULTS),,ICWS_HOSTILE_ROUNDS=3 $(BIN)/python -m pytest -q tests/hostile/test_memory.py)
 	$(if $(FAULTS),,$(BIN)/python -m tests.cluster.registry.test_simulation 0 10000)
+	$(if $(FAULTS),,ICWS_SHARED_SEEDS=10000 $(BIN)/python -m pytest -q tests/cluster/shared/test_simulation.py)
 	$(if $(FAULTS),,ICWS_CRASH_CLIENTS=500 $(BIN)/python -m pytest -q tests/gateway/journal/test_crash.py)
 
 TARGETS ?=

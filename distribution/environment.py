@@ -7,6 +7,7 @@ wheels make the same files on any machine.
 import argparse
 import email.parser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,12 +15,28 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from packaging.markers import Marker
+
 HOME = PurePosixPath("/opt/icws")
 LOCK = Path(__file__).parent / "locks" / "gateway.txt"
 PYTHON = "3.11"
 """The Python of Debian 12. Wheels with native modules are for one minor version."""
+MARKERS = {
+    "implementation_name": "cpython",
+    "implementation_version": "3.11.2",
+    "os_name": "posix",
+    "platform_machine": "x86_64",
+    "platform_python_implementation": "CPython",
+    "platform_system": "Linux",
+    "python_full_version": "3.11.2",
+    "python_version": PYTHON,
+    "sys_platform": "linux",
+}
+"""What the conditions of a lock are asked of there (PEP 508). That of the Python that builds may be a later one."""
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64")
 SITE = PurePosixPath("lib") / f"python{PYTHON}" / "site-packages"
+_ENTRY = re.compile(r"^(\S+==\S+) ; ([^\\\n]+) \\\n((?: +--hash=.*\n?)+)", re.MULTILINE)
+"""An entry with a condition: what, when, and its hashes."""
 _COMMAND = f"""#!{HOME}/bin/python -I
 import sys
 
@@ -36,12 +53,20 @@ version = {PYTHON}
 def download(folder: Path, lock: Path = LOCK) -> list[Path]:
     """The wheels of a lock for Debian 12, their hashes checked. Raises CalledProcessError."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    wanted = folder / "wanted.txt"
+    wanted.write_text(applicable(lock.read_text()))
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]
     command += ["--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
     command += [f"--platform={platform}" for platform in PLATFORMS]
-    command += ["--requirement", str(lock), "--dest", str(folder)]
+    command += ["--requirement", str(wanted), "--dest", str(folder)]
     subprocess.run(command, check=True)  # noqa: S603
     return sorted(folder.glob("*.whl"))
+
+
+def applicable(lock: str) -> str:
+    """The entries of a lock that Debian 12 needs, without their conditions: pip would ask those of its own Python."""
+    return _ENTRY.sub(lambda entry: f"{entry[1]} \\\n{entry[3]}" if Marker(entry[2]).evaluate(MARKERS) else "", lock)
 
 
 def build(folder: Path, wheels: list[Path], *, installer: str) -> None:

@@ -49,6 +49,10 @@ since.
 
 `GET /v1/events` is a stream of server-sent events. After a disconnect it continues at `Last-Event-ID`; an event `lost`
 says that the client was too slow to get all events.
+
+In a [cluster](scaling.md#asking-every-node), `?node=NAME` has another node do what is asked. With lists of sessions,
+one of them, and closing, `?node=*` means all nodes (`x-nodes` in the OpenAPI), and `missing` names those that did not
+answer.
 """
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from appliance.control.observe.catalogue import CATALOGUE, OTHER, Label, Metric
+from appliance.control.observe.catalogue import CATALOGUE, Metric
+from appliance.control.observe.labels import OTHER, Label
 from appliance.gateway.recording.recorder import SAMPLED
 from appliance.supervisor.control.metrics import OWN_METRICS
 from docs.promql import by_group

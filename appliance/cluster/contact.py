@@ -5,6 +5,8 @@ from typing import Literal, Self
 
 BEAT_S = 1.0
 """Between two heartbeats."""
+LIVING_S = 3 * BEAT_S
+"""How long a start watches the heartbeats of a node with its own name, to see whether that lives."""
 FIRST_WAIT_S = 0.25
 MAX_WAIT_S = 5.0
 """Between two attempts while the engine is away: they begin with ``FIRST_WAIT_S`` and double."""

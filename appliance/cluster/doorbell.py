@@ -6,6 +6,7 @@ What other nodes tell this one alone comes by the same connection.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import structlog
 
@@ -31,6 +32,18 @@ MAX_PAUSE_BEATS = 5
 """Between two attempts to listen that fail in a row: they begin with one heartbeat and double."""
 
 
+class Ringing(Protocol):
+    """The node whose doorbell it is (``cluster.node.Node``)."""
+
+    commands: Commands
+    incarnation: str
+    timeout_s: float
+
+    @property
+    def seal(self) -> Seal:
+        """What this node proves with that it wrote something."""
+
+
 class Doorbell:
     """``counts`` has the rings by result, also those that are not believed; ``problem`` is why what this node rings
     does not come back to it, as it should with each heartbeat: a sentence, or None.
@@ -38,13 +51,10 @@ class Doorbell:
 
     def __init__(
         self,
+        node: Ringing,
         engine: Engine,
-        commands: Commands,
         tasks: Tasks,
         *,
-        incarnation: str,
-        timeout_s: float,
-        seal: Callable[[], Seal],
         numbers: Numbers,
         heard: Callable[[Principal], None],
         told: Callable[[bytes], None],
@@ -52,16 +62,12 @@ class Doorbell:
         """``heard`` gets each canister that another node rings for, ``told`` what is for this node alone."""
         self.counts: Counter[str] = Counter()
         self.problem: str | None = None
+        self._node = node
         self._engine = engine
-        self._commands = commands
         self._tasks = tasks
-        self._incarnation = incarnation
-        self._sender = bytes.fromhex(incarnation)
-        self._seal = seal
         self._numbers = numbers
         self._seen = Seen(floor=numbers.next() - MAX_AGE_NS)
         self._told = told
-        self._timeout_s = timeout_s
         self._nudge = heard
         self._waiting = rings.Waiting()
         self._ringing: asyncio.Task[None] | None = None
@@ -70,9 +76,12 @@ class Doorbell:
         self._failures = 0
         self._pause = 0
 
-    def rename(self, incarnation: str) -> None:
-        """Ring, and be told, as another process of this node from now on."""
-        self._incarnation, self._sender = incarnation, bytes.fromhex(incarnation)
+    @property
+    def _sender(self) -> bytes:
+        return bytes.fromhex(self._node.incarnation)
+
+    def reconnect(self) -> None:
+        """Be told what is for this process of the node from now on: it has another incarnation."""
         if self._listening is not None:
             self._listening.cancel()
             self._listening = None
@@ -120,9 +129,9 @@ class Doorbell:
         self._ringing = None
 
     async def _send(self, canister_ids: Sequence[bytes]) -> None:
-        result, message = "sent", rings.encode(self._seal(), self._sender, self._numbers.next(), canister_ids)
+        result, message = "sent", rings.encode(self._node.seal, self._sender, self._numbers.next(), canister_ids)
         try:
-            await self._commands.run(lambda: self._engine.ring(message), self._timeout_s)
+            await self._node.commands.run(lambda: self._engine.ring(message), self._node.timeout_s)
         except EngineAway as error:
             result, self.problem = "lost", str(error)  # the other nodes poll at their own pace
             self._waiting.clear()
@@ -131,7 +140,7 @@ class Doorbell:
     async def _listen_on(self) -> None:
         own = asyncio.current_task()
         try:
-            await self._engine.listen(self._incarnation, self._heard, self._told)
+            await self._engine.listen(self._node.incarnation, self._heard, self._told)
         except EngineAway as error:
             self.problem = str(error)
             self._failures += 1
@@ -142,7 +151,7 @@ class Doorbell:
 
     def _heard(self, message: bytes) -> None:
         try:
-            ring = rings.decode(self._seal(), message)
+            ring = rings.decode(self._node.seal, message)
         except Malformed:
             self.counts["malformed"] += 1
             return

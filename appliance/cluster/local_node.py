@@ -20,8 +20,10 @@ class LocalNode(Protocol):
     def known(self) -> Iterable[Known]:
         """The clients of sessions of this node that canisters may know."""
 
-    def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError]) -> int:
-        """Close the sessions of clients that canisters were told of. Returns how many there were."""
+    def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError], node: str) -> int:
+        """Close the sessions of clients that canisters were told of, in the name of this node. Returns how many there
+        were.
+        """
 
     def tell(self, known: Known) -> bool:
         """See ``registry.speaking.Teller``."""

@@ -21,7 +21,7 @@ import structlog
 from appliance.cluster import rings
 from appliance.cluster.claims.claiming import Claiming
 from appliance.cluster.commands import Commands
-from appliance.cluster.contact import BEAT_S, SETTLE_S, Contact
+from appliance.cluster.contact import LIVING_S, SETTLE_S, Contact
 from appliance.cluster.doorbell import Doorbell
 from appliance.cluster.engine import (
     DEAD_MS,
@@ -47,14 +47,7 @@ from appliance.cluster.requests.requests import Requests
 from appliance.cluster.seal import Seal
 from appliance.cluster.shared.shared_polls import SharedPolls
 from appliance.config.cluster import Cluster
-from appliance.errors import (
-    ClusterError,
-    ClusterMismatch,
-    EngineAway,
-    GatewayError,
-    NodeGivenUp,
-    NodeNameTaken,
-)
+from appliance.errors import ClusterError, ClusterMismatch, EngineAway, GatewayError, NodeGivenUp, NodeNameTaken
 from appliance.gateway.nodes import Claim, Holding, Known, Place, Told
 from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.tasks import Tasks
@@ -66,8 +59,6 @@ CONFIRM_S = 900.0
 """Between two times that all places of this node are confirmed at the engine: a quarter of ``engine.HELD_MS``."""
 CONFIRMED_AT_ONCE = 500
 """Places in one command."""
-LIVING_S = 3 * BEAT_S
-"""How long a start watches the heartbeats of a node with its own name, to see whether that lives."""
 FINISH_S = 1.0
 """For commands that are under way at the end."""
 
@@ -113,15 +104,7 @@ class Node:
         self._tasks = Tasks()
         self.requests = Requests(self, engine, self._tasks, clock=clock)
         self._doorbell = Doorbell(
-            engine,
-            self.commands,
-            self._tasks,
-            incarnation=self.incarnation,
-            timeout_s=settings.timeout,
-            seal=lambda: self.seal,
-            numbers=self.requests.numbers,
-            heard=self._nudge,
-            told=self.requests.told,
+            self, engine, self._tasks, numbers=self.requests.numbers, heard=self._nudge, told=self.requests.told
         )
         self.polls = SharedPolls(self, engine, self._tasks, clock=monotonic)
         self.share = self.polls.share
@@ -224,6 +207,7 @@ class Node:
             self._confirmed_at = now
             await self._confirm()
             self.own.confirm()
+        self.own.ledger.limit = self.settings.registry
         await self.own.flush()
         if self._gateway is not None:
             await self.speaking.look(self._gateway, self.settings.give_up_after)
@@ -272,10 +256,10 @@ class Node:
             since = self._claiming.places.since(known.place)
             return "yes" if since is None or self._claiming.time.earliest_ms(since) <= since_ms else "maybe"
 
-        ended = 0 if self._gateway is None else self._gateway.end(was_told, NodeGivenUp)
+        ended = 0 if self._gateway is None else self._gateway.end(was_told, NodeGivenUp, self.name)
         self.returned += 1
         self.incarnation = secrets.token_hex(rings.SENDER_BYTES)
-        self._doorbell.rename(self.incarnation)
+        self._doorbell.reconnect()
         self._confirmed_at = None
         _log.warning("this node was given up by the others, and begins anew", node=self.name, sessions=ended)
 

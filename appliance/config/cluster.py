@@ -25,9 +25,6 @@ def check_peer(text: str) -> str:
     return str(where)
 
 
-PeerAddress = Annotated[str, AfterValidator(check_peer)]
-
-
 class Cluster(Section):
     """Several gateways with one identity that serve as one. Without this section a gateway is alone, or the workers of
     one machine (``gateway.workers``) are among themselves. See scaling.md."""
@@ -47,7 +44,7 @@ class Cluster(Section):
     connection reads it."""
     ca: Annotated[File | None, Restart()] = None
     """PEM file with the authorities that may have signed the certificate of the engine. null: those of this machine."""
-    peer: Annotated[PeerAddress | None, Restart()] = None
+    peer: Annotated[Annotated[str, AfterValidator(check_peer)] | None, Restart()] = None
     """Where this node shows the others that it lives, whatever the engine says: ``HOST:PORT`` or ``unix:PATH``, as the
     others reach it, and where it listens. null: nobody gives this node up when it dies, and its canisters are told of
     its clients by its next start."""

@@ -45,15 +45,18 @@ class LocalNode:
         for _, known in self._clients():
             yield known
 
-    def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError]) -> int:
-        """Close the sessions of clients that canisters were told of, by other nodes. For those of whom that is certain
-        no close call is made. Returns how many there were.
+    def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError], node: str) -> int:
+        """Close the sessions of clients that canisters were told of, by other nodes in the name of this one. Where that
+        is certain, no close call is made, unless whoever makes it dies. Returns how many there were.
         """
         ended = 0
         for peer, known in self._clients():
             told = was_told(known)
             if told == "yes":
                 peer.forgotten(error())
+                self._gateway.epochs.of(known.gateway).late_close_calls.start(
+                    [entry_of_known(known._replace(node=node))]
+                )
             elif told == "maybe":
                 peer.fail(error())
             ended += told != "no"

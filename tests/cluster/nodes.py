@@ -68,7 +68,7 @@ class Local:
     def known(self) -> Iterable[Known]:
         return list(self.clients.values())
 
-    def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError]) -> int:
+    def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError], node: str) -> int:
         before = len(self.clients)
         self.clients = {key: each for key, each in self.clients.items() if was_told(each) == "no"}
         return before - len(self.clients)

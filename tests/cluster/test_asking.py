@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import main
+from appliance.cluster.seal import Seal
 from appliance.ic.key_file import load_or_create_identity
 from tests.cluster.planes import NodePlane, planes, until
 from tests.cluster.redis_server import RedisServer, redis_server
@@ -152,7 +153,7 @@ async def test_a_drain_of_another_node(server: RedisServer, tmp_path: Path):
 async def test_nodes_that_do_not_answer_are_named(server: RedisServer, tmp_path: Path):
     async with planes(tmp_path, server.url, "abc", cluster={"name": "silent", "request_timeout": "100ms"}) as (a, b, c):
         b.node.requests.serve({"listSessions", "startDrain"}, lambda *_: asyncio.Event().wait())  # type: ignore[arg-type]
-        c.node.follow(load_or_create_identity(tmp_path / "other.pem"))
+        c.node.follow_seal(Seal(load_or_create_identity(tmp_path / "other.pem"), "silent"))
         found = await a.get("/v1/sessions", node="*")
         assert {each["node"]: each["problem"] for each in found["missing"]} == {
             "b": "it was silent for 0.1 s",

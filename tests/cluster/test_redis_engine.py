@@ -94,7 +94,7 @@ STEPS = st.one_of(
 @given(st.lists(STEPS, max_size=30))
 def test_redis_does_what_the_board_does(server: RedisServer, steps: list[tuple[Any, ...]]) -> None:
     async def main() -> None:
-        board = Board()
+        board = Board(now_ms=NOW_NS // 10**6)
         board.flush()
         async with engine_at(server.url, name="model") as engine, Redis.from_url(server.url) as raw:
             await raw.flushall()

@@ -20,6 +20,32 @@ def tree(folder: Path) -> dict[str, tuple[int, float, str]]:
     }
 
 
+LOCK = """\
+a==1.0 \\
+    --hash=sha256:0a
+b==2.0 ; python_full_version < '3.11.3' \\
+    --hash=sha256:0b \\
+    --hash=sha256:1b
+c==3.0 ; sys_platform == 'win32' \\
+    --hash=sha256:0c
+d==4.0 ; python_full_version >= '3.11.3' \\
+    --hash=sha256:0d
+e==5.0 ; implementation_name == 'cpython' and sys_platform == 'linux' \\
+    --hash=sha256:0e
+"""
+
+
+def test_of_a_lock_debian_gets_what_its_own_python_needs() -> None:
+    """Whatever Python builds: that of Debian 12 is 3.11.2, for which Redis needs a package more."""
+    assert environment.applicable(LOCK).split() == [
+        *("a==1.0", "\\", "--hash=sha256:0a"),
+        *("b==2.0", "\\", "--hash=sha256:0b", "\\", "--hash=sha256:1b"),
+        *("e==5.0", "\\", "--hash=sha256:0e"),
+    ]
+    assert "async-timeout==" in environment.applicable(environment.LOCK.read_text())
+    assert ";" not in environment.applicable(environment.LOCK.read_text())
+
+
 def test_modules_are_where_python_looks_and_programs_of_others_are_left_out(tmp_path: Path) -> None:
     one = wheel(tmp_path, "one", {"one/__init__.py": "1", "one-1.0.data/scripts/one": "#!python"})
     two = wheel(tmp_path, "two", {"two-1.0.data/purelib/two.py": "2", "two-1.0.data/platlib/deep/two.py": "3"})

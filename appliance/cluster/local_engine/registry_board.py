@@ -1,5 +1,6 @@
 """The part of the board that knows who may be known to which canister, as the scripts at Redis are meant."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -37,11 +38,12 @@ class RegistryBoard:
     given: dict[str, Literal["given", "returned"]] = field(default_factory=dict)
     givers: dict[str, tuple[str, int]] = field(default_factory=dict)
     gave: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    numbers: Counter[str] = field(default_factory=Counter)
     past: dict[str, tuple[int, str, NodeInfo]] = field(default_factory=dict)
 
     def clear(self) -> None:
         """Lose everything."""
-        for each in (self.known, self.telling, self.told_, self.given, self.givers, self.gave, self.past):
+        for each in (self.known, self.telling, self.told_, self.given, self.givers, self.gave, self.past, self.numbers):
             each.clear()
 
     def write(self, node: str, incarnation: str, changes: Mapping[bytes, bytes | None]) -> bool:
@@ -66,9 +68,10 @@ class RegistryBoard:
                     continue
                 who, by, when = self.gave.get(name, ("", "", 0))
                 by, when = (by, when) if who == incarnation else ("", 0)
-                counts = [sum(node == name for node, _ in each) for each in (self.known, self.told_)]
+                clients = sum(node == name for node, _ in self.known)
+                told = self.numbers[incarnation]
                 silent_ms = max(0, self.board.now_ms - at)
-                found.append(Suspect(name, incarnation, silent_ms, info, is_past, given, by, when, *counts))
+                found.append(Suspect(name, incarnation, silent_ms, info, is_past, given, by, when, clients, told))
         return sorted(found, key=lambda each: (each.node, each.incarnation))
 
     def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
@@ -121,7 +124,7 @@ class RegistryBoard:
                 return "taken"
             if self.given.get(owner.incarnation) != "given":
                 return "taken"
-        elif by is None and (owner.node, key) in self.told_:
+        elif by is None and self.told_.pop((owner.node, key), None) is not None:
             return "taken"
         if not place.group and any(self._has(name, key) for name in board.infos if name != owner.node):
             self.drop(owner, key)
@@ -152,9 +155,10 @@ class RegistryBoard:
         if by is None or by[0] != incarnation:
             return
         del self.telling[owner.node, key]
-        if is_told:
+        if is_told and owner.node != node:
             self.told_[owner.node, key] = by[3][:16].decode(), by[2]
-        else:
+            self.numbers[by[3][:16].decode()] += 1
+        elif not is_told:
             self.known.setdefault((owner.node, key), by[3])
 
     def returned(self, node: str, incarnation: str) -> dict[bytes, int]:

@@ -2,9 +2,10 @@
 
 Keys, each behind the prefix of the cluster: ``known:NODE`` has the entries of a node, each ``INCARNATION…`` as it was
 sealed; ``telling:NODE`` those that are being told, as ``INCARNATION:NODE:MS:ENTRY`` of who does it and since when;
-``told:NODE`` those that were, as ``INCARNATION:MS``. ``given:INCARNATION`` is there for a process that is given up:
-``given``, or ``returned`` once it knows; ``giver:INCARNATION`` has the incarnation that speaks for it. The hash
-``past`` has the records of processes whose name another one holds by now, ``gave`` who gave which up.
+``told:NODE`` those that others told, as ``INCARNATION:MS``, until the node asks; ``count:INCARNATION`` how many.
+``given:INCARNATION`` is there for a process that is given up: ``given``, or ``returned`` once it knows;
+``giver:INCARNATION`` has the incarnation that speaks for it. The hash ``past`` has the records of processes whose name
+another one holds by now, ``gave`` who gave which up.
 """
 
 from appliance.cluster.scripts import NOW, PLACE
@@ -42,7 +43,7 @@ for _, key in ipairs({'nodes', 'past'}) do
       local gave, by, when = string.match(redis.call('HGET', prefix .. 'gave', all[i]) or '', '^(%x+)|(.*)|(%d+)$')
       if gave ~= incarnation then by, when = '', 0 end
       local clients = redis.call('HLEN', prefix .. 'known:' .. all[i])
-      local told = redis.call('HLEN', prefix .. 'told:' .. all[i])
+      local told = tonumber(redis.call('GET', prefix .. 'count:' .. incarnation) or 0)
       found[#found + 1] = {all[i], incarnation, math.max(0, now - at), info, key == 'past' and 1 or 0, given or '', by,
         tonumber(when), clients, told}
     elseif key == 'past' then
@@ -104,8 +105,8 @@ end
 if owner ~= node then
   if not entry or string.sub(entry, 1, 16) ~= process then return 'taken' end
   if redis.call('GET', prefix .. 'given:' .. process) ~= 'given' then return 'taken' end
-elseif not by and redis.call('HEXISTS', told, field) == 1 then
-  return 'taken'
+elseif not by and redis.call('HDEL', told, field) == 1 then
+  return 'taken'  -- said once: the next session of this key is another
 end
 local function taken()
   redis.call('HDEL', known, field)
@@ -154,10 +155,13 @@ local telling = prefix .. 'telling:' .. owner
 local teller, since, entry = string.match(redis.call('HGET', telling, field) or '', '^(%x+):[^:]*:(%d+):(.*)$')
 if teller ~= incarnation then return end
 redis.call('HDEL', telling, field)
-if ARGV[6] == '1' then
+if ARGV[6] == '1' and owner ~= node then
+  local count = prefix .. 'count:' .. string.sub(entry, 1, 16)
+  redis.call('INCR', count)
+  redis.call('PEXPIRE', count, ARGV[7])
   redis.call('HSET', prefix .. 'told:' .. owner, field, string.sub(entry, 1, 16) .. ':' .. since)
   redis.call('PEXPIRE', prefix .. 'told:' .. owner, ARGV[7])
-else
+elseif ARGV[6] ~= '1' then
   redis.call('HSETNX', prefix .. 'known:' .. owner, field, entry)
   redis.call('PEXPIRE', prefix .. 'known:' .. owner, ARGV[7])
 end

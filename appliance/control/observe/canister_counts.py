@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from appliance.control.observe.catalogue import OTHER
+from appliance.control.observe.labels import OTHER
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.polling.poller import Poller
 from appliance.ic.principal import Principal

@@ -1,60 +1,47 @@
-"""The catalogue of metrics: name, type, help text and labels of each, with the bounds of the labels.
+"""The catalogue of metrics: name, type, help text and labels of each.
 
 Counters end in ``_total``; a name with a unit ends in that unit, which is seconds or bytes. The documentation, the
 dashboard and the alerts are generated from this file, and no other metric is exported.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
-from appliance.config.schema import Metrics as Settings
-from appliance.control.reload.outcome import Result
-from appliance.errors import error_classes
-from appliance.gateway.limits.gcra import Decision, Mode
-from appliance.gateway.limits.rate_limits import Scope
-from appliance.gateway.sockets.refusals import REASONS
-from appliance.protocol import generations
-from appliance.protocol.session import State
+from appliance.control.observe.labels import (
+    ASKED,
+    CACHE,
+    CANISTER,
+    CLAIM,
+    CODE,
+    DECISION,
+    ENTRY,
+    GENERATION,
+    HOP,
+    MODE,
+    NAME,
+    OTHER,
+    PLUGIN,
+    POLLED,
+    PRINCIPAL,
+    QUESTION,
+    REASON,
+    REFUSAL,
+    REQUEST_REFUSAL,
+    RESULT,
+    RING,
+    SCOPE,
+    SHED_BY,
+    SPOKEN,
+    STATE,
+    STATUS,
+    SUBJECT,
+    TRIGGER,
+    VERSION,
+    Label,
+)
 
 Type = Literal["counter", "gauge", "histogram"]
-
-OTHER = "_other"
-"""The label value for everything that has no value of its own."""
-PLUGINS = 50
-"""Plugins that have a label value of their own."""
-MOST_CANISTERS = next(each.le for each in Settings.model_fields["canisters"].metadata if hasattr(each, "le"))
-"""Upper bound of ``metrics.canisters``: canisters that have a label value of their own."""
-CLIENT_CODES = frozenset(range(1000, 1016)) | {4000, 4001}
-"""The registered close codes, and those of the reference clients."""
-STATUSES = ("400", "403", "404", "405", "408", "426", "429", "431", "500", "503", "505")
-TRIGGERS = ("signal", "watch", "api", "confirm", "rollback", "trial")
-
-
-@dataclass(frozen=True)
-class Label:
-    """A label. Its value is one of ``values``, or any text if that is None; there are at most ``bound`` of them."""
-
-    name: str
-    meaning: str
-    values: frozenset[str] | None
-    bound: int
-
-    @property
-    def known(self) -> list[str]:
-        """The values that are known in advance, in order."""
-        return sorted(self.values or ())
-
-    @property
-    def has_other(self) -> bool:
-        """Whether `OTHER` is a value of this label."""
-        return self.bound > len(self.values or ())
-
-    def of(self, value: object) -> str:
-        """The label value: the text of ``value`` if the label has it, else `OTHER`."""
-        text = str(value)
-        return text if self.values is None or text in self.values else OTHER
 
 
 @dataclass(frozen=True)
@@ -93,104 +80,6 @@ class _Group(NamedTuple):
     def histogram(self, name: str, text: str, *labels: Label) -> Metric:
         return Metric(name, "histogram", text, self.title, labels)
 
-
-def _closed(name: str, meaning: str, values: Iterable[object], *, other: bool = True) -> Label:
-    known = frozenset(map(str, values))
-    return Label(name, meaning, known, len(known) + other)
-
-
-REASON = _closed("reason", "the reason of the error, see close-codes.md", {error.reason for error in error_classes()})
-CODE = _closed("code", "the close code", CLIENT_CODES | {error.close_code for error in error_classes()})
-REFUSAL = _closed("reason", "why a connection was refused", REASONS)
-STATUS = _closed("status", "the HTTP status", STATUSES)
-GENERATION = _closed("generation", "the wire generation", generations.SESSIONS, other=False)
-STATE = _closed("state", "the state of the session", (state.value for state in State), other=False)
-SCOPE = _closed("scope", "the rate limit", get_args(Scope), other=False)
-DECISION = _closed("decision", "the decision", get_args(Decision), other=False)
-MODE = _closed("mode", "the mode of the limit at that time", set(get_args(Mode)) - {"off"}, other=False)
-SHED_BY = _closed("action", "what was done", ("unread", "closed"), other=False)
-HOP = _closed(
-    "hop",
-    "the section of a message's way, see below",
-    ("client_to_gateway", "gateway_to_ic", "canister_to_polled", "polled_to_written"),
-    other=False,
-)
-SUBJECT = _closed("subject", "what was verified", ("reply", "frame"), other=False)
-CACHE = _closed("result", "`hit`: found in the cache; `miss`: verified", ("hit", "miss"), other=False)
-TRIGGER = _closed("trigger", "the cause of the reload", TRIGGERS)
-RESULT = _closed("result", "the result of the reload", set(get_args(Result)) - {"started"}, other=False)
-CANISTER = Label(
-    "canister",
-    f"the canister, for the `metrics.canisters` canisters with the most clients; `{OTHER}` for the rest",
-    None,
-    MOST_CANISTERS + 1,
-)
-NAME = Label("name", "the name of the canister in the configuration, empty without one", None, 1)
-PLUGIN = Label("plugin", f"the plugin, for the first {PLUGINS}; `{OTHER}` for the rest", None, PLUGINS + 1)
-CLAIM = _closed(
-    "result",
-    "`granted`; `doubted`: granted, but it may have been used while the engine knew nothing of it; `used` elsewhere "
-    "or `leaving`: refused; `unknown`: relayed without an answer in time, after which `late …` is the answer that came",
-    (
-        *("granted", "doubted", "used", "leaving", "unknown"),
-        *("late granted", "late doubted", "late used", "late leaving", "late given"),
-    ),
-    other=False,
-)
-RING = _closed(
-    "result",
-    "`sent` to the engine, `heard` from another node, `lost` because the engine is away; or not believed: `malformed`, "
-    "`forged` by somebody without the identity, `replayed`: it came before",
-    ("sent", "heard", "lost", "malformed", "forged", "replayed"),
-    other=False,
-)
-ASKED = _closed(
-    "result", "`answered`, `refused` by the other node, or `silent`", ("answered", "refused", "silent"), other=False
-)
-REQUEST_REFUSAL = _closed(
-    "reason",
-    "`malformed`; `forged` by somebody without the identity; `misdirected`: for another node or process; `old`: its "
-    "time is further from this clock than `cluster.request_age`; `replayed`: it came before; `unknown` to this "
-    "release; `busy`: `cluster.requests` are under way; `unasked`: an answer that nobody waits for, or no more",
-    ("malformed", "forged", "misdirected", "old", "replayed", "unknown", "busy", "unasked"),
-    other=False,
-)
-SPOKEN = _closed(
-    "result",
-    "`told`; `taken`: not told, because a living session has the client, or it was told already; `failed`: the call "
-    "failed and is made again; `forged`: the engine had what no node wrote; `other_identity`: this gateway does not "
-    "sign for the principal of that session",
-    ("told", "taken", "failed", "forged", "other_identity"),
-    other=False,
-)
-QUESTION = _closed(
-    "result",
-    "`answered`, or `refused`: not asked by a node of this cluster, or too many",
-    ("answered", "refused"),
-    other=False,
-)
-POLLED = _closed(
-    "role",
-    "`asking` for all nodes that poll the canister, `following` one that does, `alone`: for itself; `ended`: for "
-    "itself, because what should have come from another node did not",
-    ("asking", "following", "alone", "ended"),
-    other=False,
-)
-ENTRY = _closed(
-    "result",
-    "`written` for others, `lost`: not written in time, `unshared`: too large, or not whole; of those of another node "
-    "`taken`, `gap`: behind something that was not seen here, `trimmed`: deleted before it was read, `dropped`: too "
-    "many waited, `stale`: too old, `unread`: what it takes to verify it could not be read, `new epoch`: another node "
-    "asks; `forged`, `replayed`, `unknown` (another schema), `unverified` and `ended`: the polls of a canister are not "
-    "shared any more",
-    (
-        *("written", "lost", "unshared", "taken", "gap", "trimmed", "dropped", "stale", "unread", "new epoch"),
-        *("forged", "replayed", "unknown", "unverified", "ended"),
-    ),
-    other=False,
-)
-VERSION = Label("version", "the version of the gateway", None, 1)
-PRINCIPAL = Label("principal", "the principal of the gateway", None, 1)
 
 _CONNECTIONS = _Group("Connections")
 _UP = _Group("Messages to canisters")

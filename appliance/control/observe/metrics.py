@@ -15,8 +15,10 @@ from prometheus_client.registry import Collector as Readable
 
 from appliance.control.health.cluster import ClusterNode
 from appliance.control.observe import catalogue as m
+from appliance.control.observe import labels
 from appliance.control.observe.canister_counts import CanisterTable
-from appliance.control.observe.catalogue import CATALOGUE, OTHER, PLUGINS, Label, Metric
+from appliance.control.observe.catalogue import CATALOGUE, Metric
+from appliance.control.observe.labels import OTHER, PLUGINS, Label
 from appliance.control.observe.process import usage
 from appliance.control.observe.reference_names import reference_families
 from appliance.control.reload.outcome import Outcome, Result
@@ -161,7 +163,7 @@ class Collector(Readable):
         """The histograms by metric and label values."""
         latency = self._gateway.recorder.latency
         return {
-            m.HOPS: {(hop,): getattr(latency, hop) for hop in sorted(m.HOP.values or ())},
+            m.HOPS: {(hop,): getattr(latency, hop) for hop in sorted(labels.HOP.values or ())},
             m.VERIFICATION: {("reply",): latency.reply_verification, ("frame",): latency.frame_verification},
         }
 
@@ -188,11 +190,11 @@ class Collector(Readable):
         yield m.ACCEPT_PAUSES, (), stats.accept_pauses
         yield m.HELD_BYTES, (), gateway.limits.holdings.bytes
         yield m.HELD_BYTES_LIMIT, (), gateway.limits.holdings.most_bytes
-        for action in m.SHED_BY.known:
+        for action in labels.SHED_BY.known:
             yield m.SHED, (action,), stats.shed[action]
         yield m.ADDRESSES, (), len(gateway.limits.holdings)
         yield m.LARGEST_ADDRESS, (), gateway.limits.holdings.largest()
-        for mode in m.MODE.known:
+        for mode in labels.MODE.known:
             yield m.HELD_EXCEEDED, (mode,), stats.held_exceeded[mode]
             yield m.HELD_BYTES_EXCEEDED, (mode,), gateway.limits.holdings.bytes_exceeded[mode]
         yield m.ACCEPTED, (), stats.connections
@@ -204,12 +206,12 @@ class Collector(Readable):
         yield from _journal(gateway.journal.stats)
         yield m.DRAINING, (), not gateway.is_accepting
         yield m.DRAIN_LEFT, (), gateway.drain.left if gateway.drain else 0
-        yield from _by(m.REJECTED, m.STATUS, stats.rejected_requests)
-        yield from _by(m.REFUSED, m.REFUSAL, self._sockets.refusals.rejected)
+        yield from _by(m.REJECTED, labels.STATUS, stats.rejected_requests)
+        yield from _by(m.REFUSED, labels.REFUSAL, self._sockets.refusals.rejected)
         yield m.UNLOGGED, (), self._sockets.refusals.unlogged
-        yield from _by(m.CLOSED, m.CODE, stats.closed)
-        yield from _by(m.ERRORS, m.REASON, stats.refused)
-        yield from _by(m.FAILED_FAREWELLS, m.REASON, stats.failed_farewells)
+        yield from _by(m.CLOSED, labels.CODE, stats.closed)
+        yield from _by(m.ERRORS, labels.REASON, stats.refused)
+        yield from _by(m.FAILED_FAREWELLS, labels.REASON, stats.failed_farewells)
 
     def _sessions(self) -> Iterator[Sample]:
         waiting_calls = waiting_bytes = unread = 0
@@ -243,9 +245,9 @@ class Collector(Readable):
             yield m.POLLS_PER_MESSAGE, (), stats.polls / stats.delivered
         yield m.SIGNATURES, ("hit",), verifier.cache_hits
         yield m.SIGNATURES, ("miss",), verifier.cache_misses
-        yield from _by(m.FAILED_RELAYS, m.REASON, stats.failed_relays)
-        yield from _by(m.FAILED_POLLS, m.REASON, stats.failed_polls)
-        yield from _by(m.DOUBTED, m.REASON, stats.unverified)
+        yield from _by(m.FAILED_RELAYS, labels.REASON, stats.failed_relays)
+        yield from _by(m.FAILED_POLLS, labels.REASON, stats.failed_polls)
+        yield from _by(m.DOUBTED, labels.REASON, stats.unverified)
 
     def _calls(self) -> Iterator[Sample]:
         scheduler = self._gateway.budget.scheduler
@@ -323,10 +325,10 @@ def _journal(stats: JournalStats | None) -> Iterator[Sample]:
 def _cluster(node: ClusterNode) -> Iterator[Sample]:
     yield m.ENGINE, (), node.contact.state == "joined"
     yield m.NODES, (), node.others
-    yield from _by(m.CLAIMS, m.CLAIM, node.claims)
-    yield from _by(m.RINGS, m.RING, node.rings)
-    yield from _by(m.REQUESTS_ASKED, m.ASKED, node.requests.asked)
-    yield from _by(m.REQUESTS_REFUSED, m.REQUEST_REFUSAL, node.requests.refused)
+    yield from _by(m.CLAIMS, labels.CLAIM, node.claims)
+    yield from _by(m.RINGS, labels.RING, node.rings)
+    yield from _by(m.REQUESTS_ASKED, labels.ASKED, node.requests.asked)
+    yield from _by(m.REQUESTS_REFUSED, labels.REQUEST_REFUSAL, node.requests.refused)
     yield m.REQUESTS_ANSWERED, (), node.requests.answered
     yield m.REQUESTS, (), node.requests.under_way
     yield m.COMMANDS, (), node.commands.under_way
@@ -340,11 +342,11 @@ def _cluster(node: ClusterNode) -> Iterator[Sample]:
     yield m.REGISTRY_WAITING, (), kept.waiting
     yield m.REGISTRY_DROPPED, (), kept.dropped
     yield m.GIVEN_UP, (), node.speaking.given_up
-    yield from _by(m.SPOKEN_FOR, m.SPOKEN, node.spoken_for)
+    yield from _by(m.SPOKEN_FOR, labels.SPOKEN, node.spoken_for)
     yield m.RETURNED, (), node.returned
-    yield from _by(m.QUESTIONS, m.QUESTION, node.answering.counts)
-    yield from _by(m.POLLED_CANISTERS, m.POLLED, node.polls.roles)
-    yield from _by(m.ENTRIES, m.ENTRY, node.polls.counts)
+    yield from _by(m.QUESTIONS, labels.QUESTION, node.answering.counts)
+    yield from _by(m.POLLED_CANISTERS, labels.POLLED, node.polls.roles)
+    yield from _by(m.ENTRIES, labels.ENTRY, node.polls.counts)
 
 
 def _reloads(counts: ReloadCounts) -> Iterator[Sample]:
@@ -355,10 +357,10 @@ def _reloads(counts: ReloadCounts) -> Iterator[Sample]:
     yield m.REJECTED_KEYS, (), counts.faults
     if reloads.trial is not None:
         yield m.CONFIRM_BY, (), reloads.trial.confirm_by_ns / 1e9
-    for values in product(m.TRIGGER.known, m.RESULT.known):
+    for values in product(labels.TRIGGER.known, labels.RESULT.known):
         yield m.RELOADS, values, 0
     for (trigger, result), number in counts.outcomes.items():
-        yield m.RELOADS, (m.TRIGGER.of(trigger), result), number
+        yield m.RELOADS, (labels.TRIGGER.of(trigger), result), number
 
 
 def _by(metric: Metric, label: Label, numbers: Mapping[Any, int]) -> Iterator[Sample]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 
-from appliance.control.observe.catalogue import OTHER
+from appliance.control.observe.labels import OTHER
 from appliance.gateway.gateway import Gateway
 
 

@@ -52,7 +52,7 @@ async def test_who_was_given_up_and_how_many_were_told(icws: Icws):
         answer = await icws.lines("nodes")
         assert answer[-1].startswith("nobody gives up b, which is silent and has no cluster.peer")
         assert board.registry.give_up("a", it.node.incarnation, Owner("b", "b" * 16), 30_000)
-        board.registry.told_["b", b"x"] = "b" * 16, 0
+        board.registry.numbers["b" * 16] = 1
         board.registry.known["b", b"y"] = b"b" * 16
         await it.beat()
         answer = await icws.lines("nodes")

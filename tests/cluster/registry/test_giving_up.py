@@ -297,6 +297,17 @@ async def test_clients_of_another_identity_are_left_to_the_next_start():
         assert len(it.board.registry.known) == 1
 
 
+async def test_the_room_for_clients_follows_the_configuration():
+    async with house("a") as it:
+        node = it.nodes["a"].node
+        node.settings = node.settings.model_copy(update={"registry": 500})
+        await it.pass_time(1, "a")
+        for number in range(5):
+            await it.opens("a", client(number))
+        assert 0 < len(node.own.ledger) < 5
+        assert node.own.ledger.dropped
+
+
 # --- the node returns -------------------------------------------------------------------------------------------------
 
 
@@ -347,7 +358,7 @@ async def test_a_key_of_v0_that_came_back_since_is_reported_with_a_close_call_of
     async with house("a", "b") as it:
         ended: list[tuple[str, str]] = []
         local = it.nodes["a"].local
-        local.end = lambda was_told, error: (
+        local.end = lambda was_told, error, node: (
             ended.extend(  # type: ignore[method-assign]
                 (each.client, was_told(each)) for each in local.clients.values()
             )

@@ -92,7 +92,7 @@ class Process(Beating):
             settings={"peer": f"10.0.0.1:{1000 + ord(name)}"},
         )
         self.node.incarnation = f"{world.number():016x}"
-        self.node._doorbell.rename(self.node.incarnation)
+        self.node._doorbell.reconnect()
         self.node._clock = lambda: NOW_NS + skew_s * 10**9
         self.now = world.now
         self.node.contact = type(self.node.contact)("away", self.now, problem="it was not asked yet")
@@ -118,7 +118,7 @@ class Process(Beating):
     def known(self) -> Any:
         return [each.known for each in self.own_sessions.values()]
 
-    def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError]) -> int:
+    def end(self, was_told: Callable[[Known], Told], error: Callable[[], GatewayError], node: str) -> int:
         ended = 0
         for key, session in list(self.own_sessions.items()):
             told = was_told(session.known)
@@ -131,6 +131,7 @@ class Process(Beating):
                 self.world.leave_after(self, session)
             else:
                 self.world.journals[self.node.name].pop(key, None)
+                self.tell(session.known._replace(node=node))
         return ended
 
     def tell(self, known: Known) -> bool:
@@ -426,7 +427,10 @@ class World:
             case "flush" if all(
                 each.node.contact.state == "joined" and not (each.paused_ticks or each.engine.is_away)
                 for each in self.processes.values()
-            ) and not any(self.board.registry.given.values()):
+            ) and not (
+                any(self.board.registry.given.values())
+                or any(due.ticks is not None for each in self.processes.values() for due in each.due)
+            ):
                 self.counts["flushed"] += 1
                 self.note("the engine loses everything")
                 self.board.flush()

@@ -16,6 +16,12 @@ def test_what_is_written_reads_as_itself(one: Config) -> None:
     assert read_back(written(one)) == one
 
 
+def test_sections_that_may_be_absent_read_as_themselves() -> None:
+    """With what they leave open: a reload of a file with them reads every key back."""
+    one = Config.model_validate({"cluster": {"url": "redis://house"}})
+    assert read_back(written(one)) == one
+
+
 @given(configs())
 def test_what_is_written_is_a_file_that_says_the_same(tmp_path_factory: pytest.TempPathFactory, one: Config) -> None:
     file = tmp_path_factory.getbasetemp() / "written.yaml"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from appliance.control.observe.canister_counts import CanisterTable
-from appliance.control.observe.catalogue import OTHER
+from appliance.control.observe.labels import OTHER
 from appliance.gateway.calls.scheduler import Kind, Scheduler, Ticket
 from appliance.gateway.polling.poller_facts import PollerFacts
 from appliance.ic.principal import Principal

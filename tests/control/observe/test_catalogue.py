@@ -5,17 +5,8 @@ import re
 import pytest
 
 from appliance import errors
-from appliance.control.observe.catalogue import (
-    CATALOGUE,
-    CLIENT_CODES,
-    CODE,
-    GENERATION,
-    HOP,
-    MODE,
-    OTHER,
-    REASON,
-    Metric,
-)
+from appliance.control.observe.catalogue import CATALOGUE, Metric
+from appliance.control.observe.labels import CLIENT_CODES, CODE, GENERATION, HOP, MODE, OTHER, REASON
 from appliance.errors import GatewayError, RateLimited
 from appliance.gateway.recording.measurements import Latencies
 

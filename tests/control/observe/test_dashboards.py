@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from appliance.control.observe.catalogue import CATALOGUE, OTHER, Metric
+from appliance.control.observe.catalogue import CATALOGUE, Metric
+from appliance.control.observe.labels import OTHER
 from docs.alerts import render_alerts
 from docs.grafana import render_grafana
 from docs.metrics import render_metrics

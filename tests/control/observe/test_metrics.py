@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from appliance.control.observe.catalogue import CATALOGUE, OTHER, PLUGINS, Metric
+from appliance.control.observe.catalogue import CATALOGUE, Metric
+from appliance.control.observe.labels import OTHER, PLUGINS
 from appliance.control.observe.metrics import Collector
 from appliance.errors import NodeRefused, OpeningClaimed
 from appliance.gateway.drain import Pacing

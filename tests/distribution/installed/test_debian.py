@@ -54,6 +54,7 @@ def check_what_is_installed(machine: Debian) -> None:
     assert {name.replace(".", "-"): version for name, version in found.items()} == wanted
     told = machine.run("icws --version --verbose")
     assert re.search(r"^installed by: +Debian package$", told, re.MULTILINE), told
+    machine.run("/opt/icws/bin/python -I -c 'import opentelemetry.sdk.trace, redis.asyncio'")  # the extras
     machine.run("icws check --no-files /etc/icws/gateway.yaml")
     machine.run("dpkg --verify icws")
     assert machine.run("find /opt/icws -name '*.pyc' | head -n 1")

@@ -255,7 +255,7 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 async def main():
     url = "http://127.0.0.1:%d" % server.server_address[1]
     exchanges, endpoint = Exchanges(), HttpEndpoint(url, url)
-    run = lambda path: exchanges.run(endpoint, path, None, lambda *response: response, max_reply=1 << 22, timeout_s=30)
+    run = lambda path: exchanges.run(endpoint, path, None, lambda *response: response, max_reply=1 << 22, timeout_s=100)
     assert (await run("/"))[2] == b"ok"
 """
 FORKS = """
@@ -290,7 +290,7 @@ asyncio.run(main())
 """
 NO_MEMORY = """
     import resource, select
-    exchange = exchanges._client.begin(endpoint, "/crumbs", None, 1 << 22, 30)
+    exchange = exchanges._client.begin(endpoint, "/crumbs", None, 1 << 22, 100)
     select.select([exchanges._client], [], [])
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (2 << 20), resource.RLIM_INFINITY))
@@ -304,7 +304,7 @@ asyncio.run(main())
 
 def python(source: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-W", "ignore", "-c", source]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)  # noqa: S603
 
 
 def test_a_forked_process_gets_an_error_and_leaves_the_first_one_alone() -> None:
