@@ -3,21 +3,35 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, Protocol
 
 from appliance.cluster.engine import CLOSING_MS, FORGOTTEN_MS, SILENT_MS, NodeInfo
 from appliance.cluster.registry.engine import GIVER_MS, Owner, Suspect
 from appliance.gateway.nodes import Holding, Place
 
-if TYPE_CHECKING:
-    from appliance.cluster.local_engine.board import Board
+
+class Places(Protocol):
+    """The board, as its registry uses it."""
+
+    now_ms: int
+    infos: dict[str, tuple[int, str, NodeInfo]]
+    places: dict[Place, tuple[tuple[str, int, str, str], int]]
+
+    def living(self, value: tuple[Any, int] | None) -> Any:
+        """A value with its end, unless that has come."""
+
+    def lives(self, incarnation: str, node: str) -> bool:
+        """Whether a process holds the name of a node."""
+
+    def released(self, node: str, incarnation: str, place: Place) -> None:
+        """See Engine."""
 
 
 @dataclass
 class RegistryBoard:
     """The registry of ``board``."""
 
-    board: "Board"
+    board: Places
     known: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
     telling: dict[tuple[str, bytes], tuple[str, str, int, bytes]] = field(default_factory=dict)
     told_: dict[tuple[str, bytes], tuple[str, int]] = field(default_factory=dict)
