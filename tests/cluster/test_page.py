@@ -1,6 +1,8 @@
 """What docs/scaling.md has to be copied is right."""
 
+import asyncio
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -10,6 +12,7 @@ from appliance.cluster.commands import Commands
 from appliance.cluster.engine import Beat
 from appliance.cluster.redis_engine import RedisEngine
 from appliance.cluster.registry.engine import Owner
+from appliance.cluster.shared.leases import Wanted
 from appliance.config.cluster import Cluster
 from appliance.config.schema import Config
 from tests.cluster.nodes import FACTS, GROUP, INFO, NOW_NS, claim
@@ -19,21 +22,22 @@ from tests.docs.pages import TOP
 PAGE = (TOP / "docs" / "scaling.md").read_text()
 
 
-def block(language: str) -> str:
-    (text,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    return str(text)
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_the_section_of_the_page_is_valid() -> None:
-    config = Config.model_validate(yaml.safe_load(block("yaml")))
-    assert config.cluster is not None
-    assert config.cluster.node == "a"
+def test_the_sections_of_the_page_are_valid() -> None:
+    workers, nodes = (Config.model_validate(yaml.safe_load(each)) for each in blocks("yaml"))
+    assert workers.gateway.workers == "auto"
+    assert nodes.cluster is not None
+    assert nodes.cluster.node == "a"
 
 
 async def test_a_user_with_the_rules_of_the_page_may_do_all_that_a_node_does(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         async with Redis.from_url(server.url) as admin:
-            assert await admin.execute_command(*block("text").strip().replace("PASSWORD", "secret").split())
+            (rules,) = blocks("text")
+            assert await admin.execute_command(*rules.strip().replace("PASSWORD", "secret").split())
 
         async def read_password() -> str:
             return "secret"
@@ -49,6 +53,7 @@ async def test_a_user_with_the_rules_of_the_page_may_do_all_that_a_node_does(tmp
         await engine.ring(b"ding")
         await listens(engine)
         await registers(engine)
+        await shares(engine)
         await engine.leave("a", "0" * 16)
         await engine.close()
 
@@ -65,6 +70,16 @@ async def registers(engine: RedisEngine) -> None:
     await registry.told(*me, owner, b"x", GROUP, is_told=True)
     assert await registry.returned(*me) == {}
     assert await registry.holds("0" * 16, [GROUP]) == [False]
+
+
+async def shares(engine: RedisEngine) -> None:
+    """What a node does about polls that nodes share."""
+    me, queue, epoch = "0" * 16, b"x", "1" * 16
+    assert [each.holder for each in await engine.lease(me, [Wanted(queue, epoch, "hold")])] == [me]
+    assert await engine.put(me, queue, epoch, 1, b"entry", memory=1 << 20)
+    assert (await engine.entries(queue, epoch, 0, max_bytes=100)).entries == (b"entry",)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(engine.hear(lambda _: None), 0.2)
 
 
 async def listens(engine: RedisEngine) -> None:

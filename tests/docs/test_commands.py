@@ -64,6 +64,7 @@ NOT_RUN = {
     r"make .*": "takes minutes or serves; that the target exists is tested here, and CI makes most of them",
     r"icws bench.*": "measures for minutes; its options are tested here, its scenarios in tests/bench",
     r"python -m pytest benchmarks/.*": "measures for minutes",
+    r"python -m benchmarks\.sdk .*": "measures for a minute, and needs Node.js; tests/interop drives the same package",
     r"python -m tests\.faults.*": "takes minutes; tests/faults has a slice of its schedules and its options",
     r"curl http://127\.0\.0\.1:9464/metrics": "the port of the installed unit may be taken",
     r"npm install .*": "needs a registry; the versions are tested here",
