@@ -1,5 +1,6 @@
 """Writes of files that are whole or did not happen, whatever a full disk, a crash or another process does."""
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -57,13 +58,17 @@ def _draft(file: Path, data: bytes, mode: int) -> Path:
     return draft
 
 
+_WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""How a file system says that it has no links, or no more."""
+
+
 def _place(draft: Path, file: Path) -> None:
     # A rename would replace what another process has put there meanwhile; a link does not.
     try:
         os.link(draft, file)
-    except FileExistsError:
-        raise
-    except OSError:
+    except OSError as error:
+        if error.errno not in _WITHOUT_LINKS:
+            raise
         # A file system without links, as that of a memory stick: the name is taken first, so that nothing is replaced.
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         try:

@@ -73,7 +73,7 @@ class Api:
             raise IcUnreachable("the IC", "there is no endpoint to ask")
         endpoint, reply = endpoints[0], None
         known = self._known.get((endpoint.url, kind))
-        version = VERSIONS[kind][0] if known is None else self._order(endpoint, kind)[0]
+        version = tried = VERSIONS[kind][0] if known is None else self._order(endpoint, kind)[0]
         try:
             reply = await using.send(endpoint, _path(version, kind, canister_id), body, timeout_s=timeout_s)
             if known is not None:
@@ -97,7 +97,8 @@ class Api:
                 if failed is not None:  # the attempt above, of the same endpoint
                     if not failed.is_of_version:
                         raise failed.error
-                    versions = versions[1:]
+                    # By its number: another request may have found out meanwhile which versions there are.
+                    versions = [each for each in versions if each != tried]
                 reply, version = await self._send(
                     using, endpoint, versions, path_of, body, kind=kind, timeout_s=timeout_s
                 )

@@ -67,7 +67,8 @@ def save_identity(identity: KeyIdentity, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     try:
         make_private_folders(path.parent)
-        # Linked into place, so that neither a crash nor another process that starts sees half a key.
+        # Linked into place, where the file system has links: neither a crash nor another process that starts sees half
+        # a key.
         write_new(path, identity.to_pem(), mode=0o600)
     except FileExistsError:
         raise KeyUnusable(f"{path} exists already and is not overwritten") from None

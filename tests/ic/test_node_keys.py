@@ -138,6 +138,7 @@ async def test_what_another_node_of_the_gateway_got_is_verified_as_an_own_reply(
     with pytest.raises(QuerySignatureInvalid):
         await reread(body=again.body)
     assert isinstance((await reread(body=again.body, signatures=REPORT))[1], QuerySignatureInvalid)
+    assert await reread(body=again.body, signatures=OFF) == (again.arg, None)
     with pytest.raises(QuerySignatureInvalid):
         await reread(body=changed(reply={"arg": TEXT.encode("Hello, fool!")})(got.body))
     with pytest.raises(Malformed, match="not about this query"):

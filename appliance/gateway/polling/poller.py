@@ -260,7 +260,9 @@ class Poller:
 
     def shared_changed(self) -> None:
         """See SharingPoller."""
-        self._wake_up.set()
+        # What cannot be taken shortens no wait, and nothing shortens a back-off.
+        if self._follows or not (self.backoff.failures or self._shared.is_followed):
+            self._wake_up.set()
 
     @property
     def _follows(self) -> bool:

@@ -70,6 +70,19 @@ async def test_a_node_whose_polls_fail_asks_for_nobody() -> None:
         assert not world.missing(), "what the others get is enough for it"
 
 
+async def test_what_others_get_shortens_no_back_off() -> None:
+    async with sharing() as world:
+        failing = next(node for name, node in world.nodes.items() if name not in world.asking)
+        failing.is_failing = True
+        failing.position.opening_began()  # so that it has to ask for itself
+        await world.go_on(3)
+        asked = failing.asked
+        for _ in range(20):
+            world.write(world.clients[0])
+            await world.go_on(0.1)
+        assert failing.asked - asked <= 2
+
+
 async def test_without_the_engine_each_node_asks_at_once() -> None:
     async with sharing() as world:
         for node in world.nodes.values():
