@@ -27,7 +27,7 @@ from appliance.gateway.recording.event_bus import EventBus
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
 from appliance.gateway.recording.timeline import NO_POLL, PollRecord
-from appliance.gateway.sharing import Share, unshared
+from appliance.gateway.sharing import Share, Unshared, unshared
 from appliance.ic.principal import Principal
 from appliance.protocol.session import Generation
 
@@ -116,6 +116,7 @@ class Poller:
         self._opening = asyncio.Lock()
         position.begin(zero_is_end=zero_is_end, greets=generation != 0)
         self._shared = share(canister_id, self)
+        self._reader.keeps_answers = not isinstance(self._shared, Unshared)
         self._following = Following(self._shared, self._reader, position, self._deliveries, self._deliver)
 
     def nudge(self) -> None:

@@ -61,6 +61,9 @@ class QueueReader:
         self.latest = Poll(0, 0)
         self.polls = 0
         self.too_large: tuple[QueueTooLarge, int] | None = None
+        self.keeps_answers = False
+        """Whether polls keep what came. Only what is shared needs it: pages ahead would have it beside what was read of
+        it."""
         self._canister_id = canister_id
         self._generation = generation
         self._source = source
@@ -184,7 +187,8 @@ class QueueReader:
     async def _query(self, ask: Ask, poll: Poll, read: Callable[[Ask, EndpointReply], Awaitable[T]]) -> T:
         async def received(reply: EndpointReply) -> T:
             poll.received_ns, self._endpoints = self._clock(), reply.endpoints
-            poll.answer = Answer(reply.query, reply.body)
+            if self.keeps_answers:
+                poll.answer = Answer(reply.query, reply.body)
             return await read(ask, reply)
 
         return await self._source.query_until(
