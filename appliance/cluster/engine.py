@@ -22,6 +22,9 @@ HELD_MS = 3600_000
 """Time that a place stays held without being confirmed (`Engine.hold`)."""
 CLOSING_MS = 300_000
 """Time that a close call keeps a place from being taken over, if its end is never reported: it expires before."""
+ENDED_MS = 300_000
+"""Time that the end of a session is known by its place: a claim of it that comes only then, on its way until now, would
+hold the place for nobody, and keep others from telling the canister of their clients."""
 MAX_CLAIM_MS = 600_000
 """An opening message expires within five minutes. Where envelopes are not verified, its expiry may be anything."""
 

@@ -18,6 +18,7 @@ from appliance.cluster import scripts
 from appliance.cluster.engine import (
     CLOSING_MS,
     DEAD_MS,
+    ENDED_MS,
     FORGOTTEN_MS,
     HELD_MS,
     MAX_CLAIM_MS,
@@ -154,7 +155,7 @@ class RedisEngine:
     async def released(self, node: str, incarnation: str, place: Place) -> None:
         """See Engine."""
         with answers():
-            await self._released([self._place(place)], [node, incarnation])
+            await self._released([self._place(place)], [node, incarnation, ENDED_MS])
 
     async def ring(self, message: bytes) -> None:
         """See Engine."""

@@ -1,7 +1,8 @@
 """What nodes do at Redis in one step: each script is atomic, and costs one round trip.
 
 Values of the key of a place: ``h:SINCE:INCARNATION:NODE`` while a process has a session, ``c:SINCE:INCARNATION:NODE``
-while it makes its close call (SINCE: ms since 1970, by the clock of the engine). The key of a node holds its
+while it makes its close call (SINCE: ms since 1970, by the clock of the engine). After that ``e:`` with the same says
+for a while that the session has ended: whoever asks who has the place finds nobody. The key of a node holds its
 incarnation and the number of its last heartbeat. The key ``doubt`` holds until when claims are doubted (ms since 1970,
 by the clock of the engine): an engine that has lost what it held has no such key, and is known by that.
 """
@@ -72,8 +73,16 @@ PLACE = r"""
 local function place_of(key)
   return string.match(redis.call('GET', key) or '', '^([hc]):(%d+):(%x+):(.*)$')
 end
+-- Since when the last session of a place, and at which node, is known to have been ended.
+local function ended_of(key)
+  return string.match(redis.call('GET', key) or '', '^e:(%d+):%x+:(.*)$')
+end
 local function hold(key, state, since, incarnation, node, ms)
   redis.call('SET', key, state .. ':' .. string.format('%.0f', since) .. ':' .. incarnation .. ':' .. node, 'PX', ms)
+end
+local function let_go(key, incarnation, node, ms)
+  local state, at, process, name = place_of(key)
+  if state == 'c' and process == incarnation and name == node then hold(key, 'e', at, process, name, ms) end
 end
 local function lives(prefix, node, incarnation)
   return string.sub(redis.call('GET', prefix .. node) or '', 1, #incarnation) == incarnation
@@ -105,6 +114,7 @@ if was_given(ARGV[7], ARGV[2]) then return 'given' end
 if is_placed then
   local state, at, process, node = place_of(KEYS[2])
   if state == 'c' and node ~= ARGV[1] and lives(ARGV[6], node, process) then return 'leaving' end
+  at = at or ended_of(KEYS[2])
   -- Where the clock of the engine was set back, what was written before lies ahead and says nothing.
   is_placed = not (at and tonumber(at) > since and tonumber(at) <= now)
 end
@@ -137,7 +147,10 @@ for i, key in ipairs(KEYS) do
   local is_later = at and tonumber(at) >= since and tonumber(at) <= now
   -- Here a client waits for its earlier close call, and has a later time then.
   local is_closing = state == 'c' and node ~= ARGV[1] and lives(ARGV[4] .. 'node:', node, process)
-  if not (state and (is_closing or is_later)) or (state == 'h' and node == ARGV[1]) then
+  -- Another node that ended a session did so without knowing of this one: only of its own does a node know the end.
+  local ended, ender = ended_of(key)
+  local is_ended = ended and ender == ARGV[1] and tonumber(ended) > since and tonumber(ended) <= now
+  if not is_ended and (not (state and (is_closing or is_later)) or (state == 'h' and node == ARGV[1])) then
     hold(key, 'h', since, ARGV[2], ARGV[1], ARGV[3])
   end
 end
@@ -166,8 +179,7 @@ all keys, ms after which a node is silent."""
 RELEASED = (
     PLACE
     + """
-local state, at, process, node = place_of(KEYS[1])
-if state == 'c' and process == ARGV[2] and node == ARGV[1] then redis.call('DEL', KEYS[1]) end
+let_go(KEYS[1], ARGV[2], ARGV[1], ARGV[3])
 """
 )
-"""Keys: place. Arguments: node, incarnation."""
+"""Keys: place. Arguments: node, incarnation, ms that the end is known."""

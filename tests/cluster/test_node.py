@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from appliance.cluster import contact, doorbell, node, rings
-from appliance.cluster.engine import DEAD_MS, HELD_MS, SILENT_MS, Facts, NameHeld, OtherFacts
+from appliance.cluster.engine import DEAD_MS, HELD_MS, SILENT_MS, Facts, Held, NameHeld, OtherFacts
 from appliance.cluster.seal import Seal
 from appliance.crypto import SigningKey
 from appliance.errors import (
@@ -325,6 +325,33 @@ async def test_a_claim_that_was_delayed_takes_no_place_that_its_own_node_is_clos
             await other.node.claim(claim(b"", group=GROUP.group), nobody)
 
 
+@pytest.mark.parametrize("command", ["claim", "hold"])
+async def test_what_is_delayed_until_its_session_has_ended_holds_no_place(command: str):
+    """For nobody, and another node would take it for a living session, and tell no canister that its client left."""
+    board = Board()
+    async with (
+        beating(MemoryEngine(board), "a", settle_s=0) as it,
+        beating(MemoryEngine(board), "b", settle_s=0) as other,
+    ):
+        passing(board, 1, it, other)
+        sent_ms, process = board.now_ms, it.node.incarnation
+        assert await it.node.claim(claim(b"", group=GROUP.group), nobody) is True
+        passing(board, 1, it, other)
+        assert await it.node.release(GROUP) == "free"
+        it.node.released(GROUP)
+        await until(lambda: board.holder(GROUP) is None)
+        if command == "claim":
+            board.claim("a", process, claim(b"", group=GROUP.group), NOW_NS, sent_ms)
+        else:
+            board.hold("a", process, [Held(GROUP, sent_ms)])
+        assert await other.node.release(GROUP) == "free"
+        other.node.released(GROUP)
+        await until(lambda: board.holder(GROUP) is None)
+        passing(board, 1, it, other)
+        assert await it.node.claim(claim(b"", group=GROUP.group), nobody) is True
+        assert await other.node.release(GROUP) == "taken"
+
+
 async def test_a_close_call_of_a_process_that_died_keeps_nobody_from_confirming_the_place():
     board = Board()
     engine = MemoryEngine(board)
@@ -360,7 +387,7 @@ async def test_nobody_takes_over_a_place_while_a_living_node_closes_it():
         with pytest.raises(ClientLeaving):
             await other.node.claim(claim(b"", group=GROUP.group), nobody)
         it.node.released(GROUP)
-        await until(lambda: not board.places)
+        await until(lambda: board.holder(GROUP) is None)
         assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is True
 
 

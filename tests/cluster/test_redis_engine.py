@@ -132,6 +132,25 @@ async def test_a_claim_stands_as_long_as_its_opening_and_not_for_ever(server: Re
         assert await engine.claim("a", "0" * 16, late, now_ns=NOW_NS, since_ms=SENT_MS) == "doubted"
 
 
+@pytest.mark.parametrize("command", ["claim", "hold"])
+async def test_what_is_delayed_until_its_session_has_ended_holds_no_place(server: RedisServer, command: str):
+    place, opening = Place(CANISTER, b"x"), claim(b"", group=b"x")
+    async with engine_at(server.url, name=f"ended-{command}") as engine:
+        for name in ("a", "b"):
+            await engine.beat(beat(name, incarnation=name * 16))
+        assert await engine.claim("a", "a" * 16, opening, now_ns=NOW_NS, since_ms=SENT_MS) == "granted"
+        assert await engine.release("a", "a" * 16, place) == "free"
+        await engine.released("a", "a" * 16, place)
+        if command == "claim":
+            await engine.claim("a", "a" * 16, opening, now_ns=NOW_NS, since_ms=1)
+        else:
+            await engine.hold("a", "a" * 16, [Held(place, 1)])
+        assert await engine.release("b", "b" * 16, place) == "free"
+        await engine.released("b", "b" * 16, place)
+        await engine.claim("a", "a" * 16, opening, now_ns=NOW_NS, since_ms=SENT_MS)
+        assert await engine.release("b", "b" * 16, place) == "taken"
+
+
 async def test_an_engine_that_lost_what_it_held_doubts_until_all_openings_of_before_have_expired(server: RedisServer):
     async with engine_at(server.url, name="doubt") as engine, Redis.from_url(server.url) as raw:
         await engine.beat(beat("a"))

@@ -11,6 +11,7 @@ from typing import Any
 from appliance.cluster.engine import (
     CLOSING_MS,
     DEAD_MS,
+    ENDED_MS,
     FORGOTTEN_MS,
     HELD_MS,
     MAX_CLAIM_MS,
@@ -81,6 +82,8 @@ class Board:
         self._swept_ms = self.now_ms
         self.openings = {key: value for key, value in self.openings.items() if value[1] > self.now_ms}
         self.places = {key: value for key, value in self.places.items() if value[1] > self.now_ms}
+        if len(self) >= self.limit:  # what has ended is the first to go
+            self.places = {key: value for key, value in self.places.items() if value[0][0] != "ended"}
 
     def make_room(self) -> None:
         """Raises EngineAway where there is none, as an engine does whose memory is full."""
@@ -117,6 +120,11 @@ class Board:
     def living(self, value: tuple[Any, int] | None) -> Any:
         """A value with its end, unless that has come."""
         return None if value is None or value[1] <= self.now_ms else value[0]
+
+    def holder(self, place: Place) -> tuple[str, int, str, str] | None:
+        """Who has a session of a place, or makes its close call: state, since when, incarnation and node."""
+        found = self.living(self.places.get(place))
+        return None if found is None or found[0] == "ended" else found
 
     def lives(self, incarnation: str, node: str) -> bool:
         """Whether a process holds the name of a node."""
@@ -205,7 +213,9 @@ class Board:
             before = self.living(self.places.get(place))
             is_kept = before is not None and (
                 (before[0] == "closing" and before[3] != node and self.lives(*before[2:]))
-                or since_ms <= before[1] <= self.now_ms
+                or (before[0] != "ended" and since_ms <= before[1] <= self.now_ms)
+                # Another node that ended a session did so without knowing of this one.
+                or (before[::3] == ("ended", node) and since_ms < before[1] <= self.now_ms)
             )
             if not is_kept or (before is not None and (before[0], before[3]) == ("held", node)):
                 self.places[place] = ("held", since_ms, incarnation, node), self.now_ms + HELD_MS
@@ -215,7 +225,7 @@ class Board:
         name = self.living(self.names.get(node))
         if name is None or not name.startswith(incarnation):
             return "unknown"
-        before = self.living(self.places.get(place))
+        before = self.holder(place)
         if before is not None and before[3] != node:
             if self.lives(*before[2:]):
                 return "taken"
@@ -254,6 +264,6 @@ class Board:
 
     def released(self, node: str, incarnation: str, place: Place) -> None:
         """See Engine."""
-        before = self.living(self.places.get(place))
+        before = self.holder(place)
         if before is not None and (before[0], *before[2:]) == ("closing", incarnation, node):
-            del self.places[place]
+            self.places[place] = ("ended", *before[1:]), self.now_ms + ENDED_MS

@@ -20,6 +20,9 @@ class Places(Protocol):
     def living(self, value: tuple[Any, int] | None) -> Any:
         """A value with its end, unless that has come."""
 
+    def holder(self, place: Place) -> tuple[str, int, str, str] | None:
+        """Who has a session of a place, or makes its close call: state, since when, incarnation and node."""
+
     def lives(self, incarnation: str, node: str) -> bool:
         """Whether a process holds the name of a node."""
 
@@ -130,7 +133,7 @@ class RegistryBoard:
             self.drop(owner, key)
             return "taken"
         if place.group:
-            held = board.living(board.places.get(place))
+            held = board.holder(place)
             if held is not None:
                 state, _, holder, name = held
                 if board.lives(holder, name) and (name != node or (state == "held" and not is_own)):
@@ -177,7 +180,7 @@ class RegistryBoard:
 
     def holds(self, incarnation: str, places: Sequence[Place]) -> list[bool]:
         """See Registry."""
-        held = [self.board.living(self.board.places.get(each)) for each in places]
+        held = [self.board.holder(each) for each in places]
         return [each is not None and (each[0], each[2]) == ("held", incarnation) for each in held]
 
     def someone_silent(self, but: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Literal, cast
 
 from redis.asyncio import Redis
 
-from appliance.cluster.engine import CLOSING_MS, FORGOTTEN_MS, SILENT_MS
+from appliance.cluster.engine import CLOSING_MS, ENDED_MS, FORGOTTEN_MS, SILENT_MS
 from appliance.cluster.redis_answers import answers, info_of, place_key, word
 from appliance.cluster.registry import scripts
 from appliance.cluster.registry.clients import INCARNATION_CHARS
@@ -106,7 +106,7 @@ class RedisRegistry:
         """See Registry."""
         with answers():
             args: list[str | bytes | int] = [self._prefix, node, incarnation, owner.node, field, int(is_told), KNOWN_MS]
-            await self._told(self._key(place), args)
+            await self._told(self._key(place), [*args, ENDED_MS])
 
     async def returned(self, node: str, incarnation: str) -> Mapping[bytes, int]:
         """See Registry."""

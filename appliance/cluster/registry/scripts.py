@@ -147,10 +147,7 @@ TOLD = (
     + PLACE
     + """
 local prefix, node, incarnation, owner, field = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if KEYS[1] then
-  local state, at, process, name = place_of(KEYS[1])
-  if state == 'c' and process == incarnation and name == node then redis.call('DEL', KEYS[1]) end
-end
+if KEYS[1] then let_go(KEYS[1], incarnation, node, ARGV[8]) end
 local telling = prefix .. 'telling:' .. owner
 local teller, since, entry = string.match(redis.call('HGET', telling, field) or '', '^(%x+):[^:]*:(%d+):(.*)$')
 if teller ~= incarnation then return end
@@ -168,7 +165,7 @@ end
 """
 )
 """Keys: place, or none. Arguments: prefix, node, incarnation, node that had the client, field, 1 where it was told,
-ms that it is known."""
+ms that it is known, ms that the end of a session is known by its place."""
 
 RETURNED = """
 local key = ARGV[1] .. 'given:' .. ARGV[2]

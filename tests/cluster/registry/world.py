@@ -58,7 +58,8 @@ class Session:
     closes: int = 0
     is_told: bool = False
     is_excused: bool = False
-    """A process ended during its close call: nobody knows whether it was made."""
+    """A process ended during its close call, or before the heartbeat with which it tells the engine that it made one:
+    nobody knows whether it was made."""
 
     @property
     def group(self) -> tuple[str, bytes]:
@@ -196,6 +197,11 @@ class World:
         self.note(f"{name} is killed")
         process = self.processes.pop(name)
         process.has_ended = True
+        ledger = process.node.own.ledger
+        forgotten = {each for each, value in ledger.batch(ledger.waiting).items() if value is None}
+        for session in self.every:
+            if session.process is process and field_of(CANISTER, session.known.client_key) in forgotten:
+                session.is_excused |= session.closes == 1
         for each in process.due:
             if each.ticks is not None:
                 for session in self.of(each.known):
