@@ -42,6 +42,8 @@ class Ledger:
             return False
         self.bytes = total
         self._sizes[field] = size
+        if field in self._changes:  # a removal that waits, or is on its way, must not remove this one
+            self._changes[field] = value
         return True
 
     def put(self, field: bytes, value: bytes) -> None:

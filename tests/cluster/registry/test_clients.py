@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.cluster.registry.clients import decode, encode, field_of
@@ -68,6 +68,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(0, 400))
+@example([("remove", b"k", b""), ("reserve", b"k", b"")], 400)
 def test_the_engine_has_in_the_end_what_the_ledger_has_and_no_more_than_its_limit(steps, limit):
     ledger, engine, wanted = Ledger(limit), dict[bytes, bytes](), dict[bytes, bytes]()
     for name, field, value in steps:
