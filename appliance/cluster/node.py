@@ -118,6 +118,7 @@ class Node:
         self._claiming = Claiming(self, engine, self.own, clock=clock, monotonic=monotonic, unplaced=self._unplaced)
         self.answering = Answering(lambda: self.seals, lambda: self.incarnation)
         self._releasing = asyncio.Semaphore(settings.commands // 2)
+        self._unreleased: set[Place] = set()
 
     @property
     def seal(self) -> Seal:
@@ -208,6 +209,8 @@ class Node:
             await self._confirm()
             self.own.confirm()
         self.own.ledger.limit = self.settings.registry
+        for place in list(self._unreleased):
+            await self._send_released(place, is_vital=True)
         await self.own.flush()
         if self._gateway is not None:
             await self.speaking.look(self._gateway, self.settings.give_up_after)
@@ -326,7 +329,9 @@ class Node:
         if not place.group:
             return "free"
         async with self._releasing:  # many leave at once, and none of them is in a hurry
-            if not self.contact.is_settled(self._monotonic(), self._settle_s):
+            # The end of an earlier close call, if the engine were told of it later, would let go of the place.
+            is_ending = place in self._unreleased or self.own.is_ending(place)
+            if is_ending or not self.contact.is_settled(self._monotonic(), self._settle_s):
                 return "unknown"
             try:
                 return await self.commands.run(
@@ -337,12 +342,19 @@ class Node:
 
     def released(self, place: Place) -> None:
         """See Nodes."""
-        if place.group and self.contact.state == "joined":
-            self._tasks.start(self._released(place))
+        if place.group:
+            self._unreleased.add(place)
+            if self.contact.state == "joined":
+                self._tasks.start(self._released(place))
 
     async def _released(self, place: Place) -> None:
-        with suppress(EngineAway):  # then it ends by itself, after engine.CLOSING_MS
-            await self.commands.run(lambda: self._engine.released(self.name, self.incarnation, place), self.timeout_s)
+        with suppress(EngineAway):  # then the engine is told with the next heartbeat that it answers
+            await self._send_released(place, is_vital=False)
+
+    async def _send_released(self, place: Place, *, is_vital: bool) -> None:
+        released = partial(self._engine.released, self.name, self.incarnation, place)
+        await self.commands.run(released, self.timeout_s, is_vital=is_vital)
+        self._unreleased.discard(place)
 
     def know(self, known: Known) -> None:
         """See Nodes."""
@@ -355,6 +367,8 @@ class Node:
     async def may_tell(self, known: Known) -> Holding:
         """See Nodes."""
         async with self._releasing:
+            if known.place in self._unreleased:
+                return "unknown"  # as above
             is_settled = self.contact.is_settled(self._monotonic(), self._settle_s)
             return await self.own.may_tell(known, is_settled=is_settled)
 

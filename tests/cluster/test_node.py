@@ -391,6 +391,31 @@ async def test_nobody_takes_over_a_place_while_a_living_node_closes_it():
         assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is True
 
 
+async def test_a_close_call_begins_once_the_engine_knows_the_end_of_the_last_one_of_its_place():
+    board = Board()
+    async with beating(MemoryEngine(board), "a", settle_s=0) as it, beating(MemoryEngine(board), "b") as other:
+        assert await it.node.release(GROUP) == "free"
+        it.node.released(GROUP)
+        assert await it.node.release(GROUP) == "unknown"
+        await until(lambda: not it.node._unreleased)
+        assert await it.node.release(GROUP) == "free"
+        with pytest.raises(ClientLeaving):
+            await other.node.claim(claim(b"", group=GROUP.group), nobody)
+
+
+async def test_a_close_call_that_ends_while_the_engine_is_away_keeps_the_place_no_longer_than_that():
+    board = Board()
+    engine = MemoryEngine(board)
+    async with beating(engine, "a", settle_s=0) as it, beating(MemoryEngine(board), "b", settle_s=0) as other:
+        assert await it.node.release(GROUP) == "free"
+        engine.is_away = True
+        it.node.released(GROUP)
+        await it.beat()
+        engine.is_away = False
+        await it.beat()
+        assert await other.node.release(GROUP) == "free"
+
+
 async def test_a_node_that_died_closes_nothing_any_more():
     board = Board()
     async with beating(MemoryEngine(board), "b") as other:

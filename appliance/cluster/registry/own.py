@@ -112,7 +112,7 @@ class OwnClients:
         if process.contact.state != "joined" or (place.group and not is_settled):
             return alone
         owner, field = self._owner(known), field_of(known.canister_id, known.client_key)
-        if (owner, field) in self._untold:
+        if (owner, field) in self._untold or self.is_ending(place):
             return "unknown"
         try:
             answer = await process.commands.run(
@@ -124,6 +124,10 @@ class OwnClients:
             self.ledger.remove(field)
         self.counts["taken"] += answer == "taken" and known.node != ""
         return answer
+
+    def is_ending(self, place: Place) -> bool:
+        """Whether a close call of this place has ended, and the engine was not told yet."""
+        return place.group != b"" and any(each.place == place for each in self._untold.values())
 
     def have_told(self, known: Known, *, is_told: bool) -> None:
         """See Nodes. Where the engine cannot be told now, it is with the next `flush`."""

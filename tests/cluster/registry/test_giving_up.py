@@ -378,6 +378,27 @@ async def test_a_key_of_v0_that_came_back_since_is_reported_with_a_close_call_of
         assert ended == [("client 1", "yes"), ("client 2", "maybe")]
 
 
+async def test_the_end_of_one_close_call_does_not_let_go_of_the_place_during_the_next():
+    """Clients of two nodes that died, with one place: two sessions of a principal."""
+    async with house("a", "b", "c", "d") as it:
+        first, second = client(1, "v1"), client(2, "v1")._replace(principal=client(1, "v1").principal)
+        await it.opens("a", first)
+        await it.opens("b", second)
+        it.answers |= {address("a"): "silent", address("b"): "silent"}
+        await it.pass_time(AFTER_S + 2, "c", "d")
+        (speaking,) = (each for each in it.nodes.values() if len(each.local.to_tell) == 2)
+        one, other = speaking.local.to_tell
+        other_node = it.nodes["d" if speaking is it.nodes["c"] else "c"]
+        assert await speaking.node.may_tell(one) == "free"
+        speaking.node.have_told(one, is_told=True)
+        assert await speaking.node.may_tell(other) == "unknown"
+        await until(lambda: not speaking.node.own._untold)
+        assert await speaking.node.may_tell(other) == "free"
+        await until(lambda: it.board.holder(first.place) is not None)
+        with pytest.raises(ClientLeaving):
+            await it.opens(other_node.node.name, client(3, "v1")._replace(principal=first.principal))
+
+
 async def test_a_process_that_is_given_up_claims_nothing():
     async with house("a", "b") as it:
         it.answers[address("a")] = "silent"
