@@ -12,7 +12,7 @@ import structlog
 
 from tests.cluster.registry import world
 
-SEEDS = (*range(25), 164, 301, 395, 575)
+SEEDS = (*range(25), 164, 301, 395, 575, 67, 192)
 """Those behind the range found what was wrong once."""
 
 

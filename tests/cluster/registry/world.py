@@ -252,12 +252,13 @@ class World:
             return
         request_id = b"" if generation == "v0" else number.to_bytes(32, "big")
         claim = Claim(known.place, known.client, key, request_id, NOW_NS + 240 * 10**9, known)
-        unknown = node.claims["unknown"]
+        unknown, delayed = node.claims["unknown"], len(engine.delayed)
         try:
             await node.claim(claim, lambda _: None)
         except GatewayError:
             return
         if node.claims["unknown"] > unknown and self._is_being_closed(session):
+            del engine.delayed[delayed:]  # nor is it claimed: it would hold the place for a session that never was
             return  # as above
         node.know(known)
         self.every.append(session)
@@ -370,7 +371,8 @@ class World:
         teller = self.processes.get(due.name)
         due.is_alone |= teller is None or teller.engine.is_away or teller.node.contact.state != "joined"
         # A node that was given up while it was only cut off may have told of a client itself.
-        session.is_excused |= due.is_alone or session.process.was_given_up
+        is_given = teller is not None and teller.node.incarnation in self.board.registry.given
+        session.is_excused |= due.is_alone or session.process.was_given_up or is_given
         if session.closes > 1 and not (session.is_excused or self.counts["flushed"]):
             raise Violation(f"{session.known.client} was told of twice")
 
