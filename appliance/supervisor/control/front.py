@@ -44,6 +44,10 @@ _MERGED: dict[str, Callable[[merging.Answers, int | None], dict[str, Any]]] = {
     "/v1/canisters": lambda found, _: merging.canisters(found),
 }
 """Views of what all workers have, and how they are merged; the second argument is the query ``limit``."""
+_OF_ONE = re.compile(r"/v1/tokens(/.*)?|/v1/config/plan")
+"""Changes that one worker makes for all: there is one file of tokens, which every process reads again. It is the first
+worker, which has the audit log.
+"""
 _PASSED_ON = ("accept", "if-match", "content-type", "last-event-id")
 QUERY_TIMEOUT_S = 10.0
 """For a worker to say what it has. One that hangs is left out, and its watchdog ends it."""
@@ -152,6 +156,8 @@ class Front:
             return await self._merged(question, merging.closed)
         if path == "/v1/drain":
             return await self._merged(self._divided(question), merging.drain)
+        if _OF_ONE.fullmatch(path):
+            return _passed_on(await self._ask(self._supervisor.workers[0], question))
         return _passed_on(await self._changes.make(question))
 
     def _divided(self, question: Question) -> Question:

@@ -35,6 +35,8 @@ class Answering:
     asked: list[tuple[str, bytes, dict[bytes, bytes]]] = field(default_factory=list)
     signals: list[int] = field(default_factory=list)
     hangs_up: bool = False
+    pid: int = 1
+    targets: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.ready = asyncio.Event()
@@ -48,6 +50,7 @@ class Answering:
         while more:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
+        self.targets.append(f"{scope['path']}?{scope['query_string'].decode()}".removesuffix("?"))
         self.asked.append((scope["path"], body, dict(scope["headers"])))
         if self.hangs_up:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99")]})
