@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import structlog
 
@@ -24,8 +25,14 @@ class Changes:
         self._supervisor = supervisor
         self._changed = changed
         self._lock = asyncio.Lock()
-        self.is_on_trial = False
-        """Whether the last change has to be confirmed."""
+        self._confirm_by: datetime | None = None
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether the last change of the configuration has to be confirmed, and can still be: afterwards the workers
+        have rolled it back by themselves.
+        """
+        return self._confirm_by is not None and datetime.now(UTC) < self._confirm_by
 
     async def make(self, question: Question) -> Answer:
         """Have the first worker make a change, then the others. Where one refuses what another has made, that is rolled
@@ -53,7 +60,7 @@ class Changes:
                     await self._take_back(made, first)
                     return refusal
                 made.append(worker)
-            self.is_on_trial = _is_on_trial(first)
+            self._confirm_by = _confirm_by(first, self._confirm_by)
             await self._changed()
             return first
 
@@ -92,11 +99,16 @@ def _result(answer: Answer) -> object:
         return None
 
 
-def _is_on_trial(answer: Answer) -> bool:
+def _confirm_by(answer: Answer, before: datetime | None) -> datetime | None:
+    """The time that an answer names; the one before where it is about something else than the configuration."""
     try:
-        return answer.json.get("confirm_by") is not None
+        said = answer.json
+        if "confirm_by" not in said:
+            return before
+        found = said["confirm_by"]
+        return datetime.fromisoformat(found) if isinstance(found, str) else None
     except ValueError:
-        return False
+        return before
 
 
 def _without_saving(question: Question) -> Question:

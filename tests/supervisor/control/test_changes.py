@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ from appliance.worker.role import Role
 
 APPLIED = {"result": "applied", "confirm_by": None}
 APPLY = Question("POST", "/v1/config/apply", None, b'{"save": true}', {"if-match": "1-x"})
+
+
+def in_hours(hours: float) -> str:
+    """A time as the API writes it."""
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
 
 
 @dataclass
@@ -146,13 +152,23 @@ async def test_nothing_changes_while_a_worker_is_not_ready(tmp_path: Path) -> No
         assert not any(each.asked for each in it.workers)
 
 
-async def test_a_trial_is_known(tmp_path: Path) -> None:
+async def test_a_trial_is_known_until_it_is_confirmed(tmp_path: Path) -> None:
     async with supervised(tmp_path) as (it, changes, _):
-        it.workers[0].answer = {"result": "applied", "confirm_by": "2026-01-01T00:00:00Z"}
+        it.workers[0].answer = {"result": "applied", "confirm_by": in_hours(1)}
         await changes.make(APPLY)
+        assert changes.is_on_trial
+        it.workers[0].answer = {"level": "debug"}  # of a change of something else
+        await changes.make(Question("PUT", "/v1/log"))
         assert changes.is_on_trial
         it.workers[0].answer = {"result": "confirmed", "confirm_by": None}
         await changes.make(Question("POST", "/v1/config/confirm"))
+        assert not changes.is_on_trial
+
+
+async def test_a_trial_ends_by_itself_too(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        it.workers[0].answer = {"result": "applied", "confirm_by": in_hours(-1)}
+        await changes.make(APPLY)
         assert not changes.is_on_trial
 
 
