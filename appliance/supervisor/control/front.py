@@ -7,6 +7,7 @@ answers for all, where all have the same to say.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -21,6 +22,7 @@ from appliance.control.http.problems import Conflict, Invalid, MethodNotAllowed,
 from appliance.control.models import Worker as Shown
 from appliance.control.models import Workers
 from appliance.control.observe.metrics_server import METRICS_TYPE
+from appliance.control.routes.other_nodes import EVERY
 from appliance.control.routes.routing import JsonRequest
 from appliance.errors import RestartUnderWay, WorkerAway
 from appliance.gateway.sockets.http import HEALTH_PATHS
@@ -49,6 +51,7 @@ _OF_ONE = re.compile(r"/v1/tokens(/.*)?|/v1/config/plan")
 worker, which has the audit log.
 """
 _PASSED_ON = ("accept", "if-match", "content-type", "last-event-id")
+CLOSE = "/v1/sessions/close"
 QUERY_TIMEOUT_S = 10.0
 """For a worker to say what it has. One that hangs is left out, and its watchdog ends it."""
 
@@ -84,17 +87,21 @@ class Front:
             return self._events.response(request, require(actor, "viewer"))
         if path.startswith("/v1/workers"):
             return self._workers(path, method, actor)
+        if (node := request.query_params.get("node")) is not None:
+            if node != EVERY or (method != "GET" and path != CLOSE):
+                return _passed_on(await self._ask(self._supervisor.workers[0], question))
+            question = replace(question, target=_without(question.target, "node"))
         return await (self._view(path, question) if method == "GET" else self._change(path, question))
 
     async def _question(self, request: JsonRequest, actor: Actor | None) -> tuple[Worker | None, Question]:
         """The request as a worker gets it, and the worker that it names."""
         query = parse_qsl(request.url.query, keep_blank_values=True)
         number = next((value for name, value in query if name == "worker"), None)
-        rest = urlencode([each for each in query if each[0] != "worker"])
         headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
         body = b"" if request.method in ("GET", "HEAD") else await request.body()
         target = request.scope.get("raw_path", request.url.path.encode()).decode("ascii")
-        question = Question(request.method, f"{target}?{rest}" if rest else target, actor, body, headers)
+        whole = _without(f"{target}?{request.url.query}", "worker")
+        question = Question(request.method, whole, actor, body, headers)
         if number is None:
             return None, question
         found = next((each for each in self._supervisor.workers if str(each.role.number) == number), None)
@@ -152,7 +159,7 @@ class Front:
     # --- changes ------------------------------------------------------------------------------------------------------
 
     async def _change(self, path: str, question: Question) -> Response:
-        if path == "/v1/sessions/close":
+        if path == CLOSE:
             return await self._merged(question, merging.closed)
         if path == "/v1/drain":
             return await self._merged(self._divided(question), merging.drain)
@@ -245,6 +252,13 @@ def _shown(worker: Worker) -> Shown:
         started_at=timestamp(worker.started_at_ns) if worker.started_at_ns else None,
         problem=worker.problem,
     )
+
+
+def _without(target: str, name: str) -> str:
+    """Path and query without one parameter."""
+    path, _, query = target.partition("?")
+    rest = urlencode([each for each in parse_qsl(query, keep_blank_values=True) if each[0] != name])
+    return f"{path}?{rest}" if rest else path
 
 
 def _refused(answers: dict[int, Answer]) -> Answer | None:

@@ -52,3 +52,32 @@ async def test_what_one_does_for_all_the_first_worker_alone_is_asked(tmp_path: P
         it.workers[1].status = 409  # the file has it already
         assert await sent(it, changes, method, path, {}) == (200, {"token": "icws_secret"})
         assert [each.paths for each in it.workers] == [[path], [], []]
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("POST", "/v1/config/apply?node=b"),
+        ("POST", "/v1/config/apply?node=%2A"),
+        ("POST", "/v1/sessions/close?node=b"),
+        ("GET", "/v1/sessions?node=b"),
+    ],
+)
+async def test_what_is_meant_for_another_node_the_first_worker_alone_passes_on(
+    tmp_path: Path, method: str, target: str
+) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        it.workers[0].answer = {"items": ["of b"]}
+        assert await sent(it, changes, method, target, {}) == (200, {"items": ["of b"]})
+        assert [each.targets for each in it.workers] == [[target], [], []]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/sessions"), ("POST", "/v1/sessions/close")])
+async def test_all_nodes_are_all_workers_each_asked_for_its_own(tmp_path: Path, method: str, path: str) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        for each in it.workers:
+            each.answer = {"items": [], "next": None, "matched": 1, "closed": 1}
+        status, said = await sent(it, changes, method, f"{path}?node=*&limit=5", {})
+        assert status == 200
+        assert said.get("matched", 3) == 3
+        assert [each.targets for each in it.workers] == [[f"{path}?limit=5"]] * 3
