@@ -15,11 +15,12 @@ from starlette.types import Receive, Scope, Send
 
 from appliance.config.fields.address import UnixAddress
 from appliance.control.auth.access import VOUCHED
-from appliance.control.http.problems import Unavailable
+from appliance.control.http.problems import Invalid, Unavailable
 from appliance.control.http.server import Server
 from appliance.errors import WorkerAway
 from appliance.supervisor.control.asking import Question, ask
-from appliance.supervisor.control.changes import ROLL_BACK, Changes
+from appliance.supervisor.control.changes import CONFIRM, ROLL_BACK, Changes
+from appliance.supervisor.supervisor import HAND_ON
 from appliance.worker.role import Role
 
 APPLIED = {"result": "applied", "confirm_by": None}
@@ -170,6 +171,24 @@ async def test_a_trial_ends_by_itself_too(tmp_path: Path) -> None:
         it.workers[0].answer = {"result": "applied", "confirm_by": in_hours(-1)}
         await changes.make(APPLY)
         assert not changes.is_on_trial
+
+
+async def test_a_worker_whose_trial_ended_before_it_was_confirmed_is_replaced(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as (it, changes, followed):
+        it.workers[0].answer = {"result": "confirmed", "confirm_by": None}
+        it.workers[1].status = 409
+        assert (await changes.make(Question("POST", CONFIRM))).is_good
+        assert [each.signals for each in it.workers] == [[], [HAND_ON], []]
+        assert [each.paths for each in it.workers] == [[CONFIRM]] * 3
+        assert followed == ["changed"]
+
+
+async def test_a_trial_that_each_worker_would_judge_by_itself_is_refused(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        body = b'{"confirm_within_s": 60, "keep_if_healthy": true}'
+        with pytest.raises(Invalid, match="keep_if_healthy: cannot be used with several workers"):
+            await changes.make(Question("POST", "/v1/config/apply", None, body))
+        assert not any(each.asked for each in it.workers)
 
 
 async def test_the_sender_is_vouched_for_and_a_worker_that_is_not_there_is_away(tmp_path: Path) -> None:
