@@ -12,13 +12,23 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import orjson
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from appliance.control.auth.access import ACTOR, Actor, require
 from appliance.control.http.encoding import timestamp
-from appliance.control.http.problems import Conflict, Invalid, MethodNotAllowed, NotFound, Problem, Unavailable, answer
+from appliance.control.http.problems import (
+    Conflict,
+    Invalid,
+    MethodNotAllowed,
+    NodeFailed,
+    NotFound,
+    Problem,
+    Unavailable,
+    answer,
+)
 from appliance.control.models import Worker as Shown
 from appliance.control.models import Workers
 from appliance.control.observe.metrics_server import METRICS_TYPE
@@ -33,6 +43,8 @@ from appliance.supervisor.control.events import MergedEvents
 from appliance.supervisor.control.metrics import render
 from appliance.supervisor.supervisor import Supervisor
 from appliance.supervisor.worker import Worker
+
+_log = structlog.get_logger(__name__)
 
 _SESSION = re.compile(r"/v1/sessions/[^/]+(/story)?")
 _MERGED: dict[str, Callable[[merging.Answers, int | None], dict[str, Any]]] = {
@@ -185,9 +197,10 @@ class Front:
             raise NotFound(f"there is nothing at {path[:100]}")
         if method != allowed:
             raise MethodNotAllowed(f"{method} is not supported here; use {allowed}", headers={"Allow": allowed})
-        require(actor, "viewer" if method == "GET" else "admin")
+        sender = require(actor, "viewer" if method == "GET" else "admin")
         if method == "POST":
             self._restart()
+            _log.info("the workers are restarted", actor=sender.name, address=sender.address)
         return _json(self.workers().model_dump())
 
     def _restart(self) -> None:
@@ -225,7 +238,9 @@ class Front:
         return await ask(worker.role.number, worker.role.control, question)
 
     async def _ask_all(self, question: Question) -> dict[int, Answer]:
-        """What each says. Raises WorkerAway where nobody answers."""
+        """What each says. Raises WorkerAway where nobody answers, and NodeFailed where one does not say whether it has
+        made a change that the others have made.
+        """
 
         async def one(worker: Worker) -> Answer:
             return await ask(worker.role.number, worker.role.control, question, timeout_s=QUERY_TIMEOUT_S)
@@ -238,6 +253,9 @@ class Front:
         for each in said:
             if isinstance(each, BaseException) and (not answers or not isinstance(each, WorkerAway)):
                 raise each
+        silent = [str(each) for each in said if isinstance(each, WorkerAway)]
+        if silent and question.method != "GET":
+            raise NodeFailed(f"{'; '.join(silent)}. The other workers did what was asked; ask again")
         return answers
 
 

@@ -6,18 +6,20 @@ from typing import Any
 import orjson
 import pytest
 from starlette.types import Message
+from structlog.testing import capture_logs
 
 from appliance.control.auth.access import ACTOR, Actor
 from appliance.supervisor.control.changes import Changes
 from appliance.supervisor.control.events import MergedEvents
 from appliance.supervisor.control.front import Front
+from appliance.supervisor.supervisor import Orders, Supervisor
 from tests.supervisor.control.test_changes import Supervised, supervised
 
 ADMIN = Actor("alice", "admin", "unix")
 
 
 async def sent(
-    it: Supervised, changes: Changes, method: str, target: str, body: object = None
+    it: Supervised | Supervisor, changes: Changes, method: str, target: str, body: object = None
 ) -> tuple[int, dict[str, Any]]:
     """The status and the answer of a request to the supervisor."""
     path, _, query = target.partition("?")
@@ -81,3 +83,25 @@ async def test_all_nodes_are_all_workers_each_asked_for_its_own(tmp_path: Path, 
         assert status == 200
         assert said.get("matched", 3) == 3
         assert [each.targets for each in it.workers] == [[f"{path}?limit=5"]] * 3
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/sessions/close"), ("POST", "/v1/drain")])
+async def test_a_worker_that_does_not_say_what_it_did_is_named(tmp_path: Path, method: str, path: str) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        for each in it.workers:
+            each.answer = {"matched": 1, "closed": 1}
+        it.workers[1].hangs_up = True
+        status, said = await sent(it, changes, method, path, {})
+        assert status == 504
+        assert said["detail"].startswith("worker 2 does not answer: ")
+
+
+async def test_who_restarts_the_workers_is_in_the_log(tmp_path: Path) -> None:
+    async with supervised(tmp_path, 1) as (_, changes, _):
+        supervisor = Supervisor(Orders(1, tmp_path, [], "a", None))
+        with capture_logs() as log:
+            await sent(supervisor, changes, "POST", "/v1/workers/restart")
+        assert supervisor.is_restarting
+        supervisor.stop()
+        [line] = [each for each in log if each["event"] == "the workers are restarted"]
+        assert (line["actor"], line["address"]) == (ADMIN.name, ADMIN.address)
