@@ -323,7 +323,7 @@ class _DataPlane:
             change.commit()
             self._identities.follow(self._gateway.verifier)  # of one age, for calls as for polls
             if self._node is not None and new.cluster is not None:
-                self._node.settings = new.cluster
+                self._node.follow(new.cluster)
 
         return ImmediateChange(commit)
 

@@ -81,7 +81,7 @@ class Node:
         settle_s: float = SETTLE_S,
         seal: Seal,
     ) -> None:
-        """``clock`` is ns since 1970. ``settings`` may be replaced while the node runs."""
+        """``clock`` is ns since 1970."""
         self.name = name
         self.cluster = settings.name
         self.settings = settings
@@ -124,6 +124,12 @@ class Node:
     def seal(self) -> Seal:
         """What this node proves with that it wrote something."""
         return self.seals[0]
+
+    def follow(self, settings: Cluster) -> None:
+        """Use these settings from now on, except for the address: this node answers where it began to, and a worker
+        nowhere, whatever the configuration names.
+        """
+        self.settings = settings.model_copy(update={"peer": self.settings.peer})
 
     def follow_seal(self, seal: Seal) -> None:
         """Prove with another identity from now on, and believe the earlier ones."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import shutil
 import signal
 import sys
@@ -70,8 +71,12 @@ async def supervise(begun: Start, command: Sequence[str], count: int) -> int:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """A folder for the sockets between supervisor and workers. Its path must be short (unix(7)), and it is private."""
-    folder = Path(tempfile.mkdtemp(prefix="icws-"))
+    """A folder for the sockets between supervisor and workers. Its path must be short (unix(7)), and it is private.
+
+    Under systemd it is in the runtime directory of the unit: what is in /tmp is removed when it is old.
+    """
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or None
+    folder = Path(tempfile.mkdtemp(prefix="icws-", dir=runtime))
     try:
         yield folder
     finally:

@@ -197,6 +197,7 @@ class Supervisor:
 
     async def _replace(self, worker: Worker) -> None:
         """Raises WorkerFailed."""
+        worker.restarts = type(worker.restarts)()  # only what fails from now on counts
         before = worker.starts
         if worker.state != "down":
             self._awaited.add(worker)

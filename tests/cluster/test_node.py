@@ -679,3 +679,13 @@ def test_a_doorbell_names_its_sender_by_the_incarnation():
         assert len(bytes.fromhex(it.node.incarnation)) == rings.SENDER_BYTES
 
     asyncio.run(main())
+
+
+async def test_a_worker_advertises_no_address_where_it_does_not_answer_after_a_reload():
+    board = Board()
+    async with beating(MemoryEngine(board), settings={"peer": None}) as it:
+        loaded = it.node.settings.model_copy(update={"peer": "10.0.0.1:9700", "give_up_after": 77.0})
+        it.node.follow(loaded)
+        await it.beat()
+        assert it.node.settings.give_up_after == 77.0
+        assert not (await it.node.nodes())[0].info.peer

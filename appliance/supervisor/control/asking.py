@@ -1,8 +1,9 @@
 """Asks a worker at its own control socket. HTTP/1.1 over a Unix socket, one request a connection."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,10 +53,10 @@ class Answer:
         return found
 
 
-async def ask(number: int, socket: Path, question: Question, *, timeout_s: float = TIMEOUT_S) -> Answer:
-    """Ask worker ``number`` at its socket. Raises WorkerAway."""
+async def ask(number: int, path: Path, question: Question, *, timeout_s: float = TIMEOUT_S) -> Answer:
+    """Ask worker ``number`` at its socket, ``path``. Raises WorkerAway."""
     try:
-        async with asyncio.timeout(timeout_s), _answer(socket, question) as (head, data):
+        async with asyncio.timeout(timeout_s), _answer(path, question) as (head, data):
             body = bytearray()
             async for part in data:
                 body += part
@@ -67,19 +68,21 @@ async def ask(number: int, socket: Path, question: Question, *, timeout_s: float
 
 
 @asynccontextmanager
-async def stream(number: int, socket: Path, question: Question) -> AsyncIterator[AsyncIterator[bytes]]:
+async def stream(number: int, path: Path, question: Question) -> AsyncIterator[AsyncIterator[bytes]]:
     """The body of an answer that does not end. Raises WorkerAway."""
     try:
-        async with _answer(socket, question) as (_, data):
+        async with _answer(path, question) as (_, data):
             yield data
     except (OSError, EOFError, h11.ProtocolError) as error:
         raise WorkerAway(number, str(error) or type(error).__name__) from error
 
 
 @asynccontextmanager
-async def _answer(socket: Path, question: Question) -> AsyncIterator[tuple[h11.Response, AsyncIterator[bytes]]]:
-    reader, writer = await asyncio.open_unix_connection(str(socket))
-    try:
+async def _answer(path: Path, question: Question) -> AsyncIterator[tuple[h11.Response, AsyncIterator[bytes]]]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+        one.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(one, str(path))
         connection = h11.Connection(h11.CLIENT)
         actor = question.actor
         said = None if actor is None else [actor.name, actor.role, actor.address]
@@ -91,22 +94,23 @@ async def _answer(socket: Path, question: Question) -> AsyncIterator[tuple[h11.R
             *question.headers.items(),
         ]
         request = h11.Request(method=question.method, target=question.target, headers=headers)
-        for event in (request, h11.Data(data=question.body), h11.EndOfMessage()):
-            writer.write(connection.send(event) or b"")
-        head = await _next(connection, reader)
+        events = (request, h11.Data(data=question.body), h11.EndOfMessage())
+        # A worker that refuses does not read the rest, and what it says can be read all the same. A stream of asyncio
+        # would drop that.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            await loop.sock_sendall(one, b"".join(connection.send(event) or b"" for event in events))
+        head = await _next(connection, one)
         if not isinstance(head, h11.Response):
             raise EOFError("it closed the connection without an answer")
-        yield head, _data(connection, reader)
-    finally:
-        writer.close()
+        yield head, _data(connection, one)
 
 
-async def _data(connection: h11.Connection, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    while isinstance(event := await _next(connection, reader), h11.Data):
+async def _data(connection: h11.Connection, one: socket.socket) -> AsyncIterator[bytes]:
+    while isinstance(event := await _next(connection, one), h11.Data):
         yield bytes(event.data)
 
 
-async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> object:
+async def _next(connection: h11.Connection, one: socket.socket) -> object:
     while (event := connection.next_event()) is h11.NEED_DATA:
-        connection.receive_data(await reader.read(READ_BYTES))
+        connection.receive_data(await asyncio.get_running_loop().sock_recv(one, READ_BYTES))
     return event

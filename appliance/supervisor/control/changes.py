@@ -3,18 +3,22 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
+import orjson
 import structlog
 
-from appliance.control.http.problems import Unavailable
+from appliance.control.http.problems import Conflict, Invalid, Unavailable
+from appliance.control.models import Fault
 from appliance.errors import WorkerAway
 from appliance.supervisor.control.asking import Answer, Question, ask
-from appliance.supervisor.supervisor import Supervisor
+from appliance.supervisor.supervisor import HAND_ON, Supervisor
 from appliance.supervisor.worker import Worker
 
 _log = structlog.get_logger(__name__)
 
 ROLL_BACK = "/v1/config/rollback"
+CONFIRM = "/v1/config/confirm"
 
 
 class Changes:
@@ -24,16 +28,23 @@ class Changes:
         self._supervisor = supervisor
         self._changed = changed
         self._lock = asyncio.Lock()
-        self.is_on_trial = False
-        """Whether the last change has to be confirmed."""
+        self._confirm_by: datetime | None = None
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether the last change of the configuration has to be confirmed, and can still be: afterwards the workers
+        have rolled it back by themselves.
+        """
+        return self._confirm_by is not None and datetime.now(UTC) < self._confirm_by
 
     async def make(self, question: Question) -> Answer:
         """Have the first worker make a change, then the others. Where one refuses what another has made, that is rolled
-        back. Returns the answer of the first worker, or the refusal. Raises Unavailable, and WorkerAway where the first
-        worker does not answer.
+        back. Returns the answer of the first worker, or the refusal. Raises Unavailable, Invalid for a trial that each
+        worker would judge by itself, and WorkerAway where the first worker does not answer.
 
         Once begun it goes on, also where its sender is gone.
         """
+        _check(question)
         return await asyncio.shield(asyncio.ensure_future(self._make(question)))
 
     async def _make(self, question: Question) -> Answer:
@@ -53,7 +64,7 @@ class Changes:
                     await self._take_back(made, first)
                     return refusal
                 made.append(worker)
-            self.is_on_trial = _is_on_trial(first)
+            self._confirm_by = _confirm_by(first, self._confirm_by)
             await self._changed()
             return first
 
@@ -65,6 +76,11 @@ class Changes:
             _log.error("a worker did not answer to a change, and is started again", cause=str(error))
             worker.send(9)
             return None  # it starts with the configuration that the others have
+        if said.status == Conflict.status and question.target.partition("?")[0] == CONFIRM:
+            # Its trial ended in the moment before: it has rolled back what the first worker keeps.
+            _log.error("a worker has rolled back what is confirmed, and is replaced", worker=worker.role.number)
+            worker.send(HAND_ON)
+            return None
         return None if said.is_good else said
 
     async def _take_back(self, made: list[Worker], first: Answer) -> None:
@@ -85,6 +101,19 @@ async def _ask(worker: Worker, question: Question) -> Answer:
     return await ask(worker.role.number, worker.role.control, question)
 
 
+def _check(question: Question) -> None:
+    """Raises Invalid."""
+    try:
+        body = orjson.loads(question.body)
+    except orjson.JSONDecodeError:
+        return  # the worker says what is wrong with it
+    if isinstance(body, dict) and body.get("keep_if_healthy"):
+        problem = "cannot be used with several workers, as each would judge by itself: confirm the trial"
+        raise Invalid(
+            f"keep_if_healthy: {problem}", errors=[Fault(place="body", key="keep_if_healthy", problem=problem)]
+        )
+
+
 def _result(answer: Answer) -> object:
     try:
         return answer.json.get("result")
@@ -92,11 +121,16 @@ def _result(answer: Answer) -> object:
         return None
 
 
-def _is_on_trial(answer: Answer) -> bool:
+def _confirm_by(answer: Answer, before: datetime | None) -> datetime | None:
+    """The time that an answer names; the one before where it is about something else than the configuration."""
     try:
-        return answer.json.get("confirm_by") is not None
+        said = answer.json
+        if "confirm_by" not in said:
+            return before
+        found = said["confirm_by"]
+        return datetime.fromisoformat(found) if isinstance(found, str) else None
     except ValueError:
-        return False
+        return before
 
 
 def _without_saving(question: Question) -> Question:

@@ -7,20 +7,32 @@ answers for all, where all have the same to say.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import orjson
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from appliance.control.auth.access import ACTOR, Actor, require
 from appliance.control.http.encoding import timestamp
-from appliance.control.http.problems import Conflict, Invalid, MethodNotAllowed, NotFound, Problem, Unavailable, answer
+from appliance.control.http.problems import (
+    Conflict,
+    Invalid,
+    MethodNotAllowed,
+    NodeFailed,
+    NotFound,
+    Problem,
+    Unavailable,
+    answer,
+)
 from appliance.control.models import Worker as Shown
 from appliance.control.models import Workers
 from appliance.control.observe.metrics_server import METRICS_TYPE
+from appliance.control.routes.other_nodes import EVERY
 from appliance.control.routes.routing import JsonRequest
 from appliance.errors import RestartUnderWay, WorkerAway
 from appliance.gateway.sockets.http import HEALTH_PATHS
@@ -31,6 +43,8 @@ from appliance.supervisor.control.events import MergedEvents
 from appliance.supervisor.control.metrics import render
 from appliance.supervisor.supervisor import Supervisor
 from appliance.supervisor.worker import Worker
+
+_log = structlog.get_logger(__name__)
 
 _SESSION = re.compile(r"/v1/sessions/[^/]+(/story)?")
 _MERGED: dict[str, Callable[[merging.Answers, int | None], dict[str, Any]]] = {
@@ -44,7 +58,12 @@ _MERGED: dict[str, Callable[[merging.Answers, int | None], dict[str, Any]]] = {
     "/v1/canisters": lambda found, _: merging.canisters(found),
 }
 """Views of what all workers have, and how they are merged; the second argument is the query ``limit``."""
+_OF_ONE = re.compile(r"/v1/tokens(/.*)?|/v1/config/plan")
+"""Changes that one worker makes for all: there is one file of tokens, which every process reads again. It is the first
+worker, which has the audit log.
+"""
 _PASSED_ON = ("accept", "if-match", "content-type", "last-event-id")
+CLOSE = "/v1/sessions/close"
 QUERY_TIMEOUT_S = 10.0
 """For a worker to say what it has. One that hangs is left out, and its watchdog ends it."""
 
@@ -80,17 +99,21 @@ class Front:
             return self._events.response(request, require(actor, "viewer"))
         if path.startswith("/v1/workers"):
             return self._workers(path, method, actor)
+        if (node := request.query_params.get("node")) is not None:
+            if node != EVERY or (method != "GET" and path != CLOSE):
+                return _passed_on(await self._ask(self._supervisor.workers[0], question))
+            question = replace(question, target=_without(question.target, "node"))
         return await (self._view(path, question) if method == "GET" else self._change(path, question))
 
     async def _question(self, request: JsonRequest, actor: Actor | None) -> tuple[Worker | None, Question]:
         """The request as a worker gets it, and the worker that it names."""
         query = parse_qsl(request.url.query, keep_blank_values=True)
         number = next((value for name, value in query if name == "worker"), None)
-        rest = urlencode([each for each in query if each[0] != "worker"])
         headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
         body = b"" if request.method in ("GET", "HEAD") else await request.body()
         target = request.scope.get("raw_path", request.url.path.encode()).decode("ascii")
-        question = Question(request.method, f"{target}?{rest}" if rest else target, actor, body, headers)
+        whole = _without(f"{target}?{request.url.query}", "worker")
+        question = Question(request.method, whole, actor, body, headers)
         if number is None:
             return None, question
         found = next((each for each in self._supervisor.workers if str(each.role.number) == number), None)
@@ -148,10 +171,12 @@ class Front:
     # --- changes ------------------------------------------------------------------------------------------------------
 
     async def _change(self, path: str, question: Question) -> Response:
-        if path == "/v1/sessions/close":
+        if path == CLOSE:
             return await self._merged(question, merging.closed)
         if path == "/v1/drain":
             return await self._merged(self._divided(question), merging.drain)
+        if _OF_ONE.fullmatch(path):
+            return _passed_on(await self._ask(self._supervisor.workers[0], question))
         return _passed_on(await self._changes.make(question))
 
     def _divided(self, question: Question) -> Question:
@@ -172,9 +197,10 @@ class Front:
             raise NotFound(f"there is nothing at {path[:100]}")
         if method != allowed:
             raise MethodNotAllowed(f"{method} is not supported here; use {allowed}", headers={"Allow": allowed})
-        require(actor, "viewer" if method == "GET" else "admin")
+        sender = require(actor, "viewer" if method == "GET" else "admin")
         if method == "POST":
             self._restart()
+            _log.info("the workers are restarted", actor=sender.name, address=sender.address)
         return _json(self.workers().model_dump())
 
     def _restart(self) -> None:
@@ -212,7 +238,9 @@ class Front:
         return await ask(worker.role.number, worker.role.control, question)
 
     async def _ask_all(self, question: Question) -> dict[int, Answer]:
-        """What each says. Raises WorkerAway where nobody answers."""
+        """What each says. Raises WorkerAway where nobody answers, and NodeFailed where one does not say whether it has
+        made a change that the others have made.
+        """
 
         async def one(worker: Worker) -> Answer:
             return await ask(worker.role.number, worker.role.control, question, timeout_s=QUERY_TIMEOUT_S)
@@ -225,6 +253,9 @@ class Front:
         for each in said:
             if isinstance(each, BaseException) and (not answers or not isinstance(each, WorkerAway)):
                 raise each
+        silent = [str(each) for each in said if isinstance(each, WorkerAway)]
+        if silent and question.method != "GET":
+            raise NodeFailed(f"{'; '.join(silent)}. The other workers did what was asked; ask again")
         return answers
 
 
@@ -239,6 +270,13 @@ def _shown(worker: Worker) -> Shown:
         started_at=timestamp(worker.started_at_ns) if worker.started_at_ns else None,
         problem=worker.problem,
     )
+
+
+def _without(target: str, name: str) -> str:
+    """Path and query without one parameter."""
+    path, _, query = target.partition("?")
+    rest = urlencode([each for each in parse_qsl(query, keep_blank_values=True) if each[0] != name])
+    return f"{path}?{rest}" if rest else path
 
 
 def _refused(answers: dict[int, Answer]) -> Answer | None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,21 @@ from starlette.types import Receive, Scope, Send
 
 from appliance.config.fields.address import UnixAddress
 from appliance.control.auth.access import VOUCHED
-from appliance.control.http.problems import Unavailable
+from appliance.control.http.problems import Invalid, Unavailable
 from appliance.control.http.server import Server
 from appliance.errors import WorkerAway
 from appliance.supervisor.control.asking import Question, ask
-from appliance.supervisor.control.changes import ROLL_BACK, Changes
+from appliance.supervisor.control.changes import CONFIRM, ROLL_BACK, Changes
+from appliance.supervisor.supervisor import HAND_ON
 from appliance.worker.role import Role
 
 APPLIED = {"result": "applied", "confirm_by": None}
 APPLY = Question("POST", "/v1/config/apply", None, b'{"save": true}', {"if-match": "1-x"})
+
+
+def in_hours(hours: float) -> str:
+    """A time as the API writes it."""
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
 
 
 @dataclass
@@ -35,6 +42,8 @@ class Answering:
     asked: list[tuple[str, bytes, dict[bytes, bytes]]] = field(default_factory=list)
     signals: list[int] = field(default_factory=list)
     hangs_up: bool = False
+    pid: int = 1
+    targets: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.ready = asyncio.Event()
@@ -48,6 +57,7 @@ class Answering:
         while more:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
+        self.targets.append(f"{scope['path']}?{scope['query_string'].decode()}".removesuffix("?"))
         self.asked.append((scope["path"], body, dict(scope["headers"])))
         if self.hangs_up:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99")]})
@@ -143,14 +153,42 @@ async def test_nothing_changes_while_a_worker_is_not_ready(tmp_path: Path) -> No
         assert not any(each.asked for each in it.workers)
 
 
-async def test_a_trial_is_known(tmp_path: Path) -> None:
+async def test_a_trial_is_known_until_it_is_confirmed(tmp_path: Path) -> None:
     async with supervised(tmp_path) as (it, changes, _):
-        it.workers[0].answer = {"result": "applied", "confirm_by": "2026-01-01T00:00:00Z"}
+        it.workers[0].answer = {"result": "applied", "confirm_by": in_hours(1)}
         await changes.make(APPLY)
+        assert changes.is_on_trial
+        it.workers[0].answer = {"level": "debug"}  # of a change of something else
+        await changes.make(Question("PUT", "/v1/log"))
         assert changes.is_on_trial
         it.workers[0].answer = {"result": "confirmed", "confirm_by": None}
         await changes.make(Question("POST", "/v1/config/confirm"))
         assert not changes.is_on_trial
+
+
+async def test_a_trial_ends_by_itself_too(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        it.workers[0].answer = {"result": "applied", "confirm_by": in_hours(-1)}
+        await changes.make(APPLY)
+        assert not changes.is_on_trial
+
+
+async def test_a_worker_whose_trial_ended_before_it_was_confirmed_is_replaced(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as (it, changes, followed):
+        it.workers[0].answer = {"result": "confirmed", "confirm_by": None}
+        it.workers[1].status = 409
+        assert (await changes.make(Question("POST", CONFIRM))).is_good
+        assert [each.signals for each in it.workers] == [[], [HAND_ON], []]
+        assert [each.paths for each in it.workers] == [[CONFIRM]] * 3
+        assert followed == ["changed"]
+
+
+async def test_a_trial_that_each_worker_would_judge_by_itself_is_refused(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        body = b'{"confirm_within_s": 60, "keep_if_healthy": true}'
+        with pytest.raises(Invalid, match="keep_if_healthy: cannot be used with several workers"):
+            await changes.make(Question("POST", "/v1/config/apply", None, body))
+        assert not any(each.asked for each in it.workers)
 
 
 async def test_the_sender_is_vouched_for_and_a_worker_that_is_not_there_is_away(tmp_path: Path) -> None:
