@@ -42,6 +42,8 @@ class Ledger:
             return False
         self.bytes = total
         self._sizes[field] = size
+        if field in self._changes:
+            self._changes[field] = value  # it may be removed by a batch that is under way
         return True
 
     def put(self, field: bytes, value: bytes) -> None:
