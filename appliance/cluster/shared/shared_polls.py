@@ -171,6 +171,8 @@ class SharedPolls:
         for stream, want, lease in zip(streams, wanted, leases, strict=True):
             if self._streams.get(stream.queue) is stream and stream.leased(want, lease, own, until):
                 self._read(stream)
+            elif stream.has_unwritten:  # it was got before the engine knew that this node asks
+                self._work(stream)
 
     def _stand_alone(self) -> None:
         if not self._is_on:
@@ -223,6 +225,8 @@ class SharedPolls:
             pass
         finally:
             stream.is_busy = False
+            if stream.has_unwritten:  # it became the one that asks meanwhile
+                self._work(stream)
 
     def _work(self, stream: Stream) -> None:
         if stream.is_urgent:

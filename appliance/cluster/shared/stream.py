@@ -186,7 +186,9 @@ class Stream:
         """
         if self.role != "following" or asked != (self.epoch, self.number) or not found.epoch:
             return None
-        if found.epoch != self.epoch:
+        # A lease that ended is given anew with the same epoch, if its holder did not notice: the engine stood still. What
+        # it replays all the same is sealed under its number.
+        if found.epoch != self.epoch or found.last < self.number:
             self._follow(found.epoch, found.last)
             return None
         if found.first <= self.number:
@@ -219,9 +221,14 @@ class Stream:
         self._doubts += 1
         self._owed = None
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether there is an entry to write."""
+        return self.role == "asking" and bool(self._unwritten)
+
     def next_unwritten(self) -> tuple[int, bytes] | None:
         """The number and the bytes of the next entry to write."""
-        if self.role != "asking" or not self._unwritten:
+        if not self.has_unwritten:
             return None
         number = self.number + 1
         return number, entries.seal(self._seal, self.queue, self.epoch, number, self._unwritten[0])

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from appliance.cluster.shared.leases import LEASE_MS, Mode
 from appliance.cluster.shared.stream import ENDED_S, OWED_S
+from appliance.gateway.sharing import Answer
 from tests.cluster.shared.world import World, rest
 
 
@@ -152,6 +154,61 @@ async def test_what_is_heard_by_nobody_is_read_with_the_next_beat() -> None:
         await world.go_on(0.8)
         assert not world.missing()
         assert sum(node.asked - before[name] for name, node in world.nodes.items() if name not in world.asking) <= 2
+
+
+async def test_what_is_got_while_a_read_is_under_way_is_written_after_it() -> None:
+    async with sharing("ab") as world:
+        [node] = others(world)
+        stream, written = next(iter(node.polls._streams.values())), node.polls.counts["written"]
+        node.engine.stall()
+        node.polls._read(stream)
+        await rest()
+        take_over(world, node, stream)
+        take_over(world, node, stream)  # the engine has heard that it knows
+        stream.asked(1, Answer(b"query", b"reply"), is_plain=True)
+        node.engine.go_on()
+        await rest()
+        assert node.polls.counts["written"] == written + 1
+
+
+async def test_what_is_got_before_the_engine_knows_who_asks_is_written_with_the_next_beat() -> None:
+    async with sharing("ab") as world:
+        [node] = others(world)
+        stream, written = next(iter(node.polls._streams.values())), node.polls.counts["written"]
+        take_over(world, node, stream)
+        stream.asked(1, Answer(b"query", b"reply"), is_plain=True)
+        await node.beat()
+        assert node.polls.counts["written"] == written + 1
+
+
+def take_over(world: World, node: Any, stream: Any) -> None:
+    """This node asks from now on."""
+    wanted = stream.wanted()
+    mode: Mode = "hold" if stream.role == "asking" else "seize"
+    [lease] = world.board.leases.lease(node.incarnation, [wanted._replace(mode=mode)], world.board.now_ms)
+    assert not stream.leased(wanted, lease, node.incarnation, world.now_s + LEASE_MS / 1000)
+    assert stream.role == "asking"
+
+
+async def test_an_engine_that_stood_still_for_longer_than_a_lease_is_believed_again() -> None:
+    async with sharing("ab") as world:
+        [node] = others(world)
+        for client in world.clients:
+            world.write(client)
+        await world.go_on(1)
+        [stream] = node.polls._streams.values()
+        assert stream.number
+        world.pass_time(2)  # the engine goes on with the beat of the node that asks
+        [asking] = world.asking
+        await world.nodes[asking].beat()
+        node.polls._read(stream)
+        await rest()
+        assert node.polls.problem is None
+        for client in world.clients:
+            world.write(client)
+        await world.go_on(2)
+        assert not world.missing()
+        assert node.polls.roles == {"following": 1}
 
 
 async def test_a_newcomer_is_asked_for_by_its_own_node() -> None:
