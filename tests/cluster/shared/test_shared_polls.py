@@ -1,14 +1,20 @@
 """Nodes that share the polls of a canister, on a virtual clock."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
+from appliance.cluster.commands import Commands
+from appliance.cluster.shared import shared_polls
 from appliance.cluster.shared.leases import LEASE_MS, Mode
 from appliance.cluster.shared.stream import ENDED_S, OWED_S
+from appliance.errors import EngineAway
 from appliance.gateway.sharing import Answer
+from appliance.ic.principal import Principal
 from tests.cluster.shared.world import World, rest
+from tests.gateway.clients import GATEWAY
 
 
 @asynccontextmanager
@@ -96,22 +102,52 @@ async def test_without_the_engine_each_node_asks_at_once() -> None:
         assert not world.missing()
 
 
-async def test_an_engine_that_stands_still_holds_up_the_messages_for_the_time_of_a_lease() -> None:
+class StandsStill(Commands):
+    """Each command takes its whole time, which passes at once."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(32)
+        self.world = world
+
+    async def run(self, command: Any, within_s: float, **options: Any) -> Any:
+        self.world.pass_time(within_s)
+        raise EngineAway(f"no answer within {within_s:g} s")
+
+
+class OtherQueue:
+    """The poller of another canister."""
+
+    demand = 1.0
+    can_hold = True
+
+    def shared_changed(self) -> None: ...
+
+
+@pytest.mark.parametrize("queues", [1, 4])
+async def test_an_engine_that_stands_still_holds_up_the_messages_for_the_time_of_a_lease(
+    queues: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_polls, "AT_ONCE", 1)
     async with sharing() as world:
-        for node in world.nodes.values():
-            node.polls._tasks.start(asyncio.sleep(0))
-            node.engine.stall()
+        for number in range(1, queues):
+            for node in world.nodes.values():
+                node.polls.share(GATEWAY, Principal(bytes([number])), OtherQueue())
+        await world.go_on(2)
+        [node, *_] = others(world)
+        following = node.polls.roles["following"]
+        leased = min(each._leased_until for each in node.polls._streams.values() if each.role == "following")
         for client in world.clients:
             world.write(client)
-        for _ in range(40):  # nothing is awaited that the engine would have to answer
-            world.pass_time(0.05)
-            for node in world.nodes.values():
-                for stream in node.polls._streams.values():
-                    stream.beat()
-                await node.turn()
-        assert not world.missing()
-        for node in world.nodes.values():
-            node.engine.go_on()
+        node.commands = StandsStill(world)
+        while world.now_s < leased:
+            await node.beat()
+        assert world.now_s == pytest.approx(leased), "a beat waits for no longer than the lease lasts"
+        assert node.polls.roles["following"] < following
+        for _ in range(10):
+            await node.beat()
+        assert not node.polls.roles["following"]
+        await node.turn()
+        assert all(client.received == client.sent for client in node.clients.values())
 
 
 async def test_an_engine_that_lost_everything_costs_polls_and_no_message() -> None:
