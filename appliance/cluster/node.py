@@ -112,7 +112,7 @@ class Node:
         self._gateway: LocalNode | None = None
         self._beats, self._replaces = 0, ""
         self._confirmed_at: float | None = None
-        self._was_beat_at = monotonic()
+        self._was_beat_at = self._pruned_at = monotonic()
         self.own = OwnClients(self, engine.registry, self._tasks, settings.registry)
         self.speaking = Speaking(self, engine.registry, self._tasks, monotonic=monotonic)
         self._claiming = Claiming(self, engine, self.own, clock=clock, monotonic=monotonic, unplaced=self._unplaced)
@@ -254,7 +254,7 @@ class Node:
         and go on as another process of this node. Raises EngineAway.
         """
         told = await self.speaking.told_in_the_name_of(self.incarnation)
-        places = [] if self._gateway is None else list(self._gateway.held())
+        places = list(self._held())
         taken = await self.speaking.taken_from(self.incarnation, places)
 
         def was_told(known: Known) -> Told:
@@ -278,10 +278,13 @@ class Node:
         if self.contact.state != before.state or before.failures == 0:
             _log.warning("this node goes on without its cluster", cluster=self.cluster, cause=str(error))
         self._doorbell.clear()
+        if (now := self._monotonic()) - self._pruned_at >= CONFIRM_S:  # with the engine, `_confirm` does
+            self._pruned_at = now
+            self._claiming.places.forget_others(set(self._held()), now)
 
     async def _confirm(self) -> None:
         """Confirm every place of this node, also those that the engine may have lost or given to another."""
-        held = self._claiming.held([] if self._gateway is None else list(self._gateway.held()))
+        held = self._claiming.held(list(self._held()))
         for start in range(0, len(held), CONFIRMED_AT_ONCE):
             part = held[start : start + CONFIRMED_AT_ONCE]
             await self.commands.run(
@@ -381,6 +384,9 @@ class Node:
     def have_told(self, known: Known, *, is_told: bool) -> None:
         """See Nodes."""
         self.own.have_told(known, is_told=is_told)
+
+    def _held(self) -> Iterable[Place]:
+        return () if self._gateway is None else self._gateway.held()
 
     def _known(self) -> Iterable[Known]:
         return () if self._gateway is None else self._gateway.known()

@@ -25,6 +25,9 @@ In a cluster a client may be back at another node by then, with a key (v0) or a 
 end there. So the cluster is asked first. A place that another node has taken over needs no close call; where nobody can
 say, because the engine is away, the close call is a late one, which waits until that is known.
 
+One that the canister does not know took the place of its client all the same, with its opening: it is given back, or
+the session at the node that had it before would not be reported when it leaves.
+
 One that leaves while another with the same ``after`` opens waits for the end of that: if it is open then, the canister
 has replaced the session that left, and the close call would end the new one.
 
@@ -108,6 +111,7 @@ class CloseCalls:
                 epoch.journal.remove(join.canister_id, join.client_key)
             if peer.is_journaled or peer.is_first_use:
                 self._nodes.forget(join.canister_id, join.client_key)
+            await self._give_back(join)
             return
         place = place_of(join)
         match await self._nodes.release(place):
@@ -120,6 +124,18 @@ class CloseCalls:
             case "free":
                 await self._call(join, call, peer, epoch)
                 self._nodes.released(place)
+
+    async def _give_back(self, join: Join) -> None:
+        """The opening of a client took its place from another node, maybe, and the canister does not know the client:
+        the session there must be reported when it leaves.
+        """
+        place = place_of(join)
+        # Whoever else has the place here gives it back. Another close call would lose it before its end.
+        others = self._by_predecessor.get((join.canister_id, join.after), ())
+        if not place.group or self._successions.has_other(join) or len(others) > 1:
+            return
+        if await self._nodes.release(place) == "free":
+            self._nodes.released(place)
 
     async def _call(self, join: Join, call: Call, peer: Peer, epoch: Epoch) -> None:
         open_then = list[bytes]()

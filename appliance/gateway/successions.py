@@ -40,6 +40,11 @@ class Successions:
         """Of each client with the same ``after`` that opens: whether it was open in the end."""
         return tuple(self._opening.get((join.canister_id, join.after), {}).values())
 
+    def has_other(self, join: Join) -> bool:
+        """Whether another client with the same ``after`` has a session that is open, or opens."""
+        place = (join.canister_id, join.after)
+        return bool(join.after) and (place in self._opening or place in self._holders)
+
     def opened(self, join: Join, client: Holder) -> None:
         """The session of a client has opened. Closes the one of its principal that was open before."""
         self._end(join, client, is_open=True)

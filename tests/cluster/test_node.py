@@ -189,6 +189,22 @@ async def test_without_the_engine_nobody_knows_and_nobody_waits():
         assert it.node.claims["unknown"] == 2
 
 
+async def test_places_without_a_session_are_forgotten_while_the_engine_is_away_too():
+    engine = MemoryEngine(Board())
+    engine.is_away = True
+    async with beating(engine) as it:
+        other = Place(CANISTER, b"other")
+        for place in (GROUP, other):
+            await it.node.claim(claim(b"", group=place.group), nobody)
+        it.local.places = [GROUP]
+        for _ in range(3):
+            it.now += node.CONFIRM_S
+            await it.beat()
+        assert it.node._claiming.places.since(GROUP) is not None
+        assert it.node._claiming.places.since(other) is None
+        assert len(it.node._claiming.places) == 1
+
+
 @pytest.mark.parametrize("is_used", [True, False])
 async def test_an_answer_that_comes_late_is_passed_on(is_used):
     board, late = Board(), []

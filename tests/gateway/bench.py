@@ -9,6 +9,7 @@ from appliance.config.schema import Config
 from appliance.crypto import Verifier
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.journal.journal import Journal
+from appliance.gateway.nodes import Nodes
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.peer import Peer
 from tests.gateway.clients import CANISTER, GATEWAY, Client
@@ -105,7 +106,9 @@ class Shell:
 class Bench:
     """One gateway, one fake IC with one canister, and the shells that were connected."""
 
-    def __init__(self, *, journal: Journal | None = None, ic: FakeIc | None = None, **config: object) -> None:
+    def __init__(
+        self, *, journal: Journal | None = None, ic: FakeIc | None = None, nodes: Nodes | None = None, **config: object
+    ) -> None:
         """``ic`` is another IC than that of ``canister``."""
         self.canister = FakeCanister(CANISTER, GATEWAY)
         self.ic = ic or FakeIc(self.canister)
@@ -119,6 +122,7 @@ class Bench:
             principal=GATEWAY,
             wake_up=self._wake_up,
             journal=journal,
+            nodes=nodes,
         )
 
     async def __aenter__(self) -> Self:

@@ -1,6 +1,6 @@
 """Since when a node holds its places: a value without I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from appliance.gateway.nodes import Place
 
@@ -19,6 +19,9 @@ class Places:
         if place.group:
             self._since[place] = at
 
+    def __len__(self) -> int:
+        return len(self._since)
+
     def since(self, place: Place) -> float | None:
         """When it was taken last; None where that is not known."""
         return self._since.get(place)
@@ -28,5 +31,10 @@ class Places:
         counts from now on.
         """
         held = {each: self._since.get(each, at) for each in places}
-        self._since = {each: since for each, since in self._since.items() if at - since < OPENING_S} | held
+        self.forget_others(held, at)
+        self._since |= held
         yield from held.items()
+
+    def forget_others(self, places: Collection[Place], at: float) -> None:
+        """Forget those that cannot open any more and are not among these."""
+        self._since = {each: since for each, since in self._since.items() if at - since < OPENING_S or each in places}

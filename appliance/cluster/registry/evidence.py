@@ -12,8 +12,9 @@ ASKED = 5
 """Questions in a row without an answer."""
 ASKED_WITHIN_S = 4.0
 """Seconds that lie between the first and the last of them at least."""
-FRESH_S = 3.0
-"""Age of the last question at most: whoever stood still meanwhile has seen nothing of that time."""
+FRESH_S = 6.0
+"""Age of the last question at most: whoever stood still meanwhile has seen nothing of that time. Questions begin with
+heartbeats, and each takes `peers.ANSWERED_WITHIN_S` where an address swallows packets."""
 
 Outcome = Literal["answered", "silent", "another"]
 """What came of a question: ``another`` process answered, so the one that had the address is gone from there."""

@@ -5,6 +5,7 @@ itself (``stream``).
 """
 
 import asyncio
+import math
 import secrets
 import time
 from collections import Counter
@@ -155,22 +156,36 @@ class SharedPolls:
         self._is_on = True
         if self._hearing is None:
             self._hearing = self._tasks.start(self._hear())
-        shared = [each for each in streams if each.is_shared()]
+        self._end_leases()
+        shared = [each for each in self._streams.values() if each.is_shared()]
         for start in range(0, len(shared), AT_ONCE):
-            await self._lease(shared[start : start + AT_ONCE])
-        for each in streams:
+            if not await self._lease(shared[start : start + AT_ONCE]):
+                break
+        self._end_leases()
+
+    def _end_leases(self) -> None:
+        for each in list(self._streams.values()):
             self._ended(each, each.beat())
 
-    async def _lease(self, streams: Sequence[Stream]) -> None:
+    def _wait_s(self) -> float:
+        """How long the engine may take for its answer: until the first lease ends."""
+        ends = min((each.follows_until for each in self._streams.values()), default=math.inf)
+        return max(0.0, min(LEASE_MS / 1000, ends - self._clock()))
+
+    async def _lease(self, streams: Sequence[Stream]) -> bool:
+        """Returns whether the engine has answered."""
         wanted = [each.wanted() for each in streams]
         own, until = self._node.incarnation, self._clock() + LEASE_MS / 1000
         try:
-            leases = await self._node.commands.run(lambda: self._engine.lease(own, wanted), LEASE_MS / 1000)
+            leases = await self._node.commands.run(lambda: self._engine.lease(own, wanted), self._wait_s())
         except EngineAway:
-            return  # `beat` ends the leases when their time has passed
+            return False  # `beat` ends the leases when their time has passed
         for stream, want, lease in zip(streams, wanted, leases, strict=True):
             if self._streams.get(stream.queue) is stream and stream.leased(want, lease, own, until):
                 self._read(stream)
+            elif stream.has_unwritten:  # it was got before the engine knew that this node asks
+                self._work(stream)
+        return True
 
     def _stand_alone(self) -> None:
         if not self._is_on:
@@ -223,6 +238,8 @@ class SharedPolls:
             pass
         finally:
             stream.is_busy = False
+            if stream.has_unwritten:  # it became the one that asks meanwhile
+                self._work(stream)
 
     def _work(self, stream: Stream) -> None:
         if stream.is_urgent:

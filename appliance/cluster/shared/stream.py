@@ -11,6 +11,7 @@ something on the way from the node that asks to this one is broken or lies, howe
 node shares the polls of this canister no more for `ENDED_S`.
 """
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Literal
@@ -163,6 +164,11 @@ class Stream:
         if was_following:
             self.poller.shared_changed()
 
+    @property
+    def follows_until(self) -> float:
+        """When it follows nobody any more, if it has no other lease by then."""
+        return self._leased_until if self.role == "following" else math.inf
+
     def beat(self) -> str | None:
         """Time has passed. Returns why the polls are not shared any more, where that begins now."""
         now = self._clock()
@@ -186,7 +192,9 @@ class Stream:
         """
         if self.role != "following" or asked != (self.epoch, self.number) or not found.epoch:
             return None
-        if found.epoch != self.epoch:
+        # A lease that ended is given anew with the same epoch, if its holder did not notice: the engine stood still.
+        # Entries of earlier numbers are sealed under these all the same.
+        if found.epoch != self.epoch or found.last < self.number:
             self._follow(found.epoch, found.last)
             return None
         if found.first <= self.number:
@@ -219,9 +227,14 @@ class Stream:
         self._doubts += 1
         self._owed = None
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether there is an entry to write."""
+        return self.role == "asking" and bool(self._unwritten)
+
     def next_unwritten(self) -> tuple[int, bytes] | None:
         """The number and the bytes of the next entry to write."""
-        if self.role != "asking" or not self._unwritten:
+        if not self.has_unwritten:
             return None
         number = self.number + 1
         return number, entries.seal(self._seal, self.queue, self.epoch, number, self._unwritten[0])

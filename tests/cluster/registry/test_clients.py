@@ -61,7 +61,7 @@ def test_an_entry_counts_for_its_node_its_process_and_its_client_alone(known: Kn
 
 # --- the ledger -------------------------------------------------------------------------------------------------------
 
-FIELDS = st.binary(min_size=1, max_size=1)
+FIELDS = st.sampled_from([b"x", b"y"])
 STEPS = st.lists(
     st.tuples(st.sampled_from(["put", "remove", "reserve", "flush", "restart"]), FIELDS, st.binary(max_size=9))
 )
@@ -118,3 +118,19 @@ def test_clients_without_room_are_counted():
     for number in range(5):
         ledger.put(bytes([number]), b"value")
     assert (len(ledger), ledger.dropped) == (2, 3)
+
+
+@pytest.mark.parametrize("is_under_way", [False, True])
+def test_the_entry_of_a_client_that_returns_before_the_next_batch_stays(is_under_way: bool) -> None:
+    ledger, engine = Ledger(1000), {b"x": b"earlier"}
+    ledger.remove(b"x")
+    batch = ledger.batch(10) if is_under_way else {}
+    assert ledger.reserve(b"x", b"later")
+    engine[b"x"] = b"later"  # its claim writes the entry
+    if is_under_way:  # the engine may make the batch after the claim
+        assert batch == {b"x": None}
+        del engine[b"x"]
+        ledger.written(batch)
+    flush(ledger, engine, 10)
+    assert engine == {b"x": b"later"}
+    assert not ledger.waiting

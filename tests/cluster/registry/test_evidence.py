@@ -1,6 +1,9 @@
+import math
+
 import pytest
 
 from appliance.cluster.registry.evidence import ASKED, FRESH_S, Evidence, Outcome, Question
+from appliance.cluster.registry.peers import ANSWERED_WITHIN_S
 
 SILENT: list[Outcome] = ["silent"] * ASKED
 
@@ -36,6 +39,16 @@ def test_a_judge_that_stood_still_has_seen_nothing():
     evidence = Evidence(30, 30, has_address=True, questions=asked(SILENT))
     assert evidence.verdict(104.0 + FRESH_S, 30.0) == "dead"
     assert evidence.verdict(104.0 + FRESH_S + 0.1, 30.0) == "asking"
+
+
+@pytest.mark.parametrize("heartbeat_s", [0.0, 0.5, 0.8, 1.0, 1.9])
+def test_a_machine_whose_address_swallows_packets_is_given_up(heartbeat_s: float) -> None:
+    """Questions start with beats, which are at least a second apart, and each takes its whole time."""
+    beat_s = 1.0 + heartbeat_s
+    every_s = beat_s * math.ceil(ANSWERED_WITHIN_S / beat_s)
+    evidence = Evidence(30, 30, has_address=True, questions=asked(SILENT, every_s))
+    at = evidence.questions[-1].at
+    assert evidence.verdict(at, 30.0) == evidence.verdict(at + beat_s, 30.0) == "dead"
 
 
 def test_questions_are_kept_as_long_as_they_count():

@@ -1,12 +1,20 @@
 """Nodes that share the polls of a canister, on a virtual clock."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
+from appliance.cluster.commands import Commands
+from appliance.cluster.shared import shared_polls
+from appliance.cluster.shared.leases import LEASE_MS, Mode
 from appliance.cluster.shared.stream import ENDED_S, OWED_S
+from appliance.errors import EngineAway
+from appliance.gateway.sharing import Answer
+from appliance.ic.principal import Principal
 from tests.cluster.shared.world import World, rest
+from tests.gateway.clients import GATEWAY
 
 
 @asynccontextmanager
@@ -94,22 +102,52 @@ async def test_without_the_engine_each_node_asks_at_once() -> None:
         assert not world.missing()
 
 
-async def test_an_engine_that_stands_still_holds_up_the_messages_for_the_time_of_a_lease() -> None:
+class StandsStill(Commands):
+    """Each command takes its whole time, which passes at once."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(32)
+        self.world = world
+
+    async def run(self, command: Any, within_s: float, **options: Any) -> Any:
+        self.world.pass_time(within_s)
+        raise EngineAway(f"no answer within {within_s:g} s")
+
+
+class OtherQueue:
+    """The poller of another canister."""
+
+    demand = 1.0
+    can_hold = True
+
+    def shared_changed(self) -> None: ...
+
+
+@pytest.mark.parametrize("queues", [1, 4])
+async def test_an_engine_that_stands_still_holds_up_the_messages_for_the_time_of_a_lease(
+    queues: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_polls, "AT_ONCE", 1)
     async with sharing() as world:
-        for node in world.nodes.values():
-            node.polls._tasks.start(asyncio.sleep(0))
-            node.engine.stall()
+        for number in range(1, queues):
+            for node in world.nodes.values():
+                node.polls.share(GATEWAY, Principal(bytes([number])), OtherQueue())
+        await world.go_on(2)
+        [node, *_] = others(world)
+        following = node.polls.roles["following"]
+        leased = min(each._leased_until for each in node.polls._streams.values() if each.role == "following")
         for client in world.clients:
             world.write(client)
-        for _ in range(40):  # nothing is awaited that the engine would have to answer
-            world.pass_time(0.05)
-            for node in world.nodes.values():
-                for stream in node.polls._streams.values():
-                    stream.beat()
-                await node.turn()
-        assert not world.missing()
-        for node in world.nodes.values():
-            node.engine.go_on()
+        node.commands = StandsStill(world)
+        while world.now_s < leased:
+            await node.beat()
+        assert world.now_s == pytest.approx(leased), "a beat waits for no longer than the lease lasts"
+        assert node.polls.roles["following"] < following
+        for _ in range(10):
+            await node.beat()
+        assert not node.polls.roles["following"]
+        await node.turn()
+        assert all(client.received == client.sent for client in node.clients.values())
 
 
 async def test_an_engine_that_lost_everything_costs_polls_and_no_message() -> None:
@@ -152,6 +190,61 @@ async def test_what_is_heard_by_nobody_is_read_with_the_next_beat() -> None:
         await world.go_on(0.8)
         assert not world.missing()
         assert sum(node.asked - before[name] for name, node in world.nodes.items() if name not in world.asking) <= 2
+
+
+async def test_what_is_got_while_a_read_is_under_way_is_written_after_it() -> None:
+    async with sharing("ab") as world:
+        [node] = others(world)
+        stream, written = next(iter(node.polls._streams.values())), node.polls.counts["written"]
+        node.engine.stall()
+        node.polls._read(stream)
+        await rest()
+        take_over(world, node, stream)
+        take_over(world, node, stream)  # the engine has heard that it knows
+        stream.asked(1, Answer(b"query", b"reply"), is_plain=True)
+        node.engine.go_on()
+        await rest()
+        assert node.polls.counts["written"] == written + 1
+
+
+async def test_what_is_got_before_the_engine_knows_who_asks_is_written_with_the_next_beat() -> None:
+    async with sharing("ab") as world:
+        [node] = others(world)
+        stream, written = next(iter(node.polls._streams.values())), node.polls.counts["written"]
+        take_over(world, node, stream)
+        stream.asked(1, Answer(b"query", b"reply"), is_plain=True)
+        await node.beat()
+        assert node.polls.counts["written"] == written + 1
+
+
+def take_over(world: World, node: Any, stream: Any) -> None:
+    """This node asks from now on."""
+    wanted = stream.wanted()
+    mode: Mode = "hold" if stream.role == "asking" else "seize"
+    [lease] = world.board.leases.lease(node.incarnation, [wanted._replace(mode=mode)], world.board.now_ms)
+    assert not stream.leased(wanted, lease, node.incarnation, world.now_s + LEASE_MS / 1000)
+    assert stream.role == "asking"
+
+
+async def test_an_engine_that_stood_still_for_longer_than_a_lease_is_believed_again() -> None:
+    async with sharing("ab") as world:
+        [node] = others(world)
+        for client in world.clients:
+            world.write(client)
+        await world.go_on(1)
+        [stream] = node.polls._streams.values()
+        assert stream.number
+        world.pass_time(2)  # the engine goes on with the beat of the node that asks
+        [asking] = world.asking
+        await world.nodes[asking].beat()
+        node.polls._read(stream)
+        await rest()
+        assert node.polls.problem is None
+        for client in world.clients:
+            world.write(client)
+        await world.go_on(2)
+        assert not world.missing()
+        assert node.polls.roles == {"following": 1}
 
 
 async def test_a_newcomer_is_asked_for_by_its_own_node() -> None:

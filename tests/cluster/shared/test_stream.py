@@ -226,3 +226,30 @@ def test_a_node_that_found_a_restart_asks_until_it_has_the_lease() -> None:
     assert it.stream.wanted().mode == "seize"
     it.leased(OWN, SECOND)
     assert it.stream.wanted().mode == "hold"
+
+
+def test_an_engine_that_stood_still_and_gives_the_same_lease_anew_is_none_that_replays() -> None:
+    """The lease ended, its holder asked for the same epoch again, and the engine counts from the beginning."""
+    it = following()
+    it.came(1, 2, 3)
+    assert it.came(last=0) is None
+    assert it.stream.problem is None
+    assert it.stream.must_ask
+    assert (it.stream.epoch, it.stream.number) == (FIRST, 0)
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_entries_that_were_read_already_are_refused(first: int) -> None:
+    it = following()
+    it.came(1, 2, 3)
+    assert it.came(*range(first, 5)) is not None
+    assert it.counts["replayed"] == 1
+
+
+def test_an_entry_under_another_number_is_refused_after_a_lease_was_given_anew() -> None:
+    it = following()
+    it.came(1, 2, 3)
+    it.came(last=0)
+    replayed = entries.seal(SEAL, QUEUE, FIRST, 3, ANSWER)
+    assert it.stream.came((FIRST, 0), Entries(FIRST, 1, 1, (replayed,))) is not None
+    assert it.counts["replayed"] == 1
