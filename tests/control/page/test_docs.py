@@ -17,7 +17,7 @@ async def test_every_operation_is_there_and_found_by_a_word(plane: Plane, browse
         assert {await each.get_attribute("id") for each in await names.all()} == {
             each.operation_id for each in operations()
         }
-        await shown.page.get_by_label("Find an operation").fill("drain start")
+        await shown.page.get_by_label("Find an operation").fill("progress drain")
         await expect(names.filter(visible=True)).to_have_count(1)
         await expect(names.filter(visible=True)).to_contain_text("/v1/drain")
 
