@@ -20,6 +20,7 @@ import structlog
 
 from appliance.cluster import rings
 from appliance.cluster.claims.claiming import Claiming
+from appliance.cluster.claims.closing import Closing
 from appliance.cluster.commands import Commands
 from appliance.cluster.contact import LIVING_S, SETTLE_S, Contact
 from appliance.cluster.doorbell import Doorbell
@@ -100,7 +101,6 @@ class Node:
         self._clock = clock
         self._monotonic = monotonic
         self._jitter = jitter
-        self._settle_s = settle_s
         self._tasks = Tasks()
         self.requests = Requests(self, engine, self._tasks, clock=clock)
         self._doorbell = Doorbell(
@@ -117,8 +117,9 @@ class Node:
         self.speaking = Speaking(self, engine.registry, self._tasks, monotonic=monotonic)
         self._claiming = Claiming(self, engine, self.own, clock=clock, monotonic=monotonic, unplaced=self._unplaced)
         self.answering = Answering(lambda: self.seals, lambda: self.incarnation)
-        self._releasing = asyncio.Semaphore(settings.commands // 2)
-        self._unreleased: set[Place] = set()
+        self._closing = Closing(
+            self, engine, self.own, self._tasks, monotonic=monotonic, settle_s=settle_s, at_once=settings.commands // 2
+        )
 
     @property
     def seal(self) -> Seal:
@@ -215,8 +216,7 @@ class Node:
             await self._confirm()
             self.own.confirm()
         self.own.ledger.limit = self.settings.registry
-        for place in list(self._unreleased):
-            await self._send_released(place, is_vital=True)
+        await self._closing.report()
         await self.own.flush()
         if self._gateway is not None:
             await self.speaking.look(self._gateway, self.settings.give_up_after)
@@ -337,33 +337,12 @@ class Node:
             return "unknown"  # it stood still, and others may have spoken for it: the next heartbeat tells
         if not place.group:
             return "free"
-        async with self._releasing:  # many leave at once, and none of them is in a hurry
-            # The end of an earlier close call, if the engine were told of it later, would let go of the place.
-            is_ending = place in self._unreleased or self.own.is_ending(place)
-            if is_ending or not self.contact.is_settled(self._monotonic(), self._settle_s):
-                return "unknown"
-            try:
-                return await self.commands.run(
-                    lambda: self._engine.release(self.name, self.incarnation, place), self.timeout_s
-                )
-            except EngineAway:
-                return "unknown"
+        return await self._closing.release(place)
 
     def released(self, place: Place) -> None:
         """See Nodes."""
         if place.group:
-            self._unreleased.add(place)
-            if self.contact.state == "joined":
-                self._tasks.start(self._released(place))
-
-    async def _released(self, place: Place) -> None:
-        with suppress(EngineAway):  # then the engine is told with the next heartbeat that it answers
-            await self._send_released(place, is_vital=False)
-
-    async def _send_released(self, place: Place, *, is_vital: bool) -> None:
-        released = partial(self._engine.released, self.name, self.incarnation, place)
-        await self.commands.run(released, self.timeout_s, is_vital=is_vital)
-        self._unreleased.discard(place)
+            self._closing.released(place)
 
     def know(self, known: Known) -> None:
         """See Nodes."""
@@ -375,11 +354,7 @@ class Node:
 
     async def may_tell(self, known: Known) -> Holding:
         """See Nodes."""
-        async with self._releasing:
-            if known.place in self._unreleased:
-                return "unknown"  # as above
-            is_settled = self.contact.is_settled(self._monotonic(), self._settle_s)
-            return await self.own.may_tell(known, is_settled=is_settled)
+        return await self._closing.may_tell(known)
 
     def have_told(self, known: Known, *, is_told: bool) -> None:
         """See Nodes."""

@@ -62,7 +62,7 @@ class House:
             }
         )
         async with serving(config) as service:
-            node_of(service.gateway)._settle_s = settle_s
+            node_of(service.gateway)._closing.settle_s = settle_s
             yield Network(self.net, service.gateway, service.listener, self.canister, self.generation)
 
 

@@ -413,7 +413,7 @@ async def test_a_close_call_begins_once_the_engine_knows_the_end_of_the_last_one
         assert await it.node.release(GROUP) == "free"
         it.node.released(GROUP)
         assert await it.node.release(GROUP) == "unknown"
-        await until(lambda: not it.node._unreleased)
+        await until(lambda: not it.node._closing._unreported)
         assert await it.node.release(GROUP) == "free"
         with pytest.raises(ClientLeaving):
             await other.node.claim(claim(b"", group=GROUP.group), nobody)

@@ -171,14 +171,14 @@ async def test_a_session_that_moved_without_the_engine_outlives_the_one_before(t
                 await before.socket.close()
                 await until(lambda: not len(first.listener) and not first.gateway.pending_close_calls)
                 assert first.gateway.epochs.pending_late_close_calls == 1
-                node_of(first.gateway)._settle_s = 1e9
+                node_of(first.gateway)._closing.settle_s = 1e9
                 server.start()
                 await with_engine(first, second)
                 await says(after)
                 async with Redis.from_url(server.url) as raw:  # that a node has joined is seen before it has confirmed
                     while not await raw.keys("icws:main:place:*"):
                         await says(after)
-                node_of(first.gateway)._settle_s = 0.0
+                node_of(first.gateway)._closing.settle_s = 0.0
                 await until(lambda: not first.gateway.epochs.pending_late_close_calls)
                 assert first.gateway.counters.farewells == 0
                 await says(after)
