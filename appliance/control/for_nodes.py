@@ -6,7 +6,7 @@ of whoever asked there is checked here as well, and what changes something is in
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +23,7 @@ from appliance.control.http.encoding import to_json
 from appliance.control.http.problems import Invalid
 from appliance.control.routes.other_nodes import NodeRequest, encoded, query_of
 from appliance.control.routes.routing import Operation, reach_of
+from appliance.task_end import cancel
 
 DESCRIBE_S = 1.0
 """Between two times that a node says how it is; as often as it has a heartbeat."""
@@ -47,9 +48,7 @@ async def describing(control: Control, node: ClusterNode) -> AsyncIterator[None]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await cancel(task)
 
 
 async def _describe(control: Control, node: ClusterNode) -> None:

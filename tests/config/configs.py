@@ -19,6 +19,7 @@ VALUES: dict[str, list[Any]] = {
     "log.format": ["json", "text"],
     "gateway.listen": ["127.0.0.1:1", "[::1]:2", "unix:/a.sock"],
     "gateway.generation": ["v1", "v0"],
+    "gateway.workers": [2, 3],
     "gateway.tls": [None, {"certificate": "/a.pem", "key": "/a.key"}, {"certificate": "/a.pem", "key": "/b.key"}],
     "gateway.tls.certificate": ["/a.pem", "/b.pem"],
     "gateway.tls.key": ["/a.key", "/b.key"],
@@ -66,6 +67,10 @@ VALUES: dict[str, list[Any]] = {
     "cluster.ca": ["/a.pem", "/b.pem"],
     "cluster.claim_timeout": ["1ms", "2ms"],
     "cluster.timeout": ["1s", "2s"],
+    "cluster.peer": ["unix:/a.sock", "unix:/b.sock"],
+    "cluster.give_up_after": ["20s", "40s"],
+    "cluster.registry": ["1MiB", "2MiB"],
+    "cluster.claims": [5000, 6000],
     "cluster.share_polls": ["always", "never"],
     "cluster.memory": ["1MiB", "2MiB"],
     "cluster.audit_interval": ["1s", "2s"],
@@ -121,7 +126,8 @@ ITEMS: dict[str, tuple[str, list[Any], dict[str, list[Any]]]] = {
     "plugins": (
         "path",
         ["/audit_log.py", "/b.py", "/c.py"],
-        {"config": [{"file": "x"}, {"deep": [1, {"y": None}]}], "timeout": ["1ms", "1s"]},
+        {"config": [{"file": "x"}, {"deep": [1, {"y": None}]}], "timeout": ["1ms", "1s"]}
+        | {"queue": [1, 2], "queue_bytes": ["1MiB", "2MiB"]},
     ),
 }
 """What is repeated: the key that tells the items apart, its values, and the values of the others."""

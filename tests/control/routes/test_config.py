@@ -164,11 +164,11 @@ async def test_what_was_applied_is_not_saved_where_another_change_came_in_betwee
     before = plane.file.read_text()
     first = {"text": edited(plane, "name: chat", "name: talk"), "save": True}
     second = {"text": edited(plane, "name: chat", "name: shop"), "confirm_within_s": 600}
-    async with plane.reloads._lock:
+    async with plane.reloads._serial._lock:
         saving = asyncio.create_task(plane.http.post("/v1/config/apply", json=first))
-        await until(lambda: len(plane.reloads._lock._waiters or ()) == 1)
+        await until(lambda: len(plane.reloads._serial._lock._waiters or ()) == 1)
         trying = asyncio.create_task(plane.post("/v1/config/apply", second))
-        await until(lambda: len(plane.reloads._lock._waiters or ()) == 2)
+        await until(lambda: len(plane.reloads._serial._lock._waiters or ()) == 2)
     response = await saving
     assert (response.status_code, response.json()["type"]) == (409, "urn:icws:problem:conflict")
     assert response.json()["detail"].startswith("the file is as it was: revision 3 of the configuration has replaced")
