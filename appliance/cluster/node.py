@@ -114,7 +114,9 @@ class Node:
         self._confirmed_at: float | None = None
         self._was_beat_at = self._pruned_at = monotonic()
         self.own = OwnClients(self, engine.registry, self._tasks, settings.registry)
-        self.speaking = Speaking(self, engine.registry, self._tasks, monotonic=monotonic)
+        self.speaking = Speaking(
+            self, engine.registry, self._tasks, is_settled=lambda: self._closing.is_settled, monotonic=monotonic
+        )
         self._claiming = Claiming(self, engine, self.own, clock=clock, monotonic=monotonic, unplaced=self._unplaced)
         self.answering = Answering(lambda: self.seals, lambda: self.incarnation)
         self._closing = Closing(

@@ -101,7 +101,8 @@ async def player(
         kind = SessionV1 if generation == "v1" else SessionV2
         nonce = secrets.randbits(64)
         session = kind(canister_id, KeyIdentity(key), verifier, client_nonce=nonce, now_ns=now_ns)
-    async with connect(url or f"{network.listener.url}/{generation}", compression=None) as socket:
+    url = url or f"{network.listener.url}/{generation}"
+    async with connect(url, compression=None, ping_timeout=None) as socket:  # a test may have the gateway stand still
         yield Player(generation, session, socket)
 
 

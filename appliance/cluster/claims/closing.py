@@ -44,7 +44,7 @@ class Closing:
         async with self._asking:  # many leave at once, and none of them is in a hurry
             # The end of an earlier close call, if the engine were told of it later, would let go of the place.
             is_ending = place in self._unreported or self._own.is_ending(place)
-            if is_ending or not self._is_settled:
+            if is_ending or not self.is_settled:
                 return "unknown"
             try:
                 return await process.commands.run(
@@ -58,7 +58,7 @@ class Closing:
         async with self._asking:
             if known.place in self._unreported:
                 return "unknown"  # as above
-            return await self._own.may_tell(known, is_settled=self._is_settled)
+            return await self._own.may_tell(known, is_settled=self.is_settled)
 
     def released(self, place: Place) -> None:
         """See Nodes."""
@@ -72,7 +72,8 @@ class Closing:
             await self._report(place, is_vital=True)
 
     @property
-    def _is_settled(self) -> bool:
+    def is_settled(self) -> bool:
+        """Whether the engine is believed about places by now."""
         return self._process.contact.is_settled(self._monotonic(), self.settle_s)
 
     async def _report_soon(self, place: Place) -> None:

@@ -63,8 +63,15 @@ class Speaking:
     """
 
     def __init__(
-        self, process: Process, registry: Registry, tasks: Tasks, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        process: Process,
+        registry: Registry,
+        tasks: Tasks,
+        *,
+        is_settled: Callable[[], bool],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``is_settled``: the engine is believed about places; before, clients that have one cannot be told of."""
         self.counts: Counter[str] = Counter()
         self.given_up = 0
         self.suspects: Sequence[Suspect] = ()
@@ -73,6 +80,7 @@ class Speaking:
         self._process = process
         self._registry = registry
         self._tasks = tasks
+        self._is_settled = is_settled
         self._monotonic = monotonic
         self._evidence: dict[str, Evidence] = {}
         self._asking: set[str] = set()
@@ -92,6 +100,8 @@ class Speaking:
         for each in judged.values():
             if self.verdicts[each.incarnation] == "dead":
                 await self._give_up(each, teller, after_s)
+        if not self._is_settled():
+            return
         for each in others:
             if each.given == "given" and each.incarnation not in self._is_done:
                 await self._speak(each, teller, after_s)

@@ -456,6 +456,17 @@ async def test_what_the_journal_of_a_killed_process_does_not_have_is_told_by_the
             assert await it.tells("b") == [client(1).client]
 
 
+async def test_nothing_is_told_before_the_engine_is_believed_about_places():
+    async with house("a", "b", settle_s=60) as it:
+        await it.opens("a", client(1, "v0"))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 10, "b")
+        assert it.nodes["b"].node.speaking.given_up == 1
+        assert not it.nodes["b"].node.speaking._begun, "each would wait for half a minute"
+        await it.pass_time(30, "b")
+        assert await it.tells("b") == [client(1, "v0").client]
+
+
 # --- places -----------------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,6 @@ killed, one stands still for too long, and one starts again meanwhile.
 """
 
 import asyncio
-import os
 import re
 import signal
 from collections import Counter
@@ -119,7 +118,6 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.skipif("ICWS_DEAD_NODES" not in os.environ, reason="takes minutes; ICWS_DEAD_NODES=1 runs it")
 @pytest.mark.timeout(400)
 async def test_a_node_that_is_killed_and_one_that_stands_still(tmp_path: Path, engine: RedisServer) -> None:
     async with Localnet() as net, AsyncExitStack() as stack, Redis.from_url(engine.url) as raw:
