@@ -66,7 +66,7 @@ async def registers(engine: RedisEngine) -> None:
     assert not await registry.give_up(*me, owner, 30_000)
     assert await registry.clients(owner, 10) == {}
     await registry.drop(owner, b"y")
-    assert await registry.tell(*me, owner, b"x", GROUP) == "taken"
+    assert await registry.tell(*me, owner, b"x", GROUP, earlier_ms=0) == "taken"
     await registry.told(*me, owner, b"x", GROUP, is_told=True)
     assert await registry.returned(*me) == {}
     assert await registry.holds("0" * 16, [GROUP]) == [False]

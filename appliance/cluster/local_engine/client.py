@@ -150,9 +150,11 @@ class LocalRegistry:
         """See Registry."""
         await self._ask("registry.drop", owner, field)
 
-    async def tell(self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place) -> Holding:
+    async def tell(
+        self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place, *, earlier_ms: int
+    ) -> Holding:
         """See Registry."""
-        return cast("Holding", await self._ask("registry.tell", node, incarnation, owner, field, place))
+        return cast("Holding", await self._ask("registry.tell", node, incarnation, owner, field, place, earlier_ms))
 
     async def told(
         self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place, *, is_told: bool

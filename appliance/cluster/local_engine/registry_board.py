@@ -110,7 +110,7 @@ class RegistryBoard:
         self.telling.pop((owner.node, key), None)
 
     def tell(  # noqa: PLR0911, PLR0912 - in one piece, as the script
-        self, node: str, incarnation: str, owner: Owner, key: bytes, place: Place
+        self, node: str, incarnation: str, owner: Owner, key: bytes, place: Place, *, earlier_ms: int
     ) -> Holding:
         """See Registry."""
         board, is_own = self.board, owner.node == node
@@ -127,7 +127,7 @@ class RegistryBoard:
                 return "taken"
             if self.given.get(owner.incarnation) != "given":
                 return "taken"
-        elif by is None and self.told_.pop((owner.node, key), None) is not None:
+        elif by is None and self.told_.pop((owner.node, key), ("", 0))[1] > earlier_ms:
             return "taken"
         if not place.group and any(self._has(name, key) for name in board.infos if name != owner.node):
             self.drop(owner, key)

@@ -65,11 +65,14 @@ class Registry(Protocol):
     async def drop(self, owner: Owner, field: bytes) -> None:
         """Forget an entry that is forged."""
 
-    async def tell(self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place) -> Holding:
+    async def tell(
+        self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place, *, earlier_ms: int
+    ) -> Holding:
         """Claim that this node tells a canister of a client, in one step with its place. ``taken`` where it was told,
         where a living session has the client, and where the owner has returned; ``unknown`` where another node is
         telling it, or nobody can say who has the place. Of a client that the owner itself asks for (``owner.node`` is
-        ``node``) there need be no entry.
+        ``node``) there need be no entry, and what others began to tell up to ``earlier_ms``, by the clock of the
+        engine, was of an earlier session of its key (0: nothing was).
         """
 
     async def told(

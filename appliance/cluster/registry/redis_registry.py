@@ -84,7 +84,9 @@ class RedisRegistry:
             for key in ("known", "telling"):
                 await self._redis.hdel(f"{self._prefix}{key}:{owner.node}", field)
 
-    async def tell(self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place) -> Holding:
+    async def tell(
+        self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place, *, earlier_ms: int
+    ) -> Holding:
         """See Registry."""
         args: list[str | bytes | int] = [
             self._prefix,
@@ -95,6 +97,7 @@ class RedisRegistry:
             CLOSING_MS,
             SILENT_MS,
             KNOWN_MS,
+            earlier_ms,
         ]
         with answers():
             answer = await self._tell(self._key(place), args)

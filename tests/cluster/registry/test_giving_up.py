@@ -80,6 +80,13 @@ class House:
         if known.place.group:
             it.local.places.append(known.place)
 
+    async def have_told(self, name: str, clients: list[Known]) -> None:
+        """The close calls of a node for these are answered."""
+        own = self.nodes[name].node.own
+        for known in clients:
+            own.have_told(known, is_told=True)
+        await until(lambda: not own._untold)
+
     async def tells(self, name: str) -> list[str]:
         """The close calls that this node makes for others, each answered."""
         it, told = self.nodes[name], []
@@ -354,7 +361,8 @@ async def test_a_client_that_left_while_its_node_stood_still_is_told_of_once():
         assert await stood_still.node.may_tell(known) == "taken"
 
 
-async def test_a_key_of_v0_that_came_back_since_is_reported_with_a_close_call_of_its_own():
+@pytest.mark.parametrize("ends", ["before the return", "after it"])
+async def test_a_key_of_v0_that_came_back_since_is_reported_with_a_close_call_of_its_own(ends):
     async with house("a", "b") as it:
         ended: list[tuple[str, str]] = []
         local = it.nodes["a"].local
@@ -368,7 +376,11 @@ async def test_a_key_of_v0_that_came_back_since_is_reported_with_a_close_call_of
         await it.opens("a", client(2, "v0"))
         it.answers[address("a")] = "silent"
         await it.pass_time(AFTER_S + 2, "b")
-        await it.tells("b")
+        teller = it.nodes["b"].node
+        for each in (told := it.nodes["b"].local.to_tell):
+            assert await teller.may_tell(each) == "free"
+        if ends == "before the return":
+            await it.have_told("b", told)
         it.nodes["a"].engine.is_away = True
         await it.nodes["a"].beat()
         await it.pass_time(1)
@@ -376,6 +388,12 @@ async def test_a_key_of_v0_that_came_back_since_is_reported_with_a_close_call_of
         it.nodes["a"].engine.is_away = False
         await it.nodes["a"].beat()
         assert ended == [("client 1", "yes"), ("client 2", "maybe")]
+        local.clients.clear()
+        await it.nodes["a"].beat()
+        if ends == "after it":
+            assert await it.nodes["a"].node.may_tell(client(2, "v0")) == "unknown"
+            await it.have_told("b", told)
+        assert [await it.nodes["a"].node.may_tell(client(each, "v0")) for each in (1, 2)] == ["taken", "free"]
 
 
 async def test_the_end_of_one_close_call_does_not_let_go_of_the_place_during_the_next():

@@ -104,8 +104,10 @@ class Both:
     async def _drop(self, owner: tuple[str, str], field: bytes) -> tuple[Any, Any]:
         return await self._both("drop", Owner(*owner), field)
 
-    async def _tell(self, who: tuple[str, str], owner: tuple[str, str], field: bytes, place: Place) -> tuple[Any, Any]:
-        return await self._both("tell", *who, Owner(*owner), field, place)
+    async def _tell(
+        self, who: tuple[str, str], owner: tuple[str, str], field: bytes, place: Place, is_later: bool
+    ) -> tuple[Any, Any]:
+        return await self._both("tell", *who, Owner(*owner), field, place, earlier_ms=10**14 if is_later else 0)
 
     async def _told(
         self, who: tuple[str, str], owner: tuple[str, str], field: bytes, place: Place, is_told: bool
@@ -161,7 +163,7 @@ ARGUMENTS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "give_up": lambda who, owner, *_: (who, owner),
     "clients": lambda who, *_: (who,),
     "drop": lambda who, owner, field, *_: (who, field),
-    "tell": lambda who, owner, field, place, flag: (who, owner, field, place),
+    "tell": lambda who, owner, field, place, flag: (who, owner, field, place, flag),
     "told": lambda who, owner, field, place, flag: (who, owner, field, place, flag),
     "returned": lambda who, *_: (who,),
     "holds": lambda who, *_: (who,),
@@ -175,3 +177,24 @@ async def test_redis_does_what_the_board_does(server: RedisServer) -> None:
                 await run(engine, raw, random.Random(seed))
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}") from error
+
+
+@pytest.mark.parametrize(("is_later", "answer"), [(False, "taken"), (True, "free")])
+async def test_what_was_told_of_an_earlier_session_says_nothing_of_a_later_one(
+    server: RedisServer, is_later: bool, answer: str
+) -> None:
+    async with engine_at(server.url, name="both") as engine, Redis.from_url(server.url) as raw:
+        await raw.flushall()
+        both = Both(engine, raw, Board(now_ms=10**7))
+        had, has, teller = PROCESSES[0], PROCESSES[1], PROCESSES[2]
+        client = FIELDS[0], PLACES[0]
+        await both.do("beat", had)
+        await both.do("beat", teller)
+        await both.do("write", had, FIELDS[0], False)
+        await both.do("die", "a")
+        await both.do("silence", "a")
+        await both.do("give_up", teller, had)
+        await both.do("tell", teller, had, *client, False)
+        await both.do("told", teller, had, *client, True)
+        await both.do("beat", has)
+        assert await both._tell(has, has, *client, is_later) == (answer, answer)
