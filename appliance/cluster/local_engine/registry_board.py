@@ -1,12 +1,13 @@
 """The part of the board that knows who may be known to which canister, as the scripts at Redis are meant."""
 
+import heapq
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from appliance.cluster.engine import CLOSING_MS, FORGOTTEN_MS, SILENT_MS, NodeInfo
-from appliance.cluster.registry.engine import GIVER_MS, Owner, Suspect
+from appliance.cluster.registry.engine import GIVER_MS, PAGE, Owner, Page, Suspect
 from appliance.gateway.nodes import Holding, Place
 
 
@@ -97,12 +98,13 @@ class RegistryBoard:
         self.givers[owner.incarnation] = incarnation, board.now_ms + GIVER_MS
         return True
 
-    def clients(self, owner: Owner, limit: int) -> dict[bytes, bytes]:
+    def clients(self, owner: Owner, start: bytes) -> Page:
         """See Registry."""
         every = {each: value for (node, each), (_, _, _, value) in self.telling.items() if node == owner.node}
         every |= {each: value for (node, each), value in self.known.items() if node == owner.node}
-        found = [each for each in every.items() if each[1].startswith(owner.incarnation.encode())]
-        return dict(found[:limit])
+        found = [each for each in every.items() if each[0] > start and each[1].startswith(owner.incarnation.encode())]
+        page = dict(heapq.nsmallest(PAGE, found))
+        return Page(page, max(page) if len(page) < len(found) else b"")
 
     def drop(self, owner: Owner, key: bytes) -> None:
         """See Registry."""

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from appliance.cluster.engine import Beat, Entry, Held, Joined
 from appliance.cluster.redis_engine import RedisEngine
-from appliance.cluster.registry.engine import Owner, Suspect
+from appliance.cluster.registry.engine import PAGE, Owner, Suspect
+from appliance.cluster.registry.redis_registry import RedisRegistry
 from appliance.gateway.nodes import Place
 from tests.cluster.board import Board
 from tests.cluster.nodes import CANISTER, FACTS, INFO, NOW_NS, claim
@@ -99,7 +100,9 @@ class Both:
         return await self._both("give_up", *who, Owner(*owner), LONG_MS // 2)
 
     async def _clients(self, owner: tuple[str, str]) -> tuple[Any, Any]:
-        return await self._both("clients", Owner(*owner), 10)
+        ours, theirs = await every_client(self.engine.registry, owner), self.board.registry.clients(Owner(*owner), b"")
+        assert not theirs.next
+        return ours, theirs.entries
 
     async def _drop(self, owner: tuple[str, str], field: bytes) -> tuple[Any, Any]:
         return await self._both("drop", Owner(*owner), field)
@@ -124,6 +127,17 @@ class Both:
     async def _both(self, name: str, *args: Any, **options: Any) -> tuple[Any, Any]:
         ours = await getattr(self.engine.registry, name)(*args, **options)
         return ours, getattr(self.board.registry, name)(*args, **options)
+
+
+async def every_client(registry: RedisRegistry, owner: tuple[str, str]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    start = b""
+    while True:
+        page = await registry.clients(Owner(*owner), start)
+        assert len(page.entries) < 2 * PAGE
+        found |= page.entries
+        if not (start := page.next):
+            return found
 
 
 def timeless(suspects: Sequence[Suspect]) -> list[Suspect]:
@@ -177,6 +191,19 @@ async def test_redis_does_what_the_board_does(server: RedisServer) -> None:
                 await run(engine, raw, random.Random(seed))
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}") from error
+
+
+async def test_the_entries_of_a_process_are_read_in_pages(server: RedisServer) -> None:
+    async with engine_at(server.url, name="both") as engine, Redis.from_url(server.url) as raw:
+        await raw.flushall()
+        had, has = PROCESSES[0], PROCESSES[1]
+        entries = {b"%016d" % number: has[1].encode() + b"e" * 200 for number in range(4 * PAGE)}
+        old = {b"old %d" % number: had[1].encode() + b"e" * 200 for number in range(3)}
+        told = {b"told %d" % number: b"b" * 16 + b":b:1:" + had[1].encode() for number in range(2)}
+        await raw.hset("icws:both:known:a", mapping={**entries, **old})
+        await raw.hset("icws:both:telling:a", mapping=told)
+        assert await every_client(engine.registry, has) == entries
+        assert await every_client(engine.registry, had) == old | dict.fromkeys(told, had[1].encode())
 
 
 @pytest.mark.parametrize(("is_later", "answer"), [(False, "taken"), (True, "free")])
