@@ -64,7 +64,7 @@ class RegistryBoard:
 
     def suspects(self) -> list[Suspect]:
         """See Registry."""
-        found = []
+        found, entries = [], Counter(node for node, _ in self.known)
         for is_past, records in ((False, self.board.infos), (True, self.past)):
             for name, (at, incarnation, info) in records.items():
                 given: Literal["", "given", "returned"] = self.given.get(incarnation, "")
@@ -72,10 +72,9 @@ class RegistryBoard:
                     continue
                 who, by, when = self.gave.get(name, ("", "", 0))
                 by, when = (by, when) if who == incarnation else ("", 0)
-                clients = sum(node == name for node, _ in self.known)
                 told = self.numbers[incarnation]
                 silent_ms = max(0, self.board.now_ms - at)
-                found.append(Suspect(name, incarnation, silent_ms, info, is_past, given, by, when, clients, told))
+                found.append(Suspect(name, incarnation, silent_ms, info, is_past, given, by, when, entries[name], told))
         return sorted(found, key=lambda each: (each.node, each.incarnation))
 
     def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
