@@ -260,12 +260,15 @@ class Node:
         taken = await self.speaking.taken_from(self.incarnation, places)
 
         def was_told(known: Known) -> Told:
-            since_ms = told.get(field_of(known.canister_id, known.client_key))
-            if since_ms is None:
+            field = field_of(known.canister_id, known.client_key)
+            if (told_ms := told.get(field)) is None:
                 return "maybe" if known.place in taken else "no"
             # A key of v0 may have opened another session here since then, before the close call or after it.
             since = self._claiming.places.since(known.place)
-            return "yes" if since is None or self._claiming.time.earliest_ms(since) <= since_ms else "maybe"
+            if since is None or self._claiming.time.earliest_ms(since) <= told_ms:
+                return "yes"
+            self.own.came_later(field, told_ms)
+            return "maybe"
 
         ended = 0 if self._gateway is None else self._gateway.end(was_told, NodeGivenUp, self.name)
         self.returned += 1

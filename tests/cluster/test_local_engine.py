@@ -22,7 +22,7 @@ from appliance.cluster.local_engine.board import SWEEP_MS, Board
 from appliance.cluster.local_engine.client import LocalEngine, LocalRegistry
 from appliance.cluster.local_engine.encoding import METHODS, _codec, methods, read_as
 from appliance.cluster.local_engine.server import EngineServer
-from appliance.cluster.registry.engine import Owner
+from appliance.cluster.registry.engine import Owner, Page
 from appliance.cluster.shared.leases import Wanted
 from appliance.errors import EngineAway, Malformed
 from tests.cluster.nodes import CANISTER, GROUP, INFO, NOW_NS, claim, until
@@ -252,9 +252,9 @@ async def test_the_registry_and_shared_polls_are_those_of_the_board() -> None:
         (suspect,) = await registry.suspects()
         assert (suspect.node, suspect.clients, suspect.info) == ("a", 1, INFO)
         owner = Owner("a", "0" * 16)
-        assert await registry.clients(owner, 5) == {b"field": b"0" * 16 + b"value"}
+        assert await registry.clients(owner, b"") == Page({b"field": b"0" * 16 + b"value"}, b"")
         assert not await registry.give_up("a", "0" * 16, owner, 1)
-        assert await registry.tell("a", "0" * 16, owner, b"field", GROUP) == "free"
+        assert await registry.tell("a", "0" * 16, owner, b"field", GROUP, earlier_ms=0) == "free"
         assert await registry.holds("0" * 16, [GROUP]) == [False]
         assert await registry.returned("a", "0" * 16) == {b"field": 0}
         await registry.told("a", "0" * 16, owner, b"field", GROUP, is_told=True)

@@ -17,10 +17,10 @@ from appliance.errors import (
     NodeNameTaken,
     OpeningClaimed,
 )
-from appliance.gateway.nodes import Place
+from appliance.gateway.nodes import Known, Place
 from appliance.ic.identity import KeyIdentity
 from tests.cluster.board import Board, MemoryEngine
-from tests.cluster.nodes import CANISTER, FACTS, GROUP, NOW_NS, Beating, beating, claim, until
+from tests.cluster.nodes import CANISTER, FACTS, GATEWAY, GROUP, NOW_NS, Beating, beating, claim, until
 
 
 def nobody(error: GatewayError | None) -> None:
@@ -407,14 +407,22 @@ async def test_nobody_takes_over_a_place_while_a_living_node_closes_it():
         assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is True
 
 
-async def test_a_close_call_begins_once_the_engine_knows_the_end_of_the_last_one_of_its_place():
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("was_late", [False, True])
+async def test_a_close_call_begins_once_the_engine_knows_the_end_of_the_last_one_of_its_place(was_late, is_late):
     board = Board()
+    known = Known(GATEWAY, CANISTER, "v1", b"key", "client", GROUP.group, b"close")
     async with beating(MemoryEngine(board), "a", settle_s=0) as it, beating(MemoryEngine(board), "b") as other:
-        assert await it.node.release(GROUP) == "free"
-        it.node.released(GROUP)
-        assert await it.node.release(GROUP) == "unknown"
-        await until(lambda: not it.node._closing._unreported)
-        assert await it.node.release(GROUP) == "free"
+        node = it.node
+        assert await (node.may_tell(known) if was_late else node.release(GROUP)) == "free"
+        if was_late:
+            node.have_told(known, is_told=True)
+        else:
+            node.released(GROUP)
+        known = known._replace(client_key=b"another key")
+        assert await (node.may_tell(known) if is_late else node.release(GROUP)) == "unknown"
+        await until(lambda: not (node._closing._unreported or node.own._untold))
+        assert await (node.may_tell(known) if is_late else node.release(GROUP)) == "free"
         with pytest.raises(ClientLeaving):
             await other.node.claim(claim(b"", group=GROUP.group), nobody)
 

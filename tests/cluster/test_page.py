@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from appliance.cluster.commands import Commands
 from appliance.cluster.engine import Beat
 from appliance.cluster.redis_engine import RedisEngine
-from appliance.cluster.registry.engine import Owner
+from appliance.cluster.registry.engine import Owner, Page
 from appliance.cluster.shared.leases import Wanted
 from appliance.config.cluster import Cluster
 from appliance.config.schema import Config
@@ -64,9 +64,9 @@ async def registers(engine: RedisEngine) -> None:
     assert await registry.write(*me, {b"x": b"0" * 16})
     assert [each.node for each in await registry.suspects()] == ["a"]
     assert not await registry.give_up(*me, owner, 30_000)
-    assert await registry.clients(owner, 10) == {}
+    assert await registry.clients(owner, b"") == Page({}, b"known 0")
     await registry.drop(owner, b"y")
-    assert await registry.tell(*me, owner, b"x", GROUP) == "taken"
+    assert await registry.tell(*me, owner, b"x", GROUP, earlier_ms=0) == "taken"
     await registry.told(*me, owner, b"x", GROUP, is_told=True)
     assert await registry.returned(*me) == {}
     assert await registry.holds("0" * 16, [GROUP]) == [False]

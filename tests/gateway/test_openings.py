@@ -244,6 +244,21 @@ async def test_where_nobody_knows_the_close_call_waits_until_somebody_does(tmp_p
     assert left_in(tmp_path / "journal") == []
 
 
+async def test_a_client_of_another_node_that_waits_is_counted_once_however_often_it_is_begun(monkeypatch):
+    monkeypatch.setattr(late_close_calls, "RETRY_S", 0)
+    async with Clustered(**V1) as bench:
+        bench.nodes.holding = "unknown"
+        local, asked = LocalNode(bench.gateway), bench.nodes.asked
+        known = Known(bench.gateway.principal, CANISTER, "v1", b"key", "client", b"principal", b"close", "a", "a" * 16)
+        for _ in range(3):
+            assert local.tell(known)
+        await until(lambda: len(asked) > 3)
+        assert local.tell(known)
+        assert local.untold == 1
+        bench.nodes.holding = "taken"
+        await until(lambda: not local.untold)
+
+
 async def test_who_returns_while_nobody_knows_opens_and_the_close_call_is_given_up():
     async with Clustered(**V1) as bench:
         bench.nodes.holding = "unknown"

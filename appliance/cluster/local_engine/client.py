@@ -9,7 +9,7 @@ from typing import Any, cast
 from appliance.cluster.engine import Beat, BeatAnswer, ClaimAnswer, Entry, Held, NodeRecord, Release
 from appliance.cluster.local_engine import frames
 from appliance.cluster.local_engine.encoding import methods, read_as
-from appliance.cluster.registry.engine import Owner, Suspect
+from appliance.cluster.registry.engine import Owner, Page, Suspect
 from appliance.cluster.shared.leases import Entries, Lease, Wanted
 from appliance.errors import EngineAway, GatewayError, Malformed
 from appliance.gateway.nodes import Claim, Holding, Place
@@ -142,17 +142,19 @@ class LocalRegistry:
         """See Registry."""
         return cast("bool", await self._ask("registry.give_up", node, incarnation, owner, after_ms))
 
-    async def clients(self, owner: Owner, limit: int) -> Mapping[bytes, bytes]:
+    async def clients(self, owner: Owner, start: bytes) -> Page:
         """See Registry."""
-        return cast("Mapping[bytes, bytes]", await self._ask("registry.clients", owner, limit))
+        return cast("Page", await self._ask("registry.clients", owner, start))
 
     async def drop(self, owner: Owner, field: bytes) -> None:
         """See Registry."""
         await self._ask("registry.drop", owner, field)
 
-    async def tell(self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place) -> Holding:
+    async def tell(
+        self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place, *, earlier_ms: int
+    ) -> Holding:
         """See Registry."""
-        return cast("Holding", await self._ask("registry.tell", node, incarnation, owner, field, place))
+        return cast("Holding", await self._ask("registry.tell", node, incarnation, owner, field, place, earlier_ms))
 
     async def told(
         self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place, *, is_told: bool

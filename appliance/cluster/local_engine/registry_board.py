@@ -1,12 +1,13 @@
 """The part of the board that knows who may be known to which canister, as the scripts at Redis are meant."""
 
+import heapq
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from appliance.cluster.engine import CLOSING_MS, FORGOTTEN_MS, SILENT_MS, NodeInfo
-from appliance.cluster.registry.engine import GIVER_MS, Owner, Suspect
+from appliance.cluster.registry.engine import GIVER_MS, PAGE, Owner, Page, Suspect
 from appliance.gateway.nodes import Holding, Place
 
 
@@ -63,7 +64,7 @@ class RegistryBoard:
 
     def suspects(self) -> list[Suspect]:
         """See Registry."""
-        found = []
+        found, entries = [], Counter(node for node, _ in self.known)
         for is_past, records in ((False, self.board.infos), (True, self.past)):
             for name, (at, incarnation, info) in records.items():
                 given: Literal["", "given", "returned"] = self.given.get(incarnation, "")
@@ -71,10 +72,9 @@ class RegistryBoard:
                     continue
                 who, by, when = self.gave.get(name, ("", "", 0))
                 by, when = (by, when) if who == incarnation else ("", 0)
-                clients = sum(node == name for node, _ in self.known)
                 told = self.numbers[incarnation]
                 silent_ms = max(0, self.board.now_ms - at)
-                found.append(Suspect(name, incarnation, silent_ms, info, is_past, given, by, when, clients, told))
+                found.append(Suspect(name, incarnation, silent_ms, info, is_past, given, by, when, entries[name], told))
         return sorted(found, key=lambda each: (each.node, each.incarnation))
 
     def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
@@ -97,12 +97,13 @@ class RegistryBoard:
         self.givers[owner.incarnation] = incarnation, board.now_ms + GIVER_MS
         return True
 
-    def clients(self, owner: Owner, limit: int) -> dict[bytes, bytes]:
+    def clients(self, owner: Owner, start: bytes) -> Page:
         """See Registry."""
         every = {each: value for (node, each), (_, _, _, value) in self.telling.items() if node == owner.node}
         every |= {each: value for (node, each), value in self.known.items() if node == owner.node}
-        found = [each for each in every.items() if each[1].startswith(owner.incarnation.encode())]
-        return dict(found[:limit])
+        found = [each for each in every.items() if each[0] > start and each[1].startswith(owner.incarnation.encode())]
+        page = dict(heapq.nsmallest(PAGE, found))
+        return Page(page, max(page) if len(page) < len(found) else b"")
 
     def drop(self, owner: Owner, key: bytes) -> None:
         """See Registry."""
@@ -110,7 +111,7 @@ class RegistryBoard:
         self.telling.pop((owner.node, key), None)
 
     def tell(  # noqa: PLR0911, PLR0912 - in one piece, as the script
-        self, node: str, incarnation: str, owner: Owner, key: bytes, place: Place
+        self, node: str, incarnation: str, owner: Owner, key: bytes, place: Place, *, earlier_ms: int
     ) -> Holding:
         """See Registry."""
         board, is_own = self.board, owner.node == node
@@ -127,7 +128,7 @@ class RegistryBoard:
                 return "taken"
             if self.given.get(owner.incarnation) != "given":
                 return "taken"
-        elif by is None and self.told_.pop((owner.node, key), None) is not None:
+        elif by is None and self.told_.pop((owner.node, key), ("", 0))[1] > earlier_ms:
             return "taken"
         if not place.group and any(self._has(name, key) for name in board.infos if name != owner.node):
             self.drop(owner, key)

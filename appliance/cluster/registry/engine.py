@@ -15,6 +15,8 @@ KNOWN_MS = 86_400_000
 were told of."""
 GIVER_MS = 15_000
 """Time without a heartbeat after which another node goes on speaking for one that is given up."""
+PAGE = 500
+"""Entries in one answer of ``Registry.clients``, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,13 @@ class Owner(NamedTuple):
     incarnation: str
 
 
+class Page(NamedTuple):
+    """Entries as they were written, by field, and where the next ones begin: empty after the last."""
+
+    entries: Mapping[bytes, bytes]
+    next: bytes
+
+
 class Registry(Protocol):
     """As one node uses it, which names itself first: ``node`` and ``incarnation`` are its own."""
 
@@ -59,17 +68,23 @@ class Registry(Protocol):
         for ``GIVER_MS``. Returns False where it lives, has returned, or another node speaks for it.
         """
 
-    async def clients(self, owner: Owner, limit: int) -> Mapping[bytes, bytes]:
-        """Some of the entries of a process whose canisters were not told: as they were written, by field."""
+    async def clients(self, owner: Owner, start: bytes) -> Page:
+        """A page of the entries of a process whose canisters were not told, from ``start`` on (empty: the first). Pages
+        may be empty before the last one, where the name of the node has entries of other processes. What comes, goes or
+        begins to be told between two pages may be missed, or be in both; what stays is in one at least.
+        """
 
     async def drop(self, owner: Owner, field: bytes) -> None:
         """Forget an entry that is forged."""
 
-    async def tell(self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place) -> Holding:
+    async def tell(
+        self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place, *, earlier_ms: int
+    ) -> Holding:
         """Claim that this node tells a canister of a client, in one step with its place. ``taken`` where it was told,
         where a living session has the client, and where the owner has returned; ``unknown`` where another node is
         telling it, or nobody can say who has the place. Of a client that the owner itself asks for (``owner.node`` is
-        ``node``) there need be no entry.
+        ``node``) there need be no entry, and what others began to tell up to ``earlier_ms``, by the clock of the
+        engine, was of an earlier session of its key (0: nothing was).
         """
 
     async def told(

@@ -55,6 +55,7 @@ class OwnClients:
         self.counts: Counter[str] = Counter()
         """Clients of nodes that are given up: ``told``, ``taken``, ``failed``."""
         self._untold: dict[tuple[Owner, bytes], _Told] = {}
+        self._earlier_ms: dict[bytes, int] = {}
         self._is_confirmed = False
 
     def entry(self, known: Known) -> Entry | None:
@@ -64,7 +65,7 @@ class OwnClients:
 
     def unclaimed(self, known: Known) -> None:
         """The claim of a client has not written its entry."""
-        self.forget(known.canister_id, known.client_key)
+        self.ledger.remove(field_of(known.canister_id, known.client_key))
 
     def written_late(self, known: Known) -> None:
         """A claim that was given up has written its entry after all: it counts only once the client is known."""
@@ -79,7 +80,15 @@ class OwnClients:
 
     def forget(self, canister_id: Principal, client_key: bytes) -> None:
         """See Nodes."""
-        self.ledger.remove(field_of(canister_id, client_key))
+        field = field_of(canister_id, client_key)
+        self.ledger.remove(field)
+        self._earlier_ms.pop(field, None)
+
+    def came_later(self, field: bytes, earlier_ms: int) -> None:
+        """What others began to tell by then (time of the engine) of the client with this key was of an earlier session
+        than the one that this node has.
+        """
+        self._earlier_ms[field] = earlier_ms
 
     def restart(self, clients: Iterable[Known]) -> None:
         """The engine may have lost them, or knows them of an earlier incarnation."""
@@ -114,14 +123,16 @@ class OwnClients:
         owner, field = self._owner(known), field_of(known.canister_id, known.client_key)
         if (owner, field) in self._untold or self.is_ending(place):
             return "unknown"
+        earlier_ms = 0 if known.node else self._earlier_ms.get(field, 0)
+        tell = partial(
+            self._registry.tell, process.name, process.incarnation, owner, field, place, earlier_ms=earlier_ms
+        )
         try:
-            answer = await process.commands.run(
-                lambda: self._registry.tell(process.name, process.incarnation, owner, field, place), process.timeout_s
-            )
+            answer = await process.commands.run(tell, process.timeout_s)
         except EngineAway:
             return alone
         if answer == "taken" and not known.node:
-            self.ledger.remove(field)
+            self.forget(known.canister_id, known.client_key)
         self.counts["taken"] += answer == "taken" and known.node != ""
         return answer
 
@@ -133,7 +144,7 @@ class OwnClients:
         """See Nodes. Where the engine cannot be told now, it is with the next `flush`."""
         field = field_of(known.canister_id, known.client_key)
         if is_told and not known.node:
-            self.ledger.remove(field)
+            self.forget(known.canister_id, known.client_key)
         if known.node:
             self.counts["told" if is_told else "failed"] += 1
         key = self._owner(known), field

@@ -9,11 +9,8 @@ from appliance.cluster.engine import CLOSING_MS, ENDED_MS, FORGOTTEN_MS, SILENT_
 from appliance.cluster.redis_answers import answers, info_of, place_key, word
 from appliance.cluster.registry import scripts
 from appliance.cluster.registry.clients import INCARNATION_CHARS
-from appliance.cluster.registry.engine import GIVER_MS, KNOWN_MS, Owner, Suspect
+from appliance.cluster.registry.engine import GIVER_MS, KNOWN_MS, PAGE, Owner, Page, Suspect
 from appliance.gateway.nodes import Holding, Place
-
-_SCANNED = 500
-"""Entries that one command looks at."""
 
 
 class RedisRegistry:
@@ -63,20 +60,18 @@ class RedisRegistry:
             args: list[str | int] = [self._prefix, node, incarnation, *owner, after_ms, KNOWN_MS, GIVER_MS]
             return bool(await self._give_up([], args))
 
-    async def clients(self, owner: Owner, limit: int) -> Mapping[bytes, bytes]:
+    async def clients(self, owner: Owner, start: bytes) -> Page:
         """See Registry."""
-        found: dict[bytes, bytes] = {}
+        key, _, cursor = (start or b"telling 0").decode().partition(" ")
         with answers():
-            async for field, told in self._redis.hscan_iter(f"{self._prefix}telling:{owner.node}", count=_SCANNED):
-                value = told.split(b":", 3)[3]
-                if len(found) < limit and value.startswith(owner.incarnation.encode()):
-                    found[field] = value
-            async for field, value in self._redis.hscan_iter(f"{self._prefix}known:{owner.node}", count=_SCANNED):
-                if len(found) >= limit:
-                    break
-                if value.startswith(owner.incarnation.encode()):
-                    found.setdefault(field, value)
-        return found
+            answer = await self._redis.hscan(f"{self._prefix}{key}:{owner.node}", int(cursor), count=PAGE)
+            after, found = cast("tuple[int, dict[bytes, bytes]]", answer)
+            if key == "telling":
+                found = {field: _being_told(value)[1] for field, value in found.items()}
+        own = {field: value for field, value in found.items() if value.startswith(owner.incarnation.encode())}
+        if after:
+            return Page(own, f"{key} {after}".encode())
+        return Page(own, b"known 0" if key == "telling" else b"")
 
     async def drop(self, owner: Owner, field: bytes) -> None:
         """See Registry."""
@@ -84,7 +79,9 @@ class RedisRegistry:
             for key in ("known", "telling"):
                 await self._redis.hdel(f"{self._prefix}{key}:{owner.node}", field)
 
-    async def tell(self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place) -> Holding:
+    async def tell(
+        self, node: str, incarnation: str, owner: Owner, field: bytes, place: Place, *, earlier_ms: int
+    ) -> Holding:
         """See Registry."""
         args: list[str | bytes | int] = [
             self._prefix,
@@ -95,6 +92,7 @@ class RedisRegistry:
             CLOSING_MS,
             SILENT_MS,
             KNOWN_MS,
+            earlier_ms,
         ]
         with answers():
             answer = await self._tell(self._key(place), args)
@@ -114,11 +112,11 @@ class RedisRegistry:
         with answers():
             await self._returned([], [self._prefix, incarnation, KNOWN_MS])
             # Those that are being told first: whichever ends meanwhile is among the others then.
-            async for field, value in self._redis.hscan_iter(f"{self._prefix}telling:{node}", count=_SCANNED):
-                _, _, since, entry = value.split(b":", 3)
+            async for field, value in self._redis.hscan_iter(f"{self._prefix}telling:{node}", count=PAGE):
+                since_ms, entry = _being_told(value)
                 if entry[:INCARNATION_CHARS] == incarnation.encode():
-                    told[field] = int(since)
-            async for field, value in self._redis.hscan_iter(f"{self._prefix}told:{node}", count=_SCANNED):
+                    told[field] = since_ms
+            async for field, value in self._redis.hscan_iter(f"{self._prefix}told:{node}", count=PAGE):
                 who, since = value.split(b":", 1)
                 if who == incarnation.encode():
                     told[field] = int(since)
@@ -133,3 +131,9 @@ class RedisRegistry:
 
     def _key(self, place: Place) -> list[bytes]:
         return [place_key(self._prefix, place)] if place.group else []
+
+
+def _being_told(value: bytes) -> tuple[int, bytes]:
+    """Since when an entry is being told, and the entry. Raises ValueError."""
+    _, _, since, entry = value.split(b":", 3)
+    return int(since), entry

@@ -105,8 +105,10 @@ end
 if owner ~= node then
   if not entry or string.sub(entry, 1, 16) ~= process then return 'taken' end
   if redis.call('GET', prefix .. 'given:' .. process) ~= 'given' then return 'taken' end
-elseif not by and redis.call('HDEL', told, field) == 1 then
-  return 'taken'  -- said once: the next session of this key is another
+elseif not by then
+  local since = string.match(redis.call('HGET', told, field) or '', ':(%d+)$')
+  redis.call('HDEL', told, field)  -- said once: the next session of this key is another
+  if since and tonumber(since) > tonumber(ARGV[10]) then return 'taken' end
 end
 local function taken()
   redis.call('HDEL', known, field)
@@ -140,7 +142,8 @@ return 'free'
 """
 )
 """Keys: place, or none. Arguments: prefix, node, incarnation, node and incarnation that had the client, field, ms
-that the place is being closed at most, ms after which a node is silent, ms that it is known."""
+that the place is being closed at most, ms after which a node is silent, ms that it is known, time until which what was
+told was of an earlier session."""
 
 TOLD = (
     NOW

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -21,8 +22,8 @@ from appliance.gateway.tasks import Tasks
 
 _log = structlog.get_logger(__name__)
 
-PAGE = 200
-"""Clients that are looked at with one heartbeat."""
+PAGES = 4
+"""Pages of entries of one process that are read with one heartbeat; the next one goes on behind them."""
 PLACES = 500
 """In one command."""
 PENDING = 500
@@ -56,6 +57,17 @@ def address_tag(seal: Seal, node: str, incarnation: str, address: str) -> str:
     return seal.tag("peer", node.encode(), incarnation.encode(), address.encode()).hex()
 
 
+@dataclass
+class _Reading:
+    """How far the entries of a process are read, and which of them were found. ``contact_since`` is when the contact
+    with the engine began: where another answers, places in the entries of the one before say nothing.
+    """
+
+    contact_since: float
+    start: bytes = b""
+    found: set[bytes] = field(default_factory=set)
+
+
 class Speaking:
     """``counts`` has the clients of dead nodes that cannot be told: ``forged`` and ``other_identity``; ``given_up``
     counts nodes; ``suspects`` are the processes as the engine last had them, and ``verdicts`` what is known of those
@@ -85,6 +97,7 @@ class Speaking:
         self._evidence: dict[str, Evidence] = {}
         self._asking: set[str] = set()
         self._begun: dict[tuple[str, bytes], float] = {}
+        self._readings: dict[str, _Reading] = {}
         self._is_done: set[str] = set()
 
     async def look(self, teller: Teller, after_s: float) -> None:
@@ -171,23 +184,45 @@ class Speaking:
 
     async def _speak(self, suspect: Suspect, teller: Teller, after_s: float) -> None:
         """Begin the close calls of some of its clients. Which of two nodes makes one is decided with each call."""
+        reading = self._readings.pop(suspect.incarnation, None)  # while another node speaks, entries come and go
         if not await self._claim(suspect, after_s):
             return
-        owner, process = Owner(suspect.node, suspect.incarnation), self._process
-        begun = sum(who == suspect.incarnation for who, _ in self._begun)
-        found = await process.commands.run(
-            lambda: self._registry.clients(owner, PAGE + begun), process.timeout_s, is_vital=True
+        since = self._process.contact.since
+        if reading is None or reading.contact_since != since:
+            reading = _Reading(since)
+        self._readings[suspect.incarnation] = reading
+        for _ in range(PAGES):
+            if not await self._read_page(Owner(suspect.node, suspect.incarnation), reading, teller):
+                return
+            if not reading.start:
+                self._has_read(suspect, reading.found, teller)
+                return
+
+    async def _read_page(self, owner: Owner, reading: _Reading, teller: Teller) -> bool:
+        """Returns False where there are more than can be told: then the page is read again."""
+        process = self._process
+        if teller.untold >= PENDING:
+            return False
+        page = await process.commands.run(
+            lambda: self._registry.clients(owner, reading.start), process.timeout_s, is_vital=True
         )
+        for each, value in page.entries.items():
+            if teller.untold >= PENDING:
+                return False
+            reading.found.add(each)
+            await self._begin(owner, each, value, teller)
+        reading.start = page.next
+        return True
+
+    def _has_read(self, suspect: Suspect, found: set[bytes], teller: Teller) -> None:
+        """All entries of a process were read, from the first to the last."""
+        del self._readings[suspect.incarnation]
         gone = [key for key in self._begun if key[0] == suspect.incarnation and key[1] not in found]
         for key in gone:
             del self._begun[key]
         if not found and not teller.untold:
             self._is_done.add(suspect.incarnation)
             _log.info("the canisters of a node that was given up are told", node=suspect.node)
-        for field, value in found.items():
-            if teller.untold >= PENDING:
-                return
-            await self._begin(owner, field, value, teller)
 
     async def _begin(self, owner: Owner, field: bytes, value: bytes, teller: Teller) -> None:
         now, key = self._monotonic(), (owner.incarnation, field)

@@ -86,6 +86,8 @@ class LateCloseCalls:
             group = self._groups.get(entry.group)
             if group is None or (group.task is not None and group.task.done()):  # done, and about to be forgotten
                 group = self._groups[entry.group] = self._waiting[entry.group] = _Group()
+            if entry in group.entries:  # whoever speaks for another node begins again, as long as the engine has it
+                continue
             group.entries.append(entry)
             added += 1
         if added > 1:

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from appliance.cluster.engine import Beat, Entry, Held, Joined
 from appliance.cluster.redis_engine import RedisEngine
-from appliance.cluster.registry.engine import Owner, Suspect
+from appliance.cluster.registry.engine import PAGE, Owner, Suspect
+from appliance.cluster.registry.redis_registry import RedisRegistry
 from appliance.gateway.nodes import Place
 from tests.cluster.board import Board
 from tests.cluster.nodes import CANISTER, FACTS, INFO, NOW_NS, claim
@@ -99,13 +100,17 @@ class Both:
         return await self._both("give_up", *who, Owner(*owner), LONG_MS // 2)
 
     async def _clients(self, owner: tuple[str, str]) -> tuple[Any, Any]:
-        return await self._both("clients", Owner(*owner), 10)
+        ours, theirs = await every_client(self.engine.registry, owner), self.board.registry.clients(Owner(*owner), b"")
+        assert not theirs.next
+        return ours, theirs.entries
 
     async def _drop(self, owner: tuple[str, str], field: bytes) -> tuple[Any, Any]:
         return await self._both("drop", Owner(*owner), field)
 
-    async def _tell(self, who: tuple[str, str], owner: tuple[str, str], field: bytes, place: Place) -> tuple[Any, Any]:
-        return await self._both("tell", *who, Owner(*owner), field, place)
+    async def _tell(
+        self, who: tuple[str, str], owner: tuple[str, str], field: bytes, place: Place, is_later: bool
+    ) -> tuple[Any, Any]:
+        return await self._both("tell", *who, Owner(*owner), field, place, earlier_ms=10**14 if is_later else 0)
 
     async def _told(
         self, who: tuple[str, str], owner: tuple[str, str], field: bytes, place: Place, is_told: bool
@@ -122,6 +127,17 @@ class Both:
     async def _both(self, name: str, *args: Any, **options: Any) -> tuple[Any, Any]:
         ours = await getattr(self.engine.registry, name)(*args, **options)
         return ours, getattr(self.board.registry, name)(*args, **options)
+
+
+async def every_client(registry: RedisRegistry, owner: tuple[str, str]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    start = b""
+    while True:
+        page = await registry.clients(Owner(*owner), start)
+        assert len(page.entries) < 2 * PAGE
+        found |= page.entries
+        if not (start := page.next):
+            return found
 
 
 def timeless(suspects: Sequence[Suspect]) -> list[Suspect]:
@@ -161,7 +177,7 @@ ARGUMENTS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "give_up": lambda who, owner, *_: (who, owner),
     "clients": lambda who, *_: (who,),
     "drop": lambda who, owner, field, *_: (who, field),
-    "tell": lambda who, owner, field, place, flag: (who, owner, field, place),
+    "tell": lambda who, owner, field, place, flag: (who, owner, field, place, flag),
     "told": lambda who, owner, field, place, flag: (who, owner, field, place, flag),
     "returned": lambda who, *_: (who,),
     "holds": lambda who, *_: (who,),
@@ -175,3 +191,37 @@ async def test_redis_does_what_the_board_does(server: RedisServer) -> None:
                 await run(engine, raw, random.Random(seed))
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}") from error
+
+
+async def test_the_entries_of_a_process_are_read_in_pages(server: RedisServer) -> None:
+    async with engine_at(server.url, name="both") as engine, Redis.from_url(server.url) as raw:
+        await raw.flushall()
+        had, has = PROCESSES[0], PROCESSES[1]
+        entries = {b"%016d" % number: has[1].encode() + b"e" * 200 for number in range(4 * PAGE)}
+        old = {b"old %d" % number: had[1].encode() + b"e" * 200 for number in range(3)}
+        told = {b"told %d" % number: b"b" * 16 + b":b:1:" + had[1].encode() for number in range(2)}
+        await raw.hset("icws:both:known:a", mapping={**entries, **old})
+        await raw.hset("icws:both:telling:a", mapping=told)
+        assert await every_client(engine.registry, has) == entries
+        assert await every_client(engine.registry, had) == old | dict.fromkeys(told, had[1].encode())
+
+
+@pytest.mark.parametrize(("is_later", "answer"), [(False, "taken"), (True, "free")])
+async def test_what_was_told_of_an_earlier_session_says_nothing_of_a_later_one(
+    server: RedisServer, is_later: bool, answer: str
+) -> None:
+    async with engine_at(server.url, name="both") as engine, Redis.from_url(server.url) as raw:
+        await raw.flushall()
+        both = Both(engine, raw, Board(now_ms=10**7))
+        had, has, teller = PROCESSES[0], PROCESSES[1], PROCESSES[2]
+        client = FIELDS[0], PLACES[0]
+        await both.do("beat", had)
+        await both.do("beat", teller)
+        await both.do("write", had, FIELDS[0], False)
+        await both.do("die", "a")
+        await both.do("silence", "a")
+        await both.do("give_up", teller, had)
+        await both.do("tell", teller, had, *client, False)
+        await both.do("told", teller, had, *client, True)
+        await both.do("beat", has)
+        assert await both._tell(has, has, *client, is_later) == (answer, answer)

@@ -1,6 +1,7 @@
 import pytest
 
-from appliance.control.health.cluster import finding_of, problem_of
+from appliance.cluster.engine import DEAD_MS
+from appliance.control.health.cluster import SILENT_MS, finding_of, problem_of
 from appliance.errors import EngineAway
 from tests.cluster.board import Board, MemoryEngine
 from tests.cluster.nodes import beating, until
@@ -21,6 +22,10 @@ async def test_the_check_is_never_red_and_says_what_is_wrong():
         assert finding.ok
         assert "goes on without its cluster" in finding.detail
         assert finding.detail == problem_of(it.node)
+
+
+def test_a_node_is_shown_as_silent_once_it_does_not_hold_its_name() -> None:
+    assert SILENT_MS == DEAD_MS
 
 
 @pytest.mark.parametrize("command", ["listen", "ring"])
