@@ -77,6 +77,9 @@ class Supervised:
     workers: list[Answering]
     is_restarting: bool = False
 
+    def node_of(self, worker: Answering) -> str:
+        return worker.role.node("a")
+
 
 @asynccontextmanager
 async def supervised(folder: Path, count: int = 3) -> AsyncIterator[tuple[Supervised, Changes, list[str]]]:
