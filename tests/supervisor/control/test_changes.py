@@ -44,6 +44,8 @@ class Answering:
     hangs_up: bool = False
     pid: int = 1
     targets: list[str] = field(default_factory=list)
+    runs: dict[str, Any] | None = None
+    """What it answers at ``/v1/config``, where that is another answer."""
 
     def __post_init__(self) -> None:
         self.ready = asyncio.Event()
@@ -63,9 +65,10 @@ class Answering:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99")]})
             await send({"type": "http.response.body", "body": b"{"})
             return
-        status = 200 if scope["path"] == ROLL_BACK else self.status
+        shows = scope["path"] == "/v1/config" and self.runs is not None
+        status = 200 if scope["path"] == ROLL_BACK or shows else self.status
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"x/y")]})
-        await send({"type": "http.response.body", "body": orjson.dumps(self.answer)})
+        await send({"type": "http.response.body", "body": orjson.dumps(self.runs if shows else self.answer)})
 
     @property
     def paths(self) -> list[str]:
