@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 import orjson
 import structlog
@@ -38,7 +38,7 @@ from appliance.errors import RestartUnderWay, WorkerAway
 from appliance.gateway.sockets.http import HEALTH_PATHS
 from appliance.supervisor.control import merging
 from appliance.supervisor.control.asking import Answer, Question, ask
-from appliance.supervisor.control.changes import Changes
+from appliance.supervisor.control.changes import Changes, without
 from appliance.supervisor.control.events import MergedEvents
 from appliance.supervisor.control.metrics import render
 from appliance.supervisor.supervisor import Supervisor
@@ -108,7 +108,7 @@ class Front:
         if (node := request.query_params.get("node")) is not None:
             if node != EVERY or (method != "GET" and path != CLOSE):
                 return _passed_on(await self._ask(self._supervisor.workers[0], question))
-            question = replace(question, target=_without(question.target, "node"))
+            question = replace(question, target=without(question.target, "node"))
         return await (self._view(path, question) if method == "GET" else self._change(path, question))
 
     def _named(self, request: JsonRequest) -> Worker | None:
@@ -126,7 +126,7 @@ class Front:
         headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
         body = b"" if request.method in ("GET", "HEAD") else await request.body()
         target = request.scope.get("raw_path", request.url.path.encode()).decode("ascii")
-        whole = _without(f"{target}?{request.url.query}", "worker")
+        whole = without(f"{target}?{request.url.query}", "worker")
         return Question(request.method, whole, actor, body, headers)
 
     # --- views --------------------------------------------------------------------------------------------------------
@@ -296,13 +296,6 @@ def _by_all(request: Request) -> Invalid:
     key = "worker" if "worker" in request.query_params else "node"
     problem = "all workers of a gateway make this change or none does, so one of them cannot be asked alone"
     return Invalid(f"{key}: {problem}", errors=[Fault(place="query", key=key, problem=problem)])
-
-
-def _without(target: str, name: str) -> str:
-    """Path and query without one parameter."""
-    path, _, query = target.partition("?")
-    rest = urlencode([each for each in parse_qsl(query, keep_blank_values=True) if each[0] != name])
-    return f"{path}?{rest}" if rest else path
 
 
 def _refused(answers: dict[int, Answer]) -> Answer | None:

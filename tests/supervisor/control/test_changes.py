@@ -108,10 +108,29 @@ async def test_all_make_it_the_first_one_first_which_alone_writes_the_file(tmp_p
         assert first[1] == b'{"save": true}'
         assert first[2][b"if-match"] == b"1-x"
         for each in others:
-            assert json.loads(each[1]) == {"save": False}
+            assert json.loads(each[1]) == {}
             assert b"if-match" not in each[2]
         assert followed == ["changed"]
         assert not changes.is_on_trial
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/v1/config/apply", b'{ "save" : true, "text": "a: 1"}'),
+        ("/v1/canisters/x?save=1&force=true", b""),
+        ("/v1/canisters/x?force=true&save=True", b'"save"'),
+    ],
+)
+async def test_only_the_first_one_writes_the_file_however_that_is_asked_for(
+    tmp_path: Path, target: str, body: bytes
+) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        await changes.make(Question("POST", target, None, body))
+        assert (it.workers[0].targets, it.workers[0].asked[0][1]) == ([target], body)
+        for each in it.workers[1:]:
+            assert "save=" not in each.targets[0]
+            assert b"save" not in each.asked[0][1] or body == b'"save"'
 
 
 async def test_what_the_first_one_refuses_the_others_are_not_asked(tmp_path: Path) -> None:
@@ -129,6 +148,14 @@ async def test_what_one_refuses_is_taken_back_by_those_that_made_it(tmp_path: Pa
         assert (said.status, said.json) == (422, {"detail": "no"})
         assert [each.paths[1:] for each in it.workers] == [[ROLL_BACK], [ROLL_BACK], []]
         assert followed == []
+
+
+async def test_a_change_of_canisters_is_taken_back_too(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        it.workers[0].answer = {"canister": "x", "applied": APPLIED}
+        it.workers[1].status = 422
+        assert (await changes.make(Question("POST", "/v1/canisters"))).status == 422
+        assert [each.paths[1:] for each in it.workers] == [[ROLL_BACK], [], []]
 
 
 async def test_nothing_is_taken_back_where_nothing_changed(tmp_path: Path) -> None:
