@@ -3,20 +3,17 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Self
 
 import structlog
 
 from appliance import task_end
-from appliance.config.files import files_of
 from appliance.config.load import DEFAULT
-from appliance.config.schema import Config
 from appliance.config.source import Source, Start, start
-from appliance.config.watch.watch import Watch
+from appliance.config.watch.watch import Watch, watch_of
 from appliance.control.control import Control
 from appliance.control.health.systemd import Notifier
 from appliance.control.reload.outcome import Outcome
@@ -61,7 +58,7 @@ async def run(begun: Start, logging: Logging, lifeline: Lifeline | None = None) 
     if lifeline is not None:
         for threads in (VERIFICATION, CLIENT_VERIFICATION):
             threads.share(lifeline.role.count)
-    watch = _watch(begun) if begun.loaded.config.watch and lifeline is None else None
+    watch = watch_of(begun) if lifeline is None else None
     with _Signals() as signals, lifeline.held() if lifeline is not None else nullcontext():
         following = None if lifeline is None else asyncio.ensure_future(_follow_lifeline(lifeline, signals))
         try:
@@ -148,23 +145,8 @@ async def _on_signal(reloads: Reloads, notifier: Notifier) -> None:
     await _reload(reloads, notifier, "signal")
 
 
-def _watch(begun: Start) -> Watch:
-    """Made before the start, which may wait for minutes until a network is up: a file that changes meanwhile is a
-    change, and no later one may come that would bring it along.
-    """
-    file = begun.source.file
-    read = {} if file is None or not file.is_file() else {file: begun.file_hash}
-    return Watch(lambda: _files(begun.source, begun.loaded.config), read)
-
-
-def _files(source: Source, config: Config) -> Iterator[Path]:
-    if source.file is not None:
-        yield source.file
-    yield from (file for _, file in files_of(config))
-
-
 async def _follow_files(watch: Watch, reloads: Reloads, notifier: Notifier) -> None:
-    watch.files = lambda: _files(reloads.source, reloads.config)
+    watch.files = lambda: reloads.source.files(reloads.config)
     async for _ in watch:
         error = (await _reload(reloads, notifier, WATCH)).error
         # No further notice will come of a change that a trial keeps out.

@@ -53,6 +53,9 @@ says that the client was too slow to get all events.
 In a [cluster](scaling.md#asking-every-node), `?node=NAME` has another node do what is asked. With lists of sessions,
 one of them, and closing, `?node=*` means all nodes (`x-nodes` in the OpenAPI), and `missing` names those that did not
 answer.
+
+With several [workers](scaling.md#workers), `?worker=2` asks one of them alone: for what it knows, to close its sessions,
+and to drain it. All other changes are made by all workers or by none.
 """
 
 

@@ -1,13 +1,15 @@
 """The source of the configuration, and the choice of the revision that a start uses."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance.config.files import files_of
 from appliance.config.history import Choice, History, Record, hash_of
 from appliance.config.load import Loaded, load, read_text
 from appliance.config.plan import diff
+from appliance.config.schema import Config
 from appliance.errors import ConfigError, ConfigProblem
 from appliance.whole_files import write_whole
 
@@ -27,6 +29,12 @@ class Source:
     def folder(self) -> Path:
         """Where relative paths count from."""
         return self.file.absolute().parent if self.file is not None else Path.cwd()
+
+    def files(self, config: Config) -> Iterator[Path]:
+        """The file, and those that a configuration names: what a reload reads."""
+        if self.file is not None:
+            yield self.file
+        yield from (file for _, file in files_of(config))
 
     def read(self) -> str:
         """The current text of the file. Raises ConfigError where it cannot be read."""

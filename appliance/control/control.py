@@ -51,6 +51,8 @@ class Control:
     plugins: Callable[[], Sequence[Plugin]] = tuple
     node: ClusterNode | None = None
     """This node in its cluster; None where it is alone."""
+    is_worker: bool = False
+    """Whether its supervisor answers the API, and asks this process."""
     started_at_ns: int = field(default_factory=time.time_ns)
     urls: list[str] = field(default_factory=list)
     """Of the API; empty if the API is not served."""

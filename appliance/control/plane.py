@@ -110,6 +110,7 @@ async def control_plane(
         metrics=metrics,
         plugins=plugins,
         node=node,
+        is_worker=behind is not None,
     )
     if node is not None:
         control.problems.append(partial(problem_of, node))

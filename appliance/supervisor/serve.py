@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -20,10 +20,9 @@ from appliance.cluster.joining import machine_name
 from appliance.cluster.local_engine.board import Board
 from appliance.cluster.local_engine.server import EngineServer
 from appliance.config.fields.address import UnixAddress, parse_address
-from appliance.config.files import files_of
 from appliance.config.schema import Cluster, Config
 from appliance.config.source import Source, Start
-from appliance.config.watch.watch import Watch
+from appliance.config.watch.watch import Watch, watch_of
 from appliance.control.auth.access import AccessControl, Actor
 from appliance.control.auth.tokens import Tokens
 from appliance.control.health.systemd import Notifier
@@ -31,15 +30,16 @@ from appliance.control.http.head import HeadAsGet
 from appliance.control.http.problems import Problem
 from appliance.control.http.server import Permissions, Server
 from appliance.control.observe.metrics_server import MetricsServer
-from appliance.errors import ConfigError, GatewayError, WorkersUnsupported
+from appliance.errors import ConfigError, GatewayError, WorkerAway, WorkersUnsupported
 from appliance.gateway.limits.descriptors import raise_limit
 from appliance.gateway.limits.rate_limits import Limits
 from appliance.gateway.tasks import Tasks
-from appliance.supervisor.control.asking import Question
+from appliance.supervisor.control.asking import Question, ask
 from appliance.supervisor.control.changes import Changes
 from appliance.supervisor.control.events import MergedEvents
 from appliance.supervisor.control.front import Front
 from appliance.supervisor.supervisor import HAND_ON, Orders, Supervisor
+from appliance.threads import FILE_TIMEOUT_S, FILES
 
 _log = structlog.get_logger(__name__)
 
@@ -102,7 +102,7 @@ class _Service:
     def __init__(self, begun: Start, supervisor: Supervisor, notifier: Notifier) -> None:
         self._source: Source = begun.source
         self._config: Config = begun.loaded.config
-        self._begun = begun
+        self._watched = watch_of(begun)
         self._supervisor = supervisor
         supervisor.stop_s = self._stop_s
         self._notifier = notifier
@@ -110,7 +110,10 @@ class _Service:
         self._tokens = Tokens(self._config.control.tokens)
         self._limits = Limits(self._config)
         self._changes = Changes(supervisor, self._follow)
-        self._events = MergedEvents()
+        self._events = MergedEvents(lambda: self._tasks.start(self._follow()))
+        self._following = asyncio.Lock()
+        self._followed = asyncio.Event()
+        self._on_trial: str | None = None
         self._front = Front(supervisor, self._changes, self._events)
         self._metrics = b""
 
@@ -139,9 +142,8 @@ class _Service:
         self._notifier.ready(self._status())
         self._tasks.start(self._notifier.watch())
         self._tasks.start(self._notifier.follow(self._status))
-        if self._config.watch and self._source.file is not None:
-            read = {self._source.file: self._begun.file_hash} if self._source.file.is_file() else {}
-            self._tasks.start(self._watch(Watch(self._files, read)))
+        if self._watched is not None:
+            self._tasks.start(self._watch(self._watched))
 
     async def _wind_down(self, signals: "_Signals") -> None:
         _log.info("stopping", workers=len(self._supervisor.workers), hands_on=signals.hands_on)
@@ -171,11 +173,15 @@ class _Service:
 
     # --- the configuration --------------------------------------------------------------------------------------------
 
-    def reload(self, trigger: str) -> None:
-        """Have all workers apply the file as it is now."""
-        self._tasks.start(self._reload(trigger))
+    def reload(self) -> None:
+        """Have all workers apply the file as it is now, as SIGHUP asks for."""
+        self._tasks.start(self._on_signal())
 
-    async def _reload(self, trigger: str) -> None:
+    async def _on_signal(self) -> None:
+        await self._reload("signal")
+
+    async def _reload(self, trigger: str) -> bool:
+        """Returns whether all workers have made it."""
         question = Question(
             "POST",
             "/v1/config/apply",
@@ -188,27 +194,46 @@ class _Service:
                 said = await self._changes.make(question)
             except (Problem, GatewayError) as error:
                 _log.error("the reload was refused", cause=str(error))
-                return
+                return False
         if not said.is_good:
             _log.error("the reload was refused", cause=said.json.get("detail"))
+        return said.is_good
 
     async def _follow(self) -> None:
-        """After a change: use what of it is for the supervisor."""
-        try:
-            self._config = self._source.load().config
-        except ConfigError:
-            return
-        self._limits.follow(self._config)
-        (await self._tokens.prepare(self._config)).commit()
-
-    def _files(self) -> Iterator[Path]:
-        if self._source.file is not None:
-            yield self._source.file
-        yield from (file for _, file in files_of(self._config))
+        """Use what of the configuration of the workers is for the supervisor. That is not always the file: a text may
+        run that was not saved, and one that was may have been rolled back.
+        """
+        first = self._supervisor.workers[0].role
+        async with self._following:
+            try:
+                said = (await ask(first.number, first.control, Question("GET", "/v1/config"))).json
+                async with asyncio.timeout(FILE_TIMEOUT_S):
+                    config = (await FILES.run(self._source.load, str(said["text"]))).config
+                tokens = await self._tokens.prepare(config)
+            except (WorkerAway, ConfigError, OSError, ValueError, KeyError) as error:
+                _log.warning("what the workers run is not known, and what ran before is used", cause=str(error))
+                return
+            self._config = config
+            self._limits.follow(config)
+            tokens.commit()
+            self._on_trial = None if said["confirm_by"] is None else str(said["hash"])
+            self._followed.set()
 
     async def _watch(self, watch: Watch) -> None:
+        watch.files = lambda: self._source.files(self._config)
         async for _ in watch:
-            await self._reload("watch")
+            # No further notice will come of a change that a trial keeps out. The text that was on trial is judged.
+            while not await self._reload("watch") and (judged := self._on_trial) is not None:
+                while self._on_trial is not None:
+                    self._followed.clear()
+                    await self._followed.wait()
+                if await self._file_hash() == judged:
+                    break
+
+    async def _file_hash(self) -> str | None:
+        with suppress(OSError):  # of a file system that hangs
+            return await FILES.run_once((self, "hash"), self._source.hash)
+        return None
 
     # --- the control plane --------------------------------------------------------------------------------------------
 
@@ -280,6 +305,6 @@ class _Signals:
 
     def _on_reload(self) -> None:
         if self.have_started and not self.stop.is_set():
-            self._service.reload("signal")
+            self._service.reload()
         else:
             _log.info("no reload while the gateway starts or stops")

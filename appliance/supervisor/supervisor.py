@@ -119,6 +119,10 @@ class Supervisor:
             self._changed.clear()
             await self._changed.wait()
 
+    def node_of(self, worker: Worker) -> str:
+        """The name of a worker as a node of the cluster."""
+        return worker.role.node(self._orders.node)
+
     # --- one worker ---------------------------------------------------------------------------------------------------
 
     async def _keep(self, worker: Worker) -> None:
@@ -130,7 +134,7 @@ class Supervisor:
             except OSError as error:
                 code, worker.problem = -1, str(error)
             if self.engine is not None:
-                self.engine.died(worker.role.node(self._orders.node))
+                self.engine.died(self.node_of(worker))
             if self._stopping.is_set():
                 return
             await self._again(worker, code, time.monotonic() - began)
@@ -176,12 +180,16 @@ class Supervisor:
         """Whether the workers are replaced now."""
         return self._restarting is not None and not self._restarting.done()
 
+    def check_restart(self) -> None:
+        """Raises RestartUnderWay where the workers are replaced, or end."""
+        if self.is_restarting or self._stopping.is_set():
+            raise RestartUnderWay
+
     def restart(self) -> None:
         """Replace the workers one by one, each by a process that is ready before the next one ends. Raises
         RestartUnderWay.
         """
-        if self.is_restarting or self._stopping.is_set():
-            raise RestartUnderWay
+        self.check_restart()
         self.restart_problem = None
         self._restarting = self._tasks.start(self._restart())
 

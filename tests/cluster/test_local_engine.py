@@ -231,6 +231,20 @@ async def test_an_engine_that_is_full_is_away_until_something_has_expired() -> N
         assert len(server.board) == 1
 
 
+async def test_an_engine_that_is_full_of_clients_forgets_those_that_left() -> None:
+    async with engine(Board(limit=3)) as (server, client):
+        await client.beat(beat("a"))
+        write = client.registry.write
+        entries: dict[bytes, bytes | None] = {b"%d" % number: b"0" * 16 for number in range(3)}
+        assert await write("a", "0" * 16, entries)
+        assert await write("a", "0" * 16, {b"0": b"0" * 16 + b"changed"})
+        with pytest.raises(EngineAway, match=r"cluster\.claims"):
+            await write("a", "0" * 16, {b"more": b"0" * 16})
+        assert await write("a", "0" * 16, dict.fromkeys(entries))
+        assert len(server.board) == 0
+        assert await write("a", "0" * 16, {b"more": b"0" * 16})
+
+
 async def test_the_name_of_a_process_that_died_is_free_at_once_and_a_reason_to_doubt() -> None:
     board = Board()
     async with engine(board) as (server, client):

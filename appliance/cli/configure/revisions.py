@@ -53,7 +53,9 @@ def plan(file: Path | None) -> None:
     "--confirm-within", type=DURATION, help="Roll back unless `icws confirm` follows within this time, e.g. 60s."
 )
 @click.option(
-    "--keep-if-healthy", is_flag=True, help="Confirm automatically at the end of that time if the gateway is healthy."
+    "--keep-if-healthy",
+    is_flag=True,
+    help="Confirm automatically at the end of that time if the gateway is healthy. Not with several workers.",
 )
 @click.option(
     "--allow-restart", is_flag=True, help="Apply now what can be; keys that need a restart stay pending until then."

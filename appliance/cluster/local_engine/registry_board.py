@@ -18,6 +18,9 @@ class Places(Protocol):
     infos: dict[str, tuple[int, str, NodeInfo]]
     places: dict[Place, tuple[tuple[str, int, str, str], int]]
 
+    def make_room(self) -> None:
+        """Raises EngineAway where there is none."""
+
     def living(self, value: tuple[Any, int] | None) -> Any:
         """A value with its end, unless that has come."""
 
@@ -54,6 +57,9 @@ class RegistryBoard:
         """See Registry."""
         if not self.board.lives(incarnation, node):
             return False
+        # Never for removals: they make room, and what an engine keeps of clients does not expire.
+        if any(value is not None and (node, each) not in self.known for each, value in changes.items()):
+            self.board.make_room()
         for each, value in changes.items():
             if value is None:
                 self.known.pop((node, each), None)

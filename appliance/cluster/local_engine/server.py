@@ -58,7 +58,7 @@ class EngineServer:
             each.abort()
         self.path.unlink(missing_ok=True)
 
-    def answer(self, connection: "_Connection", name: str, arguments: object) -> object:
+    def answer(self, name: str, arguments: object) -> object:
         """Do one method. Raises Malformed and EngineAway."""
         if (method := methods().get(name)) is None:
             raise Malformed("frame of the engine", f"there is no method {name!r:.40}")
@@ -67,8 +67,6 @@ class EngineServer:
         self.board.sweep()
         _, _, of_registry = name.partition(".")
         does = getattr(self.board.registry, of_registry) if of_registry else getattr(self.board, name)
-        if name == "registry.write":
-            self.board.make_room()
         return method.answer[0](does(*given, **named))
 
     def died(self, node: str) -> None:
@@ -119,7 +117,7 @@ class _Connection(asyncio.Protocol):
             self.send(frames.encode(number, None))
             return
         try:
-            self.send(frames.encode(number, self._server.answer(self, name, arguments)))
+            self.send(frames.encode(number, self._server.answer(name, arguments)))
         except EngineAway as error:
             self.send(frames.encode(number, None, error.problem))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 
 from appliance.config.files import digest_of
+from appliance.config.source import Start
 from appliance.config.watch.inotify import Inotify, Notice
 from appliance.config.watch.ways import Way, places_of, way_to
 from appliance.config.watch.writes import Writes
@@ -116,6 +117,19 @@ class Watch:
         self._seen = {file: digest or self._seen.get(file) for file, digest in now.items()}
         self._writes.forget()
         return bool(changed)
+
+
+def watch_of(begun: Start) -> Watch | None:
+    """A watch of what a start has read, None where ``watch`` is false.
+
+    To be made before the start, which may wait for minutes until a network is up: a file that changes meanwhile is a
+    change, and no later one may come that would bring it along.
+    """
+    source, config = begun.source, begun.loaded.config
+    if not config.watch:
+        return None
+    read = {source.file: begun.file_hash} if source.file is not None and source.file.is_file() else {}
+    return Watch(lambda: source.files(config), read)
 
 
 class Notices:

@@ -76,7 +76,7 @@ class ApplyRequest(PlanRequest):
     confirm_within_s: Annotated[float, Field(ge=1, le=86_400)] | None = None
     """Roll back automatically unless confirmed within this time."""
     keep_if_healthy: bool = False
-    """Do not roll back then if every readiness check passes."""
+    """Do not roll back then if every readiness check passes. Refused with several workers."""
     allow_restart: bool = False
     """Apply the other changes if some keys need a restart; these wait for it."""
     force: bool = False

@@ -1,9 +1,11 @@
 """Changes of the configuration: made by all workers or by none."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 import structlog
@@ -74,7 +76,7 @@ class Changes:
             said = await _ask(worker, question)
         except WorkerAway as error:
             _log.error("a worker did not answer to a change, and is started again", cause=str(error))
-            worker.send(9)
+            worker.send(signal.SIGKILL)
             return None  # it starts with the configuration that the others have
         if said.status == Conflict.status and question.target.partition("?")[0] == CONFIRM:
             # Its trial ended in the moment before: it has rolled back what the first worker keeps.
@@ -103,10 +105,7 @@ async def _ask(worker: Worker, question: Question) -> Answer:
 
 def _check(question: Question) -> None:
     """Raises Invalid."""
-    try:
-        body = orjson.loads(question.body)
-    except orjson.JSONDecodeError:
-        return  # the worker says what is wrong with it
+    body = _json(question.body)
     if isinstance(body, dict) and body.get("keep_if_healthy"):
         problem = "cannot be used with several workers, as each would judge by itself: confirm the trial"
         raise Invalid(
@@ -115,10 +114,13 @@ def _check(question: Question) -> None:
 
 
 def _result(answer: Answer) -> object:
+    """What became of the configuration; operations of canisters have it below ``applied``."""
     try:
-        return answer.json.get("result")
+        said = answer.json
     except ValueError:
         return None
+    inner = said.get("applied")
+    return (inner if isinstance(inner, dict) else said).get("result")
 
 
 def _confirm_by(answer: Answer, before: datetime | None) -> datetime | None:
@@ -135,8 +137,22 @@ def _confirm_by(answer: Answer, before: datetime | None) -> datetime | None:
 
 def _without_saving(question: Question) -> Question:
     """The same change, which the first worker has written to the file already where that was asked for."""
-    return replace(
-        question,
-        target=question.target.replace("save=true", "save=false"),
-        body=question.body.replace(b'"save":true', b'"save":false').replace(b'"save": true', b'"save": false'),
-    )
+    body = _json(question.body)
+    if isinstance(body, dict) and body.pop("save", False):
+        question = replace(question, body=orjson.dumps(body))
+    return replace(question, target=without(question.target, "save"))
+
+
+def without(target: str, name: str) -> str:
+    """Path and query without one parameter."""
+    path, _, query = target.partition("?")
+    rest = urlencode([each for each in parse_qsl(query, keep_blank_values=True) if each[0] != name])
+    return f"{path}?{rest}" if rest else path
+
+
+def _json(body: bytes) -> object:
+    """None for what is no JSON: the worker says what is wrong with it."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None

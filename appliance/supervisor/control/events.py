@@ -1,7 +1,7 @@
 """The events of all workers as one stream: each with the number of its worker, and an id of the supervisor."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast, get_args
 
 import orjson
@@ -30,8 +30,12 @@ AGAIN_S = 0.5
 class MergedEvents:
     """Listens to each worker while that is ready, and publishes what it says."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], object] = lambda: None) -> None:
+        """``changed`` is called when the first worker may run another configuration than before: each outcome of a
+        reload, also of one that nobody asked for, such as the end of a trial; and each new process.
+        """
         self.events = Events()
+        self._changed = changed
         self._tasks = Tasks()
 
     def follow(self, workers: list[Worker]) -> None:
@@ -49,6 +53,8 @@ class MergedEvents:
             await worker.ready.wait()
             try:
                 async with stream(worker.role.number, worker.role.control, Question("GET", "/v1/events")) as parts:
+                    if worker.role.is_first:
+                        self._changed()
                     rest = b""
                     async for part in parts:
                         *lines, rest = (rest + part).split(b"\n")
@@ -68,6 +74,8 @@ class MergedEvents:
             return
         data: Mapping[str, object] = {**event["data"], "worker": worker.role.number}
         self.events.publish(cast("EventKind", event["kind"]), data)
+        if event["kind"] == "reload":
+            self._changed()
 
     def response(self, request: Request, _: Actor) -> Response:
         """The stream for one listener. Raises TooManyListeners and Invalid."""

@@ -1,7 +1,7 @@
 """Serves the API of a gateway with workers: each request is answered by the supervisor, by one worker, or by all.
 
-What only one worker can know is asked of it by the query ``worker=2``; without that, the first one that is ready
-answers for all, where all have the same to say.
+What only one worker can know is asked of it by the query ``worker=2``, or by its name as a node; without that, the
+first one that is ready answers for all, where all have the same to say.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 import orjson
 import structlog
@@ -29,8 +29,8 @@ from appliance.control.http.problems import (
     Unavailable,
     answer,
 )
+from appliance.control.models import Fault, Workers
 from appliance.control.models import Worker as Shown
-from appliance.control.models import Workers
 from appliance.control.observe.metrics_server import METRICS_TYPE
 from appliance.control.routes.other_nodes import EVERY
 from appliance.control.routes.routing import JsonRequest
@@ -38,7 +38,7 @@ from appliance.errors import RestartUnderWay, WorkerAway
 from appliance.gateway.sockets.http import HEALTH_PATHS
 from appliance.supervisor.control import merging
 from appliance.supervisor.control.asking import Answer, Question, ask
-from appliance.supervisor.control.changes import Changes
+from appliance.supervisor.control.changes import Changes, without
 from appliance.supervisor.control.events import MergedEvents
 from appliance.supervisor.control.metrics import render
 from appliance.supervisor.supervisor import Supervisor
@@ -64,6 +64,9 @@ worker, which has the audit log.
 """
 _PASSED_ON = ("accept", "if-match", "content-type", "last-event-id")
 CLOSE = "/v1/sessions/close"
+DRAIN = "/v1/drain"
+_BY_ONE = (CLOSE, DRAIN)
+"""Changes that one worker can make alone. Of all others every worker must have the same."""
 QUERY_TIMEOUT_S = 10.0
 """For a worker to say what it has. One that hangs is left out, and its watchdog ends it."""
 
@@ -92,34 +95,39 @@ class Front:
     async def _respond(self, request: JsonRequest, actor: Actor | None) -> Response:
         """Raises Problem and WorkerAway."""
         path, method = request.url.path, request.method
-        named, question = await self._question(request, actor)
+        named, question = self._named(request), await self._question(request, actor)
         if named is not None:
+            if method != "GET" and path not in _BY_ONE:
+                require(actor, "viewer")
+                raise _by_all(request)
             return _passed_on(await self._ask(named, question))
         if path == "/v1/events":
             return self._events.response(request, require(actor, "viewer"))
         if path.startswith("/v1/workers"):
-            return self._workers(path, method, actor)
+            return await self._workers(path, question)
         if (node := request.query_params.get("node")) is not None:
             if node != EVERY or (method != "GET" and path != CLOSE):
                 return _passed_on(await self._ask(self._supervisor.workers[0], question))
-            question = replace(question, target=_without(question.target, "node"))
+            question = replace(question, target=without(question.target, "node"))
         return await (self._view(path, question) if method == "GET" else self._change(path, question))
 
-    async def _question(self, request: JsonRequest, actor: Actor | None) -> tuple[Worker | None, Question]:
-        """The request as a worker gets it, and the worker that it names."""
-        query = parse_qsl(request.url.query, keep_blank_values=True)
-        number = next((value for name, value in query if name == "worker"), None)
+    def _named(self, request: JsonRequest) -> Worker | None:
+        """The worker that a request names, by its number or as a node. Raises Invalid."""
+        workers, asked = self._supervisor.workers, request.query_params
+        if (number := asked.get("worker")) is None:
+            return next((each for each in workers if self._supervisor.node_of(each) == asked.get("node")), None)
+        found = next((each for each in workers if str(each.role.number) == number), None)
+        if found is None:
+            raise Invalid(f"worker: there is no worker {number[:20]}; the last one is {len(workers)}")
+        return found
+
+    async def _question(self, request: JsonRequest, actor: Actor | None) -> Question:
+        """The request as a worker gets it."""
         headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
         body = b"" if request.method in ("GET", "HEAD") else await request.body()
         target = request.scope.get("raw_path", request.url.path.encode()).decode("ascii")
-        whole = _without(f"{target}?{request.url.query}", "worker")
-        question = Question(request.method, whole, actor, body, headers)
-        if number is None:
-            return None, question
-        found = next((each for each in self._supervisor.workers if str(each.role.number) == number), None)
-        if found is None:
-            raise Invalid(f"worker: there is no worker {number[:20]}; the last one is {len(self._supervisor.workers)}")
-        return found, question
+        whole = without(f"{target}?{request.url.query}", "worker")
+        return Question(request.method, whole, actor, body, headers)
 
     # --- views --------------------------------------------------------------------------------------------------------
 
@@ -151,9 +159,12 @@ class Front:
 
     async def _health(self, question: Question) -> Response:
         answers = await self._ask_all(question)
-        merged = merging.health(
-            {number: each.json for number, each in answers.items()}, is_verbose="verbose" in question.target
+        refused = next(
+            (each for each in answers.values() if not each.is_good and each.status != Unavailable.status), None
         )
+        if refused is not None:
+            return _passed_on(refused)
+        merged = merging.health({number: each.json for number, each in answers.items()})
         return _json(merged, 200 if merged["status"] == "ok" else 503)
 
     async def _merged(self, question: Question, merge: Callable[[merging.Answers], dict[str, Any]]) -> Response:
@@ -173,7 +184,7 @@ class Front:
     async def _change(self, path: str, question: Question) -> Response:
         if path == CLOSE:
             return await self._merged(question, merging.closed)
-        if path == "/v1/drain":
+        if path == DRAIN:
             return await self._merged(self._divided(question), merging.drain)
         if _OF_ONE.fullmatch(path):
             return _passed_on(await self._ask(self._supervisor.workers[0], question))
@@ -190,23 +201,32 @@ class Front:
             return question  # it has none, or is refused there
         return Question(question.method, question.target, question.actor, orjson.dumps(body), question.headers)
 
-    def _workers(self, path: str, method: str, actor: Actor | None) -> Response:
+    async def _workers(self, path: str, question: Question) -> Response:
         """Raises NotFound, MethodNotAllowed, Unauthorized, RoleTooSmall and Conflict."""
+        method = question.method
         allowed = {"/v1/workers": "GET", "/v1/workers/restart": "POST"}.get(path)
         if allowed is None:
             raise NotFound(f"there is nothing at {path[:100]}")
         if method != allowed:
             raise MethodNotAllowed(f"{method} is not supported here; use {allowed}", headers={"Allow": allowed})
-        sender = require(actor, "viewer" if method == "GET" else "admin")
+        sender = require(question.actor, "viewer" if method == "GET" else "admin")
         if method == "POST":
-            self._restart()
+            if self._changes.is_on_trial:
+                raise Conflict("a configuration is on trial: confirm it or roll it back first")
+            await self._restart(question)
             _log.info("the workers are restarted", actor=sender.name, address=sender.address)
         return _json(self.workers().model_dump())
 
-    def _restart(self) -> None:
-        if self._changes.is_on_trial:
-            raise Conflict("a configuration is on trial: confirm it or roll it back first")
+    async def _restart(self, question: Question) -> None:
+        """Raises Conflict."""
         try:
+            self._supervisor.check_restart()
+            # Before the restart: the first worker, which keeps the audit log, is also the first to be replaced.
+            first = self._supervisor.workers[0].role
+            try:
+                await ask(first.number, first.control, question, timeout_s=QUERY_TIMEOUT_S)
+            except WorkerAway as error:  # a restart may be what brings it back
+                _log.warning("the audit log does not have the restart of the workers", cause=str(error))
             self._supervisor.restart()
         except RestartUnderWay as error:
             raise Conflict(str(error)) from error
@@ -272,11 +292,10 @@ def _shown(worker: Worker) -> Shown:
     )
 
 
-def _without(target: str, name: str) -> str:
-    """Path and query without one parameter."""
-    path, _, query = target.partition("?")
-    rest = urlencode([each for each in parse_qsl(query, keep_blank_values=True) if each[0] != name])
-    return f"{path}?{rest}" if rest else path
+def _by_all(request: Request) -> Invalid:
+    key = "worker" if "worker" in request.query_params else "node"
+    problem = "all workers of a gateway make this change or none does, so one of them cannot be asked alone"
+    return Invalid(f"{key}: {problem}", errors=[Fault(place="query", key=key, problem=problem)])
 
 
 def _refused(answers: dict[int, Answer]) -> Answer | None:

@@ -120,15 +120,17 @@ def drain(answers: Answers) -> dict[str, Any]:
     return first
 
 
-def health(answers: Answers, *, is_verbose: bool) -> dict[str, Any]:
-    """A gateway is ready while one of its workers is: the others leave newcomers to that one."""
+def health(answers: Answers) -> dict[str, Any]:
+    """A gateway is ready while one of its workers is: the others leave newcomers to that one. With checks where they
+    were asked for.
+    """
     is_ok = any(each["status"] == "ok" for each in answers.values())
     merged: dict[str, Any] = {"status": "ok" if is_ok else "failing"}
-    if is_verbose:
-        found: dict[str, dict[int, dict[str, Any]]] = {}
-        for number, each in answers.items():
-            for check in each.get("checks") or []:
-                found.setdefault(check["name"], {})[number] = check
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for number, each in answers.items():
+        for check in each.get("checks", []):
+            found.setdefault(check["name"], {})[number] = check
+    if any("checks" in each for each in answers.values()):
         merged["checks"] = [_check(of_workers) for of_workers in found.values()]
     return merged
 

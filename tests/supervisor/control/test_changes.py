@@ -44,6 +44,8 @@ class Answering:
     hangs_up: bool = False
     pid: int = 1
     targets: list[str] = field(default_factory=list)
+    runs: dict[str, Any] | None = None
+    """What it answers at ``/v1/config``, where that is another answer."""
 
     def __post_init__(self) -> None:
         self.ready = asyncio.Event()
@@ -63,9 +65,10 @@ class Answering:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99")]})
             await send({"type": "http.response.body", "body": b"{"})
             return
-        status = 200 if scope["path"] == ROLL_BACK else self.status
+        shows = scope["path"] == "/v1/config" and self.runs is not None
+        status = 200 if scope["path"] == ROLL_BACK or shows else self.status
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"x/y")]})
-        await send({"type": "http.response.body", "body": orjson.dumps(self.answer)})
+        await send({"type": "http.response.body", "body": orjson.dumps(self.runs if shows else self.answer)})
 
     @property
     def paths(self) -> list[str]:
@@ -76,6 +79,9 @@ class Answering:
 class Supervised:
     workers: list[Answering]
     is_restarting: bool = False
+
+    def node_of(self, worker: Answering) -> str:
+        return worker.role.node("a")
 
 
 @asynccontextmanager
@@ -102,10 +108,29 @@ async def test_all_make_it_the_first_one_first_which_alone_writes_the_file(tmp_p
         assert first[1] == b'{"save": true}'
         assert first[2][b"if-match"] == b"1-x"
         for each in others:
-            assert json.loads(each[1]) == {"save": False}
+            assert json.loads(each[1]) == {}
             assert b"if-match" not in each[2]
         assert followed == ["changed"]
         assert not changes.is_on_trial
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/v1/config/apply", b'{ "save" : true, "text": "a: 1"}'),
+        ("/v1/canisters/x?save=1&force=true", b""),
+        ("/v1/canisters/x?force=true&save=True", b'"save"'),
+    ],
+)
+async def test_only_the_first_one_writes_the_file_however_that_is_asked_for(
+    tmp_path: Path, target: str, body: bytes
+) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        await changes.make(Question("POST", target, None, body))
+        assert (it.workers[0].targets, it.workers[0].asked[0][1]) == ([target], body)
+        for each in it.workers[1:]:
+            assert "save=" not in each.targets[0]
+            assert b"save" not in each.asked[0][1] or body == b'"save"'
 
 
 async def test_what_the_first_one_refuses_the_others_are_not_asked(tmp_path: Path) -> None:
@@ -123,6 +148,14 @@ async def test_what_one_refuses_is_taken_back_by_those_that_made_it(tmp_path: Pa
         assert (said.status, said.json) == (422, {"detail": "no"})
         assert [each.paths[1:] for each in it.workers] == [[ROLL_BACK], [ROLL_BACK], []]
         assert followed == []
+
+
+async def test_a_change_of_canisters_is_taken_back_too(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        it.workers[0].answer = {"canister": "x", "applied": APPLIED}
+        it.workers[1].status = 422
+        assert (await changes.make(Question("POST", "/v1/canisters"))).status == 422
+        assert [each.paths[1:] for each in it.workers] == [[ROLL_BACK], [], []]
 
 
 async def test_nothing_is_taken_back_where_nothing_changed(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Message
 from structlog.testing import capture_logs
 
-from appliance.control.auth.access import ACTOR, Actor
+from appliance.control.auth.access import ACTOR, VOUCHED, Actor
 from appliance.supervisor.control.changes import Changes
 from appliance.supervisor.control.events import MergedEvents
 from appliance.supervisor.control.front import Front
@@ -97,11 +97,63 @@ async def test_a_worker_that_does_not_say_what_it_did_is_named(tmp_path: Path, m
 
 
 async def test_who_restarts_the_workers_is_in_the_log(tmp_path: Path) -> None:
-    async with supervised(tmp_path, 1) as (_, changes, _):
+    async with supervised(tmp_path, 1) as (it, changes, _):
         supervisor = Supervisor(Orders(1, tmp_path, [], "a", None))
         with capture_logs() as log:
-            await sent(supervisor, changes, "POST", "/v1/workers/restart")
+            assert (await sent(supervisor, changes, "POST", "/v1/workers/restart"))[0] == 200
+            assert (await sent(supervisor, changes, "POST", "/v1/workers/restart"))[0] == 409
         assert supervisor.is_restarting
         supervisor.stop()
         [line] = [each for each in log if each["event"] == "the workers are restarted"]
         assert (line["actor"], line["address"]) == (ADMIN.name, ADMIN.address)
+        [(path, _, headers)] = it.workers[0].asked  # which has the audit log
+        assert (path, headers[VOUCHED]) == ("/v1/workers/restart", b'["alice","admin","unix"]')
+
+
+async def test_workers_are_restarted_also_where_the_first_one_is_away(tmp_path: Path) -> None:
+    async with supervised(tmp_path, 1) as (it, changes, _):
+        it.workers[0].hangs_up = True
+        supervisor = Supervisor(Orders(1, tmp_path, [], "a", None))
+        with capture_logs() as log:
+            assert (await sent(supervisor, changes, "POST", "/v1/workers/restart"))[0] == 200
+        assert supervisor.is_restarting
+        supervisor.stop()
+        assert "the audit log does not have the restart of the workers" in [each["event"] for each in log]
+
+
+@pytest.mark.parametrize("named", ["worker=2", "node=a.1", "node=a.2"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("POST", f"/v1/config/{what}") for what in ("apply", "confirm", "rollback")),
+        *(("PUT", "/v1/log"), ("POST", "/v1/tokens"), ("DELETE", "/v1/canisters/x"), ("POST", "/v1/workers/restart")),
+    ],
+)
+async def test_what_all_workers_must_have_is_not_changed_at_one(
+    tmp_path: Path, method: str, path: str, named: str
+) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        status, said = await sent(it, changes, method, f"{path}?{named}", {})
+        assert status == 422
+        assert said["detail"].endswith("so one of them cannot be asked alone")
+        assert not any(each.asked for each in it.workers)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/nodes"), ("POST", "/v1/drain"), ("DELETE", "/v1/drain")])
+@pytest.mark.parametrize("named", ["worker=2", "node=a.2"])
+async def test_one_worker_is_asked_by_its_number_or_as_a_node(
+    tmp_path: Path, method: str, path: str, named: str
+) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        assert (await sent(it, changes, method, f"{path}?{named}", {}))[0] == 200
+        assert [each.paths for each in it.workers] == [[], [path], []]
+
+
+async def test_a_question_for_the_health_that_cannot_be_read_is_no_failing_health(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as (it, changes, _):
+        for each in it.workers:
+            each.status, each.answer = 422, {"status": 422, "detail": "verbose: is no bool"}
+        assert await sent(it, changes, "GET", "/readyz?verbose=maybe") == (422, it.workers[0].answer)
+        for each in it.workers:
+            each.status, each.answer = 503, {"status": "failing"}
+        assert await sent(it, changes, "GET", "/readyz?verbose=false") == (503, {"status": "failing"})

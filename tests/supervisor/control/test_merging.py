@@ -101,12 +101,12 @@ def test_the_status_adds_what_is_counted_and_says_whose_a_problem_is() -> None:
 def test_a_gateway_is_ready_while_one_worker_is() -> None:
     ok = {"status": "ok", "checks": [{"name": "loop", "ok": True, "detail": "on time"}]}
     failing = {"status": "failing", "checks": [{"name": "loop", "ok": False, "detail": "late"}]}
-    assert merging.health({1: ok, 2: failing}, is_verbose=True) == {
+    assert merging.health({1: ok, 2: failing}) == {
         "status": "ok",
         "checks": [{"name": "loop", "ok": False, "detail": "worker 2: late"}],
     }
-    assert merging.health({1: failing, 2: failing}, is_verbose=True)["checks"][0]["detail"] == "late"
-    assert merging.health({1: failing, 2: failing}, is_verbose=False) == {"status": "failing"}
+    assert merging.health({1: failing, 2: failing})["checks"][0]["detail"] == "late"
+    assert merging.health({1: {"status": "failing"}, 2: {"status": "failing"}}) == {"status": "failing"}
 
 
 def drain(state: str, **given: Any) -> dict[str, Any]:
