@@ -100,6 +100,7 @@ class Stream:
         """How often only the canister could tell, and up to which of these it was asked, or is being asked."""
         self._read: deque[Answer] = deque()
         self._unwritten: deque[Answer] = deque()
+        self._writing: Answer | None = None
         self._waiting = 0
 
     # --- the lease ----------------------------------------------------------------------------------------------------
@@ -236,8 +237,8 @@ class Stream:
         """The number and the bytes of the next entry to write."""
         if not self.has_unwritten:
             return None
-        number = self.number + 1
-        return number, entries.seal(self._seal, self.queue, self.epoch, number, self._unwritten[0])
+        number, self._writing = self.number + 1, self._unwritten[0]
+        return number, entries.seal(self._seal, self.queue, self.epoch, number, self._writing)
 
     def wrote(self, epoch: str, number: int, *, is_done: bool) -> None:
         """An entry was written, or could not be: nobody may know then, so that the others have to ask once."""
@@ -248,7 +249,10 @@ class Stream:
             self._begin_anew("renew")
             return
         self.number = number
-        self._waiting -= _size(self._unwritten.popleft())
+        # Not the first in any case: what was being written may have been dropped meanwhile, and this node may have got
+        # the lease of the same epoch again, and more to write.
+        if self._unwritten and self._unwritten[0] is self._writing:
+            self._waiting -= _size(self._unwritten.popleft())
 
     def _begin_anew(self, mode: Mode) -> None:
         self._clear()

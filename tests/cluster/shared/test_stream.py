@@ -202,12 +202,31 @@ def test_what_others_cannot_take_begins_another_epoch(is_plain: bool, max_entry:
 def test_an_entry_that_was_not_written_begins_another_epoch() -> None:
     it = asking()
     it.stream.asked(1, ANSWER, is_plain=True)
+    assert it.stream.next_unwritten() is not None
     it.stream.wrote(FIRST, 1, is_done=True)
     assert it.stream.number == 1
+    assert it.stream.next_unwritten() is None
     it.stream.asked(2, ANSWER, is_plain=True)
     it.stream.wrote(FIRST, 2, is_done=False)
     assert it.stream.wanted().mode == "renew"
     assert it.counts == {"written": 1, "lost": 1}
+
+
+@pytest.mark.parametrize("later", [[], [Answer(b"query", b"later")]])
+def test_an_entry_that_was_dropped_while_it_was_written_takes_no_other_with_it(later: list[Answer]) -> None:
+    """The engine answers what was asked before: this node has the lease of the same epoch again."""
+    it = asking()
+    before = it.stream.wanted()
+    it.stream.asked(1, ANSWER, is_plain=True)
+    assert it.stream.next_unwritten() is not None
+    it.stream.asked(2, ANSWER, is_plain=False)
+    it.stream.leased(before, Lease(OWN, FIRST, 0, 2), OWN, 1.5)
+    for answer in later:
+        it.stream.asked(3, answer, is_plain=True)
+    it.stream.wrote(FIRST, 1, is_done=True)
+    assert it.stream.number == 1
+    written = [(2, entries.seal(SEAL, QUEUE, FIRST, 2, answer)) for answer in later]
+    assert it.stream.next_unwritten() == (written[0] if written else None)
 
 
 def test_a_poller_that_cannot_ask_gives_the_lease_up() -> None:
