@@ -13,15 +13,7 @@ const local = createRequire(path.join(process.cwd(), "package.json"));
 const { Actor, HttpAgent } = local("@dfinity/agent");
 const { IDL } = local("@dfinity/candid");
 
-// What a browser has and Node 20 has not.
-globalThis.WebSocket = local("ws");
-globalThis.ErrorEvent ??= class ErrorEvent extends Event {
-  constructor(type, { error, message } = {}) {
-    super(type);
-    this.error = error;
-    this.message = message;
-  }
-};
+require("../tests/interop/drivers/browser_globals.cjs")(local);
 
 const { IcWebSocket, generateRandomIdentity } = local("ic-websocket-js");
 const Message = IDL.Record({ text: IDL.Text, number: IDL.Nat64 });

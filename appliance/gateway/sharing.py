@@ -91,9 +91,9 @@ class SharedQueue(Protocol):
     def asks(self) -> None:
         """The canister is about to be asked."""
 
-    def asked(self, next_nonce: int, answer: Answer | None, *, is_plain: bool) -> None:
+    def asked(self, next_nonce: int, answer: Answer | None, *, is_plain: bool, has_more: bool) -> None:
         """The canister was asked, and its queue read up to this nonce. ``answer`` had new messages, None where there
-        were none; ``is_plain`` unless the others could not take them.
+        were none; ``is_plain`` unless the others could not take them; ``has_more`` where the queue may go on.
         """
 
     def restarted(self) -> None:
@@ -126,7 +126,7 @@ class Unshared:
     def asks(self) -> None:
         """Does nothing."""
 
-    def asked(self, next_nonce: int, answer: Answer | None, *, is_plain: bool) -> None:
+    def asked(self, next_nonce: int, answer: Answer | None, *, is_plain: bool, has_more: bool) -> None:
         """Does nothing."""
 
     def restarted(self) -> None:

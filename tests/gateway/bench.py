@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from appliance.config.schema import Config
 from appliance.crypto import Verifier
@@ -12,8 +12,27 @@ from appliance.gateway.journal.journal import Journal
 from appliance.gateway.nodes import Nodes
 from appliance.gateway.outbox import Outbox
 from appliance.gateway.peer import Peer
+from appliance.gateway.polling.budget import PollBudget
+from appliance.gateway.polling.heartbeat import Heartbeat
+from appliance.gateway.polling.poller import Poller
+from appliance.protocol.session import Generation
 from tests.gateway.clients import CANISTER, GATEWAY, Client
 from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc
+
+POLLING = Config().polling
+
+
+def plain_poller(generation: Generation, **options: Any) -> Poller:
+    """A poller as it is configured by default, with a budget that is never short and a back-off without chance."""
+    return Poller(
+        CANISTER,
+        generation,
+        polling=POLLING,
+        budget=PollBudget(10_000),
+        heartbeat=Heartbeat(),
+        jitter=lambda: 0.0,
+        **options,
+    )
 
 
 class ManualWakeUp:

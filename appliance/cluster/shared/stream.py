@@ -8,7 +8,9 @@ asked.
 
 Each node asks the canister itself now and then. What it finds then, the entries have to show within `OWED_S`: else
 something on the way from the node that asks to this one is broken or lies, however healthy the engine looks, and this
-node shares the polls of this canister no more for `ENDED_S`.
+node shares the polls of this canister no more for `ENDED_S`. That holds because the node that asks begins another epoch
+whenever it has read something that it did not write for the others, and because nothing is owed of what a node knows to
+have missed.
 """
 
 import math
@@ -98,8 +100,11 @@ class Stream:
         self._owed: tuple[int, float] | None = None
         self._doubts = self._asked = self._asks = 0
         """How often only the canister could tell, and up to which of these it was asked, or is being asked."""
+        self._is_behind = False
+        """It was asked, and may have more of what was missed."""
         self._read: deque[Answer] = deque()
         self._unwritten: deque[Answer] = deque()
+        self._writing: Answer | None = None
         self._waiting = 0
 
     # --- the lease ----------------------------------------------------------------------------------------------------
@@ -122,10 +127,14 @@ class Stream:
             return False
         if wanted.mode == self._mode:
             self._mode = "hold"
-        self._others, self._leased_until, self.is_urgent = lease.nodes - 1, until, False
+        had_others, self._others = self._others, lease.nodes - 1
+        self._leased_until, self.is_urgent = until, False
         if lease.holder == incarnation:
             if self.epoch != lease.epoch or self.role != "asking":
                 self._ask_for_all(lease)
+            elif self._others and not had_others:
+                # The other may have asked the canister before this node read what it did not write.
+                self._begin_anew("renew")
             return False
         if not lease.holder:
             self.stand_alone()
@@ -159,6 +168,9 @@ class Stream:
     def stand_alone(self) -> None:
         """Poll as a gateway does that shares nothing."""
         was_following = self.role == "following"
+        if self.role == "asking" and self._mode == "hold":
+            # The lease may outlast this, and what is read meanwhile is not written: in the same epoch it would be owed.
+            self._mode = "renew"
         self.role, self.epoch = "alone", ""
         self._clear()
         if was_following:
@@ -174,7 +186,9 @@ class Stream:
         now = self._clock()
         if self.role == "following" and now >= self._leased_until:
             self.stand_alone()
-        if self.role == "following" and self._owed is not None and now - self._owed[1] > OWED_S:
+        is_due = self._owed is not None and now - self._owed[1] > OWED_S
+        # While the poller asks for itself, as for a newcomer, entries wait: what is owed may be in them.
+        if self.role == "following" and is_due and not self._read:
             return self._end(f"what the canister had {OWED_S:g} s ago never came from the node that asks it")
         return None
 
@@ -236,8 +250,8 @@ class Stream:
         """The number and the bytes of the next entry to write."""
         if not self.has_unwritten:
             return None
-        number = self.number + 1
-        return number, entries.seal(self._seal, self.queue, self.epoch, number, self._unwritten[0])
+        number, self._writing = self.number + 1, self._unwritten[0]
+        return number, entries.seal(self._seal, self.queue, self.epoch, number, self._writing)
 
     def wrote(self, epoch: str, number: int, *, is_done: bool) -> None:
         """An entry was written, or could not be: nobody may know then, so that the others have to ask once."""
@@ -248,7 +262,10 @@ class Stream:
             self._begin_anew("renew")
             return
         self.number = number
-        self._waiting -= _size(self._unwritten.popleft())
+        # Not the first in any case: what was being written may have been dropped meanwhile, and this node may have got
+        # the lease of the same epoch again, and more to write.
+        if self._unwritten and self._unwritten[0] is self._writing:
+            self._waiting -= _size(self._unwritten.popleft())
 
     def _begin_anew(self, mode: Mode) -> None:
         self._clear()
@@ -305,15 +322,19 @@ class Stream:
         """See SharedQueue."""
         self._asks = self._doubts
 
-    def asked(self, next_nonce: int, answer: Answer | None, *, is_plain: bool) -> None:
+    def asked(self, next_nonce: int, answer: Answer | None, *, is_plain: bool, has_more: bool) -> None:
         """See SharedQueue."""
+        is_behind = self.must_ask or self._is_behind
+        self._is_behind = is_behind and has_more
         self._asked = self._asks
         if self._read:
             self.poller.shared_changed()
         if answer is None:
             return
         if self.role == "following":
-            self._owed = self._owed or (next_nonce, self._clock())
+            # Where something was missed, what the canister has may be just that, and no entry will show it.
+            if not is_behind and self._owed is None:
+                self._owed = (next_nonce, self._clock())
         elif self.role == "asking" and self._others:
             size = _size(answer)
             if not is_plain or size > self._max_entry() or self._waiting + size > MAX_WAITING:

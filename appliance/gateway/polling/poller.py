@@ -324,12 +324,13 @@ class Poller:
             # What is missing is asked for again: the next endpoint may have it.
             decision, page = await self._reader.read(ask)
         self._deliver(decision, page.time_ns)
-        poll = self._reader.latest
-        answer, poll.answer = poll.answer, None
-        self._shared.asked(position.next_nonce, answer if decision.messages else None, is_plain=page.is_whole)
         drained = page.is_end_of_queue or not decision.messages
         # Before v2 a page does not say that there is more.
         self._has_more = bool(decision.messages) and not (drained and self._generation == 2)
+        poll = self._reader.latest
+        answer, poll.answer = poll.answer, None
+        answer = answer if decision.messages else None
+        self._shared.asked(position.next_nonce, answer, is_plain=page.is_whole, has_more=self._has_more)
         if not self._has_more:
             self._deliveries.reached_end()
         self._recovered()

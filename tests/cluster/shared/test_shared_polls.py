@@ -13,7 +13,7 @@ from appliance.cluster.shared.stream import ENDED_S, OWED_S
 from appliance.errors import EngineAway
 from appliance.gateway.sharing import Answer
 from appliance.ic.principal import Principal
-from tests.cluster.shared.world import World, rest
+from tests.cluster.shared.world import Node, World, rest
 from tests.gateway.clients import GATEWAY
 
 
@@ -100,6 +100,44 @@ async def test_without_the_engine_each_node_asks_at_once() -> None:
             world.write(client)
         await world.go_on(0.2)
         assert not world.missing()
+
+
+async def test_what_was_read_while_a_node_stood_alone_is_asked_for_by_the_others() -> None:
+    """The engine was away for one beat, and the lease did not end meanwhile."""
+    async with sharing() as world:
+        asking = world.nodes[world.asking[0]]
+        asking.engine.is_away = True
+        await asking.beat()
+        asking.engine.is_away = False
+        for client in world.clients:
+            world.write(client)
+        await asking.poller.poll()
+        await world.go_on(2 * world.settings.audit_interval + OWED_S)
+        assert not world.missing()
+        assert not world.counts["ended"]
+
+
+async def test_what_was_read_before_a_node_knew_of_another_is_asked_for_by_that_one() -> None:
+    world = World("a")
+    [asking] = world.nodes.values()
+    await asking.open_client(b"a")
+    await world.go_on(5)
+    other = world.nodes["b"] = Node(world, "b")
+    await asking.beat()
+    await asking.beat()
+    assert world.asking == ["a"]
+    await other.open_client(b"b")
+    await other.poller.poll()
+    await other.beat()
+    assert other.polls.roles["following"]
+    await other.turn()
+    for client in world.clients:
+        world.write(client)
+    await asking.poller.poll()
+    await world.go_on(2 * world.settings.audit_interval + OWED_S)
+    assert not world.missing()
+    assert not world.counts["ended"]
+    await world.close()
 
 
 class StandsStill(Commands):
@@ -201,7 +239,7 @@ async def test_what_is_got_while_a_read_is_under_way_is_written_after_it() -> No
         await rest()
         take_over(world, node, stream)
         take_over(world, node, stream)  # the engine has heard that it knows
-        stream.asked(1, Answer(b"query", b"reply"), is_plain=True)
+        stream.asked(1, Answer(b"query", b"reply"), is_plain=True, has_more=False)
         node.engine.go_on()
         await rest()
         assert node.polls.counts["written"] == written + 1
@@ -212,7 +250,7 @@ async def test_what_is_got_before_the_engine_knows_who_asks_is_written_with_the_
         [node] = others(world)
         stream, written = next(iter(node.polls._streams.values())), node.polls.counts["written"]
         take_over(world, node, stream)
-        stream.asked(1, Answer(b"query", b"reply"), is_plain=True)
+        stream.asked(1, Answer(b"query", b"reply"), is_plain=True, has_more=False)
         await node.beat()
         assert node.polls.counts["written"] == written + 1
 
@@ -261,13 +299,42 @@ async def test_a_newcomer_is_asked_for_by_its_own_node() -> None:
         assert node.asked - before <= 1
 
 
+async def test_entries_are_not_missed_while_a_newcomer_waits_for_its_first_message() -> None:
+    async with sharing() as world:
+        node = others(world)[0]
+        node.position.opening_began()
+        for _ in range(2 * round(OWED_S)):
+            for client in world.clients:
+                world.write(client)
+            await world.go_on(1)
+        node.position.opening_ended()
+        await world.go_on(1)
+        assert not world.missing()
+        assert node.polls.roles == {"following": 1}
+
+
+async def test_a_node_that_is_pages_behind_is_owed_nothing_of_them() -> None:
+    async with sharing("ab", page_size=2) as world:
+        [node] = others(world)
+        world.board.leases.trim(0, world.board.now_ms)
+        node.engine.is_deaf = True
+        for _ in range(9):
+            world.write(world.clients[0])
+        [asking] = world.asking
+        for _ in range(6):
+            world.pass_time(0.06)
+            await world.nodes[asking].turn()
+        world.board.leases.trim(0, world.board.now_ms)
+        await world.go_on(world.settings.audit_interval + OWED_S)
+        assert not world.missing()
+        assert node.polls.roles == {"following": 1}
+
+
 async def test_a_node_without_a_position_asks_until_it_has_one() -> None:
     async with sharing("ab") as world:
         for client in world.clients:
             world.write(client)
         await world.go_on(1)
-        from tests.cluster.shared.world import Node
-
         late = world.nodes["c"] = Node(world, "c")
         await late.open_client(b"c")
         await world.go_on(2)

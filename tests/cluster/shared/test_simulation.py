@@ -1,5 +1,5 @@
 """Seeded nodes, engines and replicas that do what they may: each message comes exactly once and in order, or its client
-is told.
+is told; and an engine that only fails is not taken for one that lies.
 
 What is checked with each delivery is in ``world``. At the end everything works again for as long as an own poll of each
 node takes to come, and nobody may wait for anything then.
@@ -36,6 +36,7 @@ WEIGHTS = {
     "die": 1,
     "born": 1,
 }
+HONEST = {what: weight for what, weight in WEIGHTS.items() if what not in ("forge", "replay")}
 
 
 class Run:
@@ -44,8 +45,9 @@ class Run:
         self.world = World("abcdefg"[: self.chance.randint(2, 5)], page_size=self.chance.choice([1, 3, 50]))
         self.opened = 0
 
-    async def do(self, what: str) -> None:
-        await getattr(self, f"_{what}")()
+    async def do(self, weights: dict[str, int]) -> None:
+        for what in self.chance.choices(list(weights), list(weights.values()), k=STEPS):
+            await getattr(self, f"_{what}")()
 
     def _node(self) -> Any:
         return self.chance.choice([node for node in self.world.nodes.values() if node.is_alive])
@@ -128,12 +130,24 @@ class Run:
 def test_each_message_comes_once_and_in_order_or_its_client_is_told(seed: int) -> None:
     async def main() -> None:
         run = Run(seed)
-        for what in run.chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=STEPS):
-            await run.do(what)
+        await run.do(WEIGHTS)
         await run.settle()
         missing = run.world.missing()
         await run.world.close()
         assert not missing
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_no_node_ends_the_sharing_with_an_engine_that_does_not_lie(seed: int) -> None:
+    async def main() -> None:
+        run = Run(seed)
+        await run.do(HONEST)
+        await run.settle()
+        ended = run.world.counts["ended"]
+        await run.world.close()
+        assert not ended
 
     asyncio.run(main())
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from appliance.cluster.seal import Seal
 from appliance.cluster.shared import entries
 from appliance.cluster.shared.leases import Entries, Lease
-from appliance.cluster.shared.stream import MAX_WAITING, RECENT, Stream
+from appliance.cluster.shared.stream import MAX_WAITING, OWED_S, RECENT, Stream
 from appliance.crypto import SigningKey
 from appliance.errors import CertificateStale, GatewayError, HoleInReply, IcUnreachable, SignatureInvalid
 from appliance.gateway.sharing import Answer
@@ -68,7 +68,7 @@ class One:
 
     def asked(self) -> None:
         self.stream.asks()
-        self.stream.asked(0, None, is_plain=True)
+        self.stream.asked(0, None, is_plain=True, has_more=False)
 
 
 def following() -> One:
@@ -102,9 +102,22 @@ def test_a_poll_that_began_before_a_gap_does_not_close_it() -> None:
     it = following()
     it.stream.asks()
     it.came(2)
-    it.stream.asked(7, None, is_plain=True)
+    it.stream.asked(7, None, is_plain=True, has_more=False)
     assert it.stream.must_ask
     assert it.counts["trimmed"] == 1
+
+
+@pytest.mark.parametrize(("was_missed", "is_shared"), [(True, True), (False, False)])
+def test_entries_owe_what_an_own_poll_finds_unless_something_was_missed(was_missed: bool, is_shared: bool) -> None:
+    it = following()
+    if was_missed:
+        it.came(2)
+    it.stream.asks()
+    it.stream.asked(7, ANSWER, is_plain=True, has_more=False)
+    it.now = OWED_S + 1
+    it.leased(OTHER, last=2)
+    assert (it.stream.beat() is None) == is_shared
+    assert it.stream.is_shared() == is_shared
 
 
 def test_the_latest_entries_of_an_epoch_are_read_by_whoever_begins_to_follow() -> None:
@@ -183,17 +196,19 @@ def asking(**options: int) -> One:
 def test_nothing_is_written_that_nobody_reads() -> None:
     it = asking()
     it.leased(OWN, nodes=1)
-    it.stream.asked(1, ANSWER, is_plain=True)
+    it.stream.asked(1, ANSWER, is_plain=True, has_more=False)
     assert it.stream.next_unwritten() is None
     it.leased(OWN, nodes=2)
-    it.stream.asked(2, ANSWER, is_plain=True)
-    assert it.stream.next_unwritten() == (1, entries.seal(SEAL, QUEUE, FIRST, 1, ANSWER))
+    assert it.stream.wanted().mode == "renew", "the other may have asked before that"
+    it.leased(OWN, SECOND, nodes=2)
+    it.stream.asked(2, ANSWER, is_plain=True, has_more=False)
+    assert it.stream.next_unwritten() == (1, entries.seal(SEAL, QUEUE, SECOND, 1, ANSWER))
 
 
 @pytest.mark.parametrize(("is_plain", "max_entry"), [(False, 1000), (True, 5)])
 def test_what_others_cannot_take_begins_another_epoch(is_plain: bool, max_entry: int) -> None:
     it = asking(max_entry=max_entry)
-    it.stream.asked(1, ANSWER, is_plain=is_plain)
+    it.stream.asked(1, ANSWER, is_plain=is_plain, has_more=False)
     assert it.stream.next_unwritten() is None
     assert it.stream.wanted().mode == "renew"
     assert it.stream.is_urgent
@@ -201,13 +216,32 @@ def test_what_others_cannot_take_begins_another_epoch(is_plain: bool, max_entry:
 
 def test_an_entry_that_was_not_written_begins_another_epoch() -> None:
     it = asking()
-    it.stream.asked(1, ANSWER, is_plain=True)
+    it.stream.asked(1, ANSWER, is_plain=True, has_more=False)
+    assert it.stream.next_unwritten() is not None
     it.stream.wrote(FIRST, 1, is_done=True)
     assert it.stream.number == 1
-    it.stream.asked(2, ANSWER, is_plain=True)
+    assert it.stream.next_unwritten() is None
+    it.stream.asked(2, ANSWER, is_plain=True, has_more=False)
     it.stream.wrote(FIRST, 2, is_done=False)
     assert it.stream.wanted().mode == "renew"
     assert it.counts == {"written": 1, "lost": 1}
+
+
+@pytest.mark.parametrize("later", [[], [Answer(b"query", b"later")]])
+def test_an_entry_that_was_dropped_while_it_was_written_takes_no_other_with_it(later: list[Answer]) -> None:
+    """The engine answers what was asked before: this node has the lease of the same epoch again."""
+    it = asking()
+    before = it.stream.wanted()
+    it.stream.asked(1, ANSWER, is_plain=True, has_more=False)
+    assert it.stream.next_unwritten() is not None
+    it.stream.asked(2, ANSWER, is_plain=False, has_more=False)
+    it.stream.leased(before, Lease(OWN, FIRST, 0, 2), OWN, 1.5)
+    for answer in later:
+        it.stream.asked(3, answer, is_plain=True, has_more=False)
+    it.stream.wrote(FIRST, 1, is_done=True)
+    assert it.stream.number == 1
+    written = [(2, entries.seal(SEAL, QUEUE, FIRST, 2, answer)) for answer in later]
+    assert it.stream.next_unwritten() == (written[0] if written else None)
 
 
 def test_a_poller_that_cannot_ask_gives_the_lease_up() -> None:

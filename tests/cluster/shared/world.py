@@ -13,25 +13,20 @@ from appliance.cluster.contact import Contact
 from appliance.cluster.seal import Seal
 from appliance.cluster.shared.shared_polls import SharedPolls
 from appliance.config.cluster import Cluster
-from appliance.config.schema import Config
 from appliance.crypto import CandidTypes, SigningKey
 from appliance.errors import CanisterSilent, Malformed, MessagesLost
-from appliance.gateway.polling.budget import PollBudget
-from appliance.gateway.polling.heartbeat import Heartbeat
-from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.queue_position import QueuePosition
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.tasks import Tasks
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.queries import UNSIGNED, EndpointReply
 from tests.cluster.board import Board, MemoryEngine
-from tests.gateway.bench import ManualWakeUp
-from tests.gateway.clients import CANISTER, GATEWAY
+from tests.gateway.bench import ManualWakeUp, plain_poller
+from tests.gateway.clients import GATEWAY
 from tests.gateway.polling.queue_model import Message, Page, State
 
 ARG = CandidTypes("(record {nonce: nat64})")
 SEAL = Seal(KeyIdentity(SigningKey.generate("ed25519")), "main")
-POLLING = Config().polling
 START_NS = 10**18
 
 
@@ -102,19 +97,14 @@ class Node:
         self.wake_up = ManualWakeUp()
         self.counters = Counters()
         self.position = QueuePosition()
-        self.poller = Poller(
-            CANISTER,
+        self.poller = plain_poller(
             2,
             source=self,
-            replies=self,  # type: ignore[arg-type]
+            replies=self,
             members=lambda: self.clients,
             position=self.position,
-            polling=POLLING,
-            budget=PollBudget(10_000),
-            heartbeat=Heartbeat(),
             counters=self.counters,
             wake_up=self.wake_up,
-            jitter=lambda: 0.0,
             clock=lambda: world.now_ns,
             share=lambda canister_id, poller: self.polls.share(GATEWAY, canister_id, poller),
         )

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from appliance.config.schema import Config
 from appliance.crypto import Verifier
 from appliance.errors import (
     CandidError,
@@ -16,19 +15,15 @@ from appliance.errors import (
     MessagesLost,
     NonceTooFar,
 )
-from appliance.gateway.polling.budget import PollBudget
-from appliance.gateway.polling.heartbeat import Heartbeat
 from appliance.gateway.polling.poller import Poller
 from appliance.gateway.polling.queue_position import FIRST_PROBE, PATIENCE, QueuePosition
 from appliance.gateway.polling.replies import Replies
 from appliance.gateway.polling.schedule import Backoff
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.timeline import PollRecord
-from tests.gateway.bench import ManualWakeUp, until
+from tests.gateway.bench import POLLING, ManualWakeUp, plain_poller, until
 from tests.gateway.clients import CANISTER, GATEWAY, Client, payload_of
 from tests.gateway.fake_ic import ROOT, FakeCanister, FakeIc
-
-POLLING = Config().polling
 
 
 class Member:
@@ -80,19 +75,14 @@ class Setup:
         self.poller = self.new_poller(mode)
 
     def new_poller(self, mode="enforce") -> Poller:
-        return Poller(
-            CANISTER,
+        return plain_poller(
             self.generation,
             source=self.ic,
             replies=Replies(self.verifier, mode, self.counters, gateway=GATEWAY),
             members=lambda: self.members,
             position=self.position,
-            polling=POLLING,
-            budget=PollBudget(1000),
-            heartbeat=Heartbeat(),
             counters=self.counters,
             wake_up=self.wake_up,
-            jitter=lambda: 0.0,
             clock=lambda: self.now_ns,
             zero_is_end=self.zero_is_end,
         )
@@ -538,21 +528,6 @@ async def test_what_came_while_a_queue_was_thought_empty_is_read_from_its_beginn
 async def test_the_facts_say_how_it_goes():
     it = Setup()
     key, _ = it.member()
-    it.poller = Poller(
-        CANISTER,
-        2,
-        source=it.ic,
-        replies=Replies(it.verifier, "enforce", it.counters, gateway=GATEWAY),
-        members=lambda: it.members,
-        position=it.position,
-        polling=POLLING,
-        budget=PollBudget(1000),
-        heartbeat=Heartbeat(),
-        counters=it.counters,
-        wake_up=it.wake_up,
-        jitter=lambda: 0.0,
-        clock=lambda: 77,
-    )
     assert it.poller.facts.last_good_ns is None
     it.canister.send(key)
     await it.poller.poll()

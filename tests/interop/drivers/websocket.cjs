@@ -16,15 +16,7 @@ const { IDL } = local("@dfinity/candid");
 const { DelegationChain, DelegationIdentity, Ed25519KeyIdentity } = local("@dfinity/identity");
 const { Secp256k1KeyIdentity } = local("@dfinity/identity-secp256k1");
 
-// What a browser has and Node 20 has not.
-globalThis.WebSocket = local("ws");
-globalThis.ErrorEvent ??= class ErrorEvent extends Event {
-  constructor(type, { error, message } = {}) {
-    super(type);
-    this.error = error;
-    this.message = message;
-  }
-};
+require("./browser_globals.cjs")(local);
 
 const sdk = local("ic-websocket-js");
 const IcWebSocket = sdk.IcWebSocket ?? sdk.default;
