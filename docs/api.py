@@ -54,8 +54,8 @@ In a [cluster](scaling.md#asking-every-node), `?node=NAME` has another node do w
 one of them, and closing, `?node=*` means all nodes (`x-nodes` in the OpenAPI), and `missing` names those that did not
 answer.
 
-With several [workers](scaling.md#workers), `?worker=2` asks one of them alone: for what it knows, to close its sessions,
-and to drain it. All other changes are made by all workers or by none.
+With several [workers](scaling.md#workers), `?worker=2` asks one of them alone: for what it knows, to close its
+sessions, and to drain it. All other changes are made by all workers or by none.
 """
 
 
