@@ -113,7 +113,13 @@ class Node:
         self._beats, self._replaces = 0, ""
         self._confirmed_at: float | None = None
         self._was_beat_at = self._pruned_at = monotonic()
-        self.own = OwnClients(self, engine.registry, self._tasks, settings.registry)
+        self.own = OwnClients(
+            self,
+            engine.registry,
+            self._tasks,
+            settings.registry,
+            earliest_ms=lambda at: self._claiming.time.earliest_ms(at),  # noqa: PLW0108 - which comes below
+        )
         self.speaking = Speaking(
             self, engine.registry, self._tasks, is_settled=lambda: self._closing.is_settled, monotonic=monotonic
         )
@@ -351,7 +357,7 @@ class Node:
 
     def know(self, known: Known) -> None:
         """See Nodes."""
-        self.own.know(known)
+        self.own.know(known, self._claiming.places.since(known.place))
 
     def forget(self, canister_id: Principal, client_key: bytes) -> None:
         """See Nodes."""

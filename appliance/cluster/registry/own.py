@@ -1,7 +1,7 @@
 """The clients of this node at the engine, and whose canister this node may tell that they left."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -46,8 +46,18 @@ class _Told(NamedTuple):
 class OwnClients:
     """Keeps the engine's knowledge of this node's clients right, in batches with each heartbeat."""
 
-    def __init__(self, process: Process, registry: Registry, tasks: Tasks, limit: int) -> None:
-        """``limit`` is in bytes."""
+    def __init__(
+        self,
+        process: Process,
+        registry: Registry,
+        tasks: Tasks,
+        limit: int,
+        *,
+        earliest_ms: Callable[[float], int],
+    ) -> None:
+        """``limit`` is in bytes. ``earliest_ms`` is the earliest time that the engine can have had at a time of the
+        monotonic clock.
+        """
         self.ledger = Ledger(limit)
         self._process = process
         self._registry = registry
@@ -55,7 +65,9 @@ class OwnClients:
         self.counts: Counter[str] = Counter()
         """Clients of nodes that are given up: ``told``, ``taken``, ``failed``."""
         self._untold: dict[tuple[Owner, bytes], _Told] = {}
+        self._earliest_ms = earliest_ms
         self._earlier_ms: dict[bytes, int] = {}
+        self._since: dict[bytes, float] = {}
         self._is_confirmed = False
 
     def entry(self, known: Known) -> Entry | None:
@@ -72,9 +84,12 @@ class OwnClients:
         if field_of(known.canister_id, known.client_key) not in self.ledger:
             self.unclaimed(known)
 
-    def know(self, known: Known) -> None:
-        """See Nodes."""
+    def know(self, known: Known, since: float | None) -> None:
+        """See Nodes. ``since`` is when its opening message was claimed, or relayed without (monotonic clock)."""
         entry = self._encoded(known)
+        # Only a key of v0 comes back, so of no other client can the engine know that others told of an earlier session.
+        if since is not None and known.place.group == known.client_key:
+            self._since[entry.field] = since
         if entry.field not in self.ledger:
             self.ledger.put(*entry)
 
@@ -83,6 +98,7 @@ class OwnClients:
         field = field_of(canister_id, client_key)
         self.ledger.remove(field)
         self._earlier_ms.pop(field, None)
+        self._since.pop(field, None)
 
     def came_later(self, field: bytes, earlier_ms: int) -> None:
         """What others began to tell by then (time of the engine) of the client with this key was of an earlier session
@@ -123,7 +139,7 @@ class OwnClients:
         owner, field = self._owner(known), field_of(known.canister_id, known.client_key)
         if (owner, field) in self._untold or self.is_ending(place):
             return "unknown"
-        earlier_ms = 0 if known.node else self._earlier_ms.get(field, 0)
+        earlier_ms = 0 if known.node else self._told_before(field)
         tell = partial(
             self._registry.tell, process.name, process.incarnation, owner, field, place, earlier_ms=earlier_ms
         )
@@ -151,6 +167,10 @@ class OwnClients:
         self._untold[key] = _Told(known.place, is_told)
         if self._process.contact.state == "joined":
             self._tasks.start(self._send_now(key))
+
+    def _told_before(self, field: bytes) -> int:
+        since = self._since.get(field)
+        return max(self._earlier_ms.get(field, 0), 0 if since is None else self._earliest_ms(since))
 
     async def _send_now(self, key: tuple[Owner, bytes]) -> None:
         with suppress(EngineAway):

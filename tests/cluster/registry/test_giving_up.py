@@ -432,6 +432,51 @@ async def test_a_key_of_v0_that_came_back_since_is_reported_with_a_close_call_of
         assert [await it.nodes["a"].node.may_tell(client(each, "v0")) for each in (1, 2)] == ["taken", "free"]
 
 
+async def test_a_key_of_v0_that_came_back_without_the_engine_is_reported_although_others_told_of_it_before():
+    async with house("a", "b") as it:
+        returning = it.nodes["a"]
+        for number in range(2):
+            await it.opens("a", client(number, "v0"))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        assert await it.tells("b") == ["client 0", "client 1"]
+        await returning.beat()
+        assert not returning.local.clients
+        returning.engine.is_away = True
+        await returning.beat()
+        await it.pass_time(1)
+        await it.opens("a", again := client(1, "v0"))
+        returning.local.clients.clear()
+        returning.local.places.clear()
+        returning.engine.is_away = False
+        await it.pass_time(2, "a", "b")
+        assert [await returning.node.may_tell(each) for each in (client(0, "v0"), again)] == ["taken", "free"]
+
+
+async def test_a_key_of_v0_that_came_back_to_the_next_process_is_reported_although_others_told_of_it_before():
+    async with AsyncExitStack() as stack:
+        it = await stack.enter_async_context(house("a", "b"))
+        for number in range(2):
+            await it.opens("a", client(number, "v0"))
+        it.nodes["a"].engine.is_away = True  # the process is killed
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        assert await it.tells("b") == ["client 0", "client 1"]
+        await it.pass_time(1)
+        engine = MemoryEngine(it.board)
+        engine.is_away = True
+        following = it.nodes["a"] = await stack.enter_async_context(beating(engine, "a"))
+        following.now = it.nodes["b"].now
+        await it.opens("a", again := client(1, "v0"))
+        following.local.clients.clear()
+        following.local.places.clear()
+        await it.pass_time(1)
+        engine.is_away = False
+        await it.pass_time(2, "a", "b")
+        following.node._closing.settle_s = 0.0
+        assert [await following.node.may_tell(each) for each in (client(0, "v0"), again)] == ["taken", "free"]
+
+
 async def test_the_end_of_one_close_call_does_not_let_go_of_the_place_during_the_next():
     """Clients of two nodes that died, with one place: two sessions of a principal."""
     async with house("a", "b", "c", "d") as it:
