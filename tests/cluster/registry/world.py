@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.cluster.commands import Commands
 from appliance.cluster.engine import SILENT_MS
 from appliance.cluster.registry.clients import field_of
 from appliance.cluster.registry.evidence import Outcome
@@ -30,6 +31,13 @@ HEALING_TICKS = 150
 
 class Violation(AssertionError):
     """What must hold does not."""
+
+
+class Answered(Commands):
+    """Commands to an engine that answers at once, or not at all: without a task and a timer for each."""
+
+    async def run(self, command: Any, within_s: float, *, late: Any = None, is_vital: bool = False) -> Any:
+        return await command()
 
 
 class DelayingEngine(MemoryEngine):
@@ -92,6 +100,7 @@ class Process(Beating):
             settle_s=15.0,
             settings={"peer": f"10.0.0.1:{1000 + ord(name)}"},
         )
+        self.node.commands = Answered(self.node.settings.commands)
         self.node.incarnation = f"{world.number():016x}"
         self.node._doorbell.reconnect()
         self.node._clock = lambda: NOW_NS + skew_s * 10**9
