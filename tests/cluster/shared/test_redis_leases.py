@@ -13,6 +13,7 @@ from appliance.cluster.shared.lease_board import LeaseBoard
 from appliance.cluster.shared.leases import LEASE_MS, Lease, Wanted
 from appliance.config.cluster import Cluster
 from appliance.errors import EngineAway
+from tests.cluster.redis_pace import paced
 from tests.cluster.redis_server import RedisServer, redis_server
 
 QUEUES = st.sampled_from([b"queue", b"\x0aother:queue\n"])
@@ -52,21 +53,22 @@ def test_redis_does_what_the_board_does(server: RedisServer, steps: list[tuple[A
     async def main() -> None:
         engine, board, epochs = engine_at(server), LeaseBoard(), ["00" * 8, "01" * 8, "02" * 8]
         await engine._redis.flushall()
-        for what, *rest in steps:
-            if what == "lease":
-                node, wanted = rest[0], list[Wanted]()
-                for queue, mode in rest[1]:
-                    epochs.insert(0, len(epochs).to_bytes(8, "big").hex())
-                    wanted.append(Wanted(queue, epochs[0], mode))
-                assert await engine.lease(node, wanted) == board.lease(node, wanted, 0)
-            elif what == "put":
-                node, queue, epoch, number, entry = rest
-                put = (node, queue, epochs[epoch], number, entry)
-                assert await engine.put(*put, memory=MEMORY) == board.put(*put, memory=MEMORY, now_ms=0)
-            else:
-                queue, epoch, after, most = rest
-                found = await engine.entries(queue, epochs[epoch], after, max_bytes=most)
-                assert found == board.entries(queue, epochs[epoch], after, max_bytes=most, now_ms=0)
+        with paced(LEASE_MS) as pace:
+            for what, *rest in steps:
+                if what == "lease":
+                    node, wanted = rest[0], list[Wanted]()
+                    for queue, mode in rest[1]:
+                        epochs.insert(0, len(epochs).to_bytes(8, "big").hex())
+                        wanted.append(Wanted(queue, epochs[0], mode))
+                    pace.compare(await engine.lease(node, wanted), board.lease(node, wanted, 0))
+                elif what == "put":
+                    node, queue, epoch, number, entry = rest
+                    put = (node, queue, epochs[epoch], number, entry)
+                    pace.compare(await engine.put(*put, memory=MEMORY), board.put(*put, memory=MEMORY, now_ms=0))
+                else:
+                    queue, epoch, after, most = rest
+                    found = await engine.entries(queue, epochs[epoch], after, max_bytes=most)
+                    pace.compare(found, board.entries(queue, epochs[epoch], after, max_bytes=most, now_ms=0))
         await engine.close()
 
     asyncio.run(main())
