@@ -27,13 +27,14 @@ class MemoryRegistry:
 
 class MemoryEngine:
     """A node's way to a board. ``is_away``: nothing is answered, at once. ``stalled``: nothing goes on until it is
-    cleared. ``lies`` are answers by method. ``is_deaf``: what is rung does not arrive here.
+    cleared. ``lies`` are answers by method. ``is_mute``: commands are made, and their answers are lost.
+    ``is_deaf``: what is rung does not arrive here.
     """
 
     def __init__(self, board: Board) -> None:
         self.board = board
         self.registry = MemoryRegistry(self)
-        self.is_away = False
+        self.is_away = self.is_mute = False
         self.is_deaf = False
         self.lies: dict[str, Any] = {}
         self.made: list[str] = []
@@ -57,7 +58,10 @@ class MemoryEngine:
             if isinstance(lie, Exception):
                 raise lie
             return lie
-        return answer()
+        found = answer()
+        if self.is_mute:
+            raise EngineAway("its answer is lost")
+        return found
 
     async def connect(self) -> None:
         await self.do("connect", lambda: None)

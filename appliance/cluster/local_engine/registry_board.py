@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from appliance.cluster.engine import CLOSING_MS, FORGOTTEN_MS, SILENT_MS, NodeInfo
+from appliance.cluster.local_engine.by_node import ByNode
 from appliance.cluster.registry.engine import GIVER_MS, PAGE, Owner, Page, Suspect
 from appliance.gateway.nodes import Holding, Place
 
@@ -39,9 +40,9 @@ class RegistryBoard:
     """The registry of ``board``."""
 
     board: Places
-    known: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
-    telling: dict[tuple[str, bytes], tuple[str, str, int, bytes]] = field(default_factory=dict)
-    told_: dict[tuple[str, bytes], tuple[str, int]] = field(default_factory=dict)
+    known: ByNode[bytes] = field(default_factory=ByNode)
+    telling: ByNode[tuple[str, str, int, bytes]] = field(default_factory=ByNode)
+    told_: ByNode[tuple[str, int]] = field(default_factory=ByNode)
     given: dict[str, Literal["given", "returned"]] = field(default_factory=dict)
     givers: dict[str, tuple[str, int]] = field(default_factory=dict)
     gave: dict[str, tuple[str, str, int]] = field(default_factory=dict)
@@ -61,16 +62,16 @@ class RegistryBoard:
         if any(value is not None and (node, each) not in self.known for each, value in changes.items()):
             self.board.make_room()
         for each, value in changes.items():
+            self.told_.pop((node, each), None)
             if value is None:
                 self.known.pop((node, each), None)
             else:
                 self.known[node, each] = value
-                self.told_.pop((node, each), None)
         return True
 
     def suspects(self) -> list[Suspect]:
         """See Registry."""
-        found, entries = [], Counter(node for node, _ in self.known)
+        found = []
         for is_past, records in ((False, self.board.infos), (True, self.past)):
             for name, (at, incarnation, info) in records.items():
                 given: Literal["", "given", "returned"] = self.given.get(incarnation, "")
@@ -80,7 +81,11 @@ class RegistryBoard:
                 by, when = (by, when) if who == incarnation else ("", 0)
                 told = self.numbers[incarnation]
                 silent_ms = max(0, self.board.now_ms - at)
-                found.append(Suspect(name, incarnation, silent_ms, info, is_past, given, by, when, entries[name], told))
+                found.append(
+                    Suspect(
+                        name, incarnation, silent_ms, info, is_past, given, by, when, len(self.known.of(name)), told
+                    )
+                )
         return sorted(found, key=lambda each: (each.node, each.incarnation))
 
     def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
@@ -105,8 +110,8 @@ class RegistryBoard:
 
     def clients(self, owner: Owner, start: bytes) -> Page:
         """See Registry."""
-        every = {each: value for (node, each), (_, _, _, value) in self.telling.items() if node == owner.node}
-        every |= {each: value for (node, each), value in self.known.items() if node == owner.node}
+        every = {each: value for each, (_, _, _, value) in self.telling.of(owner.node).items()}
+        every |= self.known.of(owner.node)
         found = [each for each in every.items() if each[0] > start and each[1].startswith(owner.incarnation.encode())]
         page = dict(heapq.nsmallest(PAGE, found))
         return Page(page, max(page) if len(page) < len(found) else b"")
@@ -124,7 +129,7 @@ class RegistryBoard:
         if not board.lives(incarnation, node):
             return "unknown"
         if (by := self.telling.get((owner.node, key))) is not None:
-            if by[0] == incarnation or board.lives(by[0], by[1]):
+            if by[0] != incarnation and board.lives(by[0], by[1]):
                 return "unknown"
             entry: bytes | None = by[3]
         else:
@@ -134,7 +139,7 @@ class RegistryBoard:
                 return "taken"
             if self.given.get(owner.incarnation) != "given":
                 return "taken"
-        elif by is None and self.told_.pop((owner.node, key), ("", 0))[1] > earlier_ms:
+        elif by is None and self.told_.get((owner.node, key), ("", 0))[1] > earlier_ms:
             return "taken"
         if not place.group and any(self._has(name, key) for name in board.infos if name != owner.node):
             self.drop(owner, key)
@@ -178,12 +183,10 @@ class RegistryBoard:
         self.givers.pop(incarnation, None)
         found = {
             key: since
-            for (name, key), (_, _, since, entry) in self.telling.items()
-            if name == node and entry[:16] == incarnation.encode()
+            for key, (_, _, since, entry) in self.telling.of(node).items()
+            if entry[:16] == incarnation.encode()
         }
-        return found | {
-            key: since for (name, key), (who, since) in self.told_.items() if name == node and who == incarnation
-        }
+        return found | {key: since for key, (who, since) in self.told_.of(node).items() if who == incarnation}
 
     def holds(self, incarnation: str, places: Sequence[Place]) -> list[bool]:
         """See Registry."""

@@ -56,7 +56,8 @@ class Registry(Protocol):
     """As one node uses it, which names itself first: ``node`` and ``incarnation`` are its own."""
 
     async def write(self, node: str, incarnation: str, changes: Mapping[bytes, bytes | None]) -> bool:
-        """Write and remove (None) entries of this node, and confirm all. Returns False where this process does not hold
+        """Write and remove (None) entries of this node, and confirm all. What others told of these clients was of
+        sessions before, and is forgotten. Returns False where this process does not hold
         the name of the node: then nothing has changed.
         """
 
@@ -84,7 +85,8 @@ class Registry(Protocol):
         where a living session has the client, and where the owner has returned; ``unknown`` where another node is
         telling it, or nobody can say who has the place. Of a client that the owner itself asks for (``owner.node`` is
         ``node``) there need be no entry, and what others began to tell up to ``earlier_ms``, by the clock of the
-        engine, was of an earlier session of its key (0: nothing was).
+        engine, was of an earlier session of its key (0: nothing was). Whoever did not hear the answer asks again, and
+        gets the same.
         """
 
     async def told(

@@ -65,6 +65,7 @@ class OwnClients:
         self.counts: Counter[str] = Counter()
         """Clients of nodes that are given up: ``told``, ``taken``, ``failed``."""
         self._untold: dict[tuple[Owner, bytes], _Told] = {}
+        self._telling: set[tuple[Owner, bytes]] = set()
         self._earliest_ms = earliest_ms
         self._earlier_ms: dict[bytes, int] = {}
         self._since: dict[bytes, float] = {}
@@ -137,20 +138,32 @@ class OwnClients:
         if process.contact.state != "joined" or (place.group and not is_settled):
             return alone
         owner, field = self._owner(known), field_of(known.canister_id, known.client_key)
-        if (owner, field) in self._untold or self.is_ending(place):
+        if (key := (owner, field)) in self._untold or key in self._telling or self.is_ending(place):
             return "unknown"
         earlier_ms = 0 if known.node else self._told_before(field)
         tell = partial(
             self._registry.tell, process.name, process.incarnation, owner, field, place, earlier_ms=earlier_ms
         )
+        answer: Holding | None = None
+        self._telling.add(key)  # at the engine, a question whose answer was lost looks like a close call under way
         try:
             answer = await process.commands.run(tell, process.timeout_s)
         except EngineAway:
-            return alone
-        if answer == "taken" and not known.node:
-            self.forget(known.canister_id, known.client_key)
+            answer = alone
+        finally:
+            if answer != "free":
+                self._telling.discard(key)
+        if answer == "taken":
+            self._was_taken(known)
         self.counts["taken"] += answer == "taken" and known.node != ""
         return answer
+
+    def _was_taken(self, known: Known) -> None:
+        field = field_of(known.canister_id, known.client_key)
+        if not known.node:
+            self.forget(known.canister_id, known.client_key)
+        elif known.node == self._process.name and field not in self.ledger:
+            self.ledger.remove(field)  # what others told in the name of this node is settled
 
     def is_ending(self, place: Place) -> bool:
         """Whether a close call of this place has ended, and the engine was not told yet."""
@@ -164,6 +177,7 @@ class OwnClients:
         if known.node:
             self.counts["told" if is_told else "failed"] += 1
         key = self._owner(known), field
+        self._telling.discard(key)
         self._untold[key] = _Told(known.place, is_told)
         if self._process.contact.state == "joined":
             self._tasks.start(self._send_now(key))

@@ -2,7 +2,8 @@
 
 Keys, each behind the prefix of the cluster: ``known:NODE`` has the entries of a node, each ``INCARNATION…`` as it was
 sealed; ``telling:NODE`` those that are being told, as ``INCARNATION:NODE:MS:ENTRY`` of who does it and since when;
-``told:NODE`` those that others told, as ``INCARNATION:MS``, until the node asks; ``count:INCARNATION`` how many.
+``told:NODE`` those that others told, as ``INCARNATION:MS``, until the node writes or removes their entry;
+``count:INCARNATION`` how many.
 ``given:INCARNATION`` is there for a process that is given up: ``given``, or ``returned`` once it knows;
 ``giver:INCARNATION`` has the incarnation that speaks for it. The hash ``past`` has the records of processes whose name
 another one holds by now, ``gave`` who gave which up.
@@ -21,8 +22,8 @@ for i = 5, #ARGV, 2 do
     redis.call('HDEL', known, ARGV[i])
   else
     redis.call('HSET', known, ARGV[i], ARGV[i + 1])
-    redis.call('HDEL', prefix .. 'told:' .. node, ARGV[i])
   end
+  redis.call('HDEL', prefix .. 'told:' .. node, ARGV[i])
 end
 redis.call('PEXPIRE', known, ARGV[4])
 return 1
@@ -97,7 +98,7 @@ local known, telling, told = prefix .. 'known:' .. owner, prefix .. 'telling:' .
 local entry, by = nil, redis.call('HGET', telling, field)
 if by then
   local teller, name, value = string.match(by, '^(%x+):([^:]*):%d+:(.*)$')
-  if teller == incarnation or lives(names, name, teller) then return 'unknown' end
+  if teller ~= incarnation and lives(names, name, teller) then return 'unknown' end
   entry = value
 else
   entry = redis.call('HGET', known, field)
@@ -107,7 +108,6 @@ if owner ~= node then
   if redis.call('GET', prefix .. 'given:' .. process) ~= 'given' then return 'taken' end
 elseif not by then
   local since = string.match(redis.call('HGET', told, field) or '', ':(%d+)$')
-  redis.call('HDEL', told, field)  -- said once: the next session of this key is another
   if since and tonumber(since) > tonumber(ARGV[10]) then return 'taken' end
 end
 local function taken()
