@@ -135,12 +135,15 @@ class Speaking:
 
     def _judged(self, suspect: Suspect, after_s: float) -> Verdict:
         now, silent_s = self._monotonic(), suspect.silent_ms / 1000
+        if silent_s < after_s - ASKED_EARLY_S:  # most nodes, with each heartbeat: of their addresses nothing is needed
+            self._evidence.pop(suspect.incarnation, None)
+            return "heard"
         contact_s, address = now - self._process.contact.since, self._address(suspect)
         has_address = address is not None
         before = self._evidence.get(suspect.incarnation) or Evidence(silent_s, contact_s, has_address)
         evidence = before.seen(silent_s=silent_s, contact_s=contact_s, has_address=has_address)
         self._evidence[suspect.incarnation] = evidence
-        if address is not None and silent_s >= after_s - ASKED_EARLY_S and suspect.incarnation not in self._asking:
+        if address is not None and suspect.incarnation not in self._asking:
             self._asking.add(suspect.incarnation)
             self._tasks.start(self._ask(address, suspect.incarnation))
         return evidence.verdict(now, after_s)

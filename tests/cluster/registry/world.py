@@ -27,6 +27,8 @@ from tests.cluster.nodes import CANISTER, GATEWAY, NOW_NS, Beating
 TICK_S = 2.0
 GENERATIONS = ("v0", "v1", "v2")
 HEALING_TICKS = 150
+AT_ONCE = 0.3
+"""Of the ticks, those in which the nodes do everything at the same time."""
 
 
 class Violation(AssertionError):
@@ -34,27 +36,75 @@ class Violation(AssertionError):
 
 
 class Answered(Commands):
-    """Commands to an engine that answers at once, or not at all: without a task and a timer for each."""
+    """Commands to an engine that answers within the time, or not at all: without a task and a timer for each."""
 
     async def run(self, command: Any, within_s: float, *, late: Any = None, is_vital: bool = False) -> Any:
-        return await command()
+        try:
+            return await command()
+        except _Delayed as delayed:
+            delayed.engine.delayed.append((delayed.answer, late))
+            raise
 
 
-class DelayingEngine(MemoryEngine):
-    """May keep claims back, which it has lost for whoever waits, and make them later."""
+class _Delayed(EngineAway):
+    """No answer within 20 ms."""
 
-    def __init__(self, board: Board) -> None:
-        super().__init__(board)
+    def __init__(self, engine: "FaultyEngine", answer: Callable[[], Any]) -> None:
+        super().__init__("no answer within 20 ms")
+        self.engine = engine
+        self.answer = answer
+
+
+class FaultyEngine(MemoryEngine):
+    """May keep claims back, which it has lost for whoever waits, and make them later. While others do something at the
+    same time, each command takes a while to get there, and its answer to come back.
+    """
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world.board)
+        self.world = world
         self.is_delaying = False
-        self.delayed: list[Callable[[], Any]] = []
+        self.delayed: list[tuple[Callable[[], Any], Callable[[Any], None] | None]] = []
+
+    @property
+    def is_out(self) -> bool:
+        """Whether no answer comes."""
+        return self.is_away or self.is_mute
 
     async def do(self, name: str, answer: Callable[[], Any]) -> Any:
-        if self.is_away:
+        if self.world.is_at_once:
+            await self._travel()
+        if self.is_away or (self.is_mute and name == "connect"):
             raise EngineAway("it is cut off")
         if name == "claim" and self.is_delaying:
-            self.delayed.append(answer)
-            raise EngineAway("no answer within 20 ms")
-        return answer()
+            raise _Delayed(self, answer)
+        found = answer()
+        if self.world.is_at_once:
+            await self._travel()
+        if self.is_mute:
+            raise EngineAway("its answer is lost")
+        return found
+
+    async def _travel(self) -> None:
+        for _ in range(self.world.chance.randrange(4)):
+            await asyncio.sleep(0)
+
+    async def ring(self, message: bytes) -> None:
+        """Heard by its node alone: what others hear makes them poll, which is not simulated."""
+        await self.do("ring", lambda: self.heard(message))
+
+    async def listen(self, incarnation: str, heard: Callable[[bytes], None], told: Callable[[bytes], None]) -> None:
+        """Until it is cancelled."""
+        self.heard = heard
+        await super().listen(incarnation, heard, told)
+
+    def go_on_with(self, chance: random.Random) -> None:
+        """Make the claims that were kept back. Some of the answers still come."""
+        delayed, self.delayed = self.delayed, []
+        for make, late in delayed:
+            answer = make()
+            if late is not None and not self.is_out and chance.random() < 0.5:
+                late(answer)
 
 
 @dataclass(eq=False)
@@ -95,7 +145,7 @@ class Process(Beating):
     def __init__(self, world: "World", name: str, skew_s: int) -> None:
         self.world = world
         super().__init__(
-            DelayingEngine(world.board),
+            FaultyEngine(world),
             name,
             settle_s=15.0,
             settings={"peer": f"10.0.0.1:{1000 + ord(name)}"},
@@ -178,6 +228,8 @@ class World:
     silent_at: dict[tuple[str, str], float] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     story: list[str] = field(default_factory=list)
+    is_at_once: bool = False
+    """Whether nodes do something at the same time: else each ends what it began before the next begins."""
     _number: int = 0
 
     def note(self, what: str) -> None:
@@ -253,7 +305,7 @@ class World:
         if any(each.group == session.group for each in process.own_sessions.values()):
             return
         at, joined_as, _ = self.board.infos.get(node.name, (0, "", None))
-        is_out = engine.is_away or node.contact.state != "joined"
+        is_out = engine.is_out or node.contact.state != "joined"
         is_unknown = joined_as != node.incarnation or self.board.now_ms - at <= SILENT_MS
         if is_out and (is_unknown or self._is_being_closed(session)):
             return  # nobody can know of it
@@ -263,7 +315,7 @@ class World:
         claim = Claim(known.place, known.client, key, request_id, NOW_NS + 240 * 10**9, known)
         unknown, delayed = node.claims["unknown"], len(engine.delayed)
         try:
-            await node.claim(claim, lambda _: None)
+            await node.claim(claim, lambda error: self._claimed_late(process, session, error))
         except GatewayError:
             return
         if node.claims["unknown"] > unknown and self._is_being_closed(session):
@@ -278,6 +330,14 @@ class World:
         if node.contact.state == "joined" and known.place.group:
             await self._beat(process)  # at once, where the claim was not made
         self.note(f"{known.client} {key!r} opens at {node.name} ({node.contact.state})")
+
+    def _claimed_late(self, process: Process, session: Session, error: GatewayError | None) -> None:
+        """The engine tells of a claim when its session is open already."""
+        if error is not None and process.own_sessions.get(session.known.client_key) is session:
+            self.note(f"{session.known.client} is refused late at {process.node.name}: {error}")
+            del process.own_sessions[session.known.client_key]
+            self.journals[process.node.name].pop(session.known.client_key, None)
+            process.node.forget(CANISTER, session.known.client_key)
 
     def _is_being_closed(self, session: Session) -> bool:
         """Whether a close call that ends it is under way."""
@@ -378,7 +438,7 @@ class World:
     def _closed(self, session: Session, due: Due) -> None:
         session.closes += 1
         teller = self.processes.get(due.name)
-        due.is_alone |= teller is None or teller.engine.is_away or teller.node.contact.state != "joined"
+        due.is_alone |= teller is None or teller.engine.is_out or teller.node.contact.state != "joined"
         # A node that was given up while it was only cut off may have told of a client itself.
         is_given = teller is not None and teller.node.incarnation in self.board.registry.given
         session.is_excused |= due.is_alone or session.process.was_given_up or is_given
@@ -390,22 +450,34 @@ class World:
     async def tick(self) -> None:
         self.now += TICK_S
         self.board.now_ms += round(TICK_S * 1000)
-        for process in list(self.processes.values()):
+        awake = []
+        for process in self.processes.values():
             process.now = self.now
             process.has_beaten = False
             if process.paused_ticks:
                 process.paused_ticks -= 1
-                continue
-            await self.close_calls(process)
-            await self._beat(process)
-            process.has_beaten = process.node.contact.state == "joined"
-        for _ in range(4):
-            await asyncio.sleep(0)
+            else:
+                awake.append(process)
+        if self.chance.random() < AT_ONCE:
+            self.counts["at once"] += 1
+            self.is_at_once = True
+            await asyncio.gather(*map(self._turn, awake))
+            await rest()
+            self.is_at_once = False
+        else:
+            for process in awake:
+                await self._turn(process)
+        await rest()
         for process in self.processes.values():
             if process.has_beaten:
                 for session in process.own_sessions.values():
                     if session.is_told and not self.counts["flushed"]:
                         raise Violation(f"{session.known.client} is held, and its canister was told")
+
+    async def _turn(self, process: Process) -> None:
+        await self.close_calls(process)
+        await self._beat(process)
+        process.has_beaten = process.node.contact.state == "joined"
 
     async def _beat(self, process: Process) -> None:
         node = process.node
@@ -443,12 +515,15 @@ class World:
             case "engine" if process is not None:
                 process.engine.is_away = not process.engine.is_away
                 self.note(f"the engine is away for {process.node.name}: {process.engine.is_away}")
+            case "mute" if process is not None:
+                process.engine.is_mute = not process.engine.is_mute
+                self.note(f"answers of the engine are lost for {process.node.name}: {process.engine.is_mute}")
             case "all away":
                 is_away = chance.random() < 0.5
                 for each in self.processes.values():
                     each.engine.is_away = is_away
             case "flush" if all(
-                each.node.contact.state == "joined" and not (each.paused_ticks or each.engine.is_away)
+                each.node.contact.state == "joined" and not (each.paused_ticks or each.engine.is_out)
                 for each in self.processes.values()
             ) and not (
                 any(self.board.registry.given.values())
@@ -470,24 +545,21 @@ class World:
                 }
             case "delay" if process is not None:
                 process.engine.is_delaying = not process.engine.is_delaying
-                delayed, process.engine.delayed = process.engine.delayed, []
-                for answer in delayed:
-                    answer()
+                process.engine.go_on_with(chance)
 
     async def heal(self) -> None:
         """All faults end, and time passes until everybody has been told."""
         self.cut.clear()
         for process in self.processes.values():
-            process.engine.is_away = process.engine.is_delaying = False
+            process.engine.is_away = process.engine.is_mute = process.engine.is_delaying = False
             process.paused_ticks = min(process.paused_ticks, 2)
-            for answer in process.engine.delayed:
-                answer()
+            process.engine.go_on_with(self.chance)
         for name in self.names:
             registry = self.board.registry
             known = {
                 key
-                for (node, key), value in registry.known.items()
-                if node == name and registry.given.get(value[:16].decode()) != "returned"
+                for key, value in registry.known.of(name).items()
+                if registry.given.get(value[:16].decode()) != "returned"
             }
             has_all = all(field_of(CANISTER, key) in known for key in self.journals[name])
             if name not in self.processes and (not has_all or self.chance.random() < 0.5):
@@ -517,8 +589,18 @@ WEIGHTS = [
     ("cut", 2),
     ("isolate", 1),
     ("delay", 2),
+    ("mute", 1),
     ("nothing", 10),
 ]
+
+
+async def rest() -> None:
+    """Let whatever was begun end, or wait."""
+    loop = asyncio.get_running_loop()
+    for _ in range(100):
+        await asyncio.sleep(0)
+        if not loop._ready:  # type: ignore[attr-defined]
+            return
 
 
 async def run(seed: int, *, ticks: int = 80) -> Counter[str]:
