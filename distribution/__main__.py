@@ -23,20 +23,20 @@ def make(out: Path, work: Path) -> str:
     number = version.read(tree)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    built = wheel.build(tree, work / "target", work / "wheel", epoch=epoch)
+    crates = sbom.crates(tree)
+    built = wheel.build(
+        tree, work / "target", work / "wheel", bill=sbom.document(number, crates, [], epoch=epoch), epoch=epoch
+    )
     wheels = [built, *environment.download(work / "wheels", tree / environment.LOCK.relative_to(TOP))]
-    bill = _bill(tree, wheels, work / "environment", number, epoch)
+    environment.build(work / "environment", wheels, installer="deb")
+    packages = sbom.python_packages(work / "environment" / environment.SITE)
+    bill = sbom.document(number, crates, packages, epoch=epoch)
     shutil.copy(built, out)
     shutil.copy(wheel.build_source(tree, work / "sdist", epoch=epoch), out)
     (out / f"icws-{number}.cdx.json").write_text(bill)
     deb.build(deb.Contents(tree, wheels, bill, number, epoch), work / "deb", out)
     _pack_npm(tree, out)
     return sums.write(out)
-
-
-def _bill(tree: Path, wheels: list[Path], folder: Path, number: str, epoch: int) -> str:
-    environment.build(folder, wheels, installer="deb")
-    return sbom.document(number, sbom.crates(tree), sbom.python_packages(folder / environment.SITE), epoch=epoch)
 
 
 def _pack_npm(tree: Path, out: Path) -> None:

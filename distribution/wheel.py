@@ -10,15 +10,19 @@ TARGET = "x86_64-unknown-linux-gnu"
 PLATFORM = "manylinux_2_28"
 _NOT_PACKED = ("fuzz",)
 """Members of the workspace that the native module does not need."""
+_BILL = "crates.cdx.json"
 
 
-def build(source: Path, target: Path, out: Path, *, epoch: int) -> Path:
-    """Make the wheel of a source folder. ``target`` keeps what Cargo compiled. Raises CalledProcessError.
+def build(source: Path, target: Path, out: Path, *, bill: str, epoch: int) -> Path:
+    """Make the wheel of a source folder. ``target`` keeps what Cargo compiled. ``bill`` is the bill of materials of the
+    crates, which the wheel gets among its metadata (PEP 770). Raises CalledProcessError, OSError.
 
     Zig links against the symbols of glibc 2.28, which the glibc of the machine that builds is too new for.
     """
     shutil.rmtree(out, ignore_errors=True)
+    (source / _BILL).write_text(bill)
     command = ["build", "--release", "--locked", "--zig", "--compatibility", PLATFORM, "--target", TARGET]
+    command += ["--sbom-include", _BILL]
     _maturin([*command, "--target-dir", str(target), "--out", str(out)], source, target, epoch)
     (wheel,) = out.glob("*.whl")
     return wheel

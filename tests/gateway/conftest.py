@@ -31,7 +31,8 @@ def pytest_asyncio_loop_factories(
     return LOOPS if item.path.name in WITH_SOCKETS else {"asyncio": LOOPS["asyncio"]}
 
 
-def _self_signed(folder: Path, *, days: int = 1) -> tuple[Path, Path]:
+def self_signed(folder: Path, *, days: int = 1) -> tuple[Path, Path]:
+    """A certificate for localhost and its key."""
     certificate, key = folder / "cert.pem", folder / "key.pem"
     command = [program("openssl"), "req", "-x509", "-newkey", "ec", "-nodes"]
     command += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
@@ -44,10 +45,10 @@ def _self_signed(folder: Path, *, days: int = 1) -> tuple[Path, Path]:
 @pytest.fixture
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A self-signed certificate for localhost and its key."""
-    return _self_signed(tmp_path_factory.mktemp("tls"))
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
 def other_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Another one, with another end."""
-    return _self_signed(tmp_path_factory.mktemp("tls"), days=2)
+    return self_signed(tmp_path_factory.mktemp("tls"), days=2)

@@ -118,7 +118,7 @@ async def house(folder: Path, more: str = "") -> AsyncIterator[House]:
 async def working(at: House) -> AsyncIterator[Workplace]:
     async with icws("run", "--config", str(at.file)) as process:
         text = await seen(process.stderr, "every worker is ready")
-        found = re.search(r"url=(ws://\S+)", text)
+        found = re.search(r"url=(wss?://\S+)", text)
         assert found is not None
         place = Workplace(at, process, found[1], text.splitlines())
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -34,12 +35,31 @@ def test_the_wheel_is_for_every_linux_since_glibc_2_28(artefacts):
     assert {name.split("/")[0] for name in names} == {"appliance", "icws", f"icws-{version.read()}.dist-info"}
 
 
-def test_nothing_names_the_folders_of_the_machine_that_built_it(artefacts):
-    with zipfile.ZipFile(artefacts.only("icws-*.whl")) as archive:
-        module = archive.read("appliance/_native.abi3.so")
+def test_nothing_names_the_folders_of_the_machine_that_built_it(artefacts, tmp_path):
+    """They differ from machine to machine, and so would the artefacts."""
+    wheel, package = tmp_path / "wheel", tmp_path / "package"
+    shutil.unpack_archive(artefacts.only("icws-*.whl"), wheel, "zip")
+    subprocess.run(["dpkg-deb", "--raw-extract", artefacts.only("icws_*.deb"), package], check=True)  # noqa: S603, S607
+    for pattern, name in (("icws-*.tar.gz", "source"), ("icws-reconnect-*.tgz", "browser")):
+        with tarfile.open(artefacts.only(pattern)) as archive:
+            archive.extractall(tmp_path / name, filter="data")
+    module = (wheel / "appliance/_native.abi3.so").read_bytes()
     assert b"/cargo/registry/src/" in module  # panics have their places, below names that say nothing
-    for folder in (Path.home(), TOP, "/tmp", "/home"):  # noqa: S108
+    for folder in (Path.home(), "/tmp", "/home"):  # noqa: S108
         assert f"{folder}/".encode() not in module
+    files = [artefacts.only("*.cdx.json"), *tmp_path.rglob("*")]
+    assert [path for path in files if path.is_file() and f"{TOP}/".encode() in path.read_bytes()] == []
+    own = [path for path in wheel.rglob("*") if path.is_file()]  # what others have built may name their folders
+    assert [path for path in own if b"path+file:///" in path.read_bytes()] == []
+
+
+def test_the_wheel_has_a_bill_of_its_crates(artefacts):
+    with zipfile.ZipFile(artefacts.only("icws-*.whl")) as archive:
+        (name,) = (name for name in archive.namelist() if ".dist-info/sboms/" in name)
+        inside = json.loads(archive.read(name))["components"]
+    beside = json.loads(artefacts.only("icws-*.cdx.json").read_text())["components"]
+    assert inside
+    assert inside == [each for each in beside if each["purl"].startswith("pkg:cargo/")]
 
 
 def test_the_source_has_its_locks_and_asks_for_them(artefacts, tmp_path):
