@@ -340,9 +340,13 @@ CASES = {
     "polling.timeout": Case("7s", polling("timeout")),
     "polling.budget": Case("70/s", gateway(lambda it: it.pollers.budget.rate)),
     "limits.memory": Case("700MiB", gateway(lambda it: it.limits.holdings.most_bytes)),
-    "limits.held_per_address.bytes": Case("7MiB", gateway(lambda it: it.limits.holdings.limit.bytes)),
-    "limits.held_per_address.connections": Case(7, gateway(lambda it: it.limits.holdings.limit.connections)),
-    "limits.held_per_address.mode": Case("shadow", gateway(lambda it: it.limits.holdings.limit.mode)),
+    **{
+        f"limits.held_per_{by}.{name}": Case(
+            value, gateway(lambda it, by=by, name=name: getattr(getattr(it.limits.holdings, by).limit, name))
+        )
+        for by in ("address", "principal", "canister")
+        for name, value in (("bytes", "7MiB"), ("connections", 7), ("mode", "shadow"))
+    },
     **{
         f"rate_limits.{scope}.{name}": Case(value, limit(scope, name))
         for scope in RateLimits.model_fields

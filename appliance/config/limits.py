@@ -124,6 +124,29 @@ class HeldPerAddress(Section):
     """``enforce`` refuses what exceeds the limit, ``shadow`` only counts it, ``off`` disables the limit."""
 
 
+class HeldPerPrincipal(Section):
+    """What the sessions of one principal may hold at a time, at all canisters (in v0: those of one client key)."""
+
+    connections: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 100
+    """Maximum number of sessions. Above this, a newcomer is closed (1013)."""
+    bytes: Annotated[Size, Field(ge=1024**2, le=1024**4), Live()] = 64 * 1024**2
+    """Maximum bytes that the gateway keeps for them, but never more than half of ``limits.memory``. Above this, the
+    client that holds most is closed (4123)."""
+    mode: Annotated[LimitMode, Live()] = "off"
+    """``enforce`` refuses what exceeds the limit, ``shadow`` only counts it, ``off`` disables the limit."""
+
+
+class HeldPerCanister(Section):
+    """What the clients of one canister may hold at a time. ``canisters[].max_clients`` is a limit besides."""
+
+    connections: Annotated[int, Field(ge=1, le=1_000_000), Live()] = 10_000
+    """Maximum number of clients. Above this, a newcomer is closed (1013)."""
+    bytes: Annotated[Size, Field(ge=1024**2, le=1024**4), Live()] = 1024**3
+    """Maximum bytes that the gateway keeps for them. Above this, the client that holds most is closed (4123)."""
+    mode: Annotated[LimitMode, Live()] = "off"
+    """``enforce`` refuses what exceeds the limit, ``shadow`` only counts it, ``off`` disables the limit."""
+
+
 class HeldLimits(Section):
     """What clients may hold at a time, as opposed to ``rate_limits``."""
 
@@ -132,6 +155,8 @@ class HeldLimits(Section):
     TLS). A size, or a percentage of the memory of its cgroup or machine. From 80% of this on, newcomers get HTTP 503;
     from 90% on, the clients that hold most are not read; above, they are closed (4123)."""
     held_per_address: HeldPerAddress = HeldPerAddress()
+    held_per_principal: HeldPerPrincipal = HeldPerPrincipal()
+    held_per_canister: HeldPerCanister = HeldPerCanister()
 
 
 class RateLimits(Section):

@@ -41,11 +41,12 @@ class RateLimited(GatewayError, close_code=4108, reason="rate_limited"):
 
 
 class MemoryShort(GatewayError, close_code=4123, reason="memory_short"):
-    """The gateway, or one address, holds too many bytes, and this client most of them: ``held`` of it."""
+    """More bytes are held than ``limit`` allows, a key of the configuration, and ``held`` of this client."""
 
     held: int
+    limit: str
     retry_after_s: int = 10
-    sentence = "the gateway is short of memory and holds {held} bytes of this client; retry in {retry_after_s} s"
+    sentence = "too many bytes are held ({limit}), {held} of them of this client; retry in {retry_after_s} s"
 
 
 class OpenTimeout(GatewayError, close_code=4105, reason="open_timeout"):
@@ -122,6 +123,13 @@ class CanisterFull(GatewayError, close_code=1013, reason="canister_full"):
     canister: str
     limit: int
     sentence = "canister {canister} has reached its limit of {limit} clients; try again later"
+
+
+class PrincipalFull(GatewayError, close_code=1013, reason="principal_full"):
+    """A principal has as many sessions as the configuration allows."""
+
+    limit: int
+    sentence = "this principal has {limit} sessions (limits.held_per_principal.connections); try again later"
 
 
 class CanisterPaused(GatewayError, close_code=1013, reason="canister_paused"):

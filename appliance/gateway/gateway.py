@@ -283,7 +283,7 @@ class Gateway:
         """Register a verified client.
 
         Raises GatewayStopping, WrongCanister, CanisterNotServed, CanisterUnlisted, WrongGeneration, CanisterPaused,
-        RateLimited, CanisterFull, DuplicateClient, ClientLeaving, ReplayedEnvelope or EnvelopeExpired.
+        RateLimited, PrincipalFull, CanisterFull, DuplicateClient, ClientLeaving, ReplayedEnvelope or EnvelopeExpired.
         """
         if not self.is_accepting:
             raise GatewayStopping
@@ -300,6 +300,7 @@ class Gateway:
         # An opening counts as a message: with a new connection for each, a client would otherwise have no limit.
         if (exceeded := self.limits.message(peer.limited_as)) is not None:
             self.limit_exceeded(peer, exceeded)
+        self.limits.check_held(peer.limited_as)
         is_strict = self.config.verification.envelopes == "enforce"
         self.hub.join(join, peer, limit=canister.max_clients, now_ns=self.clock(), refuse_expired=is_strict)
         self.counters.joined += 1

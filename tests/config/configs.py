@@ -85,14 +85,19 @@ VALUES: dict[str, list[Any]] = {
     "polling.timeout": ["1s", "2s"],
     "polling.budget": ["10/s", "60/m"],
     "limits.memory": ["100MiB", "50%"],
-    "limits.held_per_address.bytes": ["1MiB", "7MB"],
-    "limits.held_per_address.connections": [1, 2],
-    "limits.held_per_address.mode": ["off", "shadow"],
+    **{
+        f"limits.held_per_{by}.{name}": values
+        for by in ("address", "principal", "canister")
+        for name, values in (("bytes", ["1MiB", "7MB"]), ("connections", [1, 2]))
+    },
     **{
         f"rate_limits.{scope}.{name}": values
         for scope in RateLimits.model_fields
         for name, values in (("rate", ["1/h", "0.1/s", "7/m"]), ("burst", [1, 2]), ("mode", ["shadow", "off"]))
     },
+    "limits.held_per_address.mode": ["shadow", "off"],
+    "limits.held_per_principal.mode": ["shadow", "enforce"],
+    "limits.held_per_canister.mode": ["shadow", "enforce"],
     "rate_limits.bytes_per_connection.rate": ["1KiB/s", "7MB/s"],
     "rate_limits.bytes_per_connection.burst": ["1MiB", "7MB"],
     "unlisted_canisters": ["allow", "deny"],

@@ -30,7 +30,7 @@ class Opening:
     def __init__(self, bench: Bench) -> None:
         self.client = ClientV0()
         self.answer = asyncio.Event()
-        self.holding = Holdings(bench.gateway.config.limits.held_per_address, 1 << 30).hold("192.0.2.1")
+        self.holding = Holdings(bench.gateway.config.limits, 1 << 30).hold("192.0.2.1")
         self.shell = Shell(bench.gateway, outbox=LIMIT)
         bench.shells.append(self.shell)
         self.shell.peer.session = V0(bench.gateway.epochs.current.context)

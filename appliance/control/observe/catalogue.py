@@ -17,6 +17,7 @@ from appliance.control.observe.labels import (
     DECISION,
     ENTRY,
     GENERATION,
+    HOLDER,
     HOP,
     MODE,
     NAME,
@@ -115,12 +116,15 @@ SHED = _CONNECTIONS.counter(
 )
 HELD_EXCEEDED = _CONNECTIONS.counter(
     "icws_held_limit_exceeded_total",
-    "Requests of addresses that held more than `limits.held_per_address`. In mode `shadow` they were granted.",
+    "Connections that an address, a principal or a canister had beyond its `limits.held_per_….connections`. In mode "
+    "`shadow` they were granted.",
+    HOLDER,
     MODE,
 )
 HELD_BYTES_EXCEEDED = _CONNECTIONS.counter(
     "icws_held_bytes_limit_exceeded_total",
-    "Times that an address began to hold more than `limits.held_per_address.bytes`. In mode `shadow` none was closed.",
+    "Times that one began to hold more than `limits.held_per_….bytes` allows. In mode `shadow` nobody was closed.",
+    HOLDER,
     MODE,
 )
 REFUSED = _CONNECTIONS.counter(

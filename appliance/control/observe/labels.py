@@ -7,6 +7,7 @@ from typing import get_args
 from appliance.config.schema import Metrics as Settings
 from appliance.control.reload.outcome import Result
 from appliance.errors import error_classes
+from appliance.gateway.limits import holdings
 from appliance.gateway.limits.gcra import Decision, Mode
 from appliance.gateway.limits.rate_limits import Scope
 from appliance.gateway.sockets.refusals import REASONS
@@ -63,6 +64,7 @@ STATUS = closed("status", "the HTTP status", STATUSES)
 GENERATION = closed("generation", "the wire generation", generations.SESSIONS, other=False)
 STATE = closed("state", "the state of the session", (state.value for state in State), other=False)
 SCOPE = closed("scope", "the rate limit", get_args(Scope), other=False)
+HOLDER = closed("holder", "who holds too much", holdings.HELD_BY, other=False)
 DECISION = closed("decision", "the decision", get_args(Decision), other=False)
 MODE = closed("mode", "the mode of the limit at that time", set(get_args(Mode)) - {"off"}, other=False)
 SHED_BY = closed("action", "what was done", ("unread", "closed"), other=False)

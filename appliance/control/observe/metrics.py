@@ -192,11 +192,12 @@ class Collector(Readable):
         yield m.HELD_BYTES_LIMIT, (), gateway.limits.holdings.most_bytes
         for action in labels.SHED_BY.known:
             yield m.SHED, (action,), stats.shed[action]
-        yield m.ADDRESSES, (), len(gateway.limits.holdings)
-        yield m.LARGEST_ADDRESS, (), gateway.limits.holdings.largest()
-        for mode in labels.MODE.known:
-            yield m.HELD_EXCEEDED, (mode,), stats.held_exceeded[mode]
-            yield m.HELD_BYTES_EXCEEDED, (mode,), gateway.limits.holdings.bytes_exceeded[mode]
+        yield m.ADDRESSES, (), len(gateway.limits.holdings.address)
+        yield m.LARGEST_ADDRESS, (), gateway.limits.holdings.address.largest()
+        for account in gateway.limits.holdings.accounts:
+            for mode in labels.MODE.known:
+                yield m.HELD_EXCEEDED, (account.by, mode), account.connections_exceeded[mode]
+                yield m.HELD_BYTES_EXCEEDED, (account.by, mode), account.bytes_exceeded[mode]
         yield m.ACCEPTED, (), stats.connections
         yield m.JOINED, (), stats.joined
         yield m.OPENED, (), stats.opened

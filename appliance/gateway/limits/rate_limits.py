@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from appliance.config.fields.units import format_bandwidth, format_rate
 from appliance.config.schema import Config
-from appliance.errors import RateLimited
+from appliance.errors import CanisterFull, PrincipalFull, RateLimited
 from appliance.gateway.limits.gcra import Decision, Limiter, Mode, RateLimit, ThrottledKey
 from appliance.gateway.limits.holdings import Holdings
 from appliance.gateway.limits.memory import memory_limit
@@ -136,7 +136,7 @@ class Limits:
         self._messages: Limiter[ClientKey] = self._limiters["messages_per_client"]
         self._own: dict[Principal, Limiter[ClientKey]] = {}
         self._config = config
-        self.holdings = Holdings(config.limits.held_per_address, memory_limit(config.limits.memory))
+        self.holdings = Holdings(config.limits, memory_limit(config.limits.memory))
         self._retired: Counter[tuple[Decision, Mode]] = Counter()
         self.follow(config)
 
@@ -144,8 +144,7 @@ class Limits:
         """Apply another configuration. Keys keep what they have used up, also when they move to another limit."""
         now_ns = self._clock()
         self._config = config
-        self.holdings.limit = config.limits.held_per_address
-        self.holdings.most_bytes = memory_limit(config.limits.memory)
+        self.holdings.follow(config.limits, memory_limit(config.limits.memory))
         for scope, limiter in self._limiters.items():
             limiter.follow(getattr(config.rate_limits, scope), now_ns=now_ns)
         self._wider = [scope for scope in _BESIDE_CLIENT if not self._limiters[scope].is_off]
@@ -192,6 +191,14 @@ class Limits:
             else:
                 found.append(self._take(scope, client if scope == "messages_per_principal" else canister_id))
         return _strictest(each for each in found if each is not None) if any(found) else None
+
+    def check_held(self, key: ClientKey) -> None:
+        """Raise PrincipalFull or CanisterFull where a client must not have one session more."""
+        (canister_id, client), held = key, self.holdings
+        if held.principal.refuses(client):
+            raise PrincipalFull(held.principal.limit.connections)
+        if held.canister.refuses(canister_id):
+            raise CanisterFull(str(canister_id), held.canister.limit.connections)
 
     def ended(self, connection: str) -> None:
         """Forget a connection."""

@@ -24,8 +24,6 @@ class Counters:
     connections: int = 0
     """Sockets accepted."""
     rejected_requests: Counter[int] = field(default_factory=Counter)
-    held_exceeded: Counter[str] = field(default_factory=Counter)
-    """Requests of addresses that held too many connections, by the mode of the limit."""
     shed: Counter[str] = field(default_factory=Counter)
     """Connections that were ``unread`` for a while, or ``closed``, because too many bytes were held."""
     accept_pauses: int = 0

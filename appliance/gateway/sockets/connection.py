@@ -154,10 +154,7 @@ class Connection(asyncio.Protocol):
         if not isinstance(error, GatewayError):
             _log.error("connection failed", peer=self._peer and self._peer.id, exc_info=error)
         if self._parser.state is State.CONNECTING:
-            if self._owner.gateway.stopping:
-                self._enter(Phase.STOPPING)
-            else:
-                self._transport.abort()
+            self._enter(Phase.STOPPING) if self._owner.gateway.stopping else self._transport.abort()
             return
         if self._parser.state is State.OPEN:
             code, reason = close_of(error)
@@ -174,6 +171,8 @@ class Connection(asyncio.Protocol):
 
     def joined(self) -> None:
         """The opening message was verified and the client registered: the canister has to accept it."""
+        if self._peer is not None and self._peer.limited_as is not None:
+            self.holding.join(*self._peer.limited_as)
         self._parser.limit(self._settings.max_frame)
         self._enter(Phase.JOINED)
 

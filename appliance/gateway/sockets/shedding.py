@@ -7,7 +7,7 @@ from typing import Protocol
 import structlog
 
 from appliance.errors import MemoryShort
-from appliance.gateway.limits.holdings import NEWCOMERS, UNREAD, Holding, Holdings
+from appliance.gateway.limits.holdings import NEWCOMERS, UNREAD, Holding, Holdings, Share
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.sockets.reading import Pause
 
@@ -77,8 +77,8 @@ class Shedding:
 
     def _look(self) -> None:
         loop, holdings = asyncio.get_running_loop(), self._holdings
-        is_exceeded = self._close_by_address()
-        # Unlike those of an address, all bytes count here, also those on their way back: the process must not run out.
+        is_exceeded = self._close_by_share()
+        # Unlike those of one address, all bytes count here, also those on their way back: the process must not run out.
         if holdings.bytes > holdings.most_bytes:
             self._close_largest(holdings.bytes - UNREAD * holdings.most_bytes)
         elif holdings.bytes > UNREAD * holdings.most_bytes:
@@ -103,20 +103,26 @@ class Shedding:
         open_ones = [one for one in self._connections() if not one.is_closing]
         return sorted(open_ones, key=lambda one: one.holding.bytes, reverse=True)
 
-    def _close_by_address(self) -> bool:
-        """Close the largest of each address that holds too much; returns whether there is such an address."""
+    def _close_by_share(self) -> bool:
+        """Close the largest of each address, principal or canister that holds too much; returns whether one does."""
         excess = self._holdings.excess()
         if not excess:
             return False
         for one in self._connections():
-            if one.is_closing and one.holding.network in excess:  # its bytes are on their way back
-                excess[one.holding.network] -= one.holding.bytes
+            if one.is_closing:  # its bytes are on their way back
+                self._take_off(excess, one)
         for one in self._largest():
-            network = one.holding.network
-            if network is not None and excess.get(network, 0) > 0:
-                excess[network] -= one.holding.bytes
-                self._close(one)
+            exceeded = [share for share in one.holding.shares if excess.get(share, 0) > 0]
+            if exceeded:
+                self._take_off(excess, one)
+                self._close(one, exceeded[0].account.name)
         return True
+
+    @staticmethod
+    def _take_off(excess: dict[Share, float], one: Sheddable) -> None:
+        for share in one.holding.shares:
+            if share in excess:
+                excess[share] -= one.holding.bytes
 
     def _close_largest(self, excess: float) -> None:
         self._since = asyncio.get_running_loop().time()
@@ -124,11 +130,11 @@ class Shedding:
             if excess <= 0:
                 return
             excess -= one.holding.bytes
-            self._close(one)
+            self._close(one, "limits.memory")
 
-    def _close(self, one: Sheddable) -> None:
+    def _close(self, one: Sheddable, limit: str) -> None:
         self._counters.shed["closed"] += 1
-        one.close(MemoryShort(one.holding.bytes))
+        one.close(MemoryShort(one.holding.bytes, limit))
         one.pause_reading(Pause.MEMORY)
 
     def _pause_largest(self, excess: float) -> None:

@@ -183,14 +183,12 @@ class Upgrade:
         return rejection_by_limit(exceeded) if exceeded.is_enforced else None
 
     def _check_held(self, address: str) -> HttpRejection | None:
-        holdings, holding = self._gateway.limits.holdings, self._accepted.holding
+        account, holding = self._gateway.limits.holdings.address, self._accepted.holding
         holding.move(network_of(address))
-        if not holdings.exceeds(holding):
+        share = holding.of_address
+        if share is None or not account.exceeds(share):
             return None
-        self._gateway.counters.held_exceeded[holdings.limit.mode] += 1
-        if holdings.limit.mode != "enforce":
-            return None
-        return rejection_by_address(address, holding.share.connections - 1, holdings.limit.connections)
+        return rejection_by_address(address, share.connections - 1, account.limit.connections)
 
     def _not_accepting(self) -> HttpRejection | None:
         if not self._host.is_full:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from websockets.frames import Frame, Opcode
 
+from appliance.config.limits import HeldLimits
 from appliance.errors import RefusedByPlugin
 from appliance.gateway.limits.holdings import CONNECTION_BYTES, UNREAD
 from appliance.gateway.outbox import WRITE_BUFFER
@@ -13,8 +14,9 @@ from appliance.gateway.sockets.reading import Pause
 from appliance.gateway.sockets.shedding import PATIENCE_S, Shedding
 from appliance.gateway.sockets.turns import EACH
 from tests.gateway.bench import Bench, until
-from tests.gateway.clients import Client
+from tests.gateway.clients import CANISTER, GATEWAY, OTHER_CANISTER, Client
 from tests.gateway.clock import advance, run
+from tests.gateway.fake_ic import FakeCanister
 from tests.gateway.sockets.test_connection_machine import UPGRADE, Host, feed, frames_in, masked
 
 MIB = 1 << 20
@@ -35,11 +37,11 @@ class Stage:
         self.host.press = self.shedding.press
         self.transports = []
 
-    async def join(self, client=None):
+    async def join(self, client=None, canister=CANISTER):
         """A client whose session is open."""
         transport, opened = self.host.connect(), self.bench.gateway.counters.opened
         self.transports.append(transport)
-        feed(transport, UPGRADE, masked(Frame(Opcode.BINARY, (client or Client()).open())))
+        feed(transport, UPGRADE, masked(Frame(Opcode.BINARY, (client or Client()).open(canister=canister))))
         while self.bench.gateway.counters.opened == opened:
             await advance(0.01)  # the polls share a budget
             for wake_up in self.bench.wake_ups:
@@ -54,9 +56,10 @@ class Stage:
         assert self.holdings.bytes == self.holdings.connections == 0
 
 
-def on_stage(play, **held):
+def on_stage(play, canisters=(CANISTER,), **held):
     async def work():
-        async with Bench(limits={"memory": "16MiB", **held}, **OTHERS) as bench:
+        served = [{"id": str(each)} for each in canisters]
+        async with Bench(limits={"memory": "16MiB", **held}, canisters=served, **OTHERS) as bench:
             stage = Stage(bench)
             await play(stage)
             await stage.leave()
@@ -251,6 +254,31 @@ def test_what_one_address_holds_has_a_limit_too():
         assert close_of(two) is close_of(three) is None
 
     on_stage(play, held_per_address={"bytes": "3584KiB"})
+
+
+@pytest.mark.parametrize("by", ["principal", "canister"])
+def test_what_one_principal_or_canister_holds_has_a_limit_from_the_moment_that_it_is_switched_on(by):
+    async def play(stage):
+        gateway, client = stage.bench.gateway, Client()
+        stage.bench.ic.canisters[bytes(OTHER_CANISTER)] = FakeCanister(OTHER_CANISTER, GATEWAY)
+        one, elsewhere = await stage.join(client), await stage.join(Client(key=client.key), OTHER_CANISTER)
+        other = await stage.join()
+        for transport, size in ((one, 2), (elsewhere, 1), (other, 1)):
+            fed(transport, size)
+        await advance(0)
+        limit = {"mode": "enforce", "bytes": "3584KiB"}
+        held = gateway.config.limits.model_dump() | {"memory": "16MiB", f"held_per_{by}": limit}
+        gateway.limits.follow(gateway.config.model_copy(update={"limits": HeldLimits.model_validate(held)}))
+        await advance(0)
+        assert not any(map(close_of, stage.transports))
+        grown = elsewhere if by == "principal" else other
+        feed(grown, masked(Frame(Opcode.CONT, bytes(MIB // 2), fin=False)))
+        await advance(0)
+        assert close_of(one) == SHORT
+        assert f"limits.held_per_{by}".encode() in one.written
+        assert close_of(elsewhere) is close_of(other) is None
+
+    on_stage(play, canisters=[CANISTER, OTHER_CANISTER], **ADDRESS)
 
 
 def test_of_one_address_as_many_are_closed_as_hold_too_much():

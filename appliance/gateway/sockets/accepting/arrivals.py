@@ -125,7 +125,8 @@ class Arrivals:
         holdings = self._gateway.limits.holdings
         if holdings.connections > places(self._settings.max_connections + SURPLUS, self._gateway.config.relay.calls):
             return "reset", "far more sockets are open than gateway.max_connections allows"
-        if holdings.limit.mode == "enforce" and holdings.exceeds(holding, surplus=ADDRESS_SURPLUS):
+        address, share = holdings.address, holding.of_address
+        if share is not None and address.limit.mode == "enforce" and address.has_more(share, ADDRESS_SURPLUS):
             return "address_full", "its address holds more sockets than limits.held_per_address allows"
         return None
 

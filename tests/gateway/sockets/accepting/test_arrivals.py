@@ -78,7 +78,7 @@ async def test_an_address_has_so_many_places_and_is_told_so():
             await until(lambda: len(it.listener) == 2)
             (await it.upgraded()).close()
         await it.nobody()
-        assert it.counters.held_exceeded == {"enforce": 1}
+        assert it.gateway.limits.holdings.address.connections_exceeded == {"enforce": 1}
 
 
 async def test_too_many_of_an_address_are_reset(monkeypatch):
@@ -98,7 +98,8 @@ async def test_what_is_not_enforced_is_granted(mode):
         for raw in raws:
             raw.close()
         await it.nobody()
-        assert it.counters.held_exceeded == ({"shadow": 2} if mode == "shadow" else {})
+        exceeded = it.gateway.limits.holdings.address.connections_exceeded
+        assert exceeded == ({"shadow": 2} if mode == "shadow" else {})
 
 
 async def test_clients_of_a_trusted_proxy_count_by_their_own_address():
@@ -145,7 +146,7 @@ async def test_a_proxy_names_its_client_before_everything_else(pair, with_tls):
             assert await client.recv() == greeting()
             (peer,) = it.gateway.connections
             assert peer.source.address == "203.0.113.9"
-            assert len(it.gateway.limits.holdings) == 1
+            assert len(it.gateway.limits.holdings.address) == 1
         await it.nobody()
 
 
@@ -185,7 +186,7 @@ async def test_behind_a_proxy_too_tls_begins_with_the_first_byte_of_the_client(p
     async with served(gateway=PROXIED | {"tls": tls_of(pair), "handshake_timeout": "1s"}) as it:
         async with silent(it, 1) as (one,):
             one.sendall(header("203.0.113.9", 4711))
-            await until(lambda: len(it.gateway.limits.holdings))
+            await until(lambda: len(it.gateway.limits.holdings.address))
             assert it.gateway.limits.holdings.bytes == CONNECTION_BYTES
             await until(lambda: not len(it.listener))
         assert it.listener.refusals.rejected == {"timeout": 1}
