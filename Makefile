@@ -16,7 +16,7 @@ AGAIN ?= --last-failed --last-failed-no-failures none --maxfail 5
 unexport PYTHONDONTWRITEBYTECODE
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock $(wildcard native/Cargo.toml native/*/Cargo.toml)
 
-.PHONY: setup demo chat demo-canister interop-builds test coverage lint docs pictures interop autobahn dist dist-test wheel-test reproduce lock audit release bench flood soak fuzz mutants clean
+.PHONY: setup demo cluster-demo chat demo-canister interop-builds test coverage lint docs pictures interop autobahn dist dist-test wheel-test reproduce lock audit release bench flood soak fuzz mutants clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -39,6 +39,9 @@ $(VENV)/built: $(VENV)/installed $(RUST_SOURCES)
 
 demo: setup ## See a conversation pass through a gateway; serves until Ctrl-C
 	@$(BIN)/icws demo
+
+cluster-demo: setup ## See three gateways serve as one while one of them is killed, and their Redis too; serves until Ctrl-C
+	@$(BIN)/icws demo --nodes 3
 
 WEB := demo/web
 WEB_SOURCES := $(WEB)/build.mjs $(WEB)/tsconfig.json $(wildcard $(WEB)/src/* $(WEB)/reconnect/src/*) $(WEB)/reconnect/tsconfig.json

@@ -73,6 +73,26 @@ async def test_haproxy(plane: Plane, tool: Tool, tmp_path: Path, check: tuple[st
         await eventually(is_down)
 
 
+async def test_haproxy_sends_nobody_to_a_gateway_that_was_just_killed(plane: Plane, tool: Tool, tmp_path: Path) -> None:
+    """It has the least connections of all, and no check has noticed yet."""
+    port, file = free_port(), tmp_path / "haproxy.cfg"
+    text = (DEPLOY / "haproxy.cfg").read_text().replace("bind :80", f"bind 127.0.0.1:{port}")
+    text = text.replace("127.0.0.1:8080", f"127.0.0.1:{plane.control.listener.port}")
+    file.write_text(text.replace("127.0.0.1:8081", f"127.0.0.1:{free_port()}").replace("inter 2s", "inter 1h"))
+
+    async def listens() -> bool:
+        try:
+            async with httpx.AsyncClient(trust_env=False) as http:
+                return (await http.get(f"http://127.0.0.1:{port}/readyz")).status_code > 0
+        except httpx.TransportError:
+            return False
+
+    async with started(tool("haproxy"), "-db", "-f", file):
+        await eventually(listens)
+        for _ in range(4):
+            await conversation(plane, f"ws://127.0.0.1:{port}")
+
+
 async def test_nginx(plane: Plane, tool: Tool, tmp_path: Path) -> None:
     port = free_port()
     text = (DEPLOY / "nginx.conf").read_text().replace("listen 80;", f"listen 127.0.0.1:{port};")

@@ -50,19 +50,55 @@ _COUNT = CandidTypes("(nat64)")
 @click.option(
     "--generation", type=click.Choice(["v0", "v1", "v2"]), default="v2", show_default=True, help="Wire generation."
 )
+@click.option(
+    "--nodes",
+    type=click.IntRange(2, 9),
+    metavar="N",
+    help="Run N gateways as one instead, with many clients; kill one, and the Redis that they share.",
+)
 @condition_options
-def demo(port: int, ic_port: int, *, once: bool, generation: Generation, **knobs: Unpack[Knobs]) -> None:
+def demo(
+    port: int, ic_port: int, *, once: bool, generation: Generation, nodes: int | None, **knobs: Unpack[Knobs]
+) -> None:
     """Run a local IC, a canister, a gateway and a client, and follow a message to the canister and back.
 
     Then serves until interrupted. With --once it ends: exit code 0 means that the whole conversation succeeded. A port
     that is taken is replaced by a free one.
+
+    With --nodes 3 the local IC is like the mainnet, and three gateways serve as one, behind HAProxy if that is
+    installed. It needs redis-server or valkey-server. Exit code 1 means that a message was lost, or that something else
+    was not as it has to be.
     """
-    stage = Stage(free_port(port), free_port(ic_port), generation, conditions_of(knobs))
     configure_logging(Log(level="warning"))
+    if nodes is not None:
+        _demonstrate_nodes(nodes, port, ic_port, generation, knobs, once=once)
+        return
+    stage = Stage(free_port(port), free_port(ic_port), generation, conditions_of(knobs))
     try:
         loop.run(_demonstrate(stage, once=once))
     except TimeoutError:
         raise click.ClickException(f"the conversation took longer than {TIMEOUT_S:g} s") from None
+
+
+def _demonstrate_nodes(
+    nodes: int, port: int, ic_port: int, generation: Generation, knobs: Knobs, *, once: bool
+) -> None:
+    """Raises ClickException."""
+    from appliance.cli.develop.several_nodes.programs import engine_program, find_program  # noqa: PLC0415 - see below
+    from appliance.cli.develop.several_nodes.stage import Wanted  # noqa: PLC0415 - most demonstrations have one node
+    from appliance.cli.develop.several_nodes.story import demonstrate  # noqa: PLC0415
+
+    if generation != "v2":
+        raise click.UsageError("several nodes are shown with clients of v2; leave --generation out")
+    wanted = Wanted(
+        engine=engine_program(),
+        balancer=find_program("haproxy"),
+        port=free_port(port),
+        ic_port=free_port(ic_port),
+        conditions=conditions_of({**knobs, "like_mainnet": True}),
+        nodes=nodes,
+    )
+    loop.run(demonstrate(wanted, once=once))
 
 
 class Stage(NamedTuple):
