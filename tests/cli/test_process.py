@@ -4,15 +4,20 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from appliance.cli.exit_codes import EXIT_INTERRUPTED
 from appliance.cli.main import main
 from appliance.localnet.net import Localnet
 from appliance.localnet.websocket.pingpong import PingPong
 from tests.cli.processes import TOP, WORDS, icws, running, seen
+from tests.needs import program
 
 SLOW_IMPORT = """
 import sys, time
@@ -47,6 +52,51 @@ def test_a_demo_under_conditions_states_them():
     conditions = ["a block every 0.05 s", "4 replicas, each", "up to 2 blocks behind", "gossip of 1 to 4 ms"]
     assert all(condition in result.stdout for condition in [*conditions, "round trips of 2 ms"])
     assert "and good-bye ping" in result.stdout
+
+
+@pytest.mark.timeout(600)
+async def test_a_demo_of_several_nodes_loses_no_message():
+    program("redis-server")
+    program("haproxy")
+    async with icws(*DEMO, "--nodes", "3", "--once") as process:
+        stdout, stderr = await process.communicate()
+    text = stdout.decode()
+    assert process.returncode == 0, text + stderr.decode()
+    assert "is closed with 4519" in text
+    assert text.count("\nholds  ") == 8, text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_a_demo_of_several_nodes_with_all_of_its_processes(monkeypatch, number: signal.Signals):
+    program("redis-server")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # short, for the sockets in it
+        monkeypatch.setenv("TMPDIR", folder)
+        async with icws(*DEMO, "--nodes", "2") as process:
+            await seen(process.stdout, "Nodes")
+            process.send_signal(number)
+            _, stderr = await process.communicate()
+        assert process.returncode == EXIT_INTERRUPTED
+        assert stderr == b""
+        assert os.listdir(folder) == []
+        assert [line for line in _command_lines() if folder in line] == []
+
+
+async def test_a_demo_of_several_nodes_says_that_its_folder_is_too_long_for_sockets(monkeypatch, tmp_path: Path):
+    program("redis-server")
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    async with icws(*DEMO, "--nodes", "2") as process:
+        _, stderr = await process.communicate()
+    assert b"TMPDIR=/tmp" in stderr
+    assert process.returncode == 1
+
+
+def _command_lines() -> Iterator[str]:
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield each.read_text(errors="replace")
 
 
 async def test_a_signal_ends_a_demo_that_serves_on():

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 
 class Account:
-    """The messages of one client. Each is answered, cut off with its session, of which the client was told, or pending.
-    """
+    """The messages of one client. Each is answered, cut off by the end of its session, of which the client was told,
+    or pending."""
 
     def __init__(self) -> None:
         self.sent = 0

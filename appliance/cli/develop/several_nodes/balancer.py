@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from appliance.cli.develop.several_nodes.programs import Program
 
-PACKAGES = "Debian and Ubuntu: `apt install haproxy`; Fedora: `dnf install haproxy`; macOS: `brew install haproxy`"
+PACKAGES = "Debian, Ubuntu: `apt install haproxy`; macOS: `brew install haproxy`"
+"""Where it comes from."""
 
 _TEXT = """\
 global

@@ -45,6 +45,8 @@ class Talker:
         self.account = Account()
         self.opened_after_s: float | None = None
         self.losses = 0
+        self.comes_back = True
+        """Whether it opens another session where one has ended; else it leaves for good."""
         self.lost_at: float | None = None
         self.restored_at: float | None = None
         self.cause = ""
@@ -52,6 +54,7 @@ class Talker:
         self.error: GatewayError | None = None
         self._numbers = 0
         self._is_over = False
+        self._is_closed = False
         self._connection: Connection[Any] | None = None
 
     @property
@@ -63,6 +66,11 @@ class Talker:
     def is_open(self) -> bool:
         """Whether it has a session now."""
         return self.opened_after_s is not None and (self.restored_at is not None or self.lost_at is None)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it has ended for good."""
+        return self.losses > 0 and not self.comes_back
 
     async def run(self) -> None:
         """Talk until `finish`, and read on until the connection is closed."""
@@ -82,7 +90,8 @@ class Talker:
                 both.create_task(self._talk(self._connection))
                 both.create_task(self._read(self._connection))
         except* GatewayError as errors:
-            self.error = _first_of(errors)
+            if not self._is_closed:  # else it ended its session itself
+                self.error = _first_of(errors)
 
     def finish(self) -> None:
         """Send no more."""
@@ -91,6 +100,7 @@ class Talker:
     async def close(self) -> None:
         """End the session."""
         self.finish()
+        self._is_closed = True
         if self._connection is not None:
             await self._connection.close()
 
@@ -105,6 +115,8 @@ class Talker:
     async def _read(self, connection: Connection[Any]) -> None:
         async for event in connection.events():
             self._take(event)
+            if isinstance(event, Lost) and not self.comes_back:
+                await self.close()
 
     def _take(self, event: Message[Any] | Change) -> None:
         match event:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from appliance.cli.develop.several_nodes.account import Account
+from appliance.cli.develop.several_nodes.thief import Theft
 from appliance.cli.output.formatting import counted, duration
 from appliance.cli.output.terminal import Column, table
+from appliance.errors import OpeningClaimed
 
 
 @dataclass
@@ -18,18 +20,22 @@ class Facts:
     """The node that was killed."""
     homes: Mapping[str, str]
     """Each client's node before that."""
+    gone: list[str] = field(default_factory=list)
+    """Those of its clients that did not come back."""
     moved_after_s: dict[str, float] = field(default_factory=dict)
-    """Time from the end of its session to the next one, of the clients of the node that was killed."""
+    """Time from the end of its session to the next one, of those that did."""
     disturbed: list[str] = field(default_factory=list)
     """Other clients whose session ended meanwhile."""
     speaker: str = ""
     """The node that told the canister."""
-    told: int = 0
+    spoken_for: int = 0
     """Clients that it told the canister of, as it says."""
     told_after_s: float = 0.0
     """Time from the kill until then."""
-    ended_at_canister: Mapping[str, int] = field(default_factory=dict)
-    """How many ends of a session of each client the canister had been told then."""
+    told_of: Mapping[str, list[int]] = field(default_factory=dict)
+    """How often the canister was told of each ended session of a client, once the node was back."""
+    theft: Theft | None = None
+    """What a copy of an opening message got at another node."""
     away_s: float = 0.0
     """Time without the engine."""
     answered_away: int = 0
@@ -44,13 +50,17 @@ class Facts:
     """The account of each client."""
     received: Counter[str] = field(default_factory=Counter)
     """How often each message came to the canister."""
+    opened: int = 0
+    """Sessions that the canister accepted."""
+    told: Sequence[int] = ()
+    """How often it was told the end of each of them that it was told the end of."""
     left: int = 0
     """Clients that the canister had at the end, when all had gone."""
     errors: Mapping[str, str] = field(default_factory=dict)
     """Clients whose connection ended for good."""
 
     @property
-    def moved(self) -> list[str]:
+    def victims(self) -> list[str]:
         """The clients of the node that was killed."""
         return [name for name, home in self.homes.items() if home == self.victim]
 
@@ -96,42 +106,60 @@ def findings(facts: Facts) -> Iterator[Finding]:
     everything = facts.total(list(facts.accounts))
     yield Finding(
         not everything.lost and not everything.doubled and not facts.errors,
-        "No message was lost or doubled, or its client was told.",
-        f"{everything.sent} sent, {everything.answered} answered once, {everything.cut_off} under way when a node was "
-        f"killed: their clients know, and may ask ({everything.cut_off_received} of them did arrive). "
-        f"{everything.lost} lost, {everything.doubled} doubled{_and(facts.errors)}",
+        "No message was lost, and none doubled.",
+        f"{everything.sent} sent, {everything.answered} answered once. {everything.cut_off} were under way when "
+        f"{facts.victim} was killed: their clients were told so ({everything.cut_off_received} of them had reached the "
+        f"canister). {everything.lost} lost, {everything.doubled} doubled{_and(facts.errors)}",
     )
-    moved = facts.moved
-    times = [facts.moved_after_s[name] for name in moved if name in facts.moved_after_s]
+    victims = facts.victims
+    stayed = [name for name in victims if name not in facts.gone]
+    times = [facts.moved_after_s[name] for name in stayed if name in facts.moved_after_s]
     yield Finding(
-        bool(moved) and len(times) == len(moved),
+        bool(stayed) and len(times) == len(stayed),
         f"Clients of {facts.victim} went on at other nodes.",
-        f"{len(times)} of {len(moved)}" + (f", each after {_span(times)}" if times else ""),
+        f"{len(times)} of {len(stayed)}" + (f", after {_span(times)}" if times else ""),
     )
     yield Finding(
         not facts.disturbed,
-        "Clients of other nodes noticed nothing.",
-        f"{len(facts.homes) - len(moved)} of them, {counted(len(facts.disturbed), 'session')} ended",
+        "Nobody else noticed, and no session was ended for another.",
+        f"{len(facts.accounts) - len(victims)} clients of other nodes, {len(facts.disturbed)} sessions ended",
     )
-    counts = [facts.ended_at_canister.get(name, 0) for name in moved]
+    counts = [count for name in victims for count in facts.told_of.get(name, [])]
     yield Finding(
-        all(count == 1 for count in counts) and facts.told == len(moved),
-        "The canister was told that they left, once each.",
-        f"of {sum(map(bool, counts))} of {len(moved)} by {facts.speaker or 'nobody'}, "
-        f"{duration(facts.told_after_s)} after the kill; {sum(max(0, count - 1) for count in counts)} told twice",
+        len(counts) == len(victims) == facts.spoken_for and set(counts) == {1},
+        f"The canister was told of {facts.victim}'s clients, once each.",
+        f"of {len(counts)} of {len(victims)}, by {facts.speaker or 'nobody'}, {duration(facts.told_after_s)} after the "
+        f"kill; {sum(count - 1 for count in counts)} times again when {facts.victim} was back",
+    )
+    yield Finding(
+        facts.returned > 0,
+        f"{facts.victim} serves again after its next start.",
+        f"{counted(facts.returned, 'newcomer')} there",
     )
     yield Finding(
         not facts.lost_away and facts.answered_away > 0 and facts.newcomer_after_s is not None,
         "Without the engine everything goes on.",
         f"{duration(facts.away_s)} without it: {counted(facts.answered_away, 'message')} answered, "
-        f"{counted(len(facts.lost_away), 'session')} ended, {_newcomer(facts.newcomer_after_s)}",
+        f"{len(facts.lost_away)} sessions ended, {_newcomer(facts.newcomer_after_s)}",
     )
+    if facts.theft is not None:
+        yield _of_theft(facts.theft)
     yield Finding(
-        facts.returned > 0,
-        f"{facts.victim} serves again after its next start.",
-        counted(facts.returned, "newcomer"),
+        not facts.left and len(facts.told) == facts.opened and set(facts.told) <= {1},
+        "The canister knows nobody who has left.",
+        f"it accepted {facts.opened} sessions and was told the end of {len(facts.told)}, "
+        f"{sum(count - 1 for count in facts.told)} times again; {counted(facts.left, 'client')} left over",
     )
-    yield Finding(not facts.left, "The canister has no client that has left.", f"{facts.left} left over")
+
+
+def _of_theft(theft: Theft) -> Finding:
+    how = "let in" if theft.code is None else f"closed with {theft.code}"
+    return Finding(
+        theft.code == OpeningClaimed.close_code and not theft.received and theft.is_owner_open,
+        "A copied opening message is worth nothing at another node.",
+        f"{how}, after {counted(theft.received, 'message')}; the session of its client "
+        f"{'goes on' if theft.is_owner_open else 'has ended'}",
+    )
 
 
 def account_table(facts: Facts, width: int | None) -> list[str]:
@@ -157,7 +185,8 @@ def _row(label: str, total: Total, moves: int) -> list[str]:
 
 
 def _span(times: Sequence[float]) -> str:
-    return f"{min(times):.1f} to {max(times):.1f} s"
+    first, last = f"{min(times):.1f}", f"{max(times):.1f}"
+    return f"{last} s" if first == last else f"{first} to {last} s"
 
 
 def _newcomer(after_s: float | None) -> str:

@@ -1,15 +1,18 @@
 """Everything on one machine: a local IC, an engine, nodes, a balancer, and clients."""
 
 import asyncio
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
 
+from appliance.cli.develop.local_gateway import SOCKET_PATH_BYTES
 from appliance.cli.develop.several_nodes.balancer import Balancer
 from appliance.cli.develop.several_nodes.canister import CountingPingPong
 from appliance.cli.develop.several_nodes.clients import Talker, Where
@@ -60,13 +63,13 @@ class Stage:
         balancing = [] if self.balancer is None else [self.balancer.program]
         return [*balancing, *(node.program for node in self.nodes.values()), self.engine]
 
-    def urls(self, first: str) -> list[str]:
+    def where(self, first: str) -> Where:
         """Where a client connects: to the balancer, or else to one node after the other, beginning with this one."""
-        if self.balancer is not None:
-            return [self.balancer.url]
         names = list(self.nodes)
         at = names.index(first)
-        return [self.nodes[name].url for name in names[at:] + names[:at]]
+        each = [self.nodes[name].url for name in names[at:] + names[:at]]
+        urls = each if self.balancer is None else [self.balancer.url]
+        return Where(urls, self.canister_id, Verifier(self.net.root_key))
 
     async def start(self, name: str) -> None:
         """Start a node, and wait until it has joined the others that run. Raises ClickException."""
@@ -79,7 +82,7 @@ class Stage:
         """Wait until each node that runs knows the others. Raises ClickException."""
         running = {name for name, node in self.nodes.items() if node.program.is_running}
         for name in sorted(running):
-            await self.until(lambda node=self.nodes[name]: _knows(node, running), f"node {name} has joined")
+            await self.until(partial(_knows, self.nodes[name], running), f"node {name} has joined")
 
     async def until(self, condition: Callable[[], Awaitable[bool]], what: str, *needed: Program) -> None:
         """Wait for a condition. Raises ClickException where it does not come, or a program has ended that is needed."""
@@ -97,7 +100,7 @@ class Stage:
     def talk(self, name: str, first: str | None = None) -> Talker:
         """Add a client. Without a balancer it begins with this node, or else with the next one in turn."""
         in_turn = list(self.nodes)[len(self.talkers) % len(self.nodes)]
-        talker = Talker(name, Where(self.urls(first or in_turn), self.canister_id, Verifier(self.net.root_key)))
+        talker = Talker(name, self.where(first or in_turn))
         self.talkers.append(talker)
         self._talking.append(asyncio.create_task(talker.run(), name=f"client {name}"))
         return talker
@@ -132,6 +135,8 @@ async def staged(wanted: Wanted) -> AsyncIterator[Stage]:
     that is taken."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="icws-demo-")))
+        if len(os.fsencode(folder / "a" / "control.sock")) > SOCKET_PATH_BYTES:
+            raise click.ClickException(f"the path of {folder} is too long for Unix sockets; try TMPDIR=/tmp")
         gateway = create_identity(folder / "identity.pem").principal
         net = await stack.enter_async_context(Localnet(port=wanted.ic_port, conditions=wanted.conditions))
         canister = CountingPingPong()
