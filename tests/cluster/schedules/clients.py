@@ -9,6 +9,7 @@ from typing import Any
 from appliance.client import connect
 from appliance.client.connection import Connection
 from appliance.client.errors import ConnectFailed, ConnectionClosed
+from appliance.client.sessions.session import Limits
 from appliance.crypto import SigningKey, Verifier
 from appliance.errors import GatewayError
 from appliance.ic.identity import KeyIdentity
@@ -16,6 +17,8 @@ from appliance.ic.principal import Principal
 from appliance.localnet.websocket.dialect import Generation
 from tests.cluster.schedules.canister import TEXT
 
+_PATIENT = Limits(ack_ns=3_600_000_000_000)
+"""The canisters of these runs acknowledge nothing (see `Room`)."""
 COME_BACK_S = 0.2
 UNDER_WAY = 2
 """Messages that a client has sent and not heard again."""
@@ -107,7 +110,7 @@ class Participant:
                 )  # fmt: skip
             else:
                 connection = await connect(
-                    f"{url}/{self.generation}", place.canister_id, verifier=place.verifier,
+                    f"{url}/{self.generation}", place.canister_id, verifier=place.verifier, limits=_PATIENT,
                     message_type=TEXT, identity=KeyIdentity(key),
                 )  # fmt: skip
         except GatewayError as error:

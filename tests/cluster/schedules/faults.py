@@ -85,7 +85,7 @@ async def stopped_in_order(stage: Stage) -> None:
 async def stands_still(stage: Stage) -> None:
     """A node stands still until the others have given it up and told its canisters, and goes on."""
     node = stage.choose()
-    async with stage.harming(node, GIVEN_UP, STANDS_STILL, CUT):
+    async with stage.harming(node, *GIVEN_UP, STANDS_STILL, CUT):
         returns = node.count(RETURNED)
         losses = stage.engine.losses
         node.pause()
@@ -103,7 +103,7 @@ async def stands_still(stage: Stage) -> None:
 async def stands_still_shortly(stage: Stage) -> None:
     """A node stands still while the clients of the others hear one message again."""
     node = stage.choose()
-    async with stage.harming(node, GIVEN_UP, STANDS_STILL, CUT):
+    async with stage.harming(node, *GIVEN_UP, STANDS_STILL, CUT):
         node.pause()
         await stage.rounds(1)
         node.go_on()
@@ -116,7 +116,7 @@ async def queue_restarted(stage: Stage) -> None:
     """A canister is installed anew while the node that asks it for all stands still, so that another takes over."""
     holder = await stage.engine.holder()
     node = stage.nodes[holder] if holder is not None else stage.choose()
-    async with stage.harming(node, GIVEN_UP, STANDS_STILL, CUT):
+    async with stage.harming(node, *GIVEN_UP, STANDS_STILL, CUT):
         node.pause()
         stage.reinstall(stage.random.choice(GENERATIONS))
         await stage.rounds(ROUNDS)
@@ -270,7 +270,7 @@ async def isolated(stage: Stage) -> None:
     """One node reaches neither the engine nor the others, until they have told its canisters; its clients reach it."""
     node = stage.choose()
     wires = [stage.engine.wires[node.name], *(wire for ends, wire in stage.peers.items() if node.name in ends)]
-    async with stage.harming(node, GIVEN_UP):
+    async with stage.harming(node, *GIVEN_UP):
         returns, losses = node.count(RETURNED), stage.engine.losses
         is_held = stage.random.random() < 0.5
         for wire in wires:

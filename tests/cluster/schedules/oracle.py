@@ -12,7 +12,10 @@ from tests.cluster.schedules.clients import Session
 
 CUT = 1006
 """What a client sees of a node that is killed: its socket ends without a close frame."""
-GIVEN_UP = 4113
+GIVEN_UP = (4113, 4102)
+"""How sessions end of a node that others have given up: by the node, once it notices, or by the canister, which refuses
+the next message of a client that it was told has left.
+"""
 FORGOTTEN = (4102, 4103, 4120, 4122)
 """With these sessions end whose canister has forgotten them: it refuses a message, or its queue begins anew."""
 STANDS_STILL = 1011
