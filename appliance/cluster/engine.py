@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple, Protocol
 from appliance.cluster.shared.leases import Leases
 from appliance.gateway.nodes import Claim, Place
 
-SCHEMA = 2
-"""Of what nodes write into the engine. Nodes with different numbers cannot share it."""
+SCHEMA = 3
+"""Of what nodes write into the engine, and of what they have to heed there. Nodes with different numbers cannot share
+it: 2 knew neither nodes that are given up nor places whose session has ended."""
 DEAD_MS = 10_000
 """Time without a heartbeat after which a node does not hold its name any more."""
 FORGOTTEN_MS = 3600_000

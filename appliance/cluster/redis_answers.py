@@ -29,9 +29,13 @@ def answers() -> Iterator[None]:
 
 
 def info_of(text: bytes) -> NodeInfo:
-    """What a node says of itself. Raises ValueError. A later release may say more."""
+    """What a node says of itself. Raises ValueError. A later release may say more, and an earlier one less: what that
+    does not say has its default. Records stay for an hour, also of a process that an update has replaced.
+    """
     said = json.loads(text)
-    values = {each.name: said[each.name] for each in fields(NodeInfo)}
+    if not isinstance(said, dict):
+        raise ValueError(f"a node says of itself {said!r:.40}")
+    values = {each.name: said.get(each.name, each.default) for each in fields(NodeInfo)}
     for each in fields(NodeInfo):
         if type(values[each.name]) is not each.type:
             raise ValueError(f"a node says of itself that {each.name} is {values[each.name]!r:.40}")

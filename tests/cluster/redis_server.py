@@ -19,8 +19,10 @@ class Ended(Exception):
 class RedisServer:
     """One process, at the Unix socket of its ``url``: ports of this machine may be taken by others at any time."""
 
-    def __init__(self, folder: Path, *options: str, is_sentinel: bool = False) -> None:
+    def __init__(self, folder: Path, *options: str, is_sentinel: bool = False, program: str = "redis-server") -> None:
+        """``program`` may be that of Valkey."""
         self.folder = folder
+        self.program = program
         self.is_sentinel = is_sentinel
         self.options = options
         self.path = folder / "redis.sock"
@@ -31,7 +33,7 @@ class RedisServer:
         """Start, and wait until it answers."""
         own = ["--unixsocket", str(self.path), "--dir", str(self.folder)]
         plain = ["--port", "0", *own, "--save", "", *self.options]
-        command = [program("redis-server"), *([*self.options, *own] if self.is_sentinel else plain)]
+        command = [program(self.program), *([*self.options, *own] if self.is_sentinel else plain)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
         give_up_at = time.monotonic() + 30
         while not self._answers():

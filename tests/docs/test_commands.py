@@ -66,6 +66,7 @@ NOT_RUN = {
     r"python -m pytest benchmarks/.*": "measures for minutes",
     r"python -m benchmarks\.sdk .*": "measures for a minute, and needs Node.js; tests/interop drives the same package",
     r"python -m tests\.faults.*": "takes minutes; tests/faults has a slice of its schedules and its options",
+    r"python -m tests\.cluster\.schedules.*": "takes minutes; tests/cluster/schedules has a slice of them",
     r"curl http://127\.0\.0\.1:9464/metrics": "the port of the installed unit may be taken",
     r"npm install .*": "needs a registry; the versions are tested here",
     r"apt install .*": "changes the machine; tests/distribution/installed does it in a Debian of its own",
