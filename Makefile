@@ -16,7 +16,7 @@ AGAIN ?= --last-failed --last-failed-no-failures none --maxfail 5
 unexport PYTHONDONTWRITEBYTECODE
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock $(wildcard native/Cargo.toml native/*/Cargo.toml)
 
-.PHONY: setup demo chat demo-canister interop-builds test coverage lint docs pictures interop autobahn dist dist-test wheel-test reproduce lock audit release bench flood soak fuzz mutants clean
+.PHONY: setup demo chat demo-canister interop-builds test coverage lint docs pictures interop autobahn dist dist-test wheel-test reproduce lock audit release bench flood soak cluster-scale fuzz mutants clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -180,7 +180,7 @@ FAULTS ?=
 JOBS ?= 2
 MINUTES ?= 20
 
-soak: setup ## Run every schedule of faults between gateway and IC, measure the relay, attack a gateway for MINUTES, simulate dead nodes and shared polls, kill one with 500 clients; FAULTS='latency/*' chooses, JOBS run at a time
+soak: setup ## Run every schedule of faults between gateway and IC, measure the relay, attack a gateway for MINUTES, simulate nodes that die, lose the engine and share polls, kill one with 500 clients; FAULTS='latency/*' chooses, JOBS run at a time
 	$(BIN)/python -m tests.faults --jobs $(JOBS) $(if $(FAULTS),,--write) $(foreach name,$(FAULTS),'$(name)')
 	$(if $(FAULTS),,$(BIN)/python -m tests.faults --jobs $(JOBS) --like-mainnet --write)
 	$(if $(FAULTS),,$(BIN)/python -m tests.gateway.figures --write)
@@ -189,6 +189,9 @@ soak: setup ## Run every schedule of faults between gateway and IC, measure the 
 	$(if $(FAULTS),,$(BIN)/python -m tests.cluster.registry.test_simulation 0 10000)
 	$(if $(FAULTS),,ICWS_SHARED_SEEDS=10000 $(BIN)/python -m pytest -q tests/cluster/shared/test_simulation.py)
 	$(if $(FAULTS),,ICWS_CRASH_CLIENTS=500 $(BIN)/python -m pytest -q tests/gateway/journal/test_crash.py)
+
+cluster-scale: setup ## Simulate a cluster of 100 nodes and 2 million sessions in one process: what a session takes, what a heartbeat costs; needs 6 GB
+	$(BIN)/python -m tests.cluster.scale
 
 TARGETS ?=
 SECONDS ?= 600
