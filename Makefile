@@ -16,7 +16,7 @@ AGAIN ?= --last-failed --last-failed-no-failures none --maxfail 5
 unexport PYTHONDONTWRITEBYTECODE
 RUST_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') native/Cargo.lock $(wildcard native/Cargo.toml native/*/Cargo.toml)
 
-.PHONY: setup demo cluster-demo chat demo-canister interop-builds test coverage lint docs pictures interop autobahn dist dist-test wheel-test reproduce lock audit release bench flood soak cluster-soak fuzz mutants clean
+.PHONY: setup demo cluster-demo chat demo-canister interop-builds test coverage lint docs pictures interop autobahn dist dist-test wheel-test reproduce lock audit release bench flood soak cluster-soak cluster-scale fuzz mutants clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -183,7 +183,7 @@ FAULTS ?=
 JOBS ?= 2
 MINUTES ?= 20
 
-soak: setup ## Run every schedule of faults between gateway and IC, measure the relay, attack a gateway for MINUTES, simulate dead nodes and shared polls, kill one with 500 clients, then cluster-soak; FAULTS='latency/*' chooses, JOBS run at a time
+soak: setup ## Run every schedule of faults between gateway and IC, measure the relay, attack a gateway for MINUTES, simulate nodes that die, lose the engine and share polls, kill one with 500 clients, then cluster-soak; FAULTS='latency/*' chooses, JOBS run at a time
 	$(BIN)/python -m tests.faults --jobs $(JOBS) $(if $(FAULTS),,--write) $(foreach name,$(FAULTS),'$(name)')
 	$(if $(FAULTS),,$(BIN)/python -m tests.faults --jobs $(JOBS) --like-mainnet --write)
 	$(if $(FAULTS),,$(BIN)/python -m tests.gateway.figures --write)
@@ -198,6 +198,9 @@ CLUSTER ?=
 
 cluster-soak: setup ## Run every schedule of faults among three nodes and their engine, which takes an hour; CLUSTER='killed/*' chooses
 	$(BIN)/python -m tests.cluster.schedules --jobs $(JOBS) $(if $(CLUSTER),,--write) $(foreach name,$(CLUSTER),'$(name)')
+
+cluster-scale: setup ## Simulate a cluster of 100 nodes and 2 million sessions in one process: what a session takes, what a heartbeat costs; needs 6 GB
+	$(BIN)/python -m tests.cluster.scale
 
 TARGETS ?=
 SECONDS ?= 600

@@ -97,7 +97,8 @@ class Beat:
     """A heartbeat. ``incarnation`` names the process, by 16 hexadecimal digits; ``number`` grows with each beat.
 
     ``replaces`` is what held the name before, if that is known to be dead. ``doubt_ms`` is the time until the last
-    opening expires that this node relayed without a claim.
+    opening expires that this node relayed without a claim. ``is_confirmed``: the engine knows the places of this node,
+    also of those sessions that it opened without the engine. Until then the node counts as silent (`Engine.release`).
     """
 
     node: str
@@ -107,6 +108,7 @@ class Beat:
     info: NodeInfo
     replaces: str = ""
     doubt_ms: int = 0
+    is_confirmed: bool = True
 
     @property
     def value(self) -> str:
@@ -184,9 +186,9 @@ class Engine(Leases, Protocol):
 
     async def release(self, node: str, incarnation: str, place: Place) -> Release:
         """``free`` where no other node holds the place: then it is being closed, by this node. ``unknown`` where
-        another holds it of which there is no heartbeat, or where any other node has none for ``SILENT_MS``, since it
-        may only have lost the engine, unless it is given up; and where this process does not hold the name of the node:
-        it stood still too long, or the engine has lost what it held.
+        another holds it of which there is no heartbeat; where any other node has none for ``SILENT_MS``, since it may
+        only have lost the engine, or has it back and has not confirmed its places, unless it is given up; and where
+        this process does not hold the name of the node: it stood still too long, or the engine has lost what it held.
         """
 
     async def released(self, node: str, incarnation: str, place: Place) -> None:

@@ -112,14 +112,9 @@ class Node:
         self._gateway: LocalNode | None = None
         self._beats, self._replaces = 0, ""
         self._confirmed_at: float | None = None
+        self._is_confirmed = False
         self._was_beat_at = self._pruned_at = monotonic()
-        self.own = OwnClients(
-            self,
-            engine.registry,
-            self._tasks,
-            settings.registry,
-            earliest_ms=lambda at: self._claiming.time.earliest_ms(at),  # noqa: PLW0108 - which comes below
-        )
+        self.own = OwnClients(self, engine.registry, self._tasks, settings.registry)
         self.speaking = Speaking(
             self, engine.registry, self._tasks, is_settled=lambda: self._closing.is_settled, monotonic=monotonic
         )
@@ -216,12 +211,13 @@ class Node:
         self._claiming.unclaimed.told(told)
         if self.contact is not before:
             _log.info("joined the cluster", cluster=self.cluster, node=self.name)
-            self._confirmed_at = None
+            self._confirmed_at, self._is_confirmed = None, False
             self.own.restart(self._known())
         self._doorbell.beat()
         if self._confirmed_at is None or now - self._confirmed_at >= CONFIRM_S:
             self._confirmed_at = now
             await self._confirm()
+            self._is_confirmed = True
             self.own.confirm()
         self.own.ledger.limit = self.settings.registry
         await self._closing.report()
@@ -237,7 +233,8 @@ class Node:
         if (peer := self.settings.peer) is not None:
             info = replace(info, peer=peer, peer_tag=address_tag(self.seal, self.name, self.incarnation, peer))
         doubt_ms = min(max(0, -(-(self._claiming.unclaimed.until_ns - self._clock()) // 10**6)), MAX_CLAIM_MS)
-        return Beat(self.name, self.incarnation, self._beats, self._facts, info, self._replaces, doubt_ms)
+        is_confirmed = self._gateway is None or self._is_confirmed
+        return Beat(self.name, self.incarnation, self._beats, self._facts, info, self._replaces, doubt_ms, is_confirmed)
 
     def _check(self, answer: BeatAnswer) -> Joined:
         """Raises ClusterMismatch, NodeNameTaken, and EngineAway for an answer that is none."""
@@ -288,6 +285,7 @@ class Node:
         self.contact = before.failed(self._monotonic(), str(error), is_refused=not isinstance(error, EngineAway))
         if self.contact.state != before.state or before.failures == 0:
             _log.warning("this node goes on without its cluster", cluster=self.cluster, cause=str(error))
+        self._is_confirmed = False
         self._doorbell.clear()
         if (now := self._monotonic()) - self._pruned_at >= CONFIRM_S:  # with the engine, `_confirm` does
             self._pruned_at = now

@@ -96,6 +96,7 @@ class RedisEngine:
             MAX_CLAIM_MS,
             FORGOTTEN_MS,
             self._prefix,
+            int(beat.is_confirmed),
         ]
         with answers():
             answer = await self._beat(self._keys_of(beat.node), args)

@@ -4,7 +4,8 @@ Values of the key of a place: ``h:SINCE:INCARNATION:NODE`` while a process has a
 while it makes its close call (SINCE: ms since 1970, by the clock of the engine). After that ``e:`` with the same says
 for a while that the session has ended: whoever asks who has the place finds nobody. The key of a node holds its
 incarnation and the number of its last heartbeat. The key ``doubt`` holds until when claims are doubted (ms since 1970,
-by the clock of the engine): an engine that has lost what it held has no such key, and is known by that.
+by the clock of the engine): an engine that has lost what it held has no such key, and is known by that. The hash
+``unconfirmed`` has the incarnation of each node that has a heartbeat and has not confirmed its places so far.
 """
 
 BEAT = """
@@ -26,11 +27,18 @@ if before and before ~= ARGV[3] then
 end
 redis.call('SET', KEYS[4], string.format('%.0f', doubt), 'PX', ARGV[10])
 redis.call('HSET', KEYS[3], ARGV[2], string.format('%.0f', ms) .. '|' .. ARGV[3] .. '|' .. ARGV[6])
+local unconfirmed = ARGV[11] .. 'unconfirmed'
+if ARGV[12] == '1' then
+  redis.call('HDEL', unconfirmed, ARGV[2])
+else
+  redis.call('HSET', unconfirmed, ARGV[2], ARGV[3])
+  redis.call('PEXPIRE', unconfirmed, ARGV[10])
+end
 return {'joined', is_own and 1 or 0, ms}
 """
 """Keys: facts, node, nodes, doubt. Arguments: facts, name, incarnation, value, the value that may be replaced, info, ms
 that the name is held, ms that claims are doubted because of this node, ms where more is unknown, ms that ``doubt`` is
-kept, prefix of all keys."""
+kept, prefix of all keys, 1 where the engine knows the places of this node."""
 
 LEAVE = """
 local held = redis.call('GET', KEYS[2])
@@ -93,12 +101,15 @@ end
 local function was_given(prefix, incarnation)
   return redis.call('EXISTS', prefix .. 'given:' .. incarnation) == 1
 end
--- Whether a node may have a client of which the engine knows nothing: any that is silent and not given up.
+-- Whether a node may have a client of which the engine knows nothing: any that is silent, or was, and not given up.
 local function someone_silent(prefix, now, ms, except)
   local all = redis.call('HGETALL', prefix .. 'nodes')
   for i = 1, #all, 2 do
     local at, process = string.match(all[i + 1], '^(%d+)|(%x+)|')
-    if all[i] ~= except and at and now - at > tonumber(ms) and not is_given(prefix, process) then return true end
+    if all[i] ~= except and at then
+      local is_unknown = now - at > tonumber(ms) or redis.call('HGET', prefix .. 'unconfirmed', all[i]) == process
+      if is_unknown and not is_given(prefix, process) then return true end
+    end
   end
   return false
 end

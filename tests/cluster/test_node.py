@@ -436,7 +436,8 @@ async def test_a_close_call_that_ends_while_the_engine_is_away_keeps_the_place_n
         it.node.released(GROUP)
         await it.beat()
         engine.is_away = False
-        await it.beat()
+        for _ in range(2):
+            await it.beat()
         assert await other.node.release(GROUP) == "free"
 
 
@@ -542,10 +543,35 @@ async def test_whoever_lost_the_engine_confirms_its_places_and_the_latest_sessio
             await each.beat()
         for each in (engine, later):
             each.is_away = False
-        for each in (other, it):
+        for each in (other, it) * 2:
             await each.beat()
         assert await it.node.release(GROUP) == "taken"
         assert await other.node.release(GROUP) == "free"
+
+
+async def test_whoever_has_the_engine_back_counts_as_silent_until_its_places_are_confirmed():
+    board = Board()
+    later = MemoryEngine(board)
+    async with beating(MemoryEngine(board), "a", settle_s=0) as it, beating(later, "b", settle_s=0) as other:
+        assert await it.node.claim(claim(b"", group=GROUP.group), nobody) is True
+        later.is_away = True
+        await other.beat()
+        assert await other.node.claim(claim(b"", group=GROUP.group), nobody) is False
+        other.local.places = [GROUP]
+        passing(board, 3.0, it, other)
+        later.is_away, later.lies["hold"] = False, EngineAway("too slow")
+        await other.beat()
+        assert board.infos["b"][0] == board.now_ms
+        assert await it.node.release(GROUP) == "unknown"
+        del later.lies["hold"]
+        await other.beat()
+        assert await it.node.release(GROUP) == "taken"
+
+
+async def test_a_node_that_starts_keeps_nobody_waiting():
+    board = Board()
+    async with beating(MemoryEngine(board), "a", settle_s=0) as it, beating(MemoryEngine(board), "b"):
+        assert await it.node.release(GROUP) == "free"
 
 
 async def test_an_engine_that_lost_everything_between_two_heartbeats_is_noticed():

@@ -84,6 +84,7 @@ STEPS = st.one_of(
             st.just(NodeInfo("1.0", "ma|chine", 7, 10**18)),
             st.sampled_from(["", "0" * 16 + ":1"]),
             st.sampled_from([0, 3_000_000]),
+            st.booleans(),
         ),
     ),
     st.tuples(st.just("leave"), NODES, INCARNATIONS),

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from appliance.cluster.claims.engine_clock import EngineClock
 from appliance.cluster.claims.places import Places
 from appliance.cluster.claims.unclaimed import Unclaimed
 from appliance.cluster.engine import ClaimAnswer, Engine, Held
@@ -34,7 +33,7 @@ class Claiming:
         self.counts: Counter[str] = Counter()
         self.unclaimed = Unclaimed()
         self.places = Places()
-        self.time = EngineClock()
+        self.time = own.time
         self._process = process
         self._engine = engine
         self._own = own

@@ -54,6 +54,8 @@ class Board:
     facts: tuple[Facts, int] | None = None
     names: dict[str, tuple[str, int]] = field(default_factory=dict)
     infos: dict[str, tuple[int, str, NodeInfo]] = field(default_factory=dict)
+    unconfirmed: dict[str, str] = field(default_factory=dict)
+    """The incarnation of each node that has a heartbeat and has not confirmed its places so far."""
     openings: dict[tuple[bytes, bytes, bytes], tuple[str, int]] = field(default_factory=dict)
     places: dict[Place, tuple[tuple[str, int, str, str], int]] = field(default_factory=dict)
     listeners: list[Callable[[bytes], None]] = field(default_factory=list)
@@ -103,7 +105,7 @@ class Board:
         self.registry.clear()
         self.facts = self.doubted_until = None
         self.leases = LeaseBoard()
-        for each in (self.names, self.infos, self.openings, self.places):
+        for each in (self.names, self.infos, self.unconfirmed, self.openings, self.places):
             each.clear()
 
     def send(self, to: str, message: bytes) -> bool:
@@ -150,6 +152,10 @@ class Board:
         self.facts = beat.facts, self.now_ms + DEAD_MS
         self.names[beat.node] = beat.value, self.now_ms + DEAD_MS
         self.infos[beat.node] = self.now_ms, beat.incarnation, beat.info
+        if beat.is_confirmed:
+            self.unconfirmed.pop(beat.node, None)
+        else:
+            self.unconfirmed[beat.node] = beat.incarnation
         return Joined(was_known, self.now_ms)
 
     def leave(self, node: str, incarnation: str) -> None:

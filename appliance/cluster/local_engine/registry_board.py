@@ -17,6 +17,7 @@ class Places(Protocol):
 
     now_ms: int
     infos: dict[str, tuple[int, str, NodeInfo]]
+    unconfirmed: dict[str, str]
     places: dict[Place, tuple[tuple[str, int, str, str], int]]
 
     def make_room(self) -> None:
@@ -194,10 +195,13 @@ class RegistryBoard:
         return [each is not None and (each[0], each[2]) == ("held", incarnation) for each in held]
 
     def someone_silent(self, but: str) -> bool:
-        """Whether a node but this one has no heartbeat, and is not given up."""
+        """Whether a node but this one has no heartbeat, or has not confirmed its places, and is not given up."""
+        board = self.board
         return any(
-            name != but and self.board.now_ms - at > SILENT_MS and self.given.get(incarnation) != "given"
-            for name, (at, incarnation, _) in self.board.infos.items()
+            name != but
+            and (board.now_ms - at > SILENT_MS or board.unconfirmed.get(name) == incarnation)
+            and self.given.get(incarnation) != "given"
+            for name, (at, incarnation, _) in board.infos.items()
         )
 
     def _has(self, name: str, key: bytes) -> bool:

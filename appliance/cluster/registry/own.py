@@ -1,11 +1,12 @@
 """The clients of this node at the engine, and whose canister this node may tell that they left."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from appliance.cluster.claims.engine_clock import EngineClock
 from appliance.cluster.commands import Commands
 from appliance.cluster.contact import Contact
 from appliance.cluster.engine import Entry
@@ -44,20 +45,13 @@ class _Told(NamedTuple):
 
 
 class OwnClients:
-    """Keeps the engine's knowledge of this node's clients right, in batches with each heartbeat."""
+    """Keeps the engine's knowledge of this node's clients right, in batches with each heartbeat. ``time`` is that of
+    the engine.
+    """
 
-    def __init__(
-        self,
-        process: Process,
-        registry: Registry,
-        tasks: Tasks,
-        limit: int,
-        *,
-        earliest_ms: Callable[[float], int],
-    ) -> None:
-        """``limit`` is in bytes. ``earliest_ms`` is the earliest time that the engine can have had at a time of the
-        monotonic clock.
-        """
+    def __init__(self, process: Process, registry: Registry, tasks: Tasks, limit: int) -> None:
+        """``limit`` is in bytes."""
+        self.time = EngineClock()
         self.ledger = Ledger(limit)
         self._process = process
         self._registry = registry
@@ -66,7 +60,6 @@ class OwnClients:
         """Clients of nodes that are given up: ``told``, ``taken``, ``failed``."""
         self._untold: dict[tuple[Owner, bytes], _Told] = {}
         self._telling: set[tuple[Owner, bytes]] = set()
-        self._earliest_ms = earliest_ms
         self._earlier_ms: dict[bytes, int] = {}
         self._since: dict[bytes, float] = {}
         self._is_confirmed = False
@@ -144,7 +137,7 @@ class OwnClients:
         tell = partial(
             self._registry.tell, process.name, process.incarnation, owner, field, place, earlier_ms=earlier_ms
         )
-        answer: Holding | None = None
+        answer: Holding = "unknown"
         self._telling.add(key)  # at the engine, a question whose answer was lost looks like a close call under way
         try:
             answer = await process.commands.run(tell, process.timeout_s)
@@ -184,7 +177,7 @@ class OwnClients:
 
     def _told_before(self, field: bytes) -> int:
         since = self._since.get(field)
-        return max(self._earlier_ms.get(field, 0), 0 if since is None else self._earliest_ms(since))
+        return max(self._earlier_ms.get(field, 0), 0 if since is None else self.time.earliest_ms(since))
 
     async def _send_now(self, key: tuple[Owner, bytes]) -> None:
         with suppress(EngineAway):

@@ -58,8 +58,8 @@ class Both:
         ours, theirs = await getattr(self, f"_{name}")(*args)
         self.pace.compare(ours, theirs, name, args)
 
-    async def _beat(self, who: tuple[str, str]) -> tuple[Any, Any]:
-        beat = Beat(*who, 1, FACTS, INFO)
+    async def _beat(self, who: tuple[str, str], is_confirmed: bool = True) -> tuple[Any, Any]:
+        beat = Beat(*who, 1, FACTS, INFO, is_confirmed=is_confirmed)
         answers = [await self.engine.beat(beat), self.board.beat(beat)]
         return tuple(replace(each, engine_ms=0) if isinstance(each, Joined) else each for each in answers)
 
@@ -168,7 +168,7 @@ async def run(engine: RedisEngine, raw: Redis, chance: random.Random) -> None:
 
 
 ARGUMENTS: dict[str, Callable[..., tuple[Any, ...]]] = {
-    "beat": lambda who, *_: (who,),
+    "beat": lambda who, owner, field, place, flag: (who, flag),
     "die": lambda who, *_: (who[0],),
     "silence": lambda who, *_: (who[0],),
     "claim": lambda who, owner, field, place, flag: (who, field, place),
