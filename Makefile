@@ -89,17 +89,28 @@ test: setup ## Run all tests; skips those whose Node.js, Chromium or demo canist
 coverage: setup ## Run the Python tests and show how much of each module they reach
 	$(BIN)/python -m pytest -q $(PARALLEL) --cov --cov-report=term
 
+# All at the same time, each one's output in one piece: clippy compiles while mypy thinks.
 lint: setup ## Check style, types, stubs and layers
+	@$(MAKE) --no-print-directory --jobs --output-sync=target lint-style lint-types lint-layers lint-rust
+
+.PHONY: lint-style lint-types lint-layers lint-rust
+lint-style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest appliance._native
-	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_layers_rust.py
 	cargo fmt --all --check --manifest-path native/Cargo.toml
 	cargo fmt --check --manifest-path demo/canister/Cargo.toml
 	cargo fmt --all --check --manifest-path tests/interop/cdks/Cargo.toml
 	cargo fmt --check --manifest-path tests/interop/plain-canister/Cargo.toml
 	cargo fmt --check --manifest-path tests/interop/rust-agent/Cargo.toml
+
+lint-types:
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest appliance._native
+
+lint-layers:
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_layers_rust.py
+
+lint-rust:
 	cargo clippy --quiet --locked --workspace --all-targets --manifest-path native/Cargo.toml -- -D warnings
 
 docs: setup ## Make gateway.yaml and what is generated in docs/ from the code

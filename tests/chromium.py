@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from inspect import iscoroutinefunction
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,22 @@ async def browser() -> AsyncIterator[Browser]:
         yield found
 
 
-def in_one_loop(folder: Path) -> Callable[[list[pytest.Item]], None]:
-    """The hook by which all tests of a folder run in the loop that the browser was started in."""
+def in_one_loop(folder: Path) -> tuple[Callable[[list[pytest.Item]], None], Callable[[pytest.Metafunc], None]]:
+    """The two hooks by which all tests of a folder run in the loop that the browser was started in: for its tests, and
+    for the parameters that they get. A folder that chooses among loops makes the loop a parameter; if that were one of
+    the test alone, each test would start a browser of its own.
+    """
+    one_loop = pytest.mark.asyncio(loop_scope="session")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.path.parent == folder and pytest_asyncio.is_async_test(item):
-                item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+                item.add_marker(one_loop, append=False)
 
-    return pytest_collection_modifyitems
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+        if metafunc.definition.path.parent == folder and iscoroutinefunction(metafunc.function):
+            metafunc.definition.add_marker(one_loop, append=False)
+
+    return pytest_collection_modifyitems, pytest_generate_tests

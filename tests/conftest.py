@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -16,6 +17,14 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 # CI judges a change, not luck: the same examples each time. Whoever runs the tests at home searches on.
 settings.register_profile("repeatable", settings.get_profile("untimed"), derandomize=True, database=None)
 settings.load_profile(os.environ.get("ICWS_HYPOTHESIS", "untimed"))
+
+
+def pytest_configure() -> None:
+    """Shells start what runs in the background with interrupts ignored, and every process of a test would inherit that:
+    the tests are those of a program in the foreground.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ LAYERS = [
     {
         "core_dumps",
         "crypto",
+        "described",
         "ic.principal",
         "installation",
         "private_files",
@@ -205,6 +206,7 @@ def test_the_protocol_knows_no_loop_no_socket_and_no_clock(module: str) -> None:
 def test_the_configuration_knows_errors_principals_and_files_only(module: str) -> None:
     below = {name for name in _ours(module) if not name.startswith("appliance.config")}
     assert below <= {
+        "appliance.described",
         "appliance.errors",
         "appliance.ic.principal",
         "appliance.private_files",

@@ -13,6 +13,7 @@ from appliance.config.fields.units import Unit
 from appliance.config.fields.values import NAME, none_or_several
 from appliance.config.schema import Config, Section
 from appliance.config.text.document import Path
+from appliance.described import description_of
 
 _SHOWN = 60
 _TYPES = {
@@ -95,6 +96,13 @@ def field_at(path: Path) -> FieldInfo | None:
     return section.model_fields.get(names[-1]) if section else None
 
 
+def _meaning_at(path: Path) -> str:
+    """What the field means that a path names."""
+    *above, name = (part for part in path if isinstance(part, str))
+    section = section_at(tuple(above))
+    return (description_of(section, name) or "") if section else ""
+
+
 def unit_of(field: FieldInfo | None) -> Unit | None:
     """The unit of a field, if it has one; also of an optional value."""
     if field is None:
@@ -153,7 +161,7 @@ def _misfit(error: ErrorDetails) -> str:
         least = kind == "too_short"
         return f"must have at {'least' if least else 'most'} {facts['min_length' if least else 'max_length']} entries"
     if kind == "string_pattern_mismatch":
-        meaning = " ".join((field.description or "").replace("`", "").split()) if field else ""
+        meaning = " ".join(_meaning_at(error["loc"]).replace("`", "").split())
         advice = "use up to 63 letters, digits, dots, dashes and underscores" if facts["pattern"] == NAME else meaning
         return f"{shown(value)} is not possible here: {advice}"
     return f"{_TYPES.get(kind, error['msg'])}, not {shown(value)}"

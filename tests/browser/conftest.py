@@ -13,7 +13,7 @@ from tests.interop import node
 from tests.needs import lacks
 
 browser = chromium.browser
-pytest_collection_modifyitems = chromium.in_one_loop(Path(__file__).parent)
+pytest_collection_modifyitems, pytest_generate_tests = chromium.in_one_loop(Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")

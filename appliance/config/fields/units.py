@@ -25,7 +25,8 @@ _COMPOUND = re.compile(rf"(?:{_NUMBER}\s*[a-z]+\s*){{2,}}")
 
 
 def _spellings(units: Iterable[str], aliases: Iterable[str]) -> str:
-    return "|".join(sorted({*units, *aliases}, key=len, reverse=True))
+    # the longest first, and always in the same order: whoever keeps the schema in a repository sees no change in it
+    return "|".join(sorted({*units, *aliases}, key=lambda unit: (-len(unit), unit)))
 
 
 _A_DURATION = rf"{_NUMBER}\s*({_spellings(_DURATION, _DURATION_ALIASES)})"

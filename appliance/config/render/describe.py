@@ -15,6 +15,7 @@ from appliance.config.changed_keys import CHANGED
 from appliance.config.fields.effect import Effect, Live
 from appliance.config.problems import choices_of, effect_of, section_in, unit_of
 from appliance.config.schema import Canister, Cluster, Config, MoreListener, Plugin, Section, Tls
+from appliance.described import description_of
 
 WIDTH = 100
 EXAMPLES = {
@@ -70,7 +71,7 @@ def keys(section: type[Section] = Config, above: tuple[str, ...] = ()) -> Iterat
         is_list = isinstance(field.default, list) and inner is not None
         is_optional = field.default is None
         default = EXAMPLES.get((section, name)) or _default(field, inner)
-        meaning = field.description or inspect.getdoc(inner) or ""
+        meaning = description_of(section, name) or inspect.getdoc(inner) or ""
         words = " ".join(meaning.split())
         yield Key((*above, name), default, _bounds(field), words, inner, is_list, is_optional, effect_of(field))
 

@@ -19,6 +19,7 @@ from appliance.config.fields.values import digits_as_text, none_or_several, one_
 from appliance.config.problems import effect_of, section_in, unit_of
 from appliance.config.schema import Config, Section
 from appliance.config.text.written import written_value
+from appliance.described import description_of
 from appliance.ic.principal import Principal
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -57,18 +58,19 @@ def json_schema() -> Schema:
 
 def _section(section: type[Section], parts: dict[str, Schema]) -> Schema:
     """A section; those in it go to the parts."""
-    properties = {name: _field(field, parts) for name, field in section.model_fields.items()}
+    properties = {name: _field(section, name, parts) for name in section.model_fields}
     schema: Schema = {"description": _one_line(inspect.getdoc(section)), "type": "object", "properties": properties}
     required = [name for name, field in section.model_fields.items() if field.is_required()]
     return schema | ({"required": required} if required else {}) | {"additionalProperties": False}
 
 
-def _field(field: FieldInfo, parts: dict[str, Schema]) -> Schema:
+def _field(section: type[Section], name: str, parts: dict[str, Schema]) -> Schema:
+    field, meaning = section.model_fields[name], description_of(section, name)
     schema = _unit(field) or _type(field.annotation, parts)
     schema = _narrowed(schema, field.metadata)
     inner = section_in(field.annotation)
-    if field.description or inner is None:
-        schema = {"description": _one_line(field.description), **schema}
+    if meaning or inner is None:
+        schema = {"description": _one_line(meaning), **schema}
     if not field.is_required() and (inner is None or not isinstance(field.default, Section)):
         schema = {**schema, "default": written_value(field.default, field)}
     effect: Effect | None = effect_of(field)

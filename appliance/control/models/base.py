@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from appliance.described import Described
 
 Role = Literal["viewer", "operator", "admin"]
 """The rights of a token: read; act on sessions and canisters; change the configuration and the tokens. Each role has
@@ -34,16 +36,16 @@ def problem_of(error: Mapping[str, Any]) -> str:
     return message[:1].lower() + message[1:]
 
 
-class Answer(BaseModel):
+class Answer(Described):
     """A response of the API."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)
 
 
-class Request(BaseModel):
+class Request(Described):
     """A request body of the API: unknown keys are errors, and so are numbers written as text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Fault(Answer):

@@ -1,9 +1,12 @@
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from appliance.config.fields.units import (
+    PATTERNS,
     WRITTEN,
     Duration,
     Rate,
@@ -109,3 +112,9 @@ def test_a_number_is_seconds_in_code_and_refused_where_people_write(quantity: ob
     assert adapter.validate_python(0.5) == 0.5
     with pytest.raises(ValidationError, match=hint):
         adapter.validate_python(0.5, context=WRITTEN)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
+def test_the_pattern_for_other_programs_is_the_same_each_time(pattern: str) -> None:
+    for units in re.findall(r"\(([A-Za-z|]+)\)", pattern):
+        assert units.split("|") == sorted(units.split("|"), key=lambda unit: (-len(unit), unit))
