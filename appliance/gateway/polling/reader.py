@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from appliance.crypto import CandidTypes, PollReply
+from appliance.crypto import CandidTypes, PollQueue, PollReply
 from appliance.errors import GatewayError, HoleInReply, MessageUnreadable, QueueTooLarge
 from appliance.gateway.ic import EndpointReply, Source
 from appliance.gateway.polling.ahead import PagesAhead
@@ -19,7 +19,8 @@ from appliance.ic.principal import Principal
 from appliance.protocol.session import Generation
 
 METHOD = "ws_get_messages"
-_ARG = CandidTypes("(record {nonce: nat64})")
+_ARG_BEFORE_NONCE = CandidTypes("(record {nonce: nat64})").encode({"nonce": 0})[:-8]
+"""The argument of a poll up to its last eight bytes, which are the nonce (little-endian)."""
 
 T = TypeVar("T")
 
@@ -78,6 +79,9 @@ class QueueReader:
         self._endpoints = 1
         self._refused = self._refusals = 0
         self._ahead = PagesAhead(self._ask_ahead, budget.spare)
+        self._queue: PollQueue | None = None
+        self._queue_by: object = ()
+        """The ``verified_by`` of the replies when the queue was made."""
 
     async def read(self, ask: Ask) -> tuple[Decision, PollReply]:
         """The page from a nonce on, judged. Where that is too large for a reply of the IC and every endpoint says so:
@@ -191,16 +195,23 @@ class QueueReader:
                 poll.answer = Answer(reply.query, reply.body)
             return await read(ask, reply)
 
+        replies = self._replies
+        if replies.verified_by is not self._queue_by:
+            self._queue, self._queue_by = replies.queue(self._canister_id, self._generation), replies.verified_by
         return await self._source.query_until(
             self._canister_id,
             METHOD,
-            _ARG.encode({"nonce": ask.nonce}),
+            _ARG_BEFORE_NONCE + ask.nonce.to_bytes(8, "little"),
             received,
-            signatures=self._replies.signatures,
+            signatures=replies.signatures,
             timeout_s=self._timeout_s(),
+            queue=self._queue,
+            keeps_body=self.keeps_answers,
         )
 
     async def _open(self, _ask: Ask, reply: EndpointReply) -> PollReply:
+        if reply.answer is not None:
+            return self._replies.opened(reply.answer)
         return await self._open_arg(reply.arg, reply.doubt)
 
     async def _open_arg(self, arg: bytes, doubt: GatewayError | None) -> PollReply:

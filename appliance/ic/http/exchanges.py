@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from appliance._native import HttpClient, HttpEndpoint
+from appliance.crypto import Poll, PollAnswer
 from appliance.errors import IcUnreachable
 
 __all__ = ["CONNECT_TIMEOUT_S", "Exchanges", "HttpEndpoint", "HttpResponse", "Read"]
 
 T = TypeVar("T")
-HttpResponse: TypeAlias = tuple[int, dict[str, str], bytes]
-"""Status; Content-Type, Location and Retry-After as far as they were sent; body."""
-Read: TypeAlias = Callable[[int, dict[str, str], bytes], T]
+HttpResponse: TypeAlias = tuple[int, dict[str, str], bytes, PollAnswer | None]
+"""Status; Content-Type, Location and Retry-After as far as they were sent; body; and what was read of it (`Poll`)."""
+Read: TypeAlias = Callable[[int, dict[str, str], bytes, PollAnswer | None], T]
 """Makes of a response what its request waits for, or raises."""
 
 CONNECT_TIMEOUT_S = 5.0
@@ -36,7 +37,14 @@ class Exchanges:
         self._loop.add_reader(self._client.fileno(), self._resolve)
 
     def run(
-        self, endpoint: HttpEndpoint, path: str, body: bytes | None, read: Read[T], *, max_reply: int, timeout_s: float
+        self,
+        endpoint: HttpEndpoint,
+        path: str,
+        body: bytes | Poll | None,
+        read: Read[T],
+        *,
+        max_reply: int,
+        timeout_s: float,
     ) -> "asyncio.Future[T]":
         """Send a request (POST with a body, GET without), and return the future of what ``read`` makes of the response.
 
