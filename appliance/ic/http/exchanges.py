@@ -53,7 +53,9 @@ class Exchanges:
         made.
         """
         number = self._client.begin(endpoint, path, body, max_reply, timeout_s)
-        exchange = self._waiting[number] = _Exchange(self, number, read, self._loop)
+        exchange = self._waiting[number] = _Exchange[T](loop=self._loop)
+        # Not by an __init__ of its own, which would be one more function for each request.
+        exchange.exchanges, exchange.number, exchange.read = self, number, read
         return exchange
 
     def cancelled(self, number: int) -> None:
@@ -94,15 +96,13 @@ class _Exchange(asyncio.Future[T]):
     would cost time for each of them.
     """
 
-    __slots__ = ("_exchanges", "_number", "read")
+    __slots__ = ("exchanges", "number", "read")
 
-    def __init__(self, exchanges: Exchanges, number: int, read: Read[T], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self.read = read
-        self._exchanges = exchanges
-        self._number = number
+    exchanges: Exchanges
+    number: int
+    read: Read[T]
 
     def cancel(self, msg: Any = None) -> bool:
         """Also ends the exchange."""
-        self._exchanges.cancelled(self._number)
+        self.exchanges.cancelled(self.number)
         return super().cancel(msg)
