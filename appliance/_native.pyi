@@ -21,6 +21,10 @@ __all__ = [
     "HashTree",
     "HttpClient",
     "HttpEndpoint",
+    "KnownNodes",
+    "Poll",
+    "PollAnswer",
+    "PollQueue",
     "PollReply",
     "PolledMessage",
     "QueryReply",
@@ -49,8 +53,9 @@ _Cbor: TypeAlias = "None | bool | int | bytes | str | Sequence[_Cbor] | Mapping[
 _CandidValue: TypeAlias = object
 _Labels: TypeAlias = "Mapping[bytes, bytes | _Labels]"
 _Path: TypeAlias = Sequence[bytes]
-_HttpResponse: TypeAlias = tuple[int, dict[str, str], bytes]
-"""Status; Content-Type, Location and Retry-After as far as they were sent; body."""
+_HttpResponse: TypeAlias = tuple[int, dict[str, str], bytes, PollAnswer | None]
+"""Status; Content-Type, Location and Retry-After as far as they were sent; body; what was read of it, where it is a
+good answer to a Poll: then there are no headers, and the body is empty unless it is kept."""
 
 VERSION: Final[str]
 """The version of the crate."""
@@ -368,6 +373,68 @@ def verify_query_reply(
     Raises a QuerySignature error (BadReply), Malformed or TooLarge.
     """
 
+@final
+class KnownNodes:
+    """Keys of nodes as `verify_query_reply` takes them, kept for many replies: each is decoded once."""
+
+    def __new__(cls, keys: Mapping[bytes, bytes]) -> Self: ...
+
+@final
+class PollQueue:
+    """The queue of one canister, and what its replies are verified by."""
+
+    def __new__(
+        cls,
+        verifier: Verifier,
+        canister_id: bytes,
+        *,
+        generation: Literal[0, 1, 2],
+        gateway: bytes,
+        max_age_ns: int | None,
+    ) -> Self:
+        """`gateway` as in Verifier.open_poll_reply. The signatures of nodes are `max_age_ns` old at most; with None
+        they are not verified.
+        """
+    def ask(
+        self,
+        key: SigningKey,
+        method: str,
+        arg: bytes,
+        nodes: KnownNodes | None,
+        now_ns: int,
+        lifetime_ns: int,
+        keeps_body: bool,
+        /,
+    ) -> Poll:
+        """A query that `key` signs, and that expires `lifetime_ns` from now. Each has another request id. `keeps_body`
+        passes on what the endpoint sent, beside what was read of it.
+
+        Raises ValueError without `nodes` where signatures are verified, OSError where the system has no randomness.
+        """
+
+@final
+class Poll:
+    """One query of a canister's queue. `HttpClient.begin` takes it for a body: then it is signed, and its reply is read
+    as verify_query_reply and Verifier.open_poll_reply (with `allow_holes`) do it, off the event loop.
+    """
+
+    @property
+    def body(self) -> bytes:
+        """The envelope as CBOR."""
+    @property
+    def request_id(self) -> bytes:
+        """32 bytes."""
+
+@final
+class PollAnswer:
+    """What came of a Poll: a reply that verifies."""
+
+    @property
+    def page(self) -> PollReply: ...
+    @property
+    def took_ns(self) -> int:
+        """How long opening it took, without the signatures of nodes."""
+
 def verify_signature(public_key: bytes, signature: bytes, message: bytes) -> None:
     """Verify any signature scheme of the IC but canister signatures over a message that includes its separator.
 
@@ -583,7 +650,9 @@ class HttpClient:
         """The time-out is for a new connection, with the name, the proxy and TLS. Raises OSError."""
     def fileno(self) -> int:
         """The descriptor that is readable while there may be outcomes to take."""
-    def begin(self, endpoint: HttpEndpoint, path: str, body: bytes | None, max_reply: int, timeout_s: float) -> int:
+    def begin(
+        self, endpoint: HttpEndpoint, path: str, body: bytes | Poll | None, max_reply: int, timeout_s: float
+    ) -> int:
         """Begin an exchange, POST with a body and GET without, and return its id.
 
         Raises RuntimeError after ``close`` and in a forked process.

@@ -100,9 +100,7 @@ class Epoch:
 
     def follow(self, config: Config, verifier: Verifier) -> None:
         """Follow another configuration from now on."""
-        self.replies.verifier = verifier
-        self.replies.mode = config.verification.certificates
-        self.replies.signatures = signatures_of(config)
+        self.replies.follow(verifier, config.verification.certificates, signatures_of(config))
 
     def stop(self) -> None:
         """Begin no more polls and late close calls."""

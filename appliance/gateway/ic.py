@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from appliance.crypto import Request
+from appliance.crypto import PollAnswer, PollQueue, Request
 from appliance.errors import GatewayError
 from appliance.ic.queries import QuerySignatures
 from appliance.ic.route import Route
@@ -38,6 +38,10 @@ class EndpointReply(Protocol):
     def body(self) -> bytes:
         """What the endpoint sent."""
 
+    @property
+    def answer(self) -> PollAnswer | None:
+        """The reply as it was read and verified on its way, if it was."""
+
 
 class Source(Protocol):
     """Answers polls."""
@@ -51,9 +55,14 @@ class Source(Protocol):
         *,
         signatures: QuerySignatures,
         timeout_s: float | None = None,
+        queue: PollQueue | None = None,
+        keeps_body: bool = False,
     ) -> T:
         """Query one endpoint after the other, in the gateway's name, until ``read`` accepts a reply; return what it
         makes of it. Each query of a canister begins at another endpoint than the last. Raises GatewayError.
+
+        With the ``queue`` that the query is about, the reply may have an ``answer``: then query and body are there only
+        with ``keeps_body``.
         """
 
     async def reread(

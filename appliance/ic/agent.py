@@ -7,19 +7,20 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from appliance.crypto import CertifiedTree, QueryReply, Verifier, signature_of_certificate, verify_query_reply
-from appliance.errors import GatewayError, Malformed, QuerySignatureUnknownNode
+from appliance.crypto import CertifiedTree, Poll, PollQueue, Verifier, signature_of_certificate
+from appliance.errors import GatewayError, Malformed
 from appliance.ic import network
 from appliance.ic.api import Api
 from appliance.ic.attempts import Chance, Clock, LastAnswer, Pacing, Sleep, carry, system_chance
 from appliance.ic.endpoints import Endpoint
-from appliance.ic.envelope import NONCE_LENGTH, SignedCall, SignedRequest, sign_request
+from appliance.ic.envelope import LIFETIME_NS, NONCE_LENGTH, SignedCall, SignedRequest, sign_request
 from appliance.ic.http.responses import Reply
 from appliance.ic.http.transport import Transport
-from appliance.ic.identity import Identity
-from appliance.ic.node_keys import Keys, NodeKeys
+from appliance.ic.identity import Identity, KeyIdentity
+from appliance.ic.node_keys import NodeKeys
 from appliance.ic.principal import Principal
 from appliance.ic.queries import UNSIGNED, EndpointReply, QuerySignatures
+from appliance.ic.query_replies import QueryReplies
 from appliance.ic.replies import (
     ACCEPTED,
     RequestStatus,
@@ -59,6 +60,8 @@ class Agent:
     ) -> None:
         self._transport = transport
         self._identity = identity
+        self._key = identity.key if type(identity) is KeyIdentity else None
+        """What polls are signed with in the native client."""
         self._verifier = verifier
         self._pacing = Pacing(clock, sleep, chance)
         self._api = Api(transport, clock)
@@ -66,6 +69,7 @@ class Agent:
         self._verifying: dict[bytes, list[asyncio.Future[None]]] = {}
         """The signatures that are being verified, and who waits for that."""
         self._node_keys = NodeKeys(partial(self.read_state, [[b"subnet"]]), verifier.root_key, clock)
+        self._query_replies = QueryReplies(self._node_keys, clock)
 
     @property
     def principal(self) -> Principal:
@@ -116,6 +120,8 @@ class Agent:
         *,
         signatures: QuerySignatures = UNSIGNED,
         timeout_s: float | None = None,
+        queue: PollQueue | None = None,
+        keeps_body: bool = False,
     ) -> Coroutine[Any, Any, T]:
         """Query one endpoint after the other until ``read`` accepts a reply, and return what it makes of it.
 
@@ -124,9 +130,19 @@ class Agent:
         endpoint behind the one that was asked last, so that none of several can hold back what another has for longer
         than a query.
 
+        With the ``queue`` that a poll is about, and as these ``signatures`` want it, the native client signs the query
+        and reads the reply, where the keys are known: then it has an ``answer``, and query and body only with
+        ``keeps_body``. A reply that does not verify there has none, and goes the way of all others, which says why.
+
         ``timeout_s`` is for each endpoint. Raises as ``query`` does, what ``read`` raises in the end, and what reading
         the state raises where the keys of nodes are needed and cannot be fetched.
         """
+        if queue is not None and self._key is not None:
+            nodes = None if signatures.mode == "off" else self._node_keys.fresh_decoded(canister_id)
+            if nodes is not None or signatures.mode == "off":
+                now_ns = self._pacing.clock()
+                poll = queue.ask(self._key, method, arg, nodes, now_ns, LIFETIME_NS, keeps_body)
+                return self._ask_until(canister_id, poll, read, signatures=signatures, timeout_s=timeout_s)
         ask = partial(self._query_until, canister_id, method, arg, read, signatures=signatures, timeout_s=timeout_s)
         if signatures.mode != "enforce" or self._node_keys.fresh(canister_id) is not None:
             return ask()
@@ -149,23 +165,31 @@ class Agent:
     ) -> Coroutine[Any, Any, T]:
         # The nonce makes each request id another one. A node signs the id, so no signed reply can be played back.
         request = self._sign_query(canister_id, method, arg)
+        return self._ask_until(canister_id, request, read, signatures=signatures, timeout_s=timeout_s)
+
+    def _ask_until(
+        self,
+        canister_id: bytes,
+        request: SignedRequest | Poll,
+        read: Callable[[EndpointReply], Awaitable[T]],
+        *,
+        signatures: QuerySignatures,
+        timeout_s: float | None,
+    ) -> Coroutine[Any, Any, T]:
         urls = self._transport.urls
 
         async def attempt(endpoint: Endpoint, _version: int, reply: Reply) -> T:
             if len(urls) > 1:
                 self._remember(canister_id, endpoint)
-            arg, doubt = None, None
-            if signatures.mode != "off":
-                signed, doubt = await self._signed_reply(canister_id, request.request_id, reply.body, signatures)
-                if doubt is not None and signatures.mode == "enforce":
-                    raise doubt
-                arg = None if signed is None else signed.arg
-            if arg is None:  # nobody wants it verified, or it is a rejection
-                arg = read_query_reply(reply.body)
+            if reply.answer is not None:
+                query = request.body if reply.body else b""
+                return await read(EndpointReply(b"", endpoint.url, len(urls), None, query, reply.body, reply.answer))
+            arg, doubt = await self._query_replies.open(canister_id, request.request_id, reply.body, signatures)
             return await read(EndpointReply(arg, endpoint.url, len(urls), doubt, request.body, reply.body))
 
         after = self._asked_last.get(canister_id)
-        return self._api.ask("query", canister_id, request.body, attempt, timeout_s=timeout_s, after=after)
+        body = request.body if isinstance(request, SignedRequest) else request
+        return self._api.ask("query", canister_id, body, attempt, timeout_s=timeout_s, after=after)
 
     async def reread(
         self, canister_id: bytes, method: str, query: bytes, body: bytes, *, signatures: QuerySignatures
@@ -180,17 +204,7 @@ class Agent:
         about = (made.request_type, made.sender, made.canister_id, made.method_name)
         if about != ("query", bytes(self.principal), bytes(canister_id), method):
             raise Malformed("shared answer", "it is not about this query")
-        return await self._open(canister_id, made.request_id, body, signatures)
-
-    async def _open(
-        self, canister_id: bytes, request_id: bytes, body: bytes, signatures: QuerySignatures
-    ) -> tuple[bytes, GatewayError | None]:
-        if signatures.mode == "off":
-            return read_query_reply(body), None
-        signed, doubt = await self._signed_reply(canister_id, request_id, body, signatures)
-        if doubt is not None and signatures.mode == "enforce":
-            raise doubt
-        return read_query_reply(body) if signed is None or signed.arg is None else signed.arg, doubt
+        return await self._query_replies.open(canister_id, made.request_id, body, signatures)
 
     def _sign_query(self, canister_id: bytes, method: str, arg: bytes) -> SignedRequest:
         return sign_request(
@@ -202,31 +216,6 @@ class Agent:
             arg=arg,
             nonce=os.urandom(NONCE_LENGTH),
         )
-
-    async def _signed_reply(
-        self, canister_id: bytes, request_id: bytes, body: bytes, signatures: QuerySignatures
-    ) -> tuple[QueryReply | None, GatewayError | None]:
-        """The reply to a query as nodes signed it, or what is wrong with their signatures."""
-        try:
-            keys = self._node_keys.fresh(canister_id) or await self._node_keys.of(canister_id)
-            try:
-                return await self._verify_reply(body, request_id, keys, signatures), None
-            except QuerySignatureUnknownNode:
-                newer = await self._node_keys.after_unknown(canister_id)
-                if newer is None:
-                    raise
-                return await self._verify_reply(body, request_id, newer, signatures), None
-        except GatewayError as error:
-            return None, error
-
-    async def _verify_reply(
-        self, body: bytes, request_id: bytes, keys: Keys, signatures: QuerySignatures
-    ) -> QueryReply:
-        now_ns, max_age_ns = self._pacing.clock(), signatures.max_age_ns
-        if len(body) <= READ_AT_ONCE:
-            return verify_query_reply(body, request_id, keys, now_ns=now_ns, max_age_ns=max_age_ns)
-        verify = partial(verify_query_reply, body, request_id, keys, now_ns=now_ns, max_age_ns=max_age_ns)
-        return await VERIFICATION.run(verify)
 
     def _remember(self, canister_id: bytes, endpoint: Endpoint) -> None:
         if len(self._asked_last) >= REMEMBERED_CANISTERS:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeVar
 
+from appliance.crypto import Poll
 from appliance.errors import NOT_DECODED, GatewayError, IcRefused, IcUnreachable, reply_error
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.failover import first_answer
@@ -52,7 +53,7 @@ class Api:
         self,
         kind: Kind,
         canister_id: bytes,
-        body: bytes,
+        body: bytes | Poll,
         read: Callable[[Endpoint, int, Reply], Awaitable[T]],
         *,
         timeout_s: float | None = None,
@@ -118,7 +119,7 @@ class Api:
         endpoint: Endpoint,
         versions: Sequence[int],
         path_of: Callable[[int], str],
-        body: bytes,
+        body: bytes | Poll,
         *,
         kind: Kind,
         timeout_s: float | None,

@@ -106,7 +106,8 @@ class Endpoints:
             if each.failures or each.closed_until_ns > now_ns:
                 break
         else:
-            return self._rotated(after)  # nothing was wrong lately with any, as almost always
+            # Nothing was wrong lately with any, as almost always.
+            return list(self.all) if after is None or len(self.all) == 1 else self._rotated(after)
         open_ones = self._open(now_ns, after)
         if not open_ones:
             nearest = min(self.all, key=lambda endpoint: endpoint.closed_for_s(now_ns))

@@ -63,29 +63,29 @@ class KeyIdentity:
     delegations: Sequence[Delegation] = ()
 
     def __init__(self, key: SigningKey) -> None:
-        self._key = key
+        self.key = key
         self.public_key: bytes = key.public_key
         self.principal = Principal.self_authenticating(self.public_key)
 
     @property
     def scheme(self) -> Scheme:
         """The kind of the key."""
-        return self._key.scheme
+        return self.key.scheme
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes."""
-        return self._key.sign(message)
+        return self.key.sign(message)
 
     def to_pem(self) -> bytes:
         """The private key as PKCS#8. Secret."""
-        return self._key.to_pem()
+        return self.key.to_pem()
 
     def derive(self, purpose: bytes) -> bytes:
         """32 secret bytes for something else than signing, others for each purpose. They say nothing of the key.
 
         HMAC-SHA256 with the key as PKCS#8, which is the same text whatever form the key was read from.
         """
-        return hmac.digest(self._key.to_pem(), purpose, "sha256")
+        return hmac.digest(self.key.to_pem(), purpose, "sha256")
 
     def __repr__(self) -> str:
         return f"KeyIdentity({self.scheme}, {self.principal})"

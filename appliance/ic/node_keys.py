@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from appliance.crypto import CertifiedTree
+from appliance.crypto import CertifiedTree, KnownNodes
 from appliance.errors import GatewayError
 from appliance.ic.principal import Principal
 
@@ -29,6 +29,7 @@ Fetch = Callable[[bytes], Awaitable[CertifiedTree]]
 @dataclass(slots=True)
 class _Known:
     keys: Keys
+    decoded: KnownNodes
     fetched_ns: int
     tried_ns: int
 
@@ -48,6 +49,11 @@ class NodeKeys:
         """The keys of the subnet of a canister where ``of`` would return them without asking anybody."""
         known = self._known.get(canister_id)
         return known.keys if known is not None and self._clock() - known.fetched_ns < FRESH_NS else None
+
+    def fresh_decoded(self, canister_id: bytes) -> KnownNodes | None:
+        """The same for many replies."""
+        known = self._known.get(canister_id)
+        return known.decoded if known is not None and self._clock() - known.fetched_ns < FRESH_NS else None
 
     async def of(self, canister_id: bytes) -> Keys:
         """The keys of the subnet of a canister. Those that are known go on being used for an hour while newer ones
@@ -86,5 +92,5 @@ class NodeKeys:
         if len(self._known) >= MAX_CANISTERS:
             del self._known[next(iter(self._known))]
         now_ns = self._clock()
-        self._known[canister_id] = _Known(keys, now_ns, now_ns)
+        self._known[canister_id] = _Known(keys, KnownNodes(keys), now_ns, now_ns)
         return keys

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from appliance.crypto import PollAnswer
 from appliance.errors import GatewayError
 
 
@@ -16,7 +17,9 @@ class EndpointReply(NamedTuple):
     query: bytes = b""
     """The signed query: with the body, what `Agent.reread` verifies."""
     body: bytes = b""
-    """What the endpoint sent, with the signatures of nodes."""
+    """What the endpoint sent, with the signatures of nodes. With an ``answer`` these three may be empty."""
+    answer: PollAnswer | None = None
+    """What was read of it on its way, where that is a verified reply to a poll."""
 
 
 class QuerySignatures(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from appliance.crypto import Poll
 from appliance.errors import GatewayError
 from appliance.ic.endpoints import Endpoint
 from appliance.ic.http.responses import Reply
@@ -64,7 +65,7 @@ class RoutedTransport:
         self._transport.succeeded(endpoint)
 
     def send(
-        self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
+        self, endpoint: Endpoint, path: str, body: bytes | Poll | None = None, *, timeout_s: float | None = None
     ) -> Awaitable[Reply]:
         """See Transport. Whoever waits for the reply reports trouble with it."""
         return self._transport.send(endpoint, path, body, timeout_s=timeout_s)

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use icws_client::{Address, Client, Completion, Endpoint, Failure, Proxy, ProxyAddress, Request, Response};
+use icws_client::{Address, Client, Completion, Endpoint, Failure, Payload, Proxy, ProxyAddress, Request, Response};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::polls::{Asked, Opened, Poll, PollAnswer};
 
 import_exception!(appliance.errors, IcUnreachable);
 import_exception!(appliance.errors, ReplyTooLarge);
@@ -64,14 +66,14 @@ impl HttpClient {
         &self,
         endpoint: &HttpEndpoint,
         path: String,
-        body: Option<&[u8]>,
+        body: Option<&Bound<'_, PyAny>>,
         max_reply: u64,
         timeout_s: f64,
     ) -> PyResult<u64> {
         let request = Request {
             endpoint: Arc::clone(&endpoint.0),
             path,
-            body: body.map(|body| body.to_vec().into()),
+            body: payload(body)?,
             limit: max_reply,
             timeout: seconds(timeout_s)?,
         };
@@ -86,7 +88,7 @@ impl HttpClient {
         let outcomes = PyList::empty(py);
         for Completion { id, endpoint, result } in self.0.take() {
             // Each has an outcome, whatever happens: those that an error took with it would be waited for without an end.
-            match result.map(|response| converted(py, &response)) {
+            match result.map(|response| converted(py, response)) {
                 Ok(Ok(response)) => outcomes.append((id, response))?,
                 Ok(Err(error)) => outcomes.append((id, unconverted(&endpoint.name, &error)))?,
                 Err(failure) => outcomes.append((id, raised(&endpoint.name, failure)))?,
@@ -101,24 +103,42 @@ impl HttpClient {
     }
 }
 
+fn payload(body: Option<&Bound<'_, PyAny>>) -> PyResult<Payload> {
+    let Some(body) = body else { return Ok(Payload::None) };
+    if let Ok(poll) = body.cast::<Poll>() {
+        return Ok(Payload::Question(Arc::new(Asked(Arc::clone(&poll.get().0)))));
+    }
+    Ok(Payload::Body(body.extract::<&[u8]>()?.to_vec().into()))
+}
+
 fn seconds(seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// Status, the headers that are read, and the body.
-fn converted<'py>(py: Python<'py>, response: &Response) -> PyResult<(u16, Bound<'py, PyDict>, Bound<'py, PyBytes>)> {
+/// Status, the headers that are read, the body, and what was read of that.
+type Converted<'py> = (u16, Bound<'py, PyDict>, Bound<'py, PyBytes>, Option<PollAnswer>);
+
+fn converted(py: Python<'_>, response: Response) -> PyResult<Converted<'_>> {
+    let Response { status, headers: sent, body, answer } = response;
     let headers = PyDict::new(py);
-    for (sent, read) in READ_HEADERS {
-        if let Some(value) = response.headers.get(sent) {
+    if let Some(opened) = answer.and_then(|answer| answer.downcast::<Opened>().ok()) {
+        let body = bytes(py, if opened.keeps_body { &body } else { &[] })?;
+        return Ok((status, headers, body, Some(PollAnswer::new(py, *opened)?)));
+    }
+    for (name, read) in READ_HEADERS {
+        if let Some(value) = sent.get(name) {
             headers.set_item(read, String::from_utf8_lossy(value.as_bytes()))?;
         }
     }
-    // Not PyBytes::new, which panics where there is no memory.
-    let body = PyBytes::new_with(py, response.body.len(), |bytes| {
-        bytes.copy_from_slice(&response.body);
+    Ok((status, headers, bytes(py, &body)?, None))
+}
+
+/// Not PyBytes::new, which panics where there is no memory.
+fn bytes<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, body.len(), |bytes| {
+        bytes.copy_from_slice(body);
         Ok(())
-    })?;
-    Ok((response.status, headers, body))
+    })
 }
 
 fn unconverted(endpoint: &str, error: &PyErr) -> PyErr {

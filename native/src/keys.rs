@@ -1,6 +1,9 @@
 //! Private keys and the verification of single signatures.
 
+use std::sync::Arc;
+
 use icws_core::key_file;
+use icws_core::principal;
 use icws_core::public_key::PublicKey;
 use icws_core::signing_key::{Scheme, SigningKey as Key};
 use pyo3::exceptions::PyValueError;
@@ -17,16 +20,23 @@ pub fn verify_signature(py: Python<'_>, public_key: &[u8], signature: &[u8], mes
 
 /// A private key: Ed25519, ECDSA on secp256k1 or on P-256. Its repr shows the public half only.
 #[pyclass(frozen, module = "appliance._native")]
-pub struct SigningKey {
-    key: Key,
-    public_key: Vec<u8>,
+pub struct SigningKey(pub(crate) Arc<KeyPair>);
+
+/// Both halves of a key, for any thread.
+pub(crate) struct KeyPair {
+    pub(crate) key: Key,
+    /// DER.
+    pub(crate) public_key: Vec<u8>,
+    /// What it signs for.
+    pub(crate) principal: Vec<u8>,
 }
 
 impl SigningKey {
     fn new(key: icws_core::Result<Key>) -> PyResult<Self> {
         let key = key.map_err(raise)?;
         let public_key = key.public_key().map_err(raise)?;
-        Ok(Self { key, public_key })
+        let principal = principal::self_authenticating(&public_key);
+        Ok(Self(Arc::new(KeyPair { key, public_key, principal })))
     }
 }
 
@@ -64,31 +74,30 @@ impl SigningKey {
 
     #[getter]
     fn scheme(&self) -> &'static str {
-        self.key.scheme().name()
+        self.0.key.scheme().name()
     }
 
     #[getter]
     fn public_key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.public_key)
+        PyBytes::new(py, &self.0.public_key)
     }
 
     /// 64 bytes, r and s for ECDSA over SHA-256.
     fn sign<'py>(&self, py: Python<'py>, message: &[u8]) -> Bound<'py, PyBytes> {
-        let signature = match self.key.scheme() {
-            Scheme::Ed25519 => self.key.sign(message),
-            Scheme::Secp256k1 | Scheme::Prime256v1 => py.detach(|| self.key.sign(message)),
+        let signature = match self.0.key.scheme() {
+            Scheme::Ed25519 => self.0.key.sign(message),
+            Scheme::Secp256k1 | Scheme::Prime256v1 => py.detach(|| self.0.key.sign(message)),
         };
         PyBytes::new(py, &signature)
     }
 
     /// PKCS#8 v1 as PEM. Secret.
     fn to_pem<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let pem = key_file::to_pem(&self.key).map_err(raise)?;
+        let pem = key_file::to_pem(&self.0.key).map_err(raise)?;
         Ok(PyBytes::new(py, pem.as_bytes()))
     }
 
     fn __repr__(&self) -> String {
-        let principal = icws_core::principal::self_authenticating(&self.public_key);
-        format!("<SigningKey {} of {}>", self.key.scheme().name(), icws_core::principal::to_text(&principal))
+        format!("<SigningKey {} of {}>", self.0.key.scheme().name(), principal::to_text(&self.0.principal))
     }
 }

@@ -8,6 +8,7 @@ mod errors;
 mod http;
 mod keys;
 mod messages;
+mod polls;
 mod queries;
 mod requests;
 mod trees;
@@ -33,7 +34,9 @@ mod _native {
     #[pymodule_export]
     use crate::messages::{CertifiedMessage, PollReply, PolledMessage, read_poll_reply_unverified};
     #[pymodule_export]
-    use crate::queries::{QueryReply, verify_query_reply};
+    use crate::polls::{Poll, PollAnswer, PollQueue};
+    #[pymodule_export]
+    use crate::queries::{KnownNodes, QueryReply, verify_query_reply};
     #[pymodule_export]
     use crate::requests::{Request, encode_content, encode_envelope, read_envelope_unverified};
     #[pymodule_export]

@@ -112,7 +112,7 @@ impl PolledMessage {
 
 #[pyclass(frozen, module = "appliance._native")]
 pub(crate) struct PollReply {
-    messages: Vec<Py<PolledMessage>>,
+    messages: Py<PyList>,
     is_end_of_queue: bool,
     is_whole: bool,
     time_ns: Option<u64>,
@@ -122,16 +122,21 @@ impl PollReply {
     pub(crate) fn new(py: Python<'_>, reply: poll::PollReply) -> PyResult<Self> {
         let is_whole = reply.is_whole();
         let message = |message| Py::new(py, PolledMessage::new(py, message));
-        let messages = reply.messages.into_iter().map(message).collect::<PyResult<_>>()?;
-        Ok(Self { messages, is_end_of_queue: reply.is_end_of_queue, is_whole, time_ns: reply.time_ns })
+        let messages = reply.messages.into_iter().map(message).collect::<PyResult<Vec<_>>>()?;
+        Ok(Self {
+            messages: PyList::new(py, messages)?.unbind(),
+            is_end_of_queue: reply.is_end_of_queue,
+            is_whole,
+            time_ns: reply.time_ns,
+        })
     }
 }
 
 #[pymethods]
 impl PollReply {
     #[getter]
-    fn messages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, &self.messages)
+    fn messages(&self, py: Python<'_>) -> Py<PyList> {
+        self.messages.clone_ref(py)
     }
 
     #[getter]

@@ -1,6 +1,7 @@
 //! Replies to queries, verified by the signatures of nodes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use icws_core::query_reply::{self, Outcome};
 use pyo3::exceptions::PyValueError;
@@ -21,9 +22,25 @@ pub fn verify_query_reply(
     max_age_ns: u64,
 ) -> PyResult<QueryReply> {
     let request_id = request_id.try_into().map_err(|_| PyValueError::new_err("a request id has 32 bytes"))?;
-    let node_keys = node_keys.iter().map(|(id, key)| (&**id, &**key)).collect();
+    let node_keys = decoded(&node_keys);
     let verify = || query_reply::verify_query_reply(body, request_id, &node_keys, now_ns, max_age_ns);
     py.detach(verify).map(QueryReply).map_err(raise)
+}
+
+fn decoded(keys: &BTreeMap<PyBackedBytes, PyBackedBytes>) -> query_reply::NodeKeys {
+    keys.iter().map(|(id, key)| (&**id, &**key)).collect()
+}
+
+/// Keys of nodes that are kept for many replies.
+#[pyclass(frozen, module = "appliance._native")]
+pub struct KnownNodes(pub(crate) Arc<query_reply::NodeKeys>);
+
+#[pymethods]
+impl KnownNodes {
+    #[new]
+    fn new(keys: BTreeMap<PyBackedBytes, PyBackedBytes>) -> Self {
+        Self(Arc::new(decoded(&keys)))
+    }
 }
 
 #[pyclass(frozen, module = "appliance._native")]

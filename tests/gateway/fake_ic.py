@@ -171,7 +171,9 @@ class FakeIc:
         self.before_submit: Callable[[Request], object] = nothing
         self.before_call: Callable[[], object] = nothing
 
-    async def query_until(self, canister_id, method, arg, read, *, signatures, timeout_s=None):
+    async def query_until(
+        self, canister_id, method, arg, read, *, signatures, timeout_s=None, queue=None, keeps_body=False
+    ):
         assert method == "ws_get_messages"
         problem: GatewayError | None = None
         for endpoint in self._rotated():

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
-from appliance.crypto import Request, decode_cbor, encode_cbor, encode_content, read_envelope_unverified
+from appliance.crypto import PollQueue, Request, decode_cbor, encode_cbor, encode_content, read_envelope_unverified
 from appliance.errors import UncertifiedReject
 from appliance.gateway.ic import Ic
 from appliance.ic.principal import Principal
@@ -43,6 +43,8 @@ class Keyless(Ic):
         *,
         signatures: QuerySignatures = UNSIGNED,
         timeout_s: float | None = None,
+        queue: PollQueue | None = None,
+        keeps_body: bool = False,
     ) -> T:
         """Unsigned."""
         outcome = self._replica.query(self._request(canister_id, method, arg), "flat")

@@ -33,6 +33,10 @@ class PagesAhead(Generic[T]):
     def __len__(self) -> int:
         return len(self._asked)
 
+    def __contains__(self, nonce: int) -> bool:
+        """Whether the page from a nonce on was asked for."""
+        return nonce in self._asked
+
     def learn(self, page: Page) -> None:
         """A page was taken: how many messages one has, and whether more wait than it had."""
         size = len(page.messages)
@@ -42,6 +46,8 @@ class PagesAhead(Generic[T]):
 
     def begin(self, nonce: int) -> None:
         """The page from ``nonce`` on is due. Ask for those behind it, and forget all others."""
+        if not self._is_long and not self._asked:
+            return
         behind = [nonce + page * self._size for page in range(1, AHEAD + 1)] if self._is_long else []
         for other in self._asked.keys() - {nonce, *behind}:
             self._asked.pop(other).cancel()

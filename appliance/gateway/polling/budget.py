@@ -97,9 +97,7 @@ class FairShare:
 
     def next_grant_s(self) -> float | None:
         """Seconds from the last ``grant`` until somebody may poll; None where nobody waits."""
-        if self._first() is None:
-            return None
-        return max(0.0, 1 - self._tokens) / self.rate
+        return max(0.0, 1 - self._tokens) / self.rate if self._waiting else None
 
     @property
     def waiting(self) -> int:
@@ -155,7 +153,7 @@ class PollBudget:
         self._shares.request(poller, share)
         turn = self._turns[poller] = asyncio.get_running_loop().create_future()
         if self._timer is None:  # else the next token is for whoever is first then, and comes no earlier
-            self._grant()
+            self._set_timer()  # there was no token just now
         try:
             await turn
         except asyncio.CancelledError:
@@ -193,5 +191,8 @@ class PollBudget:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._set_timer()
+
+    def _set_timer(self) -> None:
         if (wait_s := self._shares.next_grant_s()) is not None:
-            self._timer = loop.call_later(wait_s, self._grant)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._grant)

@@ -268,7 +268,8 @@ class Poller:
     @property
     def _follows(self) -> bool:
         """Whether what another node gets is enough here."""
-        return self._following.is_enough and not self._waiters and not self.is_paused
+        # Where nothing is shared it ends here: this is asked a few times for each poll.
+        return self._shared.is_followed and self._following.is_enough and not self._waiters and not self.is_paused
 
     @property
     def _asks_at_ns(self) -> int:

@@ -228,7 +228,7 @@ class QueuePosition:
         if not messages:
             return self._silence()
         # A page that begins with 1 lacks message 0 alone, which no other nonce shows.
-        if self._skips_beginning(ask) and messages[0].nonce > 1:
+        if self.zero_is_end and self._skips_beginning(ask) and messages[0].nonce > 1:
             return Ask(1, "rest")
         if self.is_checking and self._anchor and ask.purpose == "poll":
             return self._check(ask, page, passing)
@@ -261,7 +261,7 @@ class QueuePosition:
 
     def _skips_beginning(self, ask: Ask) -> bool:
         is_known = self.next_nonce == 1 or self._was_empty
-        return self.zero_is_end and ask.nonce == 0 and self.next_nonce <= 1 and is_known
+        return ask.nonce == 0 and self.next_nonce <= 1 and is_known
 
     def _check(self, ask: Ask, page: Page, passing: Missing | None) -> Decision:
         """Look for the anchor before anything is taken."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from appliance.crypto import CandidTypes, PollReply
+from appliance.crypto import CandidTypes, PollQueue, PollReply
 from appliance.errors import GatewayError, HoleInReply, MessageUnreadable, QueueTooLarge
 from appliance.gateway.ic import EndpointReply, Source
 from appliance.gateway.polling.ahead import PagesAhead
@@ -19,7 +19,8 @@ from appliance.ic.principal import Principal
 from appliance.protocol.session import Generation
 
 METHOD = "ws_get_messages"
-_ARG = CandidTypes("(record {nonce: nat64})")
+_ARG_BEFORE_NONCE = CandidTypes("(record {nonce: nat64})").encode({"nonce": 0})[:-8]
+"""The argument of a poll up to its last eight bytes, which are the nonce (little-endian)."""
 
 T = TypeVar("T")
 
@@ -78,13 +79,18 @@ class QueueReader:
         self._endpoints = 1
         self._refused = self._refusals = 0
         self._ahead = PagesAhead(self._ask_ahead, budget.spare)
+        self._queue: PollQueue | None = None
+        self._queue_by: object = ()
+        """The ``verified_by`` of the replies when the queue was made."""
 
     async def read(self, ask: Ask) -> tuple[Decision, PollReply]:
         """The page from a nonce on, judged. Where that is too large for a reply of the IC and every endpoint says so:
         from the next nonce on that is not. Raises GatewayError.
         """
-        if ask.purpose == "poll" and (answer := await self._read_ahead(ask)) is not None:
-            return answer
+        if ask.purpose == "poll":
+            self._ahead.begin(ask.nonce)
+            if ask.nonce in self._ahead and (answer := await self._read_ahead(ask)) is not None:
+                return answer
         try:
             answer = await self._ask(ask, self._judge)
         except GatewayError as error:
@@ -103,8 +109,7 @@ class QueueReader:
         return answer
 
     async def _read_ahead(self, ask: Ask) -> tuple[Decision, PollReply] | None:
-        """A page that was asked for ahead, where there is nothing odd about it. Asks for the next ones in any case."""
-        self._ahead.begin(ask.nonce)
+        """A page that was asked for ahead, where there is nothing odd about it."""
         if (found := await self._ahead.take(ask.nonce)) is None:
             return None
         poll, page = found
@@ -125,7 +130,7 @@ class QueueReader:
         poll = Poll(self._counters.polls, self._clock())
         signatures = self._replies.signatures
         arg, doubt = await self._source.reread(self._canister_id, METHOD, *answer, signatures=signatures)
-        page = await self._open_arg(arg, doubt)
+        page = await self._open(arg, doubt)
         poll.received_ns = self._clock()
         self.latest = poll
         return page
@@ -142,7 +147,7 @@ class QueueReader:
         while (nonce := search.next) is not None:
             self._budget.charge()
             try:
-                page = await self._ask(Ask(nonce, "rest"), self._open)
+                page = await self._ask(Ask(nonce, "rest"), _page)
             except GatewayError as error:
                 if not is_too_large(error):
                     raise
@@ -169,48 +174,52 @@ class QueueReader:
         """How many replies in a row reach every endpoint, or, where there is one, two of its replicas."""
         return max(2, self._endpoints)
 
-    async def _ask(self, ask: Ask, read: Callable[[Ask, EndpointReply], Awaitable[T]]) -> T:
+    def _ask(self, ask: Ask, read: "Read[T]") -> Awaitable[T]:
         poll = self.latest = self._begin()
         self._counters.probes += ask.purpose == "probe"
-        return await self._query(ask, poll, read)
+        return self._query(ask, poll, read)
 
     async def _ask_ahead(self, nonce: int) -> tuple[Poll, PollReply]:
         # Not charged: the turn in which its page is taken is. What is begun in vain is a few pages of a backlog.
         poll = self._begin()
-        return poll, await self._query(Ask(nonce), poll, self._open)
+        return poll, await self._query(Ask(nonce), poll, _page)
 
     def _begin(self) -> Poll:
         self._counters.polls += 1
         self.polls += 1
         return Poll(self._counters.polls, self._clock())
 
-    async def _query(self, ask: Ask, poll: Poll, read: Callable[[Ask, EndpointReply], Awaitable[T]]) -> T:
+    def _query(self, ask: Ask, poll: Poll, read: "Read[T]") -> Awaitable[T]:
+        """What ``read`` makes of the page. What it raises is the trouble of the endpoint, and the next one is asked."""
+
         async def received(reply: EndpointReply) -> T:
             poll.received_ns, self._endpoints = self._clock(), reply.endpoints
             if self.keeps_answers:
                 poll.answer = Answer(reply.query, reply.body)
-            return await read(ask, reply)
+            if reply.answer is not None:
+                return read(ask, self._replies.opened(reply.answer), reply)
+            return read(ask, await self._open(reply.arg, reply.doubt), reply)
 
-        return await self._source.query_until(
+        replies = self._replies
+        if replies.verified_by is not self._queue_by:
+            self._queue, self._queue_by = replies.queue(self._canister_id, self._generation), replies.verified_by
+        return self._source.query_until(
             self._canister_id,
             METHOD,
-            _ARG.encode({"nonce": ask.nonce}),
+            _ARG_BEFORE_NONCE + ask.nonce.to_bytes(8, "little"),
             received,
-            signatures=self._replies.signatures,
+            signatures=replies.signatures,
             timeout_s=self._timeout_s(),
+            queue=self._queue,
+            keeps_body=self.keeps_answers,
         )
 
-    async def _open(self, _ask: Ask, reply: EndpointReply) -> PollReply:
-        return await self._open_arg(reply.arg, reply.doubt)
-
-    async def _open_arg(self, arg: bytes, doubt: GatewayError | None) -> PollReply:
+    async def _open(self, arg: bytes, doubt: GatewayError | None) -> PollReply:
         if doubt is not None:
             self._replies.report(doubt, self._canister_id)
         return await self._replies.open(arg, self._canister_id, self._generation)
 
-    async def _judge(self, ask: Ask, reply: EndpointReply) -> tuple[Decision, PollReply]:
-        """Verify and judge a reply. What is raised is the trouble of its endpoint, and the next one is asked."""
-        page = await self._open(ask, reply)
+    def _judge(self, ask: Ask, page: PollReply, reply: EndpointReply) -> tuple[Decision, PollReply]:
         decision = self._position.judge(ask, page)
         if isinstance(decision, Missing):
             if (believed := self._claims.confirm(decision, reply.endpoint, reply.endpoints)) is not None:
@@ -224,6 +233,14 @@ class QueueReader:
         if isinstance(decision, Taken) and decision.lost:
             self._missed(decision.lost, hole.got)
         return decision
+
+
+Read: TypeAlias = Callable[[Ask, PollReply, EndpointReply], T]
+"""Makes something of a page that answers what was asked."""
+
+
+def _page(_ask: Ask, page: PollReply, _reply: EndpointReply) -> PollReply:
+    return page
 
 
 def _problem_of(hole: Missing, page: PollReply) -> GatewayError:

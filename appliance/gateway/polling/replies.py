@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from appliance.crypto import PollReply, Verifier, read_poll_reply_unverified
+from appliance.crypto import PollAnswer, PollQueue, PollReply, Verifier, read_poll_reply_unverified
 from appliance.errors import BadReply, CanisterRefused, GatewayError
 from appliance.gateway.recording.measurements import Counters
 from appliance.gateway.recording.recorder import Recorder
@@ -25,7 +25,8 @@ R = TypeVar("R", PollReply, PollReply | None)
 class Replies:
     """Turns the bytes of a reply into messages with ready frames. ``mode`` is ``verification.certificates``; what
     ``report`` finds is counted, and logged the first time of its kind. ``signatures`` says how those of nodes are
-    verified before. ``gateway`` is the principal that polls. ``verifier``, ``mode`` and ``signatures`` may be changed.
+    verified before. ``gateway`` is the principal that polls. ``verified_by`` has verifier, mode and signatures: another
+    object each time that `follow` changes them.
     """
 
     def __init__(
@@ -39,13 +40,34 @@ class Replies:
         clock: Callable[[], int] = time.time_ns,
         recorder: Recorder | None = None,
     ) -> None:
-        self.verifier = verifier
-        self.mode = mode
-        self.signatures = signatures
+        self.follow(verifier, mode, signatures)
         self._counters = counters
         self._gateway = gateway
         self._clock = clock
         self._recorder = recorder or Recorder()
+
+    def follow(self, verifier: Verifier, mode: Mode, signatures: QuerySignatures) -> None:
+        """Verify replies so from now on."""
+        self.verifier = verifier
+        self.mode = mode
+        self.signatures = signatures
+        self.verified_by = (verifier, mode, signatures)
+
+    def queue(self, canister_id: bytes, generation: Generation) -> PollQueue | None:
+        """The queue of a canister for who reads its replies as `open` does; None where nothing is verified."""
+        if self.mode == "off":
+            return None
+        max_age_ns = None if self.signatures.mode == "off" else self.signatures.max_age_ns
+        return PollQueue(
+            self.verifier, canister_id, generation=generation, gateway=self._gateway, max_age_ns=max_age_ns
+        )
+
+    def opened(self, answer: PollAnswer) -> PollReply:
+        """The page of a reply that was read elsewhere."""
+        page = answer.page
+        if page.messages:
+            self._recorder.latency.reply_verification.observe(answer.took_ns)
+        return page
 
     async def open(self, reply: bytes, canister_id: bytes, generation: Generation) -> PollReply:
         """Decode and verify; what is missing between messages is left to ``QueuePosition``.

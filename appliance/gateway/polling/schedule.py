@@ -50,6 +50,8 @@ class Pace:
         return self.quiet < ACTIVE_POLLS
 
     def _with(self, wait_s: float, quiet: int = 0) -> Self:
+        if wait_s == self.wait_s and quiet == self.quiet:
+            return self  # as for almost every poll of a canister whose messages flow
         return type(self)(self.polling, wait_s, quiet)
 
 

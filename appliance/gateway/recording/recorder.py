@@ -11,7 +11,7 @@ from appliance.gateway.recording.by_canister import MeasurementsByCanister
 from appliance.gateway.recording.measurements import Latencies
 from appliance.gateway.recording.timeline import ACCEPTED_ONLY, PollRecord, Timeline
 from appliance.gateway.recording.timelines import Timelines
-from appliance.gateway.recording.timestamps import of_call, of_frame
+from appliance.gateway.recording.timestamps import of_call
 from appliance.ic.principal import Principal
 from appliance.protocol.events import Call, Event, Relay
 
@@ -28,12 +28,12 @@ class RelayedCall(NamedTuple):
     sent_ns: int
 
 
-class HasFrame(Protocol):
+class Dated(Protocol):
     """A message of a canister."""
 
     @property
-    def frame(self) -> bytes:
-        """The complete WebSocket frame."""
+    def timestamp_ns(self) -> int:
+        """When the canister wrote it."""
 
 
 class TraceSink(Protocol):
@@ -121,15 +121,14 @@ class Recorder:
         self,
         canister_id: Principal,
         number: int,
-        messages: Sequence[HasFrame],
+        messages: Sequence[Dated],
         *,
         asked_ns: int,
         came_ns: int,
         now_ns: int,
     ) -> PollRecord:
         """Record a poll that returned new messages, which are delivered now."""
-        written_ns = of_frame(messages[0].frame)
-        if written_ns is not None:
+        if written_ns := messages[0].timestamp_ns:  # 0 where the content does not decode
             self.latency.canister_to_polled.observe(came_ns - written_ns)
             self.by_canister.of(canister_id).canister_to_polled.observe(came_ns - written_ns)
         if self.trace_sink is None:

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from appliance._native import HttpClient, HttpEndpoint
+from appliance.crypto import Poll, PollAnswer
 from appliance.errors import IcUnreachable
 
 __all__ = ["CONNECT_TIMEOUT_S", "Exchanges", "HttpEndpoint", "HttpResponse", "Read"]
 
 T = TypeVar("T")
-HttpResponse: TypeAlias = tuple[int, dict[str, str], bytes]
-"""Status; Content-Type, Location and Retry-After as far as they were sent; body."""
-Read: TypeAlias = Callable[[int, dict[str, str], bytes], T]
+HttpResponse: TypeAlias = tuple[int, dict[str, str], bytes, PollAnswer | None]
+"""Status; Content-Type, Location and Retry-After as far as they were sent; body; and what was read of it (`Poll`)."""
+Read: TypeAlias = Callable[[int, dict[str, str], bytes, PollAnswer | None], T]
 """Makes of a response what its request waits for, or raises."""
 
 CONNECT_TIMEOUT_S = 5.0
@@ -36,7 +37,14 @@ class Exchanges:
         self._loop.add_reader(self._client.fileno(), self._resolve)
 
     def run(
-        self, endpoint: HttpEndpoint, path: str, body: bytes | None, read: Read[T], *, max_reply: int, timeout_s: float
+        self,
+        endpoint: HttpEndpoint,
+        path: str,
+        body: bytes | Poll | None,
+        read: Read[T],
+        *,
+        max_reply: int,
+        timeout_s: float,
     ) -> "asyncio.Future[T]":
         """Send a request (POST with a body, GET without), and return the future of what ``read`` makes of the response.
 
@@ -45,7 +53,9 @@ class Exchanges:
         made.
         """
         number = self._client.begin(endpoint, path, body, max_reply, timeout_s)
-        exchange = self._waiting[number] = _Exchange(self, number, read, self._loop)
+        exchange = self._waiting[number] = _Exchange[T](loop=self._loop)
+        # Not by an __init__ of its own, which would be one more function for each request.
+        exchange.exchanges, exchange.number, exchange.read = self, number, read
         return exchange
 
     def cancelled(self, number: int) -> None:
@@ -86,15 +96,13 @@ class _Exchange(asyncio.Future[T]):
     would cost time for each of them.
     """
 
-    __slots__ = ("_exchanges", "_number", "read")
+    __slots__ = ("exchanges", "number", "read")
 
-    def __init__(self, exchanges: Exchanges, number: int, read: Read[T], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self.read = read
-        self._exchanges = exchanges
-        self._number = number
+    exchanges: Exchanges
+    number: int
+    read: Read[T]
 
     def cancel(self, msg: Any = None) -> bool:
         """Also ends the exchange."""
-        self._exchanges.cancelled(self._number)
+        self.exchanges.cancelled(self.number)
         return super().cancel(msg)

@@ -6,6 +6,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from appliance.crypto import PollAnswer
 from appliance.errors import IcRefused, IcUnreachable
 
 SHOWN_TEXT = 500  # characters of an error body that are kept
@@ -19,16 +20,26 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes
+    answer: PollAnswer | None = None
+    """What was read of it on its way."""
 
 
 def read_response(
-    url: str, status: int, headers: Mapping[str, str], body: bytes, *, clock: Callable[[], float] = time.time
+    url: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    answer: PollAnswer | None = None,
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> Reply:
     """The reply in a response of the endpoint ``url``. ``clock`` is seconds since 1970.
 
     Raises IcUnreachable for a status that means "try again", and IcRefused for another one that is not the IC's and for
     a text where the IC sends CBOR.
     """
+    if answer is not None:
+        return Reply(status, body, answer)
     if status in _ANSWERS:
         content_type = headers.get("Content-Type", "").strip().lower()
         if content_type.startswith("text/") and body:

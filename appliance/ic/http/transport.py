@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, Self
 
+from appliance.crypto import Poll
 from appliance.errors import IcUnreachable
 from appliance.ic.endpoints import Endpoint, Endpoints
 from appliance.ic.http.exchanges import Exchanges, HttpEndpoint, Read
@@ -25,10 +26,12 @@ class Transport(Protocol):
         """
 
     def send(
-        self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
+        self, endpoint: Endpoint, path: str, body: bytes | Poll | None = None, *, timeout_s: float | None = None
     ) -> Awaitable[Reply]:
-        """One request to one endpoint: POST with a body, GET without. Calling or awaiting it raises IcUnreachable,
-        IcRefused or ReplyTooLarge, and nothing else, whatever the endpoint sends.
+        """One request to one endpoint: POST with a body, GET without. The reply to a ``Poll`` may be read already.
+
+        Calling or awaiting it raises IcUnreachable, IcRefused or ReplyTooLarge, and nothing else, whatever the endpoint
+        sends.
         """
 
     def resting(self) -> list[Endpoint]:
@@ -143,7 +146,7 @@ class HttpTransport:
         endpoint.failed(str(error), self._monotonic_ns(), getattr(error, "retry_after_s", None))
 
     def send(
-        self, endpoint: Endpoint, path: str, body: bytes | None = None, *, timeout_s: float | None = None
+        self, endpoint: Endpoint, path: str, body: bytes | Poll | None = None, *, timeout_s: float | None = None
     ) -> Awaitable[Reply]:
         """As Transport.send."""
         way = self._ways.get(endpoint.url)

@@ -9,21 +9,23 @@ use std::time::Duration;
 use std::{io, process, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::completions::{Completion, Completions};
 use crate::dial::Dialer;
-use crate::endpoint::Endpoint;
-use crate::exchange::{Request, Response, exchange};
+use crate::endpoint::{Endpoint, Sender};
+use crate::exchange::{Later, Payload, Reading, Request, Response, exchange};
 use crate::failure::Failure;
 
 /// How long a connection may take after a response to be ready for the next request. It is until the rest of the
 /// request is written, for a server that answers before it has read everything.
 const SETTLES_WITHIN: Duration = Duration::from_secs(1);
-/// Threads for what would wait: each name that is being resolved has one (`names`), and a configuration names 16
-/// endpoints and a few proxies at most.
+/// Threads for names that are being resolved: each has one (`names`), and a configuration names 16 endpoints and a few
+/// proxies at most.
 const RESOLVERS: usize = 32;
+/// Threads for responses that take long to read. Others wait, and leave the cores to the rest of the process.
+const READERS: usize = 2;
 
 /// Why a client takes no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,7 @@ struct Shared {
     dialer: Dialer,
     completions: Completions,
     under_way: Mutex<UnderWay>,
+    readers: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -72,12 +75,13 @@ struct Open {
 impl Client {
     /// Starts the thread. `connect_timeout` is for a new connection with all that belongs to it.
     pub fn start(connect_timeout: Duration) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS).build()?;
+        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS + READERS).build()?;
         let handle = runtime.handle().clone();
         let shared = Arc::new(Shared {
             dialer: Dialer::new(connect_timeout),
             completions: Completions::new()?,
             under_way: Mutex::default(),
+            readers: Arc::new(Semaphore::new(READERS)),
         });
         let open = run(runtime)?;
         Ok(Self { shared, runtime: handle, process: process::id(), open: Mutex::new(Some(open)) })
@@ -183,17 +187,47 @@ impl Drop for Outcome {
 
 async fn carry_out(mut outcome: Outcome, request: Request) {
     let shared = Arc::clone(&outcome.shared);
-    let (result, sender) = match exchange(&shared.dialer, &request).await {
-        Ok((response, sender)) => (Ok(response), Some(sender)),
-        Err(failure) => (Err(failure), None),
-    };
-    outcome.result = Some(result);
-    drop(outcome); // now: nobody has to wait for the connection
-    if let Some(mut sender) = sender {
-        let ready = tokio::time::timeout(SETTLES_WITHIN, sender.ready()).await;
-        if matches!(ready, Ok(Ok(()))) {
-            request.endpoint.keep(sender);
+    match exchange(&shared.dialer, &request).await {
+        Ok((response, sender)) => {
+            outcome.result = Some(Ok(response));
+            match outcome.read(&request) {
+                None => drop(outcome), // now: nobody has to wait for the connection
+                Some(later) => drop(tokio::spawn(read_later(outcome, later))),
+            }
+            settle(&request.endpoint, sender).await;
         }
+        Err(failure) => outcome.result = Some(Err(failure)),
+    }
+}
+
+impl Outcome {
+    /// Reads a response, or returns what takes long.
+    fn read(&mut self, request: &Request) -> Option<Later> {
+        let (Payload::Question(question), Some(Ok(response))) = (&request.body, &mut self.result) else { return None };
+        match question.read(response)? {
+            Reading::Done(answer) => response.answer = Some(answer),
+            Reading::Later(later) => return Some(later),
+        }
+        None
+    }
+}
+
+async fn read_later(mut outcome: Outcome, later: Later) {
+    let turn = Arc::clone(&outcome.shared.readers).acquire_owned().await;
+    // The outcome goes with it, and is known when it is read, or as it came when that panics.
+    drop(tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        if let Some(Ok(response)) = &mut outcome.result {
+            response.answer = later(response);
+        }
+    }));
+}
+
+/// Keeps a connection, when it is ready for another request.
+async fn settle(endpoint: &Endpoint, mut sender: Sender) {
+    let ready = tokio::time::timeout(SETTLES_WITHIN, sender.ready()).await;
+    if matches!(ready, Ok(Ok(()))) {
+        endpoint.keep(sender);
     }
 }
 

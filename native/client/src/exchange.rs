@@ -1,5 +1,6 @@
 //! One request and its response.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,19 +15,54 @@ use crate::endpoint::{Endpoint, Sender};
 use crate::failure::Failure;
 
 /// A request: POST with a body, GET without.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     /// The endpoint that it is sent to.
     pub endpoint: Arc<Endpoint>,
     /// The path at the endpoint.
     pub path: String,
     /// CBOR.
-    pub body: Option<Bytes>,
+    pub body: Payload,
     /// The most bytes that the body of the response may have.
     pub limit: u64,
     /// For the whole exchange.
     pub timeout: Duration,
 }
+
+/// What a request sends.
+#[derive(Clone)]
+pub enum Payload {
+    /// Nothing.
+    None,
+    /// A body.
+    Body(Bytes),
+    /// A body that is written on the client's thread, and a response that is read on its threads.
+    Question(Arc<dyn Question>),
+}
+
+/// A request whose user wants its response read. Both methods are called on the client's thread, so that they must not
+/// take longer than some ten microseconds for each KiB.
+pub trait Question: Send + Sync {
+    /// The body, the same each time.
+    fn body(&self) -> Bytes;
+
+    /// Reads a response; None leaves it to the user as it came.
+    fn read(&self, response: &Response) -> Option<Reading>;
+}
+
+/// What comes of reading a response.
+pub enum Reading {
+    /// It was read.
+    Done(Answer),
+    /// It takes long, and is read on another thread.
+    Later(Later),
+}
+
+/// Reads a response on a thread of its own; None leaves it to the user.
+pub type Later = Box<dyn FnOnce(&Response) -> Option<Answer> + Send>;
+
+/// What was read, which its user knows the type of.
+pub type Answer = Box<dyn Any + Send>;
 
 /// A whole response.
 #[derive(Debug)]
@@ -37,6 +73,8 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Vec<u8>,
+    /// What was read of it.
+    pub answer: Option<Answer>,
 }
 
 /// Why an attempt on one connection failed.
@@ -73,7 +111,7 @@ async fn attempt(mut sender: Sender, request: &Request) -> Result<(Response, Sen
         .map_err(|error| Attempt { is_answered: error.is_parse(), failure: broken(error) })?;
     let (head, body) = response.into_parts();
     let body = read(body, request.limit).await.map_err(|failure| Attempt { failure, is_answered: true })?;
-    Ok((Response { status: head.status.as_u16(), headers: head.headers, body }, sender))
+    Ok((Response { status: head.status.as_u16(), headers: head.headers, body, answer: None }, sender))
 }
 
 fn encode(request: &Request) -> Result<hyper::Request<Full<Bytes>>, Failure> {
@@ -83,9 +121,14 @@ fn encode(request: &Request) -> Result<hyper::Request<Full<Bytes>>, Failure> {
     let target: Uri = target.parse().map_err(|error| Failure::Broken(format!("{error}")))?;
     let host =
         HeaderValue::from_str(&endpoint.address.authority).map_err(|error| Failure::Broken(error.to_string()))?;
-    let mut encoded = hyper::Request::new(Full::new(request.body.clone().unwrap_or_default()));
+    let (method, body) = match &request.body {
+        Payload::None => (Method::GET, Bytes::new()),
+        Payload::Body(body) => (Method::POST, body.clone()),
+        Payload::Question(question) => (Method::POST, question.body()),
+    };
+    let mut encoded = hyper::Request::new(Full::new(body));
     *encoded.uri_mut() = target;
-    *encoded.method_mut() = if request.body.is_some() { Method::POST } else { Method::GET };
+    *encoded.method_mut() = method;
     let headers = encoded.headers_mut();
     headers.insert(HOST, host);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor"));

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use icws_client::{Address, Client, Endpoint, Failure, Request, Response, Unusable};
+use icws_client::{Address, Client, Endpoint, Failure, Payload, Question, Reading, Request, Response, Unusable};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -51,7 +51,13 @@ fn respond(reader: &mut BufReader<TcpStream>, body: &str) {
 
 fn request(endpoint: &Arc<Endpoint>, body: Option<&'static [u8]>) -> Request {
     let endpoint = Arc::clone(endpoint);
-    Request { endpoint, path: "/path".to_owned(), body: body.map(Into::into), limit: 100, timeout: LONG }
+    Request {
+        endpoint,
+        path: "/path".to_owned(),
+        body: body.map_or(Payload::None, |body| Payload::Body(body.into())),
+        limit: 100,
+        timeout: LONG,
+    }
 }
 
 fn outcome(client: &Client, request: Request) -> Result<Response, Failure> {
@@ -184,4 +190,68 @@ fn connections_end_with_their_endpoint() {
     body_of(outcome(&client, request(&endpoint, None)));
     drop(endpoint);
     assert_eq!(reports.recv_timeout(LONG), Ok("end"));
+}
+
+/// Asks what an echo answers, and reads that so.
+struct Asked(fn(&Response) -> Option<Reading>);
+
+impl Question for Asked {
+    fn body(&self) -> bytes::Bytes {
+        "question".into()
+    }
+
+    fn read(&self, response: &Response) -> Option<Reading> {
+        (self.0)(response)
+    }
+}
+
+/// The body that came, and the answer if it was read.
+fn asked(read: fn(&Response) -> Option<Reading>) -> (Vec<u8>, Option<usize>) {
+    let endpoint = server(|_, mut reader| {
+        while let Some(line) = read_request(&mut reader) {
+            respond(&mut reader, &line);
+        }
+    });
+    let client = Client::start(LONG).unwrap();
+    for _ in 0..3 {
+        // Whatever reading does, the connection and the client go on.
+        outcome(&client, question(&endpoint, read)).unwrap();
+    }
+    let response = outcome(&client, question(&endpoint, read)).unwrap();
+    (response.body, response.answer.map(|answer| *answer.downcast::<usize>().unwrap()))
+}
+
+fn question(endpoint: &Arc<Endpoint>, read: fn(&Response) -> Option<Reading>) -> Request {
+    Request { body: Payload::Question(Arc::new(Asked(read))), ..request(endpoint, None) }
+}
+
+#[test]
+fn a_response_is_read_on_the_way() {
+    let (body, answer) = asked(|response| Some(Reading::Done(Box::new(response.body.len()))));
+    assert_eq!((&*body, answer), (&b"post /path http/1.1"[..], Some(body.len())));
+}
+
+#[test]
+fn what_takes_long_is_read_on_another_thread() {
+    let (body, answer) = asked(|_| {
+        let name = || thread::current().name().map(str::to_owned);
+        let first = name();
+        Some(Reading::Later(Box::new(move |response| {
+            assert_ne!(first, name());
+            Some(Box::new(response.body.len()))
+        })))
+    });
+    assert_eq!(answer, Some(body.len()));
+}
+
+#[test]
+fn what_is_not_read_comes_as_it_is() {
+    for read in [
+        (|_| None) as fn(&Response) -> Option<Reading>,
+        |_| Some(Reading::Later(Box::new(|_| None))),
+        |_| Some(Reading::Later(Box::new(|_| panic!("in a reader")))),
+        |_| panic!("on the client's thread"),
+    ] {
+        assert_eq!(asked(read), (b"post /path http/1.1".to_vec(), None));
+    }
 }

@@ -1,7 +1,6 @@
 //! The decoders, and what must hold whatever they are given: no panic, and the laws that are asserted here. Time and
 //! memory are limited by the drivers.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use icws_core::candid::{Interface, Types, decode_text, decode_untyped, encode_text};
@@ -148,7 +147,7 @@ pub fn poll_reply(input: &[u8]) {
 /// Replies to queries, signed by a node.
 pub fn query_reply(input: &[u8]) {
     let key = corpus::node_key().public_key().expect("a key");
-    let keys = BTreeMap::from([(corpus::NODE_ID, key.as_slice())]);
+    let keys = query_reply::NodeKeys::from_iter([(corpus::NODE_ID, key.as_slice())]);
     if let Ok(reply) = query_reply::verify_query_reply(input, &corpus::REQUEST_ID, &keys, 0, u64::MAX) {
         assert_eq!(reply.node_id, corpus::NODE_ID);
     }

@@ -125,8 +125,14 @@ class Node:
     # --- the IC (gateway.ic.Source and polling.replies.Replies) ---
 
     signatures = UNSIGNED
+    verified_by = None
 
-    async def query_until(self, canister_id, method, arg, read, *, signatures, timeout_s=None):
+    def queue(self, canister_id: bytes, generation: int) -> None:
+        return None
+
+    async def query_until(
+        self, canister_id, method, arg, read, *, signatures, timeout_s=None, queue=None, keeps_body=False
+    ):
         self.asked += 1
         if self.is_failing:
             raise Malformed("reply", "the way of this node to the IC is broken")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.crypto import PollAnswer
 from appliance.errors import IcUnreachable, ReplyTooLarge
 from appliance.ic.http import exchanges as module
 from appliance.ic.http.exchanges import Exchanges, HttpEndpoint, HttpResponse
@@ -31,8 +32,8 @@ async def exchanges() -> AsyncIterator[Exchanges]:
     made.close()
 
 
-def as_it_came(status: int, headers: dict[str, str], body: bytes) -> HttpResponse:
-    return status, headers, body
+def as_it_came(status: int, headers: dict[str, str], body: bytes, answer: PollAnswer | None) -> HttpResponse:
+    return status, headers, body, answer
 
 
 async def run(
@@ -79,7 +80,7 @@ async def test_each_request_gets_its_own_response(exchanges: Exchanges) -> None:
             bodies = [bytes([number]) * number * 100 for number in range(200)]
             requests = (run(exchanges, endpoint, f"/{number}", body) for number, body in enumerate(bodies))
             responses = await asyncio.gather(*requests)
-            assert [body for _, _, body in responses] == [
+            assert [body for _, _, body, _ in responses] == [
                 f"/{number}".encode() + body for number, body in enumerate(bodies)
             ]
 
@@ -87,7 +88,7 @@ async def test_each_request_gets_its_own_response(exchanges: Exchanges) -> None:
 async def test_only_the_headers_that_are_read_arrive(exchanges: Exchanges) -> None:
     head = b"HTTP/1.1 503 No\r\nRETRY-after: 7\r\nServer: x\r\nContent-Type: \xff\r\nContent-Length: 0\r\n\r\n"
     async with endpoint_that(sends(head)) as endpoint:
-        status, headers, body = await run(exchanges, endpoint)
+        status, headers, body, _ = await run(exchanges, endpoint)
     assert (status, headers, body) == (503, {"Content-Type": "\ufffd", "Retry-After": "7"}, b"")
 
 

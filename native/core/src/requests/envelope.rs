@@ -5,11 +5,12 @@ use std::ops::Range;
 
 use crate::certification::certificate::Verifier;
 use crate::encoding::cbor::{self, Budget, Value, map};
-use crate::encoding::request_id;
+use crate::encoding::request_id::{self, Hash};
 use crate::error::check_limit;
 use crate::requests::content::{Content, MAX_NONCE, Operation};
 use crate::requests::delegation::Chain;
 use crate::signatures::public_key::PublicKey;
+use crate::signatures::signing_key::SigningKey;
 use crate::{Error, Result, principal};
 
 /// The largest envelope: what a subnet takes as one ingress message.
@@ -82,6 +83,13 @@ pub fn read_frame_unverified(frame: &[u8]) -> Result<Request> {
     let envelope = Envelope::relayable(&value)?;
     let chain = Chain::decode(envelope.sender_pubkey.unwrap_or_default(), envelope.sender_delegation)?;
     Ok(envelope.request(request_id::hash_of_map(envelope.signed)?, &chain, raw))
+}
+
+/// A tagged envelope around the CBOR of a content with this request id, which a key signs. `public_key` is that of `key`
+/// in DER.
+pub fn sign(content: &[u8], request_id: &Hash, key: &SigningKey, public_key: &[u8]) -> Vec<u8> {
+    let signature = key.sign(&[SEPARATOR, request_id].concat());
+    encode(content, Some(public_key), Some(&signature), &[])
 }
 
 /// A tagged envelope around the CBOR of a content.

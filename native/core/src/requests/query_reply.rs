@@ -5,6 +5,7 @@
 //! of the nodes are in the certified state of the subnet.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use crate::encoding::cbor::{self, Budget, Value};
 use crate::encoding::request_id::{Hash, hash_of_fields, hash_of_map, hash_of_value, sha256};
@@ -21,8 +22,33 @@ const MAX_REPLY: usize = 4 << 20;
 /// A few fields, and the signatures of some nodes. Nobody must be made to build more.
 const BUDGET: Budget = Budget { depth: 4, items: 1_000 };
 
-/// The keys of the nodes of a subnet, DER, by the nodes' principals.
-pub type NodeKeys<'a> = BTreeMap<&'a [u8], &'a [u8]>;
+/// The keys of the nodes of a subnet, by the nodes' principals. Each is decoded when it is used first, and once.
+#[derive(Debug, Default)]
+pub struct NodeKeys(BTreeMap<Vec<u8>, NodeKey>);
+
+#[derive(Debug)]
+struct NodeKey {
+    der: Vec<u8>,
+    decoded: OnceLock<Result<PublicKey>>,
+}
+
+/// From principals and keys in DER.
+impl<'a> FromIterator<(&'a [u8], &'a [u8])> for NodeKeys {
+    fn from_iter<T: IntoIterator<Item = (&'a [u8], &'a [u8])>>(keys: T) -> Self {
+        let key = |der: &[u8]| NodeKey { der: der.to_vec(), decoded: OnceLock::new() };
+        Self(keys.into_iter().map(|(id, der)| (id.to_vec(), key(der))).collect())
+    }
+}
+
+impl NodeKey {
+    fn verify(&self, signature: &[u8], message: &[u8]) -> Result<()> {
+        match self.decoded.get_or_init(|| PublicKey::from_der(&self.der)) {
+            Ok(key @ PublicKey::Ed25519(_)) => key.verify(signature, message, None),
+            Ok(_) => Err(Error::key_unusable("a node has an Ed25519 key")),
+            Err(error) => Err(error.clone()),
+        }
+    }
+}
 
 /// What a node of the subnet signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,14 +84,14 @@ pub enum Outcome {
 pub fn verify_query_reply(
     body: &[u8],
     request_id: &[u8; 32],
-    node_keys: &NodeKeys<'_>,
+    node_keys: &NodeKeys,
     now_ns: u64,
     max_age_ns: u64,
 ) -> Result<QueryReply> {
     check_limit(WHAT, body.len(), MAX_REPLY, "bytes")?;
     let value = cbor::decode(WHAT, body, BUDGET)?;
     let (outcome, signed) = decode_outcome(&value)?;
-    let signatures = decode_signatures(&value, node_keys.len())?;
+    let signatures = decode_signatures(&value, node_keys.0.len())?;
     for signature in &signatures {
         signature.check_time(now_ns, max_age_ns)?;
         signature.verify(&signed, request_id, node_keys)?;
@@ -73,6 +99,12 @@ pub fn verify_query_reply(
     let oldest = signatures.into_iter().min_by_key(|signature| signature.timestamp_ns);
     let oldest = oldest.ok_or(Error::QuerySignatureMissing)?;
     Ok(QueryReply { outcome, signed_at_ns: oldest.timestamp_ns, node_id: oldest.node_id.to_vec() })
+}
+
+/// What such a body says, verifying nothing. Fails with [`Error::Malformed`] or [`Error::TooLarge`].
+pub fn read_query_reply_unverified(body: &[u8]) -> Result<Outcome> {
+    check_limit(WHAT, body.len(), MAX_REPLY, "bytes")?;
+    Ok(decode_outcome(&cbor::decode(WHAT, body, BUDGET)?)?.0)
 }
 
 /// The hashes of the fields that nodes sign of an answer. Fields nobody knows are not signed, and not returned.
@@ -146,18 +178,13 @@ impl NodeSignature<'_> {
         Ok(())
     }
 
-    fn verify(&self, signed: &Signed, request_id: &[u8], node_keys: &NodeKeys<'_>) -> Result<()> {
+    fn verify(&self, signed: &Signed, request_id: &[u8], node_keys: &NodeKeys) -> Result<()> {
         let node = || principal::to_text(self.node_id);
-        let key = node_keys.get(self.node_id).ok_or_else(|| Error::QuerySignatureUnknownNode(node()))?;
+        let key = node_keys.0.get(self.node_id).ok_or_else(|| Error::QuerySignatureUnknownNode(node()))?;
         let of_the_node =
             [("timestamp", hash_of_value(&Value::Unsigned(self.timestamp_ns))?), ("request_id", sha256(request_id))];
         let message = [SEPARATOR, &hash_of_fields(signed.iter().copied().chain(of_the_node))].concat();
-        let verdict = match PublicKey::from_der(key) {
-            Ok(key @ PublicKey::Ed25519(_)) => key.verify(self.signature, &message, None),
-            Ok(_) => Err(Error::key_unusable("a node has an Ed25519 key")),
-            Err(error) => Err(error),
-        };
-        verdict.map_err(|error| {
+        key.verify(self.signature, &message).map_err(|error| {
             let problem = match error {
                 Error::SignatureInvalid(problem) | Error::KeyUnusable(problem) => problem,
                 other => other.to_string(),

@@ -14,7 +14,7 @@ fn node_id(seed: u8) -> Vec<u8> {
     principal::self_authenticating(&node(seed).public_key().unwrap())
 }
 
-fn keys(seeds: &[u8]) -> NodeKeys<'static> {
+fn keys(seeds: &[u8]) -> NodeKeys {
     seeds.iter().map(|seed| (&*node_id(*seed).leak(), public_key(*seed))).collect()
 }
 
@@ -94,7 +94,7 @@ fn nobody_signed() {
     assert_eq!(verify(&body(&replied(), &[])).unwrap_err(), Error::QuerySignatureMissing);
     assert_eq!(verify(&cbor::encode(&map(replied()))).unwrap_err(), Error::QuerySignatureMissing);
     let unsigned = body(&replied(), &[(1, NOW)]);
-    let no_nodes = verify_query_reply(&unsigned, &REQUEST, &NodeKeys::new(), NOW, MAX_AGE);
+    let no_nodes = verify_query_reply(&unsigned, &REQUEST, &NodeKeys::default(), NOW, MAX_AGE);
     assert!(matches!(no_nodes, Err(Error::QuerySignatureUnknownNode(_))));
 }
 
@@ -115,11 +115,11 @@ fn a_signature_is_for_one_request_by_one_key() {
     let invalid = |result| matches!(result, Err(Error::QuerySignatureInvalid { .. }));
     assert!(invalid(verify_query_reply(&body, &[8; 32], &keys(&[1]), NOW, MAX_AGE)));
     let id = node_id(1);
-    let swapped = NodeKeys::from([(&*id, public_key(2))]);
+    let swapped = NodeKeys::from_iter([(&*id, public_key(2))]);
     assert!(invalid(verify_query_reply(&body, &REQUEST, &swapped, NOW, MAX_AGE)));
     let other = SigningKey::from_secret(Scheme::Secp256k1, &[1; 32]).unwrap().public_key().unwrap();
     for key in [&other[..], b"no key"] {
-        assert!(invalid(verify_query_reply(&body, &REQUEST, &NodeKeys::from([(&*id, key)]), NOW, MAX_AGE)));
+        assert!(invalid(verify_query_reply(&body, &REQUEST, &NodeKeys::from_iter([(&*id, key)]), NOW, MAX_AGE)));
     }
 }
 
