@@ -152,6 +152,20 @@ async def test_a_drain_gives_close_calls_more_of_the_budget_until_it_is_cancelle
         gate.set()
 
 
+async def test_a_stop_gives_close_calls_more_of_the_budget_too():
+    async with Bench(relay={"calls": 64}) as bench:
+        for _ in range(40):
+            await bench.opened()
+        gate, scheduler = asyncio.Event(), bench.gateway.budget.scheduler
+        bench.ic.before_call = gate.wait
+        bench.gateway.begin_stop()
+        for shell in bench.shells:
+            shell.lose()
+        await until(lambda: scheduler.under_way + scheduler.waiting == 40)
+        assert 20 < scheduler.under_way <= 32
+        gate.set()
+
+
 def test_a_drain_reports_everybody_within_its_deadline_although_each_call_takes_2_s():
     """With the part of the budget that close calls have otherwise, 60 of 200 would be reported."""
 

@@ -139,6 +139,19 @@ async def test_clients_wait_in_the_queue_until_it_opens():
             await until(lambda: not len(later))
 
 
+async def test_nobody_new_comes_while_memory_is_short():
+    async with served(limits={"memory": "16MiB"}) as it:
+        other = it.gateway.limits.holdings.hold(None)
+        for held, status in ((14 << 20, 503), (-(14 << 20), 101)):
+            other.add(held)
+            raw = await it.raw()
+            found, headers, _ = await raw.request("/")
+            assert found == status
+            assert ("retry-after" in headers) == (status == 503)
+            raw.close()
+        other.release()
+
+
 @pytest.mark.parametrize("turns", range(8))
 async def test_whoever_was_accepted_when_it_stops_gets_an_answer(turns):
     async with served(gateway={"close_timeout": "300ms"}) as it:  # the clients do not end their side
