@@ -72,7 +72,7 @@ async def test_several_keys_are_one_command_and_the_engine_does_not_learn_whose_
 async def test_an_engine_that_answers_too_late_is_asked_once_and_the_node_counts_alone() -> None:
     engine = MemoryEngine(Board())
     async with beating(engine, settings={"limit_timeout": "1ms", "limit_interval": "1ms"}) as it:
-        limits = limits_of(it)
+        limits = limits_of(it, rate="1/h")
         engine.stall()
         connected(limits)
         await until(lambda: limits.cluster.problem is not None)
@@ -82,7 +82,8 @@ async def test_an_engine_that_answers_too_late_is_asked_once_and_the_node_counts
         exceeded = limits.connection(ADDRESS)
         assert exceeded is not None
         assert not exceeded.at_all_nodes
-        for _ in range(20):
+        it.now += 10  # for longer than `limit_interval`
+        for _ in range(50):
             await asyncio.sleep(0)
         assert engine.made.count("spend") == 1, "no second command before the first is done"
         assert limits.cluster.counts == {"cluster": 1, "node": 3}
@@ -111,6 +112,18 @@ async def test_without_the_engine_a_node_counts_alone_and_keeps_nothing_for_late
         limits.connection("192.0.2.8")
         await told(it)
         assert len(engine.board.levels) == 1
+
+
+async def test_a_node_that_ends_does_not_wait_until_all_is_told() -> None:
+    async with asyncio.timeout(60):
+        async with beating(settings={"limit_timeout": "1s", "limit_interval": "1s"}) as it:
+            limits = limits_of(it)
+            connected(limits)
+            await told(it)
+            connected(limits)
+            assert len(limits.cluster) == 1
+        assert len(limits.cluster) == 0
+        assert limits.cluster.problem == "this node has left its cluster"
 
 
 async def test_an_engine_that_lies_makes_nobody_wait_for_more_than_nodes_can_have_used() -> None:
