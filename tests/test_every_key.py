@@ -26,7 +26,7 @@ from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import InvalidStatus
 
 from appliance.client import Connection, connect
-from appliance.config.limits import RateLimits
+from appliance.config.limits import ClusterRateLimit, RateLimits
 from appliance.config.problems import effect_of, field_at, keys_of
 from appliance.config.schema import Config, Log
 from appliance.config.source import Source, start
@@ -352,6 +352,11 @@ CASES = {
         for scope in RateLimits.model_fields
         for name, value in (("rate", "7/s"), ("burst", 7), ("mode", "shadow"))
     },
+    **{
+        f"rate_limits.{scope}.scope": Case("cluster", limit(scope, "scope"))
+        for scope, field in RateLimits.model_fields.items()
+        if isinstance(field.default, ClusterRateLimit)
+    },
     "rate_limits.bytes_per_connection.rate": Case("7KiB/s", limit("bytes_per_connection", "rate")),
     "rate_limits.bytes_per_connection.burst": Case("7MiB", limit("bytes_per_connection", "burst")),
     "unlisted_canisters": Case("allow", lambda it, _: opens(it, it.other)),
@@ -375,6 +380,9 @@ CASES = {
     "cluster.password_file": Case("other.pem", node(lambda it: it and it.settings.password_file), CLUSTER),
     "cluster.ca": Case("a.pem", node(lambda it: it and it.settings.ca), CLUSTER),
     "cluster.claim_timeout": Case("7ms", node(lambda it: it and it.settings.claim_timeout), CLUSTER),
+    "cluster.limit_timeout": Case("7ms", node(lambda it: it and it.settings.limit_timeout), CLUSTER),
+    "cluster.limit_interval": Case("7ms", node(lambda it: it and it.settings.limit_interval), CLUSTER),
+    "cluster.limit_keys": Case(700, node(lambda it: it and it.settings.limit_keys), CLUSTER),
     "cluster.claims": Case(5000, node(lambda it: it and it.settings.claims), CLUSTER),
     "cluster.timeout": Case("7s", node(lambda it: it and it.timeout_s), CLUSTER),
     "cluster.peer": Case("unix:/tmp/icws-peer.sock", node(lambda it: it and it.settings.peer), CLUSTER),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from appliance.cluster.limits.levels import Levels
 from appliance.cluster.shared.leases import Leases
 from appliance.gateway.nodes import Claim, Place
 
@@ -148,7 +149,7 @@ class GivenUp:
 BeatAnswer = Joined | OtherFacts | NameHeld | GivenUp
 
 
-class Engine(Leases, Protocol):
+class Engine(Leases, Levels, Protocol):
     """The engine of one cluster, as one node uses it. Unless said otherwise each method raises EngineAway, and takes as
     long as it takes: whoever cannot wait does not cancel it (``commands``), since that would cost a connection.
     """

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from appliance.errors import GatewayError
+from appliance.gateway.limits.cluster_rates import ClusterRates
 from appliance.gateway.nodes import Known, Place, Told
 from appliance.ic.principal import Principal
 
@@ -38,6 +39,10 @@ class LocalNode(Protocol):
     @property
     def sessions(self) -> int:
         """How many there are."""
+
+    @property
+    def rates(self) -> ClusterRates:
+        """Its rate limits, as far as other nodes count them, too."""
 
     @property
     def poll_budget(self) -> float:

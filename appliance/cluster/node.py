@@ -38,6 +38,7 @@ from appliance.cluster.engine import (
     NodeRecord,
     OtherFacts,
 )
+from appliance.cluster.limits.rates import Rates
 from appliance.cluster.local_node import LocalNode
 from appliance.cluster.registry.clients import field_of
 from appliance.cluster.registry.engine import ClusterEngine
@@ -95,9 +96,7 @@ class Node:
         """Times that this node was given up and noticed it."""
         self.others = 0
         """Living nodes beside this one, when last asked."""
-        self._engine = engine
-        self._facts = facts
-        self._info = info
+        self._engine, self._facts, self._info = engine, facts, info
         self._clock = clock
         self._monotonic = monotonic
         self._jitter = jitter
@@ -108,6 +107,7 @@ class Node:
         )
         self.polls = SharedPolls(self, engine, self._tasks, clock=monotonic)
         self.share = self.polls.share
+        self.rates = Rates(self, engine, self._tasks, monotonic=monotonic)
         self._wake_up = wake_up()
         self._gateway: LocalNode | None = None
         self._beats, self._replaces = 0, ""
@@ -162,6 +162,7 @@ class Node:
     def serve(self, gateway: LocalNode) -> None:
         """Nudge this gateway, and confirm its places, from now on."""
         self._gateway = self.polls.gateway = gateway
+        self.rates.serve(gateway.rates)
 
     def describe(self, *, draining: bool, revision: int, failing: str) -> None:
         """Say this of this node from the next heartbeat on (see NodeInfo)."""
@@ -214,6 +215,7 @@ class Node:
             self._confirmed_at, self._is_confirmed = None, False
             self.own.restart(self._known())
         self._doorbell.beat()
+        self.rates.joined()
         if self._confirmed_at is None or now - self._confirmed_at >= CONFIRM_S:
             self._confirmed_at = now
             await self._confirm()
@@ -224,8 +226,8 @@ class Node:
         await self.own.flush()
         if self._gateway is not None:
             await self.speaking.look(self._gateway, self.settings.give_up_after)
-        living = [each for each in await self._all() if each.silent_ms <= DEAD_MS]
-        self.others = sum(each.incarnation != self.incarnation for each in living)
+        living = {each.incarnation for each in await self._all() if each.silent_ms <= DEAD_MS}
+        self.others = len(living - {self.incarnation})
 
     def _next_beat(self) -> Beat:
         self._beats += 1
@@ -287,6 +289,7 @@ class Node:
             _log.warning("this node goes on without its cluster", cluster=self.cluster, cause=str(error))
         self._is_confirmed = False
         self._doorbell.clear()
+        self.rates.away(str(error))
         if (now := self._monotonic()) - self._pruned_at >= CONFIRM_S:  # with the engine, `_confirm` does
             self._pruned_at = now
             self._claiming.places.forget_others(set(self._held()), now)

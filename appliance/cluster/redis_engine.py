@@ -36,6 +36,8 @@ from appliance.cluster.engine import (
     OtherFacts,
     Release,
 )
+from appliance.cluster.limits.levels import Spent
+from appliance.cluster.limits.redis_levels import RedisLevels
 from appliance.cluster.redis_answers import answers, info_of, joined, place_key, word
 from appliance.cluster.registry.engine import KNOWN_MS
 from appliance.cluster.registry.redis_registry import RedisRegistry
@@ -73,6 +75,7 @@ class RedisEngine:
         self._release = self._redis.register_script(scripts.RELEASE)
         self._released = self._redis.register_script(scripts.RELEASED)
         self.registry = RedisRegistry(self._redis, self._prefix)
+        self._levels = RedisLevels(self._redis, self._prefix)
         self._leases = RedisLeases(self._redis, self._prefix, _login(url, settings, credentials, self._sentinel))
 
     async def connect(self) -> None:
@@ -197,6 +200,11 @@ class RedisEngine:
         """See Leases."""
         with answers():
             await self._leases.hear(heard)
+
+    async def spend(self, spent: Sequence[Spent]) -> Sequence[float]:
+        """See Levels."""
+        with answers():
+            return await self._levels.spend(spent)
 
     async def close(self) -> None:
         """See Engine."""

@@ -57,6 +57,14 @@ class Cluster(Section):
     claim_timeout: Annotated[Duration, Field(ge=0.001, le=5), Live()] = 0.02
     """Time that an opening message waits until the engine has confirmed that no other node used it. Then it goes on
     without."""
+    limit_timeout: Annotated[Duration, Field(ge=0.001, le=1), Live()] = 0.02
+    """Time for the engine to say what other nodes have used of the limits with ``scope: cluster``. Nobody waits for it;
+    a later answer is ignored, and meanwhile this node knows of its own clients only."""
+    limit_interval: Annotated[Duration, Field(ge=0.001, le=1), Live()] = 0.01
+    """Least time between two such questions. Each is about all clients that used a limit since the one before."""
+    limit_keys: Annotated[int, Field(ge=100, le=1_000_000), Live()] = 10_000
+    """Addresses, clients and canisters that wait to be told to the engine. What those beyond use of their limits is
+    counted by this node only."""
     timeout: Annotated[Duration, Field(ge=0.1, le=60), Restart()] = 3.0
     """Time for a connection to the engine and for a heartbeat. Then the engine counts as away."""
     request_timeout: Annotated[Duration, Field(ge=0.1, le=60), Live()] = 2.0
@@ -81,4 +89,5 @@ class Cluster(Section):
     """Time between two polls that a node makes itself of a canister that another one asks."""
     claims: Annotated[int, Field(ge=1000, le=10_000_000), Restart()] = 250_000
     """Openings and places that the supervisor of workers keeps as their engine, about 500 bytes each. Above, it is as
-    if the engine were away. Redis has a limit of its own."""
+    if the engine were away. It keeps as many counts of rate limits; above, the oldest makes room. Redis has a limit of
+    its own."""

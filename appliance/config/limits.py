@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from appliance.config.fields.effect import Live
 from appliance.config.fields.section import Section
 from appliance.config.fields.units import Bandwidth, Rate, Size, parse_size
-from appliance.config.fields.values import LimitMode
+from appliance.config.fields.values import LimitMode, LimitScope
 
 
 def _memory(value: str) -> str:
@@ -33,7 +33,14 @@ class RateLimit(Section):
     """``enforce`` refuses what exceeds the limit, ``shadow`` only counts it, ``off`` disables the limit."""
 
 
-class ConnectionLimit(RateLimit):
+class ClusterRateLimit(RateLimit):
+    """A rate limit that all nodes of a cluster can count together."""
+
+    scope: Annotated[LimitScope, Live()] = "node"
+    """``node``: each node, or worker, counts for itself. ``cluster``: all nodes together (scaling.md)."""
+
+
+class ConnectionLimit(ClusterRateLimit):
     """New connections per IP address (IPv6: per /64). Above this, HTTP 429 with ``Retry-After``."""
 
     rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 20.0
@@ -42,7 +49,7 @@ class ConnectionLimit(RateLimit):
     """Number at once after a pause."""
 
 
-class MessageLimit(RateLimit):
+class MessageLimit(ClusterRateLimit):
     """Messages per client. Above this, the session is closed (4108) with the time to wait in the reason."""
 
     rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 50.0
@@ -51,7 +58,7 @@ class MessageLimit(RateLimit):
     """Number at once after a pause."""
 
 
-class TlsHandshakeLimit(RateLimit):
+class TlsHandshakeLimit(ClusterRateLimit):
     """TLS handshakes per IP address (IPv6: per /64), of clients and not of trusted proxies. Above this, the socket is
     reset before its handshake begins: a handshake costs more than all that a client may do before it."""
 
@@ -71,7 +78,7 @@ class ControlRequestLimit(RateLimit):
     """Number at once after a pause."""
 
 
-class AddressFrameLimit(RateLimit):
+class AddressFrameLimit(ClusterRateLimit):
     """Frames of every kind per IP address (IPv6: per /64), pings and fragments included. Above this, the socket is
     closed (4108)."""
 
@@ -99,7 +106,7 @@ class BandwidthLimit(RateLimit):
     """Bytes at once after a pause."""
 
 
-class SharedMessageLimit(RateLimit):
+class SharedMessageLimit(ClusterRateLimit):
     """Messages of several sessions together. Above this, the session whose message is too much is closed (4108)."""
 
     rate: Annotated[Rate, Field(ge=1 / 3600, le=1_000_000), Live()] = 1000.0

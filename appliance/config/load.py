@@ -24,7 +24,7 @@ from appliance.config.fields.units import WRITTEN
 from appliance.config.fields.values import Misplaced, in_folder
 from appliance.config.files import Content, contents_of, with_absolute_paths
 from appliance.config.keys import labelled, path_text
-from appliance.config.overrides import Guarded, unused_variables, variable_path
+from appliance.config.overrides import Guarded, unused_variables, variable_path, without_cluster
 from appliance.config.problems import field_at, is_turned_off_by_null, problem_of, shown
 from appliance.config.schema import Config, Section
 from appliance.config.text.document import MAX_BYTES, Document, Path, decode, key_text, read_document, read_value
@@ -100,7 +100,8 @@ def load(
         contents_of(config),
         [*layers.warnings, *unused_variables(environment or {})],
     )
-    return replace(loaded, warnings=[*loaded.warnings, *guarded.warnings(config, loaded.place_of)])
+    found = [*guarded.warnings(config, loaded.place_of), *without_cluster(config, loaded.place_of)]
+    return replace(loaded, warnings=[*loaded.warnings, *found])
 
 
 def read_text(file: FilePath) -> str:

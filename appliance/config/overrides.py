@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.config.problems import keys_of
-from appliance.config.schema import Config
+from appliance.config.schema import Config, Section
 from appliance.config.text.document import Path
 from appliance.errors import ConfigProblem
 
@@ -63,6 +63,20 @@ class Guarded:
                 shown = value or "null"
                 problem = f"is {shown} by this: {_GUARDED[path]}"
                 yield ConfigProblem(place_of(name), name, problem)
+
+
+def without_cluster(config: Config, place_of: Callable[[str], str]) -> Iterator[ConfigProblem]:
+    """A warning for each limit that all nodes shall count together where there is one node only."""
+    if config.cluster is not None or config.gateway.workers != "1":
+        return
+    limits: list[tuple[str, Section]] = [("rate_limits", config.rate_limits)]
+    limits += [(f"canisters[{each.id}].rate_limits", each.rate_limits) for each in config.canisters if each.rate_limits]
+    for where, section in limits:
+        for name in type(section).model_fields:
+            if getattr(getattr(section, name), "scope", "node") == "cluster":
+                key = f"{where}.{name}.scope"
+                problem = "is cluster, but no cluster is configured and there is one worker: this node counts alone"
+                yield ConfigProblem(place_of(key), key, problem)
 
 
 def _at(written: Mapping[str, Any], path: Path) -> Any:

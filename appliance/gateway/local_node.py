@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from appliance.errors import GatewayError
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.journal.entry import entry_of, entry_of_known
+from appliance.gateway.limits.cluster_rates import ClusterRates
 from appliance.gateway.nodes import Known, Place, Told, place_of
 from appliance.gateway.peer import Peer
 from appliance.ic.principal import Principal
@@ -20,6 +21,11 @@ class LocalNode:
     def sessions(self) -> int:
         """Clients that have joined."""
         return len(self._gateway.hub)
+
+    @property
+    def rates(self) -> ClusterRates:
+        """What it has allowed of the rate limits that all nodes count."""
+        return self._gateway.limits.cluster
 
     @property
     def poll_budget(self) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from appliance.cluster.engine import Beat, BeatAnswer, ClaimAnswer, Entry, Held, NodeRecord, Release
+from appliance.cluster.limits.levels import Spent
 from appliance.cluster.local_engine.board import Board
 from appliance.cluster.shared.leases import Entries, Lease, Wanted
 from appliance.errors import EngineAway
@@ -125,6 +126,9 @@ class MemoryEngine:
         leases = self.board.leases
         read = lambda: leases.entries(queue, epoch, after, max_bytes=max_bytes, now_ms=self.board.now_ms)  # noqa: E731
         return await self.do("entries", read)
+
+    async def spend(self, spent: Sequence[Spent]) -> Sequence[float]:
+        return await self.do("spend", lambda: self.board.spend(spent))
 
     async def hear(self, heard: Callable[[bytes], None]) -> None:
         await self.do("hear", lambda: None)

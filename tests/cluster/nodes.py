@@ -12,6 +12,7 @@ from appliance.cluster.seal import Seal
 from appliance.config.cluster import Cluster
 from appliance.crypto import SigningKey
 from appliance.errors import GatewayError
+from appliance.gateway.limits.cluster_rates import ClusterRates
 from appliance.gateway.nodes import Claim, Known, Place, Told
 from appliance.ic.identity import KeyIdentity
 from appliance.ic.principal import Principal
@@ -58,6 +59,7 @@ class Local:
         self.to_tell: list[Known] = []
         self.gave_up: list[str] = []
         self.poll_budget = 200.0
+        self.rates = ClusterRates(lambda: NOW_NS)
 
     def nudge(self, canister_id: Principal) -> None:
         self.nudged.append(canister_id)

@@ -98,3 +98,21 @@ def test_a_variable_with_one_underscore_is_a_warning() -> None:
     problem = "sets nothing; did you mean ICWS_GATEWAY__LISTEN?"
     assert warnings("version: 1\n", variables) == [f"variable ICWS_GATEWAY_LISTEN: {problem}"]
     assert variable_path("ICWS_GATEWAY__LISTEN") == ("gateway", "listen")
+
+
+SHARED = "version: 1\nrate_limits:\n  connections_per_ip: {scope: cluster}\n"
+
+
+def test_a_limit_of_a_cluster_that_is_none_is_a_warning_with_its_place() -> None:
+    problem = "is cluster, but no cluster is configured and there is one worker: this node counts alone"
+    (found,) = load(None, text=SHARED, name="gateway.yaml").warnings
+    assert str(found) == f"gateway.yaml:3:31: rate_limits.connections_per_ip.scope: {problem}"
+    canister = "- id: bkyz2-fmaaa-aaaaa-qaaaq-cai\n  rate_limits: {messages_per_client: {scope: cluster}}\n"
+    own = f"version: 1\ncanisters:\n{canister}"
+    (found,) = load(None, text=own, name="gateway.yaml").warnings
+    assert str(found).startswith("gateway.yaml:4:46: canisters[bkyz2-fmaaa-aaaaa-qaaaq-cai].rate_limits.messages_per")
+
+
+@pytest.mark.parametrize("more", ["cluster: {url: redis://x}", "gateway: {workers: 2}", "gateway: {workers: auto}"])
+def test_a_limit_of_a_cluster_is_no_warning_where_there_is_one(more: str) -> None:
+    assert warnings(SHARED + more, {}) == []

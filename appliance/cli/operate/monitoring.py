@@ -15,6 +15,7 @@ from appliance.control.models import Audit, AuditEntry, Limit, Limits, Log, LogL
 _LIMIT_COLUMNS = [
     Column("LIMIT", min_width=19),
     Column("MODE"),
+    Column("BY", drop_priority=2),
     Column("RATE", align="right"),
     Column("BURST", align="right"),
     Column("KEYS", align="right", drop_priority=1),
@@ -34,7 +35,7 @@ _WAITING_COLUMNS = [
 def limits() -> None:
     """Show each rate limit with its counts since the start, and who has to wait now.
 
-    SHADOWED counts what a limit in mode shadow would have refused.
+    SHADOWED counts what a limit in mode shadow would have refused. BY is who counts: each node, or the whole cluster.
     """
     found = client().get(Limits, path_to("limits"))
     print_result(found, _limits_lines(found))
@@ -42,6 +43,8 @@ def limits() -> None:
 
 def _limits_lines(found: Limits) -> Iterator[str]:
     yield from table(_LIMIT_COLUMNS, map(_limit_row, found.items), max_width=terminal_width())
+    if found.problem is not None:
+        yield f"this node counts alone: {found.problem}"
     waiting = [
         [key.key, _limit_name(limit), duration(key.retry_after_s), number(key.times)]
         for limit in found.items
@@ -56,7 +59,7 @@ def _limits_lines(found: Limits) -> Iterator[str]:
 
 def _limit_row(limit: Limit) -> list[str]:
     counts = [limit.burst, limit.keys, limit.allowed, limit.limited, limit.shadowed]
-    return [_limit_name(limit), limit.mode, format_rate(limit.rate), *map(number, counts)]
+    return [_limit_name(limit), limit.mode, limit.counted_by, format_rate(limit.rate), *map(number, counts)]
 
 
 def _limit_name(limit: Limit) -> str:

@@ -30,6 +30,8 @@ from appliance.cluster.engine import (
     OtherFacts,
     Release,
 )
+from appliance.cluster.limits.level_board import LevelBoard
+from appliance.cluster.limits.levels import Spent
 from appliance.cluster.local_engine.registry_board import RegistryBoard
 from appliance.cluster.shared.lease_board import LeaseBoard
 from appliance.cluster.shared.leases import Entries, Lease, Wanted
@@ -44,8 +46,8 @@ SWEEP_MS = 5_000
 @dataclass
 class Board:
     """What an engine holds that has never lost anything; `flush` makes it one that may have. ``now_ms`` is its clock,
-    which its owner sets, and ``limit`` the most openings, places and clients that it holds together. ``keeps`` says
-    whether messages that passed are kept, for tests.
+    which its owner sets, and ``limit`` the most openings, places and clients that it holds together, and of
+    keys of rates. ``keeps`` says whether messages that passed are kept, for tests.
     """
 
     now_ms: int = 0
@@ -66,12 +68,14 @@ class Board:
     """What the engine makes of a message: which others, to whom."""
     doubted_until: tuple[int, int] | None = (0, FOREVER_MS)
     leases: LeaseBoard = field(default_factory=LeaseBoard)
+    levels: LevelBoard = field(init=False)
     hearers: list[Callable[[bytes], None]] = field(default_factory=list)
     _swept_ms: int = 0
 
     def __post_init__(self) -> None:
-        """Make the registry."""
+        """Make what has a bound, or looks at the rest."""
         self.registry = RegistryBoard(self)
+        self.levels = LevelBoard(self.limit)
 
     def __len__(self) -> int:
         """Openings, places and clients, also those that have expired since the last sweep."""
@@ -82,6 +86,7 @@ class Board:
         if self.now_ms - self._swept_ms < SWEEP_MS:
             return
         self._swept_ms = self.now_ms
+        self.levels.sweep(self.now_ms)
         self.openings = {key: value for key, value in self.openings.items() if value[1] > self.now_ms}
         self.places = {key: value for key, value in self.places.items() if value[1] > self.now_ms}
         if len(self) >= self.limit:  # what has ended is the first to go
@@ -105,6 +110,7 @@ class Board:
         self.registry.clear()
         self.facts = self.doubted_until = None
         self.leases = LeaseBoard()
+        self.levels = LevelBoard(self.limit)
         for each in (self.names, self.infos, self.unconfirmed, self.openings, self.places):
             each.clear()
 
@@ -267,6 +273,10 @@ class Board:
     def entries(self, queue: bytes, epoch: str, after: int, *, max_bytes: int) -> Entries:
         """See Leases."""
         return self.leases.entries(queue, epoch, after, max_bytes=max_bytes, now_ms=self.now_ms)
+
+    def spend(self, spent: Sequence[Spent]) -> Sequence[float]:
+        """See Levels."""
+        return self.levels.spend(spent, self.now_ms)
 
     def released(self, node: str, incarnation: str, place: Place) -> None:
         """See Engine."""

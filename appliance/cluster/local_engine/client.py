@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from appliance.cluster.engine import Beat, BeatAnswer, ClaimAnswer, Entry, Held, NodeRecord, Release
+from appliance.cluster.limits.levels import Spent
 from appliance.cluster.local_engine import frames
 from appliance.cluster.local_engine.encoding import methods, read_as
 from appliance.cluster.registry.engine import Owner, Page, Suspect
@@ -93,6 +94,10 @@ class LocalEngine:
     async def entries(self, queue: bytes, epoch: str, after: int, *, max_bytes: int) -> Entries:
         """See Leases."""
         return cast("Entries", await self.ask("entries", queue, epoch, after, max_bytes))
+
+    async def spend(self, spent: Sequence[Spent]) -> Sequence[float]:
+        """See Levels."""
+        return cast("Sequence[float]", await self.ask("spend", spent))
 
     async def hear(self, heard: Callable[[bytes], None]) -> None:
         """See Leases."""

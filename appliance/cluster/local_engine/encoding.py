@@ -18,6 +18,7 @@ from appliance.errors import Malformed
 
 METHODS = (
     *("beat", "leave", "nodes", "claim", "hold", "release", "released", "ring", "tell", "lease", "put", "entries"),
+    "spend",
     *("registry.write", "registry.suspects", "registry.give_up", "registry.clients", "registry.drop"),
     *("registry.tell", "registry.told", "registry.returned", "registry.holds"),
 )

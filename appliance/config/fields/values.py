@@ -28,6 +28,8 @@ Mode = Literal["enforce", "report", "off"]
 """Whether a message that fails verification is refused, only counted and logged, or not verified at all."""
 LimitMode = Literal["enforce", "shadow", "off"]
 """Whether excess is refused, only counted, or not limited at all."""
+LimitScope = Literal["node", "cluster"]
+"""Whether each node counts for itself, or all nodes of a cluster together."""
 
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"

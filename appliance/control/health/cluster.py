@@ -68,6 +68,10 @@ class Settings(Protocol):
     def requests(self) -> int:
         """The most requests to other nodes that are under way."""
 
+    @property
+    def limit_keys(self) -> int:
+        """The most keys of rate limits that the engine has to be told of."""
+
 
 class NodeInfo(Protocol):
     """What a node says of itself. Times are ns since 1970."""
@@ -235,6 +239,18 @@ class SharedPolls(Protocol):
         """Why some canister's polls are not shared any more, as a sentence."""
 
 
+class Rates(Protocol):
+    """The rate limits that all nodes count together (``cluster.limits.rates.Rates``)."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Commands by result."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why this node counts alone although it has joined, as a sentence."""
+
+
 class ClusterNode(Protocol):
     """A node in its cluster (``cluster.node.Node``)."""
 
@@ -266,6 +282,10 @@ class ClusterNode(Protocol):
     @property
     def polls(self) -> SharedPolls:
         """The polls that it shares with others."""
+
+    @property
+    def rates(self) -> Rates:
+        """The rate limits that it counts with others."""
 
     @property
     def contact(self) -> Contact:
@@ -318,4 +338,6 @@ def problem_of(node: ClusterNode) -> str | None:
         return f"this node goes on without its cluster: {node.contact.problem}"
     if node.bell_problem is not None:
         return f"nodes poll at their own pace, not when something is sent at another: {node.bell_problem}"
+    if node.rates.problem is not None:
+        return f"limits with scope cluster are counted by this node alone: {node.rates.problem}"
     return node.speaking.problem or node.polls.problem

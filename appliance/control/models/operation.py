@@ -82,6 +82,8 @@ class Limit(Answer):
     canister: str | None
     """The canister with this limit of its own, None for the general one."""
     canister_name: str | None
+    counted_by: Literal["node", "cluster"]
+    """Who counts it: each node for itself, or all nodes of the cluster together."""
     mode: Literal["off", "shadow", "enforce"]
     rate: float
     """Per second."""
@@ -101,6 +103,8 @@ class Limits(Answer):
     """All rate limits."""
 
     items: list[Limit]
+    problem: str | None
+    """Why this node counts alone now what all nodes shall count together; None where it does not."""
 
 
 class Plugin(Answer):

@@ -14,6 +14,7 @@ from appliance.control.observe.labels import (
     CANISTER,
     CLAIM,
     CODE,
+    COUNTED,
     DECISION,
     ENTRY,
     GENERATION,
@@ -37,6 +38,7 @@ from appliance.control.observe.labels import (
     STATE,
     STATUS,
     SUBJECT,
+    TOLD,
     TRIGGER,
     VERSION,
     Label,
@@ -291,6 +293,14 @@ POLLED_CANISTERS = _CLUSTER.gauge(
 ENTRIES = _CLUSTER.counter(
     "icws_cluster_entries_total", "Answers of canisters that nodes shared, by what became of them here.", ENTRY
 )
+LIMIT_EVENTS = _CLUSTER.counter(
+    "icws_cluster_limit_events_total", "What was allowed of rate limits with `scope: cluster`.", COUNTED
+)
+LIMIT_COMMANDS = _CLUSTER.counter(
+    "icws_cluster_limit_commands_total", "Commands that told the engine what was allowed of these limits.", TOLD
+)
+LIMIT_WAITING = _CLUSTER.gauge("icws_cluster_limit_keys", "Addresses, clients and canisters that it has to be told of.")
+LIMIT_WAITING_LIMIT = _CLUSTER.gauge("icws_cluster_limit_keys_limit", "The most of them, `cluster.limit_keys`.")
 
 REGISTRY = _CLUSTER.gauge(
     "icws_cluster_registry_bytes", "What the engine keeps of the clients of this node, so that others can speak for it."

@@ -8,6 +8,7 @@ from appliance.config.schema import Metrics as Settings
 from appliance.control.reload.outcome import Result
 from appliance.errors import error_classes
 from appliance.gateway.limits import holdings
+from appliance.gateway.limits.cluster_rates import Counted
 from appliance.gateway.limits.gcra import Decision, Mode
 from appliance.gateway.limits.rate_limits import Scope
 from appliance.gateway.sockets.refusals import REASONS
@@ -146,6 +147,19 @@ ENTRY = closed(
         *("written", "lost", "unshared", "taken", "gap", "trimmed", "dropped", "stale", "unread", "new epoch"),
         *("forged", "replayed", "unknown", "unverified", "ended"),
     ),
+    other=False,
+)
+COUNTED = closed(
+    "by",
+    "`cluster`: the other nodes know of them; `node`: by this one alone, since the engine is away or slow; `dropped`: "
+    "the same, because `cluster.limit_keys` wait",
+    get_args(Counted),
+    other=False,
+)
+TOLD = closed(
+    "result",
+    "`answered`; `late`: after `cluster.limit_timeout`; `failed`",
+    ("answered", "late", "failed"),
     other=False,
 )
 VERSION = Label("version", "the version of the gateway", None, 1)

@@ -266,6 +266,9 @@ class Collector(Readable):
         limits = self._gateway.limits
         for decided, number in limits.decisions().items():
             yield m.DECISIONS, decided, number
+        if self._node is not None:
+            yield from _by(m.LIMIT_EVENTS, labels.COUNTED, limits.cluster.counts)
+            yield m.LIMIT_WAITING, (), len(limits.cluster)
         for report in limits.reports():
             yield m.LIMITED_NOW, (report.scope,), report.limited
             yield m.LIMIT_KEYS, (report.scope,), report.remembered
@@ -348,6 +351,8 @@ def _cluster(node: ClusterNode) -> Iterator[Sample]:
     yield from _by(m.QUESTIONS, labels.QUESTION, node.answering.counts)
     yield from _by(m.POLLED_CANISTERS, labels.POLLED, node.polls.roles)
     yield from _by(m.ENTRIES, labels.ENTRY, node.polls.counts)
+    yield from _by(m.LIMIT_COMMANDS, labels.TOLD, node.rates.counts)
+    yield m.LIMIT_WAITING_LIMIT, (), node.settings.limit_keys
 
 
 def _reloads(counts: ReloadCounts) -> Iterator[Sample]:

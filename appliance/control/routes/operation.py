@@ -93,7 +93,10 @@ async def cancel_drain(control: Plane, note: Noted, canister: OfCanister = None)
 async def limits(control: Plane) -> Limits:
     """Every rate limit, and the clients limited by it now."""
     names = control.gateway.config.canister_names
-    return Limits(items=[_limit(report, names) for report in control.gateway.limits.reports()])
+    limits = control.gateway.limits
+    items = [_limit(report, names) for report in limits.reports()]
+    is_shared = any(item.counted_by == "cluster" for item in items)
+    return Limits(items=items, problem=limits.cluster.problem if is_shared else None)
 
 
 @router.view("/v1/plugins", "listPlugins")
@@ -144,6 +147,7 @@ def _limit(report: Report, names: Mapping[str, str]) -> Limit:
         scope=report.scope,
         canister=canister,
         canister_name=names.get(canister or ""),
+        counted_by="cluster" if report.is_shared else "node",
         mode=report.limit.mode,
         rate=report.limit.rate,
         burst=report.limit.burst,

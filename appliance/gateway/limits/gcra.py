@@ -63,10 +63,13 @@ class Limiter(Generic[Key]):
         self._counts: dict[Mode, list[int]] = {}
         self.forgotten = 0
         """Keys that were forgotten although they had used up something, because there were too many keys."""
+        self.is_shared = False
+        """Whether all nodes of a cluster count together."""
         self._free_at: OrderedDict[Key, int] = OrderedDict()
         self._throttled: OrderedDict[Key, int] = OrderedDict()
         self._remembered = remembered
         self._then, self._since_ns, self._speed = 0, now_ns, 0
+        self._most = 0
         self.follow(limit, now_ns=now_ns)
 
     def __len__(self) -> int:
@@ -86,6 +89,10 @@ class Limiter(Generic[Key]):
         self._slack = (limit.burst - 1) * UNIT
         self._count = self._counts.setdefault(limit.mode, [0, 0])
         self.is_off = limit.mode == "off"
+        # Limits of a single connection have no scope: a connection is at one node.
+        self.is_shared = getattr(limit, "scope", "node") == "cluster"
+        if not self.is_shared:
+            self._most = 0
         if limit.mode == "off":
             self._free_at.clear()
             self._throttled.clear()
@@ -111,6 +118,21 @@ class Limiter(Generic[Key]):
         self._free_at[key] = free_at + more + UNIT
         self._count[0] += events
         return 0
+
+    def learn(self, key: Key, used: float, *, most: float, now_ns: int) -> None:
+        """A key has used up so many events at all nodes, but no more than ``most``; or more, if that is known here."""
+        if self.is_off or not self.is_shared:
+            return
+        self._most = round(most * UNIT)
+        now = self._clock(now_ns)
+        free_at = now + min(round(used * UNIT), self._most)
+        before = self._free_at.get(key)
+        if before is None:
+            if len(self._free_at) >= self._remembered:
+                self._forget_one(now)
+            self._free_at[key] = free_at
+        elif before < free_at:
+            self._free_at[key] = free_at
 
     def forget(self, key: Key) -> None:
         """Forget a key that will not come again."""
@@ -143,7 +165,8 @@ class Limiter(Generic[Key]):
         if len(self._throttled) > MAX_THROTTLED:
             self._throttled.popitem(last=False)
         # After a reload with a smaller burst a key may have used up more than the new burst: it waits for that at most.
-        self._free_at[key] = free_at = min(free_at, now + self._slack + UNIT)
+        # It may also have used up a burst at each node that counts with this one, all at the same moment.
+        self._free_at[key] = free_at = min(free_at, now + max(self._most, self._slack + UNIT))
         return self._delay_ns(free_at, now, events)
 
     def _delay_ns(self, free_at: int, now: int, events: int = 1) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from appliance.config.fields.units import format_bandwidth, format_rate
 from appliance.config.schema import Config
 from appliance.errors import CanisterFull, PrincipalFull, RateLimited
+from appliance.gateway.limits.cluster_rates import ClusterRates
 from appliance.gateway.limits.gcra import Decision, Limiter, Mode, RateLimit, ThrottledKey
 from appliance.gateway.limits.holdings import Holdings
 from appliance.gateway.limits.memory import memory_limit
@@ -62,7 +63,7 @@ _EVERYBODY = "all"
 @dataclass(frozen=True, slots=True)
 class LimitExceeded:
     """An event above a limit. ``delay_ns`` is the time until it would be allowed, ``key`` whose event it was, as text,
-    and ``times`` how many events of this key were limited.
+    and ``times`` how many events of this key were limited. ``at_all_nodes``: those of other nodes counted, too.
     """
 
     scope: Scope
@@ -70,6 +71,7 @@ class LimitExceeded:
     limit: RateLimit
     key: str = ""
     times: int = 1
+    at_all_nodes: bool = False
 
     @property
     def is_enforced(self) -> bool:
@@ -84,7 +86,8 @@ class LimitExceeded:
     def error(self) -> RateLimited:
         """The error to close a connection with."""
         rate = format_bandwidth if self.scope == "bytes_per_connection" else format_rate
-        return RateLimited(_WHAT[self.scope], rate(self.limit.rate), self.limit.burst, self.delay_ns)
+        what = f"{_WHAT[self.scope]} at all nodes" if self.at_all_nodes else _WHAT[self.scope]
+        return RateLimited(what, rate(self.limit.rate), self.limit.burst, self.delay_ns)
 
     def record(self, timeline: Timeline, event_bus: EventBus, now_ns: int) -> None:
         """Write it to the timeline, and publish the first time, the second, the fourth, the eighth and so on.
@@ -120,6 +123,8 @@ class Report:
     decisions: dict[tuple[Decision, Mode], int]
     limited: int
     waiting: list[ThrottledKey[str]]
+    is_shared: bool
+    """Whether all nodes of the cluster count together."""
 
 
 class Limits:
@@ -135,6 +140,7 @@ class Limits:
         }
         self._messages: Limiter[ClientKey] = self._limiters["messages_per_client"]
         self._own: dict[Principal, Limiter[ClientKey]] = {}
+        self.cluster = ClusterRates(clock)
         self._config = config
         self.holdings = Holdings(config.limits, memory_limit(config.limits.memory))
         self._retired: Counter[tuple[Decision, Mode]] = Counter()
@@ -176,8 +182,12 @@ class Limits:
         for scope, limiter in self._received:
             key = connection if scope != "frames_per_ip" else network_of(address)
             number = size if scope == "bytes_per_connection" else frames
-            if number and key is not None and (delay_ns := limiter.take(key, now_ns, number)):
-                found.append(LimitExceeded(scope, delay_ns, limiter.limit, self._text_of(key), limiter.times(key)))
+            if not number or key is None:
+                continue
+            if delay_ns := limiter.take(key, now_ns, number):
+                found.append(self._exceeded(scope, limiter, key, delay_ns))
+            elif limiter.is_shared:
+                self.cluster.add(limiter, scope, key, number)
         return _strictest(found) if found else None
 
     def message(self, key: ClientKey) -> LimitExceeded | None:
@@ -211,10 +221,17 @@ class Limits:
         limiter = self._limiters[scope] if limiter is None else limiter  # an empty one is false
         if limiter.is_off or key is None:
             return None
-        delay_ns = limiter.take(key, self._clock(), events)
-        if not delay_ns:
-            return None
-        return LimitExceeded(scope, delay_ns, limiter.limit, self._text_of(key), limiter.times(key))
+        if delay_ns := limiter.take(key, self._clock(), events):
+            return self._exceeded(scope, limiter, key, delay_ns)
+        if limiter.is_shared:
+            self.cluster.add(limiter, scope, key, events)
+        return None
+
+    def _exceeded(self, scope: Scope, limiter: Limiter[Any], key: Any, delay_ns: int) -> LimitExceeded:
+        together = limiter.is_shared and self.cluster.problem is None
+        return LimitExceeded(
+            scope, delay_ns, limiter.limit, self._text_of(key), limiter.times(key), at_all_nodes=together
+        )
 
     def decisions(self) -> dict[tuple[Scope, Decision, Mode], int]:
         """Counts of decisions since the start, those of limits that are gone included: metrics must not fall."""
@@ -244,6 +261,7 @@ class Limits:
                 decisions=limiter.decisions,
                 limited=len(everybody),
                 waiting=[ThrottledKey(name(each.key), each.delay_ns, each.times) for each in longest],
+                is_shared=limiter.is_shared,
             )
 
         return [

@@ -20,6 +20,7 @@ from appliance.cluster.registry.clients import field_of
 from appliance.cluster.registry.evidence import Outcome
 from appliance.cluster.seal import Seal
 from appliance.errors import ClusterError, EngineAway, GatewayError, NodeNameTaken
+from appliance.gateway.limits.cluster_rates import ClusterRates
 from appliance.gateway.nodes import Claim, Known, Told
 from tests.cluster.board import Board, MemoryEngine
 from tests.cluster.nodes import CANISTER, GATEWAY, NOW_NS, Beating
@@ -168,6 +169,10 @@ class Process(Beating):
     # --- the gateway, as the node uses it ---------------------------------------------------------------------------
 
     sessions = 0
+
+    @property
+    def rates(self) -> ClusterRates:
+        return self.local.rates  # of the gateway that only remembers: nothing is limited here
 
     def nudge(self, canister_id: Any) -> None:
         pass

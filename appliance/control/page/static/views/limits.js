@@ -1,7 +1,7 @@
 /** Rate limits, and who runs into them. */
 
 import { get } from "../api.js";
-import { badge, make, twoLines } from "../dom.js";
+import { badge, byId, make, twoLines } from "../dom.js";
 import { canisterLabel, count, duration, pace } from "../format.js";
 import { Table } from "../table.js";
 
@@ -24,6 +24,7 @@ const limits = new Table("limit-table", {
   show: {
     scope: (limit) => twoLines(words(limit.scope), canisterLabel(limit)),
     mode: (limit) => badge(limit.mode, MODES[limit.mode]),
+    counted_by: (limit) => limit.counted_by,
     rate: (limit) => pace(limit.rate),
     burst: (limit) => count(limit.burst),
     keys: (limit) => count(limit.keys),
@@ -56,7 +57,10 @@ const limited = new Table("limited-table", {
 });
 
 export async function refresh() {
-  const { items } = await get("v1/limits");
+  const { items, problem } = await get("v1/limits");
+  const alone = byId("limits-problem");
+  alone.hidden = problem === null;
+  alone.textContent = problem === null ? "" : `This node counts alone: ${problem}`;
   limits.update(items);
   limited.update(items.flatMap(({ scope, waiting }) => waiting.map((each) => ({ ...each, scope }))));
 }

@@ -1,0 +1,1 @@
+"""Limits that all nodes of a cluster count together."""
