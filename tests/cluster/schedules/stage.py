@@ -25,9 +25,11 @@ from tests.cluster.schedules.wire import Wire, to_unix
 EngineKind = Literal["redis-server", "valkey-server", "sentinels"]
 GENERATIONS: tuple[Generation, ...] = ("v0", "v1", "v2")
 CALL_S = 1.0
-PATIENCE_S = 180.0
+PATIENCE_S = 300.0
 """For one condition: what takes longer hangs. Nothing depends on how much shorter it is."""
 LOOK_S = 0.05
+ENGINE_TIMEOUT = "10s"
+"""``cluster.timeout``: a node that loses the engine because the machine is busy gives nobody up."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ class Stage:
                 "url": self.engine.url,
                 "node": name,
                 "peer": f"unix:/proc/self/cwd/{name}.sock",
+                "timeout": ENGINE_TIMEOUT,
                 "give_up_after": "5s",
                 "share_polls": self._settings.share_polls,
                 "audit_interval": "5s",
