@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from tests.cluster.schedules.clients import UNDER_WAY
 from tests.cluster.schedules.oracle import CUT, GIVEN_UP, STANDS_STILL
 from tests.cluster.schedules.sentinels import Sentinels
 from tests.cluster.schedules.stage import GENERATIONS, EngineKind, Stage
@@ -15,6 +16,8 @@ Run = Callable[[Stage], Awaitable[None]]
 Struck = Literal["node", "canisters", "engine", "engine's wires", "peers' wires"]
 ROUNDS = 3
 """Messages that each client hears again while a fault goes on that is none to them."""
+MINUTE = 60
+"""Blocks of the network: one has two messages of a client at most (``clients.UNDER_WAY``)."""
 RETURNED = "this node was given up by the others, and begins anew"
 """In the log of a node."""
 
@@ -134,6 +137,18 @@ async def engine_killed(stage: Stage) -> None:
     stage.engine.server.kill()
     await stage.away(*stage.nodes.values())
     await stage.rounds(ROUNDS)
+    await stage.newcomer()
+    await stage.engine.start_again()
+    await stage.joined(*stage.nodes.values())
+
+
+@_fault("engine")
+async def engine_away_for_a_minute(stage: Stage) -> None:
+    """The engine is killed, and starts when a minute of calls has passed."""
+    stage.engine.server.kill()
+    await stage.away(*stage.nodes.values())
+    for _ in range(MINUTE):
+        await stage.rounds(UNDER_WAY)
     await stage.newcomer()
     await stage.engine.start_again()
     await stage.joined(*stage.nodes.values())
