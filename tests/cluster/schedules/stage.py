@@ -135,12 +135,16 @@ class Stage:
     @asynccontextmanager
     async def harming(self, node: NodeProcess, *codes: int) -> AsyncIterator[None]:
         """Sessions at this node may end with these codes, and its canisters may be told of clients that it has."""
-        self._may_end[node.name].update(codes)
+        self.allow(node.name, *codes)
         node.is_harmed = True
         try:
             yield
         finally:
             node.is_harmed = False
+
+    def allow(self, node: str, *codes: int) -> None:
+        """Sessions at this node may end with these codes."""
+        self._may_end[node].update(codes)
 
     def openings_at(self, node: NodeProcess) -> list[tuple[Generation, Opening]]:
         """What the canisters have of clients of this node."""
