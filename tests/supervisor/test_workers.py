@@ -67,10 +67,7 @@ async def _a_copy_while_the_engine_is_away(place: Workplace, stack: AsyncExitSta
     """The supervisor stands still: messages flow, and the times that the IC certifies tell what is a copy."""
     first, second = (await place.workers()).items
     with stopped(place.process.pid):
-        for log in ("worker=1", "worker=2"):
-            async with asyncio.timeout(PATIENCE_S):
-                while not any("goes on without its cluster" in line and log in line for line in place.log):  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+        await _without_engine(place)
         with stopped(second.pid):
             victim = await stack.enter_async_context(player(place.network("v2")))
             sent = keeping(victim)
@@ -82,6 +79,14 @@ async def _a_copy_while_the_engine_is_away(place: Workplace, stack: AsyncExitSta
             await thief.replay(place.network("v2"), sent[0])
         assert (thief.received, thief.code) == ([], OpeningOutdated.close_code)
         await says(victim)
+
+
+async def _without_engine(place: Workplace) -> None:
+    """Both workers know that they have none."""
+    for log in ("worker=1", "worker=2"):
+        async with asyncio.timeout(PATIENCE_S):
+            while not any("goes on without its cluster" in line and log in line for line in place.log):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
 
 async def come(url: str) -> int | None:
@@ -169,6 +174,41 @@ async def test_a_worker_that_is_killed_is_started_again_and_its_clients_are_told
 
 def _lives(pid: int | None) -> bool:
     return Path(f"/proc/{pid}").exists()
+
+
+async def test_a_key_of_v0_that_moved_outlives_the_earlier_session_without_the_engine_and_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path) as at, working(at) as place, AsyncExitStack() as stack:
+        first, second = (await place.workers()).items
+        network, key = place.network("v0"), SigningKey.generate("ed25519")
+        with stopped(second.pid):
+            before = await stack.enter_async_context(playing(network, key=key))
+        with stopped(place.process.pid):
+            await _without_engine(place)
+            with stopped(first.pid):
+                after = await stack.enter_async_context(playing(network, key=key))
+            await before.socket.close()
+            await says(after)
+        # The first worker tells nobody before it may believe the engine, and then that the place is not its own.
+        await _has_told(place, 1)
+        await says(after)
+        with stopped(second.pid):
+            last = await stack.enter_async_context(playing(network, key=key))
+        # The next process of the second worker finds its client in the journal.
+        os.kill(second.pid or 0, signal.SIGKILL)
+        await place.until(lambda found: found.items[1].starts == 2 and found.items[1].state == "ready")
+        await _has_told(place, 2)
+        await says(last)
+        assert not at.canisters["v0"].left
+
+
+async def _has_told(place: Workplace, worker: int) -> None:
+    """A worker has no close calls left to make."""
+    calls = f'icws_late_close_calls{{worker="{worker}"}}'
+    async with asyncio.timeout(PATIENCE_S):
+        while (await place.status()).departing or await place.metric(calls):  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.05)
 
 
 async def _a_client_of_v0_moves(place: Workplace, stack: AsyncExitStack) -> None:

@@ -13,8 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, UnixConnector
 from redis.asyncio import Redis
 
+from appliance.crypto import SigningKey
 from appliance.errors import NodeGivenUp
 from appliance.ic.key_file import create_identity
 from appliance.localnet.net import Localnet
@@ -64,7 +66,7 @@ class Street:
         file.write_text(
             f"gateway: {{listen: '127.0.0.1:0', identity: identity.pem, journal: {name}.journal}}\n"
             f"network: {{url: '{self.net.url}', root_key: fetch}}\ncontrol: {{listen: null, history: null}}\n"
-            f"verification: {{max_query_age: 1h}}\nplugins: []\n"
+            f"verification: {{max_query_age: 1h}}\nplugins: []\nmetrics: {{listen: 'unix:{self._metrics(name)}'}}\n"
             f"cluster: {{url: '{self.engine.url}', node: {name}, peer: 'unix:{self.folder / name}.sock', "
             f"give_up_after: 5s, claim_timeout: 2s}}\n"
             f"canisters:\n{listed}\n"
@@ -95,6 +97,17 @@ class Street:
                 )
                 for each in GENERATIONS
             ]
+
+    async def late_close_calls(self, name: str) -> float:
+        """How many clients of its earlier process a node has yet to report."""
+        connector = UnixConnector(str(self._metrics(name)))
+        async with ClientSession(connector=connector) as session, session.get("http://node/metrics") as reply:
+            lines = (await reply.text()).splitlines()
+        (found,) = [line for line in lines if line.startswith("icws_late_close_calls ")]
+        return float(found.rpartition(" ")[2])
+
+    def _metrics(self, name: str) -> Path:
+        return self.folder / f"{name}.metrics"
 
     def left(self) -> dict[str, int]:
         return {each: canister.left.total() for each, canister in self.canisters.items()}
@@ -147,6 +160,26 @@ async def test_a_node_that_is_killed_and_one_that_stands_still(tmp_path: Path, e
             await says([*back, *clients[0], *clients[2]])
             assert street.left() == {"v0": 2, "v1": 2, "v2": 2}
             assert set(street.asked()) == {1}, "a canister was told of a client twice"
+
+
+@pytest.mark.timeout(400)
+async def test_a_client_that_came_back_elsewhere_outlives_the_journal_of_the_node_that_was_killed(
+    tmp_path: Path, engine: RedisServer
+) -> None:
+    async with Localnet() as net, AsyncExitStack() as stack:
+        street = Street(tmp_path, net, engine)
+        killed, url = await stack.enter_async_context(street.node("a"))
+        _, other = await stack.enter_async_context(street.node("b"))
+        network: Any = SimpleNamespace(localnet=net, canister_id=street.ids["v0"], generation="v0")
+        key = SigningKey.generate("ed25519")
+        await stack.enter_async_context(playing(network, url=f"{url}/v0", key=key))
+        killed.kill()
+        client = await stack.enter_async_context(playing(network, url=f"{other}/v0", key=key))
+        await stack.enter_async_context(street.node("a"))
+        while await street.late_close_calls("a"):
+            await says([client])
+        await says([client])
+        assert not street.left()["v0"]
 
 
 async def says(clients: list[Player]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.cluster.schedules.faults import FAULTS
+from tests.cluster.schedules.nodes import NodeEnded
 from tests.cluster.schedules.oracle import Tally
 from tests.cluster.schedules.schedule import Schedule
 from tests.cluster.schedules.stage import Stage, stage_of
@@ -45,6 +46,10 @@ async def run(schedule: Schedule, release: Path | None = None) -> Outcome:
                         await _together([FAULTS[fault].run(stage) for fault in group])
                         await stage.rounds(1)
                     await stage.finish()
+            except NodeEnded as error:
+                is_refused = release is not None and "have the schema" in str(error)
+                stage.check(is_refused, f"the run itself failed: {error!r}")
+                print(f"two releases: {error}")
             except Exception as error:  # whatever it is, the other schedules are to be run
                 stage.problems.append(f"the run itself failed: {error!r}")
             outcome.problems = stage.problems

@@ -59,5 +59,5 @@ def _run(name: str, release: Path | None) -> Outcome:
     outcome = asyncio.run(run(schedule(name), release))
     verdict = outcome.problems[0] if outcome.problems else "ok"
     took = f"{time.monotonic() - began:5.1f} s"
-    print(f"{took}  {outcome.sessions} sessions  {name:30}  {verdict[:300]}", flush=True)
+    print(f"{took}  {outcome.sessions} sessions  {outcome.messages}  {name:30}  {verdict[:300]}", flush=True)
     return outcome

@@ -25,9 +25,11 @@ from tests.cluster.schedules.wire import Wire, to_unix
 EngineKind = Literal["redis-server", "valkey-server", "sentinels"]
 GENERATIONS: tuple[Generation, ...] = ("v0", "v1", "v2")
 CALL_S = 1.0
-PATIENCE_S = 180.0
+PATIENCE_S = 300.0
 """For one condition: what takes longer hangs. Nothing depends on how much shorter it is."""
 LOOK_S = 0.05
+ENGINE_TIMEOUT = "10s"
+"""``cluster.timeout``: a node that loses the engine because the machine is busy gives nobody up."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,16 @@ class Stage:
     @asynccontextmanager
     async def harming(self, node: NodeProcess, *codes: int) -> AsyncIterator[None]:
         """Sessions at this node may end with these codes, and its canisters may be told of clients that it has."""
-        self._may_end[node.name].update(codes)
+        self.allow(node.name, *codes)
         node.is_harmed = True
         try:
             yield
         finally:
             node.is_harmed = False
+
+    def allow(self, node: str, *codes: int) -> None:
+        """Sessions at this node may end with these codes."""
+        self._may_end[node].update(codes)
 
     def openings_at(self, node: NodeProcess) -> list[tuple[Generation, Opening]]:
         """What the canisters have of clients of this node."""
@@ -241,6 +247,7 @@ class Stage:
                 "url": self.engine.url,
                 "node": name,
                 "peer": f"unix:/proc/self/cwd/{name}.sock",
+                "timeout": ENGINE_TIMEOUT,
                 "give_up_after": "5s",
                 "share_polls": self._settings.share_polls,
                 "audit_interval": "5s",

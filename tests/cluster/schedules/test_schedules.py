@@ -9,7 +9,7 @@ from tests.cluster.schedules.report import NAME, PAGE, table, with_table
 from tests.cluster.schedules.schedule import Schedule, names, schedule
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_everything_arrives_once_and_in_order_or_the_client_is_told() -> None:
     slice_ = Schedule("slice", (("killed", "engine_half_open_to_one"), ("engine_killed",)), "always")
     outcome = await run(slice_)
