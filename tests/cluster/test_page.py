@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from appliance.cluster.commands import Commands
 from appliance.cluster.engine import Beat
+from appliance.cluster.limits.levels import Spent
 from appliance.cluster.redis_engine import RedisEngine
 from appliance.cluster.registry.engine import Owner, Page
 from appliance.cluster.shared.leases import Wanted
@@ -27,10 +28,11 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_sections_of_the_page_are_valid() -> None:
-    workers, nodes = (Config.model_validate(yaml.safe_load(each)) for each in blocks("yaml"))
+    workers, nodes, limits = (Config.model_validate(yaml.safe_load(each)) for each in blocks("yaml"))
     assert workers.gateway.workers == "auto"
     assert nodes.cluster is not None
     assert nodes.cluster.node == "a"
+    assert limits.rate_limits.connections_per_ip.scope == "cluster"
 
 
 async def test_a_user_with_the_rules_of_the_page_may_do_all_that_a_node_does(tmp_path: Path) -> None:
@@ -54,6 +56,7 @@ async def test_a_user_with_the_rules_of_the_page_may_do_all_that_a_node_does(tmp
         await listens(engine)
         await registers(engine)
         await shares(engine)
+        assert await engine.spend([Spent(b"x", 1.0, 3)]) == [3]
         await engine.leave("a", "0" * 16)
         await engine.close()
 

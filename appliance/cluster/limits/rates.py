@@ -60,6 +60,8 @@ class Rates:
         self._served = local
         if self._node.contact.state == "joined":
             self.joined()
+        else:
+            self.away(self._node.contact.problem or "")
 
     def joined(self) -> None:
         """The engine answers."""
@@ -74,9 +76,9 @@ class Rates:
 
     def away(self, problem: str) -> None:
         """The engine does not answer: this node counts alone."""
-        if self.local is not None:
-            self.local.close(problem)
-            self.local = None
+        self.local = None
+        if self._served is not None:
+            self._served.close(problem)
 
     @property
     def problem(self) -> str | None:

@@ -30,12 +30,25 @@ async def test_every_limit_and_who_has_to_wait(icws: Icws):
     text = (await icws("limits")).stdout
     heading, *rows = (line.split() for line in text.partition("WHO HAS TO WAIT")[0].splitlines() if line)
     limits = {row[0]: row for row in rows}
-    assert heading == ["LIMIT", "MODE", "RATE", "BURST", "KEYS", "ALLOWED", "LIMITED", "SHADOWED"]
-    assert limits["connections_per_ip"][1:4] == ["shadow", "1/h", "1"]
-    assert limits["messages_per_client"][1:4] == ["enforce", "1/h", "2"]
-    assert int(limits["messages_per_client"][6]) > 0
+    assert heading == ["LIMIT", "MODE", "BY", "RATE", "BURST", "KEYS", "ALLOWED", "LIMITED", "SHADOWED"]
+    assert limits["connections_per_ip"][1:5] == ["shadow", "node", "1/h", "1"]
+    assert limits["messages_per_client"][1:5] == ["enforce", "node", "1/h", "2"]
+    assert int(limits["messages_per_client"][7]) > 0
     assert client.rpartition("_")[0] in text.split("WHO HAS TO WAIT")[1]
     assert {item["scope"] for item in (await icws.json("limits"))["items"]} == set(limits)
+
+
+async def test_a_limit_of_the_whole_cluster_says_who_counts_it_and_why_this_node_does_so_alone(icws: Icws):
+    shared = "rate_limits: {messages_total: {mode: enforce, scope: cluster}}\n"
+    icws.plane.file.write_text(icws.plane.file.read_text() + shared)
+    await icws("reload")
+    lines = await icws.lines("limits")
+    assert next(line.split()[:3] for line in lines if line.startswith("messages_total")) == [
+        "messages_total",
+        "enforce",
+        "cluster",
+    ]
+    assert "this node counts alone: no cluster is configured" in lines
 
 
 async def test_those_that_are_loaded_and_what_went_wrong(icws: Icws):

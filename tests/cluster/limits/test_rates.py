@@ -114,6 +114,19 @@ async def test_without_the_engine_a_node_counts_alone_and_keeps_nothing_for_late
         assert len(engine.board.levels) == 1
 
 
+async def test_a_node_that_starts_without_the_engine_says_why_it_counts_alone() -> None:
+    engine = MemoryEngine(Board())
+    engine.is_away = True
+    async with beating(engine, settings=PATIENT) as it:
+        limits = limits_of(it)
+        assert limits.cluster.problem == it.node.contact.problem
+        await it.beat()
+        assert limits.cluster.problem == it.node.contact.problem
+        engine.is_away = False
+        await it.beat()
+        assert limits.cluster.problem is None
+
+
 async def test_a_node_that_ends_does_not_wait_until_all_is_told() -> None:
     async with asyncio.timeout(60):
         async with beating(settings={"limit_timeout": "1s", "limit_interval": "1s"}) as it:
