@@ -65,6 +65,7 @@ class RedisEngine:
         url = parse_engine_url(settings.url or "")
         self._prefix = f"icws:{settings.name}:"
         self._doubt = self._prefix + "doubt"
+        self._server: bytes | None = None
         credentials = _Credentials(url.user, read_password)
         self._sentinel, self._redis = _client(url, settings, credentials)
         self._beat = self._redis.register_script(scripts.BEAT)
@@ -104,8 +105,9 @@ class RedisEngine:
         with answers():
             answer = await self._beat(self._keys_of(beat.node), args)
             match answer:
-                case [b"joined", int(was_known), int(engine_ms)]:
-                    return Joined(bool(was_known), engine_ms)
+                case [b"joined", int(was_known), int(engine_ms), bytes(server)]:
+                    is_same, self._server = self._server in {None, server}, server
+                    return Joined(bool(was_known) and is_same, engine_ms)
                 case [b"given"]:
                     return GivenUp()
                 case [b"facts", bytes(theirs)]:

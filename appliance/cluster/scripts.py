@@ -5,7 +5,8 @@ while it makes its close call (SINCE: ms since 1970, by the clock of the engine)
 for a while that the session has ended: whoever asks who has the place finds nobody. The key of a node holds its
 incarnation and the number of its last heartbeat. The key ``doubt`` holds until when claims are doubted (ms since 1970,
 by the clock of the engine): an engine that has lost what it held has no such key, and is known by that. The hash
-``unconfirmed`` has the incarnation of each node that has a heartbeat and has not confirmed its places so far.
+``unconfirmed`` has the incarnation of each node that has a heartbeat and has not confirmed its places so far, and the
+key ``server`` the name of the process of Redis that had the last heartbeat.
 """
 
 BEAT = """
@@ -25,6 +26,16 @@ if before and before ~= ARGV[3] then
   doubt = math.max(doubt, at + ARGV[9])
   redis.call('HSET', ARGV[11] .. 'past', ARGV[2], redis.call('HGET', KEYS[3], ARGV[2]))
 end
+-- Another server than the one that held all this may lack the end of it: it took over from that, or has read it from
+-- a disk.
+local server, one = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), ARGV[11] .. 'server'
+local last = redis.call('GET', one)
+if server and last ~= server then
+  if last then doubt = math.max(doubt, ms + ARGV[9]) end
+  redis.call('SET', one, server, 'PX', ARGV[10])
+else
+  redis.call('PEXPIRE', one, ARGV[10])
+end
 redis.call('SET', KEYS[4], string.format('%.0f', doubt), 'PX', ARGV[10])
 redis.call('HSET', KEYS[3], ARGV[2], string.format('%.0f', ms) .. '|' .. ARGV[3] .. '|' .. ARGV[6])
 local unconfirmed = ARGV[11] .. 'unconfirmed'
@@ -34,7 +45,7 @@ else
   redis.call('HSET', unconfirmed, ARGV[2], ARGV[3])
   redis.call('PEXPIRE', unconfirmed, ARGV[10])
 end
-return {'joined', is_own and 1 or 0, ms}
+return {'joined', is_own and 1 or 0, ms, server or ''}
 """
 """Keys: facts, node, nodes, doubt. Arguments: facts, name, incarnation, value, the value that may be replaced, info, ms
 that the name is held, ms that claims are doubted because of this node, ms where more is unknown, ms that ``doubt`` is

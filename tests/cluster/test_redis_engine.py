@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -190,6 +190,28 @@ async def test_an_engine_that_lost_what_it_held_doubts_until_all_openings_of_bef
         assert await engine.claim("a", "0" * 16, claim(b"s" * 32), now_ns=NOW_NS, since_ms=SENT_MS) == "granted"
         await engine.beat(beat("b", doubt_ms=60_000))
         assert await engine.claim("a", "0" * 16, claim(b"t" * 32), now_ns=NOW_NS, since_ms=SENT_MS) == "doubted"
+
+
+async def test_another_server_with_what_the_last_one_held_may_have_lost_the_end_of_it(tmp_path: Path):
+    with redis_server(tmp_path) as server:
+        async with engine_at(server.url) as engine, Redis.from_url(server.url) as raw:
+            await engine.beat(beat("a"))
+            await engine.beat(beat("b", incarnation="b" * 16))
+            await raw.set("icws:main:doubt", "1700000000000")
+            assert (await engine.beat(beat("a", 2))).was_known
+            assert await engine.claim("a", "0" * 16, claim(), now_ns=NOW_NS, since_ms=SENT_MS) == "granted"
+            await raw.save()
+            server.kill()
+            server.start()  # as after a failover: its address is the same
+            while True:
+                with suppress(EngineAway):  # the connections to the last one are lost
+                    await engine.connect()
+                    break
+            assert not (await engine.beat(beat("a", 3))).was_known
+            assert await engine.claim("a", "0" * 16, claim(b"s" * 32), now_ns=NOW_NS, since_ms=SENT_MS) == "doubted"
+            assert (await engine.beat(beat("a", 4))).was_known
+            async with engine_at(server.url) as other:
+                assert (await other.beat(beat("b", 2, incarnation="b" * 16))).was_known
 
 
 async def test_a_node_that_is_silent_or_was_killed_is_a_reason_to_doubt(server: RedisServer):

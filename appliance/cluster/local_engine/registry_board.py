@@ -139,6 +139,8 @@ class RegistryBoard:
             if entry is None or entry[:16] != owner.incarnation.encode():
                 return "taken"
             if self.given.get(owner.incarnation) != "given":
+                if by is not None:
+                    self._give_back(node, incarnation, owner, key, place)
                 return "taken"
         elif by is None and self.told_.get((owner.node, key), ("", 0))[1] > earlier_ms:
             return "taken"
@@ -162,6 +164,14 @@ class RegistryBoard:
             self.known.pop((owner.node, key), None)
             self.telling[owner.node, key] = incarnation, node, board.now_ms, entry
         return "free"
+
+    def _give_back(self, node: str, incarnation: str, owner: Owner, key: bytes, place: Place) -> None:
+        """A node did not hear that it might tell, and now the owner does it."""
+        *_, entry = self.telling.pop((owner.node, key))
+        self.known.setdefault((owner.node, key), entry)
+        held = self.board.holder(place)
+        if held is not None and (held[0], *held[2:]) == ("closing", incarnation, node):
+            del self.board.places[place]
 
     def told(self, node: str, incarnation: str, owner: Owner, key: bytes, place: Place, *, is_told: bool) -> None:
         """See Registry."""

@@ -105,7 +105,18 @@ else
 end
 if owner ~= node then
   if not entry or string.sub(entry, 1, 16) ~= process then return 'taken' end
-  if redis.call('GET', prefix .. 'given:' .. process) ~= 'given' then return 'taken' end
+  if redis.call('GET', prefix .. 'given:' .. process) ~= 'given' then
+    if by then  -- this node did not hear that it might tell, and now the owner does it
+      redis.call('HDEL', telling, field)
+      redis.call('HSETNX', known, field, entry)
+      redis.call('PEXPIRE', known, ARGV[9])
+      if KEYS[1] then
+        local state, at, holder, name = place_of(KEYS[1])
+        if state == 'c' and holder == incarnation and name == node then redis.call('DEL', KEYS[1]) end
+      end
+    end
+    return 'taken'
+  end
 elseif not by then
   local since = string.match(redis.call('HGET', told, field) or '', ':(%d+)$')
   if since and tonumber(since) > tonumber(ARGV[10]) then return 'taken' end

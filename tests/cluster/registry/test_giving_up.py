@@ -510,6 +510,28 @@ async def test_a_question_whose_answer_was_lost_is_answered_when_it_is_asked_aga
         assert not it.board.registry.telling
 
 
+@pytest.mark.parametrize("generation", ["v0", "v1", "v2"])
+async def test_what_a_node_did_not_hear_that_it_might_tell_is_told_by_the_node_that_returned(generation):
+    async with house("a", "b") as it:
+        known, teller = client(1, generation), it.nodes["b"]
+        await it.opens("a", known)
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        (due,) = teller.local.to_tell
+        teller.engine.is_mute = True
+        assert await teller.node.may_tell(due) == "unknown"
+        teller.engine.is_mute = False
+        returned = it.nodes["a"]
+        await returned.beat()  # its session is ended, since it may be told of just now
+        returned.local.places.clear()
+        for _ in range(2):
+            await returned.beat()
+        its_own = known._replace(node="a", incarnation=due.incarnation)
+        assert await returned.node.may_tell(its_own) == "unknown"
+        assert await teller.node.may_tell(due) == "taken"
+        assert await returned.node.may_tell(its_own) == "free"
+
+
 async def test_the_end_of_one_close_call_does_not_let_go_of_the_place_during_the_next():
     """Clients of two nodes that died, with one place: two sessions of a principal."""
     async with house("a", "b", "c", "d") as it:

@@ -3,8 +3,9 @@ between them; driven by a seed. What must hold is asserted whenever a canister i
 end, when all faults are over.
 
 Some things are left out, because nobody can know of them, and docs/scaling.md says so: a client that comes to a node
-which has lost the engine within the last ``SILENT_MS`` or has not had it yet, and one that comes to a node without the
-engine while its close call is under way elsewhere.
+which has lost the engine within the last ``SILENT_MS`` or has not had it yet, one that comes to a node without the
+engine while its close call is under way elsewhere, one that comes to two nodes at the same moment, a node that stands
+still in the middle of a close call, and a key of v0 that left no trace (``Session.has_no_trace``).
 """
 
 import asyncio
@@ -108,22 +109,30 @@ class FaultyEngine(MemoryEngine):
                 late(answer)
 
 
+def group_of(known: Known) -> tuple[str, bytes]:
+    """What a canister may know only one session of."""
+    return known.generation, known.place.group or known.client_key
+
+
 @dataclass(eq=False)
 class Session:
     """``is_told``: a canister was told, by another node than the one that has it, that its client left."""
 
     known: Known
     process: "Process"
+    opened: float
     closes: int = 0
     is_told: bool = False
+    has_no_trace: bool = False
+    """Opened without the engine, with a key of v0, at a process that was given up and did not know it: if that ends
+    before it does, what others told of an earlier session of the key looks like the end of this one."""
     is_excused: bool = False
     """A process ended during its close call, or before the heartbeat with which it tells the engine that it made one:
     nobody knows whether it was made."""
 
     @property
     def group(self) -> tuple[str, bytes]:
-        known = self.known
-        return known.generation, known.place.group or known.client_key
+        return group_of(self.known)
 
 
 @dataclass(eq=False)
@@ -306,7 +315,7 @@ class World:
         number = self.number()
         key = b"k%d" % who if generation == "v0" else b"key %d" % number
         known = Known(GATEWAY, CANISTER, generation, key, f"{generation} {who}", b"p%d" % who, b"close " + key)
-        session = Session(known, process)
+        session = Session(known, process, self.now)
         if any(each.group == session.group for each in process.own_sessions.values()):
             return
         at, joined_as, _ = self.board.infos.get(node.name, (0, "", None))
@@ -314,6 +323,8 @@ class World:
         is_unknown = joined_as != node.incarnation or self.board.now_ms - at <= SILENT_MS
         if is_out and (is_unknown or self._is_being_closed(session)):
             return  # nobody can know of it
+        if any(each.group == session.group and each.opened == self.now for each in self.every):
+            return  # which of two sessions is the later one is known to within moments only
         if not await self._waits(process, session):
             return
         request_id = b"" if generation == "v0" else number.to_bytes(32, "big")
@@ -326,6 +337,8 @@ class World:
         if node.claims["unknown"] > unknown and self._is_being_closed(session):
             del engine.delayed[delayed:]  # nor is it claimed: it would hold the place for a session that never was
             return  # as above
+        is_given = self.board.registry.given.get(node.incarnation) == "given"
+        session.has_no_trace = generation == "v0" and is_out and is_given
         node.know(known)
         self.every.append(session)
         self.open[session.group] = session
@@ -347,7 +360,7 @@ class World:
     def _is_being_closed(self, session: Session) -> bool:
         """Whether a close call that ends it is under way."""
         return any(
-            each.ticks is not None and Session(each.known, process).group == session.group
+            each.ticks is not None and group_of(each.known) == session.group
             for process in self.processes.values()
             for each in process.due
         )
@@ -355,7 +368,7 @@ class World:
     async def _waits(self, process: Process, session: Session) -> bool:
         """Whoever comes back waits for the close call of its earlier session here."""
         for each in list(process.due):
-            if Session(each.known, process).group != session.group:
+            if group_of(each.known) != session.group:
                 continue
             if each.ticks is not None or not each.is_late:
                 return False
@@ -392,15 +405,15 @@ class World:
             due.is_late = True
         return holding
 
-    async def close_calls(self, process: Process) -> None:
+    async def close_calls(self, process: Process, *, begins: bool = True) -> None:
         for due in list(process.due):
-            group = Session(due.known, process).group
+            group = group_of(due.known)
             if due.ticks is None and any(
-                each.ticks is not None and Session(each.known, process).group == group for each in process.due
+                each.ticks is not None and group_of(each.known) == group for each in process.due
             ):
                 continue  # one after the other
             if due.ticks is None:
-                if await self._may_close(process, due) == "free":
+                if begins and await self._may_close(process, due) == "free":
                     due.ticks = self.chance.randint(0, 3)
             elif due.ticks > 0:
                 due.ticks -= 1
@@ -421,7 +434,7 @@ class World:
         self.counts["told of another's" if due.is_foreign else "told"] += 1
         self.note(f"the canister is told of {known.client} {known.client_key!r} of {known.node}")
         self.counts[f"told {known.generation}"] += 1
-        group = Session(known, None).group  # type: ignore[arg-type]
+        group = group_of(known)
         name = known.node or due.name
         sessions = [each for each in self.of(known) if each.process.node.name == name]
         untold = [each for each in sessions if not each.closes]
@@ -516,7 +529,7 @@ class World:
                 for each in process.due:
                     if each.ticks is not None:  # what is under way ends meanwhile
                         each.ticks = 0
-                await self.close_calls(process)
+                await self.close_calls(process, begins=False)
             case "engine" if process is not None:
                 process.engine.is_away = not process.engine.is_away
                 self.note(f"the engine is away for {process.node.name}: {process.engine.is_away}")
@@ -579,7 +592,8 @@ class World:
     def _left(self) -> list[Session]:
         """Sessions that canisters know and no node has."""
         living = {each.group for each in self.every if self._lives(each)}  # whose end will be told, too
-        return [each for each in self.open.values() if each.group not in living]
+        left = [each for each in self.open.values() if each.group not in living]
+        return [each for each in left if not (each.has_no_trace and each.process.has_ended)]
 
 
 WEIGHTS = [

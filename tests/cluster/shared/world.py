@@ -262,9 +262,12 @@ class World:
 
 
 async def rest() -> None:
-    """Let whatever was begun end."""
+    """Let whatever was begun end, or wait."""
+    loop = asyncio.get_running_loop()
     for _ in range(12):
         await asyncio.sleep(0)
+        if not loop._ready:  # type: ignore[attr-defined]
+            return
 
 
 def seeded(seed: int) -> random.Random:
