@@ -1,5 +1,5 @@
 """Runs in the Debian of a test: a local IC, sessions through the service, and connections that come in while a command
-restarts it. ``clients.py COMMAND``; prints what became of all of them, as JSON.
+restarts it. ``clients.py COMMAND WORKERS``; prints what became of all of them, as JSON.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ BETWEEN_S = 0.05
 PATIENCE_S = 300
 URL = "ws://127.0.0.1:8080"
 CONFIGURATION = """
-gateway: {{listen: '0.0.0.0:8080', identity: /var/lib/icws/identity.pem}}
+gateway: {{listen: '0.0.0.0:8080', identity: /var/lib/icws/identity.pem, workers: {workers}}}
 network: {{url: '{url}', root_key: {root_key}}}
 control: {{listen: ['unix:/run/icws/control.sock'], history: /var/lib/icws/history}}
 metrics: {{listen: '127.0.0.1:9464'}}
@@ -106,6 +106,12 @@ def begin(configuration: str) -> None:
     subprocess.run(["systemctl", "restart", "icws"], check=True)  # noqa: S607
 
 
+async def main_process() -> int:
+    """The first process of the service."""
+    show = ["systemctl", "show", "--property=MainPID", "--value", "icws"]
+    return int(await asyncio.to_thread(subprocess.check_output, show))
+
+
 async def restarted(command: str) -> tuple[int, Counter[int | str]]:
     """The exit code of the command, and the statuses of those who came: half of them before it began, the others one
     after the other until it has ended.
@@ -122,12 +128,13 @@ async def restarted(command: str) -> tuple[int, Counter[int | str]]:
     return await ending, Counter(await asyncio.gather(*coming))
 
 
-async def main(command: str) -> None:
+async def main(command: str, workers: str) -> None:
     """Everything, once."""
     async with Localnet(port=4943) as net, AsyncExitStack() as stack:
         canister = Remembering()
         canister_id = net.create_canister(canister)
-        text = CONFIGURATION.format(url=net.url, root_key=net.root_key.hex(), canister=canister_id)
+        values = {"url": net.url, "root_key": net.root_key.hex(), "canister": canister_id, "workers": workers}
+        text = CONFIGURATION.format_map(values)
         await asyncio.to_thread(begin, text)
         talkers = [Talker(number) for number in range(SESSIONS)]
         for each in talkers:
@@ -142,6 +149,7 @@ async def main(command: str) -> None:
             each.connection = await stack.enter_async_context(opening)
         are_over = asyncio.Event()
         talking = [asyncio.ensure_future(each.talk(are_over.is_set)) for each in talkers]
+        before = await main_process()
         code, statuses = await restarted(command)
         are_over.set()
         async with asyncio.timeout(PATIENCE_S):
@@ -149,6 +157,7 @@ async def main(command: str) -> None:
         sent = {text for each in talkers for text in each.sent}
         report = {
             "command": code,
+            "is_another": await main_process() != before,
             "statuses": {str(status): count for status, count in statuses.items()},
             "codes": [each.codes for each in talkers],
             "sent": len(sent),
@@ -158,4 +167,4 @@ async def main(command: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(*sys.argv[1:]))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE_S = 900
+PATIENCE_S = 3600
+"""For one command. To compile everything takes a quarter of an hour and more where others use the machine, too."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,13 +16,12 @@ import pytest
 
 from distribution import deb
 from distribution.source import TOP
-from tests.distribution.installed.conftest import outside
+from tests.distribution.installed.conftest import PATIENCE_S, outside
 from tests.needs import program
 
 SUITE = "bookworm"
 BEFORE = "0.0.1"
 """The earlier version."""
-PATIENCE_S = 900
 _NSPAWN = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--as-pid2")
 _SERVES = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network")
 
