@@ -67,6 +67,9 @@ VALUES: dict[str, list[Any]] = {
     "cluster.ca": ["/a.pem", "/b.pem"],
     "cluster.claim_timeout": ["1ms", "2ms"],
     "cluster.timeout": ["1s", "2s"],
+    "cluster.limit_timeout": ["1ms", "2ms"],
+    "cluster.limit_interval": ["1ms", "2ms"],
+    "cluster.limit_keys": [100, 200],
     "cluster.peer": ["unix:/a.sock", "unix:/b.sock"],
     "cluster.give_up_after": ["20s", "40s"],
     "cluster.registry": ["1MiB", "2MiB"],
@@ -94,6 +97,11 @@ VALUES: dict[str, list[Any]] = {
         f"rate_limits.{scope}.{name}": values
         for scope in RateLimits.model_fields
         for name, values in (("rate", ["1/h", "0.1/s", "7/m"]), ("burst", [1, 2]), ("mode", ["shadow", "off"]))
+    },
+    **{
+        f"rate_limits.{name}.scope": ["cluster"]
+        for name, field in RateLimits.model_fields.items()
+        if "scope" in getattr(field.annotation, "model_fields", {})
     },
     "limits.held_per_address.mode": ["shadow", "off"],
     "limits.held_per_principal.mode": ["shadow", "enforce"],
