@@ -1,7 +1,5 @@
 //! The corpus leads behind the first checks of every decoder: inputs of each target are accepted as they are.
 
-use std::collections::BTreeMap;
-
 use icws_core::certificate::{Subject, Verifier};
 use icws_core::message::{Generation, open_message};
 use icws_core::poll::{Queue, open_poll_reply};
@@ -52,7 +50,7 @@ fn is_accepted(target: &str, input: &[u8]) -> bool {
         }
         "query_reply" => {
             let key = node_key().public_key().unwrap();
-            let keys = BTreeMap::from([(NODE_ID, key.as_slice())]);
+            let keys = query_reply::NodeKeys::from_iter([(NODE_ID, key.as_slice())]);
             query_reply::verify_query_reply(input, &REQUEST_ID, &keys, 0, u64::MAX).is_ok()
         }
         _ => panic!("no target {target}"),
