@@ -37,7 +37,7 @@ class ClusterRateLimit(RateLimit):
     """A rate limit that all nodes of a cluster can count together."""
 
     scope: Annotated[LimitScope, Live()] = "node"
-    """``node``: each node, or worker, counts for itself. ``cluster``: all nodes together (scaling.md)."""
+    """Who is counted together: each ``node``, or worker, for itself, or the whole ``cluster`` (scaling.md)."""
 
 
 class ConnectionLimit(ClusterRateLimit):

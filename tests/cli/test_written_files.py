@@ -93,17 +93,13 @@ def calls(module: str) -> Iterator[ast.Call]:
 
 
 def writes_in_place(call: ast.Call) -> bool:
-    """Whether it opens a file to write to it, by any of the ways that leave half a file on a full disk."""
+    """Whether it opens a file to write to it, by any of the ways that leave half a file on a full disk.
+
+    A log, which is appended to, is never whole.
+    """
     text = ast.unparse(call)
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
-    modes = {word.value for word in ast.walk(call) if isinstance(word, ast.Constant)} & {
-        "w",
-        "x",
-        "a",
-        "wb",
-        "xb",
-        "ab",
-    }
+    modes = {word.value for word in ast.walk(call) if isinstance(word, ast.Constant)} & {"w", "x", "wb", "xb"}
     return (
         name in WRITING
         or (name == "write_text" and isinstance(call.func, ast.Attribute))

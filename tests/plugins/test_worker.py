@@ -29,9 +29,9 @@ def worker(gate):
 
 async def test_what_is_put_runs_in_order_and_elsewhere(worker):
     ran: list[tuple[int, bool]] = []
+    here = threading.main_thread()
     for number in range(100):
         assert worker.put(lambda number=number: ran.append((number, threading.current_thread() is here)))
-    here = threading.main_thread()
     assert await worker.run(lambda: len(ran), LONG_S) == 100
     assert ran == [(number, False) for number in range(100)]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from appliance.cli.develop.several_nodes.programs import Program
+from appliance.cli.output.text_file import write_text
 
 PACKAGES = "Debian, Ubuntu: `apt install haproxy`; macOS: `brew install haproxy`"
 """Where it comes from."""
@@ -59,7 +60,7 @@ class Balancer:
         """Serve these nodes, URLs by name."""
         lines = [f"    server {name} {urlsplit(url).netloc}" for name, url in nodes.items()]
         fd = self._socket.fileno()
-        self._file.write_text(_TEXT.format(fd=fd, folder=self._file.parent, servers="\n".join(lines)))
+        write_text(self._file, _TEXT.format(fd=fd, folder=self._file.parent, servers="\n".join(lines)))
         self.program.start(pass_fds=[fd])
 
     async def uses(self, name: str) -> bool:

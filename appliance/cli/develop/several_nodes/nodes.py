@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from appliance.cli.develop.examples import LOCAL_CONNECTIONS
 from appliance.cli.develop.several_nodes.programs import Program
+from appliance.cli.output.text_file import write_text
 from appliance.control.client import Client, ControlError, path_to
 from appliance.control.models import Nodes, Session, Sessions, Status
 from appliance.ic.principal import Principal
@@ -54,7 +55,7 @@ class GatewayNode:
                 "give_up_after": f"{GIVE_UP_AFTER_S:g}s",
             },
         }
-        self.file.write_text(json.dumps(settings, indent=2))
+        write_text(self.file, json.dumps(settings, indent=2))
 
     async def find_url(self) -> bool:
         """Ask where it listens. False while it does not answer."""
