@@ -13,9 +13,10 @@ from appliance.cluster.limits.levels import Levels
 from appliance.cluster.shared.leases import Leases
 from appliance.gateway.nodes import Claim, Place
 
-SCHEMA = 3
+SCHEMA = 4
 """Of what nodes write into the engine, and of what they have to heed there. Nodes with different numbers cannot share
-it: 2 knew neither nodes that are given up nor places whose session has ended."""
+it: 2 knew neither nodes that are given up nor places whose session has ended, 3 neither that a node may attest that
+another one lives nor more than one earlier process of a name."""
 DEAD_MS = 10_000
 """Time without a heartbeat after which a node does not hold its name any more."""
 FORGOTTEN_MS = 3600_000

@@ -39,7 +39,7 @@ from appliance.cluster.engine import (
 from appliance.cluster.limits.levels import Spent
 from appliance.cluster.limits.redis_levels import RedisLevels
 from appliance.cluster.redis_answers import answers, info_of, joined, place_key, word
-from appliance.cluster.registry.engine import KNOWN_MS
+from appliance.cluster.registry.engine import KNOWN_MS, PAST
 from appliance.cluster.registry.redis_registry import RedisRegistry
 from appliance.cluster.shared.leases import Entries, Lease, Wanted
 from appliance.cluster.shared.redis_leases import RedisLeases
@@ -101,6 +101,7 @@ class RedisEngine:
             FORGOTTEN_MS,
             self._prefix,
             int(beat.is_confirmed),
+            PAST,
         ]
         with answers():
             answer = await self._beat(self._keys_of(beat.node), args)

@@ -24,7 +24,17 @@ local doubt = math.max(tonumber(redis.call('GET', KEYS[4]) or ms + ARGV[9]), ms 
 local at, before = string.match(redis.call('HGET', KEYS[3], ARGV[2]) or '', '^(%d+)|(%x+)|')
 if before and before ~= ARGV[3] then
   doubt = math.max(doubt, at + ARGV[9])
-  redis.call('HSET', ARGV[11] .. 'past', ARGV[2], redis.call('HGET', KEYS[3], ARGV[2]))
+  local past, of_name, oldest, its_at = ARGV[11] .. 'past', 0, nil, nil
+  redis.call('HSET', past, before .. ':' .. ARGV[2], redis.call('HGET', KEYS[3], ARGV[2]))
+  local all = redis.call('HGETALL', past)
+  for i = 1, #all, 2 do
+    local time = tonumber(string.match(all[i + 1], '^(%d+)|') or 0)
+    if string.sub(all[i], 18) == ARGV[2] then
+      of_name = of_name + 1
+      if not its_at or time < its_at then oldest, its_at = all[i], time end
+    end
+  end
+  if of_name > tonumber(ARGV[13]) then redis.call('HDEL', past, oldest) end
 end
 -- Another server than the one that held all this may lack the end of it: it took over from that, or has read it from
 -- a disk.
@@ -49,7 +59,8 @@ return {'joined', is_own and 1 or 0, ms, server or ''}
 """
 """Keys: facts, node, nodes, doubt. Arguments: facts, name, incarnation, value, the value that may be replaced, info, ms
 that the name is held, ms that claims are doubted because of this node, ms where more is unknown, ms that ``doubt`` is
-kept, prefix of all keys, 1 where the engine knows the places of this node."""
+kept, prefix of all keys, 1 where the engine knows the places of this node, earlier processes of a name that are
+remembered."""
 
 LEAVE = """
 local held = redis.call('GET', KEYS[2])

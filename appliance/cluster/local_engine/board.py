@@ -153,7 +153,7 @@ class Board:
         at, before, _ = self.infos.get(beat.node, (0, beat.incarnation, None))
         if before != beat.incarnation:
             doubt = max(doubt, at + MAX_CLAIM_MS)
-            self.registry.past[beat.node] = self.infos[beat.node]
+            self.registry.replaced(beat.node)
         self.doubted_until = doubt, self.now_ms + FORGOTTEN_MS
         self.facts = beat.facts, self.now_ms + DEAD_MS
         self.names[beat.node] = beat.value, self.now_ms + DEAD_MS

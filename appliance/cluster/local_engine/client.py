@@ -143,6 +143,10 @@ class LocalRegistry:
         """See Registry."""
         return cast("Sequence[Suspect]", await self._ask("registry.suspects"))
 
+    async def attest(self, node: str, incarnation: str, owner: Owner) -> None:
+        """See Registry."""
+        await self._ask("registry.attest", node, incarnation, owner)
+
     async def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
         """See Registry."""
         return cast("bool", await self._ask("registry.give_up", node, incarnation, owner, after_ms))

@@ -19,7 +19,8 @@ from appliance.errors import Malformed
 METHODS = (
     *("beat", "leave", "nodes", "claim", "hold", "release", "released", "ring", "tell", "lease", "put", "entries"),
     "spend",
-    *("registry.write", "registry.suspects", "registry.give_up", "registry.clients", "registry.drop"),
+    *("registry.write", "registry.suspects", "registry.attest", "registry.give_up", "registry.clients"),
+    "registry.drop",
     *("registry.tell", "registry.told", "registry.returned", "registry.holds"),
 )
 """Of ``engine.Engine`` and its ``Registry`` that the supervisor's engine has: each is a method of ``board.Board`` or

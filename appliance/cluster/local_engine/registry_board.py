@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from appliance.cluster.engine import CLOSING_MS, FORGOTTEN_MS, SILENT_MS, NodeInfo
 from appliance.cluster.local_engine.by_node import ByNode
-from appliance.cluster.registry.engine import GIVER_MS, PAGE, Owner, Page, Suspect
+from appliance.cluster.registry.engine import ATTESTED_MS, GIVER_MS, PAGE, PAST, Owner, Page, Suspect
 from appliance.gateway.nodes import Holding, Place
 
 
@@ -46,14 +46,16 @@ class RegistryBoard:
     told_: ByNode[tuple[str, int]] = field(default_factory=ByNode)
     given: dict[str, Literal["given", "returned"]] = field(default_factory=dict)
     givers: dict[str, tuple[str, int]] = field(default_factory=dict)
-    gave: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    attested: dict[str, int] = field(default_factory=dict)
+    gave: dict[str, tuple[str, int]] = field(default_factory=dict)
     numbers: Counter[str] = field(default_factory=Counter)
-    past: dict[str, tuple[int, str, NodeInfo]] = field(default_factory=dict)
+    past: dict[tuple[str, str], tuple[int, str, NodeInfo]] = field(default_factory=dict)
 
     def clear(self) -> None:
         """Lose everything."""
         for each in (self.known, self.telling, self.told_, self.given, self.givers, self.gave, self.past, self.numbers):
             each.clear()
+        self.attested.clear()
 
     def write(self, node: str, incarnation: str, changes: Mapping[bytes, bytes | None]) -> bool:
         """See Registry."""
@@ -70,24 +72,38 @@ class RegistryBoard:
                 self.known[node, each] = value
         return True
 
+    def replaced(self, node: str) -> None:
+        """Another process has this name from now on."""
+        record = self.board.infos[node]
+        self.past[record[1], node] = record
+        of_name = [key for key in self.past if key[1] == node]
+        if len(of_name) > PAST:
+            del self.past[min(of_name, key=lambda key: self.past[key][0])]
+
     def suspects(self) -> list[Suspect]:
         """See Registry."""
         found = []
-        for is_past, records in ((False, self.board.infos), (True, self.past)):
-            for name, (at, incarnation, info) in records.items():
-                given: Literal["", "given", "returned"] = self.given.get(incarnation, "")
-                if not given and self.board.now_ms - at > FORGOTTEN_MS:
-                    continue
-                who, by, when = self.gave.get(name, ("", "", 0))
-                by, when = (by, when) if who == incarnation else ("", 0)
-                told = self.numbers[incarnation]
-                silent_ms = max(0, self.board.now_ms - at)
-                found.append(
-                    Suspect(
-                        name, incarnation, silent_ms, info, is_past, given, by, when, len(self.known.of(name)), told
-                    )
-                )
+        records = [(name, False, each) for name, each in self.board.infos.items()]
+        records += [(name, True, each) for (_, name), each in self.past.items()]
+        for name, is_past, (at, incarnation, info) in records:
+            given: Literal["", "given", "returned"] = self.given.get(incarnation, "")
+            if not given and self.board.now_ms - at > FORGOTTEN_MS:
+                continue
+            by, when = self.gave.get(incarnation, ("", 0))
+            told = self.numbers[incarnation]
+            silent_ms = max(0, self.board.now_ms - at)
+            clients, attested = len(self.known.of(name)), self._is_attested(incarnation)
+            found.append(Suspect(name, incarnation, silent_ms, info, is_past, given, by, when, clients, told, attested))
         return sorted(found, key=lambda each: (each.node, each.incarnation))
+
+    def attest(self, node: str, incarnation: str, owner: Owner) -> None:
+        """See Registry."""
+        if self.board.lives(incarnation, node):
+            self.attested = {key: until for key, until in self.attested.items() if until > self.board.now_ms}
+            self.attested[owner.incarnation] = self.board.now_ms + ATTESTED_MS
+
+    def _is_attested(self, incarnation: str) -> bool:
+        return self.attested.get(incarnation, 0) > self.board.now_ms
 
     def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
         """See Registry."""
@@ -98,11 +114,13 @@ class RegistryBoard:
         if given == "returned":
             return False
         if given is None:
-            records = [each.get(owner.node) for each in (board.infos, self.past)]
+            records = board.infos.get(owner.node), self.past.get((owner.incarnation, owner.node))
+            if self._is_attested(owner.incarnation):
+                return False
             if not any(it and it[1] == owner.incarnation and board.now_ms - it[0] >= after_ms for it in records):
                 return False
             self.given[owner.incarnation] = "given"
-            self.gave[owner.node] = owner.incarnation, node, board.now_ms
+            self.gave[owner.incarnation] = node, board.now_ms
         giver, until = self.givers.get(owner.incarnation, ("", 0))
         if until > board.now_ms and giver != incarnation:
             return False

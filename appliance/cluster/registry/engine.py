@@ -15,6 +15,10 @@ KNOWN_MS = 86_400_000
 were told of."""
 GIVER_MS = 15_000
 """Time without a heartbeat after which another node goes on speaking for one that is given up."""
+ATTESTED_MS = 6_000
+"""Time that the word of a node counts which has just heard another one. It repeats that with each heartbeat."""
+PAST = 16
+"""Earlier processes of a name that are remembered, so that others can speak for them: the last ones."""
 PAGE = 500
 """Entries in one answer of ``Registry.clients``, about."""
 
@@ -23,7 +27,8 @@ PAGE = 500
 class Suspect:
     """A process that had a heartbeat once. ``given`` is ``given`` once it is given up and ``returned`` after it has
     noticed that; ``by`` is the node that gave it up. ``is_replaced``: another process has its name. ``clients`` are
-    the entries of its node at the engine, ``told`` those that canisters were told of.
+    the entries of its node at the engine, ``told`` those that canisters were told of. ``is_attested``: some node has
+    just heard it.
     """
 
     node: str
@@ -36,6 +41,7 @@ class Suspect:
     given_ms: int = 0
     clients: int = 0
     told: int = 0
+    is_attested: bool = False
 
 
 class Owner(NamedTuple):
@@ -62,11 +68,16 @@ class Registry(Protocol):
         """
 
     async def suspects(self) -> Sequence[Suspect]:
-        """Every process that had a heartbeat within ``FORGOTTEN_MS`` or is given up: one or two for each node."""
+        """Every process that had a heartbeat within ``FORGOTTEN_MS`` or is given up: one for each node, and up to
+        ``PAST`` earlier ones.
+        """
+
+    async def attest(self, node: str, incarnation: str, owner: Owner) -> None:
+        """Say that a process has just answered this node at its address: nobody gives it up for ``ATTESTED_MS``."""
 
     async def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
         """Give up a process that has had no heartbeat for ``after_ms``, if it is not, and be the one who speaks for it,
-        for ``GIVER_MS``. Returns False where it lives, has returned, or another node speaks for it.
+        for ``GIVER_MS``. Returns False where it lives, has returned, is attested, or another node speaks for it.
         """
 
     async def clients(self, owner: Owner, start: bytes) -> Page:

@@ -9,7 +9,7 @@ from appliance.cluster.engine import CLOSING_MS, ENDED_MS, FORGOTTEN_MS, SILENT_
 from appliance.cluster.redis_answers import answers, info_of, place_key, word
 from appliance.cluster.registry import scripts
 from appliance.cluster.registry.clients import INCARNATION_CHARS
-from appliance.cluster.registry.engine import GIVER_MS, KNOWN_MS, PAGE, Owner, Page, Suspect
+from appliance.cluster.registry.engine import ATTESTED_MS, GIVER_MS, KNOWN_MS, PAGE, Owner, Page, Suspect
 from appliance.gateway.nodes import Holding, Place
 
 
@@ -21,6 +21,7 @@ class RedisRegistry:
         self._prefix = prefix
         self._write = redis.register_script(scripts.WRITE)
         self._suspects = redis.register_script(scripts.SUSPECTS)
+        self._attest = redis.register_script(scripts.ATTEST)
         self._give_up = redis.register_script(scripts.GIVE_UP)
         self._tell = redis.register_script(scripts.TELL)
         self._told = redis.register_script(scripts.TOLD)
@@ -50,9 +51,27 @@ class RedisRegistry:
                     given_ms,
                     clients,
                     told,
+                    bool(attested),
                 )
-                for name, incarnation, silent_ms, info, is_replaced, given, by, given_ms, clients, told in sorted(found)
+                for (
+                    name,
+                    incarnation,
+                    silent_ms,
+                    info,
+                    is_replaced,
+                    given,
+                    by,
+                    given_ms,
+                    clients,
+                    told,
+                    attested,
+                ) in sorted(found)
             ]
+
+    async def attest(self, node: str, incarnation: str, owner: Owner) -> None:
+        """See Registry."""
+        with answers():
+            await self._attest([], [self._prefix, node, incarnation, owner.incarnation, ATTESTED_MS])
 
     async def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
         """See Registry."""

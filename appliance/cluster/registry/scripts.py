@@ -5,8 +5,9 @@ sealed; ``telling:NODE`` those that are being told, as ``INCARNATION:NODE:MS:ENT
 ``told:NODE`` those that others told, as ``INCARNATION:MS``, until the node writes or removes their entry;
 ``count:INCARNATION`` how many.
 ``given:INCARNATION`` is there for a process that is given up: ``given``, or ``returned`` once it knows;
-``giver:INCARNATION`` has the incarnation that speaks for it. The hash ``past`` has the records of processes whose name
-another one holds by now, ``gave`` who gave which up.
+``giver:INCARNATION`` has the incarnation that speaks for it, and ``attested:INCARNATION`` is there while the word of a
+node counts that has heard it; ``gave:INCARNATION`` says who gave it up, as ``NODE|MS``. The hash ``past`` has the
+records of processes whose name another one holds by now, by ``INCARNATION:NODE``.
 """
 
 from appliance.cluster.scripts import NOW, PLACE
@@ -38,15 +39,15 @@ local prefix, found = ARGV[1], {}
 for _, key in ipairs({'nodes', 'past'}) do
   local all = redis.call('HGETALL', prefix .. key)
   for i = 1, #all, 2 do
+    local name = key == 'past' and string.sub(all[i], 18) or all[i]
     local at, incarnation, info = string.match(all[i + 1], '^(%d+)|(%x+)|(.*)$')
     local given = at and redis.call('GET', prefix .. 'given:' .. incarnation)
-    if at and (given or now - at <= tonumber(ARGV[2])) then
-      local gave, by, when = string.match(redis.call('HGET', prefix .. 'gave', all[i]) or '', '^(%x+)|(.*)|(%d+)$')
-      if gave ~= incarnation then by, when = '', 0 end
-      local clients = redis.call('HLEN', prefix .. 'known:' .. all[i])
+    if at and name ~= '' and (given or now - at <= tonumber(ARGV[2])) then
+      local by, when = string.match(redis.call('GET', prefix .. 'gave:' .. incarnation) or '|0', '^(.*)|(%d+)$')
+      local clients = redis.call('HLEN', prefix .. 'known:' .. name)
       local told = tonumber(redis.call('GET', prefix .. 'count:' .. incarnation) or 0)
-      found[#found + 1] = {all[i], incarnation, math.max(0, now - at), info, key == 'past' and 1 or 0, given or '', by,
-        tonumber(when), clients, told}
+      found[#found + 1] = {name, incarnation, math.max(0, now - at), info, key == 'past' and 1 or 0, given or '', by,
+        tonumber(when), clients, told, redis.call('EXISTS', prefix .. 'attested:' .. incarnation)}
     elseif key == 'past' then
       redis.call('HDEL', prefix .. key, all[i])
     end
@@ -56,6 +57,16 @@ return found
 """
 )
 """Arguments: prefix, ms after which a process is forgotten."""
+
+ATTEST = (
+    PLACE
+    + """
+if lives(ARGV[1] .. 'node:', ARGV[2], ARGV[3]) then
+  redis.call('SET', ARGV[1] .. 'attested:' .. ARGV[4], ARGV[2], 'PX', ARGV[5])
+end
+"""
+)
+"""Arguments: prefix, node, incarnation, incarnation that was heard, ms that this counts."""
 
 GIVE_UP = (
     NOW
@@ -67,14 +78,12 @@ local given = redis.call('GET', prefix .. 'given:' .. incarnation)
 if given and given ~= 'given' then return 0 end
 if not given then
   local is_silent = false
-  for _, key in ipairs({'nodes', 'past'}) do
-    local at, process = string.match(redis.call('HGET', prefix .. key, node) or '', '^(%d+)|(%x+)|')
+  for key, field in pairs({nodes = node, past = incarnation .. ':' .. node}) do
+    local at, process = string.match(redis.call('HGET', prefix .. key, field) or '', '^(%d+)|(%x+)|')
     if process == incarnation and now - at >= tonumber(ARGV[6]) then is_silent = true end
   end
-  if not is_silent then return 0 end
-  redis.call('SET', prefix .. 'given:' .. incarnation, 'given', 'PX', ARGV[7])
-  redis.call('HSET', prefix .. 'gave', node, incarnation .. '|' .. ARGV[2] .. '|' .. string.format('%.0f', now))
-  redis.call('PEXPIRE', prefix .. 'gave', ARGV[7])
+XX .. incarnation, 'given', 'PX', ARGV[7])
+  redis.call('SET', prefix .. 'gave:' .. incarnation, ARGV[2] .. '|' .. string.format('%.0f', now), 'PX', ARGV[7])
 end
 local giver = prefix .. 'giver:' .. incarnation
 if not redis.call('SET', giver, ARGV[3], 'NX', 'PX', ARGV[8]) then

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from appliance.cluster.engine import DEAD_MS
+from appliance.cluster.engine import DEAD_MS, SILENT_MS
 from appliance.cluster.registry import peers
 from appliance.cluster.registry.clients import decode
 from appliance.cluster.registry.engine import Owner, Registry, Suspect
@@ -113,6 +113,8 @@ class Speaking:
         for each in judged.values():
             if self.verdicts[each.incarnation] == "dead":
                 await self._give_up(each, teller, after_s)
+            elif each.silent_ms > SILENT_MS and self._is_answered(each.incarnation):
+                await self._attest(each)
         if not self._is_settled():
             return
         for each in others:
@@ -141,7 +143,9 @@ class Speaking:
         contact_s, address = now - self._process.contact.since, self._address(suspect)
         has_address = address is not None
         before = self._evidence.get(suspect.incarnation) or Evidence(silent_s, contact_s, has_address)
-        evidence = before.seen(silent_s=silent_s, contact_s=contact_s, has_address=has_address)
+        evidence = before.seen(
+            silent_s=silent_s, contact_s=contact_s, has_address=has_address, is_attested=suspect.is_attested
+        )
         self._evidence[suspect.incarnation] = evidence
         if address is not None and suspect.incarnation not in self._asking:
             self._asking.add(suspect.incarnation)
@@ -162,6 +166,17 @@ class Speaking:
             self._asking.discard(incarnation)
         if (evidence := self._evidence.get(incarnation)) is not None:
             self._evidence[incarnation] = evidence.asked(Question(self._monotonic(), outcome))
+
+    def _is_answered(self, incarnation: str) -> bool:
+        evidence = self._evidence.get(incarnation)
+        return evidence is not None and evidence.is_answered(self._monotonic())
+
+    async def _attest(self, suspect: Suspect) -> None:
+        """Whoever cannot reach it must not give it up: that has found a broken path, not a dead node."""
+        process, owner = self._process, Owner(suspect.node, suspect.incarnation)
+        await process.commands.run(
+            lambda: self._registry.attest(process.name, process.incarnation, owner), process.timeout_s, is_vital=True
+        )
 
     async def _give_up(self, suspect: Suspect, teller: Teller, after_s: float) -> None:
         if await self._claim(suspect, after_s):

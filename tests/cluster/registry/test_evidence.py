@@ -30,7 +30,7 @@ def asked(outcomes: list[Outcome], every_s: float = 1.0) -> tuple[Question, ...]
     ],
 )
 def test_the_table(silent_s, contact_s, has_address, questions, verdict):
-    evidence = Evidence(silent_s, contact_s, has_address, questions)
+    evidence = Evidence(silent_s, contact_s, has_address, questions=questions)
     at = questions[-1].at if questions else 100.0
     assert evidence.verdict(at + 0.5, 30.0) == verdict
 
@@ -57,4 +57,30 @@ def test_questions_are_kept_as_long_as_they_count():
         evidence = evidence.asked(Question(float(number), "silent"))
     assert len(evidence.questions) == 2 * ASKED
     assert evidence.verdict(999.5, 30.0) == "dead"
-    assert evidence.seen(silent_s=1, contact_s=99, has_address=True).verdict(999.5, 30.0) == "heard"
+    seen = evidence.seen(silent_s=1, contact_s=99, has_address=True, is_attested=False)
+    assert seen.verdict(999.5, 30.0) == "heard"
+
+
+def test_who_answers_another_node_is_not_dead():
+    evidence = Evidence(30, 30, has_address=True, questions=asked(SILENT))
+    now = evidence.questions[-1].at
+    assert evidence.verdict(now, 30.0) == "dead"
+    seen = evidence.seen(silent_s=30, contact_s=30, has_address=True, is_attested=True)
+    assert seen.verdict(now, 30.0) == "attested"
+    assert seen.asked(Question(now, "answered")).verdict(now, 30.0) == "answers"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "later_s", "is_answered"),
+    [
+        ([], 0.0, False),
+        (["answered"], FRESH_S, True),
+        (["answered"], FRESH_S + 0.1, False),
+        (["silent", "answered"], 0.0, True),
+        (["answered", "silent"], 0.0, False),
+        (["another"], 0.0, False),
+    ],
+)
+def test_the_last_answer_is_attested_while_it_is_fresh(outcomes, later_s, is_answered):
+    evidence = Evidence(30, 30, has_address=True, questions=tuple(Question(5.0, each) for each in outcomes))
+    assert evidence.is_answered(5.0 + later_s) is is_answered

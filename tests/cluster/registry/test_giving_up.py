@@ -148,6 +148,25 @@ async def test_a_node_that_answers_at_its_address_is_not_given_up():
         assert it.nodes["b"].node.speaking.verdicts[suspect.incarnation] == "answers"
 
 
+async def test_a_node_that_answers_another_one_is_not_given_up_by_the_one_that_cannot_reach_it():
+    async with house("a", "b", "c") as it:
+        await it.opens("a", client(1))
+        await it.pass_time(2, "a", "b", "c")
+
+        async def ask_in_vain(address: str, incarnation: str, seal: Seal) -> Outcome:
+            return "silent"
+
+        it.nodes["b"].node.speaking.ask = ask_in_vain
+        await it.pass_time(60, "b", "c")  # a has lost the engine, and its way to b
+        assert (it.nodes["b"].node.speaking.given_up, it.nodes["c"].node.speaking.given_up) == (0, 0)
+        speaking = it.nodes["b"].node.speaking
+        (suspect,) = [each for each in speaking.suspects if each.node == "a"]
+        assert speaking.verdicts[suspect.incarnation] == "attested"
+        it.answers[address("a")] = "silent"  # now it dies
+        await it.pass_time(12, "b", "c")
+        assert sum(each.node.speaking.given_up for each in it.nodes.values()) == 1
+
+
 @pytest.mark.parametrize("lie", ["none", "moved", "of another"])
 async def test_a_node_without_an_address_that_is_proved_is_not_given_up(lie):
     async with house("a", "b") as it:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from appliance.cluster.engine import SILENT_MS, Beat, Entry, Held, Joined
 from appliance.cluster.redis_engine import RedisEngine
-from appliance.cluster.registry.engine import PAGE, Owner, Suspect
+from appliance.cluster.registry.engine import ATTESTED_MS, PAGE, PAST, Owner, Suspect
 from appliance.cluster.registry.redis_registry import RedisRegistry
 from appliance.gateway.nodes import Place
 from tests.cluster.board import Board
@@ -33,7 +33,7 @@ PROCESSES = [("a", "a" * 16), ("a", "1" * 16), ("b", "b" * 16), ("c.2", "c" * 16
 FIELDS = [b"x" * 16, b"\x00:|" + b"y" * 13]
 PLACES = [Place(CANISTER, b""), Place(CANISTER, b"x")]
 STEPS = ["beat", "die", "silence", "claim", "hold", "release", "write", "give_up", "clients", "drop", "tell", "told"]
-STEPS += ["tell", "returned", "holds"]
+STEPS += ["tell", "returned", "holds", "attest", "forget"]
 SEEDS = int(os.environ.get("ICWS_ENGINE_EXAMPLES", "25"))
 LENGTH = 60
 
@@ -69,13 +69,25 @@ class Both:
         return 0, 0
 
     async def _silence(self, node: str) -> tuple[Any, Any]:
-        for key in ("nodes", "past"):
-            if (record := await self.raw.hget(f"icws:both:{key}", node)) is not None:
-                at, rest = record.split(b"|", 1)
-                await self.raw.hset(f"icws:both:{key}", node, b"%d|%s" % (int(at) - LONG_MS, rest))
-        for records in (self.board.infos, self.board.registry.past):
-            if node in records:
-                records[node] = records[node][0] - LONG_MS, *records[node][1:]
+        for key in ("icws:both:nodes", "icws:both:past"):
+            for name, record in (await self.raw.hgetall(key)).items():
+                if name.decode().rpartition(":")[2] == node:
+                    at, rest = record.split(b"|", 1)
+                    await self.raw.hset(key, name, b"%d|%s" % (int(at) - LONG_MS, rest))
+        infos, past = self.board.infos, self.board.registry.past
+        for records, names in ((infos, [node]), (past, [each for each in past if each[1] == node])):
+            for name in names:
+                if name in records:
+                    records[name] = records[name][0] - LONG_MS, *records[name][1:]
+        return 0, 0
+
+    async def _attest(self, who: tuple[str, str], owner: tuple[str, str]) -> tuple[Any, Any]:
+        return await self._both("attest", *who, Owner(*owner))
+
+    async def _forget(self, owner: tuple[str, str]) -> tuple[Any, Any]:
+        """The time of the last attestation passes."""
+        await self.raw.delete(f"icws:both:attested:{owner[1]}")
+        self.board.registry.attested.pop(owner[1], None)
         return 0, 0
 
     async def _claim(self, who: tuple[str, str], field: bytes, place: Place) -> tuple[Any, Any]:
@@ -160,7 +172,7 @@ async def run(engine: RedisEngine, raw: Redis, chance: random.Random) -> None:
             who, owner, field, place = map(chance.choice, (PROCESSES, PROCESSES, FIELDS, PLACES))
             flag = chance.random() < 0.5
             await both.do(name, *ARGUMENTS[name](who, owner, field, place, flag))
-            if name in ("silence", "give_up", "told"):
+            if name in ("silence", "attest", "give_up", "told"):
                 pace.compare(timeless(await engine.registry.suspects()), timeless(board.registry.suspects()))
     for key in await raw.keys("*"):
         if key not in (b"icws:both:nodes", b"icws:both:past", b"icws:both:doubt"):
@@ -175,6 +187,8 @@ ARGUMENTS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "hold": lambda who, *_: (who,),
     "release": lambda who, *_: (who,),
     "write": lambda who, owner, field, place, flag: (who, field, flag),
+    "attest": lambda who, owner, *_: (who, owner),
+    "forget": lambda who, owner, *_: (owner,),
     "give_up": lambda who, owner, *_: (who, owner),
     "clients": lambda who, *_: (who,),
     "drop": lambda who, owner, field, *_: (who, field),
@@ -227,3 +241,39 @@ async def test_what_was_told_of_an_earlier_session_says_nothing_of_a_later_one(
             await both.do("told", teller, had, *client, True)
             await both.do("beat", has)
             pace.compare(await both._tell(has, has, *client, is_later), (answer, answer))
+
+
+async def test_the_last_processes_of_a_name_are_remembered(server: RedisServer) -> None:
+    async with engine_at(server.url, name="both") as engine, Redis.from_url(server.url) as raw:
+        await raw.flushall()
+        with paced(SILENT_MS) as pace:
+            both = Both(engine, raw, Board(now_ms=10**7), pace)
+            for number in range(PAST + 3):
+                await both.do("beat", ("a", f"{number:016x}"))
+                await both.do("die", "a")
+                await both.do("silence", "a" if number == PAST else "b")
+            await both.do("beat", ("b", "b" * 16))
+            ours, theirs = await engine.registry.suspects(), both.board.registry.suspects()
+            pace.compare(timeless(ours), timeless(theirs))
+            of_a = [each for each in ours if each.node == "a"]
+            assert sum(each.is_replaced for each in of_a) == PAST
+            assert [each.incarnation for each in of_a if not each.is_replaced] == [f"{PAST + 2:016x}"]
+
+
+async def test_who_is_attested_is_not_given_up_until_that_is_over(server: RedisServer) -> None:
+    async with engine_at(server.url, name="both") as engine, Redis.from_url(server.url) as raw:
+        await raw.flushall()
+        with paced(SILENT_MS) as pace:
+            both = Both(engine, raw, Board(now_ms=10**7), pace)
+            dead, judge, witness = PROCESSES[0], PROCESSES[2], PROCESSES[3]
+            for who in (dead, judge, witness):
+                await both.do("beat", who)
+            await both.do("die", "a")
+            await both.do("silence", "a")
+            await both.do("attest", witness, dead)
+            assert [each.is_attested for each in await engine.registry.suspects()] == [True, False, False]
+            pace.compare(await both._give_up(judge, dead), (False, False))
+            assert 0 < await raw.pttl(f"icws:both:attested:{dead[1]}") <= ATTESTED_MS
+            await both.do("forget", dead)
+            await both.do("attest", ("b", "0" * 16), dead)  # a process that nobody knows
+            pace.compare(await both._give_up(judge, dead), (True, True))

@@ -173,6 +173,8 @@ class Process(Beating):
         self.paused_ticks = 0
         self.was_given_up = False
         self.has_beaten = False
+        self.beats = 0
+        """Ticks in a row in which it had the engine."""
         self.has_ended = False
 
     # --- the gateway, as the node uses it ---------------------------------------------------------------------------
@@ -240,6 +242,8 @@ class World:
     cut: set[frozenset[str]] = field(default_factory=set)
     """Pairs of nodes that do not reach each other."""
     silent_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    answers: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    """When one had answers of another in a row."""
     counts: Counter[str] = field(default_factory=Counter)
     story: list[str] = field(default_factory=list)
     is_at_once: bool = False
@@ -277,6 +281,10 @@ class World:
         for session in self.every:
             if session.process is process and field_of(CANISTER, session.known.client_key) in forgotten:
                 session.is_excused |= session.closes == 1
+        for owner, key in process.node.own._untold:
+            for session in self.every:
+                if session.process.node.name == owner.node and field_of(CANISTER, session.known.client_key) == key:
+                    session.is_excused |= session.closes == 1
         for each in process.due:
             if each.ticks is not None:
                 for session in self.of(each.known):
@@ -290,8 +298,13 @@ class World:
         process = self.processes.get(name)
         if process is None or process.paused_ticks or frozenset((judge.node.name, name)) in self.cut:
             self.silent_at[judge.node.name, name] = self.now
+            self.answers.pop((judge.node.name, name), None)
             return "silent"
-        return "answered" if process.node.incarnation == incarnation else "another"
+        if process.node.incarnation != incarnation:
+            self.answers.pop((judge.node.name, name), None)
+            return "another"
+        self.answers.setdefault((judge.node.name, name), []).append(self.now)
+        return "answered"
 
     def given_up(self, judge: Process, name: str, incarnation: str) -> None:
         self.counts["given up"] += 1
@@ -301,6 +314,11 @@ class World:
             process.was_given_up = True
             if self.now - self.silent_at.get((judge.node.name, name), 0.0) > 2 * TICK_S:
                 raise Violation(f"{name} was given up, and answers")
+            for each in self.processes.values():
+                # Whoever had the engine and answers for three ticks has attested that in one of them.
+                heard = self.answers.get((each.node.name, name), [])[-3:]
+                if len(heard) == 3 and each.beats >= 3 and heard[0] >= self.now - 4 * TICK_S:
+                    raise Violation(f"{name} was given up, and answers {each.node.name}")
 
     # --- clients ----------------------------------------------------------------------------------------------------
 
@@ -487,6 +505,7 @@ class World:
                 await self._turn(process)
         await rest()
         for process in self.processes.values():
+            process.beats = process.beats + 1 if process.has_beaten else 0
             if process.has_beaten:
                 for session in process.own_sessions.values():
                     if session.is_told and not self.counts["flushed"]:
