@@ -19,6 +19,9 @@ it: 2 knew neither nodes that are given up nor places whose session has ended, 3
 another one lives nor more than one earlier process of a name."""
 DEAD_MS = 10_000
 """Time without a heartbeat after which a node does not hold its name any more."""
+LATE_MS = 1000
+"""Time after which a claim that was delayed on its way writes no client: that may have come, left and been reported
+meanwhile. It is doubted."""
 FORGOTTEN_MS = 3600_000
 """Time without a heartbeat after which a node is listed no more."""
 HELD_MS = 3600_000
@@ -177,7 +180,8 @@ class Engine(Leases, Levels, Protocol):
         """Claim an opening message until it expires, and hold its place, in one step. ``used`` where another process
         has the claim, ``leaving`` while a living process of another node closes the place, ``given`` where this process
         is given up: then nothing has changed. Where it is ``granted``, the entry is written into the registry, too.
-        ``doubted`` is granted as well, at a time when openings may have been used that the engine knows nothing of.
+        ``doubted`` is granted as well, at a time when openings may have been used that the engine knows nothing of, or
+        more than ``LATE_MS`` after it was sent.
 
         ``now_ns`` is ns since 1970 by the clock of the node, ``since_ms`` the latest time that the engine may have had
         when the claim was sent. One that took longer takes over no place that was claimed, or released, since then.

@@ -21,6 +21,7 @@ from appliance.cluster.engine import (
     ENDED_MS,
     FORGOTTEN_MS,
     HELD_MS,
+    LATE_MS,
     MAX_CLAIM_MS,
     SILENT_MS,
     Beat,
@@ -138,7 +139,18 @@ class RedisEngine:
         left_ms = min(max(1, -(-(claim.expires_ns - now_ns) // 10**6)), MAX_CLAIM_MS) if claim.request_id else 0
         keys: list[bytes | str] = [self._opening(claim), self._place(claim.place), self._doubt]
         nodes = self._prefix + "node:" if claim.place.group else ""
-        args = [node, incarnation, left_ms, since_ms, HELD_MS, nodes, self._prefix, *(entry or ("", "")), KNOWN_MS]
+        args = [
+            node,
+            incarnation,
+            left_ms,
+            since_ms,
+            HELD_MS,
+            nodes,
+            self._prefix,
+            *(entry or ("", "")),
+            KNOWN_MS,
+            LATE_MS,
+        ]
         with answers():
             answer = await self._claim(keys, args)
         return cast("ClaimAnswer", word(answer, "granted", "doubted", "used", "leaving", "given"))

@@ -156,8 +156,9 @@ if ARGV[3] ~= '0' then
   if not claimed and redis.call('GET', KEYS[1]) ~= ARGV[2] then return 'used' end
 end
 if is_placed then hold(KEYS[2], 'h', since, ARGV[2], ARGV[1], ARGV[5]) end
-if ARGV[3] ~= '0' and now < tonumber(redis.call('GET', KEYS[3]) or now + 1) then return 'doubted' end
-if ARGV[8] ~= '' then
+local is_late = now - since > tonumber(ARGV[11])
+if ARGV[3] ~= '0' and (is_late or now < tonumber(redis.call('GET', KEYS[3]) or now + 1)) then return 'doubted' end
+if ARGV[8] ~= '' and not is_late then
   redis.call('HSET', ARGV[7] .. 'known:' .. ARGV[1], ARGV[8], ARGV[9])
   redis.call('PEXPIRE', ARGV[7] .. 'known:' .. ARGV[1], ARGV[10])
   redis.call('HDEL', ARGV[7] .. 'told:' .. ARGV[1], ARGV[8])
@@ -167,7 +168,7 @@ return 'granted'
 )
 """Keys: opening, place, doubt. Arguments: node, incarnation, ms that the claim stands (0: none), the latest that it was
 sent, ms that the place is held, prefix of the keys of nodes (empty: no place), prefix of all keys, field and
-entry of the client (empty: none), ms that entries stay."""
+entry of the client (empty: none), ms that entries stay, ms after which a claim is late."""
 
 HOLD = (
     NOW

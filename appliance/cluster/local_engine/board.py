@@ -14,6 +14,7 @@ from appliance.cluster.engine import (
     ENDED_MS,
     FORGOTTEN_MS,
     HELD_MS,
+    LATE_MS,
     MAX_CLAIM_MS,
     SILENT_MS,
     Beat,
@@ -208,8 +209,9 @@ class Board:
         if is_placed:
             self.places[claim.place] = ("held", since_ms, incarnation, node), self.now_ms + HELD_MS
         doubt = self.living(self.doubted_until)
-        is_doubted = claim.request_id and (doubt is None or self.now_ms < doubt)
-        if entry is not None and not is_doubted:
+        is_late = self.now_ms - since_ms > LATE_MS
+        is_doubted = claim.request_id and (is_late or doubt is None or self.now_ms < doubt)
+        if entry is not None and not (is_late or is_doubted):
             self.registry.known[node, entry.field] = entry.value
             self.registry.told_.pop((node, entry.field), None)
         return "doubted" if is_doubted else "granted"

@@ -82,7 +82,8 @@ if not given then
     local at, process = string.match(redis.call('HGET', prefix .. key, field) or '', '^(%d+)|(%x+)|')
     if process == incarnation and now - at >= tonumber(ARGV[6]) then is_silent = true end
   end
-XX .. incarnation, 'given', 'PX', ARGV[7])
+  if not is_silent or redis.call('EXISTS', prefix .. 'attested:' .. incarnation) == 1 then return 0 end
+  redis.call('SET', prefix .. 'given:' .. incarnation, 'given', 'PX', ARGV[7])
   redis.call('SET', prefix .. 'gave:' .. incarnation, ARGV[2] .. '|' .. string.format('%.0f', now), 'PX', ARGV[7])
 end
 local giver = prefix .. 'giver:' .. incarnation

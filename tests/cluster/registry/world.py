@@ -18,7 +18,7 @@ from typing import Any
 from appliance.cluster.commands import Commands
 from appliance.cluster.engine import SILENT_MS
 from appliance.cluster.registry.clients import field_of
-from appliance.cluster.registry.evidence import Outcome
+from appliance.cluster.registry.evidence import FRESH_S, Outcome
 from appliance.cluster.seal import Seal
 from appliance.errors import ClusterError, EngineAway, GatewayError, NodeNameTaken
 from appliance.gateway.limits.cluster_rates import ClusterRates
@@ -312,7 +312,7 @@ class World:
         process = self.processes.get(name)
         if process is not None and process.node.incarnation == incarnation:
             process.was_given_up = True
-            if self.now - self.silent_at.get((judge.node.name, name), 0.0) > 2 * TICK_S:
+            if self.now - self.silent_at.get((judge.node.name, name), 0.0) > FRESH_S:
                 raise Violation(f"{name} was given up, and answers")
             for each in self.processes.values():
                 # Whoever had the engine and answers for three ticks has attested that in one of them.
