@@ -179,12 +179,12 @@ for i, key in ipairs(KEYS) do
   local since = math.min(now, tonumber(ARGV[4 + i]))
   local state, at, process, node = place_of(key)
   local is_later = at and tonumber(at) >= since and tonumber(at) <= now
-  -- Here a client waits for its earlier close call, and has a later time then.
-  local is_closing = state == 'c' and node ~= ARGV[1] and lives(ARGV[4] .. 'node:', node, process)
+  -- A client that came later than another node began its close call: that node may not have heard that it might, and
+  -- asks again. Here, a client waits for its earlier close call.
   -- Another node that ended a session did so without knowing of this one: only of its own does a node know the end.
   local ended, ender = ended_of(key)
   local is_ended = ended and ender == ARGV[1] and tonumber(ended) > since and tonumber(ended) <= now
-  if not is_ended and (not (state and (is_closing or is_later)) or (state == 'h' and node == ARGV[1])) then
+  if not is_ended and (not (state and is_later) or (state == 'h' and node == ARGV[1])) then
     hold(key, 'h', since, ARGV[2], ARGV[1], ARGV[3])
   end
 end

@@ -226,8 +226,7 @@ class Board:
                 self.make_room()
             before = self.living(self.places.get(place))
             is_kept = before is not None and (
-                (before[0] == "closing" and before[3] != node and self.lives(*before[2:]))
-                or (before[0] != "ended" and since_ms <= before[1] <= self.now_ms)
+                (before[0] != "ended" and since_ms <= before[1] <= self.now_ms)
                 # Another node that ended a session did so without knowing of this one.
                 or (before[::3] == ("ended", node) and since_ms < before[1] <= self.now_ms)
             )
