@@ -105,9 +105,8 @@ class Speaking:
         process = self._process
         self.suspects = await process.commands.run(self._registry.suspects, process.timeout_s, is_vital=True)
         others = [each for each in self.suspects if each.node != process.name]
-        judged = {
-            each.incarnation: each for each in others if not each.given and (each.clients or not each.is_replaced)
-        }
+        # One that is replaced and has no client any more may still have places, which are nobody's once it is given up.
+        judged = {each.incarnation: each for each in others if not each.given}
         self._evidence = {key: value for key, value in self._evidence.items() if key in judged}
         self.verdicts = {each.incarnation: self._judged(each, after_s) for each in judged.values()}
         for each in judged.values():
@@ -180,8 +179,10 @@ class Speaking:
 
     async def _give_up(self, suspect: Suspect, teller: Teller, after_s: float) -> None:
         if await self._claim(suspect, after_s):
-            self.given_up += 1
             self._evidence.pop(suspect.incarnation, None)
+            if suspect.is_replaced and not suspect.clients:
+                return  # it has come back, and nobody has to be told
+            self.given_up += 1
             _log.warning(
                 "a node is given up: this one tells its canisters of its clients",
                 node=suspect.node,
