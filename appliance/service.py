@@ -234,7 +234,8 @@ async def _gateway(
             ) as gateway,
         ):
             if node is not None:
-                node.serve(LocalNode(gateway))
+                node.serve(LocalNode(gateway, transport))
+                transport.on_pause = node.pauses.asked
             yield gateway, agent, transport, node
 
 

@@ -385,6 +385,7 @@ CASES = {
     "cluster.limit_keys": Case(700, node(lambda it: it and it.settings.limit_keys), CLUSTER),
     "cluster.claims": Case(5000, node(lambda it: it and it.settings.claims), CLUSTER),
     "cluster.timeout": Case("7s", node(lambda it: it and it.timeout_s), CLUSTER),
+    "cluster.outgoing": Case("east", node(lambda it: it and it.settings.outgoing), CLUSTER),
     "cluster.peer": Case("unix:/tmp/icws-peer.sock", node(lambda it: it and it.settings.peer), CLUSTER),
     "cluster.give_up_after": Case("7s", node(lambda it: it and it.settings.give_up_after), CLUSTER),
     "cluster.registry": Case("7MiB", node(lambda it: it and it.settings.registry), CLUSTER),

@@ -1,4 +1,5 @@
-"""The doorbell of a node: rings the other nodes for canisters that something was sent to, and listens to them.
+"""The doorbell of a node: rings the other nodes for canisters that something was sent to, tells them of endpoints that
+asked to be left alone, and listens to them.
 
 What other nodes tell this one alone comes by the same connection.
 """
@@ -58,8 +59,11 @@ class Doorbell:
         numbers: Numbers,
         heard: Callable[[Principal], None],
         told: Callable[[bytes], None],
+        paused: Callable[[rings.Pause], None],
     ) -> None:
-        """``heard`` gets each canister that another node rings for, ``told`` what is for this node alone."""
+        """``heard`` gets each canister that another node rings for, ``paused`` each endpoint that asked it to be left
+        alone, ``told`` what is for this node alone.
+        """
         self.counts: Counter[str] = Counter()
         self.problem: str | None = None
         self._node = node
@@ -69,6 +73,7 @@ class Doorbell:
         self._seen = Seen(floor=numbers.next() - MAX_AGE_NS)
         self._told = told
         self._nudge = heard
+        self._paused = paused
         self._waiting = rings.Waiting()
         self._ringing: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -93,6 +98,10 @@ class Doorbell:
             self._ringing = self._tasks.start(self._ring())
             self._ringing.add_done_callback(self._rung)
 
+    def pause(self, pause: rings.Pause) -> None:
+        """Tell of an endpoint at once."""
+        self._tasks.start(self._tell_of(pause))
+
     def beat(self) -> None:
         """Keep the doorbell connected. Each heartbeat rings it for no canister, and has to be heard here as well: that
         a connection is healthy proves nothing about the way through the engine.
@@ -108,7 +117,7 @@ class Doorbell:
             self._unheard = 0
             self._listening = self._tasks.start(self._listen_on())
         self._unheard += 1
-        self._tasks.start(self._send(()))
+        self._tasks.start(self._ring_for(()))
 
     def clear(self) -> None:
         """Ring for nothing that waits: the engine is away."""
@@ -123,19 +132,26 @@ class Doorbell:
         """Ring for all that waits; one message is under way at a time."""
         await asyncio.sleep(RUNG_WITHIN_S)
         while self._waiting:
-            await self._send(self._waiting.take())
+            await self._ring_for(self._waiting.take())
 
     def _rung(self, _: "asyncio.Task[None]") -> None:
         self._ringing = None
 
-    async def _send(self, canister_ids: Sequence[bytes]) -> None:
-        result, message = "sent", rings.encode(self._node.seal, self._sender, self._numbers.next(), canister_ids)
+    async def _ring_for(self, canister_ids: Sequence[bytes]) -> None:
+        is_sent = await self._send(rings.encode(self._node.seal, self._sender, self._numbers.next(), canister_ids))
+        self.counts["sent" if is_sent else "lost"] += bool(canister_ids)  # each heartbeat rings for none
+
+    async def _tell_of(self, pause: rings.Pause) -> None:
+        await self._send(rings.encode_pause(self._node.seal, self._sender, self._numbers.next(), pause))
+
+    async def _send(self, message: bytes) -> bool:
         try:
             await self._node.commands.run(lambda: self._engine.ring(message), self._node.timeout_s)
         except EngineAway as error:
-            result, self.problem = "lost", str(error)  # the other nodes poll at their own pace
+            self.problem = str(error)  # the other nodes poll at their own pace
             self._waiting.clear()
-        self.counts[result] += bool(canister_ids)  # each heartbeat rings for none
+            return False
+        return True
 
     async def _listen_on(self) -> None:
         own = asyncio.current_task()
@@ -164,6 +180,8 @@ class Doorbell:
         if ring.sender == self._sender:
             self._unheard, self._failures, self.problem = 0, 0, None
             return
+        if ring.pause is not None:
+            self._paused(ring.pause)
         self.counts["heard"] += bool(ring.canister_ids)
         for canister_id in ring.canister_ids:
             self._nudge(canister_id)

@@ -15,6 +15,9 @@ class LocalNode(Protocol):
     def nudge(self, canister_id: Principal) -> None:
         """Poll a canister at once, if it is polled."""
 
+    def pause(self, url: str, seconds: float) -> None:
+        """Leave an endpoint of the IC alone."""
+
     def held(self) -> Iterable[Place]:
         """The places that sessions of this node have."""
 

@@ -40,6 +40,7 @@ from appliance.cluster.engine import (
 )
 from appliance.cluster.limits.rates import Rates
 from appliance.cluster.local_node import LocalNode
+from appliance.cluster.pauses import Pauses
 from appliance.cluster.registry.clients import field_of
 from appliance.cluster.registry.engine import ClusterEngine
 from appliance.cluster.registry.own import OwnClients
@@ -102,8 +103,15 @@ class Node:
         self._jitter = jitter
         self._tasks = Tasks()
         self.requests = Requests(self, engine, self._tasks, clock=clock)
-        self._doorbell = Doorbell(
-            self, engine, self._tasks, numbers=self.requests.numbers, heard=self._nudge, told=self.requests.told
+        self.pauses = Pauses(self, host=info.host, monotonic=monotonic)
+        self.doorbell = Doorbell(
+            self,
+            engine,
+            self._tasks,
+            numbers=self.requests.numbers,
+            heard=self._nudge,
+            told=self.requests.told,
+            paused=self.pauses.heard,
         )
         self.polls = SharedPolls(self, engine, self._tasks, clock=monotonic)
         self.share = self.polls.share
@@ -120,7 +128,7 @@ class Node:
         )
         self._claiming = Claiming(self, engine, self.own, clock=clock, monotonic=monotonic, unplaced=self._unplaced)
         self.answering = Answering(lambda: self.seals, lambda: self.incarnation)
-        self._closing = Closing(
+        self._closing: Closing = Closing(
             self, engine, self.own, self._tasks, monotonic=monotonic, settle_s=settle_s, at_once=settings.commands // 2
         )
 
@@ -161,7 +169,7 @@ class Node:
 
     def serve(self, gateway: LocalNode) -> None:
         """Nudge this gateway, and confirm its places, from now on."""
-        self._gateway = self.polls.gateway = gateway
+        self._gateway = self.polls.gateway = self.pauses.gateway = gateway
         self.rates.serve(gateway.rates)
 
     def describe(self, *, draining: bool, revision: int, failing: str) -> None:
@@ -214,7 +222,7 @@ class Node:
             _log.info("joined the cluster", cluster=self.cluster, node=self.name)
             self._confirmed_at, self._is_confirmed = None, False
             self.own.restart(self._known())
-        self._doorbell.beat()
+        self.doorbell.beat()
         self.rates.joined()
         if self._confirmed_at is None or now - self._confirmed_at >= CONFIRM_S:
             self._confirmed_at = now
@@ -278,7 +286,7 @@ class Node:
         ended = 0 if self._gateway is None else self._gateway.end(was_told, NodeGivenUp, self.name)
         self.returned += 1
         self.incarnation = secrets.token_hex(rings.SENDER_BYTES)
-        self._doorbell.reconnect()
+        self.doorbell.reconnect()
         self._confirmed_at = None
         _log.warning("this node was given up by the others, and begins anew", node=self.name, sessions=ended)
 
@@ -288,7 +296,7 @@ class Node:
         if self.contact.state != before.state or before.failures == 0:
             _log.warning("this node goes on without its cluster", cluster=self.cluster, cause=str(error))
         self._is_confirmed = False
-        self._doorbell.clear()
+        self.doorbell.clear()
         self.rates.away(str(error))
         if (now := self._monotonic()) - self._pruned_at >= CONFIRM_S:  # with the engine, `_confirm` does
             self._pruned_at = now
@@ -307,7 +315,7 @@ class Node:
         return await self.commands.run(self._engine.nodes, self.timeout_s, is_vital=True)
 
     async def _leave(self) -> None:
-        self._doorbell.stop()
+        self.doorbell.stop()
         if self.contact.state == "joined":
             with suppress(EngineAway):
                 leave = self._engine.leave
@@ -381,17 +389,7 @@ class Node:
     def ring(self, canister_id: Principal) -> None:
         """See Nodes."""
         if self.contact.state == "joined" and self.others:
-            self._doorbell.ring(canister_id)
-
-    @property
-    def rings(self) -> Counter[str]:
-        """Rings by result: ``sent``, ``lost``, ``heard``, ``malformed``, ``forged`` and ``replayed``."""
-        return self._doorbell.counts
-
-    @property
-    def bell_problem(self) -> str | None:
-        """Why what this node rings does not come back to it, as it should with each heartbeat; a sentence."""
-        return self._doorbell.problem
+            self.doorbell.ring(canister_id)
 
     def _nudge(self, canister_id: Principal) -> None:
         if self._gateway is not None:

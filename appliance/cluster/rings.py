@@ -1,7 +1,8 @@
-"""The doorbell: which canisters something was sent to, so that other nodes poll them at once. Values without I/O.
+"""The doorbell: which canisters something was sent to, so that other nodes poll them at once, and which endpoints of
+the IC asked to be left alone. Values without I/O.
 
-A message holds a tag of the cluster's seal, the incarnation of its sender, a number, and the ids of canisters. Whoever
-has not the identity can forge none, and of a copy nobody polls.
+A message holds a tag of the cluster's seal, the incarnation of its sender, a number, and the ids of canisters or one
+pause. Whoever has not the identity can forge none, and of a copy nobody does anything.
 """
 
 import struct
@@ -23,6 +24,16 @@ _HEADER = struct.Struct(f">{SENDER_BYTES}sQ")
 OVERHEAD = TAG_BYTES + _HEADER.size
 """Bytes of a message for no canister."""
 _PURPOSE = "ring"
+_PAUSE_PURPOSE = "pause"
+_PAUSE = struct.Struct(">16sI")
+
+
+class Pause(NamedTuple):
+    """An endpoint asked to be left alone. ``address`` stands for the address that requests come from (16 bytes)."""
+
+    address: bytes
+    seconds: float
+    url: str
 
 
 class Ring(NamedTuple):
@@ -31,6 +42,7 @@ class Ring(NamedTuple):
     sender: bytes
     number: int
     canister_ids: list[Principal]
+    pause: Pause | None = None
 
 
 def encode(seal: Seal, sender: bytes, number: int, canister_ids: Iterable[bytes]) -> bytes:
@@ -39,15 +51,32 @@ def encode(seal: Seal, sender: bytes, number: int, canister_ids: Iterable[bytes]
     return seal.tag(_PURPOSE, header, ids) + header + ids
 
 
+def encode_pause(seal: Seal, sender: bytes, number: int, pause: Pause) -> bytes:
+    """A message of this sender about an endpoint."""
+    header = _HEADER.pack(sender, number)
+    what = _PAUSE.pack(pause.address, round(pause.seconds * 1000)) + pause.url.encode()
+    return seal.tag(_PAUSE_PURPOSE, header, what) + header + what
+
+
 def decode(seal: Seal, message: bytes) -> Ring:
     """What a message says. Raises Malformed, and Forged for one that no node of the cluster has written."""
     if not OVERHEAD <= len(message) <= MAX_BYTES:
         raise Malformed("doorbell", f"it has {len(message)} bytes")
-    header, ids = message[TAG_BYTES:OVERHEAD], message[OVERHEAD:]
-    if not seal.proves(message[:TAG_BYTES], _PURPOSE, header, ids):
-        raise Forged
+    tag, header, what = message[:TAG_BYTES], message[TAG_BYTES:OVERHEAD], message[OVERHEAD:]
     sender, number = _HEADER.unpack(header)
-    return Ring(sender, number, list(_ids(ids)))
+    if seal.proves(tag, _PURPOSE, header, what):
+        return Ring(sender, number, list(_ids(what)))
+    if seal.proves(tag, _PAUSE_PURPOSE, header, what):
+        return Ring(sender, number, [], _pause(what))
+    raise Forged
+
+
+def _pause(what: bytes) -> Pause:
+    try:
+        address, ms = _PAUSE.unpack_from(what)
+        return Pause(address, ms / 1000, what[_PAUSE.size :].decode())
+    except (struct.error, UnicodeDecodeError):
+        raise Malformed("doorbell", "there is no pause") from None
 
 
 def _ids(ids: bytes) -> Iterator[Principal]:

@@ -48,6 +48,10 @@ class Cluster(Section):
     """Where this node shows the others that it lives, whatever the engine says: ``HOST:PORT`` or ``unix:PATH``, as the
     others reach it, and where it listens. null: nobody gives this node up when it dies, and its canisters are told of
     its clients by its next start."""
+    outgoing: Annotated[Annotated[str, Field(pattern=NAME)] | None, Live()] = None
+    """A name for the address that requests to the IC come from. An endpoint that asks one node to be left alone
+    (``Retry-After``) is left alone by all nodes with the same name. null: the name of this machine. Set it where
+    several machines are behind one address."""
     give_up_after: Annotated[Duration, Field(ge=5, le=3600), Live()] = 30.0
     """Time without a heartbeat after which the others give a node up that does not answer at its ``peer`` either: they
     tell its canisters that its clients left."""

@@ -1,6 +1,7 @@
 """The gateway of a node, as its cluster uses it."""
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from appliance.errors import GatewayError
 from appliance.gateway.gateway import Gateway
@@ -11,11 +12,19 @@ from appliance.gateway.peer import Peer
 from appliance.ic.principal import Principal
 
 
+class Endpoints(Protocol):
+    """Those of the IC, as the gateway asks them (``ic.http.transport.HttpTransport``)."""
+
+    def pause(self, url: str, seconds: float) -> None:
+        """Leave one alone."""
+
+
 class LocalNode:
     """Implements ``cluster.node.LocalNode``."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, endpoints: Endpoints) -> None:
         self._gateway = gateway
+        self._endpoints = endpoints
 
     @property
     def sessions(self) -> int:
@@ -37,6 +46,10 @@ class LocalNode:
         for epoch in self._gateway.epochs:
             if (poller := epoch.pollers.get(canister_id)) is not None:
                 poller.nudge()
+
+    def pause(self, url: str, seconds: float) -> None:
+        """Leave an endpoint alone: it has asked another node behind the same address to be."""
+        self._endpoints.pause(url, seconds)
 
     def held(self) -> Iterator[Place]:
         """The places that sessions of this gateway have in the cluster."""

@@ -72,12 +72,16 @@ class Endpoint:
         """
         self.last_problem = problem
         if retry_after_s:
-            wait_ns = int(min(retry_after_s, LONGEST_RETRY_AFTER_S) * 1e9)
-            self.closed_until_ns = max(self.closed_until_ns, now_ns + wait_ns)
-            self._closed_since_ns = now_ns
+            self.leave_alone(retry_after_s, now_ns)
         if not self.rests_for_s(now_ns):
             self._rests_until_ns = now_ns + min(FIRST_REST_NS << min(self.failures, 10), LONGEST_REST_NS)
             self.failures += 1
+
+    def leave_alone(self, seconds: float, now_ns: int) -> None:
+        """It asked not to be asked for so long."""
+        wait_ns = int(min(seconds, LONGEST_RETRY_AFTER_S) * 1e9)
+        self.closed_until_ns = max(self.closed_until_ns, now_ns + wait_ns)
+        self._closed_since_ns = now_ns
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url})"

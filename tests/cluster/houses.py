@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from appliance.cluster.node import Node
 from appliance.config.schema import Config
+from appliance.ic.http.transport import HttpTransport
 from appliance.ic.key_file import load_or_create_identity
 from appliance.localnet.net import Localnet
 from appliance.localnet.websocket.pingpong import PingPong
@@ -30,6 +31,8 @@ class House:
         self.net = net
         self.generation = generation
         self.engine = engine
+        self.transports: dict[str, HttpTransport] = {}
+        """Of each node that was started."""
         self.identity = load_or_create_identity(folder / "identity.pem")
         self.canister = net.create_canister(PingPong(generation=generation, gateway=self.identity.principal))
 
@@ -62,6 +65,7 @@ class House:
             }
         )
         async with serving(config) as service:
+            self.transports[name] = service.transport
             node_of(service.gateway)._closing.settle_s = settle_s
             yield Network(self.net, service.gateway, service.listener, self.canister, self.generation)
 

@@ -53,6 +53,7 @@ class Local:
 
     def __init__(self) -> None:
         self.nudged: list[Principal] = []
+        self.paused: list[tuple[str, float]] = []
         self.places: list[Place] = []
         self.sessions = 0
         self.clients: dict[bytes, Known] = {}
@@ -63,6 +64,9 @@ class Local:
 
     def nudge(self, canister_id: Principal) -> None:
         self.nudged.append(canister_id)
+
+    def pause(self, url: str, seconds: float) -> None:
+        self.paused.append((url, seconds))
 
     def held(self) -> Iterable[Place]:
         return self.places

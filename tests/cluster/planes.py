@@ -77,7 +77,7 @@ async def planes(
             file.write_text(_written(engine, {**(cluster or {}), "node": name}, canister=canister, **facts))
             found.append(await stack.enter_async_context(_plane(file, name, canister, net)))
         await until(lambda: all(each.node.others == len(names) - 1 for each in found))
-        await until(lambda: all(each.node.bell_problem is None for each in found))
+        await until(lambda: all(each.node.doorbell.problem is None for each in found))
         yield found
 
 

@@ -632,16 +632,16 @@ async def test_other_nodes_are_nudged_and_the_own_one_is_not():
         await until(lambda: other.local.nudged)
         assert other.local.nudged == [CANISTER]
         assert it.local.nudged == []
-        assert (it.node.rings["heard"], other.node.rings["heard"]) == (0, 1)
+        assert (it.node.doorbell.counts["heard"], other.node.doorbell.counts["heard"]) == (0, 1)
 
 
 async def test_a_node_without_others_rings_for_nobody():
     engine = MemoryEngine(Board())
     async with beating(engine) as it:
         it.node.ring(CANISTER)
-        assert it.node._doorbell._ringing is None
+        assert it.node.doorbell._ringing is None
         await it.beat()
-        assert it.node.rings["sent"] == 0
+        assert it.node.doorbell.counts["sent"] == 0
 
 
 async def test_what_is_no_doorbell_is_counted_and_harmless():
@@ -650,7 +650,7 @@ async def test_what_is_no_doorbell_is_counted_and_harmless():
         await until(lambda: board.listeners)
         board.listeners[0](b"\xff" * 9)
         board.listeners[0](b"\xff" * 50)
-        assert (it.node.rings["malformed"], it.node.rings["forged"]) == (1, 1)
+        assert (it.node.doorbell.counts["malformed"], it.node.doorbell.counts["forged"]) == (1, 1)
         assert it.local.nudged == []
 
 
@@ -664,7 +664,7 @@ async def test_a_ring_is_heard_once_however_often_it_comes():
         for to, message in list(board.kept):
             board.send(to, message)
         assert other.local.nudged == [CANISTER]
-        assert other.node.rings["replayed"]
+        assert other.node.doorbell.counts["replayed"]
         assert it.local.nudged == []
 
 
@@ -673,12 +673,12 @@ async def test_a_copy_of_the_own_ring_proves_nothing_about_the_way_through_the_e
     engine = MemoryEngine(board)
     async with beating(engine) as it:
         await it.beat()
-        await until(lambda: not it.node._doorbell._unheard)
+        await until(lambda: not it.node.doorbell._unheard)
         board.rewrite = lambda to, _: [board.kept[0]]
         for _ in range(doorbell.DEAF_BEATS):
             await it.beat()
         await it.beat()
-        assert "nothing was heard" in (it.node.bell_problem or "")
+        assert "nothing was heard" in (it.node.doorbell.problem or "")
 
 
 async def test_a_doorbell_that_may_not_listen_tries_less_and_less_often():
@@ -689,12 +689,12 @@ async def test_a_doorbell_that_may_not_listen_tries_less_and_less_often():
             await it.beat()
             await asyncio.sleep(0)
         assert 5 < engine.made.count("listen") < 12
-        assert it.node.bell_problem == str(EngineAway("no permission"))
+        assert it.node.doorbell.problem == str(EngineAway("no permission"))
         del engine.lies["listen"]
         for _ in range(doorbell.MAX_PAUSE_BEATS + 2):
             await it.beat()
             await asyncio.sleep(0)
-        await until(lambda: it.node.bell_problem is None)
+        await until(lambda: it.node.doorbell.problem is None)
         assert engine.listening == 1
 
 
@@ -705,7 +705,7 @@ async def test_a_rotated_identity_makes_another_seal():
             await each.beat()
         it.node.follow_seal(Seal(KeyIdentity(SigningKey.generate("ed25519")), "main"))
         it.node.ring(CANISTER)
-        await until(lambda: other.node.rings["forged"])
+        await until(lambda: other.node.doorbell.counts["forged"])
         assert other.local.nudged == []
 
 
@@ -720,7 +720,7 @@ async def test_a_doorbell_that_is_not_heard_is_connected_anew():
         engine.is_deaf = False
         for _ in range(3 * doorbell.DEAF_BEATS):
             await it.beat()
-            await until(lambda: not it.node._doorbell._unheard)
+            await until(lambda: not it.node.doorbell._unheard)
         assert engine.listening == 2
 
 

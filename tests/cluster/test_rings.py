@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.cluster.requests.pieces import Forged
-from appliance.cluster.rings import MAX_BYTES, OVERHEAD, Ring, Waiting, decode, encode
+from appliance.cluster.rings import MAX_BYTES, OVERHEAD, Pause, Ring, Waiting, decode, encode, encode_pause
 from appliance.cluster.seal import TAG_BYTES
 from appliance.errors import Malformed
 from tests.cluster.nodes import SEAL
@@ -16,6 +16,27 @@ NUMBERS = st.integers(0, 2**64 - 1)
 @given(NUMBERS, st.lists(IDS, max_size=50))
 def test_what_is_rung_is_heard(number: int, ids: list[bytes]) -> None:
     assert decode(SEAL, encode(SEAL, SENDER, number, ids)) == Ring(SENDER, number, ids)
+
+
+@given(NUMBERS, st.binary(min_size=16, max_size=16), st.integers(0, 2**32 - 1), st.text(max_size=200))
+def test_a_pause_is_heard_as_it_was_told(number: int, address: bytes, ms: int, url: str) -> None:
+    pause = Pause(address, ms / 1000, url)
+    assert decode(SEAL, encode_pause(SEAL, SENDER, number, pause)) == Ring(SENDER, number, [], pause)
+
+
+@given(st.data())
+def test_no_byte_of_a_pause_can_be_changed(data: st.DataObject) -> None:
+    message = bytearray(encode_pause(SEAL, SENDER, 7, Pause(bytes(16), 5.0, "http://a")))
+    message[data.draw(st.integers(0, len(message) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(Forged):
+        decode(SEAL, bytes(message))
+
+
+@pytest.mark.parametrize("what", [b"", bytes(19), bytes(20) + b"\xff"])
+def test_what_is_no_pause_is_refused(what: bytes) -> None:
+    header = encode(SEAL, SENDER, 7, ())[TAG_BYTES:]
+    with pytest.raises(Malformed, match="no pause"):
+        decode(SEAL, SEAL.tag("pause", header, what) + header + what)
 
 
 @given(st.binary(max_size=200))

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from appliance.cluster import contact, node
 from appliance.crypto import SigningKey
-from appliance.errors import NodeNameTaken, OpeningClaimed, OpeningOutdated
+from appliance.errors import IcUnreachable, NodeNameTaken, OpeningClaimed, OpeningOutdated
 from appliance.gateway.journal import late_close_calls
 from appliance.ic.key_file import create_identity
 from appliance.localnet.net import Localnet
@@ -248,7 +248,18 @@ async def test_a_message_at_one_node_makes_the_other_poll(tmp_path, server):
         polls = second.gateway.counters.polls
         await one.say("hello")
         await until(lambda: second.gateway.counters.polls > polls)
-        assert node_of(second.gateway).rings["heard"]
+        assert node_of(second.gateway).doorbell.counts["heard"]
+
+
+async def test_an_endpoint_that_asks_one_node_to_be_left_alone_is_left_alone_by_the_other(tmp_path, server):
+    async with two_nodes(tmp_path, server.url) as (house, first, second), playing(second) as client:
+        one, other = house.transports["a"], house.transports["b"]
+        (endpoint,) = one.endpoints
+        one.failed(endpoint, IcUnreachable(endpoint.url, "HTTP 429", retry_after_s=3.0))
+        await until(lambda: other.endpoints[0].closed_until_ns)
+        assert other.pause_s() > 0
+        assert node_of(first.gateway).pauses.counts["told"] == 1
+        await says(client)  # after that
 
 
 # --- starts that are refused ------------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ VALUES: dict[str, list[Any]] = {
     "cluster.limit_timeout": ["1ms", "2ms"],
     "cluster.limit_interval": ["1ms", "2ms"],
     "cluster.limit_keys": [100, 200],
+    "cluster.outgoing": ["a", "b"],
     "cluster.peer": ["unix:/a.sock", "unix:/b.sock"],
     "cluster.give_up_after": ["20s", "40s"],
     "cluster.registry": ["1MiB", "2MiB"],

@@ -19,6 +19,16 @@ from tests.gateway.of_v1 import V1, of_v1, opened_v1
 SECOND = 10**9
 
 
+class NoEndpoints:
+    """Endpoints that nobody pauses."""
+
+    def pause(self, url: str, seconds: float) -> None:
+        raise AssertionError(url)
+
+
+ENDPOINTS = NoEndpoints()
+
+
 class Scripted:
     """A cluster that answers as it is told."""
 
@@ -248,7 +258,7 @@ async def test_a_client_of_another_node_that_waits_is_counted_once_however_often
     monkeypatch.setattr(late_close_calls, "RETRY_S", 0)
     async with Clustered(**V1) as bench:
         bench.nodes.holding = "unknown"
-        local, asked = LocalNode(bench.gateway), bench.nodes.asked
+        local, asked = LocalNode(bench.gateway, ENDPOINTS), bench.nodes.asked
         known = Known(bench.gateway.principal, CANISTER, "v1", b"key", "client", b"principal", b"close", "a", "a" * 16)
         for _ in range(3):
             assert local.tell(known)
@@ -291,7 +301,7 @@ async def test_the_cluster_is_told_of_places_and_nudges_what_is_polled():
     async with Clustered(**V1) as bench:
         client, shell = await opened_v1(bench)
         bench.gateway.connections.add(shell.peer)
-        local = LocalNode(bench.gateway)
+        local = LocalNode(bench.gateway, ENDPOINTS)
         assert list(local.held()) == [Place(CANISTER, bytes(client.principal))]
         assert local.sessions == 1
         polls = bench.gateway.counters.polls

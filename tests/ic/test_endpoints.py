@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import IcUnreachable, Malformed
-from appliance.ic.endpoints import LONGEST_REST_NS, Endpoints, is_mainnet, normalise_url
+from appliance.ic.endpoints import LONGEST_REST_NS, LONGEST_RETRY_AFTER_S, Endpoints, is_mainnet, normalise_url
 
 A, B, C = "http://a:1", "http://b:1", "http://c:1"
 SECOND = 10**9
@@ -160,3 +160,13 @@ def test_endpoints_that_are_known_keep_their_health():
     new = Endpoints(["https://three.example", "https://ONE.example/"], known=old.all)
     assert [endpoint.url for endpoint in new.all] == ["https://three.example", "https://one.example"]
     assert new.all[1] is old.all[0]
+
+
+def test_one_that_is_left_alone_for_another_node_has_not_failed() -> None:
+    endpoints = Endpoints(["http://a", "http://b"])
+    endpoints.all[0].leave_alone(9, 0)
+    assert [each.url for each in endpoints.order(0)] == ["http://b"]
+    assert (endpoints.all[0].failures, endpoints.all[0].rests_for_s(0)) == (0, 0.0)
+    assert [each.url for each in endpoints.order(9 * SECOND)] == ["http://a", "http://b"]
+    endpoints.all[0].leave_alone(float("inf"), 0)
+    assert endpoints.all[0].closed_for_s(0) == LONGEST_RETRY_AFTER_S

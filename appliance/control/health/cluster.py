@@ -251,6 +251,25 @@ class Rates(Protocol):
         """Why this node counts alone although it has joined, as a sentence."""
 
 
+class Doorbell(Protocol):
+    """What nodes tell all others (``cluster.doorbell.Doorbell``)."""
+
+    problem: str | None
+    """Why what this node rings does not come back to it, as a sentence."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Messages by result."""
+
+
+class Pauses(Protocol):
+    """Endpoints that asked to be left alone (``cluster.pauses.Pauses``)."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Pauses by result."""
+
+
 class ClusterNode(Protocol):
     """A node in its cluster (``cluster.node.Node``)."""
 
@@ -268,16 +287,16 @@ class ClusterNode(Protocol):
         """The configuration that runs."""
 
     @property
-    def bell_problem(self) -> str | None:
-        """Why what this node rings does not come back to it, as a sentence."""
+    def doorbell(self) -> Doorbell:
+        """What nodes tell all others."""
+
+    @property
+    def pauses(self) -> Pauses:
+        """Endpoints of the IC that asked to be left alone."""
 
     @property
     def claims(self) -> Mapping[str, int]:
         """Claimed opening messages by result."""
-
-    @property
-    def rings(self) -> Mapping[str, int]:
-        """Messages of the doorbell by result."""
 
     @property
     def polls(self) -> SharedPolls:
@@ -336,8 +355,8 @@ def problem_of(node: ClusterNode) -> str | None:
     """
     if node.contact.state != "joined":
         return f"this node goes on without its cluster: {node.contact.problem}"
-    if node.bell_problem is not None:
-        return f"nodes poll at their own pace, not when something is sent at another: {node.bell_problem}"
+    if node.doorbell.problem is not None:
+        return f"nodes poll at their own pace, not when something is sent at another: {node.doorbell.problem}"
     if node.rates.problem is not None:
         return f"limits with scope cluster are counted by this node alone: {node.rates.problem}"
     return node.speaking.problem or node.polls.problem

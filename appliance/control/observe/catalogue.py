@@ -23,6 +23,7 @@ from appliance.control.observe.labels import (
     MODE,
     NAME,
     OTHER,
+    PAUSE,
     PLUGIN,
     POLLED,
     PRINCIPAL,
@@ -273,6 +274,9 @@ ENGINE = _CLUSTER.gauge(
 NODES = _CLUSTER.gauge("icws_cluster_other_nodes", "Other living nodes of the cluster, when the engine last answered.")
 CLAIMS = _CLUSTER.counter("icws_cluster_claims_total", "Opening messages that were claimed at the engine.", CLAIM)
 RINGS = _CLUSTER.counter("icws_cluster_rings_total", "Messages that make other nodes poll at once.", RING)
+PAUSES = _CLUSTER.counter(
+    "icws_cluster_pauses_total", "Endpoints of the IC that asked a node to be left alone (Retry-After).", PAUSE
+)
 REQUESTS_ASKED = _CLUSTER.counter("icws_cluster_asked_total", "Requests of this node to another.", ASKED)
 REQUESTS_ANSWERED = _CLUSTER.counter("icws_cluster_answered_total", "Requests of other nodes that were answered.")
 REQUESTS = _CLUSTER.gauge("icws_cluster_requests", "Requests under way between this node and others, both ways.")

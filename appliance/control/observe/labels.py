@@ -104,6 +104,13 @@ RING = closed(
     ("sent", "heard", "lost", "malformed", "forged", "replayed"),
     other=False,
 )
+PAUSE = closed(
+    "result",
+    "`told` to the other nodes, `heard` from one behind the same address (`cluster.outgoing`) and followed, or of one "
+    "behind another: `elsewhere`",
+    ("told", "heard", "elsewhere"),
+    other=False,
+)
 ASKED = closed(
     "result", "`answered`, `refused` by the other node, or `silent`", ("answered", "refused", "silent"), other=False
 )

@@ -330,7 +330,8 @@ def _cluster(node: ClusterNode) -> Iterator[Sample]:
     yield m.ENGINE, (), node.contact.state == "joined"
     yield m.NODES, (), node.others
     yield from _by(m.CLAIMS, labels.CLAIM, node.claims)
-    yield from _by(m.RINGS, labels.RING, node.rings)
+    yield from _by(m.RINGS, labels.RING, node.doorbell.counts)
+    yield from _by(m.PAUSES, labels.PAUSE, node.pauses.counts)
     yield from _by(m.REQUESTS_ASKED, labels.ASKED, node.requests.asked)
     yield from _by(m.REQUESTS_REFUSED, labels.REQUEST_REFUSAL, node.requests.refused)
     yield m.REQUESTS_ANSWERED, (), node.requests.answered

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from appliance.crypto import Poll
 from appliance.errors import IcUnreachable
-from appliance.ic.endpoints import Endpoint, Endpoints
+from appliance.ic.endpoints import LONGEST_RETRY_AFTER_S, Endpoint, Endpoints
 from appliance.ic.http.exchanges import Exchanges, HttpEndpoint, Read
 from appliance.ic.http.proxies import UNIX, Proxy, ascii_url, proxy_for
 from appliance.ic.http.responses import Reply, read_response
@@ -85,6 +85,8 @@ class HttpTransport:
         self._timeout_s = timeout_s
         self._max_reply = max_reply
         self._monotonic_ns = monotonic_ns
+        self.on_pause: Callable[[str, float], None] = lambda url, seconds: None
+        """Called with the URL of an endpoint that asks to be left alone, and for how many seconds."""
         self._exchanges: Exchanges | None = None
         self._is_closed = False
         self._ways: dict[str, _Way] = {}
@@ -143,7 +145,18 @@ class HttpTransport:
             is_only = len(self._endpoints.all) == 1
             then = "it is the only one, and is asked again" if is_only else "others are asked before it for a while"
             _log.warning("endpoint %s fails, %s: %s", endpoint.url, then, error)
-        endpoint.failed(str(error), self._monotonic_ns(), getattr(error, "retry_after_s", None))
+        retry_after_s: float | None = getattr(error, "retry_after_s", None)
+        endpoint.failed(str(error), self._monotonic_ns(), retry_after_s)
+        if retry_after_s:
+            self.on_pause(endpoint.url, min(retry_after_s, LONGEST_RETRY_AFTER_S))
+
+    def pause(self, url: str, seconds: float) -> None:
+        """Leave an endpoint alone, because it has asked another node behind the same address to be. Does nothing for
+        one that is not ours.
+        """
+        for endpoint in self._endpoints.all:
+            if endpoint.url == url:
+                endpoint.leave_alone(seconds, self._monotonic_ns())
 
     def send(
         self, endpoint: Endpoint, path: str, body: bytes | Poll | None = None, *, timeout_s: float | None = None

@@ -162,7 +162,7 @@ class Process(Beating):
         )
         self.node.commands = Answered(self.node.settings.commands)
         self.node.incarnation = f"{world.number():016x}"
-        self.node._doorbell.reconnect()
+        self.node.doorbell.reconnect()
         self.node._clock = lambda: NOW_NS + skew_s * 10**9
         self.now = world.now
         self.node.contact = type(self.node.contact)("away", self.now, problem="it was not asked yet")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from appliance.crypto import Request
 from appliance.errors import IcRefused, IcUnreachable, Malformed, ReplyTooLarge
+from appliance.ic.endpoints import LONGEST_RETRY_AFTER_S
 from appliance.ic.failover import first_answer
 from appliance.ic.http.responses import Reply
 from appliance.ic.http.transport import HttpTransport
@@ -205,6 +206,27 @@ async def test_other_endpoints_are_asked_as_soon_as_it_is_told(ic: ScriptedIc, t
     with pytest.raises(Malformed):
         transport.follow(["nonsense"], timeout_s=5, max_reply=5)
     assert transport.urls == [ic.url]
+
+
+async def test_who_asks_to_be_left_alone_is_named_to_whoever_wants_to_know(
+    ic: ScriptedIc, transport_for: TransportFor
+) -> None:
+    ic.script(http(429, retry_after="7"), http(500), http(503, retry_after="100000"))
+    transport, asked = transport_for(ic.url), list[tuple[str, float]]()
+    transport.on_pause = lambda url, seconds: asked.append((url, seconds))
+    (endpoint,) = transport.endpoints
+    for _ in range(3):
+        with pytest.raises(IcUnreachable) as failure:
+            await send(transport)
+        transport.failed(endpoint, failure.value)
+    assert asked == [(ic.url, 7), (ic.url, LONGEST_RETRY_AFTER_S)]
+
+
+async def test_an_endpoint_is_left_alone_for_another_node(transport_for: TransportFor) -> None:
+    transport = transport_for("http://127.0.0.1:1", "http://127.0.0.1:2")
+    transport.pause("http://127.0.0.1:1", 60.0)
+    transport.pause("http://127.0.0.1:3", 60.0)
+    assert [each.url for each in transport.order()] == ["http://127.0.0.1:2"]
 
 
 async def test_closing_ends_failover_too(ic: ScriptedIc, transport_for: TransportFor) -> None:
