@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::certification::hash_tree::{Edge, Find, HashTree, MAX_DEPTH, FORK, Shape, write_label, write_pruned};
+use crate::certification::hash_tree::{Edge, FORK, Find, HashTree, MAX_DEPTH, Shape, write_label, write_pruned};
 
 impl HashTree {
     /// The same tree pruned to what shows these paths with all below them, or proves their absence.
