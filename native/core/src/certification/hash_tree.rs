@@ -21,6 +21,9 @@ pub const MAX_PATH: usize = 127;
 
 const WHAT: &str = "hash tree";
 
+/// The first bytes of a fork in CBOR.
+pub(crate) const FORK: [u8; 2] = [0x83, 1];
+
 /// A hash tree, possibly pruned. Cloning is cheap.
 #[derive(Clone)]
 pub struct HashTree(Arc<Node>);
@@ -332,25 +335,32 @@ impl HashTree {
         match self.shape() {
             Shape::Empty => out.extend([0x81, 0]),
             Shape::Fork(fork) => {
-                out.extend([0x83, 1]);
+                out.extend(FORK);
                 fork.left.write_cbor(out);
                 fork.right.write_cbor(out);
             }
             Shape::Labeled(label, tree) => {
-                out.extend([0x83, 2]);
-                cbor::write_bytes(out, label);
+                write_label(label, out);
                 tree.write_cbor(out);
             }
             Shape::Leaf(value) => {
                 out.extend([0x82, 3]);
                 cbor::write_bytes(out, value);
             }
-            Shape::Pruned => {
-                out.extend([0x82, 4]);
-                cbor::write_bytes(out, self.digest());
-            }
+            Shape::Pruned => write_pruned(self.digest(), out),
         }
     }
+}
+
+/// Appends a labelled node up to what is below it.
+pub(crate) fn write_label(label: &[u8], out: &mut Vec<u8>) {
+    out.extend([0x83, 2]);
+    cbor::write_bytes(out, label);
+}
+
+pub(crate) fn write_pruned(digest: &Hash, out: &mut Vec<u8>) {
+    out.extend([0x82, 4]);
+    cbor::write_bytes(out, digest);
 }
 
 impl fmt::Debug for HashTree {

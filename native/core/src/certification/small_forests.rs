@@ -111,6 +111,23 @@ fn a_witness_proves_its_label_and_shows_no_other_leaf() {
 }
 
 #[test]
+fn a_witness_that_is_written_has_the_bytes_of_the_one_that_is_made() {
+    let written = |tree: &HashTree, path: &[&[u8]]| {
+        let mut out = vec![0xff];
+        tree.write_witness(path, &mut out);
+        out.split_off(1)
+    };
+    for (row, tree) in all(5) {
+        let root = HashTree::fork(HashTree::labeled([1].as_slice().into(), tree.clone()), HashTree::pruned([7; 32]));
+        for label in 0..=10 {
+            assert_eq!(written(&tree, &[&[label]]), tree.witness(&[&[&[label]]]).to_cbor(), "{row:?} {label}");
+            let path: &[&[u8]] = &[&[1], &[label]];
+            assert_eq!(written(&root, path), root.witness(&[path]).to_cbor(), "{row:?} {path:?}");
+        }
+    }
+}
+
+#[test]
 fn a_witness_of_a_range_shows_all_of_it_and_no_other_leaf() {
     for (row, tree) in all(4) {
         for (first, last) in (0..=8u8).flat_map(|first| (first..=8).map(move |last| (first, last))) {

@@ -2,12 +2,53 @@
 
 use std::collections::BTreeMap;
 
-use crate::certification::hash_tree::{Edge, Find, HashTree, MAX_DEPTH, Shape};
+use crate::certification::hash_tree::{Edge, FORK, Find, HashTree, MAX_DEPTH, Shape, write_label, write_pruned};
 
 impl HashTree {
     /// The same tree pruned to what shows these paths with all below them, or proves their absence.
     pub fn witness(&self, paths: &[&[&[u8]]]) -> HashTree {
         Show::paths(paths).of(self)
+    }
+
+    /// Appends the witness of one path as CBOR without a tag: the bytes of [`HashTree::witness`], which are needed once
+    /// for each message. Where the path is shown, as there, no tree is made between.
+    pub fn write_witness(&self, path: &[&[u8]], out: &mut Vec<u8>) {
+        match self.find(path) {
+            Find::Found(_) => write_shown(self, path, out),
+            Find::Absent | Find::Unknown => self.witness(&[path]).write_cbor(out),
+        }
+    }
+}
+
+/// Writes a tree pruned to a path that it shows.
+fn write_shown(tree: &HashTree, path: &[&[u8]], out: &mut Vec<u8>) {
+    let [label, rest @ ..] = path else { return tree.write_cbor(out) };
+    match tree.shape() {
+        Shape::Fork(fork) => {
+            out.extend(FORK);
+            // As `find_label` walks.
+            if fork.right.first().is_some_and(|first| *label >= &**first) {
+                write_hidden(&fork.left, out);
+                write_shown(&fork.right, path, out);
+            } else {
+                write_shown(&fork.left, path, out);
+                write_hidden(&fork.right, out);
+            }
+        }
+        Shape::Labeled(label, below) => {
+            write_label(label, out);
+            write_shown(below, rest, out);
+        }
+        _ => tree.write_cbor(out),
+    }
+}
+
+/// Writes what is beside the path, as `select` prunes it.
+fn write_hidden(tree: &HashTree, out: &mut Vec<u8>) {
+    if tree.edges().0 == Edge::Blank {
+        tree.write_cbor(out);
+    } else {
+        write_pruned(tree.digest(), out);
     }
 }
 

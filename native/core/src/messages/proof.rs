@@ -70,6 +70,6 @@ impl Proof {
     pub fn write_witness(&self, key: &str, out: &mut Vec<u8>) {
         out.clear();
         out.extend(cbor::SELF_DESCRIBED);
-        self.tree.witness(&[&[ROOT, key.as_bytes()]]).write_cbor(out);
+        self.tree.write_witness(&[ROOT, key.as_bytes()], out);
     }
 }
