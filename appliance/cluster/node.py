@@ -41,17 +41,17 @@ from appliance.cluster.engine import (
 from appliance.cluster.limits.rates import Rates
 from appliance.cluster.local_node import LocalNode
 from appliance.cluster.pauses import Pauses
-from appliance.cluster.registry.clients import field_of
 from appliance.cluster.registry.engine import ClusterEngine
 from appliance.cluster.registry.own import OwnClients
 from appliance.cluster.registry.peers import Answering
+from appliance.cluster.registry.returning import Returning
 from appliance.cluster.registry.speaking import Speaking, address_tag
 from appliance.cluster.requests.requests import Requests
 from appliance.cluster.seal import Seal
 from appliance.cluster.shared.shared_polls import SharedPolls
 from appliance.config.cluster import Cluster
-from appliance.errors import ClusterError, ClusterMismatch, EngineAway, GatewayError, NodeGivenUp, NodeNameTaken
-from appliance.gateway.nodes import Claim, Holding, Known, Place, Told
+from appliance.errors import ClusterError, ClusterMismatch, EngineAway, GatewayError, NodeNameTaken
+from appliance.gateway.nodes import Claim, Holding, Known, Place
 from appliance.gateway.polling.schedule import LoopWakeUp, WakeUp
 from appliance.gateway.tasks import Tasks
 from appliance.ic.principal import Principal
@@ -127,6 +127,7 @@ class Node:
             self, engine.registry, self._tasks, is_settled=lambda: self._closing.is_settled, monotonic=monotonic
         )
         self._claiming = Claiming(self, engine, self.own, clock=clock, monotonic=monotonic, unplaced=self._unplaced)
+        self._returning = Returning(self, self.own, self.speaking, self._claiming.places)
         self.answering = Answering(lambda: self.seals, lambda: self.incarnation)
         self._closing: Closing = Closing(
             self, engine, self.own, self._tasks, monotonic=monotonic, settle_s=settle_s, at_once=settings.commands // 2
@@ -204,6 +205,7 @@ class Node:
         """Have one heartbeat answered, and what belongs to it. Raises ClusterError."""
         if self.contact.state != "joined":
             await self.commands.run(self._engine.connect, self.timeout_s, is_vital=True)
+        await self._returning.go_on(self._gateway)
         told = self._claiming.unclaimed.until_ns
         beat = self._next_beat()
         sent = self._monotonic()
@@ -216,7 +218,7 @@ class Node:
         self._was_beat_at = sent
         self._claiming.time.answered(joined.engine_ms, sent=sent, at=now)
         self.contact = before.joined(now, was_known=joined.was_known)
-        self._replaces = ""
+        self._replaces = self._returning.former = ""
         self._claiming.unclaimed.told(told)
         if self.contact is not before:
             _log.info("joined the cluster", cluster=self.cluster, node=self.name)
@@ -268,23 +270,9 @@ class Node:
         """Others gave this process up while it was cut off, or stood still. End the sessions whose canisters they told,
         and go on as another process of this node. Raises EngineAway.
         """
-        told = await self.speaking.told_in_the_name_of(self.incarnation)
-        places = list(self._held())
-        taken = await self.speaking.taken_from(self.incarnation, places)
-
-        def was_told(known: Known) -> Told:
-            field = field_of(known.canister_id, known.client_key)
-            if (told_ms := told.get(field)) is None:
-                return "maybe" if known.place in taken else "no"
-            # A key of v0 may have opened another session here since then, before the close call or after it.
-            since = self._claiming.places.since(known.place)
-            if since is None or self._claiming.time.earliest_ms(since) <= told_ms:
-                return "yes"
-            self.own.came_later(field, told_ms)
-            return "maybe"
-
-        ended = 0 if self._gateway is None else self._gateway.end(was_told, NodeGivenUp, self.name)
+        ended = await self._returning.end_told(self.incarnation, self._gateway)
         self.returned += 1
+        self._returning.former = self.incarnation
         self.incarnation = secrets.token_hex(rings.SENDER_BYTES)
         self.doorbell.reconnect()
         self._confirmed_at = None

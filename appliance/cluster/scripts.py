@@ -117,20 +117,19 @@ end
 local function lives(prefix, node, incarnation)
   return string.sub(redis.call('GET', prefix .. node) or '', 1, #incarnation) == incarnation
 end
-local function is_given(prefix, incarnation)
-  return redis.call('GET', prefix .. 'given:' .. incarnation) == 'given'
-end
 local function was_given(prefix, incarnation)
   return redis.call('EXISTS', prefix .. 'given:' .. incarnation) == 1
 end
--- Whether a node may have a client of which the engine knows nothing: any that is silent, or was, and not given up.
+-- Whether a node may have a client of which the engine knows nothing: any that is silent, or was, and not given up; or
+-- that has returned, and has not been heard of as the process that goes on.
 local function someone_silent(prefix, now, ms, except)
   local all = redis.call('HGETALL', prefix .. 'nodes')
   for i = 1, #all, 2 do
     local at, process = string.match(all[i + 1], '^(%d+)|(%x+)|')
     if all[i] ~= except and at then
+      local given = redis.call('GET', prefix .. 'given:' .. process)
       local is_unknown = now - at > tonumber(ms) or redis.call('HGET', prefix .. 'unconfirmed', all[i]) == process
-      if is_unknown and not is_given(prefix, process) then return true end
+      if given == 'returned' or (is_unknown and given ~= 'given') then return true end
     end
   end
   return false
@@ -200,7 +199,7 @@ if not lives(ARGV[4], ARGV[1], ARGV[3]) then return 'unknown' end
 local state, at, process, node = place_of(KEYS[1])
 if state and node ~= ARGV[1] then
   if lives(ARGV[4], node, process) then return 'taken' end
-  if not is_given(ARGV[5], process) then return 'unknown' end
+  if not was_given(ARGV[5], process) then return 'unknown' end
 end
 if someone_silent(ARGV[5], now, ARGV[6], ARGV[1]) then return 'unknown' end
 hold(KEYS[1], 'c', now, ARGV[3], ARGV[1], ARGV[2])

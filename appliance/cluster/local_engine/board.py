@@ -242,7 +242,7 @@ class Board:
         if before is not None and before[3] != node:
             if self.lives(*before[2:]):
                 return "taken"
-            if self.registry.given.get(before[2]) != "given":
+            if before[2] not in self.registry.given:
                 return "unknown"
         if self.registry.someone_silent(node):
             return "unknown"

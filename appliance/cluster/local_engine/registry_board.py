@@ -111,10 +111,10 @@ class RegistryBoard:
         if not board.lives(incarnation, node) or board.lives(owner.incarnation, owner.node):
             return False
         given = self.given.get(owner.incarnation)
-        if given == "returned":
-            return False
-        if given is None:
-            records = board.infos.get(owner.node), self.past.get((owner.incarnation, owner.node))
+        if given != "given":
+            # One that has returned may die before the engine knows the process that goes on.
+            past = None if given else self.past.get((owner.incarnation, owner.node))
+            records = board.infos.get(owner.node), past
             if self._is_attested(owner.incarnation):
                 return False
             if not any(it and it[1] == owner.incarnation and board.now_ms - it[0] >= after_ms for it in records):
@@ -173,7 +173,7 @@ class RegistryBoard:
                     self.drop(owner, key)
                     return "taken"
                 is_owners = name == owner.node and (is_own or holder == owner.incarnation)
-                if name != node and not is_owners and self.given.get(holder) != "given":
+                if name != node and not is_owners and holder not in self.given:
                     return "unknown"
             if self.someone_silent(node):
                 return "unknown"
@@ -210,6 +210,8 @@ class RegistryBoard:
         if incarnation in self.given:
             self.given[incarnation] = "returned"
         self.givers.pop(incarnation, None)
+        if (record := self.board.infos.get(node)) is not None and record[1] == incarnation:
+            self.board.infos[node] = self.board.now_ms, *record[1:]  # a sign of life, as a heartbeat
         found = {
             key: since
             for key, (_, _, since, entry) in self.telling.of(node).items()
@@ -223,12 +225,19 @@ class RegistryBoard:
         return [each is not None and (each[0], each[2]) == ("held", incarnation) for each in held]
 
     def someone_silent(self, but: str) -> bool:
-        """Whether a node but this one has no heartbeat, or has not confirmed its places, and is not given up."""
+        """Whether a node but this one has no heartbeat, or has not confirmed its places, and is not given up; or has
+        returned, and has not been heard of as the process that goes on.
+        """
         board = self.board
         return any(
             name != but
-            and (board.now_ms - at > SILENT_MS or board.unconfirmed.get(name) == incarnation)
-            and self.given.get(incarnation) != "given"
+            and (
+                self.given.get(incarnation) == "returned"
+                or (
+                    (board.now_ms - at > SILENT_MS or board.unconfirmed.get(name) == incarnation)
+                    and self.given.get(incarnation) != "given"
+                )
+            )
             for name, (at, incarnation, _) in board.infos.items()
         )
 

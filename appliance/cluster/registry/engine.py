@@ -77,7 +77,8 @@ class Registry(Protocol):
 
     async def give_up(self, node: str, incarnation: str, owner: Owner, after_ms: int) -> bool:
         """Give up a process that has had no heartbeat for ``after_ms``, if it is not, and be the one who speaks for it,
-        for ``GIVER_MS``. Returns False where it lives, has returned, is attested, or another node speaks for it.
+        for ``GIVER_MS``. Returns False where it lives, has returned within that time or gone on as another process, is
+        attested, or another node speaks for it.
         """
 
     async def clients(self, owner: Owner, start: bytes) -> Page:

@@ -129,7 +129,7 @@ class RedisRegistry:
         """See Registry."""
         told: dict[bytes, int] = {}
         with answers():
-            await self._returned([], [self._prefix, incarnation, KNOWN_MS])
+            await self._returned([], [self._prefix, incarnation, KNOWN_MS, node])
             # Those that are being told first: whichever ends meanwhile is among the others then.
             async for field, value in self._redis.hscan_iter(f"{self._prefix}telling:{node}", count=PAGE):
                 since_ms, entry = _being_told(value)

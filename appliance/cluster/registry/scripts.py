@@ -75,10 +75,10 @@ GIVE_UP = (
 local prefix, node, incarnation = ARGV[1], ARGV[4], ARGV[5]
 if not lives(prefix .. 'node:', ARGV[2], ARGV[3]) or lives(prefix .. 'node:', node, incarnation) then return 0 end
 local given = redis.call('GET', prefix .. 'given:' .. incarnation)
-if given and given ~= 'given' then return 0 end
-if not given then
-  local is_silent = false
-  for key, field in pairs({nodes = node, past = incarnation .. ':' .. node}) do
+if given ~= 'given' then
+  -- One that has returned may die before the engine knows the process that goes on.
+  local is_silent, records = false, {nodes = node, past = not given and incarnation .. ':' .. node or nil}
+  for key, field in pairs(records) do
     local at, process = string.match(redis.call('HGET', prefix .. key, field) or '', '^(%d+)|(%x+)|')
     if process == incarnation and now - at >= tonumber(ARGV[6]) then is_silent = true end
   end
@@ -149,7 +149,8 @@ else
   local state, at, holder, name = place_of(KEYS[1])
   if state and lives(names, name, holder) and (name ~= node or (state == 'h' and owner ~= node)) then return taken() end
   if state and name ~= node and not (name == owner and (owner == node or holder == process)) then
-    if not is_given(prefix, holder) then return 'unknown' end
+    -- One that has returned holds what is its own as the process that goes on.
+    if not was_given(prefix, holder) then return 'unknown' end
   end
   if someone_silent(prefix, now, ARGV[8], node) then return 'unknown' end
   hold(KEYS[1], 'c', now, incarnation, node, ARGV[7])
@@ -191,9 +192,16 @@ end
 """Keys: place, or none. Arguments: prefix, node, incarnation, node that had the client, field, 1 where it was told,
 ms that it is known, ms that the end of a session is known by its place."""
 
-RETURNED = """
-local key = ARGV[1] .. 'given:' .. ARGV[2]
+RETURNED = (
+    NOW
+    + """
+local key, nodes = ARGV[1] .. 'given:' .. ARGV[2], ARGV[1] .. 'nodes'
 if redis.call('EXISTS', key) == 1 then redis.call('SET', key, 'returned', 'PX', ARGV[3]) end
 redis.call('DEL', ARGV[1] .. 'giver:' .. ARGV[2])
+local process, info = string.match(redis.call('HGET', nodes, ARGV[4]) or '', '^%d+|(%x+)|(.*)$')
+if process == ARGV[2] then
+  redis.call('HSET', nodes, ARGV[4], string.format('%.0f', now) .. '|' .. process .. '|' .. info)
+end
 """
-"""Arguments: prefix, incarnation, ms that it is known."""
+)
+"""Arguments: prefix, incarnation, ms that it is known, node. It is a sign of life, as a heartbeat."""

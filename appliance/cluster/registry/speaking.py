@@ -106,7 +106,13 @@ class Speaking:
         self.suspects = await process.commands.run(self._registry.suspects, process.timeout_s, is_vital=True)
         others = [each for each in self.suspects if each.node != process.name]
         # One that is replaced and has no client any more may still have places, which are nobody's once it is given up.
-        judged = {each.incarnation: each for each in others if not each.given}
+        # One that has returned may die before the engine knows the process that goes on.
+        judged = {
+            each.incarnation: each
+            for each in others
+            if not each.given or (each.given == "returned" and not each.is_replaced)
+        }
+        self._is_done.difference_update(judged)
         self._evidence = {key: value for key, value in self._evidence.items() if key in judged}
         self.verdicts = {each.incarnation: self._judged(each, after_s) for each in judged.values()}
         for each in judged.values():
@@ -148,7 +154,7 @@ class Speaking:
         self._evidence[suspect.incarnation] = evidence
         if address is not None and suspect.incarnation not in self._asking:
             self._asking.add(suspect.incarnation)
-            self._tasks.start(self._ask(address, suspect.incarnation))
+            self._tasks.start(self._ask(address, suspect))
         return evidence.verdict(now, after_s)
 
     def _address(self, suspect: Suspect) -> str | None:
@@ -158,11 +164,14 @@ class Speaking:
                 return address
         return None
 
-    async def _ask(self, address: str, incarnation: str) -> None:
+    async def _ask(self, address: str, suspect: Suspect) -> None:
+        incarnation = suspect.incarnation
         try:
             outcome = await self.ask(address, incarnation, self._process.seals[0])
         finally:
             self._asking.discard(incarnation)
+        if outcome == "another" and suspect.given == "returned":
+            outcome = "answered"  # by the process that goes on, which the engine does not know yet
         if (evidence := self._evidence.get(incarnation)) is not None:
             self._evidence[incarnation] = evidence.asked(Question(self._monotonic(), outcome))
 
@@ -180,6 +189,7 @@ class Speaking:
     async def _give_up(self, suspect: Suspect, teller: Teller, after_s: float) -> None:
         if await self._claim(suspect, after_s):
             self._evidence.pop(suspect.incarnation, None)
+            self._begun = {key: at for key, at in self._begun.items() if key[0] != suspect.incarnation}
             if suspect.is_replaced and not suspect.clients:
                 return  # it has come back, and nobody has to be told
             self.given_up += 1
@@ -271,6 +281,12 @@ class Speaking:
         return await process.commands.run(
             lambda: self._registry.returned(process.name, incarnation), process.timeout_s, is_vital=True
         )
+
+    async def is_given_up(self, incarnation: str) -> bool:
+        """Whether somebody may speak for a process of this node. Raises EngineAway."""
+        process = self._process
+        suspects = await process.commands.run(self._registry.suspects, process.timeout_s, is_vital=True)
+        return any(each.incarnation == incarnation and each.given == "given" for each in suspects)
 
     async def taken_from(self, incarnation: str, places: Sequence[Place]) -> set[Place]:
         """Which of these places a process that was given up does not hold any more, or never did: their canisters may

@@ -401,6 +401,51 @@ async def test_a_node_that_was_only_cut_off_ends_the_sessions_that_were_told_and
         assert not it.nodes["b"].node.speaking.verdicts.get(before)
 
 
+async def test_a_node_that_returned_and_dies_before_the_engine_knows_how_it_goes_on_is_given_up_once_more():
+    async with house("a", "b") as it:
+        for number, generation in enumerate(("v0", "v1", "v2")):
+            await it.opens("a", client(number, generation))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        await it.nodes["a"].beat()  # it returns, and dies
+        former = it.nodes["a"].node._returning.former
+        assert it.board.registry.given == {former: "returned"}
+        assert await it.tells("b") == []
+        await it.pass_time(AFTER_S - 1, "b")
+        assert it.board.registry.given == {former: "returned"}
+        told: list[str] = []
+        for _ in range(6):
+            await it.pass_time(1, "b")
+            told += await it.tells("b")
+        assert sorted(told) == [client(number).client for number in range(3)]
+
+
+async def test_a_node_that_returned_and_answers_is_not_given_up_once_more():
+    async with house("a", "b") as it:
+        await it.opens("a", client(1))
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        await it.nodes["a"].beat()
+        it.answers[address("a")] = "another"  # as the process that goes on, which the engine does not know
+        await it.pass_time(3 * AFTER_S, "b")
+        assert it.board.registry.given == {it.nodes["a"].node._returning.former: "returned"}
+
+
+async def test_a_node_that_was_given_up_once_more_ends_the_sessions_that_were_told():
+    async with house("a", "b") as it:
+        cut_off, known = it.nodes["a"], client(1, "v1")
+        await it.opens("a", known)
+        it.answers[address("a")] = "silent"
+        await it.pass_time(AFTER_S + 2, "b")
+        await cut_off.beat()
+        assert list(cut_off.local.clients.values()) == [known]
+        await it.pass_time(AFTER_S + 6, "b")
+        assert await it.tells("b") == [known.client]
+        await cut_off.beat()
+        assert cut_off.node.contact.state == "joined"
+        assert not cut_off.local.clients
+
+
 async def test_a_client_that_left_while_its_node_stood_still_is_told_of_once():
     async with house("a", "b") as it:
         known = client(1)

@@ -12,7 +12,7 @@ import structlog
 
 from tests.cluster.registry import world
 
-SEEDS = (*range(25), 164, 301, 395, 575, 67, 192, 111, 421, 1432, 2562, 2765, 2849, 3147, 4142, 5223, 6983)
+SEEDS = (*range(25), 164, 301, 395, 575, 67, 192, 111, 421, 1432, 2562, 2765, 2849, 3147, 4142, 5223, 6983, 9885, 9886)
 """Those behind the range found what was wrong once."""
 
 

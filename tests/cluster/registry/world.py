@@ -462,8 +462,8 @@ class World:
         if session is not None and self._lives(session):
             process = session.process
             session.is_told = True
-            incarnations = self.board.registry.given
-            if process.node.incarnation not in incarnations:
+            given = self.board.registry.given
+            if not {process.node.incarnation, process.node._returning.former} & given.keys():
                 raise Violation(f"a living session of {session.known.client} was ended by {known}")
 
     @staticmethod
@@ -592,12 +592,7 @@ class World:
             process.paused_ticks = min(process.paused_ticks, 2)
             process.engine.go_on_with(self.chance)
         for name in self.names:
-            registry = self.board.registry
-            known = {
-                key
-                for key, value in registry.known.of(name).items()
-                if registry.given.get(value[:16].decode()) != "returned"
-            }
+            known = self.board.registry.known.of(name)
             has_all = all(field_of(CANISTER, key) in known for key in self.journals[name])
             if name not in self.processes and (not has_all or self.chance.random() < 0.5):
                 self.start(name)
