@@ -103,7 +103,9 @@ def check_the_workers(running: Running, workers: int) -> None:
     # who comes back may get to a worker whose turn is still to come
     assert not check_nobody_is_lost(running, "icws workers restart", workers, most=workers)
     assert [each["starts"] for each in workers_of(running)] == [2] * workers
-    assert f"{workers} of {workers} workers ready" in shown(running, "StatusText")
+    # systemd is told now and then, later than the control plane
+    status = f"{workers} of {workers} workers ready"
+    running.eventually(f"systemctl show --property=StatusText icws | grep --fixed-strings '{status}'")
 
 
 def workers_of(running: Running) -> list[dict[str, Any]]:
