@@ -46,6 +46,8 @@ _log = structlog.get_logger(__name__)
 _STOP = (signal.SIGINT, signal.SIGTERM)
 STATUS_S = 5.0
 """How often the metrics at an address of their own are read from the workers, and the status is."""
+SOON_S = 0.5
+"""How often the metrics are while a worker is not ready."""
 BEYOND_S = 30.0
 """For a worker to end, after the time that ``drain`` gives it: one that hangs is killed then."""
 HURRY_S = 10.0
@@ -253,6 +255,7 @@ class _Service:
                 )
                 await stack.enter_async_context(Server(guarded, address, "control plane", permissions))
             if (listen_metrics := self._config.metrics.listen) is not None:
+                self._metrics = await self._front.metrics()
                 self._tasks.start(self._read_metrics())
                 await stack.enter_async_context(MetricsServer(lambda: self._metrics, parse_address(listen_metrics)))
             stack.push_async_callback(self._events.close)
@@ -260,11 +263,9 @@ class _Service:
 
     async def _read_metrics(self) -> None:
         while True:
-            try:
-                self._metrics = await self._front.metrics()
-            except (Problem, GatewayError):
-                self._metrics = b""
-            await asyncio.sleep(STATUS_S)
+            is_whole = all(each.ready.is_set() for each in self._supervisor.workers)
+            self._metrics = await self._front.metrics()
+            await asyncio.sleep(STATUS_S if is_whole else SOON_S)
 
 
 class _Signals:

@@ -34,7 +34,7 @@ from appliance.control.models import Worker as Shown
 from appliance.control.observe.metrics_server import METRICS_TYPE
 from appliance.control.routes.other_nodes import EVERY
 from appliance.control.routes.routing import JsonRequest
-from appliance.errors import RestartUnderWay, WorkerAway
+from appliance.errors import GatewayError, RestartUnderWay, WorkerAway
 from appliance.gateway.sockets.http import HEALTH_PATHS
 from appliance.supervisor.control import merging
 from appliance.supervisor.control.asking import Answer, Question, ask
@@ -145,8 +145,13 @@ class Front:
         return _passed_on(await self._ask(self._first(), question))
 
     async def metrics(self) -> bytes:
-        """The metrics of all workers that answer."""
-        answers = await self._ask_all(Question("GET", "/metrics"))
+        """The metrics of all workers that answer, and those of the supervisor, also where none does: that no worker is
+        ready is what an alert has to see. Raises nothing.
+        """
+        try:
+            answers = await self._ask_all(Question("GET", "/metrics"))
+        except (Problem, GatewayError):
+            answers = {}
         of_workers = merging.metrics({number: each.body for number, each in answers.items() if each.is_good})
         return of_workers + render(self._supervisor)
 

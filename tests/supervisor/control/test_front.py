@@ -110,6 +110,14 @@ async def test_who_restarts_the_workers_is_in_the_log(tmp_path: Path) -> None:
         assert (path, headers[VOUCHED]) == ("/v1/workers/restart", b'["alice","admin","unix"]')
 
 
+async def test_the_metrics_of_the_supervisor_are_there_while_no_worker_is(tmp_path: Path) -> None:
+    async with supervised(tmp_path, 1) as (_, changes, _):
+        supervisor = Supervisor(Orders(2, tmp_path, [], "a", None))
+        shown = await Front(supervisor, changes, MergedEvents()).metrics()
+        assert b"\nicws_workers_ready 0\n" in shown
+        assert b"\nicws_workers 2\n" in shown
+
+
 async def test_workers_are_restarted_also_where_the_first_one_is_away(tmp_path: Path) -> None:
     async with supervised(tmp_path, 1) as (it, changes, _):
         it.workers[0].hangs_up = True
