@@ -1,5 +1,6 @@
 """The programs that stand around a gateway in production."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -34,4 +35,8 @@ async def plane() -> AsyncIterator[Plane]:
         return text
 
     async with running(edit=edit) as plane:
+        async with asyncio.timeout(60):
+            # Its loop may have been slow while it started.
+            while (await plane.control.health.ready()).status != "ok":
+                await asyncio.sleep(0.1)  # noqa: ASYNC110 - no event tells of it
         yield plane
