@@ -37,6 +37,6 @@ async def plane() -> AsyncIterator[Plane]:
     async with running(edit=edit) as plane:
         async with asyncio.timeout(60):
             # Its loop may have been slow while it started.
-            while (await plane.control.health.ready()).status != "ok":
-                await asyncio.sleep(0.1)  # noqa: ASYNC110 - no event tells of it
+            while (await plane.control.health.ready()).status != "ok":  # noqa: ASYNC110 - no event tells of it
+                await asyncio.sleep(0.1)
         yield plane
